@@ -1,0 +1,86 @@
+# Every target does its own set-up, from a fresh clone on. `make help` lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.ready
+SOURCES := $(wildcard src tests bench)
+# More arguments for pytest: make test ARGS="tests/e2e -k undo"
+ARGS ?=
+
+# program:package, for what the demo and the tests run beside Python
+PROGRAMS := docker-registry:docker-registry skopeo:skopeo htpasswd:apache2-utils \
+	openssl:openssl strace:strace zstd:zstd
+
+.PHONY: help setup system demo test lint soak fix lock clean
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: system $(STAMP) ## Debian packages (as root), virtual environment, locked dependencies
+
+system:
+	@missing=(); \
+	for pair in $(PROGRAMS); do \
+		command -v "$${pair%%:*}" >/dev/null || missing+=("$${pair##*:}"); \
+	done; \
+	command -v $(PYTHON) >/dev/null || missing+=(python3); \
+	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv); \
+	if [ "$${#missing[@]}" = 0 ]; then exit 0; fi; \
+	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+		echo "setup: not root on Debian, so not installed: $${missing[*]}" >&2; \
+		echo "setup: please install them; tests that need them are skipped until then" >&2; \
+		exit 0; \
+	fi; \
+	echo "setup: installing $${missing[*]}" >&2; \
+	export DEBIAN_FRONTEND=noninteractive; \
+	apt-get update -qq >&2; \
+	apt-get install -y -qq --no-install-recommends "$${missing[@]}" >&2
+
+$(STAMP): pyproject.toml requirements.txt
+	@command -v $(PYTHON) >/dev/null || \
+		{ echo "setup: $(PYTHON) not found; Python 3.11 or newer is needed" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "setup: Python 3.11 or newer is needed, this is $$($(PYTHON) -V);" \
+			"choose another with make PYTHON=python3.x" >&2; exit 1; }
+	@echo "setup: making .venv" >&2
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--require-hashes -r requirements.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: setup ## The whole story on sample images, against a real registry
+	@$(BIN)/jettison demo
+
+test: setup lint ## Lint, then every test but the long ones
+	@$(BIN)/pytest -n 2 --dist worksteal -m "not soak" $(ARGS)
+
+lint: setup ## ruff (rules and format) and mypy
+	@$(BIN)/ruff check $(SOURCES)
+	@$(BIN)/ruff format --check $(SOURCES)
+	@$(BIN)/mypy $(SOURCES)
+
+soak: setup ## The long tests
+	@$(BIN)/pytest -m soak $(ARGS) || \
+		{ code=$$?; [ $$code = 5 ] && echo "soak: there are no long tests yet"; }
+
+fix: setup ## What ruff can put right by itself
+	@$(BIN)/ruff check --fix $(SOURCES)
+	@$(BIN)/ruff format $(SOURCES)
+
+lock: setup ## Newest versions of all dependencies into requirements.txt
+	@$(BIN)/uv pip compile pyproject.toml --extra dev --upgrade --universal \
+		--python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--no-emit-index-url --no-emit-find-links --quiet -o requirements.txt
+	@! grep -n '://' requirements.txt || \
+		{ echo "lock: requirements.txt must name no host" >&2; exit 1; }
+
+clean: ## Remove .venv and every cache
+	@rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

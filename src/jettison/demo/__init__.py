@@ -1,0 +1,1 @@
+"""The demo: sample images, and the whole story told on them."""

@@ -1,0 +1,192 @@
+"""Every error that Jettison raises on purpose, in one tree.
+
+::
+
+    JettisonError                    exit 1   something went wrong; the message says what to do
+    ├── UsageError                   exit 2   the request itself is malformed
+    │   ├── InvalidDigest
+    │   ├── InvalidName              a repository name or a tag
+    │   ├── InvalidReference
+    │   └── ConfigurationError       a configuration file that is not one, or says the impossible
+    ├── InvalidManifest              exit 1   bytes that are no manifest
+    ├── NotFoundError                exit 1   a repository, tag, digest or run that does not exist
+    ├── StorageError                 exit 1   the storage tree cannot be read or written
+    ├── JournalError                 exit 1   a journal entry that this version cannot read
+    ├── PartlyDone                   exit 3   some of the work was done, some was not
+    ├── Refused                      exit 4   Jettison will not do this without being told to
+    │   └── Declined                          the person at the terminal said no
+    ├── VerificationFailed           exit 5   what was promised is not what is there
+    ├── RegistryError                exit 10  the registry cannot be used
+    │   ├── Unreachable
+    │   ├── NotARegistry
+    │   ├── LoginRefused
+    │   ├── AccessDenied
+    │   └── UnexpectedResponse
+    ├── DeletionDisabled             exit 11
+    ├── NotQuiescent                 exit 12
+    │   └── Locked
+    └── PlanStale                    exit 13  the registry changed since the plan was made
+
+The exit codes are design.md's, rule 10. A class owns its code, so that no command decides one.
+"""
+
+from typing import ClassVar
+
+__all__ = [
+    "AccessDenied",
+    "ConfigurationError",
+    "Declined",
+    "DeletionDisabled",
+    "InvalidDigest",
+    "InvalidManifest",
+    "InvalidName",
+    "InvalidReference",
+    "JettisonError",
+    "JournalError",
+    "Locked",
+    "LoginRefused",
+    "NotARegistry",
+    "NotFoundError",
+    "NotQuiescent",
+    "PartlyDone",
+    "PlanStale",
+    "Refused",
+    "RegistryError",
+    "StorageError",
+    "Unreachable",
+    "UnexpectedResponse",
+    "UsageError",
+    "VerificationFailed",
+]
+
+
+class JettisonError(Exception):
+    """The root of the tree.
+
+    ``message`` says what happened and to which reference; ``hint`` says the next step, in the
+    imperative, and is printed on a line of its own.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class UsageError(JettisonError):
+    """The request is malformed; nothing was touched."""
+
+    exit_code = 2
+
+
+def underline(text: str, start: int, end: int) -> str:
+    """Return ``text`` with a second line of carets below ``text[start:end]``."""
+    width = max(1, end - start)
+    return f"{text}\n{' ' * start}{'^' * width}"
+
+
+class InvalidDigest(UsageError):
+    """A text that is not ``algorithm:hex`` of a registered algorithm."""
+
+
+class InvalidName(UsageError):
+    """A text that the distribution specification does not allow as repository name or tag."""
+
+
+class InvalidReference(UsageError):
+    """A text that is not ``host[:port]/path[:tag][@digest]``; the message underlines where."""
+
+
+class ConfigurationError(UsageError):
+    """A configuration file that is no Distribution configuration, or a driver we do not know."""
+
+
+class InvalidManifest(JettisonError):
+    """Bytes that claim to be a manifest and are none, or do not have the digest they should."""
+
+
+class NotFoundError(JettisonError):
+    """A name that does not exist; ``hint`` carries the nearest names that do."""
+
+
+class StorageError(JettisonError):
+    """A storage tree that is absent, unreadable or not writable."""
+
+
+class JournalError(JettisonError):
+    """A journal entry that is damaged or was written by a newer version."""
+
+
+class PartlyDone(JettisonError):
+    """Some of the work was done; the journal and the message say which."""
+
+    exit_code = 3
+
+
+class Refused(JettisonError):
+    """Something that Jettison does only when told to, with the flag that tells it in ``hint``."""
+
+    exit_code = 4
+
+
+class Declined(Refused):
+    """The person asked said no; nothing was changed."""
+
+
+class VerificationFailed(JettisonError):
+    """What is there is not what was promised; each difference is in the message."""
+
+    exit_code = 5
+
+
+class RegistryError(JettisonError):
+    """The registry cannot be used."""
+
+    exit_code = 10
+
+
+class Unreachable(RegistryError):
+    """No connection, no name, a TLS failure, a time-out, or errors until patience ran out."""
+
+
+class NotARegistry(RegistryError):
+    """Something answers, but it does not speak the distribution API."""
+
+
+class LoginRefused(RegistryError):
+    """A login is needed and absent, or was given and not accepted (401)."""
+
+
+class AccessDenied(RegistryError):
+    """The login is accepted, and not allowed to do this (403)."""
+
+
+class UnexpectedResponse(RegistryError):
+    """A status or body that the specification does not allow here."""
+
+
+class DeletionDisabled(JettisonError):
+    """The registry answers 405 to DELETE: deletion is off, or it is read-only."""
+
+    exit_code = 11
+
+
+class NotQuiescent(JettisonError):
+    """The storage is in use, and what was asked is only safe when it is not."""
+
+    exit_code = 12
+
+
+class Locked(NotQuiescent):
+    """Another collection or repair holds the storage's lock."""
+
+
+class PlanStale(JettisonError):
+    """Something that the plan saw has moved since; nothing further was done."""
+
+    exit_code = 13

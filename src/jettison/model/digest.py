@@ -1,0 +1,67 @@
+"""Content digests (OCI image specification, "Digests")."""
+
+import hashlib
+import re
+from typing import Final, Self
+
+from jettison.errors import InvalidDigest
+
+__all__ = ["ALGORITHMS", "Digest"]
+
+ALGORITHMS: Final = {"sha256": 64, "sha512": 128}
+"""The registered algorithms and the length of their lower-case hex."""
+
+_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
+
+
+class Digest(str):
+    """``algorithm:hex``, checked when made; otherwise a plain, hashable, sortable string.
+
+    Raises :class:`InvalidDigest` for anything else: another algorithm, upper case, a wrong length.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, text: str) -> Self:
+        if _DIGEST.fullmatch(text) is None:
+            raise InvalidDigest(_reason(text), hint="A digest looks like sha256:<64 hex digits>.")
+        return super().__new__(cls, text)
+
+    @classmethod
+    def of(cls, raw: bytes, algorithm: str = "sha256") -> Self:
+        """Return the digest of ``raw``."""
+        if algorithm not in ALGORITHMS:
+            message = f"unknown digest algorithm {algorithm!r}"
+            raise InvalidDigest(message, hint=f"Known are {', '.join(ALGORITHMS)}.")
+        return cls(f"{algorithm}:{hashlib.new(algorithm, raw).hexdigest()}")
+
+    @property
+    def algorithm(self) -> str:
+        """``sha256`` or ``sha512``."""
+        return self[:6]
+
+    @property
+    def hex(self) -> str:
+        """The part behind the colon."""
+        return self[7:]
+
+    @property
+    def short(self) -> str:
+        """The algorithm and the first twelve hex digits, for people."""
+        return self[:19]
+
+    def matches(self, raw: bytes) -> bool:
+        """Whether ``raw`` has this digest."""
+        return hashlib.new(self.algorithm, raw).hexdigest() == self.hex
+
+
+def _reason(text: str) -> str:
+    algorithm, colon, encoded = text.partition(":")
+    if not colon:
+        return f"invalid digest {text!r}: there is no algorithm before the hex"
+    if algorithm not in ALGORITHMS:
+        return f"invalid digest {text!r}: unknown algorithm {algorithm!r}"
+    if len(encoded) != ALGORITHMS[algorithm]:
+        wanted = ALGORITHMS[algorithm]
+        return f"invalid digest {text!r}: {len(encoded)} hex digits where {wanted} are needed"
+    return f"invalid digest {text!r}: only 0-9 and a-f may stand behind the colon"

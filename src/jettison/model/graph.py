@@ -1,0 +1,73 @@
+"""Reachability: what lives in a repository, given its roots.
+
+A mark is per (repository, digest): the same manifest may be whole in one repository and gone in
+another, so :func:`reach` is called once for each repository (design.md, rule 5). It is the one
+place that follows references; plans and the collector both stand on it.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import NamedTuple
+
+from jettison.model.digest import Digest
+from jettison.model.manifest import Kind, Manifest
+
+__all__ = ["Edges", "Reached", "edges_of", "reach"]
+
+
+class Edges(NamedTuple):
+    """What a manifest references strongly."""
+
+    children: tuple[Digest, ...]
+    blobs: tuple[Digest, ...]
+
+
+class Reached(NamedTuple):
+    """What the roots reach in one repository.
+
+    ``lost`` are reached manifests of which nothing is known: unreadable, missing or opaque. They
+    are in ``manifests`` too. Whoever deletes must keep everything they might reference.
+    """
+
+    manifests: set[Digest]
+    blobs: set[Digest]
+    lost: set[Digest]
+
+
+def edges_of(manifest: Manifest) -> Edges | None:
+    """Return a manifest's strong references, or None for one that nothing is known about."""
+    if manifest.kind is Kind.OPAQUE:
+        return None
+    return Edges(
+        tuple(child.digest for child in manifest.children),
+        tuple(blob.digest for blob in manifest.blobs),
+    )
+
+
+def reach(
+    roots: Iterable[Digest],
+    edges: Callable[[Digest], Edges | None],
+    referrers: Mapping[Digest, Collection[Digest]],
+) -> Reached:
+    """Follow strong references from ``roots``, to any depth, within one repository.
+
+    ``edges(digest)`` returns what the manifest references, or None if that cannot be known; it is
+    called once for each digest. ``referrers`` maps a subject to the manifests that live with it:
+    those naming it as ``subject``, and those that a cosign or referrers tag puts to it. They are
+    weak in that they never keep their subject, and are followed only from it. Cycles are fine.
+    """
+    reached = Reached(set(), set(), set())
+    manifests, blobs, lost = reached
+    todo = list(roots)
+    while todo:
+        digest = todo.pop()
+        if digest in manifests:
+            continue
+        manifests.add(digest)
+        todo.extend(referrers.get(digest, ()))
+        found = edges(digest)
+        if found is None:
+            lost.add(digest)
+            continue
+        todo.extend(found.children)
+        blobs.update(found.blobs)
+    return reached

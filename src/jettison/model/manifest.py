@@ -1,0 +1,272 @@
+"""Manifests: read once from their bytes, never written again (design.md, rule 1).
+
+Understood are OCI image manifests, indexes and artifact manifests, Docker schema 2 and lists, and
+Docker schema 1 for reading. What is of another type stays *opaque*: its bytes and digest are kept
+and nothing is known of what it references, so whoever deletes must protect what it might.
+"""
+
+import enum
+import re
+from collections.abc import Iterator
+from typing import Any, Final, Self
+
+import msgspec
+
+from jettison.errors import InvalidDigest, InvalidManifest
+from jettison.model import mediatypes
+from jettison.model.digest import Digest
+
+__all__ = ["Descriptor", "Kind", "Manifest", "Platform", "parse_manifest", "referenced_digest"]
+
+
+class Kind(enum.StrEnum):
+    """What sort of manifest it is."""
+
+    IMAGE = "image"
+    INDEX = "index"
+    ARTIFACT = "artifact"
+    SCHEMA1 = "schema1"
+    OPAQUE = "opaque"
+
+
+class Platform(msgspec.Struct, frozen=True):
+    """The platform that an index gives for a child."""
+
+    os: str = ""
+    architecture: str = ""
+    variant: str = ""
+
+    def __str__(self) -> str:
+        return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
+
+
+class Descriptor(msgspec.Struct, frozen=True):
+    """A reference to content: its type, digest and size in bytes (None: schema 1 gives none)."""
+
+    digest: Digest
+    media_type: str
+    size: int | None
+    platform: Platform | None = None
+    urls: tuple[str, ...] = ()
+
+    @property
+    def distributable(self) -> bool:
+        """Whether the content is meant to lie in the registry."""
+        return mediatypes.is_distributable(self.media_type)
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """What a manifest's bytes say.
+
+    ``size`` is the length of those bytes. ``children`` are manifests, ``blobs`` everything else
+    that the manifest needs in its repository: config, layers, artifact blobs, and members of an
+    index that are no manifests (build caches). ``subject`` is a weak reference.
+    """
+
+    digest: Digest
+    media_type: str
+    size: int
+    kind: Kind
+    config: Descriptor | None = None
+    layers: tuple[Descriptor, ...] = ()
+    children: tuple[Descriptor, ...] = ()
+    subject: Digest | None = None
+    artifact_type: str | None = None
+    annotations: dict[str, str] = {}
+
+    @property
+    def blobs(self) -> Iterator[Descriptor]:
+        """Config and layers, each as often as it is listed."""
+        if self.config is not None:
+            yield self.config
+        yield from self.layers
+
+    @property
+    def content_size(self) -> int:
+        """The bytes of the manifest and of all its distinct blobs, by their descriptors."""
+        sizes = {blob.digest: blob.size or 0 for blob in self.blobs}
+        return self.size + sum(sizes.values())
+
+
+# The wire form. Everything is optional here: what is missing is judged in `parse_manifest`, where
+# the error can name the digest.
+
+
+class _WireDescriptor(msgspec.Struct, rename="camel"):
+    digest: str
+    media_type: str = ""
+    size: int | None = None
+    platform: dict[str, Any] | None = None
+    urls: list[str] | None = None
+
+    def descriptor(self) -> Descriptor:
+        platform = None
+        if self.platform is not None:
+            names = ("os", "architecture", "variant")
+            platform = Platform(*(str(self.platform.get(name) or "") for name in names))
+        if self.size is not None and self.size < 0:
+            message = f"descriptor of {self.digest} has the size {self.size}"
+            raise InvalidManifest(message)
+        return Descriptor(
+            Digest(self.digest), self.media_type, self.size, platform, tuple(self.urls or ())
+        )
+
+
+class _Layer1(msgspec.Struct, rename={"blob_sum": "blobSum"}):
+    blob_sum: str
+
+
+class _Wire(msgspec.Struct, rename="camel"):
+    schema_version: int | None = None
+    media_type: str = ""
+    config: _WireDescriptor | None = None
+    layers: list[_WireDescriptor] | None = None
+    manifests: list[_WireDescriptor] | None = None
+    blobs: list[_WireDescriptor] | None = None
+    subject: _WireDescriptor | None = None
+    artifact_type: str | None = None
+    annotations: dict[str, str] | None = None
+    fs_layers: list[_Layer1] | None = None
+
+    @classmethod
+    def read(cls, raw: bytes) -> Self:
+        return _DECODER.decode(raw)  # type: ignore[return-value]
+
+
+_DECODER: Final = msgspec.json.Decoder(_Wire)
+
+
+def parse_manifest(raw: bytes, content_type: str | None = None) -> Manifest:
+    """Read a manifest from its bytes.
+
+    ``content_type`` is what the registry called it; the ``mediaType`` inside wins, and without
+    either the members decide, as in the OCI image specification. A type that is not known gives
+    an opaque manifest. Raises :class:`InvalidManifest` for a known type with a broken body.
+    """
+    digest = Digest.of(raw)
+    declared = (content_type or "").partition(";")[0].strip()
+    try:
+        wire = _Wire.read(raw)
+    except msgspec.DecodeError as error:
+        # A body that only its own type understands is no error; a broken one of ours is.
+        if declared and declared not in mediatypes.MANIFESTS and _is_foreign(raw, declared):
+            return Manifest(digest, declared, len(raw), Kind.OPAQUE)
+        message = f"manifest {digest} cannot be read: {error}"
+        raise InvalidManifest(message) from None
+    media_type = wire.media_type or _known(declared) or _by_shape(wire) or declared
+    try:
+        return _build(wire, digest, media_type, len(raw))
+    except (InvalidDigest, InvalidManifest) as error:
+        message = f"manifest {digest} cannot be read: {error}"
+        raise InvalidManifest(message) from None
+
+
+def _is_foreign(raw: bytes, declared: str) -> bool:
+    """Whether a body we cannot decode belongs to a type of manifest that is not ours."""
+    if declared in {"application/json", "text/plain", "application/octet-stream"}:
+        return False
+    try:
+        body = msgspec.json.decode(raw)
+    except msgspec.DecodeError:
+        return False
+    return isinstance(body, dict) and body.get("mediaType", declared) not in mediatypes.MANIFESTS
+
+
+def _known(declared: str) -> str:
+    return declared if declared in mediatypes.MANIFESTS else ""
+
+
+def _by_shape(wire: _Wire) -> str:
+    if wire.schema_version == 1 or wire.fs_layers is not None:
+        return mediatypes.SCHEMA1_SIGNED
+    if wire.manifests is not None:
+        return mediatypes.OCI_INDEX
+    if wire.config is not None and wire.layers is not None:
+        return mediatypes.OCI_MANIFEST
+    return ""
+
+
+def _build(wire: _Wire, digest: Digest, media_type: str, size: int) -> Manifest:
+    subject = Digest(wire.subject.digest) if wire.subject is not None else None
+    common: dict[str, Any] = {
+        "digest": digest,
+        "media_type": media_type,
+        "size": size,
+        "subject": subject,
+        "artifact_type": wire.artifact_type,
+        "annotations": wire.annotations or {},
+    }
+    if media_type in mediatypes.IMAGES:
+        if wire.config is None or wire.layers is None:
+            message = f"an image manifest needs {'layers' if wire.config else 'config'}"
+            raise InvalidManifest(message)
+        return Manifest(
+            kind=Kind.IMAGE,
+            config=wire.config.descriptor(),
+            layers=tuple(layer.descriptor() for layer in wire.layers),
+            **common,
+        )
+    if media_type in mediatypes.INDEXES:
+        if wire.manifests is None:
+            message = "an index needs manifests"
+            raise InvalidManifest(message)
+        members = [member.descriptor() for member in wire.manifests]
+        # A member without a type is taken for a manifest: following it can only keep more.
+        return Manifest(
+            kind=Kind.INDEX,
+            children=tuple(m for m in members if not _is_blob_member(m)),
+            layers=tuple(m for m in members if _is_blob_member(m)),
+            **common,
+        )
+    if media_type == mediatypes.OCI_ARTIFACT:
+        blobs = wire.blobs or ()
+        return Manifest(
+            kind=Kind.ARTIFACT, layers=tuple(blob.descriptor() for blob in blobs), **common
+        )
+    if media_type in mediatypes.SCHEMA1:
+        if wire.fs_layers is None:
+            message = "a schema 1 manifest needs fsLayers"
+            raise InvalidManifest(message)
+        # The same empty layer is usually listed many times.
+        sums = dict.fromkeys(Digest(layer.blob_sum) for layer in wire.fs_layers)
+        return Manifest(
+            kind=Kind.SCHEMA1,
+            layers=tuple(Descriptor(blob, _SCHEMA1_LAYER, None) for blob in sums),
+            **common,
+        )
+    return Manifest(kind=Kind.OPAQUE, **common)
+
+
+_SCHEMA1_LAYER: Final = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+
+
+def _is_blob_member(member: Descriptor) -> bool:
+    """Whether a member of an index is a blob, as in the caches that builders push.
+
+    Whatever is not clearly a layer or a configuration is taken for a manifest.
+    """
+    kind = member.media_type
+    return not mediatypes.is_manifest(kind) and any(
+        part in kind for part in (".layer.", ".rootfs.", ".image.config.", "cacheconfig")
+    )
+
+
+_REFERRER_TAG: Final = re.compile(
+    r"(?P<algorithm>sha256|sha512)-(?P<hex>[0-9a-f]{64}(?:[0-9a-f]{64})?)"
+    r"(?:\.(?:sig|att|sbom))?"
+)
+
+
+def referenced_digest(tag: str) -> Digest | None:
+    """Return the digest that a tag is *about*, or None for an ordinary tag.
+
+    Such tags are cosign's ``sha256-<hex>.sig``, ``.att`` and ``.sbom``, and the referrers tag
+    schema ``sha256-<hex>`` of the OCI distribution specification ("Unavailable Referrers API").
+    """
+    match = _REFERRER_TAG.fullmatch(tag)
+    if match is None:
+        return None
+    try:
+        return Digest(f"{match['algorithm']}:{match['hex']}")
+    except InvalidDigest:
+        return None

@@ -1,0 +1,112 @@
+"""A plan: the full, immutable list of what a command will do.
+
+The very same object is printed by a dry run, confirmed, executed, journaled and verified. Making
+one is in :mod:`jettison.lifecycle.planning`; what it says is decided in
+:mod:`jettison.model.removal` and :mod:`jettison.model.reclaim`.
+"""
+
+import enum
+from typing import Final
+
+import msgspec
+
+from jettison.model.digest import Digest
+from jettison.model.reference import RepoName, Tag
+
+__all__ = ["PLAN_SCHEMA", "Action", "Estimate", "Freed", "Kept", "Plan", "Shared", "Step"]
+
+PLAN_SCHEMA: Final = 1
+
+
+class Action(enum.StrEnum):
+    """What a step does."""
+
+    UNTAG = "untag"
+    DELETE = "delete"
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One request to the registry.
+
+    UNTAG removes ``tags`` (one) from ``digest``; DELETE removes the manifest ``digest`` and with
+    it ``tags``, which are all that point to it.
+    """
+
+    action: Action
+    repository: RepoName
+    digest: Digest
+    tags: tuple[Tag, ...]
+    reason: str
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """Something that the removal comes close to and leaves, and why."""
+
+    repository: RepoName
+    digest: Digest
+    tag: Tag | None
+    reason: str
+
+
+class Freed(msgspec.Struct, frozen=True):
+    """Content that nothing references once the plan was applied; ``size`` in bytes."""
+
+    digest: Digest
+    size: int
+
+
+class Shared(msgspec.Struct, frozen=True):
+    """Content of the removed that stays, and (at most five of) those that still need it."""
+
+    digest: Digest
+    size: int
+    holders: tuple[str, ...]
+    holder_count: int
+
+
+class Estimate(msgspec.Struct, frozen=True):
+    """What a removal lets a collection free, in bytes.
+
+    ``unknown`` says why ``freed_bytes`` is an upper bound; when it is empty the figure is exact.
+    ``together_bytes`` is the part that no single one of the removed images would free alone.
+    """
+
+    freed: tuple[Freed, ...] = ()
+    shared: tuple[Shared, ...] = ()
+    freed_bytes: int = 0
+    shared_bytes: int = 0
+    together_bytes: int = 0
+    unknown: tuple[str, ...] = ()
+
+    @property
+    def exact(self) -> bool:
+        """Whether the figures are exact and not upper bounds."""
+        return not self.unknown
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What a run will do.
+
+    ``created`` is RFC 3339 in UTC. ``request`` are the references as typed. ``seen`` is, for each
+    repository touched, every tag and the digest it had: applying stops if that has moved.
+    """
+
+    registry: str
+    created: str
+    request: tuple[str, ...]
+    steps: tuple[Step, ...]
+    kept: tuple[Kept, ...]
+    estimate: Estimate
+    seen: dict[RepoName, dict[Tag, Digest]]
+    warnings: tuple[str, ...] = ()
+    schema_version: int = PLAN_SCHEMA
+
+    @property
+    def tag_count(self) -> int:
+        """How many tags go."""
+        return sum(len(step.tags) for step in self.steps)
+
+    @property
+    def manifest_count(self) -> int:
+        """How many manifests go."""
+        return sum(step.action is Action.DELETE for step in self.steps)

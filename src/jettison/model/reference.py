@@ -1,0 +1,168 @@
+"""Names of things: repositories, tags, references and globs of them.
+
+The grammar is the distribution specification's ("Pulling manifests") and, for the host part, the
+one that every client shares. There is no default registry and no default tag: what a destructive
+command means is what was typed (design.md, rule 7).
+"""
+
+import fnmatch
+import re
+from typing import Final, Self
+
+import msgspec
+
+from jettison.errors import InvalidDigest, InvalidName, InvalidReference, underline
+from jettison.model.digest import Digest
+
+__all__ = ["Location", "Reference", "RepoName", "Tag", "matches_glob"]
+
+_COMPONENT: Final = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_REPOSITORY: Final = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
+_TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+_GLOB: Final = re.compile(r"[A-Za-z0-9._*?\[\]!^-]{1,255}")
+_LABEL: Final = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+_HOST: Final = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{{1,5}})?")
+_MAX_NAME: Final = 255
+
+
+class RepoName(str):
+    """A repository name, such as ``team/app``; raises :class:`InvalidName`."""
+
+    __slots__ = ()
+
+    def __new__(cls, text: str) -> Self:
+        if len(text) > _MAX_NAME or _REPOSITORY.fullmatch(text) is None:
+            message = f"invalid repository name {text!r}"
+            hint = "Lower-case letters, digits and separators . _ - between them, parts joined by /."
+            raise InvalidName(message, hint=hint)
+        return super().__new__(cls, text)
+
+
+class Tag(str):
+    """A tag, such as ``1.2``; raises :class:`InvalidName`."""
+
+    __slots__ = ()
+
+    def __new__(cls, text: str) -> Self:
+        if _TAG.fullmatch(text) is None:
+            message = f"invalid tag {text!r}"
+            hint = "At most 128 letters, digits, _ . and -, not starting with . or -."
+            raise InvalidName(message, hint=hint)
+        return super().__new__(cls, text)
+
+
+def matches_glob(text: str, pattern: str) -> bool:
+    """Whether ``text`` matches ``pattern`` with ``*``, ``?`` and ``[…]``, case counting."""
+    return fnmatch.fnmatchcase(text, pattern)
+
+
+class Location(msgspec.Struct, frozen=True):
+    """A registry host, and perhaps a repository in it: what ``ls`` and ``check`` are given."""
+
+    host: str
+    repository: RepoName | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``HOST`` or ``HOST/REPO``."""
+        host, rest = _split_host(text)
+        if rest is None:
+            return cls(host)
+        return cls(host, _repository(text, rest, len(host) + 1))
+
+    def __str__(self) -> str:
+        return self.host if self.repository is None else f"{self.host}/{self.repository}"
+
+
+class Reference(msgspec.Struct, frozen=True):
+    """``HOST/REPO`` with a tag, a glob of tags, or a digest; at most one of the three."""
+
+    host: str
+    repository: RepoName
+    tag: Tag | None = None
+    glob: str | None = None
+    digest: Digest | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``HOST/REPO``, ``HOST/REPO:TAG``, ``HOST/REPO:GLOB`` or ``HOST/REPO@DIGEST``.
+
+        Raises :class:`InvalidReference`, whose message underlines the part at fault.
+        """
+        host, rest = _split_host(text)
+        if not rest:
+            raise _invalid(text, 0, len(text), "a reference needs a host and a repository")
+        start = len(host) + 1
+        path, at, encoded = rest.partition("@")
+        path, colon, tag = path.partition(":")
+        repository = _repository(text, path, start)
+        tag_at = start + len(path) + 1
+        if at and colon:
+            message = "a tag and a digest together are ambiguous; give one"
+            raise _invalid(text, tag_at - 1, len(text), message)
+        if at:
+            digest_at = start + len(path) + 1
+            try:
+                return cls(host, repository, digest=Digest(encoded))
+            except InvalidDigest as error:
+                raise _invalid(text, digest_at, len(text), error.message) from None
+        if not colon:
+            return cls(host, repository)
+        if _TAG.fullmatch(tag) is not None:
+            return cls(host, repository, tag=Tag(tag))
+        if any(character in tag for character in "*?[") and _GLOB.fullmatch(tag) is not None:
+            return cls(host, repository, glob=tag)
+        end = len(text) if tag else tag_at
+        message = "invalid tag: at most 128 letters, digits, _ . and -, not starting with . or -"
+        raise _invalid(text, tag_at if tag else tag_at - 1, end, message)
+
+    def __str__(self) -> str:
+        if self.digest is not None:
+            return f"{self.host}/{self.repository}@{self.digest}"
+        suffix = self.tag or self.glob
+        return f"{self.host}/{self.repository}" + (f":{suffix}" if suffix else "")
+
+
+def _split_host(text: str) -> tuple[str, str | None]:
+    """Split at the first slash, or raise with the way to write it underlined."""
+    for scheme in ("http://", "https://"):
+        if text.startswith(scheme):
+            hint = f"Write {text.removeprefix(scheme).rstrip('/') or 'HOST'}"
+            hint += "; for a registry without TLS add --plain-http." if scheme == "http://" else "."
+            raise _invalid(text, 0, len(scheme), "a reference has no scheme", hint)
+    host, slash, rest = text.partition("/")
+    if _HOST.fullmatch(host) is None:
+        bad = re.search(r"[^A-Za-z0-9.:\[\]-]", host)
+        start, end = (bad.start(), bad.end()) if bad else (0, len(host))
+        raise _invalid(text, start, end, "invalid registry host")
+    # As every client decides it: without a dot, a port or "localhost" it is a path, not a host,
+    # and we know no registry that would be meant.
+    if not (":" in host or "." in host or host.lower() == "localhost"):
+        hint = f"Name the registry too, for example localhost:5000/{text}."
+        raise _invalid(text, 0, len(host), "no registry host here", hint)
+    return host, rest if slash else None
+
+
+def _repository(text: str, name: str, start: int) -> RepoName:
+    try:
+        return RepoName(name)
+    except InvalidName:
+        pass
+    if not name:
+        raise _invalid(text, start - 1, start, "the repository's name is missing")
+    if len(name) > _MAX_NAME:
+        raise _invalid(text, start, start + len(name), "repository names have 255 characters at most")
+    # Underline from where the longest valid beginning ends.
+    match = _REPOSITORY.match(name)
+    good = match.end() if match else 0
+    end = start + (len(name) if good >= len(name) else good + 1)
+    hint = "Lower-case letters, digits and separators . _ - between them, parts joined by /."
+    raise _invalid(text, start + min(good, len(name) - 1), end, "invalid repository name", hint)
+
+
+def _invalid(
+    text: str, start: int, end: int, reason: str, hint: str | None = None
+) -> InvalidReference:
+    message = f"{reason}\n{underline(text, start, end)}"
+    hint = hint or "References are HOST/REPO:TAG, HOST/REPO:GLOB or HOST/REPO@DIGEST."
+    return InvalidReference(message, hint=hint)

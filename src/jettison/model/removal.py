@@ -1,0 +1,234 @@
+"""What goes when tags or manifests are to go, and what stays, each with its reason.
+
+The rules (design.md, "Command line" and rule 5): a tag goes alone; its manifest goes with it when
+that was its last tag, no kept index lists it and nothing protects it; then its children that
+nothing else lists, and its referrers, go too. Repositories do not touch one another here: only
+blobs are shared between them.
+"""
+
+from collections.abc import Callable, Set as AbstractSet
+
+import msgspec
+
+from jettison.errors import Refused
+from jettison.model.digest import Digest
+from jettison.model.graph import Edges, reach
+from jettison.model.manifest import referenced_digest
+from jettison.model.plan import Action, Kept, Step
+from jettison.model.reference import Tag
+from jettison.model.snapshot import RepositorySnapshot
+from jettison.model.traversal import postorder
+
+__all__ = ["Removal", "plan_removal"]
+
+
+class Removal(msgspec.Struct, frozen=True):
+    """The outcome for one repository: steps in the order of execution, and what stays."""
+
+    steps: tuple[Step, ...]
+    kept: tuple[Kept, ...]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def manifests(self) -> frozenset[Digest]:
+        """The manifests that go."""
+        return frozenset(step.digest for step in self.steps if step.action is Action.DELETE)
+
+    @property
+    def tags(self) -> frozenset[Tag]:
+        """The tags that go, whether alone or with their manifest."""
+        return frozenset(tag for step in self.steps for tag in step.tags)
+
+
+def plan_removal(
+    repository: RepositorySnapshot,
+    tags: AbstractSet[Tag],
+    digests: AbstractSet[Digest] = frozenset(),
+    *,
+    break_indexes: bool = False,
+) -> Removal:
+    """Decide what goes when ``tags`` are untagged and ``digests`` are deleted.
+
+    All of both must be in the snapshot. A digest that a kept index lists raises
+    :class:`~jettison.errors.Refused` unless ``break_indexes``. A kept manifest that cannot be
+    read might list any other, so then only tags go (rule 2).
+    """
+    tags_of = repository.tags_of()
+    going = set(tags).union(*(tags_of.get(digest, ()) for digest in digests))
+    start = {repository.tags[tag] for tag in going} | digests
+    referrers = repository.referrers()
+    affected = reach(start, repository.edges, referrers).manifests
+
+    # What keeps others alive from now on: every tag that stays, unless it only says something
+    # about a manifest that may go (then it lives or dies with that), and every untagged manifest
+    # that is none of this removal's business.
+    roots = {
+        digest
+        for tag, digest in repository.tags.items()
+        if tag not in going and referenced_digest(tag) not in affected
+    }
+    roots.update(digest for digest in repository.manifests if digest not in affected)
+    roots.update(repository.unreadable - affected)
+    weak = _referrers_left(repository, going, digests)
+    edges = _edges_without(repository, digests) if break_indexes else repository.edges
+    kept = reach(roots, edges, weak)
+    warnings = []
+    gone = affected - kept.manifests
+    blind = kept.lost & (set(repository.manifests) | repository.unreadable)
+    if blind:
+        names = ", ".join(sorted(digest.short for digest in blind))
+        warnings.append(
+            f"{repository.name}: {names} cannot be understood and may list any manifest of the "
+            "repository, so none is deleted, only tags are removed"
+        )
+        gone = set(digests) if break_indexes else set()
+    refused = sorted(digests - gone)
+    if refused:
+        raise _held(repository, refused, kept.manifests, blind)
+
+    order = _order(gone, repository, referrers)
+    reasons = _Reasons(repository, tags, digests, gone)
+    steps = [
+        Step(Action.UNTAG, repository.name, repository.tags[tag], (tag,), "named by the request")
+        for tag in sorted(going)
+        if repository.tags[tag] not in gone
+    ]
+    steps += [
+        Step(
+            Action.DELETE,
+            repository.name,
+            digest,
+            tuple(tags_of.get(digest, ())),
+            reasons.why_gone(digest),
+        )
+        for digest in order
+    ]
+    stays = reasons.why_kept(affected & kept.manifests, going, tags_of)
+    return Removal(tuple(steps), tuple(stays), tuple(warnings))
+
+
+def _referrers_left(
+    repository: RepositorySnapshot, going: AbstractSet[Tag], digests: AbstractSet[Digest]
+) -> dict[Digest, list[Digest]]:
+    """Who lives with whom afterwards: a tag that goes, and a digest that was named, do not."""
+    left: dict[Digest, list[Digest]] = {}
+    for manifest in repository.manifests.values():
+        if manifest.subject is not None and manifest.digest not in digests:
+            left.setdefault(manifest.subject, []).append(manifest.digest)
+    for tag, digest in repository.tags.items():
+        subject = referenced_digest(tag)
+        if subject is not None and tag not in going:
+            left.setdefault(subject, []).append(digest)
+    return left
+
+
+def _edges_without(
+    repository: RepositorySnapshot, digests: AbstractSet[Digest]
+) -> Callable[[Digest], Edges | None]:
+    def edges(digest: Digest) -> Edges | None:
+        found = repository.edges(digest)
+        if found is None:
+            return None
+        return found._replace(children=tuple(c for c in found.children if c not in digests))
+
+    return edges
+
+
+def _held(
+    repository: RepositorySnapshot,
+    refused: list[Digest],
+    kept: AbstractSet[Digest],
+    blind: AbstractSet[Digest],
+) -> Refused:
+    parents, tags_of = repository.parents(), repository.tags_of()
+    digest = refused[0]
+    holders = [parent for parent in parents.get(digest, ()) if parent in kept] or sorted(blind)
+    names = ", ".join(_name(repository, holder, tags_of) for holder in holders)
+    what = "may be listed by" if blind else "is listed by"
+    message = f"{repository.name}@{digest} {what} {names}; deleting it would break that image"
+    return Refused(message, hint="Delete the index instead, or say --break-indexes.")
+
+
+def _order(
+    gone: AbstractSet[Digest],
+    repository: RepositorySnapshot,
+    referrers: dict[Digest, list[Digest]],
+) -> list[Digest]:
+    """Sort so that a run that stops anywhere leaves garbage, never a broken image (rule 3).
+
+    Indexes go before their children, and subjects before their referrers: an orphaned signature
+    is garbage, an image that lost its signature is damage.
+    """
+
+    def below(digest: Digest) -> list[Digest]:
+        edges = repository.edges(digest)
+        children = edges.children if edges is not None else ()
+        return [d for d in (*children, *referrers.get(digest, ())) if d in gone]
+
+    return postorder(sorted(gone), below)[::-1]
+
+
+class _Reasons:
+    """Finds the sentence for each item; asked only about what the removal touches."""
+
+    def __init__(
+        self,
+        repository: RepositorySnapshot,
+        tags: AbstractSet[Tag],
+        digests: AbstractSet[Digest],
+        gone: AbstractSet[Digest],
+    ) -> None:
+        self._repository = repository
+        self._named = digests
+        self._untagged = {repository.tags[tag] for tag in tags}
+        self._gone = gone
+        self._parents = repository.parents()
+        self._tags_of = repository.tags_of()
+        self._subjects = {
+            referrer: subject
+            for subject, found in repository.referrers().items()
+            for referrer in found
+            if subject in gone
+        }
+
+    def why_gone(self, digest: Digest) -> str:
+        if digest in self._named:
+            return "named by the request"
+        if digest in self._untagged:
+            return "its last tag goes"
+        if digest in self._subjects:
+            return f"refers to {self._subjects[digest].short}, which goes"
+        return f"child of {self._parents[digest][0].short}, listed by nothing else"
+
+    def why_kept(
+        self,
+        kept: AbstractSet[Digest],
+        going: AbstractSet[Tag],
+        tags_of: dict[Digest, list[Tag]],
+    ) -> list[Kept]:
+        found = []
+        for digest in sorted(kept):
+            left = [tag for tag in tags_of.get(digest, ()) if tag not in going]
+            if left:
+                found += [
+                    Kept(self._repository.name, digest, tag, "a tag of its own") for tag in left
+                ]
+                continue
+            holders = [p for p in self._parents.get(digest, ()) if p not in self._gone]
+            manifest = self._repository.manifests.get(digest)
+            if holders:
+                names = ", ".join(_name(self._repository, p, tags_of) for p in holders)
+                reason = f"listed by {names}"
+            elif manifest is not None and manifest.subject is not None:
+                reason = f"refers to {manifest.subject.short}, which stays"
+            else:
+                reason = "protected by a manifest that cannot be understood"
+            found.append(Kept(self._repository.name, digest, None, reason))
+        return found
+
+
+def _name(
+    repository: RepositorySnapshot, digest: Digest, tags_of: dict[Digest, list[Tag]]
+) -> str:
+    tags = tags_of.get(digest)
+    return f"{repository.name}:{tags[0]}" if tags else f"{repository.name}@{digest.short}"

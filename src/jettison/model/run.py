@@ -1,0 +1,119 @@
+"""A run: one applied plan, as it is kept in the journal, with its receipt."""
+
+import enum
+from typing import Any, Final
+
+import msgspec
+
+from jettison.model.digest import Digest
+from jettison.model.plan import Plan
+from jettison.model.reference import RepoName, Tag
+
+__all__ = ["RUN_SCHEMA", "Finding", "Kind", "Receipt", "Run", "Saved", "State"]
+
+RUN_SCHEMA: Final = 1
+
+
+class Kind(enum.StrEnum):
+    """What the run did."""
+
+    RM = "rm"
+    UNDO = "undo"
+    GC = "gc"
+
+
+class State(enum.StrEnum):
+    """How far it came.
+
+    APPLYING is what a killed process leaves behind, INTERRUPTED what Ctrl-C or an error does; both
+    can be finished. STOPPED met something that had moved since the plan, and cannot.
+    """
+
+    APPLYING = "applying"
+    INTERRUPTED = "interrupted"
+    STOPPED = "stopped"
+    DONE = "done"
+    UNDONE = "undone"
+
+
+class Saved(msgspec.Struct, frozen=True):
+    """A manifest as it was before the run: the very bytes, and the tags that pointed to it.
+
+    ``removed`` is False for one that only lost a tag.
+    """
+
+    repository: RepoName
+    digest: Digest
+    media_type: str
+    raw: bytes
+    tags: tuple[Tag, ...]
+    removed: bool = True
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing that was verified; ``sentence`` explains it, also when all is well."""
+
+    ok: bool
+    subject: str
+    sentence: str
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """What was predicted beside what was observed. All sizes in bytes, None: not looked at.
+
+    ``predicted_bytes`` is what this removal frees, ``garbage_bytes`` what lay there unreferenced
+    before, and ``freed_bytes`` what the collection removed. ``blobs_before`` and ``blobs_after``
+    are the sums of the sizes of all blob files.
+    """
+
+    finished: str
+    tags: int = 0
+    manifests: int = 0
+    predicted_bytes: int | None = None
+    exact: bool = True
+    garbage_bytes: int | None = None
+    young_bytes: int | None = None
+    freed_bytes: int | None = None
+    blobs_before: int | None = None
+    blobs_after: int | None = None
+    disk_free_before: int | None = None
+    disk_free_after: int | None = None
+    findings: tuple[Finding, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything that was verified is as promised."""
+        return all(finding.ok for finding in self.findings)
+
+
+class Run(msgspec.Struct, frozen=True):
+    """A journal entry.
+
+    ``started`` is RFC 3339 in UTC; ``window_until`` is in seconds since the epoch: until then a
+    collection of ``storage`` keeps what the run removed (None: no collection knows of it).
+    ``fingerprint`` tells whether a command is the one that was interrupted.
+    """
+
+    id: str
+    kind: Kind
+    state: State
+    started: str
+    registry: str
+    request: tuple[str, ...]
+    fingerprint: str = ""
+    storage: str | None = None
+    plan: Plan | None = None
+    saved: tuple[Saved, ...] = ()
+    window_until: float | None = None
+    reclaim: bool = False
+    backup: str | None = None
+    of: str | None = None
+    receipt: Receipt | None = None
+    details: dict[str, Any] = {}
+    schema_version: int = RUN_SCHEMA
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether it stopped half-way."""
+        return self.state in {State.APPLYING, State.INTERRUPTED}

@@ -1,0 +1,85 @@
+"""A registry as it was seen at one moment: the input of every decision."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+
+import msgspec
+
+from jettison.model.digest import Digest
+from jettison.model.graph import Edges, edges_of
+from jettison.model.manifest import Manifest, referenced_digest
+from jettison.model.reference import RepoName, Tag
+
+__all__ = ["Node", "RepositorySnapshot", "Snapshot"]
+
+Node = tuple[RepoName, Digest]
+"""A manifest in a repository: the unit that is kept or removed."""
+
+
+class RepositorySnapshot(msgspec.Struct, frozen=True):
+    """One repository.
+
+    ``manifests`` are those that could be read, whether tagged or not; ``unreadable`` are known to
+    be there, and nothing is known of what they reference. ``dangling`` tags are listed, but have
+    no manifest. ``complete`` says that untagged manifests are in it too, which only a storage
+    tree can tell.
+    """
+
+    name: RepoName
+    tags: Mapping[Tag, Digest]
+    manifests: Mapping[Digest, Manifest]
+    unreadable: frozenset[Digest] = frozenset()
+    dangling: tuple[Tag, ...] = ()
+    complete: bool = False
+
+    def tags_of(self) -> dict[Digest, list[Tag]]:
+        """Return the tags by the digest that they point to, each list sorted."""
+        tags: defaultdict[Digest, list[Tag]] = defaultdict(list)
+        for tag in sorted(self.tags):
+            tags[self.tags[tag]].append(tag)
+        return tags
+
+    def edges(self, digest: Digest) -> Edges | None:
+        """Return what a manifest references, or None if that is not known."""
+        manifest = self.manifests.get(digest)
+        return None if manifest is None else edges_of(manifest)
+
+    def referrers(self) -> dict[Digest, list[Digest]]:
+        """Return, by subject, the manifests that live with it (design.md, rule 5)."""
+        found: defaultdict[Digest, list[Digest]] = defaultdict(list)
+        for manifest in self.manifests.values():
+            if manifest.subject is not None:
+                found[manifest.subject].append(manifest.digest)
+        for tag, digest in self.tags.items():
+            subject = referenced_digest(tag)
+            if subject is not None:
+                found[subject].append(digest)
+        return found
+
+    def parents(self) -> dict[Digest, list[Digest]]:
+        """Return, by child, the indexes that list it."""
+        found: defaultdict[Digest, list[Digest]] = defaultdict(list)
+        for manifest in self.manifests.values():
+            for child in manifest.children:
+                found[child.digest].append(manifest.digest)
+        return found
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """The repositories of a registry, as far as they were looked at.
+
+    ``sizes`` holds, in bytes, what a descriptor does not tell, or, with ``stored``, the true size
+    of every blob on the disk. ``unknown`` are sentences on what could not be seen; as long as
+    there is one, bytes computed from the snapshot are upper bounds.
+    """
+
+    registry: str
+    repositories: Mapping[RepoName, RepositorySnapshot]
+    sizes: Mapping[Digest, int]
+    stored: bool = False
+    unknown: tuple[str, ...] = ()
+
+    @property
+    def exact(self) -> bool:
+        """Whether bytes computed from it are exact."""
+        return not self.unknown

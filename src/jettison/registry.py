@@ -1,0 +1,133 @@
+"""What every registry can do, wherever it is: the one protocol that ``client`` and ``store`` share.
+
+Everything in ``lifecycle`` is written once against :class:`Registry`. Both implementations are
+held to the contract in ``tests/contract/``.
+"""
+
+import enum
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+import msgspec
+
+from jettison.model.digest import Digest
+from jettison.model.reference import RepoName, Tag
+
+__all__ = ["Capabilities", "Deletion", "RawManifest", "Registry"]
+
+
+class RawManifest(msgspec.Struct, frozen=True):
+    """A manifest as it came: the bytes, their digest (computed, not believed), and their type."""
+
+    digest: Digest
+    media_type: str
+    raw: bytes
+
+
+class Deletion(enum.StrEnum):
+    """What a DELETE of a digest that cannot exist was answered with."""
+
+    ENABLED = "enabled"
+    DISABLED = "disabled"
+    READ_ONLY = "read-only"
+    DENIED = "denied"
+    UNKNOWN = "unknown"
+
+
+class Capabilities(msgspec.Struct, frozen=True):
+    """What a registry was found to be able to do; None is "not found out"."""
+
+    deletion: Deletion
+    product: str
+    login: str
+    """``none``, ``basic`` or ``bearer``, or ``storage`` for a tree on a disk."""
+    untag: bool | None = None
+    referrers: bool | None = None
+    paging: bool | None = None
+    catalog: bool | None = None
+
+
+class Registry(Protocol):
+    """A registry that can be listed, read, and removed from.
+
+    Errors are those of :mod:`jettison.errors`. "Not there" is never guessed from an error that
+    could mean something else: 401, 403, time-outs and unreadable files raise.
+    """
+
+    @property
+    def name(self) -> str:
+        """How messages call it: the host, or the path of the storage."""
+
+    def repositories(self) -> AsyncIterator[RepoName]:
+        """Yield the names of all repositories, each once, in no promised order."""
+
+    def tags(self, repository: RepoName) -> AsyncIterator[Tag]:
+        """Yield all tags, each once, in no promised order.
+
+        An unknown repository raises :class:`~jettison.errors.NotFoundError`; one without tags
+        yields nothing.
+        """
+
+    async def resolve(self, repository: RepoName, tag: Tag) -> Digest | None:
+        """Return the digest that the tag points to, or None if there is no such tag."""
+
+    async def revisions(self, repository: RepoName) -> list[Digest] | None:
+        """Return all manifests of the repository, untagged ones too; None: it cannot tell."""
+
+    async def manifest(
+        self, repository: RepoName, reference: Tag | Digest
+    ) -> RawManifest | None:
+        """Return a manifest, or None if the repository does not have it.
+
+        Bytes that do not have the digest asked for raise
+        :class:`~jettison.errors.InvalidManifest`.
+        """
+
+    async def referrers(self, repository: RepoName, digest: Digest) -> list[Digest] | None:
+        """Return the manifests whose ``subject`` is ``digest``; None: it cannot tell.
+
+        Referrers that only a tag names (``sha256-<hex>…``) are not in it.
+        """
+
+    async def blob_size(self, repository: RepoName, digest: Digest) -> int | None:
+        """Return the size in bytes that the registry claims, or None. No proof of anything."""
+
+    async def blob_sizes(self) -> dict[Digest, int] | None:
+        """Return the size in bytes of every blob there is; None: it cannot tell."""
+
+    async def has_blob(self, repository: RepoName, digest: Digest) -> bool:
+        """Whether bytes really come when the blob is read (HEAD would not prove it)."""
+
+    def read_blob(self, repository: RepoName, digest: Digest) -> AsyncIterator[bytes]:
+        """Yield the blob's bytes; raise if it is absent or its digest turns out wrong."""
+
+    async def put_blob(
+        self, repository: RepoName, digest: Digest, chunks: AsyncIterator[bytes]
+    ) -> None:
+        """Store a blob and link it into the repository; a wrong digest raises and stores nothing.
+
+        Whether one is there already is for the caller to ask first.
+        """
+
+    async def put_manifest(
+        self, repository: RepoName, reference: Tag | Digest, manifest: RawManifest
+    ) -> None:
+        """Store a manifest under a tag or its digest, the very bytes."""
+
+    async def untag(self, repository: RepoName, tag: Tag) -> bool:
+        """Remove a tag and nothing else; False if it was not there.
+
+        Raises :class:`~jettison.errors.UnexpectedResponse` where the registry cannot.
+        """
+
+    async def delete_manifest(self, repository: RepoName, digest: Digest) -> bool:
+        """Remove a manifest, and every tag of the repository that points to it.
+
+        False if it was not there. Raises :class:`~jettison.errors.DeletionDisabled`.
+        """
+
+    async def capabilities(self, repository: RepoName | None = None) -> Capabilities:
+        """Probe, without changing anything, what can be done (in that repository)."""
+
+    async def aclose(self) -> None:
+        """Let go of connections and files."""

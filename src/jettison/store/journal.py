@@ -1,0 +1,226 @@
+"""The journal: one JSON document for each run, beside the data or in the user's state directory.
+
+``<folder>/<id>.json`` is the run, replaced whole; ``<folder>/<id>.steps`` gets a line before and
+after each step and is synced each time, so that a process killed at any moment leaves behind what
+it did (issue: Ctrl-C and ``kill -9``). A run whose storage was at hand lies in
+``<rootdirectory>/jettison/runs``, where a collection honours it; the user's own directory then
+has a pointer to it.
+"""
+
+import os
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from jettison.errors import JournalError, NotFoundError
+from jettison.model.run import RUN_SCHEMA, Run
+
+__all__ = ["Journal", "StepLog", "Unreadable", "new_run_id", "state_directory"]
+
+
+class Unreadable(msgspec.Struct, frozen=True):
+    """A journal entry that is there and cannot be used, and why."""
+
+    id: str
+    reason: str
+
+
+class _Head(msgspec.Struct):
+    """What every version of a document has."""
+
+    id: str = ""
+    schema_version: int = 0
+    elsewhere: str | None = None
+
+
+class _Line(msgspec.Struct):
+    step: int
+    done: bool
+    at: str
+
+
+def _encode_hook(value: Any) -> Any:  # noqa: ANN401 - the signature is msgspec's
+    if isinstance(value, str):
+        return str(value)
+    raise NotImplementedError(type(value))
+
+
+def _decode_hook(wanted: type, value: Any) -> Any:  # noqa: ANN401 - the signature is msgspec's
+    if issubclass(wanted, str):
+        return wanted(value)
+    raise NotImplementedError(wanted)
+
+
+_ENCODER: Final = msgspec.json.Encoder(enc_hook=_encode_hook)
+_DECODER: Final = msgspec.json.Decoder(Run, dec_hook=_decode_hook)
+_HEAD: Final = msgspec.json.Decoder(_Head)
+_LINES: Final = msgspec.json.Decoder(_Line)
+
+
+def state_directory(environment: Mapping[str, str]) -> Path:
+    """Return where this user's runs are kept: ``$XDG_STATE_HOME/jettison``."""
+    home = environment.get("XDG_STATE_HOME")
+    base = Path(home) if home else Path(environment.get("HOME", "~")).expanduser() / ".local/state"
+    return base / "jettison"
+
+
+def new_run_id(now: float) -> str:
+    """Return an id that sorts by time and is short enough to type."""
+    alphabet = "abcdefghjkmnpqrstuvwxyz23456789"
+    suffix = "".join(secrets.choice(alphabet) for _ in range(4))
+    return time.strftime("%Y%m%d-%H%M%S", time.gmtime(now)) + "-" + suffix
+
+
+class StepLog(msgspec.Struct, frozen=True):
+    """Which steps of a run were begun, and which of them were finished."""
+
+    begun: frozenset[int]
+    done: frozenset[int]
+
+
+class Journal:
+    """A folder of runs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    # Writing: nothing is overwritten in place, and nothing counts before it is synced.
+
+    def write(self, run: Run) -> None:
+        """Store the run, replacing an earlier state of it."""
+        self._replace(run.id, _ENCODER.encode(run))
+
+    def point(self, run: Run, to: "Journal") -> None:
+        """Note that the run lies in another journal."""
+        head = _Head(run.id, RUN_SCHEMA, str(to.folder.absolute()))
+        self._replace(run.id, msgspec.json.encode(head))
+
+    def _replace(self, run_id: str, document: bytes) -> None:
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path = self.folder / f"{run_id}.json"
+            draft = path.with_suffix(".tmp")
+            with open(draft, "wb", opener=_private) as file:
+                file.write(document)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(path)
+            _sync_folder(self.folder)
+        except OSError as error:
+            message = f"cannot write the journal {self.folder}: {error.strerror}"
+            hint = "Nothing is removed without a journal; make that folder writable."
+            raise JournalError(message, hint=hint) from error
+
+    def mark(self, run_id: str, step: int, *, done: bool, at: str) -> None:
+        """Note that a step begins, or that it is done; on the disk when this returns."""
+        line = msgspec.json.encode(_Line(step, done, at)) + b"\n"
+        with open(self.folder / f"{run_id}.steps", "ab", opener=_private) as file:
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+
+    # Reading.
+
+    def read(self, run_id: str) -> Run:
+        """Return the run with this id, following a pointer.
+
+        Raises :class:`NotFoundError` for none, and :class:`JournalError` for one that is damaged
+        or was written by a newer version.
+        """
+        path = self.folder / f"{run_id}.json"
+        try:
+            document = path.read_bytes()
+        except FileNotFoundError:
+            message = f"there is no run {run_id}"
+            raise NotFoundError(message, hint="See `jettison runs` for those there are.") from None
+        except OSError as error:
+            message = f"cannot read {path}: {error.strerror}"
+            raise JournalError(message) from error
+        try:
+            head = _HEAD.decode(document)
+            if head.schema_version > RUN_SCHEMA:
+                message = (
+                    f"run {run_id} was written by a newer version of Jettison "
+                    f"(journal schema {head.schema_version}, this one knows {RUN_SCHEMA})"
+                )
+                raise JournalError(message, hint="Upgrade Jettison and try again.")
+            if head.elsewhere is not None:
+                if Path(head.elsewhere) == self.folder.absolute():
+                    message = f"run {run_id} points to itself: {path}"
+                    raise JournalError(message)
+                return Journal(Path(head.elsewhere)).read(run_id)
+            return _DECODER.decode(document)
+        except (msgspec.DecodeError, NotImplementedError) as error:
+            message = f"run {run_id} cannot be read: {error}"
+            raise JournalError(message, hint=f"Look at {path}.") from error
+
+    def home_of(self, run_id: str) -> "Journal":
+        """Return the journal that holds the run itself: this one, or the one it points to."""
+        head = _HEAD.decode((self.folder / f"{run_id}.json").read_bytes())
+        return self if head.elsewhere is None else Journal(Path(head.elsewhere))
+
+    def steps(self, run_id: str) -> StepLog:
+        """Return how far a run came. A line cut short by a crash does not count."""
+        try:
+            text = (self.folder / f"{run_id}.steps").read_bytes()
+        except FileNotFoundError:
+            return StepLog(frozenset(), frozenset())
+        begun, done = set(), set()
+        for line in text.split(b"\n"):
+            try:
+                entry = _LINES.decode(line)
+            except msgspec.DecodeError:
+                continue
+            (done if entry.done else begun).add(entry.step)
+        return StepLog(frozenset(begun), frozenset(done))
+
+    def ids(self) -> list[str]:
+        """Return the ids of all runs, oldest first."""
+        try:
+            return sorted(name[:-5] for name in os.listdir(self.folder) if name.endswith(".json"))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            message = f"cannot read the journal {self.folder}: {error.strerror}"
+            raise JournalError(message) from error
+
+    def runs(self) -> Iterator[Run | Unreadable]:
+        """Yield all runs, oldest first; what cannot be used is yielded as that, not raised."""
+        for run_id in self.ids():
+            try:
+                yield self.read(run_id)
+            except (JournalError, NotFoundError) as error:
+                yield Unreadable(run_id, error.message)
+
+    def find(self, text: str) -> str:
+        """Return the id that ``text`` is, or the only one that it begins or ends.
+
+        ``last`` is the latest.
+        """
+        ids = self.ids()
+        if text in ids:
+            return text
+        if text == "last" and ids:
+            return ids[-1]
+        matching = [run_id for run_id in ids if run_id.startswith(text) or run_id.endswith(text)]
+        if text and len(matching) == 1:
+            return matching[0]
+        problem = "more than one run matches" if matching else "there is no run"
+        message = f"{problem} {text!r}"
+        raise NotFoundError(message, hint="See `jettison runs` for those there are.")
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,77 @@
+"""Fixtures for all tests: an environment of their own, registries, the command line."""
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import count
+from pathlib import Path
+from typing import Unpack
+
+import hypothesis
+import pytest
+
+pytest.register_assert_rewrite("support")
+
+from support.cli import Jettison  # noqa: E402 - its assertions are rewritten first
+from support.registry import DockerRegistry, Options, RegistryFactory  # noqa: E402 - same
+
+# Deadlines measure the machine. In CI the same examples run every time.
+hypothesis.settings.register_profile("desk", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "desk")
+
+FOREIGN = ("REGISTRY_", "JETTISON_", "DOCKER_", "XDG_", "AWS_")
+FOREIGN_NAMES = {"NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "COLUMNS", "LINES"}
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty home folder; nothing of the user's or the machine's settings is seen."""
+    for name in list(os.environ):
+        foreign = name.startswith(FOREIGN) or name in FOREIGN_NAMES
+        if foreign or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    folder = tmp_path / "home"
+    variables = {
+        "HOME": folder,
+        "XDG_CONFIG_HOME": folder / ".config",
+        "XDG_STATE_HOME": folder / ".local" / "state",
+        "XDG_CACHE_HOME": folder / ".cache",
+        "XDG_DATA_HOME": folder / ".local" / "share",
+        "XDG_RUNTIME_DIR": folder / "run",
+        "DOCKER_CONFIG": folder / ".docker",
+    }
+    for name, value in variables.items():
+        value.mkdir(parents=True, exist_ok=True, mode=0o700)
+        monkeypatch.setenv(name, str(value))
+    # Rootless, skopeo keeps its cache of blobs seen elsewhere below XDG_DATA_HOME, not in /var.
+    monkeypatch.setenv("_CONTAINERS_ROOTLESS_UID", "1000")
+    # Wide enough that no table is cut where a test reads it.
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("PYTHONWARNINGS", "error")
+    return folder
+
+
+@pytest.fixture
+def registry_factory(tmp_path: Path) -> Iterator[RegistryFactory]:
+    """Start registries with options of one's own; they are stopped after the test."""
+    numbers = count(1)
+    with ExitStack() as running:
+
+        def start(**options: Unpack[Options]) -> DockerRegistry:
+            folder = tmp_path / f"registry-{next(numbers)}"
+            return running.enter_context(DockerRegistry(folder, **options))
+
+        yield start
+
+
+@pytest.fixture
+def registry(registry_factory: RegistryFactory) -> DockerRegistry:
+    """A running registry with deletion enabled."""
+    return registry_factory(delete=True)
+
+
+@pytest.fixture
+def jettison(tmp_path: Path) -> Jettison:
+    """The command line: `jettison("ls", host, check=0)`."""
+    return Jettison(tmp_path)

@@ -1,0 +1,83 @@
+"""The command line, run as a user runs it."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Result:
+    stdout: str
+    stderr: str
+    code: int
+
+    @property
+    def json(self) -> Any:
+        """Standard output as one JSON document."""
+        return json.loads(self.stdout)
+
+    @property
+    def ndjson(self) -> list[Any]:
+        """Standard output as one JSON document a line."""
+        return [json.loads(line) for line in self.stdout.splitlines()]
+
+
+@dataclass(frozen=True)
+class Jettison:
+    """`jettison("rm", ref, "--yes", check=0)` runs the command and checks its exit code.
+
+    It sees the environment of the test, with `env` on top. `start` leaves it running instead, in a
+    process group of its own, for tests that interrupt or kill it.
+    """
+
+    cwd: Path
+    command: tuple[str, ...] = field(default=(sys.executable, "-m", "jettison"))
+
+    def __call__(
+        self,
+        *args: str | Path,
+        check: int | None = 0,
+        stdin: str | None = None,
+        env: Mapping[str, str] | None = None,
+        timeout: float = 120,
+    ) -> Result:
+        """Run to the end; `check=None` accepts every exit code. `timeout` is in seconds."""
+        done = subprocess.run(
+            [*self.command, *map(str, args)],
+            cwd=self.cwd,
+            env=os.environ | (env or {}),
+            input=stdin or "",
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        result = Result(done.stdout, done.stderr, done.returncode)
+        assert check is None or result.code == check, (
+            f"jettison {' '.join(map(str, args))}: exit {result.code}, not {check}\n"
+            f"--- stdout\n{result.stdout}\n--- stderr\n{result.stderr}"
+        )
+        return result
+
+    def start(
+        self,
+        *args: str | Path,
+        env: Mapping[str, str] | None = None,
+        prefix: tuple[str, ...] = (),
+    ) -> subprocess.Popen[str]:
+        """Start it, behind `prefix` (strace, say); the caller waits for it or kills it."""
+        return subprocess.Popen(
+            [*prefix, *self.command, *map(str, args)],
+            cwd=self.cwd,
+            env=os.environ | (env or {}),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )

@@ -1,0 +1,154 @@
+"""Every command and option is in docs/commands.md, and every command's help shows an example."""
+
+import re
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.main import get_command
+
+COMMANDS = Path(__file__).parents[1] / "docs" / "commands.md"
+
+# typer's own; the same for every program made with it
+BUILT_IN = {"--help", "--install-completion", "--show-completion"}
+
+
+def commands(command: Any, path: str = "jettison") -> Iterator[tuple[str, Any]]:
+    """The visible commands below `command`, each with its full name; groups come first."""
+    yield path, command
+    for name, child in getattr(command, "commands", {}).items():
+        if not child.hidden:
+            yield from commands(child, f"{path} {name}")
+
+
+def options(command: Any) -> list[str]:
+    return [
+        name
+        for param in command.params
+        if param.param_type_name == "option" and not getattr(param, "hidden", False)
+        for name in [*param.opts, *param.secondary_opts]
+        if name not in BUILT_IN
+    ]
+
+
+def sections(text: str) -> dict[str, str]:
+    """The text below each heading that names a command, as in "## `jettison rm`"."""
+    found: dict[str, str] = {}
+    current = None
+    fenced = False
+    for line in text.splitlines():
+        fenced ^= line.startswith("```")
+        if not fenced and re.match(r"#+ ", line):
+            heading = re.search(r"`(jettison(?: [a-z][a-z-]*)*)`", line)
+            current = heading[1] if heading else current
+            found.setdefault(current or "", "")
+        elif current is not None:
+            found[current] += line + "\n"
+    return found
+
+
+def mentions(text: str, option: str) -> bool:
+    return re.search(rf"(?<![\w-]){re.escape(option)}(?![\w-])", text) is not None
+
+
+def undocumented(app: typer.Typer, text: str) -> list[str]:
+    """What `app` and its documentation do not agree about, one line for each."""
+    found = []
+    documented = sections(text)
+    known = dict(commands(get_command(app)))
+    for path, command in known.items():
+        if path not in documented:
+            found.append(f"{path}: has no section")
+            continue
+        found += [
+            f"{path}: {option} is missing"
+            for option in options(command)
+            if not mentions(documented[path], option)
+        ]
+    for path in documented:
+        if path.startswith("jettison") and path not in known:
+            found.append(f"{path}: is documented but does not exist")
+    return found
+
+
+def without_example(app: typer.Typer) -> list[str]:
+    return [
+        path
+        for path, command in commands(get_command(app))
+        if not hasattr(command, "commands")
+        and "Example" not in f"{command.help or ''}{command.epilog or ''}"
+    ]
+
+
+@pytest.fixture
+def jettison_app() -> typer.Typer:
+    app = import_module("jettison.cli.main").app
+    assert isinstance(app, typer.Typer)
+    return app
+
+
+def test_every_command_and_option_is_documented(jettison_app: typer.Typer) -> None:
+    assert undocumented(jettison_app, COMMANDS.read_text(encoding="utf-8")) == []
+
+
+def test_the_help_of_every_command_has_an_example(jettison_app: typer.Typer) -> None:
+    assert without_example(jettison_app) == []
+
+
+@pytest.fixture
+def sample() -> typer.Typer:
+    app = typer.Typer(add_completion=False)
+
+    @app.callback()
+    def root() -> None: ...
+
+    @app.command()
+    def rm(
+        *,
+        yes: bool = typer.Option(False, "--yes/--no", "-y"),
+        dry_run: bool = typer.Option(False, "--dry-run"),
+    ) -> None:
+        """Remove. Example: jettison rm x."""
+
+    @app.command()
+    def ls() -> None:
+        """List."""
+
+    @app.command(hidden=True)
+    def secret() -> None: ...
+
+    return app
+
+
+COMPLETE = """
+# `jettison`
+# The commands
+## `jettison rm`
+`--yes`, `-y`, `--no`
+### Options
+```
+# a comment, not a heading: jettison rm --dry-run
+```
+## `jettison ls`
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (COMPLETE, []),
+        (COMPLETE.replace("`-y`", ""), ["jettison rm: -y is missing"]),
+        (COMPLETE.replace("--dry-run", "--dry-runs"), ["jettison rm: --dry-run is missing"]),
+        (COMPLETE.replace("## `jettison ls`", ""), ["jettison ls: has no section"]),
+        (COMPLETE + "## `jettison no`", ["jettison no: is documented but does not exist"]),
+    ],
+)
+def test_the_checker_compares(sample: typer.Typer, text: str, expected: list[str]) -> None:
+    assert undocumented(sample, text) == expected
+
+
+def test_the_checker_wants_an_example(sample: typer.Typer) -> None:
+    assert without_example(sample) == ["jettison ls"]

@@ -1,0 +1,165 @@
+"""A lower layer never imports a higher one, and the model touches nothing outside of itself."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = "jettison"
+SOURCE = Path(__file__).parents[1] / "src" / PACKAGE
+
+# Each top-level module or package of jettison, from the bottom. "" is jettison/__init__.py, the
+# public API over everything below the faces.
+LEVELS = {
+    "errors": 0.0,
+    "model": 0.0,
+    "progress": 0.0,
+    "registry": 0.5,
+    "client": 1.0,
+    "store": 1.0,
+    "gc": 2.0,
+    "lifecycle": 2.0,
+    "": 2.5,
+    "cli": 3.0,
+    "demo": 3.0,
+    "server": 3.0,
+    "web": 3.0,
+    "__main__": 4.0,
+}
+
+# On the same level, but still strangers.
+FORBIDDEN = {("client", "store"), ("store", "client"), ("gc", "lifecycle")}
+
+# What reaches the outside: files, network, processes, clock, chance, environment, logs, terminal.
+# fmt: off
+IMPURE_MODULES = frozenset({
+    "aiohttp", "asyncio", "concurrent", "ctypes", "curses", "fcntl", "fileinput", "getpass",
+    "glob", "http", "io", "locale", "logging", "mmap", "multiprocessing", "obstore", "os",
+    "pathlib", "platform", "pwd", "random", "resource", "rich", "ruamel", "secrets", "select",
+    "selectors", "shelve", "shutil", "signal", "socket", "socketserver", "sqlite3", "ssl",
+    "subprocess", "sys", "syslog", "tempfile", "threading", "time", "typer", "urllib", "uuid",
+    "uvicorn", "warnings",
+})
+# fmt: on
+IMPURE_METHODS = frozenset({"now", "today", "utcnow"})
+IMPURE_FUNCTIONS = frozenset({"breakpoint", "input", "open", "print"})
+
+
+def dotted(path: Path, root: Path) -> list[str]:
+    parts = list(path.relative_to(root).with_suffix("").parts)
+    return parts[:-1] if parts[-1] == "__init__" else parts
+
+
+def imported(tree: ast.AST, module: list[str], *, is_package: bool) -> Iterator[tuple[int, str]]:
+    """Every absolute dotted name that an import statement may load, with its line."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                package = [PACKAGE, *module] if is_package else [PACKAGE, *module][:-1]
+                parents = package[: len(package) - node.level + 1]
+                base = ".".join([*parents, *filter(None, [node.module])])
+            for alias in node.names:
+                yield node.lineno, f"{base}.{alias.name}"
+
+
+def unit_of(name: str, units: set[str]) -> str | None:
+    """The top-level part of jettison that an imported name belongs to; None: not jettison's."""
+    first, _, rest = name.partition(".")
+    if first != PACKAGE:
+        return None
+    head = rest.partition(".")[0]
+    return head if head in units else ""
+
+
+def impurities(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        if isinstance(node.func, ast.Name) and node.func.id in IMPURE_FUNCTIONS:
+            yield node.lineno, f"calls {node.func.id}()"
+        elif isinstance(node.func, ast.Attribute) and node.func.attr in IMPURE_METHODS:
+            yield node.lineno, f"calls .{node.func.attr}()"
+
+
+def violations(root: Path) -> list[str]:
+    """Each breach of the layering under the package folder `root`, as one line of text."""
+    found = []
+    files = sorted(root.rglob("*.py"))
+    units = {(dotted(path, root) or [""])[0] for path in files}
+    found += [f"{unit}: no layer is set for it" for unit in sorted(units - LEVELS.keys())]
+    for path in files:
+        module = dotted(path, root)
+        unit = (module or [""])[0]
+        where = path.relative_to(root)
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for line, name in imported(tree, module, is_package=path.name == "__init__.py"):
+            target = unit_of(name, units | LEVELS.keys())
+            if target is None:
+                if unit == "model" and name.partition(".")[0] in IMPURE_MODULES:
+                    found.append(f"{where}:{line}: model imports {name}, which is not pure")
+            elif LEVELS.get(target, 0) > LEVELS.get(unit, 0):
+                found.append(f"{where}:{line}: {unit} imports {name}, which is above it")
+            elif (unit, target) in FORBIDDEN:
+                found.append(f"{where}:{line}: {unit} must not know {name}")
+        if unit == "model":
+            found += [f"{where}:{line}: model {what}" for line, what in impurities(tree)]
+    return found
+
+
+def test_jettison_keeps_its_layers() -> None:
+    assert any(SOURCE.rglob("*.py"))
+    assert violations(SOURCE) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "code", "expected"),
+    [
+        ("model/a.py", "import os", "model imports os, which is not pure"),
+        ("model/a.py", "from pathlib import Path", "model imports pathlib.Path"),
+        ("model/a.py", "from datetime import datetime\ndatetime.now()", "model calls .now()"),
+        ("model/a.py", "open('x')", "model calls open()"),
+        ("model/a.py", "from jettison.client import x", "which is above it"),
+        ("model/a.py", "from jettison import registry", "jettison.registry, which is above it"),
+        ("model/deep/a.py", "from ...store import x", "imports jettison.store.x"),
+        ("model/deep/__init__.py", "from ...store import x", "imports jettison.store.x"),
+        ("errors.py", "import jettison.cli.main", "which is above it"),
+        ("registry.py", "def f():\n    from jettison.store import x", "registry.py:2:"),
+        ("client/a.py", "from jettison import store", "client must not know jettison.store"),
+        ("client/a.py", "from jettison import __version__", "which is above it"),
+        ("store/a.py", "from ..client import x", "store must not know jettison.client.x"),
+        ("store/a.py", "import jettison.gc.mark", "which is above it"),
+        ("gc/a.py", "from jettison.lifecycle.plan import x", "gc must not know"),
+        ("lifecycle/a.py", "import jettison.cli.render", "which is above it"),
+        ("novel/a.py", "", "novel: no layer is set for it"),
+    ],
+)
+def test_the_checker_sees(tmp_path: Path, path: str, code: str, expected: str) -> None:
+    file = tmp_path / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(code, encoding="utf-8")
+    assert len(violations(tmp_path)) == 1
+    assert expected in violations(tmp_path)[0]
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("model/a.py", "import json, hashlib, datetime\nfrom jettison import errors"),
+        ("registry.py", "from jettison.model.digest import Digest\nimport jettison.errors"),
+        ("client/a.py", "import aiohttp, os\nfrom jettison.registry import Registry"),
+        ("lifecycle/a.py", "from jettison import gc\nfrom ..store import x\nfrom . import y"),
+        ("cli/a.py", "from jettison import __version__, lifecycle"),
+        ("__init__.py", "from jettison.lifecycle import plan"),
+        ("__main__.py", "from jettison.cli.main import main"),
+    ],
+)
+def test_the_checker_allows(tmp_path: Path, path: str, code: str) -> None:
+    file = tmp_path / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(code, encoding="utf-8")
+    assert violations(tmp_path) == []
