@@ -25,7 +25,8 @@
     ├── DeletionDisabled             exit 11
     ├── NotQuiescent                 exit 12
     │   └── Locked
-    └── PlanStale                    exit 13  the registry changed since the plan was made
+    ├── PlanStale                    exit 13  the registry changed since the plan was made
+    └── Interrupted                  exit 130 Ctrl-C, as every shell tells it
 
 The exit codes are design.md's, rule 10. A class owns its code, so that no command decides one.
 """
@@ -37,6 +38,7 @@ __all__ = [
     "ConfigurationError",
     "Declined",
     "DeletionDisabled",
+    "Interrupted",
     "InvalidDigest",
     "InvalidManifest",
     "InvalidName",
@@ -53,8 +55,8 @@ __all__ = [
     "Refused",
     "RegistryError",
     "StorageError",
-    "Unreachable",
     "UnexpectedResponse",
+    "Unreachable",
     "UsageError",
     "VerificationFailed",
 ]
@@ -190,3 +192,9 @@ class PlanStale(JettisonError):
     """Something that the plan saw has moved since; nothing further was done."""
 
     exit_code = 13
+
+
+class Interrupted(JettisonError):
+    """Ctrl-C; what was done is in the journal."""
+
+    exit_code = 130

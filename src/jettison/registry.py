@@ -74,9 +74,7 @@ class Registry(Protocol):
     async def revisions(self, repository: RepoName) -> list[Digest] | None:
         """Return all manifests of the repository, untagged ones too; None: it cannot tell."""
 
-    async def manifest(
-        self, repository: RepoName, reference: Tag | Digest
-    ) -> RawManifest | None:
+    async def manifest(self, repository: RepoName, reference: Tag | Digest) -> RawManifest | None:
         """Return a manifest, or None if the repository does not have it.
 
         Bytes that do not have the digest asked for raise

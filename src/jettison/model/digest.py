@@ -23,6 +23,7 @@ class Digest(str):
     __slots__ = ()
 
     def __new__(cls, text: str) -> Self:
+        """Check ``text`` and take it as it is."""
         if _DIGEST.fullmatch(text) is None:
             raise InvalidDigest(_reason(text), hint="A digest looks like sha256:<64 hex digits>.")
         return super().__new__(cls, text)

@@ -5,7 +5,7 @@ another, so :func:`reach` is called once for each repository (design.md, rule 5)
 place that follows references; plans and the collector both stand on it.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from typing import NamedTuple
 
 from jettison.model.digest import Digest
@@ -47,6 +47,7 @@ def reach(
     roots: Iterable[Digest],
     edges: Callable[[Digest], Edges | None],
     referrers: Mapping[Digest, Collection[Digest]],
+    skip: Container[Digest] = frozenset(),
 ) -> Reached:
     """Follow strong references from ``roots``, to any depth, within one repository.
 
@@ -54,13 +55,14 @@ def reach(
     called once for each digest. ``referrers`` maps a subject to the manifests that live with it:
     those naming it as ``subject``, and those that a cosign or referrers tag puts to it. They are
     weak in that they never keep their subject, and are followed only from it. Cycles are fine.
+    What is in ``skip`` is not entered, and not in the result.
     """
     reached = Reached(set(), set(), set())
     manifests, blobs, lost = reached
     todo = list(roots)
     while todo:
         digest = todo.pop()
-        if digest in manifests:
+        if digest in manifests or digest in skip:
             continue
         manifests.add(digest)
         todo.extend(referrers.get(digest, ()))

@@ -5,7 +5,8 @@ manifest that references it, in any repository, is gone; a manifest's own bytes 
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Set as AbstractSet
+from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 
 import msgspec
 
@@ -13,8 +14,9 @@ from jettison.model.digest import Digest
 from jettison.model.graph import edges_of, reach
 from jettison.model.manifest import Manifest, referenced_digest
 from jettison.model.plan import Estimate, Freed, Shared
-from jettison.model.reference import RepoName
+from jettison.model.reference import RepoName, Tag
 from jettison.model.snapshot import Node, RepositorySnapshot, Snapshot
+from jettison.model.traversal import postorder
 
 __all__ = ["Ledger", "Weight"]
 
@@ -31,6 +33,44 @@ class Weight(msgspec.Struct, frozen=True):
     exclusive: int
 
 
+class _Claims:
+    """Which root has a manifest, or a blob, to itself; found for a repository when asked for."""
+
+    def __init__(
+        self,
+        find: Callable[[RepoName], dict[Digest, Digest | None]],
+        blind: Mapping[RepoName, list[Node]],
+    ) -> None:
+        self._find = find
+        self._blind = blind
+        self._found: dict[RepoName, dict[Digest, Digest | None]] = {}
+        self._blind_owners: dict[RepoName, set[tuple[RepoName, Digest | None]]] = {}
+
+    def owners(self, repository: RepoName) -> dict[Digest, Digest | None]:
+        found = self._found.get(repository)
+        if found is None:
+            found = self._found[repository] = self._find(repository)
+        return found
+
+    def owner(self, holders: Iterable[Node]) -> Node | None:
+        """Return the one root that all of these hang on, or None if there are several."""
+        owners = {(name, self.owners(name).get(digest)) for name, digest in holders}
+        for repository in {name for name, _ in owners}:
+            owners |= self._owners_of_blind(repository)
+        if len(owners) != 1:
+            return None
+        repository, digest = owners.pop()
+        return None if digest is None else (repository, digest)
+
+    def _owners_of_blind(self, repository: RepoName) -> set[tuple[RepoName, Digest | None]]:
+        found = self._blind_owners.get(repository)
+        if found is None:
+            nodes = self._blind.get(repository, ())
+            found = {(name, self.owners(name).get(digest)) for name, digest in nodes}
+            self._blind_owners[repository] = found
+        return found
+
+
 class Ledger:
     """The references of a whole snapshot, counted once; every question after that is cheap."""
 
@@ -38,32 +78,30 @@ class Ledger:
         self.snapshot = snapshot
         self._sizes: dict[Digest, int] = dict(snapshot.sizes)
         self._holders: defaultdict[Digest, list[Node]] = defaultdict(list)
+        # What cannot be understood holds whatever lies in its repository (design.md, rule 2).
+        self._blind: dict[RepoName, list[Node]] = {}
         for repository in snapshot.repositories.values():
             self._count(repository)
-        self._owners: dict[RepoName, dict[Digest, Digest | None]] = {}
+        self._claims = _Claims(self._find_owners, self._blind)
         self._names: dict[RepoName, dict[Digest, str]] = {}
         self._weak: dict[RepoName, dict[Digest, list[Digest]]] = {}
+        self._tags: dict[RepoName, dict[Digest, list[Tag]]] = {}
 
     def _count(self, repository: RepositorySnapshot) -> None:
-        blind = set(repository.unreadable)
-        seen: set[Digest] = set()
+        blind = sorted(repository.unreadable)
         for digest, manifest in repository.manifests.items():
             node = (repository.name, digest)
             self._size(digest, manifest.size)
-            self._holders[digest].append(node)
-            for blob in {blob.digest: blob for blob in manifest.blobs}.values():
+            for blob in manifest.blobs:
                 self._size(blob.digest, blob.size or 0)
-                self._holders[blob.digest].append(node)
-                seen.add(blob.digest)
-            if edges_of(manifest) is None:
-                blind.add(digest)
-        # What cannot be understood holds whatever lies in its repository (design.md, rule 2).
-        for digest in blind:
-            node = (repository.name, digest)
-            for held in (seen | set(repository.manifests)) - {digest}:
+            for held in {digest, *(blob.digest for blob in manifest.blobs)}:
                 self._holders[held].append(node)
-            if digest in repository.unreadable:
-                self._holders[digest].append(node)
+            if edges_of(manifest) is None:
+                blind.append(digest)
+        for digest in repository.unreadable:
+            self._holders[digest].append((repository.name, digest))
+        if blind:
+            self._blind[repository.name] = [(repository.name, digest) for digest in blind]
 
     def _size(self, digest: Digest, size: int) -> None:
         # What was measured is the truth, and what a storage does not list takes no room.
@@ -77,16 +115,29 @@ class Ledger:
 
     def holders_of(self, digest: Digest) -> list[Node]:
         """Return the manifests that reference a blob, in all repositories."""
-        return self._holders.get(digest, [])
+        return self._holding(digest, self._blind)
+
+    def _holding(self, digest: Digest, blind: Mapping[RepoName, list[Node]]) -> list[Node]:
+        nodes = self._holders.get(digest, [])
+        if not blind:
+            return nodes
+        repositories = dict.fromkeys(repository for repository, _ in nodes)
+        more = [node for repository in repositories for node in blind.get(repository, ())]
+        return list(dict.fromkeys([*nodes, *more]))
 
     def estimate(self, removed: AbstractSet[Node]) -> Estimate:
         """Return what becomes garbage when all of ``removed`` goes, and what does not and why."""
         freed: list[Freed] = []
         shared: list[Shared] = []
         together = 0
+        claims = self._claims_within(removed)
+        blind = {
+            repository: [node for node in nodes if node not in removed]
+            for repository, nodes in self._blind.items()
+        }
         for digest in sorted(self._referenced(removed)):
             size = self.size_of(digest)
-            left = [node for node in self._holders[digest] if node not in removed]
+            left = [node for node in self._holding(digest, blind) if node not in removed]
             if left:
                 names = sorted({self.name(node) for node in left})
                 shared.append(Shared(digest, size, tuple(names[:_SHOWN_HOLDERS]), len(names)))
@@ -94,7 +145,7 @@ class Ledger:
             if self.snapshot.stored and digest not in self._sizes:
                 continue
             freed.append(Freed(digest, size))
-            if self._owner(digest) is None:
+            if claims.owner(self._holders[digest]) is None:
                 together += size
         return Estimate(
             tuple(freed),
@@ -116,55 +167,68 @@ class Ledger:
 
     # Ownership: the one image whose removal alone would take a manifest along.
 
-    def _owner(self, blob: Digest) -> Node | None:
-        """Return the one image that a blob hangs on, or None if there are several."""
-        owners = {
-            (repository, self.owners(repository).get(digest))
-            for repository, digest in self._holders[blob]
-        }
-        if len(owners) != 1:
-            return None
-        repository, digest = owners.pop()
-        return None if digest is None else (repository, digest)
-
     def owners(self, repository: RepoName) -> Mapping[Digest, Digest | None]:
         """Return, for each manifest, the only root that keeps it, or None if several do.
 
         Roots are tagged digests, and untagged manifests that nothing lists. Referrers hang on
         their subject, unless they have a tag of their own.
         """
-        found = self._owners.get(repository)
-        if found is None:
-            found = self._owners[repository] = self._find_owners(repository)
-        return found
+        return self._claims.owners(repository)
 
-    def _find_owners(self, name: RepoName) -> dict[Digest, Digest | None]:
+    def _claims_within(self, removed: AbstractSet[Node]) -> "_Claims":
+        """Return who owns what among the removed: what stays has no say in what is freed."""
+        within: defaultdict[RepoName, set[Digest]] = defaultdict(set)
+        blind: defaultdict[RepoName, list[Node]] = defaultdict(list)
+        for repository, digest in removed:
+            within[repository].add(digest)
+            if self.snapshot.repositories[repository].edges(digest) is None:
+                blind[repository].append((repository, digest))
+        return _Claims(lambda name: self._find_owners(name, within[name]), blind)
+
+    def _find_owners(
+        self, name: RepoName, within: AbstractSet[Digest] | None = None
+    ) -> dict[Digest, Digest | None]:
         repository = self.snapshot.repositories[name]
-        weak = self.referrers(name)
-        known = repository.manifests
-        strong = {
-            digest
-            for tag, digest in repository.tags.items()
-            if (subject := referenced_digest(tag)) is None or subject not in known
-        }
+        weak, tags_of = self.referrers(name), self._tags_of(name)
+        if within is None:
+            within = repository.manifests.keys() | repository.unreadable
+        listed: set[Digest] = set()
+        for digest in within:
+            edges = repository.edges(digest)
+            listed.update(edges.children if edges is not None else ())
+        hanging = {referrer for subject in within | listed for referrer in weak.get(subject, ())}
+
+        def is_strong(tag: Tag) -> bool:
+            subject = referenced_digest(tag)
+            return subject is None or (subject not in within and subject not in listed)
+
         owners: dict[Digest, Digest | None] = {}
+        # Not entered: what is there but out of consideration, and what is known to have several
+        # owners, for then so has all that it reaches. That keeps this linear.
+        skip = {d for d in (listed | hanging) - within if _is_there(repository, d)}
 
         def claim(root: Digest) -> None:
-            for digest in reach([root], repository.edges, weak).manifests:
-                owners[digest] = root if digest not in owners else None
+            for digest in reach([root], repository.edges, weak, skip).manifests:
+                if digest in owners:
+                    owners[digest] = None
+                    skip.add(digest)
+                else:
+                    owners[digest] = root
 
-        for root in sorted(strong):
+        for root in sorted(d for d in within if any(map(is_strong, tags_of.get(d, ())))):
             claim(root)
-        # Untagged: those that nobody lists are roots too; a cycle of subjects has no such one.
-        listed = {child.digest for manifest in known.values() for child in manifest.children}
-        hanging = {referrer for subject, found in weak.items() if subject in known for referrer in found}
-        loose = [digest for digest in known if digest not in owners]
-        for root in sorted(d for d in loose if d not in listed and d not in hanging):
-            claim(root)
-        for root in sorted(loose):
+        # Untagged: those that nothing leads to are roots too, and one of a cycle of subjects.
+        loose = within - owners.keys()
+        for root in _from_above(repository, weak, loose):
             if root not in owners:
                 claim(root)
         return owners
+
+    def _tags_of(self, repository: RepoName) -> Mapping[Digest, list[Tag]]:
+        found = self._tags.get(repository)
+        if found is None:
+            found = self._tags[repository] = self.snapshot.repositories[repository].tags_of()
+        return found
 
     def referrers(self, repository: RepoName) -> Mapping[Digest, list[Digest]]:
         """Return, by subject, the manifests of a repository that live with it."""
@@ -177,9 +241,9 @@ class Ledger:
         """Return the weight of every tagged digest of a repository."""
         snapshot = self.snapshot.repositories[repository]
         exclusive: defaultdict[Digest, int] = defaultdict(int)
-        candidates = self._referenced((repository, digest) for digest in snapshot.manifests)
-        for blob in candidates:
-            owner = self._owner(blob)
+        present = snapshot.manifests.keys() | snapshot.unreadable
+        for blob in self._referenced((repository, digest) for digest in present):
+            owner = self._claims.owner(self._holders[blob])
             if owner is not None and owner[0] == repository:
                 exclusive[owner[1]] += self.size_of(blob)
         owners = self.owners(repository)
@@ -233,3 +297,22 @@ class Ledger:
                     names[child.digest] = names[digest] + platform
                     todo.append(child.digest)
         return names
+
+
+def _is_there(repository: RepositorySnapshot, digest: Digest) -> bool:
+    return digest in repository.manifests or digest in repository.unreadable
+
+
+def _from_above(
+    repository: RepositorySnapshot,
+    referrers: Mapping[Digest, list[Digest]],
+    within: AbstractSet[Digest],
+) -> list[Digest]:
+    """Sort manifests so that what leads to another one comes first."""
+
+    def below(digest: Digest) -> list[Digest]:
+        edges = repository.edges(digest)
+        children = edges.children if edges is not None else ()
+        return [d for d in (*children, *referrers.get(digest, ())) if d in within]
+
+    return postorder(sorted(within), below)[::-1]

@@ -23,6 +23,9 @@ _GLOB: Final = re.compile(r"[A-Za-z0-9._*?\[\]!^-]{1,255}")
 _LABEL: Final = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
 _HOST: Final = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{{1,5}})?")
 _MAX_NAME: Final = 255
+_NAME_HINT: Final = (
+    "Lower-case letters, digits and separators . _ - between them, parts joined by /."
+)
 
 
 class RepoName(str):
@@ -31,10 +34,10 @@ class RepoName(str):
     __slots__ = ()
 
     def __new__(cls, text: str) -> Self:
+        """Check ``text`` and take it as it is."""
         if len(text) > _MAX_NAME or _REPOSITORY.fullmatch(text) is None:
             message = f"invalid repository name {text!r}"
-            hint = "Lower-case letters, digits and separators . _ - between them, parts joined by /."
-            raise InvalidName(message, hint=hint)
+            raise InvalidName(message, hint=_NAME_HINT)
         return super().__new__(cls, text)
 
 
@@ -44,6 +47,7 @@ class Tag(str):
     __slots__ = ()
 
     def __new__(cls, text: str) -> Self:
+        """Check ``text`` and take it as it is."""
         if _TAG.fullmatch(text) is None:
             message = f"invalid tag {text!r}"
             hint = "At most 128 letters, digits, _ . and -, not starting with . or -."
@@ -151,13 +155,14 @@ def _repository(text: str, name: str, start: int) -> RepoName:
     if not name:
         raise _invalid(text, start - 1, start, "the repository's name is missing")
     if len(name) > _MAX_NAME:
-        raise _invalid(text, start, start + len(name), "repository names have 255 characters at most")
+        message = "repository names have 255 characters at most"
+        raise _invalid(text, start, start + len(name), message)
     # Underline from where the longest valid beginning ends.
     match = _REPOSITORY.match(name)
     good = match.end() if match else 0
     end = start + (len(name) if good >= len(name) else good + 1)
-    hint = "Lower-case letters, digits and separators . _ - between them, parts joined by /."
-    raise _invalid(text, start + min(good, len(name) - 1), end, "invalid repository name", hint)
+    at = start + min(good, len(name) - 1)
+    raise _invalid(text, at, end, "invalid repository name", _NAME_HINT)
 
 
 def _invalid(

@@ -6,7 +6,8 @@ nothing else lists, and its referrers, go too. Repositories do not touch one ano
 blobs are shared between them.
 """
 
-from collections.abc import Callable, Set as AbstractSet
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 
 import msgspec
 
@@ -73,21 +74,24 @@ def plan_removal(
     edges = _edges_without(repository, digests) if break_indexes else repository.edges
     kept = reach(roots, edges, weak)
     warnings = []
-    gone = affected - kept.manifests
-    blind = kept.lost & (set(repository.manifests) | repository.unreadable)
+    unneeded = affected - kept.manifests
+    # An index may list what the repository does not have.
+    present = repository.manifests.keys() | repository.unreadable
+    gone = unneeded & present
+    blind = kept.lost & present
     if blind:
         names = ", ".join(sorted(digest.short for digest in blind))
         warnings.append(
             f"{repository.name}: {names} cannot be understood and may list any manifest of the "
             "repository, so none is deleted, only tags are removed"
         )
-        gone = set(digests) if break_indexes else set()
+        gone = unneeded = set(digests) if break_indexes else set()
     refused = sorted(digests - gone)
     if refused:
         raise _held(repository, refused, kept.manifests, blind)
 
     order = _order(gone, repository, referrers)
-    reasons = _Reasons(repository, tags, digests, gone)
+    reasons = _Reasons(repository, tags, digests, unneeded)
     steps = [
         Step(Action.UNTAG, repository.name, repository.tags[tag], (tag,), "named by the request")
         for tag in sorted(going)
@@ -103,7 +107,7 @@ def plan_removal(
         )
         for digest in order
     ]
-    stays = reasons.why_kept(affected & kept.manifests, going, tags_of)
+    stays = reasons.why_kept(affected & kept.manifests & present, going, tags_of)
     return Removal(tuple(steps), tuple(stays), tuple(warnings))
 
 
@@ -157,15 +161,18 @@ def _order(
     """Sort so that a run that stops anywhere leaves garbage, never a broken image (rule 3).
 
     Indexes go before their children, and subjects before their referrers: an orphaned signature
-    is garbage, an image that lost its signature is damage.
+    is garbage, an image that lost its signature is damage. Where the two contradict each other
+    (a referrer that lists its own subject), the first one counts.
     """
 
-    def below(digest: Digest) -> list[Digest]:
+    def children(digest: Digest) -> list[Digest]:
         edges = repository.edges(digest)
-        children = edges.children if edges is not None else ()
-        return [d for d in (*children, *referrers.get(digest, ())) if d in gone]
+        return [child for child in edges.children if child in gone] if edges is not None else []
 
-    return postorder(sorted(gone), below)[::-1]
+    def below(digest: Digest) -> list[Digest]:
+        return [*children(digest), *(d for d in referrers.get(digest, ()) if d in gone)]
+
+    return postorder(postorder(sorted(gone), below), children)[::-1]
 
 
 class _Reasons:
@@ -227,8 +234,6 @@ class _Reasons:
         return found
 
 
-def _name(
-    repository: RepositorySnapshot, digest: Digest, tags_of: dict[Digest, list[Tag]]
-) -> str:
+def _name(repository: RepositorySnapshot, digest: Digest, tags_of: dict[Digest, list[Tag]]) -> str:
     tags = tags_of.get(digest)
     return f"{repository.name}:{tags[0]}" if tags else f"{repository.name}@{digest.short}"

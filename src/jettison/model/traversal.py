@@ -8,9 +8,7 @@ __all__ = ["postorder"]
 Thing = TypeVar("Thing", bound=Hashable)
 
 
-def postorder(
-    starts: Iterable[Thing], below: Callable[[Thing], Iterable[Thing]]
-) -> list[Thing]:
+def postorder(starts: Iterable[Thing], below: Callable[[Thing], Iterable[Thing]]) -> list[Thing]:
     """Return everything reachable, each once, what is below before what is above.
 
     A cycle is cut where it is first entered.

@@ -17,7 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from jettison.errors import JournalError, NotFoundError
-from jettison.model.run import RUN_SCHEMA, Run
+from jettison.model.run import RUN_SCHEMA, Kind, Run
 
 __all__ = ["Journal", "StepLog", "Unreadable", "new_run_id", "state_directory"]
 
@@ -169,7 +169,8 @@ class Journal:
             text = (self.folder / f"{run_id}.steps").read_bytes()
         except FileNotFoundError:
             return StepLog(frozenset(), frozenset())
-        begun, done = set(), set()
+        begun: set[int] = set()
+        done: set[int] = set()
         for line in text.split(b"\n"):
             try:
                 entry = _LINES.decode(line)
@@ -181,7 +182,7 @@ class Journal:
     def ids(self) -> list[str]:
         """Return the ids of all runs, oldest first."""
         try:
-            return sorted(name[:-5] for name in os.listdir(self.folder) if name.endswith(".json"))
+            return sorted(path.stem for path in self.folder.iterdir() if path.suffix == ".json")
         except FileNotFoundError:
             return []
         except OSError as error:
@@ -191,10 +192,24 @@ class Journal:
     def runs(self) -> Iterator[Run | Unreadable]:
         """Yield all runs, oldest first; what cannot be used is yielded as that, not raised."""
         for run_id in self.ids():
-            try:
-                yield self.read(run_id)
-            except (JournalError, NotFoundError) as error:
-                yield Unreadable(run_id, error.message)
+            yield self.read_quietly(run_id)
+
+    def read_quietly(self, run_id: str) -> Run | Unreadable:
+        """Return the run, or why it cannot be used."""
+        try:
+            return self.read(run_id)
+        except (JournalError, NotFoundError) as error:
+            return Unreadable(run_id, error.message)
+
+    def find_removal(self, text: str) -> Run:
+        """Return the run that ``text`` is; ``last`` is the latest that removed something."""
+        if text != "last":
+            return self.read(self.find(text))
+        for run_id in reversed(self.ids()):
+            run = self.read_quietly(run_id)
+            if isinstance(run, Run) and run.kind is Kind.RM:
+                return run
+        raise NotFoundError("nothing was removed yet", hint=f"There is no such run in {self.folder}.")
 
     def find(self, text: str) -> str:
         """Return the id that ``text`` is, or the only one that it begins or ends.

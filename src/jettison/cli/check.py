@@ -1,0 +1,114 @@
+"""``jettison check``."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from jettison.cli.options import Connection, Output, Storage, run, with_connection
+from jettison.cli.output import Format, dim, emit, green, note, red, write, yellow
+from jettison.errors import DeletionDisabled, JettisonError, UsageError
+
+if TYPE_CHECKING:
+    from jettison.lifecycle.check import Item
+
+__all__ = ["EXAMPLE", "check"]
+
+EXAMPLE = (
+    "Example: jettison check localhost:5000 · "
+    "jettison check --fix /etc/docker/registry/config.yml · jettison check /var/lib/registry"
+)
+
+
+@with_connection
+def check(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="HOST[/REPO]|CONFIG|DIR",
+            help="A registry, its configuration file, or its storage.",
+        ),
+    ],
+    fix: Annotated[
+        bool,
+        typer.Option("--fix", help="Enable deletion in CONFIG, keeping its comments."),
+    ] = False,
+    storage: Storage = None,
+    output: Output = Format.TABLE,
+    *,
+    connection: Connection,
+) -> None:
+    """Look whether images can be deleted and space be freed, and what to change.
+
+    Nothing is changed but CONFIG with --fix. Exit code 11: deletion is not enabled.
+    """
+    path = Path(target)
+    local = path.exists() or target.startswith(("/", "./", "../"))
+    if fix and not local:
+        raise UsageError("--fix needs a configuration file", hint="jettison check --fix CONFIG")
+    problem = None
+    if local:
+        items, problem = _check_path(path, fix=fix)
+    else:
+        items, problem = run(_check_host(target, storage, connection))
+    if output is Format.TABLE:
+        _print(items)
+    else:
+        emit(output, {"target": target, "items": items}, "items")
+    if problem is not None:
+        raise problem
+
+
+def _check_path(path: Path, *, fix: bool) -> tuple[list["Item"], JettisonError | None]:
+    from jettison.lifecycle.check import check_configuration, check_storage
+
+    if path.is_dir():
+        if fix:
+            raise UsageError(f"{path} is a folder; --fix needs the configuration file")
+        return check_storage(path), None
+    if fix:
+        from jettison.store.enabling import enable_deletion
+
+        change = enable_deletion(path)
+        if change.changed:
+            note(f"{change.path}: {change.key} is now true. Restart the registry to apply it.")
+        else:
+            note(f"{change.path}: {change.key} is true already; nothing was changed.")
+    configuration, items = check_configuration(path, os.environ)
+    problem = None
+    if not configuration.delete_enabled:
+        problem = DeletionDisabled(
+            f"{path}: deletion is not enabled",
+            hint=f"`jettison check --fix {path}` sets it; restart the registry then.",
+        )
+    return items, problem
+
+
+async def _check_host(
+    target: str, storage: str | None, connection: Connection
+) -> tuple[list["Item"], JettisonError | None]:
+    from jettison.lifecycle.apply import deletion_problem
+    from jettison.lifecycle.check import check_registry
+    from jettison.lifecycle.place import open_place
+    from jettison.model.reference import Location
+
+    location = Location.parse(target)
+    async with connection.open(location.host) as registry:
+        found, items = await check_registry(registry, location.repository)
+        items += await open_place(storage).check(registry)
+    return items, deletion_problem(registry.name, found.deletion, location.repository)
+
+
+def _print(items: list["Item"]) -> None:
+    marks = {
+        "ok": green("ok  "),
+        "info": dim("info"),
+        "warning": yellow("warn"),
+        "error": red("FAIL"),
+    }
+    width = max(len(item.subject) for item in items)
+    for item in items:
+        write(f"{marks[item.level]}  {item.subject:<{width}}  {item.message}")
+        if item.next:
+            write(f"{'':4}  {'':<{width}}  {dim('→ ' + item.next)}")

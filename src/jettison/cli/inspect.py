@@ -1,0 +1,86 @@
+"""``jettison inspect``."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from jettison.cli.options import Connection, Output, Quick, Storage, run, timestamp, with_connection
+from jettison.cli.output import Format, bold, dim, emit, note, size, size_exactly, table, write
+from jettison.cli.progress import reporting
+
+if TYPE_CHECKING:
+    from jettison.lifecycle.listing import Report
+
+__all__ = ["EXAMPLE", "inspect"]
+
+EXAMPLE = "Example: jettison inspect localhost:5000/team/app:1.0"
+
+
+@with_connection
+def inspect(
+    reference: Annotated[str, typer.Argument(metavar="HOST/REPO:TAG|@DIGEST", help="The image.")],
+    storage: Storage = None,
+    quick: Quick = False,
+    output: Output = Format.TABLE,
+    *,
+    connection: Connection,
+) -> None:
+    """Show what an image is, who shares its layers, and what removing it frees."""
+    report = run(_inspect(reference, storage, connection, quick=quick))
+    if output is Format.TABLE:
+        _print(report)
+    else:
+        emit(output, {"image": report})
+
+
+async def _inspect(
+    text: str, storage: str | None, connection: Connection, *, quick: bool
+) -> "Report":
+    from jettison.lifecycle.listing import inspect as look
+    from jettison.lifecycle.place import open_place
+    from jettison.model.reference import Reference
+
+    reference = Reference.parse(text)
+    async with connection.open(reference.host) as remote:
+        with reporting() as progress, connection.cache() as cache:
+            return await look(
+                open_place(storage).source(remote),
+                reference,
+                created=timestamp(),
+                quick=quick,
+                cache=cache,
+                progress=progress,
+            )
+
+
+def _print(report: "Report") -> None:
+    fields = [
+        ("digest", str(report.digest)),
+        ("type", f"{report.what} ({report.media_type})"),
+        ("tags", ", ".join(report.tags) or "none"),
+        ("created", report.created or "unknown"),
+        ("platform", report.platform or ""),
+        ("size", size_exactly(report.size)),
+        ("refers to", str(report.subject or "")),
+        *(("child", f"{part.digest.short}  {part.what}") for part in report.children),
+        *(("referrer", f"{part.digest.short}  {part.what}") for part in report.referrers),
+    ]
+    write(bold(report.reference), *(f"  {name:<10} {text}" for name, text in fields if text), "")
+    rows = []
+    for layer in report.layers:
+        more = layer.holder_count - len(layer.holders)
+        shared = ", ".join(layer.holders) + (f" and {more} more" if more > 0 else "")
+        rows.append((layer.digest.short, size(layer.size), shared or "nobody else"))
+    table(["BLOB", "SIZE", "ALSO NEEDED BY"], rows, right=["SIZE"])
+    write("")
+    if report.removal is None:
+        write(f"Removing it is refused: {report.refusal}")
+        return
+    estimate = report.removal.estimate
+    bound = "" if estimate.exact else "≤ "
+    write(f"Removing it frees {bound}{size_exactly(estimate.freed_bytes)}.")
+    left = [kept for kept in report.removal.kept if kept.tag is not None]
+    if left:
+        names = ", ".join(str(kept.tag) for kept in left)
+        write(f"Nothing is freed while the same manifest has the tags: {names}.")
+    note(*(dim(f"≤: {sentence}") for sentence in estimate.unknown))

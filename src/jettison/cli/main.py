@@ -1,0 +1,89 @@
+"""The commands, and how their errors reach a person.
+
+`jettison --help` must answer at once, so command modules import what they need when they run.
+"""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from jettison import __version__
+from jettison.cli import (
+    check,
+    demo,
+    gc,
+    inspect,
+    login,
+    ls,
+    rm,
+    runs,
+    undo,
+    verify,
+)
+from jettison.cli.output import report
+from jettison.errors import Interrupted, JettisonError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="jettison",
+    help=(
+        "Delete images from container registries, get the disk space back, prove it, undo it.\n\n"
+        "Deleting is undoable, collecting is final: `rm` drops references and writes a journal, "
+        "`gc` frees what nothing needs any more."
+    ),
+    epilog="Example: jettison rm localhost:5000/app:1.0 --reclaim --storage /srv/registry",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+LOOK, REMOVE, KEEP = "Look", "Remove and free", "Prove and take back"
+app.command(rich_help_panel=LOOK, epilog=check.EXAMPLE)(check.check)
+app.command(rich_help_panel=LOOK, epilog=ls.EXAMPLE)(ls.ls)
+app.command(rich_help_panel=LOOK, epilog=inspect.EXAMPLE)(inspect.inspect)
+app.command(rich_help_panel=REMOVE, epilog=rm.EXAMPLE)(rm.rm)
+app.command(rich_help_panel=REMOVE, epilog=gc.EXAMPLE)(gc.gc)
+app.command(rich_help_panel=KEEP, epilog=verify.EXAMPLE)(verify.verify)
+app.command(rich_help_panel=KEEP, epilog=undo.EXAMPLE)(undo.undo)
+app.command(rich_help_panel=KEEP, epilog=runs.EXAMPLE)(runs.runs)
+app.command(rich_help_panel="More", epilog=login.LOGIN_EXAMPLE)(login.login)
+app.command(rich_help_panel="More", epilog=login.LOGOUT_EXAMPLE)(login.logout)
+app.command(rich_help_panel="More", epilog=demo.EXAMPLE)(demo.demo)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"jettison {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _global(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line; the exit codes are design.md's, rule 10."""
+    try:
+        app()
+    except JettisonError as error:
+        report(error)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(Interrupted.exit_code)
+    except BrokenPipeError:
+        # Whoever read our output has seen enough (`jettison ls … | head`).
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)

@@ -1,0 +1,277 @@
+"""Options that several commands share, and what they make of them."""
+
+import asyncio
+import functools
+import inspect
+import os
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+
+import typer
+
+from jettison.cli.output import Format
+from jettison.errors import Declined, Interrupted, Refused, UsageError
+
+if TYPE_CHECKING:
+    from jettison.client import Credentials, ManifestCache, RemoteRegistry
+    from jettison.store.journal import Journal
+
+__all__ = [
+    "AssumeQuiescent",
+    "Connection",
+    "DryRun",
+    "Grace",
+    "Output",
+    "Quick",
+    "Storage",
+    "Yes",
+    "confirm",
+    "parse_duration",
+    "run",
+    "timestamp",
+    "user_journal",
+    "with_connection",
+]
+
+Result = TypeVar("Result")
+
+_UNITS: Final = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds of ``90s``, ``30m``, ``1h``, ``7d``, ``2w`` or a sum such as ``1h30m``."""
+    import re
+
+    parts = re.findall(r"(\d+(?:\.\d+)?)\s*([a-z]*)", text.strip().lower())
+    if not parts or "".join(n + u for n, u in parts) != text.strip().lower().replace(" ", ""):
+        raise typer.BadParameter(f"{text!r} is no duration; write 90s, 30m, 1h, 7d or 1h30m")
+    total = 0.0
+    for number, unit in parts:
+        if unit not in _UNITS and not (unit == "" and float(number) == 0):
+            raise typer.BadParameter(f"{text!r} needs a unit: s, m, h, d or w")
+        total += float(number) * _UNITS.get(unit, 0)
+    return total
+
+
+Output = Annotated[
+    Format, typer.Option("--output", "-o", help="How to print data.", rich_help_panel="Output")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="Print the plan and change nothing.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Quick = Annotated[
+    bool,
+    typer.Option(
+        "--quick",
+        help="Look only at the repositories named; bytes become upper bounds (≤).",
+    ),
+]
+Storage = Annotated[
+    str | None,
+    typer.Option(
+        "--storage",
+        metavar="CONFIG|DIR",
+        help="The registry's storage: its configuration file, or its root directory.",
+    ),
+]
+Grace = Annotated[
+    float,
+    typer.Option(
+        "--grace",
+        parser=parse_duration,
+        metavar="DURATION",
+        help="Leave what was created or touched within this time.",
+    ),
+]
+AssumeQuiescent = Annotated[
+    bool,
+    typer.Option(
+        "--assume-quiescent",
+        help="Nobody is pushing; do not look whether the registry is stopped or read-only.",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Connection:
+    """How to reach a registry, as the command line says it."""
+
+    plain_http: bool | None = None
+    insecure: bool = False
+    ca_file: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
+    authfile: Path | None = None
+    jobs: int = 8
+    timeout: float = 30.0
+
+    @asynccontextmanager
+    async def open(
+        self, host: str, credentials: "Credentials | None" = None
+    ) -> AsyncIterator["RemoteRegistry"]:
+        """Yield the registry, with ``credentials`` or those of the user's files.
+
+        Nothing is sent before it is used.
+        """
+        from jettison.client import ClientOptions, CredentialStore, RemoteRegistry
+
+        options = ClientOptions(
+            plain_http=self.plain_http,
+            insecure=self.insecure,
+            ca_file=self.ca_file,
+            cert=self.cert,
+            key=self.key,
+            jobs=self.jobs,
+            timeout=self.timeout,
+        )
+        source = credentials or CredentialStore.of_user(self.authfile)
+        async with RemoteRegistry(host, options, source) as registry:
+            yield registry
+
+    def cache(self) -> "ManifestCache":
+        """Return the local cache of manifests; close it, or use it as a context manager."""
+        from jettison.client import ManifestCache, cache_directory
+
+        return ManifestCache(cache_directory(os.environ, Path.home()))
+
+
+_PANEL: Final = "Connection"
+_CONNECTION: Final[dict[str, tuple[Any, Any]]] = {
+    "plain_http": (
+        Annotated[
+            bool | None,
+            typer.Option(
+                "--plain-http/--tls",
+                help="Without TLS, or with it. Default: without for loopback hosts only.",
+                rich_help_panel=_PANEL,
+                show_default=False,
+            ),
+        ],
+        None,
+    ),
+    "insecure": (
+        Annotated[
+            bool,
+            typer.Option(
+                "--insecure", help="Do not verify the certificate.", rich_help_panel=_PANEL
+            ),
+        ],
+        False,
+    ),
+    "ca_file": (
+        Annotated[
+            Path | None,
+            typer.Option(
+                "--ca-file", help="Trust the authorities in this PEM file.", rich_help_panel=_PANEL
+            ),
+        ],
+        None,
+    ),
+    "cert": (
+        Annotated[
+            Path | None,
+            typer.Option("--cert", help="Client certificate, PEM.", rich_help_panel=_PANEL),
+        ],
+        None,
+    ),
+    "key": (
+        Annotated[
+            Path | None,
+            typer.Option("--key", help="Key of the client certificate.", rich_help_panel=_PANEL),
+        ],
+        None,
+    ),
+    "authfile": (
+        Annotated[
+            Path | None,
+            typer.Option(
+                "--authfile",
+                help="Credentials file. Default: those of Docker and Podman.",
+                rich_help_panel=_PANEL,
+            ),
+        ],
+        None,
+    ),
+    "jobs": (
+        Annotated[
+            int,
+            typer.Option(
+                "--jobs", "-j", min=1, max=256, help="Requests at once.", rich_help_panel=_PANEL
+            ),
+        ],
+        8,
+    ),
+    "timeout": (
+        Annotated[
+            float,
+            typer.Option(
+                "--timeout", min=0.1, help="Seconds to wait for an answer.", rich_help_panel=_PANEL
+            ),
+        ],
+        30.0,
+    ),
+}
+
+
+def with_connection(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command that takes ``connection`` the options that make one."""
+    signature = inspect.signature(command)
+    own = [p for p in signature.parameters.values() if p.name != "connection"]
+    added = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+        for name, (kind, default) in _CONNECTION.items()
+    ]
+
+    @functools.wraps(command)
+    def wrapper(*args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - passed on as they are
+        connection = Connection(**{name: kwargs.pop(name) for name in _CONNECTION})
+        command(*args, connection=connection, **kwargs)
+
+    parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + added
+    wrapper.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
+    return wrapper
+
+
+def run(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run a command's asynchronous part; Ctrl-C ends it after the step that is under way."""
+    try:
+        return asyncio.run(work)
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted") from None
+
+
+def timestamp(seconds: float | None = None) -> str:
+    """Return a time (default: now) in RFC 3339, UTC."""
+    moment = datetime.fromtimestamp(time.time() if seconds is None else seconds, UTC)
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def user_journal() -> "Journal":
+    """Return the journal in the user's state directory."""
+    from jettison.store.journal import Journal, state_directory
+
+    return Journal(state_directory(os.environ) / "runs")
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask on a terminal; elsewhere ``--yes`` must have been said (design.md, rule 11)."""
+    if yes:
+        return
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise Refused("this needs a confirmation, and there is no terminal", hint="Say --yes.")
+    typer.echo(f"{question} [y/N] ", nl=False, err=True)
+    answer = sys.stdin.readline()
+    if answer.strip().lower() not in {"y", "yes"}:
+        raise Declined("declined; nothing was changed")
+
+
+def one_of(first: str, *, given: bool, second: str, also: bool) -> None:
+    """Raise :class:`UsageError` if two options that exclude each other are both given."""
+    if given and also:
+        raise UsageError(f"{first} and {second} exclude each other")

@@ -1,0 +1,142 @@
+"""Plans and receipts, as people read them."""
+
+import time
+
+from jettison.cli.output import (
+    bold,
+    counted,
+    dim,
+    green,
+    note,
+    red,
+    size,
+    size_exactly,
+    table,
+    tag_name,
+    write,
+    yellow,
+)
+from jettison.model.plan import Action, Estimate, Plan
+from jettison.model.run import Finding, Kind, Receipt, Run, State
+
+__all__ = [
+    "bound",
+    "print_findings",
+    "print_plan",
+    "print_receipt",
+    "undo_line",
+    "what_goes",
+]
+
+_SHOWN = 20
+
+
+def bound(estimate: Estimate) -> str:
+    """Return ``≤`` before a figure that is an upper bound."""
+    return "" if estimate.exact or not estimate.freed_bytes else "≤ "
+
+
+def what_goes(tags: int, manifests: int) -> str:
+    """Return ``2 tags and 1 manifest``, leaving out what there is none of."""
+    parts = [counted(tags, "tag")] if tags or not manifests else []
+    return " and ".join(parts + ([counted(manifests, "manifest")] if manifests else []))
+
+
+def print_plan(plan: Plan) -> None:
+    """Print what goes, what stays and why, and the bytes; the very plan that is then applied."""
+    rows = []
+    for step in plan.steps:
+        verb = red("delete") if step.action is Action.DELETE else yellow("untag ")
+        tags = ", ".join(map(tag_name, step.tags)) or "-"
+        rows.append((verb, step.repository, tags, step.digest.short, step.reason))
+    table(["STEP", "REPOSITORY", "TAGS", "DIGEST", "BECAUSE"], rows)
+    if plan.kept:
+        write("")
+        kept = [
+            (
+                green("keep"),
+                item.repository,
+                tag_name(item.tag or "-"),
+                item.digest.short,
+                item.reason,
+            )
+            for item in plan.kept
+        ]
+        table(["STAYS", "REPOSITORY", "TAG", "DIGEST", "BECAUSE"], kept)
+    estimate = plan.estimate
+    write("")
+    gain = bold(bound(estimate) + size_exactly(estimate.freed_bytes))
+    write(f"To go: {what_goes(plan.tag_count, plan.manifest_count)}; {gain} can be freed.")
+    if estimate.together_bytes:
+        write(f"{size_exactly(estimate.together_bytes)} of it only because these go together.")
+    if estimate.shared:
+        write(f"{size_exactly(estimate.shared_bytes)} stay, since others need them:")
+        for blob in estimate.shared[:_SHOWN]:
+            more = blob.holder_count - len(blob.holders)
+            names = ", ".join(blob.holders) + (f" and {more} more" if more else "")
+            write(f"  {blob.digest.short}  {size(blob.size):>8}  shared with {names}")
+        if len(estimate.shared) > _SHOWN:
+            write(f"  and {len(estimate.shared) - _SHOWN} more")
+    note(*(dim(f"≤: {sentence}") for sentence in estimate.unknown))
+    note(*(yellow(f"warning: {warning}") for warning in plan.warnings))
+
+
+def print_findings(findings: tuple[Finding, ...]) -> None:
+    """Print what was verified."""
+    for finding in findings:
+        mark = green("✓") if finding.ok else red("✗")
+        write(f"  {mark} {finding.subject}: {finding.sentence}")
+
+
+def print_receipt(run: Run) -> None:
+    """Print what was predicted beside what was observed."""
+    receipt = run.receipt
+    if receipt is None:
+        return
+    write(bold(f"Run {run.id}: {_done(run, receipt)}"))
+    fields: list[tuple[str, str]] = []
+    if receipt.predicted_bytes is not None:
+        marked = "" if receipt.exact or not receipt.predicted_bytes else "≤ "
+        fields.append(("predicted", marked + size_exactly(receipt.predicted_bytes)))
+    if receipt.garbage_bytes:
+        fields.append(("garbage before", size_exactly(receipt.garbage_bytes)))
+    if receipt.young_bytes:
+        text = f"{size_exactly(receipt.young_bytes)}, not idle yet or held by another run's window"
+        fields.append(("later", text))
+    if receipt.freed_bytes is not None:
+        fields.append(("freed", size_exactly(receipt.freed_bytes)))
+    if receipt.blobs_before is not None and receipt.blobs_after is not None:
+        text = f"{receipt.blobs_before:,} → {receipt.blobs_after:,} bytes of blobs"
+        fields.append(("on the disk", text))
+    if receipt.disk_free_before is not None and receipt.disk_free_after is not None:
+        text = f"{size(receipt.disk_free_before)} → {size(receipt.disk_free_after)}"
+        fields.append(("disk free", text))
+    for name, text in fields:
+        write(f"  {name:<15} {text}")
+    print_findings(receipt.findings)
+    for sentence in receipt.notes:
+        write(f"  {sentence}")
+
+
+def _done(run: Run, receipt: Receipt) -> str:
+    verb = {Kind.RM: "removed", Kind.UNDO: "put back", Kind.GC: "collected"}[run.kind]
+    if run.kind is Kind.GC:
+        return f"{verb} {run.storage}"
+    return f"{verb} {what_goes(receipt.tags, receipt.manifests)} on {run.registry}"
+
+
+def undo_line(run: Run, now: float) -> str:
+    """Say whether and how long a run can be taken back."""
+    if run.kind is not Kind.RM:
+        return "-"
+    if run.state is State.UNDONE:
+        return "undone"
+    if run.backup is not None:
+        return f"from the backup {run.backup}"
+    if run.reclaim:
+        return "no, collected" if run.state is State.DONE else "until collected"
+    if run.window_until is None:
+        return "until the registry is collected"
+    if run.window_until > now:
+        return "until " + time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(run.window_until))
+    return "until the next collection"

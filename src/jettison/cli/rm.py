@@ -1,0 +1,225 @@
+"""``jettison rm``."""
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from jettison.cli.options import (
+    AssumeQuiescent,
+    Connection,
+    DryRun,
+    Grace,
+    Output,
+    Quick,
+    Storage,
+    Yes,
+    confirm,
+    parse_duration,
+    run,
+    timestamp,
+    user_journal,
+    with_connection,
+)
+from jettison.cli.output import (
+    Format,
+    bold,
+    counted,
+    dim,
+    emit,
+    note,
+    size,
+    size_exactly,
+    write,
+    yellow,
+)
+from jettison.cli.progress import reporting
+from jettison.errors import NotQuiescent, UsageError, VerificationFailed
+
+if TYPE_CHECKING:
+    from jettison.lifecycle.planning import Request
+    from jettison.lifecycle.removing import Prepared, Settings
+    from jettison.model.run import Run
+
+__all__ = ["EXAMPLE", "rm"]
+
+EXAMPLE = (
+    "Example: jettison rm localhost:5000/app:1.0 -n · "
+    "jettison rm localhost:5000/app:1.0 --reclaim --storage /etc/docker/registry/config.yml · "
+    "jettison rm 'localhost:5000/app:pr-*' --backup /var/backups/app"
+)
+
+
+@with_connection
+def rm(
+    references: Annotated[
+        list[str], typer.Argument(metavar="REF...", help="HOST/REPO:TAG, :GLOB or @DIGEST.")
+    ],
+    all_tags: Annotated[
+        bool, typer.Option("--all-tags", help="Every tag of HOST/REPO may go.")
+    ] = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    reclaim: Annotated[
+        bool,
+        typer.Option(
+            "--reclaim", help="Collect and verify right away; needs --storage. Not undoable then."
+        ),
+    ] = False,
+    storage: Storage = None,
+    backup: Annotated[
+        Path | None,
+        typer.Option(
+            "--backup",
+            metavar="DIR",
+            help="Save everything as an OCI layout first, so that undo always works.",
+        ),
+    ] = None,
+    break_indexes: Annotated[
+        bool,
+        typer.Option(
+            "--break-indexes", help="Delete a digest even though an index that stays lists it."
+        ),
+    ] = False,
+    grace: Grace = "1h",  # type: ignore[assignment] # parsed by the option
+    undo_window: Annotated[
+        float,
+        typer.Option(
+            "--undo-window",
+            parser=parse_duration,
+            metavar="DURATION",
+            help="With --storage: how long a collection keeps what goes, so that undo works.",
+        ),
+    ] = "7d",  # type: ignore[assignment] # parsed by the option
+    assume_quiescent: AssumeQuiescent = False,
+    quick: Quick = False,
+    output: Output = Format.TABLE,
+    *,
+    connection: Connection,
+) -> None:
+    """Remove tags, and the manifests that nothing needs any more.
+
+    A tag goes alone; its manifest goes with it if that was its last tag and no index lists it,
+    and then its children and its signatures go too. Sibling tags stay. What goes, what stays and
+    what it frees is printed and confirmed first. Running the same command again finishes an
+    interrupted run.
+    """
+    from jettison.lifecycle.planning import Request
+    from jettison.lifecycle.removing import Settings
+    from jettison.model.reference import Reference
+
+    request = Request(
+        tuple(Reference.parse(text) for text in references),
+        all_tags=all_tags,
+        break_indexes=break_indexes,
+        quick=quick,
+    )
+    if reclaim and storage is None:
+        raise UsageError(
+            "--reclaim needs the registry's storage", hint="Add --storage CONFIG or --storage DIR."
+        )
+    if reclaim and grace == 0 and not assume_quiescent:
+        raise NotQuiescent(
+            "--grace 0 on a registry that is serving could break a push that is going on",
+            hint="If nobody pushes now, say --assume-quiescent; else leave --grace at 1h.",
+        )
+    settings = Settings(
+        reclaim=reclaim,
+        grace=grace,
+        window=undo_window,
+        backup=None if backup is None else str(backup.absolute()),
+    )
+    finished = run(_rm(request, settings, storage, connection, output, dry_run=dry_run, yes=yes))
+    if finished is None:
+        return
+    if output is not Format.TABLE:
+        emit(output, {"run": finished})
+    receipt = finished.receipt
+    if receipt is not None and not receipt.ok:
+        bad = [finding for finding in receipt.findings if not finding.ok]
+        raise VerificationFailed(
+            "\n".join(f"{finding.subject}: {finding.sentence}" for finding in bad),
+            hint=f"When it is mended: jettison verify {finished.id}",
+        )
+
+
+async def _rm(
+    request: "Request",
+    settings: "Settings",
+    storage: str | None,
+    connection: Connection,
+    output: Format,
+    *,
+    dry_run: bool,
+    yes: bool,
+) -> "Run | None":
+    from jettison.cli.receipt import print_receipt, undo_line
+    from jettison.lifecycle.place import open_place
+    from jettison.lifecycle.removing import Prepared, Remover, fingerprint, interrupted_run
+
+    place = open_place(storage, os.environ)
+    users = user_journal()
+    async with connection.open(request.host) as remote:
+        with reporting() as progress, connection.cache() as cache:
+            remover = Remover(remote, place, users, time.time, timestamp, progress)
+            begun = interrupted_run(place.journal(users), fingerprint(request, settings, place))
+            prepared = (
+                Prepared.again(begun)
+                if begun is not None
+                else await remover.prepare(request, settings, cache)
+            )
+        if begun is not None:
+            note(f"Run {begun.id} of the same command was interrupted; this finishes it.")
+        if output is Format.TABLE:
+            _print(prepared, settings)
+        elif dry_run:
+            emit(output, {"plan": prepared.plan, "prediction": prepared.prediction})
+        if dry_run:
+            return None
+        confirm(_question(prepared, settings), yes=yes)
+        with reporting() as progress:
+            remover = Remover(remote, place, users, time.time, timestamp, progress)
+            if begun is not None:
+                finished = await remover.resume(begun)
+            else:
+                finished = await remover.execute(request, settings, prepared)
+    if output is Format.TABLE:
+        write("")
+        print_receipt(finished)
+        note(dim(f"undo: {undo_line(finished, time.time())}  (jettison undo {finished.id})"))
+    return finished
+
+
+def _print(prepared: "Prepared", settings: "Settings") -> None:
+    from jettison.cli.receipt import print_plan
+
+    print_plan(prepared.plan)
+    prediction = prepared.prediction
+    if prediction is not None:
+        write(f"Collecting now frees {bold(size_exactly(prediction.total))}:")
+        write(f"  {size_exactly(prediction.removal)} by this removal")
+        if prediction.garbage:
+            write(f"  {size_exactly(prediction.garbage)} of garbage that was there before")
+        if prediction.later:
+            text = size_exactly(prediction.later)
+            write(f"  {text} more later: younger than the grace period, or held for an undo")
+        note(*(yellow(f"warning: {problem}") for problem in prediction.problems))
+    elif prepared.plan.estimate.freed_bytes:
+        note(dim("Nothing is freed before the registry is collected (see `jettison gc`)."))
+    if settings.reclaim and settings.backup is None:
+        note(yellow("Once collected this cannot be undone: there is no --backup."))
+
+
+def _question(prepared: "Prepared", settings: "Settings") -> str:
+    from jettison.cli.receipt import bound
+
+    plan = prepared.plan
+    what = f"{counted(plan.tag_count, 'tag')} and {counted(plan.manifest_count, 'manifest')}"
+    if prepared.prediction is not None:
+        gain = f"freeing {size(prepared.prediction.total)}"
+    else:
+        gain = f"making {bound(plan.estimate)}{size(plan.estimate.freed_bytes)} collectable"
+    final = ", for good" if settings.reclaim and settings.backup is None else ""
+    return f"Remove {what} from {plan.registry}, {gain}{final}?"

@@ -1,0 +1,132 @@
+"""``jettison runs``."""
+
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from jettison.cli.options import Output, Storage, user_journal
+from jettison.cli.output import Format, dim, emit, note, size, table, tag_name, write
+
+if TYPE_CHECKING:
+    from jettison.model.run import Run
+
+__all__ = ["EXAMPLE", "runs"]
+
+EXAMPLE = "Example: jettison runs · jettison runs last · jettison runs --storage /var/lib/registry"
+
+
+def runs(
+    run_id: Annotated[
+        str | None, typer.Argument(metavar="RUN", help="Show this one in full.")
+    ] = None,
+    storage: Storage = None,
+    output: Output = Format.TABLE,
+) -> None:
+    """List what was done, newest first, or show one run with its steps and its receipt."""
+    from jettison.lifecycle.place import open_place
+    from jettison.store.journal import Unreadable
+
+    journal = open_place(storage).journal(user_journal())
+    if run_id is not None:
+        found = journal.read(journal.find(run_id))
+        log = journal.home_of(found.id).steps(found.id)
+        if output is Format.TABLE:
+            _print_one(found, log.done, log.begun)
+        else:
+            steps = [
+                {"step": step, "done": number in log.done, "begun": number in log.begun}
+                for number, step in enumerate(found.plan.steps if found.plan else ())
+            ]
+            emit(output, {"run": _brief(found), "steps": steps, "receipt": found.receipt})
+        return
+    entries = list(journal.runs())[::-1]
+    if output is not Format.TABLE:
+        items = [
+            {"id": entry.id, "unreadable": entry.reason}
+            if isinstance(entry, Unreadable)
+            else _brief(entry)
+            for entry in entries
+        ]
+        emit(output, {"runs": items}, "runs")
+        return
+    rows = [
+        (entry.id, "?", "unreadable", "-", "-", entry.reason, "-")
+        if isinstance(entry, Unreadable)
+        else _row(entry)
+        for entry in entries
+    ]
+    columns = ["RUN", "WHAT", "STATE", "TAGS", "FREED", "WHERE", "UNDO"]
+    table(columns, rows, right=["TAGS", "FREED"])
+    if not rows:
+        note(dim(f"There are no runs in {journal.folder} yet."))
+
+
+def _row(entry: "Run") -> tuple[str, ...]:
+    from jettison.cli.receipt import undo_line
+
+    receipt = entry.receipt
+    return (
+        entry.id,
+        entry.kind,
+        entry.state,
+        str(receipt.tags) if receipt else "-",
+        size(receipt.freed_bytes) if receipt and receipt.freed_bytes is not None else "-",
+        entry.registry or entry.storage or "",
+        undo_line(entry, time.time()),
+    )
+
+
+def _brief(entry: "Run") -> dict[str, Any]:
+    """Return a run without the manifests that it saved."""
+    from jettison.cli.receipt import undo_line
+
+    return {
+        "id": entry.id,
+        "kind": entry.kind,
+        "state": entry.state,
+        "started": entry.started,
+        "registry": entry.registry,
+        "storage": entry.storage,
+        "request": entry.request,
+        "of": entry.of,
+        "window_until": entry.window_until,
+        "undo": undo_line(entry, time.time()),
+        "tags": entry.receipt.tags if entry.receipt else None,
+        "freed_bytes": entry.receipt.freed_bytes if entry.receipt else None,
+    }
+
+
+def _print_one(entry: "Run", done: frozenset[int], begun: frozenset[int]) -> None:
+    from jettison.cli.receipt import print_receipt, undo_line
+
+    fields = [
+        ("run", entry.id),
+        ("what", entry.kind + (f" of {entry.of}" if entry.of else "")),
+        ("state", entry.state),
+        ("started", entry.started),
+        ("registry", entry.registry),
+        ("storage", entry.storage or ""),
+        ("request", " ".join(entry.request)),
+        ("undo", undo_line(entry, time.time())),
+    ]
+    for name, text in fields:
+        if text:
+            write(f"  {name:<9} {text}")
+    write("")
+    if entry.plan is not None:
+        states = {True: "done", False: "not begun"}
+        rows = [
+            (
+                "begun" if number in begun and number not in done else states[number in done],
+                step.action,
+                step.repository,
+                ", ".join(map(tag_name, step.tags)) or "-",
+                step.digest.short,
+                step.reason,
+            )
+            for number, step in enumerate(entry.plan.steps)
+        ]
+        table(["STATE", "STEP", "REPOSITORY", "TAGS", "DIGEST", "BECAUSE"], rows)
+        write("")
+    print_receipt(entry)

@@ -1,0 +1,112 @@
+"""``jettison undo``."""
+
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from jettison.cli.options import (
+    Connection,
+    DryRun,
+    Output,
+    Storage,
+    run,
+    timestamp,
+    user_journal,
+    with_connection,
+)
+from jettison.cli.output import Format, counted, emit, note, table, write
+from jettison.cli.progress import reporting
+from jettison.errors import VerificationFailed
+
+if TYPE_CHECKING:
+    from jettison.lifecycle.undo import UndoPlan
+    from jettison.model.run import Run
+
+__all__ = ["EXAMPLE", "undo"]
+
+EXAMPLE = "Example: jettison undo last · jettison undo 20260102-030405-k7m2"
+
+
+@with_connection
+def undo(
+    run_id: Annotated[
+        str, typer.Argument(metavar="RUN", help="Its id, a unique part of it, or `last`.")
+    ],
+    dry_run: DryRun = False,
+    overwrite_tags: Annotated[
+        bool,
+        typer.Option("--overwrite-tags", help="Take tags back that were given to other images."),
+    ] = False,
+    storage: Storage = None,
+    output: Output = Format.TABLE,
+    *,
+    connection: Connection,
+) -> None:
+    """Put back what a run removed: the same bytes, the same digests, the same tags.
+
+    That works until the registry was collected, and with a backup even then. If something is gone
+    for good it says what, changes nothing, and exits with 4.
+    """
+    done = run(
+        _undo(run_id, storage, connection, output, dry_run=dry_run, overwrite=overwrite_tags)
+    )
+    if done is None:
+        return
+    if output is not Format.TABLE:
+        emit(output, {"run": done})
+    if done.receipt is not None and not done.receipt.ok:
+        bad = [finding for finding in done.receipt.findings if not finding.ok]
+        raise VerificationFailed("\n".join(f"{f.subject}: {f.sentence}" for f in bad))
+
+
+async def _undo(
+    text: str,
+    storage: str | None,
+    connection: Connection,
+    output: Format,
+    *,
+    dry_run: bool,
+    overwrite: bool,
+) -> "Run | None":
+    from jettison.cli.receipt import print_receipt
+    from jettison.lifecycle.place import open_place
+    from jettison.lifecycle.taking_back import prepare_undo, take_back
+    from jettison.model.run import State
+
+    journal = open_place(storage).journal(user_journal())
+    found = journal.find_removal(text)
+    home = journal.home_of(found.id)
+    if found.state is State.UNDONE:
+        note(f"Run {found.id} was undone already; nothing was changed.")
+        return None
+    async with connection.open(found.registry) as remote:
+        with reporting() as progress:
+            plan = await prepare_undo(remote, found, overwrite=overwrite, progress=progress)
+        if output is Format.TABLE:
+            _print(found, plan)
+        elif dry_run:
+            emit(output, {"run": found.id, "undo": plan})
+        if dry_run:
+            return None
+        with reporting() as progress:
+            done = await take_back(
+                remote, found, plan, home, time.time, timestamp, progress=progress
+            )
+    if home.folder != journal.folder:
+        journal.point(done, home)
+    if output is Format.TABLE:
+        print_receipt(done)
+    return done
+
+
+def _print(found: "Run", plan: "UndoPlan") -> None:
+    write(
+        f"Undo of run {found.id} on {found.registry}: {counted(len(plan.manifests), 'manifest')} "
+        f"and {counted(len(plan.tags), 'tag')} to put back"
+        + (f", {counted(len(plan.blobs), 'blob')} from the backup" if plan.blobs else "")
+        + "."
+    )
+    tags = [(repository, tag, digest.short) for repository, tag, digest in plan.tags]
+    if tags:
+        table(["REPOSITORY", "TAG", "DIGEST"], tags)

@@ -1,0 +1,1 @@
+"""The jobs: check, discover, plan, apply, verify, undo; written once against `Registry`."""

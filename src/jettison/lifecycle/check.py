@@ -1,0 +1,175 @@
+"""``check``: is it a registry, what can it do, and what stands in the way of freeing space."""
+
+import enum
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from jettison.errors import AccessDenied, NotFoundError
+from jettison.model.reference import RepoName
+from jettison.registry import Capabilities, Deletion, Registry
+from jettison.store.configuration import Configuration, findings, read_configuration
+from jettison.store.tree import StorageTree
+
+__all__ = ["Item", "Level", "check_configuration", "check_registry", "check_storage"]
+
+
+class Level(enum.StrEnum):
+    """How an item bears on deleting and collecting."""
+
+    OK = "ok"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class Item(msgspec.Struct, frozen=True):
+    """Something that was looked at; ``next`` is what to do about it, in the imperative."""
+
+    level: Level
+    subject: str
+    message: str
+    next: str | None = None
+
+
+async def check_registry(
+    registry: Registry, repository: RepoName | None = None
+) -> tuple[Capabilities, list[Item]]:
+    """Probe a registry over its API, changing nothing.
+
+    Without a repository the first one of the catalog is asked about: rights are given by
+    repository. Raises the errors of the client if there is no registry or no login.
+    """
+    if repository is None:
+        try:
+            async for name in registry.repositories():
+                repository = name
+                break
+        except (AccessDenied, NotFoundError):
+            repository = None
+    found = await registry.capabilities(repository)
+    login = {
+        "none": "not needed",
+        "basic": "needed (Basic) and accepted",
+        "bearer": "needed (Bearer token) and accepted",
+    }
+    items = [
+        Item(Level.OK, "registry", f"{registry.name} speaks the distribution API: {found.product}"),
+        Item(Level.OK, "login", login.get(found.login, found.login)),
+        _deletion(found.deletion, registry.name),
+        _tri(
+            "untag",
+            found.untag,
+            "a tag can be removed by itself",
+            "no DELETE of a tag: rm points it to a throw-away manifest first, siblings are safe",
+            "not found out, since deletion could not be probed",
+        ),
+        _tri(
+            "referrers",
+            found.referrers,
+            "served, so signatures and the like are found",
+            "not served; those that clients put under sha256-… tags are found all the same",
+            "not found out",
+        ),
+        _tri(
+            "paging",
+            found.paging,
+            "lists come in pages",
+            "lists of tags come whole",
+            "not found out, too little to page",
+        ),
+    ]
+    if found.catalog is False:
+        items.append(
+            Item(
+                Level.WARNING,
+                "catalog",
+                "repositories cannot be listed, so sharing between them is not seen (≤)",
+                "Log in as someone who may list, or name the repositories.",
+            )
+        )
+    return found, items
+
+
+def _deletion(deletion: Deletion, host: str) -> Item:
+    match deletion:
+        case Deletion.ENABLED:
+            return Item(Level.OK, "deletion", "enabled")
+        case Deletion.DISABLED:
+            message = "disabled: the registry answers 405 to DELETE"
+            advice = "Set storage.delete.enabled: true in its configuration and restart it "
+            return Item(
+                Level.ERROR, "deletion", message, advice + "(`jettison check --fix CONFIG`)."
+            )
+        case Deletion.READ_ONLY:
+            message = "the registry is read-only"
+            advice = "Set storage.maintenance.readonly.enabled: false and restart it."
+            return Item(Level.ERROR, "deletion", message, advice)
+        case Deletion.DENIED:
+            message = "this login may not delete"
+            return Item(
+                Level.ERROR,
+                "deletion",
+                message,
+                f"Log in as someone who may: jettison login {host}",
+            )
+        case Deletion.UNKNOWN:
+            message = "the registry does not tell; rm will look again in the repository"
+            return Item(Level.WARNING, "deletion", message)
+
+
+def _tri(subject: str, answer: bool | None, yes: str, no: str, unknown: str) -> Item:  # noqa: FBT001 - three answers
+    message = unknown if answer is None else yes if answer else no
+    return Item(Level.OK if answer else Level.INFO, subject, message)
+
+
+def check_configuration(
+    path: Path, environment: Mapping[str, str]
+) -> tuple[Configuration, list[Item]]:
+    """Read a configuration and say what stands in the way; raises for one that is none."""
+    configuration = read_configuration(path, environment)
+    items = [
+        Item(Level.OK, "configuration", f"{path} is a Distribution configuration"),
+        *(
+            Item(Level(finding.level), finding.key, finding.message, finding.fix)
+            for finding in findings(configuration, environment)
+        ),
+    ]
+    if configuration.delete_enabled:
+        items.insert(1, Item(Level.OK, "storage.delete.enabled", "true: deletion is enabled"))
+    if configuration.root is not None:
+        if configuration.root.is_dir():
+            items += check_storage(configuration.root)
+        else:
+            message = f"{configuration.root} does not exist on this machine"
+            items.append(Item(Level.INFO, "storage", message))
+    return configuration, items
+
+
+def check_storage(root: Path) -> list[Item]:
+    """Look at a storage tree; raises :class:`~jettison.errors.StorageError` if there is none."""
+    tree = StorageTree(root)
+    scan = tree.scan_repositories()
+    count, total = 0, 0
+    for blob in tree.blobs():
+        count += 1
+        total += blob.size
+    disk = os.statvfs(tree.root)
+    items = [
+        Item(
+            Level.OK,
+            "storage",
+            f"{tree.root}: {len(scan.names):,} repositories, {count:,} blobs, {total:,} bytes, "
+            f"{disk.f_bavail * disk.f_frsize:,} bytes free on the disk",
+        )
+    ]
+    if not tree.writable:
+        message = "not writable by this user: it can be looked at, not collected"
+        items.append(Item(Level.ERROR, "storage", message, f"Run as the owner of {tree.root}."))
+    items += [
+        Item(Level.WARNING, problem.path, problem.message, "Nothing it may reference is collected.")
+        for problem in scan.problems
+    ]
+    return items

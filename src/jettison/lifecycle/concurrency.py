@@ -1,0 +1,41 @@
+"""Doing many small things at once, without a task for each of a hundred thousand items."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from typing import Final, TypeVar
+
+__all__ = ["each"]
+
+WORKERS: Final = 64
+"""How many are under way at once; the client's own ``jobs`` limits the requests among them."""
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+async def each(
+    items: Iterable[Item], work: Callable[[Item], Awaitable[Result]]
+) -> AsyncIterator[tuple[Item, Result]]:
+    """Yield each item with the result of its work, in the order in which they are done.
+
+    The first error ends all of it and is raised as it is.
+    """
+    rest = iter(items)
+    running: dict[asyncio.Future[Result], Item] = {}
+    try:
+        while True:
+            while len(running) < WORKERS:
+                try:
+                    item = next(rest)
+                except StopIteration:
+                    break
+                running[asyncio.ensure_future(work(item))] = item
+            if not running:
+                return
+            done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            for future in done:
+                yield running.pop(future), future.result()
+    finally:
+        for future in running:
+            future.cancel()
+        await asyncio.gather(*running, return_exceptions=True)

@@ -1,0 +1,76 @@
+"""Where a job looks and writes: the registry over its API, and its storage if that is at hand."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from jettison.errors import StorageError
+from jettison.gc.windows import tree_journal
+from jettison.lifecycle.check import Item, Level, check_storage
+from jettison.model.plan import Plan
+from jettison.registry import Registry
+from jettison.store.configuration import Configuration, open_storage
+from jettison.store.journal import Journal
+from jettison.store.registry import StorageRegistry
+from jettison.store.tree import StorageTree
+
+__all__ = ["Place", "open_place"]
+
+
+class Place(msgspec.Struct, frozen=True):
+    """A storage that is at hand, or (``tree`` None) none."""
+
+    tree: StorageTree | None = None
+    configuration: Configuration | None = None
+
+    @property
+    def storage(self) -> StorageRegistry | None:
+        """The storage as a registry."""
+        return None if self.tree is None else StorageRegistry(self.tree)
+
+    def source(self, remote: Registry) -> Registry:
+        """Return where to look: the storage shows more, untagged manifests and true sizes."""
+        return self.storage or remote
+
+    def journal(self, users: Journal) -> Journal:
+        """Return where runs are written: into the tree, where a collection honours them."""
+        return users if self.tree is None else tree_journal(self.tree)
+
+    async def check(self, remote: Registry) -> list[Item]:
+        """Say whether the storage can be reached from here, and is that of the registry."""
+        if self.tree is None:
+            message = "not given, so bytes are upper bounds (≤) and nothing can be collected"
+            return [Item(Level.INFO, "storage", message, "Give --storage CONFIG or DIR.")]
+        repositories = {name async for name in remote.repositories()}
+        here = set(self.tree.repositories())
+        if repositories and not repositories & here:
+            message = f"{self.tree.root} has none of the repositories of {remote.name}"
+            return [Item(Level.ERROR, "storage", message, "Give the storage of that registry.")]
+        return check_storage(self.tree.root)
+
+    async def require_same(self, remote: Registry, plan: Plan) -> None:
+        """Raise :class:`StorageError` if the storage is not the one behind the registry."""
+        if self.tree is None:
+            return
+        for step in plan.steps:
+            for tag in step.tags:
+                there = await remote.resolve(step.repository, tag)
+                if there != step.digest:
+                    message = (
+                        f"{self.tree.root} is not the storage of {remote.name}: {step.repository}:"
+                        f"{tag} is {step.digest.short} there and "
+                        f"{there.short if there else 'absent'} in the registry; nothing was changed"
+                    )
+                    raise StorageError(message, hint="Give the storage of that registry.")
+
+
+def open_place(storage: str | None, environment: Mapping[str, str] | None = None) -> Place:
+    """Open the storage that ``--storage`` names: a root directory, or a configuration file."""
+    if storage is None:
+        return Place()
+    tree, configuration = open_storage(
+        Path(storage), os.environ if environment is None else environment
+    )
+    return Place(tree, configuration)

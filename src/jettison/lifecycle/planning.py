@@ -1,0 +1,226 @@
+"""From references to a plan: discovery around the pure decisions of ``model``."""
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from typing import Final
+
+import msgspec
+
+from jettison.errors import NotFoundError, Refused, UsageError
+from jettison.lifecycle.discover import (
+    Manifests,
+    add_manifests,
+    add_referrers,
+    discover,
+    list_repositories,
+)
+from jettison.model.digest import Digest
+from jettison.model.graph import reach
+from jettison.model.plan import Action, Plan, Step
+from jettison.model.reclaim import Ledger
+from jettison.model.reference import Reference, RepoName, Tag, matches_glob
+from jettison.model.removal import Removal, plan_removal
+from jettison.model.snapshot import Node, RepositorySnapshot, Snapshot
+from jettison.progress import Progress, silent
+from jettison.registry import Registry
+
+__all__ = ["Decision", "Request", "decide", "nearest", "plan", "planned_nodes", "select", "view"]
+
+_NEAREST: Final = 3
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What a person asked to have removed.
+
+    ``all_tags`` must be given for a removal of every tag of a repository (design.md, rule 8).
+    ``quick`` looks only at the repositories named: bytes are upper bounds then.
+    """
+
+    references: tuple[Reference, ...]
+    all_tags: bool = False
+    break_indexes: bool = False
+    quick: bool = False
+
+    def check(self) -> None:
+        """Raise :class:`UsageError` for a request that names nothing, or two registries."""
+        _ = self.host
+        for reference in self.references:
+            bare = reference.tag is None and reference.glob is None and reference.digest is None
+            if bare and not self.all_tags:
+                message = f"{reference} names a repository, not a tag"
+                hint = f"Name a tag ({reference}:TAG), a digest, a glob, or say --all-tags."
+                raise UsageError(message, hint=hint)
+            if self.all_tags and (reference.tag is not None or reference.digest is not None):
+                message = f"--all-tags goes with HOST/REPO or HOST/REPO:GLOB, not with {reference}"
+                raise UsageError(message)
+
+    @property
+    def host(self) -> str:
+        """The one registry that all references name; raises :class:`UsageError` for several."""
+        hosts = sorted({reference.host for reference in self.references})
+        if len(hosts) != 1:
+            message = f"the references name several registries: {', '.join(hosts)}"
+            raise UsageError(message, hint="Give one command for each registry.")
+        return hosts[0]
+
+
+def nearest(wanted: str, names: Iterable[str], kind: str, all_of_them: str) -> str:
+    """Return a sentence with the existing names nearest to ``wanted``."""
+    known = sorted(names)
+    found = get_close_matches(wanted, known, n=_NEAREST, cutoff=0.5) or known[:_NEAREST]
+    if not found:
+        return f"There are no {kind}."
+    more = f" (see `jettison ls {all_of_them}`)" if len(known) > len(found) else ""
+    return f"Nearest {kind}: {', '.join(found)}{more}."
+
+
+async def view(
+    registry: Registry,
+    repositories: Iterable[RepoName],
+    *,
+    quick: bool = False,
+    cache: Manifests | None = None,
+    progress: Progress = silent,
+) -> Snapshot:
+    """Discover what is needed to judge ``repositories``, with the nearest names in errors."""
+    wanted = list(repositories)
+    try:
+        return await discover(
+            registry, wanted=wanted, whole=not quick, cache=cache, progress=progress
+        )
+    except NotFoundError as error:
+        try:
+            names = await list_repositories(registry)
+        except Exception:  # noqa: BLE001 - only the hint would be better with the list
+            raise error from None
+        missing = next((name for name in wanted if name not in names), None)
+        if missing is None:
+            raise
+        message = f"{registry.name} has no repository {missing}"
+        hint = nearest(missing, names, "repositories", registry.name)
+        raise NotFoundError(message, hint=hint) from None
+
+
+def select(
+    repository: RepositorySnapshot, references: Sequence[Reference], *, all_tags: bool
+) -> tuple[set[Tag], set[Digest]]:
+    """Return the tags and digests of one repository that ``references`` mean.
+
+    A tag or digest that is not there raises :class:`NotFoundError`, a glob that would take every
+    tag :class:`Refused` unless ``all_tags``.
+    """
+    tags: set[Tag] = set()
+    digests: set[Digest] = set()
+    for reference in references:
+        if reference.digest is not None:
+            known = set(repository.manifests) | repository.unreadable
+            if reference.digest not in known:
+                raise _missing(repository, reference)
+            digests.add(reference.digest)
+        elif reference.tag is not None:
+            if reference.tag not in repository.tags:
+                raise _missing(repository, reference)
+            tags.add(reference.tag)
+        elif reference.glob is not None:
+            found = [t for t in repository.tags if matches_glob(t, reference.glob)]
+            if not found:
+                raise _missing(repository, reference)
+            if len(found) == len(repository.tags) and not all_tags:
+                message = f"{reference} matches every tag of the repository ({len(found)} of them)"
+                hint = f"If that is meant, add --all-tags: jettison rm {reference} --all-tags"
+                raise Refused(message, hint=hint)
+            tags.update(found)
+        elif not repository.tags:
+            message = f"{reference} has no tags"
+            raise NotFoundError(message, hint=f"See `jettison ls {reference.host}`.")
+        else:
+            tags.update(repository.tags)
+    return tags, digests
+
+
+def _missing(repository: RepositorySnapshot, reference: Reference) -> NotFoundError:
+    where = f"{reference.host}/{repository.name}"
+    if reference.digest is not None:
+        message = f"{where} has no manifest {reference.digest}"
+        return NotFoundError(message, hint=f"See `jettison ls {where}` for what there is.")
+    if reference.tag in repository.dangling:
+        message = f"{reference} is listed, but its manifest cannot be had; the tag is broken"
+        return NotFoundError(message, hint="Push the tag again, then remove it.")
+    wanted = str(reference.tag or reference.glob)
+    what = "tag" if reference.tag else "tag that matches"
+    message = f"{where} has no {what} {wanted}"
+    return NotFoundError(message, hint=nearest(wanted, repository.tags, "tags", where))
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """A plan, with what it was decided from."""
+
+    plan: Plan
+    snapshot: Snapshot
+    ledger: Ledger
+
+
+async def plan(
+    registry: Registry,
+    request: Request,
+    *,
+    created: str,
+    cache: Manifests | None = None,
+    progress: Progress = silent,
+) -> Plan:
+    """Discover, decide and count: the plan for a request.
+
+    ``registry`` is where to look: the registry itself, or its storage, which also shows untagged
+    manifests and true sizes. ``created`` is the time now, RFC 3339 in UTC.
+    """
+    request.check()
+    wanted = {reference.repository for reference in request.references}
+    snapshot = await view(registry, wanted, quick=request.quick, cache=cache, progress=progress)
+    progress("counting", 0)
+    return (await decide(registry, request, snapshot, created=created, cache=cache)).plan
+
+
+async def decide(
+    registry: Registry,
+    request: Request,
+    snapshot: Snapshot,
+    *,
+    created: str,
+    cache: Manifests | None = None,
+) -> Decision:
+    """Make the plan from a snapshot; only what no listing shows is still asked of ``registry``."""
+    wanted: dict[RepoName, list[Reference]] = {}
+    for reference in request.references:
+        wanted.setdefault(reference.repository, []).append(reference)
+    repositories = dict(snapshot.repositories)
+    removals: list[tuple[RepositorySnapshot, Removal]] = []
+    for name, references in sorted(wanted.items()):
+        named = [r.digest for r in references if r.digest is not None]
+        repository = await add_manifests(registry, repositories[name], named, cache)
+        tags, digests = select(repository, references, all_tags=request.all_tags)
+        start = {repository.tags[tag] for tag in tags} | digests
+        below = reach(start, repository.edges, {}).manifests
+        repository = await add_referrers(registry, repository, sorted(below), cache)
+        removal = plan_removal(repository, tags, digests, break_indexes=request.break_indexes)
+        repositories[name] = repository
+        removals.append((repository, removal))
+    snapshot = msgspec.structs.replace(snapshot, repositories=repositories)
+    ledger = Ledger(snapshot)
+    made = Plan(
+        registry=request.host,
+        created=created,
+        request=tuple(str(reference) for reference in request.references),
+        steps=tuple(step for _, removal in removals for step in removal.steps),
+        kept=tuple(kept for _, removal in removals for kept in removal.kept),
+        estimate=ledger.estimate(
+            planned_nodes(s for _, removal in removals for s in removal.steps)
+        ),
+        seen={repository.name: dict(repository.tags) for repository, _ in removals},
+        warnings=tuple(warning for _, removal in removals for warning in removal.warnings),
+    )
+    return Decision(made, snapshot, ledger)
+
+
+def planned_nodes(steps: Iterable[Step]) -> set[Node]:
+    """Return the manifests that the steps delete."""
+    return {(step.repository, step.digest) for step in steps if step.action is Action.DELETE}

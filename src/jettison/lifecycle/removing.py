@@ -1,0 +1,333 @@
+"""A removal from request to receipt: prepare, execute, finish what was interrupted.
+
+This is the whole of ``jettison rm``: the plan with its exact bytes, the requests, the collection
+(with ``--reclaim``), and the proof.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable
+from typing import Final, Self
+
+import msgspec
+
+from jettison.errors import JettisonError, JournalError, PartlyDone, PlanStale
+from jettison.gc.mark import Without
+from jettison.gc.plan import CollectionPlan, CollectOptions, plan_collection
+from jettison.gc.sweep import CollectionReceipt, collect
+from jettison.gc.windows import held_manifests
+from jettison.lifecycle.apply import Applier, require_deletion
+from jettison.lifecycle.discover import Manifests
+from jettison.lifecycle.place import Place
+from jettison.lifecycle.planning import Request, plan, planned_nodes
+from jettison.lifecycle.verify import verify_blobs, verify_references, verify_storage
+from jettison.model.plan import Plan
+from jettison.model.run import Finding, Kind, Receipt, Run, State
+from jettison.progress import Progress, silent
+from jettison.registry import Registry
+from jettison.store.journal import Journal, Unreadable, new_run_id
+from jettison.store.tree import StorageTree
+
+__all__ = [
+    "Clock",
+    "Prediction",
+    "Prepared",
+    "Remover",
+    "Settings",
+    "fingerprint",
+    "interrupted_run",
+]
+
+DEFAULT_WINDOW: Final = 7 * 86400.0
+
+Clock = Callable[[], float]
+"""Returns the time now in seconds since the epoch."""
+
+
+class Prediction(msgspec.Struct, frozen=True):
+    """What a collection right after the removal frees, in bytes, and what it leaves for later.
+
+    ``removal`` is freed on account of the removal, ``garbage`` lay there before. ``later`` is what
+    the removal leaves unreferenced and that is not idle yet, or held by another run's window.
+    """
+
+    removal: int
+    garbage: int
+    later: int
+    problems: tuple[str, ...] = ()
+
+    @property
+    def total(self) -> int:
+        """Everything that the collection frees."""
+        return self.removal + self.garbage
+
+
+class Prepared(msgspec.Struct, frozen=True):
+    """A plan, and with ``--reclaim`` what the collection then does (at ``now``)."""
+
+    plan: Plan
+    now: float
+    prediction: Prediction | None = None
+
+    @classmethod
+    def again(cls, run: Run) -> Self:
+        """Return what an interrupted run was begun with."""
+        if run.plan is None:
+            raise JournalError(f"run {run.id} has no plan")
+        found = run.details.get("prediction")
+        prediction = None if found is None else msgspec.convert(found, Prediction)
+        return cls(run.plan, float(run.details.get("now", 0.0)), prediction)
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """How to remove. ``grace`` and ``window`` in seconds."""
+
+    reclaim: bool = False
+    grace: float = 3600.0
+    window: float = DEFAULT_WINDOW
+    backup: str | None = None
+
+
+def fingerprint(request: Request, settings: Settings, place: Place) -> str:
+    """Tell a command from another, to find the run that the same command began."""
+    parts = (
+        sorted(str(reference) for reference in request.references),
+        request.all_tags,
+        request.break_indexes,
+        settings.reclaim,
+        str(place.tree.root) if place.tree is not None else None,
+    )
+    return msgspec.json.encode(parts).decode()
+
+
+def interrupted_run(journal: Journal, mark: str) -> Run | None:
+    """Return the latest run with this fingerprint that stopped half-way, if there is one."""
+    for run_id in reversed(journal.ids()):
+        run = journal.read_quietly(run_id)
+        if isinstance(run, Unreadable) or run.kind is not Kind.RM:
+            continue
+        if run.unfinished and run.fingerprint == mark:
+            return run
+    return None
+
+
+class Remover:
+    """Does one removal on ``remote``, with the storage of ``place`` if that is at hand.
+
+    ``clock`` is asked for the time; ``stamp`` turns it into RFC 3339.
+    """
+
+    def __init__(
+        self,
+        remote: Registry,
+        place: Place,
+        users: Journal,
+        clock: Clock,
+        stamp: Callable[[float], str],
+        progress: Progress = silent,
+    ) -> None:
+        self._remote = remote
+        self._place = place
+        self._users = users
+        self._journal = place.journal(users)
+        self._clock = clock
+        self._stamp = stamp
+        self._progress = progress
+
+    async def prepare(
+        self, request: Request, settings: Settings, cache: Manifests | None = None
+    ) -> Prepared:
+        """Make the plan; nothing is changed. Raises if deletion is not enabled."""
+        request.check()
+        now = self._clock()
+        await require_deletion(self._remote, sorted({r.repository for r in request.references}))
+        made = await plan(
+            self._place.source(self._remote),
+            request,
+            created=self._stamp(now),
+            cache=cache,
+            progress=self._progress,
+        )
+        await self._place.require_same(self._remote, made)
+        tree = self._place.tree
+        if tree is None or not settings.reclaim:
+            return Prepared(made, now)
+        return Prepared(made, now, self._predict(tree, made, settings, now))
+
+    def _predict(self, tree: StorageTree, made: Plan, settings: Settings, now: float) -> Prediction:
+        """Ask the collector itself what it would free if the plan were applied already."""
+        without = Without(
+            tags=frozenset((s.repository, tag) for s in made.steps for tag in s.tags),
+            manifests=frozenset(planned_nodes(made.steps)),
+        )
+        collection = plan_collection(
+            tree,
+            CollectOptions(grace=settings.grace),
+            now,
+            held_manifests(tree, now),
+            without,
+            self._progress,
+        )
+        mine = {item.digest for item in made.estimate.freed}
+        removal = sum(blob.size for blob in collection.blobs if blob.digest in mine)
+        return Prediction(
+            removal,
+            collection.bytes - removal,
+            made.estimate.freed_bytes - removal,
+            tuple(problem.message for problem in collection.problems),
+        )
+
+    async def execute(self, request: Request, settings: Settings, prepared: Prepared) -> Run:
+        """Apply the plan, collect if asked to, verify; return the run with its receipt."""
+        now = self._clock()
+        tree = self._place.tree
+        run = Run(
+            id=new_run_id(now),
+            kind=Kind.RM,
+            state=State.APPLYING,
+            started=self._stamp(now),
+            registry=prepared.plan.registry,
+            request=prepared.plan.request,
+            fingerprint=fingerprint(request, settings, self._place),
+            storage=None if tree is None else str(tree.root),
+            plan=prepared.plan,
+            window_until=None if tree is None or settings.reclaim else now + settings.window,
+            reclaim=settings.reclaim,
+            backup=settings.backup,
+            details={
+                "grace": settings.grace,
+                "now": prepared.now,
+                "prediction": msgspec.to_builtins(prepared.prediction),
+                **self._disk(),
+            },
+        )
+        applier = self._applier()
+        run = await applier.start(run)
+        if self._journal is not self._users:
+            self._users.point(run, self._journal)
+        return await self._finish(applier, run)
+
+    async def resume(self, run: Run) -> Run:
+        """Finish a run that was interrupted."""
+        return await self._finish(self._applier(), run)
+
+    def _applier(self) -> Applier:
+        return Applier(
+            self._remote,
+            self._journal,
+            lambda: self._stamp(self._clock()),
+            self._place.storage,
+            self._progress,
+        )
+
+    async def _finish(self, applier: Applier, run: Run) -> Run:
+        collected = None
+        try:
+            await applier.carry_out(run)
+            if run.reclaim and self._place.tree is not None:
+                collected = self._collect(self._place.tree, run)
+        except PlanStale:
+            self._journal.write(msgspec.structs.replace(run, state=State.STOPPED))
+            raise
+        except (JettisonError, asyncio.CancelledError):
+            self._journal.write(msgspec.structs.replace(run, state=State.INTERRUPTED))
+            raise
+        # The work is done, whatever the proof says.
+        run = msgspec.structs.replace(run, state=State.DONE)
+        self._journal.write(run)
+        findings = await self.verify(run)
+        receipt = self._receipt(run, findings, collected)
+        run = msgspec.structs.replace(run, receipt=receipt)
+        self._journal.write(run)
+        if collected is not None and not collected.ok:
+            shown = "; ".join(problem.message for problem in collected.problems[:3])
+            message = f"the collection left things undone: {shown}"
+            raise PartlyDone(message, hint=f"See `jettison runs {run.id}`.")
+        return run
+
+    def _collect(self, tree: StorageTree, run: Run) -> CollectionReceipt:
+        # As of the moment of the plan: what was not idle then is not swept now.
+        now = float(run.details.get("now") or self._clock())
+        options = CollectOptions(grace=float(run.details.get("grace") or 0.0))
+        made: CollectionPlan = plan_collection(
+            tree, options, now, held_manifests(tree, now), progress=self._progress
+        )
+        return collect(tree, made, clock=self._clock, progress=self._progress)
+
+    async def verify(self, run: Run) -> list[Finding]:
+        """Prove it, in the API and, if it is at hand, on the disk."""
+        findings = await verify_references(self._remote, run, self._progress)
+        tree = self._place.tree
+        if tree is not None:
+            findings += verify_storage(tree, run, self._clock(), self._progress)
+        findings += await verify_blobs(
+            self._remote, run, stored=tree is not None, progress=self._progress
+        )
+        return findings
+
+    def _disk(self) -> dict[str, int]:
+        if self._place.tree is None:
+            return {}
+        disk = os.statvfs(self._place.tree.root)
+        return {
+            "blobs": sum(blob.size for blob in self._place.tree.blobs()),
+            "free": disk.f_bavail * disk.f_frsize,
+        }
+
+    def _receipt(
+        self, run: Run, findings: list[Finding], collected: CollectionReceipt | None
+    ) -> Receipt:
+        made = run.plan
+        prediction = run.details.get("prediction") or {}
+        after = self._disk() if collected is not None else {}
+        if collected is not None:
+            findings = findings + _compare(run, collected, after.get("blobs"))
+        return Receipt(
+            finished=self._stamp(self._clock()),
+            tags=made.tag_count if made else 0,
+            manifests=made.manifest_count if made else 0,
+            predicted_bytes=_predicted(run),
+            exact=made.estimate.exact if made else True,
+            garbage_bytes=prediction.get("garbage"),
+            young_bytes=prediction.get("later"),
+            freed_bytes=None if collected is None else collected.blobs.bytes,
+            blobs_before=run.details.get("blobs") if collected is not None else None,
+            blobs_after=after.get("blobs"),
+            disk_free_before=run.details.get("free") if collected is not None else None,
+            disk_free_after=after.get("free"),
+            findings=tuple(findings),
+        )
+
+
+def _predicted(run: Run) -> int | None:
+    """Return the bytes that the removal itself was to free."""
+    prediction = run.details.get("prediction")
+    if prediction is not None:
+        return int(prediction["removal"])
+    return None if run.plan is None else run.plan.estimate.freed_bytes
+
+
+def _compare(run: Run, collected: CollectionReceipt, after: int | None) -> list[Finding]:
+    """Put what was predicted beside what was freed, and both beside what the disk shows."""
+    prediction = run.details.get("prediction") or {}
+    predicted = prediction.get("removal", 0) + prediction.get("garbage", 0)
+    freed = collected.blobs.bytes
+    if freed == predicted:
+        found = [Finding(ok=True, subject=f"{freed:,} bytes", sentence="freed, as predicted")]
+    else:
+        reasons = []
+        if collected.put_back.count:
+            reasons.append(
+                f"{collected.put_back.bytes:,} bytes were put back, since somebody wants them again"
+            )
+        if collected.failures:
+            reasons.append(f"{collected.failures} files could not be removed")
+        sentence = "; ".join(reasons) or "the registry was changed by others meanwhile"
+        subject = f"freed {freed:,} of {predicted:,} bytes predicted"
+        found = [Finding(ok=not collected.failures, subject=subject, sentence=sentence)]
+    before = run.details.get("blobs")
+    if before is not None and after is not None and before - after != freed:
+        written = after + freed - before
+        sentence = "more is on the disk than that explains: others pushed meanwhile"
+        found.append(Finding(ok=True, subject=f"{written:,} bytes", sentence=sentence))
+    return found

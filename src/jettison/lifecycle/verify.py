@@ -1,0 +1,244 @@
+"""Prove it: what was promised beside what is there, in the API and on the disk.
+
+HEAD never counts: a registry with a descriptor cache answers 200 for blobs that a collection has
+removed, and then sends no bytes (registry-facts, "Their collector", 8). So manifests are fetched
+and blobs are begun to be read.
+"""
+
+from datetime import UTC, datetime
+
+from jettison.errors import InvalidManifest, JettisonError
+from jettison.gc.plan import CollectOptions, plan_collection
+from jettison.lifecycle.concurrency import each
+from jettison.lifecycle.discover import add_manifests
+from jettison.model.digest import Digest
+from jettison.model.graph import reach
+from jettison.model.plan import Action, Plan
+from jettison.model.reference import RepoName, Tag
+from jettison.model.run import Finding, Run
+from jettison.model.snapshot import RepositorySnapshot
+from jettison.progress import Progress, silent
+from jettison.registry import Registry
+from jettison.store.tree import StorageTree
+
+__all__ = ["verify_blobs", "verify_references", "verify_restored", "verify_storage"]
+
+RESTART = "its descriptor cache is stale: restart the registry"
+
+
+async def verify_references(
+    registry: Registry, run: Run, progress: Progress = silent
+) -> list[Finding]:
+    """Look whether what was to go is gone, and whether what was to stay can be read in full."""
+    plan = run.plan
+    if plan is None:
+        return []
+    found = [
+        *await _removed_tags(registry, plan, progress),
+        *await _removed_manifests(registry, plan, progress),
+        *await _kept(registry, plan, progress),
+    ]
+    return [finding for finding in found if finding is not None]
+
+
+async def _removed_tags(registry: Registry, plan: Plan, progress: Progress) -> list[Finding | None]:
+    tags = {(s.repository, tag): s.digest for s in plan.steps for tag in s.tags}
+    findings: list[Finding | None] = []
+    gone = 0
+
+    async def look(item: tuple[RepoName, Tag]) -> Digest | None:
+        manifest = await registry.manifest(*item)
+        return None if manifest is None else manifest.digest
+
+    async for (repository, tag), now in each(tags, look):
+        progress("verifying tags", gone, len(tags))
+        name = f"{repository}:{tag}"
+        if now == tags[repository, tag]:
+            findings.append(Finding(ok=False, subject=name, sentence="the tag is still there"))
+        elif now is not None:
+            sentence = f"was given to another image since: {now.short}"
+            findings.append(Finding(ok=True, subject=name, sentence=sentence))
+        else:
+            gone += 1
+    return [_count(gone, "tag", "is gone", "are gone"), *findings]
+
+
+async def _removed_manifests(
+    registry: Registry, plan: Plan, progress: Progress
+) -> list[Finding | None]:
+    nodes = [(s.repository, s.digest) for s in plan.steps if s.action is Action.DELETE]
+    findings: list[Finding | None] = []
+    gone = 0
+    async for (repository, digest), now in each(nodes, lambda node: registry.manifest(*node)):
+        progress("verifying manifests", gone, len(nodes))
+        if now is None:
+            gone += 1
+            continue
+        sentence = "the manifest is still served, or was pushed again"
+        findings.append(Finding(ok=False, subject=f"{repository}@{digest}", sentence=sentence))
+    return [
+        _count(gone, "manifest", "answers 404 to GET", "answer 404 to GET"),
+        *findings,
+    ]
+
+
+async def verify_restored(
+    registry: Registry, run: Run, progress: Progress = silent
+) -> list[Finding]:
+    """Look whether everything that a run removed is there again, and can be read in full."""
+    findings: list[Finding | None] = []
+    tags = 0
+    for count, entry in enumerate(run.saved):
+        progress("verifying", count, len(run.saved))
+        for tag in entry.tags:
+            if await registry.resolve(entry.repository, tag) == entry.digest:
+                tags += 1
+            else:
+                name = f"{entry.repository}:{tag}"
+                findings.append(Finding(ok=False, subject=name, sentence="does not point there"))
+        problem = await _problem(registry, entry.repository, entry.digest)
+        if problem is not None:
+            name = f"{entry.repository}@{entry.digest}"
+            findings.append(Finding(ok=False, subject=name, sentence=problem))
+    findings.insert(0, _count(tags, "tag", "is back", "are back"))
+    if not any(finding is not None and not finding.ok for finding in findings):
+        manifests = _count(len(run.saved), "manifest", "can be read in full", "can be read in full")
+        findings.insert(1, manifests)
+    return [finding for finding in findings if finding is not None]
+
+
+async def _kept(registry: Registry, plan: Plan, progress: Progress) -> list[Finding | None]:
+    """Read what the removal came close to and left: manifest, children, first bytes of blobs."""
+    nodes = {(kept.repository, kept.digest): kept.tag for kept in plan.kept}
+    findings: list[Finding | None] = []
+    whole = 0
+    for (repository, digest), tag in sorted(nodes.items()):
+        progress("verifying what stays", whole, len(nodes))
+        name = f"{repository}:{tag}" if tag else f"{repository}@{digest.short}"
+        if tag is not None and await registry.resolve(repository, tag) != digest:
+            findings.append(Finding(ok=True, subject=name, sentence="was moved or removed since"))
+            continue
+        problem = await _problem(registry, repository, digest)
+        if problem is None:
+            whole += 1
+        else:
+            findings.append(Finding(ok=False, subject=name, sentence=problem))
+    return [_count(whole, "neighbour", "is whole", "are whole"), *findings]
+
+
+async def _problem(registry: Registry, repository: RepoName, digest: Digest) -> str | None:
+    view = await add_manifests(registry, RepositorySnapshot(repository, {}, {}), [digest])
+    if digest not in view.manifests:
+        return "its manifest cannot be fetched"
+    found = reach([digest], view.edges, {})
+    lost = sorted(found.lost)
+    if lost:
+        return f"its child {lost[0]} cannot be fetched"
+    optional = {
+        blob.digest
+        for manifest in view.manifests.values()
+        for blob in manifest.blobs
+        if not blob.distributable
+    }
+    needed = sorted(found.blobs - optional)
+    async for blob, there in each(needed, lambda blob: registry.has_blob(repository, blob)):
+        if not there:
+            claimed = await registry.blob_size(repository, blob)
+            stale = f"; HEAD still answers 200, {RESTART}" if claimed is not None else ""
+            return f"its blob {blob} cannot be read{stale}"
+    return None
+
+
+def verify_storage(
+    tree: StorageTree, run: Run, now: float, progress: Progress = silent
+) -> list[Finding]:
+    """Look whether the files of what was to be freed are gone; say of each that is not, why."""
+    plan = run.plan
+    if plan is None:
+        return []
+    sizes = {item.digest: item.size for item in plan.estimate.freed}
+    left = {digest: blob for digest in sizes if (blob := tree.blob(digest)) is not None}
+    gone = sum(size for digest, size in sizes.items() if digest not in left)
+    findings = []
+    if len(left) < len(sizes):
+        subject = f"{_number(len(sizes) - len(left), 'blob file')}, {gone:,} bytes"
+        findings.append(Finding(ok=True, subject=subject, sentence="gone from the disk"))
+    if not left:
+        return findings
+    grace = float(run.details.get("grace") or 0.0)
+    loose = plan_collection(tree, CollectOptions(grace=0.0), now, progress=progress)
+    garbage = {blob.digest for blob in loose.blobs}
+    held = run.window_until is not None and run.window_until > now
+    groups: dict[tuple[bool, str], list[int]] = {}
+    for digest, blob in left.items():
+        if digest not in garbage:
+            reason = (True, "needed again by something in the registry, or protected by a problem")
+        elif held and run.window_until is not None:
+            until = datetime.fromtimestamp(run.window_until, UTC).isoformat(" ", "minutes")
+            reason = (True, f"held for undo until {until[:16]} UTC; `gc --now` frees it")
+        elif blob.mtime_ns > (now - grace) * 1e9:
+            reason = (True, "younger than the grace period; the next `gc` after it takes it")
+        else:
+            reason = (not run.reclaim, "not collected yet; `jettison gc` takes it")
+        groups.setdefault(reason, []).append(blob.size)
+    for (ok, why), found in groups.items():
+        subject = f"{_number(len(found), 'blob file')}, {sum(found):,} bytes"
+        findings.append(Finding(ok=ok, subject=subject, sentence=why))
+    return findings
+
+
+async def verify_blobs(
+    registry: Registry, run: Run, *, stored: bool, progress: Progress = silent
+) -> list[Finding]:
+    """Ask the registry for what was to be freed: HEAD must not promise bytes that do not come.
+
+    ``stored``: the storage was looked at too, which says better what is not collected yet.
+    """
+    plan = run.plan
+    if plan is None:
+        return []
+    manifests = {saved.digest for saved in run.saved}
+    blobs = [item.digest for item in plan.estimate.freed if item.digest not in manifests]
+    asked = [(repository, digest) for repository in sorted(plan.seen) for digest in blobs]
+    findings: list[Finding] = []
+    absent = 0
+    pending: set[Digest] = set()
+    async for (repository, digest), answer in each(asked, lambda item: _serves(registry, *item)):
+        progress("verifying blobs", absent + len(pending), len(asked))
+        if answer is None:
+            absent += 1
+        elif answer:
+            pending.add(digest)
+        else:
+            sentence = f"HEAD answers 200 but no bytes come; {RESTART}"
+            findings.append(Finding(ok=False, subject=f"{repository}@{digest}", sentence=sentence))
+    if absent and not pending and not findings:
+        subject = _number(len(blobs), "blob")
+        findings.append(Finding(ok=True, subject=subject, sentence="not served any more"))
+    if pending and not stored:
+        sentence = "still there until the registry is collected"
+        findings.append(Finding(ok=True, subject=_number(len(pending), "blob"), sentence=sentence))
+    return findings
+
+
+async def _serves(registry: Registry, repository: RepoName, digest: Digest) -> bool | None:
+    """Whether bytes come (True), HEAD only says so (False), or neither (None)."""
+    try:
+        if await registry.blob_size(repository, digest) is None:
+            return None
+        return await registry.has_blob(repository, digest)
+    except InvalidManifest:
+        return False
+    except JettisonError as error:
+        raise type(error)(f"while verifying {repository}@{digest}: {error.message}") from error
+
+
+def _count(number: int, noun: str, singular: str, plural: str) -> Finding | None:
+    if number == 0:
+        return None
+    sentence = singular if number == 1 else plural
+    return Finding(ok=True, subject=_number(number, noun), sentence=sentence)
+
+
+def _number(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

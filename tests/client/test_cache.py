@@ -1,0 +1,201 @@
+"""A cache that may be lost, damaged or forbidden at any moment."""
+
+import multiprocessing
+import sqlite3
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jettison.client import ConfigFacts, ManifestCache, cache_directory
+from jettison.model.digest import Digest
+from jettison.model.mediatypes import OCI_MANIFEST
+from jettison.registry import RawManifest
+
+
+def manifest(number: int, size: int = 20) -> RawManifest:
+    raw = f"{number:0{size}}".encode()
+    return RawManifest(Digest.of(raw), OCI_MANIFEST, raw)
+
+
+FACTS = ConfigFacts("2026-01-02T03:04:05.123456789Z", "amd64", "linux")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "cache" / "jettison"
+
+
+@pytest.fixture
+def cache(folder: Path) -> Iterator[ManifestCache]:
+    with ManifestCache(folder) as made:
+        yield made
+
+
+def file(folder: Path) -> Path:
+    return folder / "manifests.sqlite"
+
+
+def test_the_folder() -> None:
+    home = Path("/h")
+    assert cache_directory({}, home) == home / ".cache" / "jettison"
+    assert cache_directory({"XDG_CACHE_HOME": "/c"}, home) == Path("/c/jettison")
+    assert cache_directory({"XDG_CACHE_HOME": "relative"}, home) == home / ".cache" / "jettison"
+
+
+def test_what_is_put_is_found(cache: ManifestCache, folder: Path) -> None:
+    one, two = manifest(1), manifest(2)
+    bare = ConfigFacts(None)
+    assert cache.get(one.digest) is None
+    assert cache.get_config(one.digest) is None
+    cache.put(one)
+    cache.put_config(two.digest, FACTS)
+    cache.put_config(one.digest, bare)
+    for reader in (cache, ManifestCache(folder)):
+        # Also once it is in the file, for this object and for another.
+        assert reader.get(one.digest) == one
+        assert reader.get(two.digest) is None
+        assert reader.get_config(two.digest) == FACTS
+        assert reader.get_config(one.digest) == bare
+        cache.close()
+        reader.close()
+    assert cache.get_many([one.digest, two.digest, one.digest]) == {one.digest: one}
+    assert cache.get_configs([two.digest]) == {two.digest: FACTS}
+
+
+def test_nothing_is_made_before_it_is_needed(folder: Path) -> None:
+    with ManifestCache(folder):
+        pass
+    assert not folder.exists()
+
+
+def test_it_is_private(cache: ManifestCache, folder: Path) -> None:
+    cache.put(manifest(1))
+    cache.close()
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize(
+    "damage", [b"not a database" * 1000, b"", b"SQLite format 3\0" + b"x" * 5000]
+)
+def test_a_damaged_file_is_made_anew(folder: Path, damage: bytes) -> None:
+    folder.mkdir(parents=True)
+    file(folder).write_bytes(damage)
+    with ManifestCache(folder) as cache:
+        assert cache.get(manifest(1).digest) is None
+        cache.put(manifest(1))
+    with ManifestCache(folder) as cache:
+        assert cache.get(manifest(1).digest) == manifest(1)
+
+
+def test_damage_in_the_middle(folder: Path) -> None:
+    with ManifestCache(folder) as cache:
+        cache.put_many(manifest(number, 500) for number in range(2000))
+    raw = bytearray(file(folder).read_bytes())
+    raw[4096 * 3 : -4096] = b"\xa5" * (len(raw) - 4096 * 4)
+    file(folder).write_bytes(raw)
+    with ManifestCache(folder) as cache:
+        digests = [manifest(number, 500).digest for number in range(2000)]
+        assert all(digest == found.digest for digest, found in cache.get_many(digests).items())
+        cache.put(manifest(7))
+    with ManifestCache(folder) as cache:
+        assert cache.get(manifest(7).digest) == manifest(7)
+
+
+def test_a_row_that_does_not_match_its_digest_is_not_there(
+    cache: ManifestCache, folder: Path
+) -> None:
+    cache.put(manifest(1))
+    cache.close()
+    database = sqlite3.connect(file(folder))
+    with database:
+        database.execute("UPDATE manifests SET raw = ?", [b"other"])
+    database.close()
+    assert cache.get(manifest(1).digest) is None
+
+
+def test_another_versions_file_is_made_anew(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    database = sqlite3.connect(file(folder))
+    database.executescript("CREATE TABLE manifests (x); PRAGMA user_version=99;")
+    database.close()
+    with ManifestCache(folder) as cache:
+        cache.put(manifest(1))
+    with ManifestCache(folder) as cache:
+        assert cache.get(manifest(1).digest) == manifest(1)
+
+
+def without(cache: ManifestCache) -> None:
+    for number in range(1000):
+        cache.put(manifest(number))
+        cache.put_config(manifest(number).digest, FACTS)
+    cache.close()
+    assert cache.get(manifest(1).digest) is None
+    assert cache.get_config(manifest(1).digest) is None
+
+
+def test_no_folder() -> None:
+    without(ManifestCache(None))
+
+
+def test_a_folder_that_cannot_be(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.touch()
+    without(ManifestCache(blocked / "jettison"))
+    assert blocked.read_bytes() == b""
+
+
+def test_a_folder_in_the_files_place(folder: Path) -> None:
+    file(folder).mkdir(parents=True)
+    without(ManifestCache(folder))
+
+
+def test_a_file_that_another_holds(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jettison.client.cache._BUSY_SECONDS", 0.05)
+    with ManifestCache(folder) as cache:
+        cache.put(manifest(0))
+    holder = sqlite3.connect(file(folder), isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    with ManifestCache(folder) as cache:
+        cache.put(manifest(1))
+        cache.close()  # lost, without a word
+        holder.execute("COMMIT")
+        holder.close()
+        assert cache.get(manifest(0).digest) == manifest(0)
+        cache.put(manifest(2))
+    with ManifestCache(folder) as cache:
+        assert cache.get(manifest(2).digest) == manifest(2)
+
+
+def fill(folder: Path, start: int) -> None:
+    with ManifestCache(folder) as cache:
+        for number in range(start, start + 3000):
+            cache.put(manifest(number))
+
+
+def test_two_processes(folder: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=fill, args=(folder, start)) for start in (0, 2000)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+        assert worker.exitcode == 0
+        worker.close()
+    with ManifestCache(folder) as cache:
+        assert len(cache.get_many(manifest(number).digest for number in range(5000))) == 5000
+
+
+def test_a_hundred_thousand(folder: Path) -> None:
+    manifests = [manifest(number, 700) for number in range(100_000)]
+    began = time.monotonic()
+    with ManifestCache(folder) as cache:
+        cache.put_many(manifests)
+        cache.put_configs({each.digest: FACTS for each in manifests})
+    with ManifestCache(folder) as cache:
+        digests = [each.digest for each in manifests]
+        assert len(cache.get_many(digests)) == len(cache.get_configs(digests)) == 100_000
+    # About 3 s here; this is to notice a commit for each row, which takes minutes.
+    assert time.monotonic() - began < 60

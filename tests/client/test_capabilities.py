@@ -1,0 +1,224 @@
+"""The probe: what it finds out, and that it can remove nothing."""
+
+import re
+from collections.abc import Mapping
+
+import pytest
+
+from client.conftest import Connect
+from client.scripted import Answer, Scripted
+from jettison.client import Credentials
+from jettison.demo import images
+from jettison.errors import LoginRefused, NotARegistry, Unreachable
+from jettison.model.reference import RepoName, Tag
+from jettison.registry import Capabilities, Deletion
+from support.registry import Options, RegistryFactory
+
+REPO = RepoName("team/app")
+MANIFESTS = "/v2/team/app/manifests/*"
+TAGS = "/v2/team/app/tags/list"
+REFERRERS = "/v2/team/app/referrers/*"
+UNKNOWN = Answer(404, '{"errors": [{"code": "MANIFEST_UNKNOWN"}]}')
+INVALID = Answer(400, '{"errors": [{"code": "DIGEST_INVALID"}]}')
+UNSUPPORTED = Answer(405, '{"errors": [{"code": "UNSUPPORTED"}]}')
+READ_ONLY = Answer(405, "no", {"Allow": "GET, HEAD", "Content-Type": "text/plain"})
+UNROUTED = Answer(404, "404 page not found\n", {"Content-Type": "text/plain"})
+INDEX = Answer(200, '{"schemaVersion": 2, "manifests": []}')
+FORBIDDEN = Answer(403, '{"errors": [{"code": "DENIED"}]}')
+
+
+@pytest.mark.parametrize(
+    ("answers", "deletion", "untag"),
+    [
+        ([UNKNOWN, INVALID], Deletion.ENABLED, False),
+        ([UNKNOWN, UNKNOWN], Deletion.ENABLED, True),
+        ([UNKNOWN, UNSUPPORTED], Deletion.ENABLED, False),
+        ([UNKNOWN, FORBIDDEN], Deletion.ENABLED, None),
+        ([UNSUPPORTED], Deletion.DISABLED, None),
+        ([Answer(501)], Deletion.DISABLED, None),
+        ([READ_ONLY], Deletion.READ_ONLY, None),
+        ([FORBIDDEN], Deletion.DENIED, None),
+        ([Answer(401, headers={"WWW-Authenticate": "Basic"})], Deletion.DENIED, None),
+        ([Answer(202)], Deletion.UNKNOWN, None),
+        ([INVALID], Deletion.UNKNOWN, None),
+    ],
+)
+async def test_deletion(
+    server: Scripted,
+    connect: Connect,
+    answers: list[Answer],
+    deletion: Deletion,
+    untag: bool | None,
+) -> None:
+    server.on("DELETE", MANIFESTS, *answers)
+    found = await connect(server.host).capabilities(REPO)
+    assert (found.deletion, found.untag) == (deletion, untag)
+    deletes = [seen.path for seen in server.seen if seen.method == "DELETE"]
+    # A tag is tried only where deletion is enabled.
+    assert len(deletes) == (2 if deletion is Deletion.ENABLED else 1)
+
+
+async def test_it_names_only_what_cannot_exist(server: Scripted, connect: Connect) -> None:
+    registry = connect(server.host)
+    for _ in range(5):
+        await registry.capabilities(REPO)
+        await registry.capabilities()
+    deletes = [seen.path for seen in server.seen if seen.method == "DELETE"]
+    assert len(deletes) == len(set(deletes)) == 20
+    for path in deletes:
+        random = r"(sha256:[0-9a-f]{64}|jettison-probe-[0-9a-f]{64})"
+        assert re.fullmatch(rf"/v2/(team/app|jettison-probe/absent)/manifests/{random}", path)
+    assert {seen.method for seen in server.seen} == {"GET", "DELETE"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (INDEX, True),
+        (UNROUTED, False),
+        (UNKNOWN, False),
+        (Answer(404, '{"errors": [{"code": "NAME_UNKNOWN"}]}'), None),
+        (FORBIDDEN, None),
+        (Answer(400), None),
+    ],
+)
+async def test_referrers(
+    server: Scripted, connect: Connect, answer: Answer, expected: bool | None
+) -> None:
+    server.on("GET", REFERRERS, answer)
+    assert (await connect(server.host).capabilities(REPO)).referrers is expected
+
+
+def listing(key: str, count: int, *, link: bool = False) -> Answer:
+    names = ", ".join(f'"n{number}"' for number in range(count))
+    headers = {"Link": '<?last=n0&n=1>; rel="next"'} if link else {}
+    return Answer(200, f'{{"{key}": [{names}]}}', headers)
+
+
+PAGED_CATALOG = listing("repositories", 1, link=True)
+
+
+@pytest.mark.parametrize(
+    ("catalog", "tags", "expected"),
+    [
+        (PAGED_CATALOG, listing("tags", 1, link=True), (True, True)),
+        (PAGED_CATALOG, listing("tags", 1), (True, True)),
+        (PAGED_CATALOG, listing("tags", 2), (True, False)),
+        (listing("repositories", 1), listing("tags", 1), (True, None)),
+        (listing("repositories", 2), listing("tags", 1), (True, False)),
+        (FORBIDDEN, listing("tags", 1, link=True), (False, True)),
+        (Answer(404), listing("tags", 1, link=True), (False, True)),
+        (Answer(400), UNKNOWN, (None, None)),
+    ],
+)
+async def test_lists(
+    server: Scripted,
+    connect: Connect,
+    catalog: Answer,
+    tags: Answer,
+    expected: tuple[bool | None, bool | None],
+) -> None:
+    server.on("GET", "/v2/_catalog", catalog)
+    server.on("GET", TAGS, tags)
+    found = await connect(server.host).capabilities(REPO)
+    assert (found.catalog, found.paging) == expected
+
+
+@pytest.mark.parametrize(
+    ("headers", "tag", "referrers", "product"),
+    [
+        ({}, INVALID, UNROUTED, "Distribution 2.x"),
+        ({}, UNKNOWN, UNROUTED, "Distribution 3.x"),
+        ({}, FORBIDDEN, UNROUTED, "Distribution"),
+        ({}, UNKNOWN, INDEX, "OCI registry"),
+        ({}, INVALID, UNKNOWN, "OCI registry"),
+        ({"Server": "Nexus/3.68.1-02 (OSS)"}, INVALID, UNROUTED, "Nexus/3.68.1-02 (OSS)"),
+        ({"Server": "nginx/1.25"}, INVALID, UNROUTED, "Distribution 2.x"),
+        ({"X-JFrog-Version": "Artifactory/7"}, INVALID, UNROUTED, "Artifactory"),
+        ({"Gitlab-Container-Registry-Version": "4"}, UNKNOWN, UNROUTED, "GitLab"),
+        ({"X-Harbor-CSRF-Token": "x"}, UNKNOWN, INDEX, "Harbor"),
+    ],
+)
+async def test_products(
+    server: Scripted,
+    connect: Connect,
+    headers: Mapping[str, str],
+    tag: Answer,
+    referrers: Answer,
+    product: str,
+) -> None:
+    server.on("GET", "/v2/", Answer(body="{}", headers=headers))
+    server.on("DELETE", MANIFESTS, UNKNOWN, tag)
+    server.on("GET", REFERRERS, referrers)
+    assert (await connect(server.host).capabilities(REPO)).product == product
+
+
+@pytest.mark.parametrize(
+    ("challenge", "product"),
+    [
+        ('Basic realm="zot"', "zot"),
+        ('Basic realm="Sonatype Nexus Repository Manager"', "Nexus"),
+        (
+            'Basic realm="https://1.dkr.ecr.eu.example.com/",service="ecr.amazonaws.com"',
+            "Amazon ECR",
+        ),
+        ('Basic realm="other"', "OCI registry"),
+    ],
+)
+async def test_products_by_their_login(
+    server: Scripted, connect: Connect, challenge: str, product: str
+) -> None:
+    first = Answer(401, headers={"WWW-Authenticate": challenge})
+    server.on("GET", "/v2/", first, Answer(body="{}"))
+    found = await connect(server.host, None, Credentials("me", "pw")).capabilities()
+    assert (found.product, found.login) == (product, "basic")
+
+
+async def test_what_cannot_be_probed_raises(server: Scripted, connect: Connect) -> None:
+    server.on("GET", "/v2/", Answer(401, headers={"WWW-Authenticate": "Basic"}))
+    with pytest.raises(LoginRefused):
+        await connect(server.host).capabilities()
+    server.on("GET", "/v2/", Answer(503))
+    with pytest.raises(Unreachable):
+        await connect(server.host).capabilities()
+    server.on("GET", "/v2/", Answer(200, "hello", marked=False))
+    with pytest.raises(NotARegistry):
+        await connect(server.host).capabilities()
+
+
+@pytest.mark.parametrize(
+    ("options", "deletion", "untag", "product"),
+    [
+        ({"delete": True}, Deletion.ENABLED, False, "Distribution 2.x"),
+        ({"delete": False}, Deletion.DISABLED, None, "Distribution"),
+        ({"delete": None}, Deletion.DISABLED, None, "Distribution"),
+        ({"delete": True, "readonly": True}, Deletion.READ_ONLY, None, "Distribution"),
+    ],
+)
+async def test_the_real_registry(
+    registry_factory: RegistryFactory,
+    connect: Connect,
+    options: Options,
+    deletion: Deletion,
+    untag: bool | None,
+    product: str,
+) -> None:
+    real = registry_factory()
+    for tag in ("1", "2"):
+        real.push("team/app", tag, images.image([images.layer({"f": tag.encode()})]))
+    real.reconfigure(**options)
+    before = real.snapshot()
+    registry = connect(real.host)
+    expected = Capabilities(
+        deletion=deletion,
+        product=product,
+        login="none",
+        untag=untag,
+        referrers=False,
+        paging=False,  # the catalog pages, tags do not
+        catalog=True,
+    )
+    assert await registry.capabilities(REPO) == expected
+    assert (await registry.capabilities()).deletion is deletion
+    assert real.snapshot() == before
+    assert await registry.resolve(REPO, Tag("1")) is not None

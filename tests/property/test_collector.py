@@ -1,0 +1,266 @@
+"""Random storage trees: the collector against a model that is slow and plain.
+
+The model knows nothing of folders, links or listings; it is told what the tree was made from.
+"""
+
+import json
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jettison.gc import (
+    CollectionPlan,
+    CollectOptions,
+    HeldManifest,
+    Without,
+    collect,
+    plan_collection,
+)
+from jettison.model.digest import Digest
+from jettison.model.reference import RepoName, Tag
+from store.trees import NOW, OLD, Tree, image_document, index_document
+
+YOUNG = NOW - 60
+NAMES = [RepoName("a"), RepoName("a/b"), RepoName("c")]
+CONTENTS = [b"", b"x", b"config", *(b"layer %d" % number * (number + 1) for number in range(5))]
+BLOBS = [Digest.of(raw) for raw in CONTENTS]
+NOWHERE = Digest.of(b"never pushed")
+
+
+@dataclass
+class Made:
+    """A manifest, and what it references."""
+
+    raw: bytes
+    children: list[Digest] = field(default_factory=list)
+    blobs: list[Digest] = field(default_factory=list)
+    subject: Digest | None = None
+    opaque: bool = False
+
+    @property
+    def digest(self) -> Digest:
+        return Digest.of(self.raw)
+
+
+@dataclass
+class Repository:
+    linked: dict[Digest, float] = field(default_factory=dict)
+    tags: dict[Tag, Digest] = field(default_factory=dict)
+    layers: dict[Digest, float] = field(default_factory=dict)
+    malformed_tags: list[Tag] = field(default_factory=list)
+    malformed_revisions: list[Digest] = field(default_factory=list)
+
+
+@dataclass
+class World:
+    manifests: dict[Digest, Made]
+    stored: dict[Digest, tuple[bytes, float]]
+    repositories: dict[RepoName, Repository]
+    held: list[HeldManifest]
+    without: Without
+    untagged: bool
+
+
+ages = st.sampled_from([OLD, OLD, OLD, YOUNG])
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> World:
+    # Damage in most examples would leave nothing to collect in most examples.
+    sound = draw(st.booleans())
+    manifests: dict[Digest, Made] = {}
+    for number in range(draw(st.integers(1, 9))):
+        known = list(manifests) if sound else [*manifests, NOWHERE]
+        subject = draw(st.none() | st.sampled_from([*manifests, NOWHERE]))
+        kind = draw(st.sampled_from(["image"] * 4 + ["index"] * 3 + ([] if sound else ["opaque"])))
+        if kind == "index" and known:
+            children = draw(st.lists(st.sampled_from(known), max_size=3))
+            raw = json.dumps({**index_document(children), "n": number}).encode()
+            made = Made(raw, children=children)
+        elif kind == "opaque":
+            made = Made(json.dumps({"mediaType": "a/b", "n": number}).encode(), opaque=True)
+        else:
+            config, *layers = draw(st.lists(st.sampled_from(BLOBS), min_size=1, max_size=4))
+            document = {**image_document(config, layers, subject), "n": number}
+            made = Made(json.dumps(document).encode(), blobs=[config, *layers], subject=subject)
+        manifests[made.digest] = made
+
+    digests = st.sampled_from(list(manifests))
+    stored = {Digest.of(raw): (raw, draw(ages)) for raw in CONTENTS if draw(st.integers(0, 9))}
+    for digest, made in manifests.items():
+        state = draw(st.sampled_from(["there"] * 12 + ([] if sound else ["missing", "empty"])))
+        if state != "missing":
+            stored[digest] = (made.raw if state == "there" else b"", draw(ages))
+
+    repositories = {}
+    for name in NAMES:
+        found = Repository(
+            linked=draw(st.dictionaries(digests, ages, max_size=9)),
+            tags=draw(st.dictionaries(st.sampled_from([Tag("1"), Tag("2")]), digests)),
+            layers=draw(st.dictionaries(st.sampled_from(BLOBS), ages)),
+        )
+        if not sound and not draw(st.integers(0, 3)):
+            found.malformed_tags = [Tag("broken")]
+        if not sound and not draw(st.integers(0, 3)):
+            found.malformed_revisions = [draw(digests)]
+            found.linked.pop(found.malformed_revisions[0], None)
+        repositories[name] = found
+
+    names = st.sampled_from(NAMES)
+    windows = st.tuples(names, digests, st.sampled_from([("r1", 60.0), ("r2", 90.0), ("r0", -1.0)]))
+    held = [
+        HeldManifest(run, NOW + left, name, digest, manifests[digest].raw)
+        for name, digest, (run, left) in draw(st.lists(windows, max_size=3))
+    ]
+    gone = Without(
+        frozenset(draw(st.lists(st.tuples(names, st.sampled_from([Tag("1"), Tag("broken")]))))),
+        frozenset(draw(st.lists(st.tuples(names, digests), max_size=3))),
+    )
+    without = gone if draw(st.booleans()) else Without()
+    return World(manifests, stored, repositories, held, without, draw(st.booleans()))
+
+
+def write(world: World, root: Path) -> Tree:
+    tree = Tree(root)
+    for digest, (raw, when) in world.stored.items():
+        tree.write(tree.data(digest), raw, when)
+    for name, found in world.repositories.items():
+        for digest, when in found.linked.items():
+            tree.write(tree.revision_path(name, digest), digest.encode(), when)
+        for digest, when in found.layers.items():
+            tree.write(tree.layer_path(name, digest), digest.encode(), when)
+        for tag, digest in found.tags.items():
+            tree.tag(name, tag, digest)
+        for tag in found.malformed_tags:
+            tree.write(tree.tag_path(name, tag), b"")
+        for digest in found.malformed_revisions:
+            tree.write(tree.revision_path(name, digest), b"sha256:")
+    return tree
+
+
+@dataclass
+class Expected:
+    """What the model says of one repository."""
+
+    kept: set[Digest]
+    held: set[Digest]
+    protected: set[Digest]
+
+
+def model(world: World, name: RepoName) -> Expected:
+    found = world.repositories[name]
+    removed = {digest for where, digest in world.without.manifests if where == name}
+    untagged = {tag for where, tag in world.without.tags if where == name}
+    held = [one for one in world.held if one.repository == name and one.until > NOW]
+    tags = {d for tag, d in found.tags.items() if tag not in untagged and d not in removed}
+    linked = {digest for digest in found.linked if digest not in removed}
+    malformed = {digest for digest in found.malformed_revisions if digest not in removed}
+
+    def understood(digest: Digest) -> bool:
+        if digest not in world.manifests or world.manifests[digest].opaque:
+            return False
+        journaled = digest in {one.digest for one in held}
+        return journaled or world.stored.get(digest, (b"", 0))[0] == world.manifests[digest].raw
+
+    def closure(roots: set[Digest], *, referrers: bool) -> set[Digest]:
+        """Grow until nothing is added: children, blobs, and referrers of what is in."""
+        grown = set(roots)
+        while True:
+            more = set(grown)
+            for digest in grown:
+                if understood(digest):
+                    more.update(world.manifests[digest].children, world.manifests[digest].blobs)
+            if referrers:
+                for digest in linked | malformed:
+                    if understood(digest) and world.manifests[digest].subject in grown:
+                        more.add(digest)
+            if more == grown:
+                return grown
+            grown = more
+
+    roots = tags | malformed
+    roots |= {digest for digest in linked if not world.untagged or found.linked[digest] == YOUNG}
+    kept = closure(roots, referrers=world.untagged)
+    window = closure({one.digest for one in held}, referrers=world.untagged)
+    looked_at = kept | window | (linked if world.untagged else set())
+    manifests = {digest for digest in looked_at if digest not in BLOBS}
+    damaged = bool(malformed or set(found.malformed_tags) - untagged)
+    if damaged or not all(understood(digest) for digest in manifests):
+        everything = closure(linked | malformed, referrers=False) | set(found.layers)
+        return Expected(kept, window, everything)
+    return Expected(kept, window, set())
+
+
+def check(world: World, tree: Tree, plan: CollectionPlan) -> None:
+    expected = {name: model(world, name) for name in NAMES}
+    kept: set[Digest] = set().union(*(one.kept for one in expected.values()))
+    held: set[Digest] = set().union(*(one.held for one in expected.values())) - kept
+    protected: set[Digest] = set().union(*(one.protected for one in expected.values())) - kept
+    young = {digest for digest, (_, when) in world.stored.items() if when == YOUNG}
+    links = set()
+    for name, one in expected.items():
+        if not one.protected:
+            unused = world.repositories[name].layers.items()
+            left = {d: when for d, when in unused if d not in one.kept and d not in one.held}
+            links |= {(name, d) for d, when in left.items() if when == OLD and d not in young}
+    for name, one in expected.items():
+        for digest, when in world.repositories[name].layers.items():
+            in_use = digest in one.kept or digest in one.held or one.protected
+            if when == YOUNG and not in_use:
+                young.add(digest)
+    young -= kept | held | protected
+    swept = world.stored.keys() - kept - held - protected - young
+    assert {blob.digest for blob in plan.blobs} == swept
+    assert {(link.repository, link.digest) for link in plan.layer_links} == links
+
+    def size(digests: set[Digest]) -> int:
+        return sum(len(world.stored[digest][0]) for digest in digests & world.stored.keys())
+
+    assert plan.bytes == size(set(swept))
+    assert plan.young.bytes == size(young)
+    assert plan.protected.bytes == size(protected)
+    assert sum(window.bytes for window in plan.held) == size(held - protected)
+    assert bool(plan.problems) == any(one.protected for one in expected.values()) or plan.problems
+    revisions = {(link.repository, link.digest) for link in plan.revisions}
+    assert revisions == {
+        (name, digest)
+        for name, one in expected.items()
+        for digest in world.repositories[name].linked
+        if world.untagged
+        and not one.protected
+        and (name, digest) not in world.without.manifests
+        and digest not in one.kept
+        and digest not in one.held
+    } - {(link.repository, link.digest) for link in plan.revisions if plan.problems and False}
+    if world.without.tags or world.without.manifests:
+        return
+
+    before = tree.blob_bytes()
+    receipt = collect(tree.open(), plan)
+    assert before - tree.blob_bytes() == receipt.blobs.bytes == plan.bytes
+    # Nothing that a root reaches is gone, and nothing else.
+    assert tree.blobs().keys() == world.stored.keys() - swept
+    assert bool(receipt.problems) == bool(plan.problems)
+    for name, one in expected.items():
+        for digest in world.repositories[name].layers:
+            if digest in one.kept or digest in one.held:
+                assert tree.layer_path(name, digest).exists()
+        for digest in world.repositories[name].linked:
+            if digest in one.kept:
+                assert tree.revision_path(name, digest).exists()
+    # Once is enough.
+    again = plan_collection(tree.open(), plan.options, NOW, world.held)
+    assert again.empty
+
+
+@settings(max_examples=250)
+@given(worlds())
+def test_the_plan_is_the_models_and_the_sweep_is_the_plan(world: World) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        tree = write(world, Path(folder) / "registry")
+        options = CollectOptions(untagged=0.0 if world.untagged else None)
+        plan = plan_collection(tree.open(), options, NOW, world.held, world.without)
+        check(world, tree, plan)
