@@ -1,8 +1,9 @@
 """A cache that may be lost, damaged or forbidden at any moment."""
 
-import multiprocessing
 import sqlite3
 import stat
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -169,21 +170,24 @@ def test_a_file_that_another_holds(folder: Path, monkeypatch: pytest.MonkeyPatch
         assert cache.get(manifest(2).digest) == manifest(2)
 
 
-def fill(folder: Path, start: int) -> None:
-    with ManifestCache(folder) as cache:
-        for number in range(start, start + 3000):
-            cache.put(manifest(number))
+FILL = """
+import pathlib, sys
+from jettison.client import ManifestCache
+from jettison.model.digest import Digest
+from jettison.registry import RawManifest
+with ManifestCache(pathlib.Path(sys.argv[1])) as cache:
+    for number in range(int(sys.argv[2]), int(sys.argv[2]) + 3000):
+        raw = f"{number:020}".encode()
+        cache.put(RawManifest(Digest.of(raw), "", raw))
+"""
 
 
 def test_two_processes(folder: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=fill, args=(folder, start)) for start in (0, 2000)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(60)
-        assert worker.exitcode == 0
-        worker.close()
+    programs = [
+        subprocess.Popen([sys.executable, "-c", FILL, str(folder), start])
+        for start in ("0", "2000")
+    ]
+    assert [program.wait(60) for program in programs] == [0, 0]
     with ManifestCache(folder) as cache:
         assert len(cache.get_many(manifest(number).digest for number in range(5000))) == 5000
 

@@ -159,7 +159,7 @@ async def test_products(
         ('Basic realm="zot"', "zot"),
         ('Basic realm="Sonatype Nexus Repository Manager"', "Nexus"),
         (
-            'Basic realm="https://1.dkr.ecr.eu.example.com/",service="ecr.amazonaws.com"',
+            'Basic realm="https://1.example.com/",service="ecr.amazonaws.com"',
             "Amazon ECR",
         ),
         ('Basic realm="other"', "OCI registry"),

@@ -1,7 +1,6 @@
 """Against Debian's docker-registry: what the scripted server was told to imitate, and more."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -20,7 +19,7 @@ from jettison.model.digest import Digest
 from jettison.model.mediatypes import OCI_INDEX
 from jettison.model.reference import RepoName, Tag
 from jettison.registry import RawManifest
-from support.registry import DockerRegistry, RegistryFactory
+from support.registry import DockerRegistry, Options, RegistryFactory
 
 REPO = RepoName("team/app")
 ONE = images.image([images.layer({"base": b"b" * 10_000}), images.layer({"app": b"1"})])
@@ -134,7 +133,17 @@ async def test_a_blob_with_a_wrong_digest_leaves_nothing(
     client = connect(registry.host)
     with pytest.raises(VerificationFailed):
         await client.put_blob(REPO, Digest.of(b"other"), chunks(b"bytes"))
-    assert registry.snapshot() == {}
+    # Its own cancellation forgets one small file.
+    assert [path for path in registry.snapshot() if "/hashstates/" not in path] == []
+
+    async def broken() -> AsyncIterator[bytes]:
+        yield b"bytes" * 100_000
+        message = "the source is gone"
+        raise NotFoundError(message)
+
+    with pytest.raises(NotFoundError, match="the source is gone"):
+        await client.put_blob(REPO, Digest.of(b"other"), broken())
+    assert registry.blob_files() == {}
 
 
 async def test_a_copy_from_one_registry_to_another(
@@ -186,12 +195,13 @@ async def test_deletion_disabled(registry_factory: RegistryFactory, connect: Con
     real.push("team/app", "1", ONE)
     before = real.snapshot()
     client = connect(real.host)
-    for options, message in (
+    cases: list[tuple[Options, str]] = [
         ({"delete": False}, "not enabled"),
         ({"delete": None}, "not enabled"),
         ({"delete": True, "readonly": True}, "is read-only"),
-    ):
-        real.reconfigure(**options)  # type: ignore[arg-type] - the loop hides which keys there are
+    ]
+    for options, message in cases:
+        real.reconfigure(**options)
         with pytest.raises(DeletionDisabled, match=message):
             await client.delete_manifest(REPO, ONE.digest)
         with pytest.raises(DeletionDisabled, match=message):
@@ -227,9 +237,3 @@ async def test_everything_over_tls(registry_factory: RegistryFactory, connect: C
     assert await client.has_blob(REPO, digest)
     real.push("team/app", "1", TWO)
     assert await client.delete_manifest(REPO, TWO.digest)
-
-
-async def test_a_prefix_is_part_of_no_name(tmp_path: Path, connect: Connect) -> None:
-    """A path behind the host is a repository for every client; only the root is asked."""
-    with DockerRegistry(tmp_path / "r", extra={"http": {"prefix": "/sub/"}}) as real:
-        assert real.request("GET", "/v2/").status == 404

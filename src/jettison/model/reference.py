@@ -22,6 +22,7 @@ _TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _GLOB: Final = re.compile(r"[A-Za-z0-9._*?\[\]!^-]{1,255}")
 _LABEL: Final = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
 _HOST: Final = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{{1,5}})?")
+_LOGIN: Final = re.compile(r"(?P<scheme>https?://)?[^/]*@(?!sha256:|sha512:)(?=[^/@]+(?:/|$))")
 _MAX_NAME: Final = 255
 _NAME_HINT: Final = (
     "Lower-case letters, digits and separators . _ - between them, parts joined by /."
@@ -129,6 +130,13 @@ class Reference(msgspec.Struct, frozen=True):
 
 def _split_host(text: str) -> tuple[str, str | None]:
     """Split at the first slash, or raise with the way to write it underlined."""
+    login = _LOGIN.match(text)
+    if login is not None:
+        # The password is not to be repeated on a screen or in a log (design.md, rule 12).
+        start = len(login["scheme"] or "")
+        shown = f"{text[:start]}***@{text[login.end() :]}"
+        hint = "Log in with `jettison login HOST`, and write the reference without it."
+        raise _invalid(shown, start, start + 4, "a reference carries no login", hint)
     for scheme in ("http://", "https://"):
         if text.startswith(scheme):
             hint = f"Write {text.removeprefix(scheme).rstrip('/') or 'HOST'}"

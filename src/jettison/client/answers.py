@@ -1,0 +1,126 @@
+"""What is in a registry's answers: lists, errors, digests and links."""
+
+import re
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Final
+
+import msgspec
+
+from jettison.client.failures import tidy
+from jettison.client.transport import Response
+from jettison.errors import InvalidDigest, InvalidManifest
+from jettison.model.digest import Digest
+from jettison.model.manifest import parse_manifest
+
+__all__ = [
+    "content_digest",
+    "describe",
+    "error_codes",
+    "is_page",
+    "next_link",
+    "read_index",
+    "read_repositories",
+    "read_tags",
+    "type_inside",
+]
+
+
+class _Repositories(msgspec.Struct):
+    repositories: list[str] | None = None
+
+
+class _Tags(msgspec.Struct):
+    tags: list[str] | None = None
+
+
+class _Entry(msgspec.Struct):
+    digest: str
+
+
+class _Index(msgspec.Struct):
+    manifests: list[_Entry] | None = None
+
+
+def read_repositories(body: bytes) -> list[str]:
+    """Read a page of the catalog."""
+    return msgspec.json.decode(body, type=_Repositories).repositories or []
+
+
+def read_tags(body: bytes) -> list[str]:
+    """Read a page of tags; Distribution 2.x writes null where all were deleted."""
+    return msgspec.json.decode(body, type=_Tags).tags or []
+
+
+def read_index(body: bytes) -> list[str]:
+    """Read a page of referrers: the digests in an index."""
+    return [entry.digest for entry in msgspec.json.decode(body, type=_Index).manifests or []]
+
+
+class _Problem(msgspec.Struct):
+    code: str = ""
+    message: str = ""
+
+
+class _Problems(msgspec.Struct):
+    errors: list[_Problem] | None = None
+
+
+def error_codes(response: Response) -> set[str]:
+    """Return the codes in an error body (distribution specification, "Error Codes")."""
+    return {problem.code for problem in _problems(response) if problem.code}
+
+
+def _problems(response: Response) -> list[_Problem]:
+    if response.status < HTTPStatus.BAD_REQUEST or response.body.lstrip()[:1] != b"{":
+        return []
+    try:
+        return msgspec.json.decode(response.body, type=_Problems).errors or []
+    except msgspec.DecodeError:
+        return []
+
+
+def describe(response: Response) -> str:
+    """Say what an answer was: its status, and what the registry says about it."""
+    said = "; ".join(
+        f"{problem.code}: {problem.message}".strip(": ") for problem in _problems(response)
+    )
+    if said:
+        return f"{response.status}, {tidy(said)}"
+    return f"{response.status} and a web page" if is_page(response) else str(response.status)
+
+
+def is_page(response: Response) -> bool:
+    """Whether it is meant for a browser."""
+    return response.content_type in {"text/html", "application/xhtml+xml"}
+
+
+def content_digest(response: Response) -> Digest | None:
+    """Return ``Docker-Content-Digest``, or None where it is absent or no digest."""
+    try:
+        return Digest(response.headers.get("Docker-Content-Digest", ""))
+    except InvalidDigest:
+        return None
+
+
+def type_inside(raw: bytes) -> str | None:
+    """Return the type that a manifest gives itself, for an answer that gives none."""
+    try:
+        found = parse_manifest(raw).media_type
+    except InvalidManifest:
+        return None
+    return found or None
+
+
+_LINK: Final = re.compile(r"<([^<>]*)>((?:\s*;\s*[^\s;,=]+(?:\s*=\s*(?:\"[^\"]*\"|[^\s;,\"]*))?)*)")
+_REL: Final = re.compile(r";\s*rel\s*=\s*(?:\"([^\"]*)\"|([^\s;,\"]*))", re.IGNORECASE)
+
+
+def next_link(values: Iterable[str]) -> str | None:
+    """Return the target of ``rel="next"`` in ``Link`` headers (RFC 8288)."""
+    for value in values:
+        for link in _LINK.finditer(value):
+            for quoted, bare in _REL.findall(link[2]):
+                if "next" in (quoted or bare).lower().split():
+                    return link[1]
+    return None

@@ -1,0 +1,373 @@
+"""Logging in: ``WWW-Authenticate``, Basic, and Bearer tokens cached by what they allow.
+
+The flow is that of the distribution project's "Token Authentication Specification" and "Token
+Scope Documentation": ask, read the 401's challenge, get a token from the realm it names for the
+scope it names, ask again. No credential appears in a message or a ``repr`` (design.md, rule 12).
+"""
+
+import asyncio
+import base64
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from http import HTTPStatus
+from typing import Final, NamedTuple
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import msgspec
+
+from jettison.client.credentials import Credentials, CredentialSource
+from jettison.errors import AccessDenied, LoginRefused, RegistryError, UnexpectedResponse
+from jettison.model.reference import RepoName
+
+__all__ = [
+    "NO_ACCESS",
+    "Access",
+    "Authenticator",
+    "Challenge",
+    "Fetch",
+    "Reply",
+    "parse_challenges",
+]
+
+_DEFAULT_LIFE: Final = 60.0
+_MAX_ATTEMPTS: Final = 3
+
+Scope = frozenset[tuple[str, str, str]]
+"""What a token allows: (type, name, action)."""
+
+
+class Access(NamedTuple):
+    """What a request needs to be allowed to do, and in which repository (None: in all)."""
+
+    repository: RepoName | None = None
+    actions: tuple[str, ...] = ()
+
+    @property
+    def scope(self) -> Scope:
+        """As the token server is asked for it."""
+        if self.repository is None:
+            return frozenset(("registry", "catalog", action) for action in self.actions)
+        name = str(self.repository)
+        return frozenset(("repository", name, action) for action in self.actions)
+
+    def __str__(self) -> str:
+        """As a message says it: "delete from team/app"."""
+        if self.repository is None:
+            return "list the repositories" if self.actions else "use it"
+        verb = "pull from"
+        if "delete" in self.actions:
+            verb = "delete from"
+        elif "push" in self.actions:
+            verb = "push to"
+        return f"{verb} {self.repository}"
+
+
+NO_ACCESS: Final = Access()
+
+
+class Reply(NamedTuple):
+    """A token server's answer."""
+
+    status: int
+    body: bytes
+
+
+Fetch = Callable[[str, str, Mapping[str, str], bytes | None], Awaitable[Reply]]
+"""Send a request: method, URL, headers, body."""
+
+
+class Challenge(NamedTuple):
+    """One way to log in that a server offers; scheme and parameter names in lower case."""
+
+    scheme: str
+    parameters: dict[str, str]
+
+
+_TOKEN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - a grammar rule, no password
+_PARAMETER: Final = re.compile(rf'({_TOKEN})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|({_TOKEN}))\s*(?=,|$)')
+_SCHEME: Final = re.compile(rf"({_TOKEN})(?:\s+|(?=,)|$)")
+_TOKEN68: Final = re.compile(r"[0-9A-Za-z._~+/-]+=*\s*(?=,|$)")
+
+
+def parse_challenges(values: Iterable[str]) -> list[Challenge]:
+    """Read ``WWW-Authenticate`` headers (RFC 9110, 11.6.1); what cannot be read ends a header."""
+    found: list[Challenge] = []
+    for value in values:
+        position = 0
+        inside: Challenge | None = None
+        while position < len(value):
+            if value[position] in ", \t":
+                position += 1
+                continue
+            if inside is not None and (match := _PARAMETER.match(value, position)):
+                text = match[3] if match[2] is None else re.sub(r"\\(.)", r"\1", match[2])
+                inside.parameters.setdefault(match[1].lower(), text)
+            elif match := _SCHEME.match(value, position):
+                inside = Challenge(match[1].lower(), {})
+                found.append(inside)
+                if (
+                    not _PARAMETER.match(value, match.end())
+                    and not _SCHEME.match(value, match.end())
+                    and (blob := _TOKEN68.match(value, match.end()))
+                ):
+                    match = blob
+            else:
+                break
+            position = match.end()
+    return found
+
+
+class _Token(NamedTuple):
+    value: str
+    expires: float
+
+
+class _TokenBody(msgspec.Struct):
+    token: str = ""
+    access_token: str = ""
+    expires_in: float | None = None
+
+
+_BODY: Final = msgspec.json.Decoder(_TokenBody, strict=False)
+
+
+class Authenticator:
+    """Makes the ``Authorization`` header for one registry.
+
+    ``plain``: the registry itself is spoken to without TLS, so its token server may be too.
+    ``clock`` is monotonic, in seconds.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        source: CredentialSource | None,
+        fetch: Fetch,
+        *,
+        plain: bool,
+        clock: Callable[[], float],
+    ) -> None:
+        self._host = host
+        self._source = source
+        self._fetch = fetch
+        self._plain = plain
+        self._clock = clock
+        self._challenge: Challenge | None = None
+        self._known: dict[RepoName | None, Credentials | None] = {}
+        self._lookup = asyncio.Lock()
+        self._accepted: str | None = None
+        self._wider: dict[Access, Scope] = {}
+        self._tokens: dict[tuple[object, ...], _Token] = {}
+        self._locks: dict[tuple[object, ...], asyncio.Lock] = {}
+
+    def __repr__(self) -> str:
+        return f"Authenticator({self._host!r})"
+
+    @property
+    def kind(self) -> str:
+        """``none``, ``basic`` or ``bearer``: what the registry has asked for so far."""
+        return self._challenge.scheme if self._challenge else "none"
+
+    @property
+    def challenge(self) -> Challenge | None:
+        """The last challenge that was taken up; its realm and service tell products apart."""
+        return self._challenge
+
+    async def header(self, access: Access) -> str | None:
+        """Return what to send without being asked, from what is known already."""
+        challenge = self._challenge
+        if challenge is None:
+            return None
+        credentials = await self._credentials(access.repository)
+        if challenge.scheme == "basic":
+            return None if credentials is None else _basic(credentials)
+        scope = self._wider.get(access, access.scope)
+        return await self._bearer(challenge, scope, credentials)
+
+    async def answer(
+        self, challenges: Iterable[str], access: Access, sent: str | None, attempt: int
+    ) -> str:
+        """Return what to send after the ``attempt``-th 401 (from 0), or raise.
+
+        :class:`~jettison.errors.LoginRefused` if a login is needed or was not accepted,
+        :class:`~jettison.errors.AccessDenied` if it was, and is not enough.
+        """
+        challenge = self._choose(parse_challenges(challenges))
+        self._challenge = challenge
+        credentials = await self._credentials(access.repository)
+        if challenge.scheme == "basic":
+            if credentials is None:
+                raise self._needs_login()
+            header = _basic(credentials)
+            if header is None or sent == header:
+                # Some answer 401, not 403, where a good login is not enough.
+                good = sent is not None and sent == self._accepted
+                raise self._not_allowed(access) if good else self._refused()
+            return header
+        before = self._wider.get(access, access.scope)
+        scope = before | _parse_scope(challenge.parameters.get("scope", ""))
+        if attempt and (scope == before or attempt >= _MAX_ATTEMPTS):
+            # The token is fresh and carries all that was asked for.
+            if credentials is None:
+                raise self._needs_login()
+            raise self._not_allowed(access) if access.actions else self._refused()
+        self._wider[access] = scope
+        self._forget(sent)
+        return await self._bearer(challenge, scope, credentials)
+
+    def accepted(self, sent: str | None) -> None:
+        """Take note that a request with this header was not answered with 401."""
+        self._accepted = sent or self._accepted
+
+    def _choose(self, offered: list[Challenge]) -> Challenge:
+        for scheme in ("bearer", "basic"):
+            for challenge in offered:
+                if challenge.scheme == scheme and (
+                    scheme == "basic" or challenge.parameters.get("realm")
+                ):
+                    return challenge
+        if not offered:
+            message = f"{self._host} refuses access without saying which login it wants"
+            raise LoginRefused(message, hint="Is it a registry?")
+        names = ", ".join(sorted({challenge.scheme for challenge in offered}))
+        message = f"{self._host} wants a kind of login that is not supported: {names}"
+        raise LoginRefused(message)
+
+    async def _credentials(self, repository: RepoName | None) -> Credentials | None:
+        if self._source is None:
+            return None
+        async with self._lookup:
+            if repository not in self._known:
+                # Files are read and helper programs run: off the loop.
+                self._known[repository] = await asyncio.to_thread(
+                    self._source.find, self._host, repository
+                )
+            return self._known[repository]
+
+    # -- tokens --------------------------------------------------------------------------------
+
+    async def _bearer(
+        self, challenge: Challenge, scope: Scope, credentials: Credentials | None
+    ) -> str:
+        parameters = challenge.parameters
+        key = (parameters["realm"], parameters.get("service"), scope, credentials)
+        # One fetch at a time for a scope: those who wait find the token that it brought.
+        async with self._locks.setdefault(key, asyncio.Lock()):
+            token = self._tokens.get(key)
+            if token is None or token.expires <= self._clock():
+                token = await self._fetch_token(challenge, scope, credentials)
+                self._tokens[key] = token
+        return f"Bearer {token.value}"
+
+    def _forget(self, sent: str | None) -> None:
+        """Drop the token that was just refused, unless a newer one has taken its place."""
+        for key, token in list(self._tokens.items()):
+            if sent == f"Bearer {token.value}":
+                del self._tokens[key]
+
+    async def _fetch_token(
+        self, challenge: Challenge, scope: Scope, credentials: Credentials | None
+    ) -> _Token:
+        realm = urlsplit(challenge.parameters["realm"])
+        if realm.scheme not in {"http", "https"} or not realm.hostname:
+            message = f"{self._host} names a token server whose address is none"
+            raise UnexpectedResponse(message)
+        if credentials is not None and realm.scheme == "http" and not self._plain:
+            message = f"{self._host} wants the login sent to a token server without TLS; it was not"
+            hint = "The realm in the registry's configuration should start with https://."
+            raise LoginRefused(message, hint=hint)
+        fields = parse_qsl(realm.query, keep_blank_values=True)
+        if service := challenge.parameters.get("service"):
+            fields.append(("service", service))
+        scopes = _render_scope(scope)
+        headers = {"Accept": "application/json"}
+        body = None
+        method = "GET"
+        query = ""
+        if credentials is not None and credentials.identity_token:
+            method = "POST"
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+            query = realm.query
+            form = [
+                ("grant_type", "refresh_token"),
+                ("service", challenge.parameters.get("service", "")),
+                ("client_id", "jettison"),
+                ("refresh_token", credentials.identity_token),
+            ]
+            if scopes:
+                form.append(("scope", " ".join(scopes)))
+            body = urlencode(form).encode()
+        else:
+            if credentials is not None and (basic := _basic(credentials)):
+                headers["Authorization"] = basic
+            query = urlencode([*fields, *(("scope", text) for text in scopes)])
+        started = self._clock()
+        url = urlunsplit((realm.scheme, realm.netloc.rpartition("@")[2], realm.path, query, ""))
+        reply = await self._fetch(method, url, headers, body)
+        return self._read_token(reply, realm.netloc.rpartition("@")[2], credentials, started)
+
+    def _read_token(
+        self, reply: Reply, server: str, credentials: Credentials | None, started: float
+    ) -> _Token:
+        if reply.status in {401, 403} or (
+            reply.status == HTTPStatus.BAD_REQUEST and credentials is not None
+        ):
+            raise self._needs_login() if credentials is None else self._refused()
+        message = f"the token server of {self._host} ({server}) "
+        if reply.status != HTTPStatus.OK:
+            raise UnexpectedResponse(f"{message}answers {reply.status}")
+        try:
+            body = _BODY.decode(reply.body)
+        except msgspec.DecodeError:
+            raise UnexpectedResponse(f"{message}does not answer with a token") from None
+        value = body.token or body.access_token
+        # A token with a line break in it would be a header of its own.
+        if not value or not value.isascii() or not value.isprintable():
+            raise UnexpectedResponse(f"{message}does not answer with a token")
+        life = body.expires_in if body.expires_in and body.expires_in > 0 else _DEFAULT_LIFE
+        # Early, so that it is still good when it arrives.
+        return _Token(value, started + life - min(life * 0.2, 30.0))
+
+    # -- errors --------------------------------------------------------------------------------
+
+    def _not_allowed(self, access: Access) -> RegistryError:
+        message = f"the login to {self._host} is not allowed to {access}"
+        return AccessDenied(message, hint=_ASK_OWNER)
+
+    def _needs_login(self) -> RegistryError:
+        message = f"{self._host} needs a login"
+        return LoginRefused(message, hint=f"Run: jettison login {self._host}")
+
+    def _refused(self) -> RegistryError:
+        message = f"login to {self._host} refused: the user name or password is wrong"
+        hint = f"Log in again with: jettison login {self._host}"
+        return LoginRefused(message, hint=hint)
+
+
+_ASK_OWNER: Final = "Use another login, or ask whoever runs the registry for that right."
+
+
+def _basic(credentials: Credentials) -> str | None:
+    """Make the header, or None for an identity token, which only a token server understands."""
+    if credentials.identity_token:
+        return None
+    pair = f"{credentials.username}:{credentials.secret}".encode()
+    return f"Basic {base64.b64encode(pair).decode()}"
+
+
+def _parse_scope(text: str) -> Scope:
+    """Read ``type:name:action,action`` separated by spaces; names may have colons in them."""
+    found: set[tuple[str, str, str]] = set()
+    for part in text.split():
+        kind, _, rest = part.partition(":")
+        name, _, actions = rest.rpartition(":")
+        if kind and name:
+            found.update((kind, name, action) for action in actions.split(",") if action)
+    return frozenset(found)
+
+
+def _render_scope(scope: Scope) -> list[str]:
+    actions: dict[tuple[str, str], list[str]] = {}
+    for kind, name, action in sorted(scope):
+        actions.setdefault((kind, name), []).append(action)
+    return [f"{kind}:{name}:{','.join(found)}" for (kind, name), found in actions.items()]

@@ -1,0 +1,245 @@
+"""A disposable cache of what never changes: manifests and configurations, keyed by digest.
+
+It holds no truth (design.md, rule 4). A damaged file is made anew without a word, a folder that
+cannot be written means working without, and what comes out is checked against its digest. That
+bytes are in here says nothing about whether a registry still has them.
+"""
+
+import functools
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final, Self, TypeVar
+
+import msgspec
+
+from jettison.model.digest import Digest
+from jettison.registry import RawManifest
+
+__all__ = ["ConfigFacts", "ManifestCache", "cache_directory"]
+
+_SCHEMA: Final = 1
+_PENDING: Final = 512
+_VARIABLES: Final = 500
+_BUSY_SECONDS: Final = 5.0
+_TABLES: Final = """
+CREATE TABLE IF NOT EXISTS manifests
+    (digest TEXT PRIMARY KEY, media_type TEXT NOT NULL, raw BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS configs
+    (digest TEXT PRIMARY KEY, created TEXT, architecture TEXT NOT NULL, os TEXT NOT NULL)
+    WITHOUT ROWID;
+"""
+_Result = TypeVar("_Result")
+
+
+class ConfigFacts(msgspec.Struct, frozen=True):
+    """What an image's configuration says; ``created`` is RFC 3339 as written there, or None."""
+
+    created: str | None
+    architecture: str = ""
+    os: str = ""
+
+
+def cache_directory(environment: Mapping[str, str], home: Path) -> Path:
+    """Return ``$XDG_CACHE_HOME/jettison`` or ``~/.cache/jettison``."""
+    base = environment.get("XDG_CACHE_HOME", "")
+    # The XDG base directory specification: a relative path is invalid and ignored.
+    return (Path(base) if base.startswith("/") else home / ".cache") / "jettison"
+
+
+class ManifestCache:
+    """Manifests and configuration facts in an SQLite file below ``directory`` (None: nowhere).
+
+    Several processes and threads may use the same folder. What is put becomes durable in groups
+    and at :meth:`close`. No method raises on account of the file.
+    """
+
+    def __init__(self, directory: Path | None) -> None:
+        self._path = None if directory is None else directory / "manifests.sqlite"
+        self._database: sqlite3.Connection | None = None
+        self._lock = threading.RLock()
+        self._manifests: dict[Digest, RawManifest] = {}
+        self._configs: dict[Digest, ConfigFacts] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- manifests -----------------------------------------------------------------------------
+
+    def get(self, digest: Digest) -> RawManifest | None:
+        """Return a manifest, or None if it is not here."""
+        return self.get_many([digest]).get(digest)
+
+    def get_many(self, digests: Iterable[Digest]) -> dict[Digest, RawManifest]:
+        """Return those of the manifests that are here."""
+        with self._lock:
+            wanted = list(dict.fromkeys(digests))
+            found = {d: self._manifests[d] for d in wanted if d in self._manifests}
+            rest = [digest for digest in wanted if digest not in found]
+            for key, values in self._select("digest, media_type, raw", "manifests", rest):
+                media_type, raw = values
+                # A flipped bit is not to become a manifest.
+                if isinstance(raw, bytes) and isinstance(media_type, str) and key.matches(raw):
+                    found[key] = RawManifest(key, media_type, raw)
+            return found
+
+    def put(self, manifest: RawManifest) -> None:
+        """Keep a manifest whose digest has been verified."""
+        self.put_many([manifest])
+
+    def put_many(self, manifests: Iterable[RawManifest]) -> None:
+        """Keep several."""
+        with self._lock:
+            for manifest in manifests:
+                self._manifests[manifest.digest] = manifest
+                self._flush_when_full()
+
+    # -- configurations ------------------------------------------------------------------------
+
+    def get_config(self, digest: Digest) -> ConfigFacts | None:
+        """Return what is known of a configuration, or None."""
+        return self.get_configs([digest]).get(digest)
+
+    def get_configs(self, digests: Iterable[Digest]) -> dict[Digest, ConfigFacts]:
+        """Return what is known of those configurations."""
+        with self._lock:
+            wanted = list(dict.fromkeys(digests))
+            found = {d: self._configs[d] for d in wanted if d in self._configs}
+            rest = [digest for digest in wanted if digest not in found]
+            columns = "digest, created, architecture, os"
+            for key, values in self._select(columns, "configs", rest):
+                created, architecture, system = values
+                found[key] = ConfigFacts(
+                    None if created is None else str(created), str(architecture), str(system)
+                )
+            return found
+
+    def put_config(self, digest: Digest, facts: ConfigFacts) -> None:
+        """Keep what a configuration says."""
+        self.put_configs({digest: facts})
+
+    def put_configs(self, facts: Mapping[Digest, ConfigFacts]) -> None:
+        """Keep several."""
+        with self._lock:
+            for digest, fact in facts.items():
+                self._configs[digest] = fact
+                self._flush_when_full()
+
+    # -- the file ------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Write what is pending and let go of the file; the cache can be used again."""
+        with self._lock:
+            self._flush()
+            self._disconnect()
+
+    def _flush_when_full(self) -> None:
+        if len(self._manifests) + len(self._configs) >= _PENDING:
+            self._flush()
+
+    def _flush(self) -> None:
+        manifests = [(str(m.digest), m.media_type, m.raw) for m in self._manifests.values()]
+        configs = [
+            (str(digest), fact.created, fact.architecture, fact.os)
+            for digest, fact in self._configs.items()
+        ]
+        self._manifests.clear()
+        self._configs.clear()
+        if not manifests and not configs:
+            return
+
+        def write(database: sqlite3.Connection) -> None:
+            with database:
+                database.executemany("INSERT OR REPLACE INTO manifests VALUES (?, ?, ?)", manifests)
+                database.executemany("INSERT OR REPLACE INTO configs VALUES (?, ?, ?, ?)", configs)
+
+        self._with_database(write)
+
+    def _select(
+        self, columns: str, table: str, digests: list[Digest]
+    ) -> list[tuple[Digest, tuple[Any, ...]]]:
+        """Return the rows with those digests, each as the digest and its other columns."""
+        rows: list[tuple[Digest, tuple[Any, ...]]] = []
+        for start in range(0, len(digests), _VARIABLES):
+            part = {str(digest): digest for digest in digests[start : start + _VARIABLES]}
+            marks = ", ".join("?" * len(part))
+            query = f"SELECT {columns} FROM {table} WHERE digest IN ({marks})"  # noqa: S608 - ours
+            read = functools.partial(_read, query=query, keys=tuple(part))
+            rows += [(part[key], tuple(rest)) for key, *rest in self._with_database(read) or ()]
+        return rows
+
+    def _with_database(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result | None:
+        """Do something with the file; make a damaged one anew and try once more."""
+        for _ in range(2):
+            if self._path is None:
+                return None
+            try:
+                self._database = self._database or _open(self._path)
+                return work(self._database)
+            except sqlite3.OperationalError as error:
+                # Locked for long by another process: do without, this once. Anything else
+                # (read-only, no space, not to be opened) will not change: do without for good.
+                if not _is_busy(error):
+                    self._give_up()
+                return None
+            except sqlite3.DatabaseError:
+                self._disconnect()
+                if not _remove(self._path):
+                    self._give_up()
+            except OSError:
+                self._give_up()
+        return None
+
+    def _give_up(self) -> None:
+        self._disconnect()
+        self._path = None
+
+    def _disconnect(self) -> None:
+        database, self._database = self._database, None
+        if database is not None:
+            with suppress(sqlite3.Error):
+                database.close()
+
+
+def _read(database: sqlite3.Connection, *, query: str, keys: tuple[str, ...]) -> list[Any]:
+    return database.execute(query, keys).fetchall()
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    # What is in private images is nobody else's business.
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    database = sqlite3.connect(path, timeout=_BUSY_SECONDS, check_same_thread=False)
+    try:
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("PRAGMA synchronous=NORMAL")
+        version = database.execute("PRAGMA user_version").fetchone()[0]
+        if version not in {0, _SCHEMA}:
+            # Another version's: as good as damaged.
+            raise sqlite3.DatabaseError  # noqa: TRY301 - closed below, like after any error
+        if version == 0:
+            database.executescript(
+                f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version={_SCHEMA}; COMMIT;"
+            )
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _is_busy(error: sqlite3.OperationalError) -> bool:
+    return error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+
+
+def _remove(path: Path) -> bool:
+    """Remove a damaged file and what belongs to it; False if that cannot be done."""
+    try:
+        for suffix in ("", "-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+    except OSError:
+        return False
+    return True

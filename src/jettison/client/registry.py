@@ -1,0 +1,559 @@
+"""A registry over HTTP: :class:`~jettison.registry.Registry` by the OCI distribution specification.
+
+What real registries do beyond or against it is in registry-facts.md ("HTTP"). A 404 counts as
+"not there" only from something that has shown itself to be a registry, and nothing is believed
+about a manifest but its bytes.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from http import HTTPStatus
+from typing import Final, Self, TypeVar
+
+import msgspec
+from yarl import URL
+
+from jettison.client import capabilities
+from jettison.client.answers import (
+    content_digest,
+    describe,
+    error_codes,
+    is_page,
+    next_link,
+    read_index,
+    read_repositories,
+    read_tags,
+    type_inside,
+)
+from jettison.client.auth import NO_ACCESS, Access
+from jettison.client.credentials import Credentials, CredentialSource, FixedCredentials
+from jettison.client.failures import tidy
+from jettison.client.transport import (
+    LIST_LIMIT,
+    ClientOptions,
+    Response,
+    Timing,
+    Transport,
+    same_origin,
+)
+from jettison.errors import (
+    AccessDenied,
+    InvalidDigest,
+    InvalidManifest,
+    InvalidName,
+    LoginRefused,
+    NotARegistry,
+    NotFoundError,
+    RegistryError,
+    UnexpectedResponse,
+    Unreachable,
+    VerificationFailed,
+)
+from jettison.model.digest import Digest
+from jettison.model.mediatypes import ACCEPT, OCI_INDEX
+from jettison.model.reference import RepoName, Tag
+from jettison.registry import Capabilities, RawManifest
+
+__all__ = ["RemoteRegistry"]
+
+_PAGE: Final = 1000
+# Pages in a row that bring nothing new: more is a registry that turns in circles.
+_IDLE_PAGES: Final = 20
+_ABANDON_SECONDS: Final = 5.0
+_UNTYPED: Final = frozenset({"", "application/json", "application/octet-stream", "text/plain"})
+
+_CATALOG: Final = Access(None, ("*",))
+_NAME = TypeVar("_NAME", RepoName, Tag)
+
+
+class RemoteRegistry:
+    """The registry at ``host`` (``name[:port]``).
+
+    ``credentials``: one login, or where to look for one (only once the registry asks for it).
+    Nothing is opened before the first request. Use it as an async context manager, or call
+    :meth:`aclose`.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        options: ClientOptions | None = None,
+        credentials: Credentials | CredentialSource | None = None,
+        *,
+        timing: Timing | None = None,
+    ) -> None:
+        source = (
+            FixedCredentials(credentials) if isinstance(credentials, Credentials) else credentials
+        )
+        self.transport = Transport(host, options or ClientOptions(), source, timing)
+        self._host = host
+        self._confirmed: Response | None = None
+        self._confirming = asyncio.Lock()
+
+    def __repr__(self) -> str:
+        return f"RemoteRegistry({self._host!r})"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Let go of connections."""
+        await self.transport.aclose()
+
+    @property
+    def name(self) -> str:
+        """The host."""
+        return self._host
+
+    # -- is it one, and may we -----------------------------------------------------------------
+
+    async def ping(self) -> str:
+        """Make sure that a registry is there and accepts the login; return the kind of login.
+
+        That is ``none``, ``basic`` or ``bearer`` (distribution specification, end-1).
+        """
+        await self.confirm()
+        return self.transport.auth.kind
+
+    async def confirm(self) -> Response:
+        """Return the answer to ``GET /v2/``, asked for once, or raise NotARegistry."""
+        async with self._confirming:
+            if self._confirmed is None:
+                self._confirmed = await self._ask_base()
+            return self._confirmed
+
+    async def _ask_base(self) -> Response:
+        response = await self.transport.request("GET", "/v2/")
+        if response.foreign:
+            there = response.url
+            message = (
+                f"{self._host} only redirects to {there.scheme}://{there.host_port_subcomponent}"
+            )
+            hint = f"Use {there.host_port_subcomponent} as the host."
+            if there.scheme == "https" and self.transport.origin.scheme == "http":
+                hint = f"Use {there.host_port_subcomponent} without --plain-http."
+            raise Unreachable(message, hint=hint)
+        if response.status == HTTPStatus.FORBIDDEN:
+            raise self._denied(response, NO_ACCESS)
+        marked = "Docker-Distribution-Api-Version" in response.headers
+        # Some registries leave the mark out; then an empty or a JSON body has to do.
+        plain = not response.body.strip() or response.body.lstrip()[:1] == b"{"
+        if response.status == HTTPStatus.OK and (marked or (plain and not is_page(response))):
+            return response
+        raise self._no_registry(f"GET /v2/ is answered with {describe(response)}")
+
+    async def capabilities(self, repository: RepoName | None = None) -> Capabilities:
+        """Probe without changing anything; see :func:`jettison.client.capabilities.probe`."""
+        base = await self.confirm()
+        return await capabilities.probe(self.transport, base, repository)
+
+    # -- listing -------------------------------------------------------------------------------
+
+    async def repositories(self) -> AsyncIterator[RepoName]:
+        """Yield the catalog, page by page (a Distribution extension: ``GET /v2/_catalog``)."""
+        hint = f"Name a repository: {self._host}/REPO."
+        try:
+            async for page in self._pages(
+                "/v2/_catalog", _CATALOG, read_repositories, numbered=True
+            ):
+                if page is None:
+                    message = f"{self._host} does not list its repositories"
+                    raise NotFoundError(message, hint=hint)
+                for text in page:
+                    yield self._checked(RepoName, text, "a repository", "its catalog")
+        except AccessDenied:
+            message = f"{self._host} does not allow this login to list its repositories"
+            raise AccessDenied(message, hint=hint) from None
+
+    async def tags(self, repository: RepoName) -> AsyncIterator[Tag]:
+        """Yield the tags, page by page (distribution specification, end-8a and end-8b)."""
+        path = f"/v2/{repository}/tags/list"
+        access = Access(repository, ("pull",))
+        async for page in self._pages(path, access, read_tags, numbered=True):
+            if page is None:
+                message = f"there is no repository {repository} in {self._host}"
+                raise NotFoundError(message, hint=f"List them with: jettison ls {self._host}")
+            for text in page:
+                yield self._checked(Tag, text, "a tag", str(repository))
+
+    async def referrers(self, repository: RepoName, digest: Digest) -> list[Digest] | None:
+        """Return the manifests whose subject is ``digest`` (end-12a); None: no such API here."""
+        path = f"/v2/{repository}/referrers/{digest}"
+        access = Access(repository, ("pull",))
+        found: list[Digest] = []
+        async for page in self._pages(path, access, read_index, numbered=False):
+            if page is None:
+                return None
+            try:
+                found += [Digest(text) for text in page]
+            except InvalidDigest as error:
+                message = f"{self._host} lists a referrer of {digest.short} with an {error.message}"
+                raise UnexpectedResponse(message) from None
+        return found
+
+    async def _pages(
+        self,
+        path: str,
+        access: Access,
+        read: Callable[[bytes], list[str]],
+        *,
+        numbered: bool,
+    ) -> AsyncIterator[list[str] | None]:
+        """Yield lists without repetitions, following ``Link``; None if there is no such list."""
+        headers = {"Accept": "application/json" if numbered else OCI_INDEX}
+        url = self.transport.url(f"{path}?n={_PAGE}" if numbered else path)
+        visited: set[URL] = set()
+        seen: set[str] = set()
+        idle = 0
+        first = True
+        while True:
+            visited.add(url)
+            response = await self.transport.request(
+                "GET", url, access, headers=headers, limit=LIST_LIMIT
+            )
+            codes = error_codes(response)
+            if (
+                response.status == HTTPStatus.BAD_REQUEST
+                and numbered
+                and "PAGINATION_NUMBER_INVALID" in codes
+            ):
+                numbered = False
+                url = self.transport.url(path)
+                continue
+            # One page of several that is suddenly not there is no end of the list.
+            if response.status in {HTTPStatus.NOT_FOUND, 405, 501} and first:
+                await self._expect_registry(response)
+                yield None
+                return
+            if response.status != HTTPStatus.OK:
+                raise await self._unexpected(response, access, f"GET {path}")
+            try:
+                page = read(response.body)
+            except msgspec.DecodeError:
+                raise await self._unreadable(response, path) from None
+            fresh = [text for text in dict.fromkeys(page) if text not in seen]
+            seen.update(fresh)
+            yield fresh
+            first = False
+            idle = 0 if fresh else idle + 1
+            target = next_link(response.headers.getall("Link", []))
+            if target is None:
+                return
+            url = self.transport.url(target, response.url)
+            if not same_origin(url, self.transport.origin):
+                message = (
+                    f"{self._host} says that its next page is at another address, {url.origin()}"
+                )
+                hint = "Set http.host, or http.relativeurls: true, in the registry's configuration."
+                raise UnexpectedResponse(message, hint=hint)
+            if url in visited or idle >= _IDLE_PAGES:
+                message = f"the pages of {path} on {self._host} go round in circles"
+                raise UnexpectedResponse(message)
+
+    def _checked(self, kind: type[_NAME], text: str, what: str, where: str) -> _NAME:
+        try:
+            return kind(text)
+        except InvalidName:
+            message = f"{self._host} lists {what} with an invalid name in {where}: {tidy(text)!r}"
+            raise UnexpectedResponse(message) from None
+
+    # -- manifests -----------------------------------------------------------------------------
+
+    async def resolve(self, repository: RepoName, tag: Tag) -> Digest | None:
+        """Return the digest behind a tag: from HEAD, or by hashing where HEAD does not say."""
+        access = Access(repository, ("pull",))
+        path = f"/v2/{repository}/manifests/{tag}"
+        response = await self.transport.request("HEAD", path, access, headers={"Accept": ACCEPT})
+        if response.status == HTTPStatus.NOT_FOUND:
+            await self._expect_registry(response)
+            return None
+        if response.status == HTTPStatus.OK and not is_page(response):
+            digest = content_digest(response)
+            if digest is not None:
+                return digest
+        elif response.status in {401, 403}:
+            raise self._denied(response, access)
+        manifest = await self.manifest(repository, tag)
+        return None if manifest is None else manifest.digest
+
+    async def revisions(self, repository: RepoName) -> list[Digest] | None:  # noqa: ARG002 - the protocol's
+        """Return None: no API lists untagged manifests."""
+        return None
+
+    async def manifest(self, repository: RepoName, reference: Tag | Digest) -> RawManifest | None:
+        """Return a manifest whose bytes agree with every digest that was named for them (end-3)."""
+        access = Access(repository, ("pull",))
+        path = f"/v2/{repository}/manifests/{reference}"
+        response = await self.transport.request("GET", path, access, headers={"Accept": ACCEPT})
+        if response.status == HTTPStatus.NOT_FOUND:
+            await self._expect_registry(response)
+            return None
+        if response.status != HTTPStatus.OK:
+            raise await self._unexpected(response, access, f"GET {path}")
+        if is_page(response):
+            raise await self._unreadable(response, path)
+        claimed = content_digest(response)
+        wanted = reference if isinstance(reference, Digest) else claimed
+        for digest in (wanted, claimed):
+            if digest is not None and not digest.matches(response.body):
+                message = (
+                    f"{self._host} sends a manifest for {repository} {reference} whose digest is "
+                    f"{Digest.of(response.body, digest.algorithm)}, not {digest}"
+                )
+                hint = "Its storage or something between here and there is damaged."
+                raise InvalidManifest(message, hint=hint)
+        media_type = response.content_type
+        if media_type in _UNTYPED:
+            media_type = type_inside(response.body) or media_type
+        return RawManifest(wanted or Digest.of(response.body), media_type, response.body)
+
+    async def put_manifest(
+        self, repository: RepoName, reference: Tag | Digest, manifest: RawManifest
+    ) -> None:
+        """Store the very bytes (end-7); a registry that makes others of them raises."""
+        if not manifest.digest.matches(manifest.raw) or (
+            isinstance(reference, Digest) and reference != manifest.digest
+        ):
+            message = f"the manifest for {repository} {reference} does not have that digest"
+            raise InvalidManifest(message)
+        access = Access(repository, ("pull", "push"))
+        path = f"/v2/{repository}/manifests/{reference}"
+        headers = {"Content-Type": manifest.media_type}
+        response = await self.transport.request(
+            "PUT", path, access, headers=headers, body=manifest.raw
+        )
+        if response.status not in {200, 201, 202}:
+            raise await self._write_refused(response, access, f"PUT {path}")
+        stored = content_digest(response)
+        if stored is not None and not stored.matches(manifest.raw):
+            message = f"{self._host} stored {stored} where {manifest.digest} was sent"
+            raise VerificationFailed(message)
+
+    async def untag(self, repository: RepoName, tag: Tag) -> bool:
+        """Remove a tag alone (end-9 with a tag); Distribution 2.x cannot and answers 400."""
+        return await self._delete(repository, tag)
+
+    async def delete_manifest(self, repository: RepoName, digest: Digest) -> bool:
+        """Remove a manifest by digest, and so every tag of the repository on it (end-9)."""
+        return await self._delete(repository, digest)
+
+    async def _delete(self, repository: RepoName, reference: Tag | Digest) -> bool:
+        access = Access(repository, ("pull", "delete"))
+        path = f"/v2/{repository}/manifests/{reference}"
+        response = await self.transport.request("DELETE", path, access)
+        if response.status in {200, 202, 204}:
+            return True
+        if response.status == HTTPStatus.NOT_FOUND:
+            await self._expect_registry(response)
+            # An answer was lost on the way: then the first attempt is what removed it.
+            return response.uncertain
+        if response.status in {405, 501}:
+            await self._expect_registry(response)
+            raise capabilities.deletion_disabled(self._host, response)
+        if response.status == HTTPStatus.BAD_REQUEST and isinstance(reference, Tag):
+            message = f"{self._host} cannot remove a tag by itself"
+            hint = "Distribution does so from version 3 on."
+            raise UnexpectedResponse(message, hint=hint)
+        raise await self._unexpected(response, access, f"DELETE {path}")
+
+    # -- blobs ---------------------------------------------------------------------------------
+
+    async def blob_size(self, repository: RepoName, digest: Digest) -> int | None:
+        """Return what HEAD claims, in bytes (end-2). A stale cache claims what is gone."""
+        access = Access(repository, ("pull",))
+        path = f"/v2/{repository}/blobs/{digest}"
+        response = await self.transport.request("HEAD", path, access)
+        if response.status == HTTPStatus.NOT_FOUND:
+            await self._expect_registry(response)
+            return None
+        if response.status != HTTPStatus.OK:
+            raise await self._unexpected(response, access, f"HEAD {path}")
+        return response.content_length
+
+    async def blob_sizes(self) -> dict[Digest, int] | None:
+        """Return None: no API lists blobs."""
+        return None
+
+    async def has_blob(self, repository: RepoName, digest: Digest) -> bool:
+        """GET the blob and see whether its first byte comes, then drop the connection.
+
+        A registry whose descriptor cache is stale answers 200 and sends nothing, or breaks off.
+        It is asked twice, so that a mere network failure is not taken for that.
+        """
+        access = Access(repository, ("pull",))
+        path = f"/v2/{repository}/blobs/{digest}"
+        for _ in range(2):
+            async with self.transport.stream(path, access) as response:
+                if response.status == HTTPStatus.NOT_FOUND:
+                    await self._expect_registry(response)
+                    return False
+                if response.status != HTTPStatus.OK:
+                    raise await self._unexpected(response, access, f"GET {path}")
+                try:
+                    async for chunk in response.chunks():
+                        if chunk:
+                            return True
+                except Unreachable:
+                    continue
+                # No byte, and yet complete: right for the empty blob alone.
+                if digest.matches(b""):
+                    return True
+        return False
+
+    async def read_blob(self, repository: RepoName, digest: Digest) -> AsyncIterator[bytes]:
+        """Yield the blob's bytes (end-2).
+
+        Raises :class:`~jettison.errors.NotFoundError`, or after the last byte
+        :class:`~jettison.errors.VerificationFailed` if the digest is another.
+        """
+        access = Access(repository, ("pull",))
+        path = f"/v2/{repository}/blobs/{digest}"
+        hasher = hashlib.new(digest.algorithm)
+        async with self.transport.stream(path, access) as response:
+            if response.status == HTTPStatus.NOT_FOUND:
+                await self._expect_registry(response)
+                message = f"there is no blob {digest} in {self._host}/{repository}"
+                raise NotFoundError(message)
+            if response.status != HTTPStatus.OK:
+                raise await self._unexpected(response, access, f"GET {path}")
+            async for chunk in response.chunks():
+                hasher.update(chunk)
+                yield chunk
+        if hasher.hexdigest() != digest.hex:
+            message = f"{self._host} sends other bytes for the blob {digest} of {repository}"
+            raise VerificationFailed(message, hint="Its storage is damaged, or its cache is stale.")
+
+    async def put_blob(
+        self, repository: RepoName, digest: Digest, chunks: AsyncIterator[bytes]
+    ) -> None:
+        """Upload as Docker does it: POST, one streamed PATCH, PUT with the digest (end-4a, 5, 6).
+
+        Bytes with another digest raise VerificationFailed and the upload is abandoned.
+        """
+        access = Access(repository, ("pull", "push"))
+        path = f"/v2/{repository}/blobs/uploads/"
+        response = await self.transport.request("POST", path, access, body=b"")
+        if response.status != HTTPStatus.ACCEPTED:
+            raise await self._write_refused(response, access, f"POST {path}")
+        upload = self._upload_url(response, response.url)
+        try:
+            response, found = await self._send_blob(upload, access, digest, chunks)
+            # The address changes with every piece; the old one cannot even be cancelled.
+            upload = self._upload_url(response, upload)
+            _expect_digest(digest, found)
+        except BaseException:
+            await self._abandon(upload, access)
+            raise
+        # As text: what is in the address already must stay exactly as the registry wrote it.
+        sign = "&" if upload.raw_query_string else "?"
+        target = self.transport.url(f"{upload}{sign}digest={digest.replace(':', '%3A')}")
+        response = await self.transport.request("PUT", target, access, body=b"")
+        if response.status not in {201, 204} and not (
+            # An answer was lost, and the upload is finished since.
+            response.uncertain and await self.blob_size(repository, digest) is not None
+        ):
+            raise await self._write_refused(response, access, f"PUT {path}")
+
+    async def _send_blob(
+        self, upload: URL, access: Access, digest: Digest, chunks: AsyncIterator[bytes]
+    ) -> tuple[Response, str]:
+        """Send all bytes; return the answer, and the digest that they turned out to have."""
+        hasher = hashlib.new(digest.algorithm)
+        failed: list[Exception] = []
+
+        async def hashed() -> AsyncIterator[bytes]:
+            try:
+                async for chunk in chunks:
+                    hasher.update(chunk)
+                    yield chunk
+            except Exception as error:
+                # aiohttp would turn it into a failed connection.
+                failed.append(error)
+                raise
+
+        try:
+            response = await self.transport.upload("PATCH", upload, access, hashed())
+        except Unreachable:
+            if failed:
+                raise failed[0] from None
+            raise
+        if response.status not in {200, 201, 202, 204}:
+            raise await self._write_refused(response, access, f"PATCH {upload.path}")
+        return response, f"{digest.algorithm}:{hasher.hexdigest()}"
+
+    def _upload_url(self, response: Response, base: URL) -> URL:
+        location = response.headers.get("Location")
+        if not location:
+            message = f"{self._host} does not say where an upload goes on"
+            raise UnexpectedResponse(message)
+        url = self.transport.url(location, base)
+        if self.transport.origin.scheme == "https" and url.scheme == "http":
+            message = f"{self._host} wants an upload to go on without TLS, at {url.origin()}"
+            hint = "Set http.host, or http.relativeurls: true, in the registry's configuration."
+            raise UnexpectedResponse(message, hint=hint)
+        return url
+
+    async def _abandon(self, upload: URL, access: Access) -> None:
+        """Tell the registry to forget an upload; what was wrong before matters more than this."""
+        with suppress(RegistryError, TimeoutError):
+            async with asyncio.timeout(_ABANDON_SECONDS):
+                await self.transport.request("DELETE", upload, access)
+
+    # -- what an answer means ------------------------------------------------------------------
+
+    async def _expect_registry(self, response: Response) -> None:
+        """Let a "no" count only if it is a registry's: a web page says 404 to everything."""
+        if "Docker-Distribution-Api-Version" not in response.headers and not error_codes(response):
+            await self.confirm()
+
+    async def _unexpected(self, response: Response, access: Access, request: str) -> RegistryError:
+        if response.status in {401, 403} or "DENIED" in error_codes(response):
+            return self._denied(response, access)
+        await self._expect_registry(response)
+        message = f"{self._host} answers {request} with {describe(response)}"
+        return UnexpectedResponse(message)
+
+    async def _write_refused(
+        self, response: Response, access: Access, request: str
+    ) -> RegistryError:
+        if response.status == HTTPStatus.METHOD_NOT_ALLOWED:
+            await self._expect_registry(response)
+            message = f"{self._host} is read-only: it does not accept a push to {access.repository}"
+            return AccessDenied(message, hint=capabilities.READ_ONLY_HINT)
+        error = await self._unexpected(response, access, request)
+        if "MANIFEST_BLOB_UNKNOWN" in error_codes(response):
+            error.hint = "Something that the manifest references is not in the repository."
+        return error
+
+    async def _unreadable(self, response: Response, path: str) -> RegistryError:
+        if is_page(response):
+            return self._no_registry(f"GET {path} is answered with a web page")
+        await self.confirm()
+        message = f"{self._host} answers GET {path} with something unreadable"
+        return UnexpectedResponse(message)
+
+    def _denied(self, response: Response, access: Access) -> RegistryError:
+        if response.status == HTTPStatus.UNAUTHORIZED:
+            message = f"{self._host} refuses the login for {response.url.path}"
+            return LoginRefused(message, hint=f"Log in again with: jettison login {self._host}")
+        who = "without a login" if self.transport.auth.kind == "none" else "with this login"
+        message = f"{self._host} does not allow it to {access} {who}"
+        if access is NO_ACCESS:
+            message = f"{self._host} does not allow access {who}"
+        hint = f"Use another login (jettison login {self._host}), or ask for the right to do so."
+        return AccessDenied(message, hint=hint)
+
+    def _no_registry(self, evidence: str) -> NotARegistry:
+        message = f"{self._host} is not a registry: {evidence}"
+        return NotARegistry(message, hint="Check host and port.")
+
+
+def _expect_digest(wanted: Digest, found: str) -> None:
+    if wanted != found:
+        message = f"the bytes for the blob {wanted} have the digest {found}"
+        raise VerificationFailed(message)

@@ -1,0 +1,521 @@
+"""HTTP to one registry: connections, retries, redirects, sizes, and errors a person can act on.
+
+Nothing here knows what a manifest is. Requests are made by :class:`Transport`, which asks
+:class:`~jettison.client.auth.Authenticator` for the ``Authorization`` header and never lets it
+leave the registry's origin.
+"""
+
+import asyncio
+import email.utils
+import functools
+import ipaddress
+import itertools
+import random
+import ssl
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from http import HTTPStatus
+from importlib import metadata
+from pathlib import Path
+from typing import Final, Self
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from jettison.client.auth import NO_ACCESS, Access, Authenticator, Reply
+from jettison.client.credentials import CredentialSource
+from jettison.client.failures import plain_reason, translated
+from jettison.errors import (
+    ConfigurationError,
+    UnexpectedResponse,
+    Unreachable,
+)
+
+__all__ = [
+    "LIST_LIMIT",
+    "MANIFEST_LIMIT",
+    "ClientOptions",
+    "Response",
+    "Timing",
+    "Transport",
+    "is_loopback",
+    "origin_of",
+    "same_origin",
+]
+
+MANIFEST_LIMIT: Final = 4 * 1024 * 1024
+"""Bytes; the distribution specification asks registries to accept manifests up to this size."""
+LIST_LIMIT: Final = 64 * 1024 * 1024
+"""Bytes; a registry that does not page answers with all tags at once."""
+
+_ERROR_LIMIT: Final = 64 * 1024
+_CHUNK: Final = 256 * 1024
+_MAX_REDIRECTS: Final = 5
+_MAX_WAIT: Final = 60.0
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+# Not worth asking again: "not implemented" and "HTTP version not supported" stay so.
+_FINAL_5XX: Final = frozenset({501, 505})
+
+
+class ClientOptions(msgspec.Struct, frozen=True):
+    """How to talk to a registry.
+
+    ``plain_http`` None means: without TLS to loopback hosts, unless one of the options for TLS is
+    given; with TLS to all others.
+    ``insecure`` skips the verification of certificates; it does not switch TLS off.
+    ``jobs`` is how many requests run at once (uploads are counted apart, so that a copy within
+    one registry cannot wait for itself). ``timeout`` is in seconds, for connecting and for each
+    wait for more bytes, never for a whole blob. ``retries`` come on top of the first attempt.
+    """
+
+    plain_http: bool | None = None
+    insecure: bool = False
+    ca_file: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
+    jobs: int = 8
+    timeout: float = 30.0
+    retries: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Clock, sleep and chance, so that tests of retries take no time. All times in seconds."""
+
+    monotonic: Callable[[], float] = time.monotonic
+    wall: Callable[[], float] = time.time
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    chance: Callable[[], float] = random.random
+
+
+def same_origin(one: URL, other: URL) -> bool:
+    """Whether both have scheme, host and port in common (RFC 6454); ``:443`` may be left out."""
+    return (one.scheme, one.host, one.port) == (other.scheme, other.host, other.port)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host[:port]`` is this machine: ``localhost``, 127.0.0.0/8 or ``[::1]``."""
+    name = (
+        host.rsplit("]", 1)[0].removeprefix("[") if host.startswith("[") else host.partition(":")[0]
+    )
+    if name.lower() == "localhost":
+        return True
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return address.is_loopback
+
+
+def origin_of(host: str, options: ClientOptions) -> URL:
+    """Return the scheme, host and port that requests to ``host`` go to."""
+    plain = options.plain_http
+    if plain is None:
+        wants_tls = options.insecure or options.ca_file or options.cert or options.key
+        plain = is_loopback(host) and not wants_tls
+    return URL(f"{'http' if plain else 'https'}://{host}/")
+
+
+class Response:
+    """An answer: its body in full, or (``body`` empty) a stream to be read with :meth:`chunks`.
+
+    ``foreign``: a redirect led to another origin. ``uncertain``: an earlier attempt at the same
+    request may have been carried out although its answer was lost.
+    """
+
+    __slots__ = ("_host", "_raw", "body", "foreign", "headers", "status", "uncertain", "url")
+
+    def __init__(
+        self, host: str, raw: aiohttp.ClientResponse, body: bytes, *, foreign: bool
+    ) -> None:
+        self._host = host
+        self._raw = raw
+        self.status = raw.status
+        self.url = raw.url
+        self.headers = raw.headers
+        self.body = body
+        self.foreign = foreign
+        self.uncertain = False
+
+    @property
+    def content_type(self) -> str:
+        """The media type without parameters, in lower case; empty if there is none."""
+        return self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+    @property
+    def content_length(self) -> int | None:
+        """The length that the headers claim, in bytes."""
+        value = self.headers.get("Content-Length", "")
+        return int(value) if value.isascii() and value.isdigit() else None
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the body as it comes; a connection that breaks off raises Unreachable."""
+        try:
+            async for chunk in self._raw.content.iter_chunked(_CHUNK):
+                yield chunk
+        except (aiohttp.ClientError, OSError) as error:
+            raise translated(error, self.url, self._host) from None
+
+    def close(self) -> None:
+        """Drop the connection, unless the body has been read to its end."""
+        self._raw.close()
+
+
+class Transport:
+    """Requests to one registry. Cheap to make: the first request opens what it needs."""
+
+    def __init__(
+        self,
+        host: str,
+        options: ClientOptions,
+        credentials: CredentialSource | None = None,
+        timing: Timing | None = None,
+    ) -> None:
+        self.host = host
+        self.options = options
+        self.origin = origin_of(host, options)
+        self._timing = timing or Timing()
+        self._slots = asyncio.Semaphore(max(1, options.jobs))
+        self._upload_slots = asyncio.Semaphore(max(1, options.jobs))
+        self._session: aiohttp.ClientSession | None = None
+        self._reached = False
+        self.auth = Authenticator(
+            host,
+            credentials,
+            self._fetch_for_auth,
+            plain=self.origin.scheme == "http",
+            clock=self._timing.monotonic,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    # -- requests ------------------------------------------------------------------------------
+
+    def url(self, target: str, base: URL | None = None) -> URL:
+        """Resolve a path or a URL that the registry gave, exactly as it is encoded there."""
+        try:
+            url = (base or self.origin).join(URL(target, encoded=True))
+        except ValueError:
+            url = URL()
+        if url.scheme not in {"http", "https"} or not url.host:
+            message = f"{self.host} gives an address that is none"
+            raise UnexpectedResponse(message)
+        return url.with_user(None)
+
+    async def request(
+        self,
+        method: str,
+        target: str | URL,
+        access: Access = NO_ACCESS,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        limit: int = MANIFEST_LIMIT,
+    ) -> Response:
+        """Send a request and read the whole answer, at most ``limit`` bytes of it.
+
+        Any status but 429, 5xx (501 and 505 excepted) and a 401 is handed back: what it means
+        depends on the request. Raises the errors of :class:`~jettison.errors.RegistryError`.
+        """
+        return await self._authorized(method, target, access, headers, body, limit)
+
+    @asynccontextmanager
+    async def stream(
+        self, target: str | URL, access: Access, headers: Mapping[str, str] | None = None
+    ) -> AsyncIterator[Response]:
+        """GET something large. A 2xx answer is to be read with ``chunks()``, others have a body."""
+        response = await self._authorized("GET", target, access, headers, None, None)
+        try:
+            yield response
+        finally:
+            response.close()
+            if _is_live(response.status):
+                self._slots.release()
+
+    async def upload(
+        self, method: str, target: str | URL, access: Access, chunks: AsyncIterator[bytes]
+    ) -> Response:
+        """Send a body as it comes. It can be read once only, so nothing is tried again."""
+        headers = {"Content-Type": "application/octet-stream"}
+        return await self._authorized(method, target, access, headers, chunks, _ERROR_LIMIT)
+
+    async def _authorized(
+        self,
+        method: str,
+        target: str | URL,
+        access: Access,
+        headers: Mapping[str, str] | None,
+        body: bytes | AsyncIterator[bytes] | None,
+        limit: int | None,
+    ) -> Response:
+        url = self.url(target) if isinstance(target, str) else target
+        trusted = same_origin(url, self.origin)
+        sent = await self.auth.header(access) if trusted else None
+        for attempt in itertools.count():
+            complete = dict(headers or {})
+            if sent is not None:
+                complete["Authorization"] = sent
+            response = await self._fetch(method, url, complete, body, limit)
+            if response.status != HTTPStatus.UNAUTHORIZED or response.foreign or not trusted:
+                if not response.foreign:
+                    self.auth.accepted(sent)
+                return response
+            challenges = response.headers.getall("WWW-Authenticate", [])
+            sent = await self.auth.answer(challenges, access, sent, attempt)
+            if isinstance(body, AsyncIterator):
+                message = f"{self.host} asks for a login in the middle of an upload"
+                raise UnexpectedResponse(message, hint="Try again.")
+        raise AssertionError  # the loop ends by returning, or by an error from `answer`
+
+    async def _fetch_for_auth(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
+    ) -> Reply:
+        response = await self._fetch(method, self.url(url), headers, body, _ERROR_LIMIT)
+        return Reply(response.status, response.body)
+
+    # -- attempts ------------------------------------------------------------------------------
+
+    async def _fetch(
+        self,
+        method: str,
+        url: URL,
+        headers: Mapping[str, str],
+        body: bytes | AsyncIterator[bytes] | None,
+        limit: int | None,
+    ) -> Response:
+        """Send, and send again after what may pass, with growing pauses in between."""
+        streamed = isinstance(body, AsyncIterator)
+        slots = self._upload_slots if streamed else self._slots
+        retries = 0 if streamed else self.options.retries
+        uncertain = False
+        handed_over = False
+        await slots.acquire()
+        try:
+            for attempt in itertools.count():
+                try:
+                    response = await self._exchange(method, url, headers, body, limit)
+                except (aiohttp.ClientError, OSError) as error:
+                    if attempt >= retries or not self._may_pass(error):
+                        await self._ask_without_head(method, url, error)
+                        raise translated(error, url, self.host) from None
+                    uncertain |= not isinstance(error, aiohttp.ClientConnectorError)
+                    wait = self._pause(attempt, 0.1)
+                else:
+                    self._reached = True
+                    response.uncertain = uncertain
+                    if not _worth_retrying(response.status):
+                        self._refuse_wrong_scheme(response)
+                        handed_over = limit is None and _is_live(response.status)
+                        return response
+                    if attempt >= retries:
+                        raise _out_of_patience(response, self.host)
+                    uncertain |= response.status != HTTPStatus.TOO_MANY_REQUESTS
+                    wait = self._asked_pause(response) or self._pause(attempt, 0.5)
+                await self._timing.sleep(wait)
+            raise AssertionError  # the loop ends by returning or raising
+        finally:
+            if not handed_over:
+                slots.release()
+
+    async def _exchange(
+        self,
+        method: str,
+        url: URL,
+        headers: Mapping[str, str],
+        body: bytes | AsyncIterator[bytes] | None,
+        limit: int | None,
+    ) -> Response:
+        """One attempt; GET and HEAD follow redirects, without credentials once they leave."""
+        start = url
+        sent = dict(headers)
+        session = self._session or self._open_session()
+        for _ in range(_MAX_REDIRECTS + 1):
+            raw = await session.request(method, url, headers=sent, data=body, allow_redirects=False)
+            location = raw.headers.get("Location")
+            if raw.status not in _REDIRECTS or not location or method not in {"GET", "HEAD"}:
+                break
+            raw.release()
+            there = self.url(location, url)
+            if not same_origin(there, url):
+                sent.pop("Authorization", None)
+            url = there
+        else:
+            message = f"{self.host} redirects in circles"
+            raise UnexpectedResponse(message)
+        foreign = not same_origin(url, start)
+        try:
+            content = await self._body(raw, limit)
+            return Response(self.host, raw, content, foreign=foreign)
+        except BaseException:
+            raw.close()
+            raise
+
+    async def _body(self, raw: aiohttp.ClientResponse, limit: int | None) -> bytes:
+        """Read what is not to be streamed; of an error's body no more than its beginning."""
+        if not _is_live(raw.status):
+            return await _read_some(raw, _ERROR_LIMIT)
+        if limit is None:
+            return b""
+        content = await _read_some(raw, limit + 1)
+        if len(content) > limit:
+            message = f"{self.host} answers {raw.url.path} with more than {limit // 1024} KiB"
+            raise UnexpectedResponse(message)
+        return content
+
+    def _may_pass(self, error: Exception) -> bool:
+        """Whether the same request may succeed a moment later."""
+        if isinstance(error, ssl.SSLError | ssl.CertificateError | aiohttp.ClientSSLError):
+            return False
+        if isinstance(error, aiohttp.ClientResponseError | aiohttp.InvalidURL):
+            return False
+        if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+            # A wrong name or port should be said at once; a registry that answered before is
+            # perhaps being restarted.
+            return self._reached
+        return True
+
+    def _pause(self, attempt: int, first: float) -> float:
+        grown: float = min(first * 2**attempt, _MAX_WAIT)
+        return grown * (0.5 + self._timing.chance() / 2)
+
+    def _asked_pause(self, response: Response) -> float | None:
+        """Seconds that ``Retry-After`` asks for (RFC 9110, 10.2.3), capped at a minute."""
+        value = response.headers.get("Retry-After", "").strip()
+        if value.isascii() and value.isdigit():
+            return min(float(value), _MAX_WAIT)
+        try:
+            moment = email.utils.parsedate_to_datetime(value).timestamp()
+        except ValueError:
+            return None
+        return min(max(moment - self._timing.wall(), 0.0), _MAX_WAIT)
+
+    async def _ask_without_head(self, method: str, url: URL, error: Exception) -> None:
+        """Find out what an answer to HEAD was that is no HTTP.
+
+        Go's server, asked without TLS on a TLS port, sends a text that HEAD has no place for.
+        """
+        broken = isinstance(error, aiohttp.ClientResponseError)
+        if broken and method == "HEAD" and url.scheme == "http":
+            with suppress(aiohttp.ClientError, OSError):
+                self._refuse_wrong_scheme(
+                    await self._exchange("GET", url, {}, None, MANIFEST_LIMIT)
+                )
+
+    def _refuse_wrong_scheme(self, response: Response) -> None:
+        if response.status != HTTPStatus.BAD_REQUEST or response.url.scheme != "http":
+            return
+        said = response.body[:500].lower()
+        if b"to an https server" in said or b"sent to https port" in said:
+            message = f"{self.host} speaks TLS, and was asked without"
+            hint = "Omit --plain-http."
+            if self.options.plain_http is None:
+                hint = "Give --ca-file FILE or --insecure; without, loopback means no TLS."
+            raise Unreachable(message, hint=hint)
+
+    # -- set-up --------------------------------------------------------------------------------
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        options = self.options
+        # The semaphores count requests; the connector must not add a queue of its own.
+        connector = aiohttp.TCPConnector(limit=0, ssl=_tls(options, self.origin.scheme))
+        session = aiohttp.ClientSession(
+            connector=connector,
+            timeout=aiohttp.ClientTimeout(
+                total=None, sock_connect=options.timeout, sock_read=options.timeout
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            # A blob's digest is that of its bytes as stored: nobody is to compress them for us.
+            headers={"User-Agent": user_agent(), "Accept-Encoding": "identity"},
+            read_bufsize=_CHUNK,
+            max_field_size=32 * 1024,
+        )
+        # Retrying is ours alone: a DELETE that was sent twice unseen would report "not there".
+        session._retry_connection = False  # noqa: SLF001 - aiohttp has no public switch for it
+        self._session = session
+        return session
+
+
+@functools.cache
+def user_agent() -> str:
+    """``jettison/<version>``."""
+    try:
+        return f"jettison/{metadata.version('jettison')}"
+    except metadata.PackageNotFoundError:
+        return "jettison"
+
+
+def _tls(options: ClientOptions, scheme: str) -> ssl.SSLContext | bool:
+    """Make the TLS settings; a file that is absent or no PEM raises ConfigurationError."""
+    given = options.insecure or options.ca_file or options.cert or options.key
+    if scheme == "http" and not given:
+        return True
+    context = ssl.create_default_context()
+    if options.ca_file is not None:
+        try:
+            context.load_verify_locations(cafile=options.ca_file)
+        except OSError as error:
+            message = f"cannot use the certificates in {options.ca_file}: {plain_reason(error)}"
+            raise ConfigurationError(message, hint="--ca-file wants PEM.") from None
+    if options.insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if options.key is not None and options.cert is None:
+        message = "--key is given without --cert"
+        raise ConfigurationError(message, hint="Give the client certificate too.")
+    if options.cert is not None:
+        try:
+            context.load_cert_chain(options.cert, options.key, password=_no_password)
+        except (OSError, ValueError) as error:
+            message = f"cannot use the client certificate {options.cert}: {plain_reason(error)}"
+            hint = "--cert and --key want PEM, and the key without a password."
+            raise ConfigurationError(message, hint=hint) from None
+    return context
+
+
+def _no_password() -> str:
+    """Answer for OpenSSL, which would ask at the terminal otherwise."""
+    return ""
+
+
+async def _read_some(raw: aiohttp.ClientResponse, limit: int) -> bytes:
+    """Read the body, or about its first ``limit`` bytes; what is behind them is dropped."""
+    parts: list[bytes] = []
+    size = 0
+    async for chunk in raw.content.iter_chunked(_CHUNK):
+        parts.append(chunk)
+        size += len(chunk)
+        if size >= limit:
+            raw.close()
+            break
+    return b"".join(parts)
+
+
+def _is_live(status: int) -> bool:
+    return HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES
+
+
+def _worth_retrying(status: int) -> bool:
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return status not in _FINAL_5XX
+    return status == HTTPStatus.TOO_MANY_REQUESTS
+
+
+def _out_of_patience(response: Response, host: str) -> Unreachable:
+    if response.status == HTTPStatus.TOO_MANY_REQUESTS:
+        message = f"{host} keeps answering 429: too many requests"
+        return Unreachable(message, hint="Wait a while, or use fewer --jobs.")
+    message = f"{host} keeps answering {response.status} to {response.url.path}"
+    return Unreachable(message, hint="Look into the registry's log.")

@@ -1,0 +1,33 @@
+"""The collector of a storage tree: mark what lives, plan what goes, sweep it.
+
+``plan_collection`` looks and changes nothing; ``collect`` executes that very plan. What is
+promised is in docs/storage.md.
+"""
+
+from jettison.gc.mark import HeldManifest, Without
+from jettison.gc.plan import (
+    CollectionPlan,
+    CollectOptions,
+    HeldBack,
+    Tally,
+    decode_plan,
+    encode_plan,
+    plan_collection,
+)
+from jettison.gc.quiescence import require_quiescent
+from jettison.gc.sweep import CollectionReceipt, collect
+
+__all__ = [
+    "CollectOptions",
+    "CollectionPlan",
+    "CollectionReceipt",
+    "HeldBack",
+    "HeldManifest",
+    "Tally",
+    "Without",
+    "collect",
+    "decode_plan",
+    "encode_plan",
+    "plan_collection",
+    "require_quiescent",
+]

@@ -1,0 +1,94 @@
+"""Whether a registry may be writing to its storage: looked at, not believed.
+
+Without a grace period a collection cannot tell garbage from a push that is under way. It is safe
+only while the registry is stopped or read-only, and what a configuration says about that may not be
+what the running process was started with. So the address in the configuration is asked.
+"""
+
+import http.client
+import socket
+import ssl
+from typing import Final
+
+from jettison.errors import NotQuiescent
+from jettison.model.digest import Digest
+from jettison.store.configuration import Configuration
+
+__all__ = ["require_quiescent"]
+
+TIMEOUT: Final = 5.0
+"""Seconds to wait for a connection and for an answer."""
+
+_IMPOSSIBLE: Final = Digest("sha256:" + "0" * 64)
+_EVERYWHERE: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read, not listened on
+_HINT: Final = (
+    "Stop the registry, or set storage.maintenance.readonly.enabled: true and restart it, "
+    "or leave out --now and --grace 0; --assume-quiescent if you know better."
+)
+
+
+def require_quiescent(configuration: Configuration | None, timeout: float = TIMEOUT) -> None:
+    """Return if nobody serves the storage, or only for reading.
+
+    Nothing listening at ``http.addr`` is a stopped registry. A running one is asked to delete a
+    manifest that cannot exist; only a read-only registry refuses that with its own kind of 405,
+    before it looks whether deletion is enabled. Raises :class:`~jettison.errors.NotQuiescent` in
+    every other case, also where there is no configuration to take the address from.
+    """
+    if configuration is None:
+        message = "without the registry's configuration nobody knows whether a push is under way"
+        raise NotQuiescent(message, hint=f"Give the configuration instead of the folder. {_HINT}")
+    address = _address(configuration)
+    if address is None:
+        found = configuration.http_addr or "no http.addr"
+        raise NotQuiescent(f"{configuration.path}: {found} cannot be asked", hint=_HINT)
+    host, port = address
+    try:
+        answer = _ask(configuration, host, port, timeout)
+    except ConnectionRefusedError:
+        return
+    except (OSError, http.client.HTTPException) as error:
+        message = f"something listens at {host}:{port} and cannot be asked: {error}"
+        raise NotQuiescent(message, hint=_HINT) from None
+    if not answer:
+        raise NotQuiescent(f"the registry at {host}:{port} takes pushes", hint=_HINT)
+
+
+def _address(configuration: Configuration) -> tuple[str, int] | None:
+    if configuration.http_net not in {"tcp", "tcp4", "tcp6"} or not configuration.http_addr:
+        return None
+    host, colon, port = configuration.http_addr.rpartition(":")
+    if not colon:
+        return None
+    host = host.removeprefix("[").removesuffix("]")
+    try:
+        return _EVERYWHERE.get(host, host), socket.getservbyname(port)
+    except OSError:
+        return (_EVERYWHERE.get(host, host), int(port)) if port.isdecimal() else None
+
+
+def _ask(configuration: Configuration, host: str, port: int, timeout: float) -> bool:
+    """Return whether the registry is read-only."""
+    connection: http.client.HTTPConnection
+    if configuration.tls:
+        # Nothing secret is sent and the answer only ever makes us more careful, so who it is that
+        # answers need not be proved; certificates rarely name the loopback address.
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        connection = http.client.HTTPSConnection(host, port, timeout=timeout, context=context)
+    else:
+        connection = http.client.HTTPConnection(host, port, timeout=timeout)
+    try:
+        prefix = configuration.http_prefix.strip("/")
+        top = f"/{prefix}/v2" if prefix else "/v2"
+        connection.request("DELETE", f"{top}/jettison/probe/manifests/{_IMPOSSIBLE}")
+        answer = connection.getresponse()
+        allowed = {method.strip() for method in answer.headers.get("Allow", "").split(",")}
+        return (
+            answer.status == http.client.METHOD_NOT_ALLOWED
+            and answer.headers.get_content_type() == "text/plain"
+            and allowed == {"GET", "HEAD"}
+        )
+    finally:
+        connection.close()

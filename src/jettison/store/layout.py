@@ -1,0 +1,168 @@
+"""Where things lie in a storage tree: pure functions from names to paths.
+
+All paths are relative to the root directory and use ``/``. What belongs to the registry is below
+``docker/registry/v2`` and is Distribution's own layout, so that either program can use the data;
+what is ours is below ``jettison``, beside it, which Distribution ignores.
+"""
+
+from typing import Final
+
+from jettison.errors import InvalidDigest
+from jettison.model.digest import ALGORITHMS, Digest
+
+__all__ = [
+    "BLOBS",
+    "DRAFTS",
+    "LINK",
+    "LOCK",
+    "MARKER",
+    "OURS",
+    "REPOSITORIES",
+    "RUNS",
+    "SET_ASIDE",
+    "UNTAGGED",
+    "MalformedLinkError",
+    "blob",
+    "blob_data",
+    "current_link",
+    "digest_of",
+    "history",
+    "history_link",
+    "layer_link",
+    "layers",
+    "manifests",
+    "parse_link",
+    "repository",
+    "revision_link",
+    "revisions",
+    "set_aside",
+    "tag_folder",
+    "tags",
+    "uploads",
+]
+
+MARKER: Final = "docker/registry/v2"
+"""The folder that tells a storage root from any other folder."""
+
+BLOBS: Final = f"{MARKER}/blobs"
+REPOSITORIES: Final = f"{MARKER}/repositories"
+
+OURS: Final = "jettison"
+RUNS: Final = f"{OURS}/runs"
+LOCK: Final = f"{OURS}/lock"
+DRAFTS: Final = f"{OURS}/drafts"
+"""Files being written, before they are renamed to their place."""
+SET_ASIDE: Final = f"{OURS}/aside"
+"""Blobs that a sweep is about to remove, and will put back if somebody wants them."""
+UNTAGGED: Final = f"{OURS}/untagged"
+"""Tag folders on their way out: renamed here in one step, then emptied."""
+
+LINK: Final = "link"
+_LONGEST_LINK: Final = len("sha512:") + ALGORITHMS["sha512"]
+
+
+class MalformedLinkError(ValueError):
+    """The content of a link is not exactly a digest; the text says what it is instead."""
+
+
+def blob(digest: Digest) -> str:
+    """Return the folder of a blob."""
+    encoded = digest.hex
+    return f"{BLOBS}/{digest.algorithm}/{encoded[:2]}/{encoded}"
+
+
+def blob_data(digest: Digest) -> str:
+    """Return the file with a blob's bytes."""
+    return f"{blob(digest)}/data"
+
+
+def set_aside(digest: Digest) -> str:
+    """Return the file that a blob is renamed to before it is removed."""
+    return f"{SET_ASIDE}/{digest.algorithm}/{digest.hex}"
+
+
+def repository(name: str) -> str:
+    """Return the folder of a repository, in which other repositories may lie too."""
+    return f"{REPOSITORIES}/{name}"
+
+
+def manifests(name: str) -> str:
+    """Return the folder of a repository's revisions and tags."""
+    return f"{REPOSITORIES}/{name}/_manifests"
+
+
+def revisions(name: str) -> str:
+    """Return the folder that has a folder for each algorithm of the revisions' digests."""
+    return f"{REPOSITORIES}/{name}/_manifests/revisions"
+
+
+def revision_link(name: str, digest: Digest) -> str:
+    """Return the file that makes a manifest part of a repository."""
+    return f"{revisions(name)}/{digest.algorithm}/{digest.hex}/{LINK}"
+
+
+def tags(name: str) -> str:
+    """Return the folder that has a folder for each tag."""
+    return f"{REPOSITORIES}/{name}/_manifests/tags"
+
+
+def tag_folder(name: str, tag: str) -> str:
+    """Return the folder of a tag."""
+    return f"{tags(name)}/{tag}"
+
+
+def current_link(name: str, tag: str) -> str:
+    """Return the file that says what a tag points to."""
+    return f"{tags(name)}/{tag}/current/{LINK}"
+
+
+def history(name: str, tag: str) -> str:
+    """Return the folder of every digest that a tag ever had, by algorithm."""
+    return f"{tags(name)}/{tag}/index"
+
+
+def history_link(name: str, tag: str, digest: Digest) -> str:
+    """Return the file that says that a tag once pointed to a digest."""
+    return f"{history(name, tag)}/{digest.algorithm}/{digest.hex}/{LINK}"
+
+
+def layers(name: str) -> str:
+    """Return the folder that has a folder for each algorithm of the linked blobs' digests."""
+    return f"{REPOSITORIES}/{name}/_layers"
+
+
+def layer_link(name: str, digest: Digest) -> str:
+    """Return the file that makes a layer or config readable through a repository."""
+    return f"{layers(name)}/{digest.algorithm}/{digest.hex}/{LINK}"
+
+
+def uploads(name: str) -> str:
+    """Return the folder of a repository's uploads that have not been finished."""
+    return f"{REPOSITORIES}/{name}/_uploads"
+
+
+def digest_of(algorithm: str, encoded: str) -> Digest | None:
+    """Return the digest that two names of folders make, or None if they are no digest."""
+    try:
+        return Digest(f"{algorithm}:{encoded}")
+    except InvalidDigest:
+        return None
+
+
+def parse_link(raw: bytes) -> Digest:
+    """Return the digest that a link holds.
+
+    A link is exactly a digest: no newline, no space. Distribution reads it that way, so a link
+    that an editor has "put right" is as broken for it as an empty one. Raises
+    :class:`MalformedLinkError`.
+    """
+    if not raw:
+        raise MalformedLinkError("the link is empty")
+    try:
+        return Digest(raw.decode("ascii"))
+    except (InvalidDigest, UnicodeDecodeError):
+        pass
+    if raw != raw.strip():
+        raise MalformedLinkError("the link has white space around its digest")
+    shown = raw[:_LONGEST_LINK].decode("ascii", "backslashreplace")
+    raise MalformedLinkError(f"the link holds {shown!r}, which is no digest")

@@ -1,0 +1,190 @@
+"""A storage tree as a :class:`~jettison.registry.Registry`: the same protocol, without a server."""
+
+import hashlib
+from collections.abc import AsyncIterator
+from typing import Final
+
+from jettison.errors import InvalidManifest, NotFoundError, StorageError, VerificationFailed
+from jettison.model.digest import Digest
+from jettison.model.manifest import Manifest, parse_manifest
+from jettison.model.reference import RepoName, Tag
+from jettison.registry import Capabilities, Deletion, RawManifest
+from jettison.store.reading import Problem
+from jettison.store.tree import StorageTree
+
+__all__ = ["StorageRegistry"]
+
+UNKNOWN_TYPE: Final = "application/octet-stream"
+
+
+class StorageRegistry:
+    """The registry whose storage is ``tree``.
+
+    It shows what a registry serves: a manifest only where its repository has a revision link, a
+    blob only where it has a layer link. Who is referrer of whom is read once for each repository
+    and forgotten when something is written through this object.
+    """
+
+    def __init__(self, tree: StorageTree) -> None:
+        self.tree = tree
+        self._referrers: dict[RepoName, dict[Digest, list[Digest]]] = {}
+
+    @property
+    def name(self) -> str:
+        """The path of the storage."""
+        return str(self.tree.root)
+
+    async def repositories(self) -> AsyncIterator[RepoName]:
+        """Yield the names of all repositories, sorted."""
+        for name in self.tree.repositories():
+            yield name
+
+    async def tags(self, repository: RepoName) -> AsyncIterator[Tag]:
+        """Yield all tags, also those whose link is damaged, sorted."""
+        self._check(repository)
+        found = self.tree.tags(repository)
+        for tag in sorted([*found.current, *found.broken]):
+            yield tag
+
+    async def resolve(self, repository: RepoName, tag: Tag) -> Digest | None:
+        """Return the digest that the tag points to; a damaged link raises StorageError."""
+        found = self.tree.tag(repository, tag)
+        if isinstance(found, Problem):
+            message = f"{self.tree.path(found.path)} {found.message}"
+            raise StorageError(message, hint="Remove the tag, or push it again.")
+        return found
+
+    async def revisions(self, repository: RepoName) -> list[Digest] | None:
+        """Return all manifests of the repository, sorted; damaged links are included."""
+        self._check(repository)
+        found = self.tree.revisions(repository)
+        return sorted(found.damaged.union(found.linked))
+
+    async def manifest(self, repository: RepoName, reference: Tag | Digest) -> RawManifest | None:
+        """Return a manifest that is linked into the repository.
+
+        Its type is what its body says, or what its members show it to be.
+        """
+        if isinstance(reference, Digest):
+            digest: Digest | None = reference
+        else:
+            digest = await self.resolve(repository, reference)
+        if digest is None or self.tree.revision_time(repository, digest) is None:
+            return None
+        raw = self.tree.read_manifest(digest)
+        if raw is None:
+            return None
+        if not digest.matches(raw):
+            message = f"{repository}@{digest} is damaged: its {len(raw)} bytes have another digest"
+            raise InvalidManifest(message, hint="Push it again.")
+        parsed = _parse(raw)
+        return RawManifest(digest, (parsed and parsed.media_type) or UNKNOWN_TYPE, raw)
+
+    async def referrers(self, repository: RepoName, digest: Digest) -> list[Digest] | None:
+        """Return the manifests whose ``subject`` is ``digest``, sorted."""
+        known = self._referrers.get(repository)
+        if known is None:
+            known = {}
+            for revision in sorted(self.tree.revisions(repository).linked):
+                raw = self.tree.read_manifest(revision)
+                parsed = _parse(raw) if raw else None
+                if parsed is not None and parsed.subject is not None:
+                    known.setdefault(parsed.subject, []).append(revision)
+            self._referrers[repository] = known
+        return list(known.get(digest, ()))
+
+    async def blob_size(self, repository: RepoName, digest: Digest) -> int | None:
+        """Return the size in bytes of a blob that is linked into the repository."""
+        target = self.tree.layer_target(repository, digest)
+        blob = None if target is None else self.tree.blob(target)
+        return None if blob is None else blob.size
+
+    async def blob_sizes(self) -> dict[Digest, int] | None:
+        """Return the size in bytes of every blob file, linked or not, manifests included."""
+        return {blob.digest: blob.size for blob in self.tree.blobs()}
+
+    async def has_blob(self, repository: RepoName, digest: Digest) -> bool:
+        """Whether the blob is linked, and its first bytes can be read."""
+        target = self.tree.layer_target(repository, digest)
+        blob = None if target is None else self.tree.blob(target)
+        if blob is None:
+            return False
+        return blob.size == 0 or any(self.tree.read_blob(blob.digest, 1))
+
+    async def read_blob(self, repository: RepoName, digest: Digest) -> AsyncIterator[bytes]:
+        """Yield the blob's bytes; raise StorageError at the end if they have another digest."""
+        target = self.tree.layer_target(repository, digest)
+        if target is None or self.tree.blob(target) is None:
+            message = f"{self.name}: {repository} has no blob {digest}"
+            raise NotFoundError(message)
+        computed = hashlib.new(digest.algorithm)
+        for chunk in self.tree.read_blob(target):
+            computed.update(chunk)
+            yield chunk
+        if computed.hexdigest() != digest.hex:
+            message = f"{self.name}: blob {digest} is damaged, its bytes have another digest"
+            raise StorageError(message, hint="Push it again.")
+
+    async def put_blob(
+        self, repository: RepoName, digest: Digest, chunks: AsyncIterator[bytes]
+    ) -> None:
+        """Store a blob and link it; VerificationFailed for a wrong digest."""
+        with self.tree.new_blob(repository, digest) as draft:
+            async for chunk in chunks:
+                draft.write(chunk)
+            draft.commit()
+
+    async def put_manifest(
+        self, repository: RepoName, reference: Tag | Digest, manifest: RawManifest
+    ) -> None:
+        """Store a manifest under a tag or its digest.
+
+        Everything that it references is touched first, so that no sweep that goes on beside takes
+        it (rule 6).
+        """
+        if isinstance(reference, Digest) and reference != manifest.digest:
+            message = f"manifest {manifest.digest} cannot be stored as {reference}"
+            raise VerificationFailed(message)
+        parsed = _parse(manifest.raw)
+        if parsed is not None:
+            for descriptor in (*parsed.blobs, *parsed.children):
+                self.tree.touch(descriptor.digest)
+        tag = None if isinstance(reference, Digest) else reference
+        self._referrers.pop(repository, None)
+        self.tree.put_manifest(repository, manifest.digest, manifest.raw, tag)
+
+    async def untag(self, repository: RepoName, tag: Tag) -> bool:
+        """Remove a tag and nothing else."""
+        return self.tree.untag(repository, tag)
+
+    async def delete_manifest(self, repository: RepoName, digest: Digest) -> bool:
+        """Remove a manifest, and every tag of the repository that points to it."""
+        self._referrers.pop(repository, None)
+        return self.tree.delete_revision(repository, digest)
+
+    async def capabilities(self, repository: RepoName | None = None) -> Capabilities:  # noqa: ARG002 - the protocol's
+        """Tell what can be done: everything, if this process may write."""
+        return Capabilities(
+            Deletion.ENABLED if self.tree.writable else Deletion.READ_ONLY,
+            "storage tree",
+            "storage",
+            untag=True,
+            referrers=True,
+            paging=False,
+            catalog=True,
+        )
+
+    async def aclose(self) -> None:
+        """Nothing is held open."""
+
+    def _check(self, repository: RepoName) -> None:
+        if not self.tree.has_repository(repository):
+            message = f"there is no repository {repository} in {self.name}"
+            raise NotFoundError(message)
+
+
+def _parse(raw: bytes) -> Manifest | None:
+    try:
+        return parse_manifest(raw)
+    except InvalidManifest:
+        return None

@@ -1,0 +1,334 @@
+# ruff: noqa: PTH102, PTH104, PTH105, PTH106, PTH108, PTH112, PTH114, PTH116, PTH123
+# (paths are kept as text here: a tree has a million of them)
+"""The storage tree, read and written.
+
+Writing obeys two rules of design.md: references are written after what they reference and removed
+before it (rule 3), and a file appears whole or not at all: it is drafted in our own folder, synced,
+and renamed to its place. New files and folders get the owner of the folder they are made in, so
+that a registry that runs as another user than root can go on using them.
+"""
+
+import contextlib
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final, Self
+
+from jettison.errors import StorageError, VerificationFailed
+from jettison.model.digest import Digest
+from jettison.model.reference import RepoName, Tag
+from jettison.store import layout
+from jettison.store.reading import TreeReader, storage_errors
+
+__all__ = ["BlobDraft", "StorageTree"]
+
+_FOLDERS: Final = ("docker", "docker/registry", layout.MARKER, layout.BLOBS, layout.REPOSITORIES)
+
+
+class StorageTree(TreeReader):
+    """The storage tree below ``root``, the ``rootdirectory`` of a registry's configuration.
+
+    Raises :class:`~jettison.errors.StorageError` if no registry is there; the hint says which
+    path to give where that can be told.
+    """
+
+    def __init__(self, root: Path) -> None:
+        with storage_errors("open", root):
+            super().__init__(root.resolve())
+            _check_root(self.root)
+
+    @property
+    def writable(self) -> bool:
+        """Whether this process may change the tree."""
+        return all(
+            os.access(self.path(folder), os.W_OK | os.X_OK)
+            for folder in (layout.BLOBS, layout.REPOSITORIES)
+            if (self.root / folder).exists()
+        ) and os.access(self.path(layout.MARKER), os.W_OK | os.X_OK)
+
+    # Putting.
+
+    def new_blob(self, repository: RepoName, digest: Digest) -> "BlobDraft":
+        """Return a draft to write a blob into; see :class:`BlobDraft`."""
+        return BlobDraft(self, repository, digest)
+
+    def put_blob(self, repository: RepoName, digest: Digest, chunks: Iterable[bytes]) -> None:
+        """Store a blob and link it into the repository.
+
+        Raises :class:`~jettison.errors.VerificationFailed`, and stores nothing, if the bytes do
+        not have the digest.
+        """
+        with self.new_blob(repository, digest) as draft:
+            for chunk in chunks:
+                draft.write(chunk)
+            draft.commit()
+
+    def put_manifest(
+        self, repository: RepoName, digest: Digest, raw: bytes, tag: Tag | None = None
+    ) -> None:
+        """Store a manifest and link it into the repository, then point ``tag`` to it.
+
+        What it references is not looked at: an undo puts children before parents. The order of
+        writing is that of Distribution: blob, revision, the tag's history, the tag.
+        """
+        self._refuse_links(layout.repository(repository))
+        if not digest.matches(raw):
+            raise VerificationFailed(f"the manifest to store does not have the digest {digest}")
+        path = layout.blob_data(digest)
+        if not self.touch(digest):
+            self._write(path, raw)
+        self._write(layout.revision_link(repository, digest), digest.encode())
+        if tag is not None:
+            self._write(layout.history_link(repository, tag, digest), digest.encode())
+            self._write(layout.current_link(repository, tag), digest.encode())
+
+    def link_layer(self, repository: RepoName, digest: Digest) -> None:
+        """Make a blob readable through a repository."""
+        self._refuse_links(layout.layers(repository))
+        self._write(layout.layer_link(repository, digest), digest.encode())
+
+    def link_revision(self, repository: RepoName, digest: Digest) -> None:
+        """Make a manifest part of a repository."""
+        self._refuse_links(layout.revisions(repository))
+        self._write(layout.revision_link(repository, digest), digest.encode())
+
+    def touch(self, digest: Digest) -> bool:
+        """Note that somebody wants a blob, so that no sweep takes it (rule 6); False: none."""
+        path = self.path(layout.blob_data(digest))
+        with storage_errors("touch", path):
+            try:
+                os.utime(path, follow_symlinks=False)
+            except FileNotFoundError:
+                return False
+        return True
+
+    # Removing.
+
+    def untag(self, repository: RepoName, tag: Tag) -> bool:
+        """Remove a tag and nothing else; False if it was not there.
+
+        The tag's folder is renamed away in one step: a crash leaves no half of a tag, which would
+        protect the whole repository for ever.
+        """
+        folder = layout.tag_folder(repository, tag)
+        self._refuse_links(folder)
+        away = f"{layout.UNTAGGED}/{uuid.uuid4()}"
+        with storage_errors("remove", self.path(folder)):
+            self._make_folders(layout.UNTAGGED)
+            try:
+                os.rename(self.path(folder), self.path(away))
+            except FileNotFoundError:
+                return False
+            self._sync(layout.tags(repository))
+        # The tag is gone; what remains of it is cleaned up later if not now.
+        shutil.rmtree(self.path(away), ignore_errors=True)
+        return True
+
+    def delete_revision(self, repository: RepoName, digest: Digest) -> bool:
+        """Remove a manifest from a repository, then the tags that point to it.
+
+        This is Distribution's order and leaves the same behind. Done again after a crash it
+        finishes the job. False if nothing was there.
+        """
+        removed = self.unlink(layout.revision_link(repository, digest))
+        for tag, current in self.tags(repository).current.items():
+            if current == digest:
+                removed |= self.untag(repository, tag)
+        return removed
+
+    def unlink_layer(self, repository: RepoName, digest: Digest) -> bool:
+        """Make a blob unreadable through a repository; False if it was so already."""
+        path = layout.layer_link(repository, digest)
+        removed = self.unlink(path)
+        self.remove_folder_if_empty(path.removesuffix(f"/{layout.LINK}"))
+        return removed
+
+    def unlink(self, relative: str) -> bool:
+        """Remove a file; False if it was not there. No symbolic link on the way is followed."""
+        self._refuse_links(relative.rpartition("/")[0])
+        with storage_errors("remove", self.path(relative)):
+            try:
+                os.unlink(self.path(relative))
+            except FileNotFoundError:
+                return False
+        return True
+
+    def remove_folder_if_empty(self, relative: str) -> None:
+        """Remove a folder that nothing is in; one that is in use, or absent, is left so."""
+        with contextlib.suppress(OSError):
+            os.rmdir(self.path(relative))
+
+    def set_aside(self, digest: Digest) -> bool:
+        """Move a blob out of the registry's sight; False if it was not there."""
+        target = layout.set_aside(digest)
+        with storage_errors("move aside", self.path(layout.blob_data(digest))):
+            self._make_folders(target.rpartition("/")[0])
+            try:
+                os.rename(self.path(layout.blob_data(digest)), self.path(target))
+            except FileNotFoundError:
+                return False
+        return True
+
+    def put_back(self, digest: Digest) -> bool:
+        """Undo :meth:`set_aside`; False if a push has brought the blob again meanwhile."""
+        aside, path = self.path(layout.set_aside(digest)), layout.blob_data(digest)
+        with storage_errors("put back", self.path(path)):
+            if os.path.lexists(self.path(path)):
+                os.unlink(aside)
+                return False
+            self._make_folders(path.rpartition("/")[0])
+            os.rename(aside, self.path(path))
+        return True
+
+    def aside(self) -> Iterator[Digest]:
+        """Yield the blobs that lie aside, of a sweep that goes on or of one that was killed."""
+        for algorithm in self._entries(layout.SET_ASIDE):
+            for entry in self._entries(f"{layout.SET_ASIDE}/{algorithm.name}"):
+                digest = layout.digest_of(algorithm.name, entry.name)
+                if digest is not None:
+                    yield digest
+
+    def make_ours(self) -> None:
+        """Make the folder for what is ours in the tree, if it is not there."""
+        self._refuse_links(layout.OURS)
+        self._make_folders(layout.OURS)
+
+    # How.
+
+    def _write(self, relative: str, raw: bytes) -> None:
+        with storage_errors("write", self.path(relative)):
+            draft = self._draft()
+            try:
+                with open(draft, "xb") as file:
+                    file.write(raw)
+                    file.flush()
+                    os.fsync(file.fileno())
+                self._place(draft, relative)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    os.unlink(draft)
+                raise
+
+    def _draft(self) -> str:
+        self._make_folders(layout.DRAFTS)
+        return self.path(f"{layout.DRAFTS}/{uuid.uuid4()}")
+
+    def _place(self, draft: str, relative: str) -> None:
+        folder = relative.rpartition("/")[0]
+        self._make_folders(folder)
+        self._adopt(draft, self.path(folder))
+        os.replace(draft, self.path(relative))
+        self._sync(folder)
+
+    def _make_folders(self, relative: str) -> None:
+        """Make a folder and those above it, each owned like the one above and synced into it."""
+        path = self.path(relative)
+        if os.path.isdir(path):
+            return
+        parent = relative.rpartition("/")[0]
+        if parent:
+            self._make_folders(parent)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path)
+            self._adopt(path, self.path(parent))
+            self._sync(parent)
+
+    def _adopt(self, path: str, parent: str) -> None:
+        if os.geteuid() == 0:
+            owner = os.stat(parent)
+            os.chown(path, owner.st_uid, owner.st_gid)
+
+    def _sync(self, folder: str) -> None:
+        descriptor = os.open(self.path(folder), os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _refuse_links(self, folder: str) -> None:
+        """Raise if a symbolic link stands on the way to a folder that is to be changed."""
+        path = self.path("").rstrip("/")
+        for part in folder.split("/"):
+            path = f"{path}/{part}"
+            if os.path.islink(path):
+                message = f"{path} is a symbolic link; nothing is changed through it"
+                raise StorageError(message, hint="Replace it by what it points to, or a mount.")
+
+
+class BlobDraft:
+    """A blob being written, in a ``with`` block; what was not committed is thrown away."""
+
+    def __init__(self, tree: StorageTree, repository: RepoName, digest: Digest) -> None:
+        self._tree = tree
+        self._repository = repository
+        self._digest = digest
+        self._hash = hashlib.new(digest.algorithm)
+        self._path = ""
+        self._descriptor = -1
+
+    def __enter__(self) -> Self:
+        with storage_errors("write below", self._tree.root):
+            self._path = self._tree._draft()  # noqa: SLF001 - one thing in two classes
+            self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        return self
+
+    def write(self, chunk: bytes) -> None:
+        """Append to the blob."""
+        self._hash.update(chunk)
+        with storage_errors("write", self._path):
+            rest = memoryview(chunk)
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
+
+    def commit(self) -> None:
+        """Put the blob in its place and link it, or raise if its digest is another."""
+        if self._hash.hexdigest() != self._digest.hex:
+            message = f"the bytes written for blob {self._digest} do not have that digest"
+            raise VerificationFailed(message)
+        tree, path = self._tree, layout.blob_data(self._digest)
+        tree._refuse_links(layout.layers(self._repository))  # noqa: SLF001 - as above
+        with storage_errors("write", tree.path(path)):
+            if not tree.touch(self._digest):
+                os.fsync(self._descriptor)
+                tree._place(self._path, path)  # noqa: SLF001 - as above
+        tree.link_layer(self._repository, self._digest)
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._path)
+
+
+def _check_root(root: Path) -> None:
+    """Raise unless a registry's tree is really below ``root``, and all of it on this side."""
+    if (root / layout.MARKER).is_dir():
+        for folder in _FOLDERS:
+            if (root / folder).is_symlink():
+                target = (root / folder).resolve()
+                hint = "Mount it there instead, or give the folder that really holds docker/."
+                raise StorageError(
+                    f"{root / folder} is a symbolic link to {target}, which is not followed",
+                    hint=hint,
+                )
+        return
+    if not root.exists():
+        raise StorageError(f"there is no folder {root}", hint=_hint(root))
+    if not root.is_dir():
+        raise StorageError(f"{root} is not a folder", hint=_hint(root))
+    raise StorageError(
+        f"no registry's storage in {root}: no {layout.MARKER} there", hint=_hint(root)
+    )
+
+
+def _hint(root: Path) -> str:
+    for parent in root.parents:
+        if (parent / layout.MARKER).is_dir():
+            return f"Give {parent}, the folder that docker/ lies in."
+    if root.is_dir():
+        for inside in sorted(root.iterdir()):
+            if (inside / layout.MARKER).is_dir():
+                return f"Did you mean {inside}?"
+    return "Give storage.filesystem.rootdirectory of the registry's configuration."
