@@ -16,6 +16,7 @@ from jettison.cli.options import (
     confirm,
     parse_duration,
     timestamp,
+    user_journal,
 )
 from jettison.cli.output import (
     Format,
@@ -79,6 +80,7 @@ def gc(
     """
     from jettison.gc.job import prepare_collection, run_collection
     from jettison.gc.plan import CollectOptions
+    from jettison.gc.windows import tree_journal
     from jettison.store.configuration import open_storage
 
     if target.startswith(("http://", "https://")):
@@ -110,6 +112,7 @@ def gc(
             done = run_collection(
                 tree, plan, (target,), time.time, timestamp, end_undo=now, progress=progress
             )
+        user_journal().point(done.run, tree_journal(tree))
         if output is Format.TABLE:
             from jettison.cli.receipt import print_receipt
 

@@ -67,6 +67,8 @@ def print_plan(plan: Plan) -> None:
     write("")
     gain = bold(bound(estimate) + size_exactly(estimate.freed_bytes))
     write(f"To go: {what_goes(plan.tag_count, plan.manifest_count)}; {gain} can be freed.")
+    if plan.kept and not estimate.freed_bytes:
+        write("Nothing is freed, since what stays needs all of it.")
     if estimate.together_bytes:
         write(f"{size_exactly(estimate.together_bytes)} of it only because these go together.")
     if estimate.shared:
@@ -85,7 +87,9 @@ def print_findings(findings: tuple[Finding, ...]) -> None:
     """Print what was verified."""
     for finding in findings:
         mark = green("✓") if finding.ok else red("✗")
-        write(f"  {mark} {finding.subject}: {finding.sentence}")
+        # "2 tags are gone", but "app:1: the tag is still there".
+        joint = " " if finding.subject[:1].isdigit() else ": "
+        write(f"  {mark} {finding.subject}{joint}{finding.sentence}")
 
 
 def print_receipt(run: Run) -> None:
@@ -139,4 +143,4 @@ def undo_line(run: Run, now: float) -> str:
         return "until the registry is collected"
     if run.window_until > now:
         return "until " + time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(run.window_until))
-    return "until the next collection"
+    return "no longer held, may be collected"

@@ -26,7 +26,6 @@ from jettison.cli.options import (
 from jettison.cli.output import (
     Format,
     bold,
-    counted,
     dim,
     emit,
     note,
@@ -213,10 +212,10 @@ def _print(prepared: "Prepared", settings: "Settings") -> None:
 
 
 def _question(prepared: "Prepared", settings: "Settings") -> str:
-    from jettison.cli.receipt import bound
+    from jettison.cli.receipt import bound, what_goes
 
     plan = prepared.plan
-    what = f"{counted(plan.tag_count, 'tag')} and {counted(plan.manifest_count, 'manifest')}"
+    what = what_goes(plan.tag_count, plan.manifest_count)
     if prepared.prediction is not None:
         gain = f"freeing {size(prepared.prediction.total)}"
     else:

@@ -15,7 +15,7 @@ from jettison.cli.options import (
     user_journal,
     with_connection,
 )
-from jettison.cli.output import Format, counted, emit, note, table, write
+from jettison.cli.output import Format, counted, emit, note, table, tag_name, write
 from jettison.cli.progress import reporting
 from jettison.errors import VerificationFailed
 
@@ -101,12 +101,14 @@ async def _undo(
 
 
 def _print(found: "Run", plan: "UndoPlan") -> None:
+    from jettison.cli.receipt import what_goes
+
     write(
-        f"Undo of run {found.id} on {found.registry}: {counted(len(plan.manifests), 'manifest')} "
-        f"and {counted(len(plan.tags), 'tag')} to put back"
+        f"Undo of run {found.id} on {found.registry}, to put back: "
+        + what_goes(len(plan.tags), len(plan.manifests))
         + (f", {counted(len(plan.blobs), 'blob')} from the backup" if plan.blobs else "")
         + "."
     )
-    tags = [(repository, tag, digest.short) for repository, tag, digest in plan.tags]
+    tags = [(repository, tag_name(tag), digest.short) for repository, tag, digest in plan.tags]
     if tags:
         table(["REPOSITORY", "TAG", "DIGEST"], tags)

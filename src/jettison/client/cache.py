@@ -21,15 +21,14 @@ from jettison.registry import RawManifest
 __all__ = ["ConfigFacts", "ManifestCache", "cache_directory"]
 
 _SCHEMA: Final = 1
-_PENDING: Final = 512
+_PENDING: Final = 1000
 _VARIABLES: Final = 500
 _BUSY_SECONDS: Final = 5.0
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS manifests
-    (digest TEXT PRIMARY KEY, media_type TEXT NOT NULL, raw BLOB NOT NULL) WITHOUT ROWID;
+    (digest TEXT PRIMARY KEY, media_type TEXT NOT NULL, raw BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS configs
-    (digest TEXT PRIMARY KEY, created TEXT, architecture TEXT NOT NULL, os TEXT NOT NULL)
-    WITHOUT ROWID;
+    (digest TEXT PRIMARY KEY, created TEXT, architecture TEXT NOT NULL, os TEXT NOT NULL);
 """
 _Result = TypeVar("_Result")
 
@@ -37,7 +36,7 @@ _Result = TypeVar("_Result")
 class ConfigFacts(msgspec.Struct, frozen=True):
     """What an image's configuration says; ``created`` is RFC 3339 as written there, or None."""
 
-    created: str | None
+    created: str | None = None
     architecture: str = ""
     os: str = ""
 
@@ -216,7 +215,8 @@ def _open(path: Path) -> sqlite3.Connection:
     database = sqlite3.connect(path, timeout=_BUSY_SECONDS, check_same_thread=False)
     try:
         database.execute("PRAGMA journal_mode=WAL")
-        database.execute("PRAGMA synchronous=NORMAL")
+        # What a power failure damages is made anew.
+        database.execute("PRAGMA synchronous=OFF")
         version = database.execute("PRAGMA user_version").fetchone()[0]
         if version not in {0, _SCHEMA}:
             # Another version's: as good as damaged.

@@ -76,7 +76,7 @@ def translated(error: Exception, url: URL, host: str) -> RegistryError:
     return Unreachable(f"{where} broke off the connection", hint=hint)
 
 
-_PERHAPS_TLS = " If it speaks TLS, omit --plain-http."
+_PERHAPS_TLS = " If it speaks TLS, give --tls."
 # With TLS 1.3 a server says so only after the handshake, and asyncio does not hand that on.
 _PERHAPS_CERT = " If it asks for a client certificate, give it with --cert and --key."
 

@@ -421,8 +421,8 @@ class Transport:
         if b"to an https server" in said or b"sent to https port" in said:
             message = f"{self.host} speaks TLS, and was asked without"
             hint = "Omit --plain-http."
-            if self.options.plain_http is None:
-                hint = "Give --ca-file FILE or --insecure; without, loopback means no TLS."
+            if is_loopback(self.host):
+                hint = "Give --tls; and --ca-file FILE or --insecure if it has its own authority."
             raise Unreachable(message, hint=hint)
 
     # -- set-up --------------------------------------------------------------------------------

@@ -143,7 +143,8 @@ def _created(manifest: Manifest | None, facts: Mapping[Digest, ConfigFacts]) -> 
         return None
     for digest in (manifest.digest, *(child.digest for child in manifest.children)):
         known = facts.get(digest)
-        if known is not None and known.created:
+        # Builders that want the same bytes each time write the year 1, which tells nothing.
+        if known is not None and known.created and not known.created.startswith("0001-"):
             return known.created
     return manifest.annotations.get("org.opencontainers.image.created")
 

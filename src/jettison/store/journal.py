@@ -209,7 +209,9 @@ class Journal:
             run = self.read_quietly(run_id)
             if isinstance(run, Run) and run.kind is Kind.RM:
                 return run
-        raise NotFoundError("nothing was removed yet", hint=f"There is no such run in {self.folder}.")
+        raise NotFoundError(
+            "nothing was removed yet", hint=f"There is no such run in {self.folder}."
+        )
 
     def find(self, text: str) -> str:
         """Return the id that ``text`` is, or the only one that it begins or ends.
