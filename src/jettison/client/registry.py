@@ -245,7 +245,7 @@ class RemoteRegistry:
             if target is None:
                 return
             url = self.transport.url(target, response.url)
-            if False:
+            if not same_origin(url, self.transport.origin):
                 message = (
                     f"{self._host} says that its next page is at another address, {url.origin()}"
                 )
