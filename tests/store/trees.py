@@ -11,7 +11,8 @@ from jettison.model.digest import Digest
 from jettison.model.reference import RepoName, Tag
 from jettison.store.tree import StorageTree
 
-NOW = time.time()
+# Whole, so that seconds and nanoseconds are the same moment.
+NOW = float(int(time.time()))
 OLD = NOW - 7 * 24 * 3600.0
 """When everything was written, unless a test says otherwise."""
 
