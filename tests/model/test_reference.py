@@ -68,7 +68,8 @@ def test_references(text: str, expected: Reference) -> None:
 BAD = [
     ("", "^", "invalid registry host", REFERENCES),
     ("/a:1", "^", "invalid registry host", REFERENCES),
-    ("app", "^^^", "no registry host here", "Name the registry too, for example localhost:5000/app."),
+    ("app", "^^^", "no registry host here",
+     "Name the registry too, for example localhost:5000/app."),
     ("team/app:1", "^^^^", "no registry host here",
      "Name the registry too, for example localhost:5000/team/app:1."),
     ("app:1", "^^^^^", "a reference needs a host and a repository", REFERENCES),

@@ -25,13 +25,17 @@ CASES = {
     ),
     "no delete block": (
         f"# top\n{HEAD}storage: # where\n  # the disk\n{FILES}http:\n  addr: :5000\n# end\n",
-        f"# top\n{HEAD}storage: # where\n  delete:\n    enabled: true\n  # the disk\n{FILES}"
-        "http:\n  addr: :5000\n# end\n",
+        (
+            f"# top\n{HEAD}storage: # where\n  delete:\n    enabled: true\n  # the disk\n{FILES}"
+            "http:\n  addr: :5000\n# end\n"
+        ),
     ),
     "an indent of four and no newline at the end": (
         f"{HEAD}storage:\n    filesystem:\n        rootdirectory: /data",
-        f"{HEAD}storage:\n    delete:\n        enabled: true\n    filesystem:\n"
-        "        rootdirectory: /data",
+        (
+            f"{HEAD}storage:\n    delete:\n        enabled: true\n    filesystem:\n"
+            "        rootdirectory: /data"
+        ),
     ),
     "a delete block with nothing in it": (
         f"{HEAD}storage:\n{FILES}  delete: # nothing yet\n",
@@ -67,8 +71,10 @@ CASES = {
     ),
     "lines that end as on Windows": (
         "version: 0.1\r\nstorage:\r\n  filesystem:\r\n    rootdirectory: /data\r\n",
-        "version: 0.1\r\nstorage:\r\n  delete:\r\n    enabled: true\r\n  filesystem:\r\n"
-        "    rootdirectory: /data\r\n",
+        (
+            "version: 0.1\r\nstorage:\r\n  delete:\r\n    enabled: true\r\n  filesystem:\r\n"
+            "    rootdirectory: /data\r\n"
+        ),
     ),
 }
 

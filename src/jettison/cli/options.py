@@ -243,7 +243,9 @@ def run(work: Coroutine[Any, Any, Result]) -> Result:
     try:
         return asyncio.run(work)
     except KeyboardInterrupt:
-        raise Interrupted("interrupted") from None
+        raise Interrupted(
+            "interrupted", hint="`jettison runs` tells what was done; the same command finishes it."
+        ) from None
 
 
 def timestamp(seconds: float | None = None) -> str:

@@ -163,7 +163,9 @@ async def _rm(
     async with connection.open(request.host) as remote:
         with reporting() as progress, connection.cache() as cache:
             remover = Remover(remote, place, users, time.time, timestamp, progress)
-            begun = interrupted_run(place.journal(users), fingerprint(request, settings, place))
+            begun = interrupted_run(
+                (users, place.journal(users)), fingerprint(request, settings, place)
+            )
             prepared = (
                 Prepared.again(begun)
                 if begun is not None

@@ -1,9 +1,11 @@
 """``jettison gc`` from options to receipt: plan, collect, and a note in the tree's journal."""
 
+import contextlib
 from collections.abc import Callable
 
 import msgspec
 
+from jettison.errors import JournalError
 from jettison.gc.plan import CollectionPlan, CollectOptions, plan_collection
 from jettison.gc.quiescence import require_quiescent
 from jettison.gc.sweep import CollectionReceipt, collect
@@ -97,7 +99,8 @@ def run_collection(
             notes=tuple(f"{problem.path}: {problem.message}" for problem in receipt.problems),
         ),
     )
-    tree_journal(tree).write(run)
+    with contextlib.suppress(JournalError):  # a disk that is still full; the receipt is printed
+        tree_journal(tree).write(run)
     return Collection(run, receipt)
 
 

@@ -132,10 +132,14 @@ class _Sweep:
             self._look_again()
             self._remove_links()
             self._look_again(layers=True)
-            for first in range(0, len(self._plan.blobs), BATCH):
-                self._progress("removing blobs", first, len(self._plan.blobs))
-                self._sweep(self._plan.blobs[first : first + BATCH])
-            self._progress("removing blobs", len(self._plan.blobs), len(self._plan.blobs))
+            first, total = 0, len(self._plan.blobs)
+            while first < total:
+                self._progress("removing blobs", first, total)
+                # On a full disk one blob at a time, until its room is there.
+                after = first + (BATCH if self._tree.has_room_aside() else 1)
+                self._sweep(self._plan.blobs[first:after])
+                first = after
+            self._progress("removing blobs", total, total)
             self._look_again()
         except StorageError as error:
             self._failed(layout.MARKER, f"the collection was ended: {error.message}")
@@ -277,11 +281,11 @@ class _Sweep:
             # Ended by an error or by Ctrl-C: nothing stays out of sight.
             for blob in aside:
                 with self._counting(layout.blob_data(blob.digest)):
-                    if os.path.lexists(self._tree.path(layout.set_aside(blob.digest))):
+                    if os.path.lexists(self._tree.path(self._tree.aside_path(blob.digest))):
                         self._tree.put_back(blob.digest)
 
     def _remove_or_put_back(self, blob: SweptBlob) -> None:
-        path = layout.set_aside(blob.digest)
+        path = self._tree.aside_path(blob.digest)
         with self._counting(path):
             # A push that found the blob a moment ago has touched it (rule 6).
             untouched = self._tree.mtime(path) == blob.mtime_ns

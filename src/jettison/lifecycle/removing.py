@@ -6,7 +6,7 @@ This is the whole of ``jettison rm``: the plan with its exact bytes, the request
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, Self
 
 import msgspec
@@ -25,7 +25,7 @@ from jettison.model.plan import Plan
 from jettison.model.run import Finding, Kind, Receipt, Run, State
 from jettison.progress import Progress, silent
 from jettison.registry import Registry
-from jettison.store.journal import Journal, Unreadable, new_run_id
+from jettison.store.journal import Journal, new_run_id
 from jettison.store.tree import StorageTree
 
 __all__ = [
@@ -100,15 +100,16 @@ def fingerprint(request: Request, settings: Settings, place: Place) -> str:
     return msgspec.json.encode(parts).decode()
 
 
-def interrupted_run(journal: Journal, mark: str) -> Run | None:
+def interrupted_run(journals: Iterable[Journal], mark: str) -> Run | None:
     """Return the latest run with this fingerprint that stopped half-way, if there is one."""
-    for run_id in reversed(journal.ids()):
-        run = journal.read_quietly(run_id)
-        if isinstance(run, Unreadable) or run.kind is not Kind.RM:
-            continue
-        if run.unfinished and run.fingerprint == mark:
-            return run
-    return None
+    found = {
+        run.id: run
+        for journal in journals
+        for run in journal.runs()
+        if isinstance(run, Run) and run.kind is Kind.RM
+        if run.unfinished and run.fingerprint == mark
+    }
+    return found[max(found)] if found else None
 
 
 class Remover:
@@ -201,6 +202,14 @@ class Remover:
                 **self._disk(),
             },
         )
+        if self._journal is not self._users and not self._journal.has_room():
+            # The disk is full, which is why it is to be reclaimed. A collection that follows at
+            # once needs no journal in the tree; a later one would not know of the undo window.
+            if not settings.reclaim:
+                message = f"{run.storage} is full: there is no room for the journal"
+                hint = "Add --reclaim (and --backup DIR elsewhere): its journal is in your home."
+                raise JournalError(message, hint=hint)
+            self._journal = self._users
         applier = self._applier()
         run = await applier.start(run)
         if self._journal is not self._users:
@@ -209,6 +218,8 @@ class Remover:
 
     async def resume(self, run: Run) -> Run:
         """Finish a run that was interrupted."""
+        if run.id not in self._journal.ids():
+            self._journal = self._users.home_of(run.id)
         return await self._finish(self._applier(), run)
 
     def _applier(self) -> Applier:

@@ -200,6 +200,8 @@ def _build(wire: _Wire, digest: Digest, media_type: str, size: int) -> Manifest:
         if wire.config is None or wire.layers is None:
             message = f"an image manifest needs {'layers' if wire.config else 'config'}"
             raise InvalidManifest(message)
+        if wire.manifests is not None:
+            raise InvalidManifest(_AMBIGUOUS)
         return Manifest(
             kind=Kind.IMAGE,
             config=wire.config.descriptor(),
@@ -210,6 +212,8 @@ def _build(wire: _Wire, digest: Digest, media_type: str, size: int) -> Manifest:
         if wire.manifests is None:
             message = "an index needs manifests"
             raise InvalidManifest(message)
+        if wire.config is not None or wire.layers is not None:
+            raise InvalidManifest(_AMBIGUOUS)
         members = [member.descriptor() for member in wire.manifests]
         # A member without a type is taken for a manifest: following it can only keep more.
         return Manifest(
@@ -237,6 +241,8 @@ def _build(wire: _Wire, digest: Digest, media_type: str, size: int) -> Manifest:
     return Manifest(kind=Kind.OPAQUE, **common)
 
 
+# Read one way it references this, read the other way that (CVE-2021-41190).
+_AMBIGUOUS: Final = "it is an image manifest and an index at once"
 _SCHEMA1_LAYER: Final = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 
 

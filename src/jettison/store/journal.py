@@ -7,6 +7,7 @@ it did (issue: Ctrl-C and ``kill -9``). A run whose storage was at hand lies in
 has a pointer to it.
 """
 
+import errno
 import os
 import secrets
 import time
@@ -16,10 +17,13 @@ from typing import Any, Final
 
 import msgspec
 
-from jettison.errors import JournalError, NotFoundError
+from jettison.errors import JettisonError, JournalError, NotFoundError
 from jettison.model.run import RUN_SCHEMA, Kind, Run
 
 __all__ = ["Journal", "StepLog", "Unreadable", "new_run_id", "state_directory"]
+
+
+_ROOM: Final = 256 * 1024
 
 
 class Unreadable(msgspec.Struct, frozen=True):
@@ -51,7 +55,10 @@ def _encode_hook(value: Any) -> Any:  # noqa: ANN401 - the signature is msgspec'
 
 def _decode_hook(wanted: type, value: Any) -> Any:  # noqa: ANN401 - the signature is msgspec's
     if issubclass(wanted, str):
-        return wanted(value)
+        try:
+            return wanted(value)
+        except JettisonError as error:
+            raise ValueError(error.message) from None  # to msgspec: this document is damaged
     raise NotImplementedError(wanted)
 
 
@@ -115,13 +122,36 @@ class Journal:
             hint = "Nothing is removed without a journal; make that folder writable."
             raise JournalError(message, hint=hint) from error
 
+    def has_room(self) -> bool:
+        """Whether a run could be written; a disk that is full, or nearly so, has none."""
+        trial = self.folder / f"{secrets.token_hex(8)}.tmp"
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            try:
+                trial.write_bytes(bytes(_ROOM))
+            finally:
+                trial.unlink(missing_ok=True)
+        except OSError as error:
+            if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+                raise JournalError(
+                    f"cannot write the journal {self.folder}: {error.strerror}"
+                ) from error
+            return False
+        return True
+
     def mark(self, run_id: str, step: int, *, done: bool, at: str) -> None:
         """Note that a step begins, or that it is done; on the disk when this returns."""
-        line = msgspec.json.encode(_Line(step, done, at)) + b"\n"
-        with open(self.folder / f"{run_id}.steps", "ab", opener=_private) as file:
-            file.write(line)
-            file.flush()
-            os.fsync(file.fileno())
+        # A line that a crash cut short ends where the next one begins.
+        line = b"\n" + msgspec.json.encode(_Line(step, done, at)) + b"\n"
+        path = self.folder / f"{run_id}.steps"
+        try:
+            with open(path, "ab", opener=_private) as file:
+                file.write(line)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            message = f"cannot write {path}: {error.strerror}"
+            raise JournalError(message, hint="Make room or make it writable, and go on.") from error
 
     # Reading.
 
@@ -131,6 +161,9 @@ class Journal:
         Raises :class:`NotFoundError` for none, and :class:`JournalError` for one that is damaged
         or was written by a newer version.
         """
+        return self._read(run_id, may_point=True)
+
+    def _read(self, run_id: str, *, may_point: bool) -> Run:
         path = self.folder / f"{run_id}.json"
         try:
             document = path.read_bytes()
@@ -149,12 +182,13 @@ class Journal:
                 )
                 raise JournalError(message, hint="Upgrade Jettison and try again.")
             if head.elsewhere is not None:
-                if Path(head.elsewhere) == self.folder.absolute():
-                    message = f"run {run_id} points to itself: {path}"
+                if not may_point:
+                    message = f"run {run_id} is pointed to, and only points on: {path}"
                     raise JournalError(message)
-                return Journal(Path(head.elsewhere)).read(run_id)
+                there = Journal(Path(head.elsewhere))
+                return there._read(run_id, may_point=False)
             return _DECODER.decode(document)
-        except (msgspec.DecodeError, NotImplementedError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, NotImplementedError) as error:
             message = f"run {run_id} cannot be read: {error}"
             raise JournalError(message, hint=f"Look at {path}.") from error
 

@@ -57,6 +57,9 @@ SET_ASIDE: Final = f"{OURS}/aside"
 UNTAGGED: Final = f"{OURS}/untagged"
 """Tag folders on their way out: renamed here in one step, then emptied."""
 
+BESIDE: Final = "jettison-aside-"
+"""Begins the names that a collection of a full disk uses in the root directory itself."""
+
 LINK: Final = "link"
 _LONGEST_LINK: Final = len("sha512:") + ALGORITHMS["sha512"]
 
@@ -79,6 +82,11 @@ def blob_data(digest: Digest) -> str:
 def set_aside(digest: Digest) -> str:
     """Return the file that a blob is renamed to before it is removed."""
     return f"{SET_ASIDE}/{digest.algorithm}/{digest.hex}"
+
+
+def beside(what: str) -> str:
+    """Return a name in the root directory itself, for when a full disk has no room for a folder."""
+    return f"{BESIDE}{what}"
 
 
 def repository(name: str) -> str:

@@ -4,11 +4,13 @@ It is the kernel's lock on an open file, so a process that was killed leaves no 
 says who holds it, for the message only.
 """
 
+import errno
 import fcntl
 import os
 import socket
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -38,28 +40,53 @@ class StorageLock:
     def __init__(self, tree: StorageTree, what: str) -> None:
         self._tree = tree
         self._what = what
-        self._descriptor = -1
+        self._descriptors: list[int] = []
 
     def __enter__(self) -> Self:
         path = self._tree.path(layout.LOCK)
-        with storage_errors("lock", path):
-            self._tree.make_ours()
-            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            self._descriptor = os.open(path, flags, 0o644)
-            try:
-                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                content = os.read(self._descriptor, 4096)
-                os.close(self._descriptor)
-                raise _locked(self._tree, content) from None
-            except OSError:
-                os.close(self._descriptor)
-                raise
-            since = datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="seconds")
-            holder = _Holder(os.getpid(), socket.gethostname(), since, self._what)
-            os.ftruncate(self._descriptor, 0)
-            os.write(self._descriptor, msgspec.json.encode(holder) + b"\n")
+        try:
+            with storage_errors("lock", path):
+                folder_locked = self._lock_folder()
+                try:
+                    self._tree.make_ours()
+                    self._lock_file(path)
+                except OSError as error:
+                    # A full disk must not keep anybody from collecting it.
+                    if not folder_locked or error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+                        raise
+        except BaseException:
+            self._release()
+            raise
         return self
+
+    def _lock_folder(self) -> bool:
+        """Lock the root directory; False where that cannot be done (NFS locks only files)."""
+        descriptor = os.open(self._tree.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._descriptors.append(descriptor)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            try:
+                content = Path(self._tree.path(layout.LOCK)).read_bytes()
+            except OSError:
+                content = b""
+            raise _locked(self._tree, content) from None
+        except OSError:
+            return False
+        return True
+
+    def _lock_file(self, path: str) -> None:
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(path, flags, 0o644)
+        self._descriptors.append(descriptor)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise _locked(self._tree, os.read(descriptor, 4096)) from None
+        since = datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="seconds")
+        holder = _Holder(os.getpid(), socket.gethostname(), since, self._what)
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, msgspec.json.encode(holder) + b"\n")
 
     def __exit__(
         self,
@@ -67,7 +94,11 @@ class StorageLock:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        os.close(self._descriptor)
+        self._release()
+
+    def _release(self) -> None:
+        while self._descriptors:
+            os.close(self._descriptors.pop())
 
 
 def _locked(tree: StorageTree, content: bytes) -> Locked:

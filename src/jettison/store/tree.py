@@ -9,6 +9,7 @@ that a registry that runs as another user than root can go on using them.
 """
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
@@ -115,9 +116,10 @@ class StorageTree(TreeReader):
         """
         folder = layout.tag_folder(repository, tag)
         self._refuse_links(folder)
-        away = f"{layout.UNTAGGED}/{uuid.uuid4()}"
+        name = str(uuid.uuid4())
         with storage_errors("remove", self.path(folder)):
-            self._make_folders(layout.UNTAGGED)
+            room = self._make_folders_if_room(layout.UNTAGGED)
+            away = f"{layout.UNTAGGED}/{name}" if room else layout.beside(name)
             try:
                 os.rename(self.path(folder), self.path(away))
             except FileNotFoundError:
@@ -165,7 +167,8 @@ class StorageTree(TreeReader):
         """Move a blob out of the registry's sight; False if it was not there."""
         target = layout.set_aside(digest)
         with storage_errors("move aside", self.path(layout.blob_data(digest))):
-            self._make_folders(target.rpartition("/")[0])
+            if not self._make_folders_if_room(target.rpartition("/")[0]):
+                target = layout.beside(f"{digest.algorithm}-{digest.hex}")
             try:
                 os.rename(self.path(layout.blob_data(digest)), self.path(target))
             except FileNotFoundError:
@@ -174,7 +177,7 @@ class StorageTree(TreeReader):
 
     def put_back(self, digest: Digest) -> bool:
         """Undo :meth:`set_aside`; False if a push has brought the blob again meanwhile."""
-        aside, path = self.path(layout.set_aside(digest)), layout.blob_data(digest)
+        aside, path = self.path(self.aside_path(digest)), layout.blob_data(digest)
         with storage_errors("put back", self.path(path)):
             if os.path.lexists(self.path(path)):
                 os.unlink(aside)
@@ -190,6 +193,22 @@ class StorageTree(TreeReader):
                 digest = layout.digest_of(algorithm.name, entry.name)
                 if digest is not None:
                     yield digest
+        for entry in self._entries(""):
+            algorithm_name, _, encoded = entry.name.removeprefix(layout.BESIDE).partition("-")
+            digest = layout.digest_of(algorithm_name, encoded)
+            if entry.name.startswith(layout.BESIDE) and digest is not None:
+                yield digest
+
+    def aside_path(self, digest: Digest) -> str:
+        """Return where a blob lies that was set aside."""
+        usual = layout.set_aside(digest)
+        beside = layout.beside(f"{digest.algorithm}-{digest.hex}")
+        return beside if os.path.lexists(self.path(beside)) else usual
+
+    def has_room_aside(self) -> bool:
+        """Whether blobs can be set aside in a folder; a full disk has no room even for that."""
+        with storage_errors("make", self.path(layout.SET_ASIDE)):
+            return self._make_folders_if_room(f"{layout.SET_ASIDE}/sha256")
 
     def make_ours(self) -> None:
         """Make the folder for what is ours in the tree, if it is not there."""
@@ -235,6 +254,15 @@ class StorageTree(TreeReader):
             os.mkdir(path)
             self._adopt(path, self.path(parent))
             self._sync(parent)
+
+    def _make_folders_if_room(self, relative: str) -> bool:
+        try:
+            self._make_folders(relative)
+        except OSError as error:
+            if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+                raise
+            return False
+        return True
 
     def _adopt(self, path: str, parent: str) -> None:
         if os.geteuid() == 0:

@@ -1,0 +1,84 @@
+"""The disk is full: the very reason why somebody removes images, so nothing may need room."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jettison.demo.images import image, layer, random_bytes
+from support.cli import Jettison
+from support.registry import DockerRegistry
+
+BASE = layer({"base": random_bytes(1, 500_000)})
+
+
+@pytest.fixture
+def full(tmp_path: Path) -> Iterator[DockerRegistry]:
+    """A registry with two images on a disk of its own, on which nothing is left."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small disk needs root")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(disk)]
+    mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if mounted.returncode != 0:
+        pytest.skip(f"a small disk cannot be mounted here: {mounted.stderr.strip()}")
+    try:
+        with DockerRegistry(disk / "registry", delete=True) as registry:
+            for tag in ("1", "2"):
+                app = layer({"app": random_bytes(int(tag), 2_000_000)})
+                registry.push("app", tag, image([BASE, app]))
+            registry.age(7200)
+            for size in (65536, 4096, 1):
+                with (disk / f"rest-{size}").open("wb", buffering=0) as file:
+                    try:
+                        while True:
+                            file.write(b"x" * size)
+                    except OSError:
+                        pass
+            assert os.statvfs(disk).f_bavail == 0
+            yield registry
+    finally:
+        subprocess.run(["umount", str(disk)], check=False)
+
+
+def test_one_command_frees_a_full_disk(full: DockerRegistry, jettison: Jettison) -> None:
+    before = full.blob_bytes()
+    storage = ("--storage", full.root)
+    done = jettison("rm", f"{full.host}/app:1", "--reclaim", *storage, "--yes", "-o", "json")
+    receipt = done.json["run"]["receipt"]
+    freed = before - full.blob_bytes()
+    assert receipt["predicted_bytes"] == receipt["freed_bytes"] == freed > 2_000_000
+    assert receipt["disk_free_after"] > 0
+    assert full.tags("app") == ["2"]
+
+
+def test_without_room_for_a_journal_nothing_is_removed(
+    full: DockerRegistry, jettison: Jettison
+) -> None:
+    before = full.snapshot()
+    refused = jettison("rm", f"{full.host}/app:1", "--storage", full.root, "--yes", check=1)
+    assert "--reclaim" in refused.stderr
+    assert full.snapshot() == before
+
+
+def test_a_collection_needs_no_room(full: DockerRegistry, jettison: Jettison) -> None:
+    # Garbage that no link leads to any more: nothing smaller can be removed before it.
+    for folder in sorted((full.tree / "repositories" / "app" / "_layers/sha256").iterdir()):
+        if folder.name != BASE.digest.hex:
+            (folder / "link").unlink()
+            folder.rmdir()
+    full.delete("app", full.manifest("app", "1").headers["Docker-Content-Digest"])
+    with (full.root.parent.parent / "rest").open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(b"x" * 4096)
+        except OSError:
+            pass
+    before = full.blob_bytes()
+    jettison("gc", full.root, "--yes", check=0)
+    assert before - full.blob_bytes() > 2_000_000
+    left = [path.name for path in full.root.iterdir()]
+    assert sorted(left) == ["docker", "jettison"]
