@@ -1,6 +1,7 @@
 """Plans and receipts, as people read them."""
 
 import time
+from collections.abc import Sequence
 
 from jettison.cli.output import (
     bold,
@@ -16,6 +17,7 @@ from jettison.cli.output import (
     write,
     yellow,
 )
+from jettison.errors import VerificationFailed
 from jettison.model.plan import Action, Estimate, Plan
 from jettison.model.run import Finding, Kind, Receipt, Run, State
 
@@ -24,6 +26,7 @@ __all__ = [
     "print_findings",
     "print_plan",
     "print_receipt",
+    "require_verified",
     "undo_line",
     "what_goes",
 ]
@@ -87,9 +90,24 @@ def print_findings(findings: tuple[Finding, ...]) -> None:
     """Print what was verified."""
     for finding in findings:
         mark = green("✓") if finding.ok else red("✗")
-        # "2 tags are gone", but "app:1: the tag is still there".
-        joint = " " if finding.subject[:1].isdigit() else ": "
-        write(f"  {mark} {finding.subject}{joint}{finding.sentence}")
+        write(f"  {mark} {_sentence(finding)}")
+
+
+def require_verified(findings: Sequence[Finding], run_id: str) -> None:
+    """Raise :class:`VerificationFailed` (exit 5) with the first finding that is not as promised."""
+    bad = [finding for finding in findings if not finding.ok]
+    if bad:
+        more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
+        raise VerificationFailed(
+            f"verification failed: {_sentence(bad[0])}{more}",
+            hint=f"When that is mended: jettison verify {run_id}",
+        )
+
+
+def _sentence(finding: Finding) -> str:
+    # "2 tags are gone", but "app:1: the tag is still there".
+    joint = " " if finding.subject[:1].isdigit() else ": "
+    return f"{finding.subject}{joint}{finding.sentence}"
 
 
 def print_receipt(run: Run) -> None:

@@ -35,7 +35,7 @@ from jettison.cli.output import (
     yellow,
 )
 from jettison.cli.progress import reporting
-from jettison.errors import NotQuiescent, UsageError, VerificationFailed
+from jettison.errors import NotQuiescent, UsageError
 
 if TYPE_CHECKING:
     from jettison.lifecycle.planning import Request
@@ -135,13 +135,10 @@ def rm(
         return
     if output is not Format.TABLE:
         emit(output, {"run": finished})
-    receipt = finished.receipt
-    if receipt is not None and not receipt.ok:
-        bad = [finding for finding in receipt.findings if not finding.ok]
-        raise VerificationFailed(
-            "\n".join(f"{finding.subject}: {finding.sentence}" for finding in bad),
-            hint=f"When it is mended: jettison verify {finished.id}",
-        )
+    from jettison.cli.receipt import require_verified
+
+    if finished.receipt is not None:
+        require_verified(finished.receipt.findings, finished.id)
 
 
 async def _rm(

@@ -17,7 +17,6 @@ from jettison.cli.options import (
 )
 from jettison.cli.output import Format, counted, emit, note, table, tag_name, write
 from jettison.cli.progress import reporting
-from jettison.errors import VerificationFailed
 
 if TYPE_CHECKING:
     from jettison.lifecycle.undo import UndoPlan
@@ -55,9 +54,10 @@ def undo(
         return
     if output is not Format.TABLE:
         emit(output, {"run": done})
-    if done.receipt is not None and not done.receipt.ok:
-        bad = [finding for finding in done.receipt.findings if not finding.ok]
-        raise VerificationFailed("\n".join(f"{f.subject}: {f.sentence}" for f in bad))
+    from jettison.cli.receipt import require_verified
+
+    if done.receipt is not None:
+        require_verified(done.receipt.findings, done.id)
 
 
 async def _undo(

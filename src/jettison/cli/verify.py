@@ -16,7 +16,6 @@ from jettison.cli.options import (
 )
 from jettison.cli.output import Format, bold, emit, write
 from jettison.cli.progress import reporting
-from jettison.errors import VerificationFailed
 
 if TYPE_CHECKING:
     from jettison.model.run import Finding, Run
@@ -42,19 +41,14 @@ def verify(
     with 200 for bytes that are gone. Exit code 5 if something is not as promised.
     """
     found, findings = run(_verify(run_id, storage, connection))
-    if output is Format.TABLE:
-        from jettison.cli.receipt import print_findings
+    from jettison.cli.receipt import print_findings, require_verified
 
+    if output is Format.TABLE:
         write(bold(f"Run {found.id} on {found.registry}"))
         print_findings(tuple(findings))
     else:
         emit(output, {"run": found.id, "findings": findings}, "findings")
-    bad = [finding for finding in findings if not finding.ok]
-    if bad:
-        raise VerificationFailed(
-            "\n".join(f"{finding.subject}: {finding.sentence}" for finding in bad),
-            hint=f"When it is mended: jettison verify {found.id}",
-        )
+    require_verified(findings, found.id)
 
 
 async def _verify(

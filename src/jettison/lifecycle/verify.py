@@ -203,6 +203,7 @@ async def verify_blobs(
     findings: list[Finding] = []
     absent = 0
     pending: set[Digest] = set()
+    stale: list[str] = []
     async for (repository, digest), answer in each(asked, lambda item: _serves(registry, *item)):
         progress("verifying blobs", absent + len(pending), len(asked))
         if answer is None:
@@ -210,8 +211,11 @@ async def verify_blobs(
         elif answer:
             pending.add(digest)
         else:
-            sentence = f"HEAD answers 200 but no bytes come; {RESTART}"
-            findings.append(Finding(ok=False, subject=f"{repository}@{digest}", sentence=sentence))
+            stale.append(f"{repository}@{digest}")
+    if stale:
+        subject = f"{_number(len(stale), 'blob')} ({min(stale)}{', …' if len(stale) > 1 else ''}):"
+        sentence = f"HEAD answers 200 but no bytes come; {RESTART}"
+        findings.append(Finding(ok=False, subject=subject, sentence=sentence))
     if absent and not pending and not findings:
         subject = _number(len(blobs), "blob")
         findings.append(Finding(ok=True, subject=subject, sentence="not served any more"))
