@@ -167,18 +167,22 @@ class Applier:
             self._progress("removing", number, len(plan.steps))
             if number in log.done:
                 continue
-            self._journal.mark(run.id, number, done=False, at=self._clock())
             try:
                 # A Ctrl-C that arrives inside a step waits for its end.
-                await _to_the_end(self._execute(run, number, step, again=number in log.begun))
+                await _to_the_end(self._do(run, number, step, again=number in log.begun))
             except JettisonError as error:
                 done = len(self._journal.steps(run.id).done)
                 if done == 0 or isinstance(error, PlanStale | PartlyDone):
                     raise
                 message = f"{error.message} ({done} of {len(plan.steps)} steps were done)"
                 raise PartlyDone(message, hint=_finish_hint(run)) from error
-            self._journal.mark(run.id, number, done=True, at=self._clock())
         self._progress("removing", len(plan.steps), len(plan.steps))
+
+    async def _do(self, run: Run, number: int, step: Step, *, again: bool) -> None:
+        """Execute a step, noted before and after."""
+        self._journal.mark(run.id, number, done=False, at=self._clock())
+        await self._execute(run, number, step, again=again)
+        self._journal.mark(run.id, number, done=True, at=self._clock())
 
     async def _execute(self, run: Run, number: int, step: Step, *, again: bool) -> None:
         dummy = throwaway(run.id, number, step.digest)

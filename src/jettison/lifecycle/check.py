@@ -162,7 +162,8 @@ def check_storage(root: Path) -> list[Item]:
             Level.OK,
             "storage",
             f"{tree.root}: {len(scan.names):,} "
-            f"{'repository' if len(scan.names) == 1 else 'repositories'}, {count:,} blobs, {total:,} bytes, "
+            f"{'repository' if len(scan.names) == 1 else 'repositories'}, "
+            f"{count:,} blobs, {total:,} bytes, "
             f"{disk.f_bavail * disk.f_frsize:,} bytes free on the disk",
         )
     ]

@@ -90,7 +90,7 @@ def plan_removal(
     if refused:
         raise _held(repository, refused, kept.manifests, blind)
 
-    order = _order(gone, repository, referrers)
+    order = [digest for digest in _order(unneeded, repository, referrers) if digest in gone]
     reasons = _Reasons(repository, tags, digests, unneeded)
     steps = [
         Step(Action.UNTAG, repository.name, repository.tags[tag], (tag,), "named by the request")

@@ -115,5 +115,6 @@ class Run(msgspec.Struct, frozen=True):
 
     @property
     def unfinished(self) -> bool:
-        """Whether it stopped half-way."""
-        return self.state in {State.APPLYING, State.INTERRUPTED}
+        """Whether it stopped half-way: before its last step, or before its proof."""
+        unproved = self.state is State.DONE and self.receipt is None
+        return self.state in {State.APPLYING, State.INTERRUPTED} or unproved
