@@ -16,7 +16,7 @@ ARGS ?=
 PROGRAMS := docker-registry:docker-registry skopeo:skopeo htpasswd:apache2-utils \
 	openssl:openssl strace:strace zstd:zstd
 
-.PHONY: help setup system demo test lint soak fix lock clean
+.PHONY: help setup system demo test lint soak fix lock clean docs
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -80,6 +80,10 @@ lock: setup ## Newest versions of all dependencies into requirements.txt
 		--no-emit-index-url --no-emit-find-links --quiet -o requirements.txt
 	@! grep -n '://' requirements.txt || \
 		{ echo "lock: requirements.txt must name no host" >&2; exit 1; }
+
+docs: setup ## docs/commands.md from the help, docs/demo.svg from the demo's own output
+	.venv/bin/python docs/render_commands.py
+	.venv/bin/python docs/picture.py
 
 clean: ## Remove .venv and every cache
 	@rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

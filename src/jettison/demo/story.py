@@ -57,7 +57,8 @@ class _Story:
             "XDG_STATE_HOME": str(folder / "state"),
             "XDG_CACHE_HOME": str(folder / "cache"),
         }
-        if sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
+        coloured = sys.stdout.isatty() or os.environ.get("FORCE_COLOR")
+        if coloured and not os.environ.get("NO_COLOR"):
             self._environment["FORCE_COLOR"] = "1"
 
     def tell(self) -> None:

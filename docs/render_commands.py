@@ -1,0 +1,72 @@
+"""Write docs/commands.md from the program's own help: `make docs`."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from typer.main import get_command
+
+from jettison.cli.main import app
+
+TARGET = Path(__file__).parent / "commands.md"
+HEAD = """\
+# Commands
+
+Written by `make docs` from the program's own help. Data goes to standard output, messages and
+progress to standard error; `-o json` and `-o ndjson` print documents with a `schema_version`, with
+sizes in bytes.
+
+## Exit codes
+
+| code | meaning |
+|---|---|
+| 0 | done and verified |
+| 1 | error |
+| 2 | the command, a reference or a configuration is malformed |
+| 3 | partly done |
+| 4 | refused or declined |
+| 5 | verification failed |
+| 10 | the registry cannot be reached, or refuses the login |
+| 11 | deletion is not enabled |
+| 12 | locked, or not quiescent |
+| 13 | the plan is stale |
+| 130 | interrupted with Ctrl-C |
+"""
+
+
+def render() -> str:
+    """Return the whole document."""
+    root: Any = get_command(app)
+    parts = [HEAD, *_section("jettison", root)]
+    for name, command in root.commands.items():
+        parts += _section(f"jettison {name}", command)
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _section(name: str, command: Any) -> Iterator[str]:  # noqa: ANN401 - the parser's classes are typer's own
+    yield f"## `{name}`\n"
+    yield (command.help or "").strip().replace("\x0c", "") + "\n"
+    example = (command.epilog or "").removeprefix("Example: ")
+    if example:
+        yield "```\n" + "\n".join(example.split(" · ")) + "\n```\n"
+    arguments = [p for p in command.params if p.param_type_name == "argument"]
+    options = [p for p in command.params if p.param_type_name == "option"]
+    rows = [(f"`{_cell(p.metavar or p.name)}`", p.help or "") for p in arguments]
+    rows += [(_names(p), p.help or "") for p in options if p.name != "help"]
+    if rows:
+        yield "| | |\n|---|---|"
+        yield "\n".join(f"| {left} | {_cell(right)} |" for left, right in rows) + "\n"
+
+
+def _names(option: Any) -> str:  # noqa: ANN401 - as above
+    names = [*option.opts, *option.secondary_opts]
+    value = "" if option.is_flag else f" {option.metavar or 'VALUE'}"
+    return ", ".join(f"`{name}{value}`" for name in names).replace("|", "\\|")
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    TARGET.write_text(render())
