@@ -12,6 +12,7 @@
     ├── NotFoundError                exit 1   a repository, tag, digest or run that does not exist
     ├── StorageError                 exit 1   the storage tree cannot be read or written
     ├── JournalError                 exit 1   a journal entry that this version cannot read
+    │   └── JournalNewer                      one that a newer version wrote
     ├── PartlyDone                   exit 3   some of the work was done, some was not
     ├── Refused                      exit 4   Jettison will not do this without being told to
     │   └── Declined                          the person at the terminal said no
@@ -45,6 +46,7 @@ __all__ = [
     "InvalidReference",
     "JettisonError",
     "JournalError",
+    "JournalNewer",
     "Locked",
     "LoginRefused",
     "NotARegistry",
@@ -122,6 +124,10 @@ class StorageError(JettisonError):
 
 class JournalError(JettisonError):
     """A journal entry that is damaged or was written by a newer version."""
+
+
+class JournalNewer(JournalError):
+    """A journal entry that a newer version of Jettison wrote; what it did is not known here."""
 
 
 class PartlyDone(JettisonError):

@@ -23,7 +23,7 @@ from property.registries import (
     tags_to_remove,
 )
 
-EXAMPLES = settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+EXAMPLES = settings(max_examples=70, suppress_health_check=[HealthCheck.too_slow])
 
 
 def first(snapshot: Snapshot) -> RepositorySnapshot:

@@ -43,8 +43,9 @@ def prepare_collection(
     """
     if (options.grace <= 0 or end_undo) and not assume_quiescent:
         require_quiescent(configuration)
-    held = [] if end_undo else list(held_manifests(tree, now))
-    return plan_collection(tree, options, now, held, progress=progress)
+    # Read with `end_undo` too: a window that cannot be read cannot be ended.
+    held = list(held_manifests(tree, now))
+    return plan_collection(tree, options, now, [] if end_undo else held, progress=progress)
 
 
 def run_collection(

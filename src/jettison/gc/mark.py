@@ -123,7 +123,8 @@ class _Marker:
             if digest not in gone and tag not in untagged
         }
         self._linked = {d: time for d, time in revisions.linked.items() if d not in gone}
-        self._damaged = revisions.damaged - gone
+        # A removal cannot get at a revision whose link is broken.
+        self._damaged = revisions.damaged
 
     def mark(self) -> RepositoryMark:
         everything = self._damaged.union(self._linked)

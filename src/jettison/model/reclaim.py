@@ -7,6 +7,7 @@ manifest that references it, in any repository, is gone; a manifest's own bytes 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
+from itertools import islice
 
 import msgspec
 
@@ -66,8 +67,9 @@ class _Claims:
         found = self._blind_owners.get(repository)
         if found is None:
             nodes = self._blind.get(repository, ())
-            found = {(name, self.owners(name).get(digest)) for name, digest in nodes}
-            self._blind_owners[repository] = found
+            owners = {(name, self.owners(name).get(digest)) for name, digest in nodes}
+            # Two are as many as a thousand: there is no single one.
+            found = self._blind_owners[repository] = set(islice(owners, 2))
         return found
 
 
@@ -253,11 +255,25 @@ class Ledger:
                 # that goes when it alone does.
                 found = reach([digest], snapshot.edges, {}).manifests
                 mine = {(repository, d) for d in found if owners.get(d) == owners[digest]}
-                exclusive[digest] = self.estimate(mine).freed_bytes
+                exclusive[digest] = self._freed_bytes(mine)
         return {
             digest: Weight(self._total(snapshot, digest), exclusive[digest])
             for digest in set(snapshot.tags.values())
         }
+
+    def _freed_bytes(self, removed: AbstractSet[Node]) -> int:
+        """Return what :meth:`estimate` says, without asking who else holds what is shared."""
+        if any(
+            node not in removed
+            for repository in {repository for repository, _ in removed}
+            for node in self._blind.get(repository, ())
+        ):
+            return 0
+        return sum(
+            self.size_of(digest)
+            for digest in self._referenced(removed)
+            if all(node in removed for node in self._holders[digest])
+        )
 
     def _total(self, repository: RepositorySnapshot, digest: Digest) -> int:
         found = reach([digest], repository.edges, {})

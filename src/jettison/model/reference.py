@@ -168,6 +168,8 @@ def _repository(text: str, name: str, start: int) -> RepoName:
     # Underline from where the longest valid beginning ends.
     match = _REPOSITORY.match(name)
     good = match.end() if match else 0
+    if name[good : good + 1] == "/" and name[good + 1 : good + 2] not in {"", "/"}:
+        good += 1  # the separator is fine, what follows it is not
     end = start + (len(name) if good >= len(name) else good + 1)
     at = start + min(good, len(name) - 1)
     raise _invalid(text, at, end, "invalid repository name", _NAME_HINT)

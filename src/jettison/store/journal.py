@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
-from jettison.errors import JettisonError, JournalError, NotFoundError
+from jettison.errors import JettisonError, JournalError, JournalNewer, NotFoundError
 from jettison.model.run import RUN_SCHEMA, Kind, Run
 
 __all__ = ["Journal", "StepLog", "Unreadable", "new_run_id", "state_directory"]
@@ -180,7 +180,7 @@ class Journal:
                     f"run {run_id} was written by a newer version of Jettison "
                     f"(journal schema {head.schema_version}, this one knows {RUN_SCHEMA})"
                 )
-                raise JournalError(message, hint="Upgrade Jettison and try again.")
+                raise JournalNewer(message, hint="Upgrade Jettison and try again.")
             if head.elsewhere is not None:
                 if not may_point:
                     message = f"run {run_id} is pointed to, and only points on: {path}"
@@ -240,8 +240,13 @@ class Journal:
         if text != "last":
             return self.read(self.find(text))
         for run_id in reversed(self.ids()):
-            run = self.read_quietly(run_id)
-            if isinstance(run, Run) and run.kind is Kind.RM:
+            try:
+                run = self.read(run_id)
+            except JournalNewer:
+                raise  # it may well be the latest that removed something
+            except (JournalError, NotFoundError):
+                continue
+            if run.kind is Kind.RM:
                 return run
         raise NotFoundError(
             "nothing was removed yet", hint=f"There is no such run in {self.folder}."
