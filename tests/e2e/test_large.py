@@ -133,7 +133,7 @@ def test_a_repository_of_five_thousand_tags(
         registry.push("big", None, made)
     content = {tag: IMAGES[number % len(IMAGES)] for number, tag in enumerate(TAGS)}
     write_tree(registry, "big", content)
-    few = {tag: IMAGES[0] for tag in TAGS[:300]}
+    few = dict.fromkeys(TAGS[:300], IMAGES[0])
     write_tree(registry, "other", few)
     since = len(registry.accesses())
     place = f"{registry.host}/big"

@@ -85,7 +85,7 @@ BAD = [
     ("h:/a:1", "^^", "invalid registry host", REFERENCES),
     ("h:5000/:1", "      ^", "the repository's name is missing", REFERENCES),
     ("h:5000/App:1", "       ^", "invalid repository name", NAMES),
-    ("h:5000/team/App:1", "           ^", "invalid repository name", NAMES),
+    ("h:5000/team/App:1", "            ^", "invalid repository name", NAMES),
     ("h:5000/a//b:1", "        ^", "invalid repository name", NAMES),
     ("h:5000/a/:1", "        ^", "invalid repository name", NAMES),
     ("h:5000/a..b:1", "        ^", "invalid repository name", NAMES),
