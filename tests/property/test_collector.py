@@ -189,7 +189,7 @@ class Model:
             for digest in filter(self.understood, grown):
                 more.update(self.world.manifests[digest].children)
                 more.update(self.world.manifests[digest].blobs)
-            for digest in filter(self.understood, self.linked | self.malformed | self.held):
+            for digest in filter(self.understood, self.linked | self.malformed):
                 if referrers and self.world.manifests[digest].subject in grown:
                     more.add(digest)
         return grown

@@ -279,3 +279,8 @@ def test_ids_sort_by_time_and_differ() -> None:
     assert first.startswith("19700101-000000-")
     assert first < second
     assert len({new_run_id(0) for _ in range(50)}) > 1
+
+
+def test_ids_of_one_second_sort_by_time() -> None:
+    ids = [new_run_id(1_800_000_000 + number / 200) for number in range(200)]
+    assert ids == sorted(ids)

@@ -76,9 +76,10 @@ def state_directory(environment: Mapping[str, str]) -> Path:
 
 
 def new_run_id(now: float) -> str:
-    """Return an id that sorts by time and is short enough to type."""
-    alphabet = "abcdefghjkmnpqrstuvwxyz23456789"
-    suffix = "".join(secrets.choice(alphabet) for _ in range(4))
+    """Return an id that sorts by time, to the millisecond, and is short enough to type."""
+    letters = "23456789abcdefghjkmnpqrstuvwxyz"  # in the order in which they sort
+    high, low = divmod(int(now % 1 * len(letters) ** 2), len(letters))
+    suffix = letters[high] + letters[low] + "".join(secrets.choice(letters) for _ in range(3))
     return time.strftime("%Y%m%d-%H%M%S", time.gmtime(now)) + "-" + suffix
 
 
