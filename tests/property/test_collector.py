@@ -7,6 +7,7 @@ import json
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest.mock import patch
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,6 +22,7 @@ from jettison.gc import (
 )
 from jettison.model.digest import Digest
 from jettison.model.reference import RepoName, Tag
+from jettison.store import reading
 from store.trees import NOW, OLD, Tree, image_document, index_document
 
 YOUNG = NOW - 60
@@ -263,10 +265,11 @@ def check_sweep(
     assert plan_collection(tree.open(), plan.options, NOW, world.held).empty
 
 
-@settings(max_examples=200)
+@settings(max_examples=150)
 @given(worlds())
 def test_the_plan_is_the_models_and_the_sweep_is_the_plan(world: World) -> None:
-    with tempfile.TemporaryDirectory() as folder:
+    # A damaged link is read again a moment later; nothing here changes in a moment.
+    with tempfile.TemporaryDirectory() as folder, patch.object(reading, "_REREAD_SECONDS", 0.0):
         tree = write(world, Path(folder) / "registry")
         options = CollectOptions(untagged=0.0 if world.untagged else None)
         plan = plan_collection(tree.open(), options, NOW, world.held, world.without)

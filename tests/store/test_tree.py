@@ -1,0 +1,223 @@
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from jettison.errors import StorageError, VerificationFailed
+from jettison.model.digest import Digest
+from jettison.store.layout import MalformedLinkError, parse_link
+from jettison.store.reading import Problem
+from jettison.store.tree import StorageTree
+from store.trees import OLD, Tree, repo, tag
+
+APP = repo("app")
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    return Tree(tmp_path / "registry")
+
+
+# Opening.
+
+
+def test_only_a_registrys_root_is_opened(tree: Tree, tmp_path: Path) -> None:
+    assert tree.open().root == tree.root
+    for inner in ("docker", "docker/registry", "docker/registry/v2", "docker/registry/v2/blobs"):
+        with pytest.raises(StorageError) as caught:
+            StorageTree(tree.root / inner)
+        assert caught.value.hint == f"Give {tree.root}, the folder that docker/ lies in."
+    with pytest.raises(StorageError) as caught:
+        StorageTree(tmp_path)
+    assert caught.value.hint == f"Did you mean {tree.root}?"
+    with pytest.raises(StorageError, match="there is no folder"):
+        StorageTree(tmp_path / "nowhere")
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StorageError, match="is not a folder"):
+        StorageTree(tmp_path / "file")
+
+
+def test_the_root_may_be_behind_a_link_but_no_part_of_the_tree(tree: Tree, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tree.root)
+    assert StorageTree(tmp_path / "link").root == tree.root
+    (tree.base / "blobs").rename(tmp_path / "blobs")
+    (tree.base / "blobs").symlink_to(tmp_path / "blobs")
+    with pytest.raises(StorageError, match="is a symbolic link"):
+        tree.open()
+
+
+# Reading.
+
+
+@pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
+def test_a_link_is_exactly_a_digest(algorithm: str) -> None:
+    digest = Digest.of(b"x", algorithm)
+    assert parse_link(digest.encode()) == digest
+    for raw in (b"", digest.encode() + b"\n", b" " + digest.encode(), b"\xff", b"md5:00"):
+        with pytest.raises(MalformedLinkError):
+            parse_link(raw)
+
+
+def test_repositories_nest(tree: Tree) -> None:
+    for name in ("pg", "pg/0/p", "a/b"):
+        tree.image(name, "1", [b"layer"])
+    (tree.repository("pg") / "_uploads" / "x").mkdir(parents=True)
+    (tree.repository("empty") / "nothing").mkdir(parents=True)
+    tree.write(tree.repository("file"), b"")
+    opened = tree.open()
+    assert opened.repositories() == ["a/b", "pg", "pg/0/p"]
+    assert opened.has_repository("pg/0/p")
+    assert not opened.has_repository("pg/0")
+
+
+def test_damaged_entries_are_problems_and_the_rest_is_listed(tree: Tree) -> None:
+    digest = tree.image("app", "good", [b"layer"])
+    tree.write(tree.tag_path("app", "empty"), b"")
+    tree.write(tree.tag_path("app", "-bad-name"), digest.encode())
+    tree.write(tree.history_path("app", "half", digest), digest.encode())
+    found = tree.open().tags("app")
+    assert found.current == {"good": digest}
+    assert found.broken.keys() == {"empty", "half"}
+    assert sorted(problem.message for problem in found.problems) == [
+        "is a tag whose name the specification does not allow",
+        "is missing, so nobody knows what the tag points to",
+        "the link is empty",
+    ]
+
+
+def test_a_link_rewritten_in_place_is_read_again(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = tree.image("app", "1", [b"layer"])
+    path = tree.tag_path("app", "1")
+    path.write_bytes(b"")
+    monkeypatch.setattr(
+        "jettison.store.reading.time.sleep", lambda _: path.write_bytes(digest.encode())
+    )
+    assert tree.open().tag(APP, tag("1")) == digest
+
+
+def test_a_tag_that_vanishes_meanwhile_is_none(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree.write(tree.history_path("app", "1", Digest.of(b"")), b"")
+    folder = tree.repository("app") / "_manifests" / "tags" / "1"
+    assert isinstance(tree.open().tag(APP, tag("1")), Problem)
+    moved = tree.root / "moved"
+    monkeypatch.setattr("jettison.store.reading.time.sleep", lambda _: folder.rename(moved))
+    assert tree.open().tag(APP, tag("1")) is None
+
+
+def test_a_folder_that_cannot_be_listed_is_an_error(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree.image("app", "1", [b"layer"])
+    opened = tree.open()
+
+    def denied(path: str, flags: int) -> int:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    # Root is denied nothing, so it has to be pretended.
+    monkeypatch.setattr("jettison.store.reading.os.open", denied)
+    with pytest.raises(StorageError, match=r"_layers: Permission denied") as caught:
+        opened.layers("app")
+    assert "as root" in (caught.value.hint or "")
+
+
+def test_a_stamp_changes_with_every_write(tree: Tree) -> None:
+    digest = tree.image("app", "1", [b"layer"])
+    opened = tree.open()
+    stamps = {opened.stamp("app")}
+    tree.tag("app", "2", digest)
+    stamps.add(opened.stamp("app"))
+    tree.tag("app", "2", digest, OLD + 1)
+    stamps.add(opened.stamp("app"))
+    opened.untag(APP, tag("1"))
+    stamps.add(opened.stamp("app"))
+    assert len(stamps) == 4
+    assert "" not in stamps
+    opened.put_manifest(APP, digest, tree.data(digest).read_bytes())
+    assert opened.stamp("app") == ""
+
+
+# Writing.
+
+
+def test_what_is_written_is_what_distribution_writes(tree: Tree, tmp_path: Path) -> None:
+    wanted = Tree(tmp_path / "wanted")
+    digest = wanted.image("app", "1", [b"layer"])
+    opened = tree.open()
+    for raw in (b"layer", b"config of layer"):
+        opened.put_blob(APP, Digest.of(raw), [raw[:3], raw[3:]])
+    opened.put_manifest(APP, digest, wanted.data(digest).read_bytes(), tag("1"))
+    assert tree.snapshot() == wanted.snapshot()
+
+
+def test_wrong_bytes_are_not_stored(tree: Tree) -> None:
+    opened = tree.open()
+    before = tree.snapshot()
+    with pytest.raises(VerificationFailed):
+        opened.put_blob(APP, Digest.of(b"right"), [b"wrong"])
+    with pytest.raises(VerificationFailed):
+        opened.put_manifest(APP, Digest.of(b"right"), b"wrong")
+    assert tree.snapshot() == before
+
+
+def test_putting_again_touches(tree: Tree) -> None:
+    digest = tree.blob(b"layer", "app")
+    tree.open().put_blob(APP, digest, [b"layer"])
+    assert tree.data(digest).stat().st_mtime > OLD
+    manifest = tree.image("app", "1", [b"layer"])
+    tree.open().put_manifest(APP, manifest, tree.data(manifest).read_bytes())
+    assert tree.data(manifest).stat().st_mtime > OLD
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_new_files_belong_to_the_trees_owner(tree: Tree) -> None:
+    for path in (tree.root, *tree.root.rglob("*")):
+        os.chown(path, 12345, 12346)
+    tree.open().put_blob(APP, Digest.of(b"x"), [b"x"])
+    owners = {(path.stat().st_uid, path.stat().st_gid) for path in tree.base.rglob("*")}
+    assert owners == {(12345, 12346)}
+
+
+def test_deleting_does_what_distribution_does(tree: Tree) -> None:
+    digest = tree.image("app", "1", [b"layer"])
+    tree.tag("app", "2", digest)
+    other = tree.image("app", "2-too", [b"other"])
+    tree.write(tree.history_path("app", "2-too", digest), digest.encode())
+    opened = tree.open()
+    assert opened.delete_revision(APP, digest)
+    assert opened.tags("app").current == {"2-too": other}
+    assert opened.revisions("app").linked.keys() == {other}
+    assert not (tree.repository("app") / "_manifests" / "tags" / "1").exists()
+    assert tree.history_path("app", "2-too", digest).exists()
+    assert tree.data(digest).exists()
+    assert not opened.delete_revision(APP, digest)
+    assert opened.untag(APP, tag("2-too"))
+    assert not opened.untag(APP, tag("2-too"))
+    assert opened.revisions("app").linked.keys() == {other}
+
+
+def test_a_deletion_cut_short_is_finished_by_the_next(tree: Tree) -> None:
+    digest = tree.image("app", "1", [b"layer"])
+    tree.revision_path("app", digest).unlink()
+    assert tree.open().delete_revision(APP, digest)
+    assert tree.open().tags("app").current == {}
+
+
+def test_nothing_is_changed_through_a_symbolic_link(tree: Tree, tmp_path: Path) -> None:
+    outside = Tree(tmp_path / "outside")
+    digest = outside.image("app", "1", [b"layer"])
+    tree.repository("app").symlink_to(outside.repository("app"))
+    before = outside.snapshot()
+    opened = tree.open()
+    for change in (
+        lambda: opened.untag(APP, tag("1")),
+        lambda: opened.delete_revision(APP, digest),
+        lambda: opened.unlink_layer(APP, Digest.of(b"layer")),
+        lambda: opened.put_blob(APP, Digest.of(b"x"), [b"x"]),
+        lambda: opened.link_layer(APP, Digest.of(b"x")),
+    ):
+        with pytest.raises(StorageError, match="symbolic link"):
+            change()
+    assert outside.snapshot() == before
