@@ -17,15 +17,22 @@ from jettison.gc import (
     decode_plan,
     encode_plan,
     plan_collection,
+    sweep,
 )
 from jettison.gc.sweep import MOST_PROBLEMS
-from jettison.model.digest import Digest
-from jettison.model.reference import RepoName
+from jettison.model.digest import Digest, RawDigest
+from jettison.store.aside import Aside
+from jettison.store.folder import Folder
 from jettison.store.lock import StorageLock
 from store.trees import NOW, OLD, Tree, image_document, index_document, repo, tag
 
 DEFAULT = CollectOptions()
 UNTAGGED = CollectOptions(untagged=0.0)
+
+
+@pytest.fixture(autouse=True)
+def _nobody_pushes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep, "SETTLE_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -400,10 +407,10 @@ def test_a_push_in_the_middle_of_the_sweep_loses_nothing(
     touched, garbage = tree.blob(b"touched", "app"), tree.blob(b"garbage", "app")
     opened = tree.open()
     plan = plan_collection(opened, DEFAULT, NOW)
-    set_aside = opened.set_aside
+    set_aside = Aside.put
     calls = 0
 
-    def meanwhile(digest: Digest) -> bool:
+    def meanwhile(aside: Aside, digest: RawDigest) -> bool:
         nonlocal calls
         calls += 1
         if calls == 1:
@@ -411,9 +418,9 @@ def test_a_push_in_the_middle_of_the_sweep_loses_nothing(
             tree.put("app", image_document(config, [layer]), "1", NOW)
             tree.write(tree.layer_path("other", linked), linked.encode(), NOW)
             os.utime(tree.data(touched), (NOW, NOW))
-        return set_aside(digest)
+        return set_aside(aside, digest)
 
-    monkeypatch.setattr(opened, "set_aside", meanwhile)
+    monkeypatch.setattr(Aside, "put", meanwhile)
     receipt = collect(opened, plan)
     assert tree.blobs().keys() >= {layer, config, linked, touched}
     assert garbage not in tree.blobs()
@@ -429,13 +436,13 @@ def test_a_tag_put_on_a_manifest_that_just_went_brings_it_back(
     digest = tree.image("app", None, [b"layer"])
     opened = tree.open()
     plan = plan_collection(opened, UNTAGGED, NOW)
-    unlink_layer = opened.unlink_layer
+    unlink = Folder.unlink
 
-    def meanwhile(name: RepoName, layer: Digest) -> bool:
+    def meanwhile(folder: Folder, name: str) -> bool:
         tree.tag("app", "1", digest, NOW)
-        return unlink_layer(name, layer)
+        return unlink(folder, name)
 
-    monkeypatch.setattr(opened, "unlink_layer", meanwhile)
+    monkeypatch.setattr(Folder, "unlink", meanwhile)
     collect(opened, plan)
     assert tree.revision_path("app", digest).exists()
     assert digest in tree.blobs()
@@ -446,8 +453,9 @@ def test_a_tag_put_on_a_manifest_that_just_went_brings_it_back(
 def test_what_a_killed_collection_left_aside_is_put_back(tree: Tree) -> None:
     digest = tree.image("app", "1", [b"layer"])
     opened = tree.open()
-    opened.set_aside(Digest.of(b"layer"))
-    opened.set_aside(digest)
+    with Aside(opened) as aside:
+        assert aside.put(Digest.of(b"layer").raw)
+        assert aside.put(digest.raw)
     tree.write(tree.data(digest), b"pushed again")
     receipt = collect(opened, plan_collection(opened, DEFAULT, NOW))
     assert Digest.of(b"layer") in tree.blobs()
@@ -461,14 +469,14 @@ def test_ctrl_c_leaves_nothing_out_of_sight(tree: Tree, monkeypatch: pytest.Monk
     opened = tree.open()
     before = tree.blobs()
     plan = plan_collection(opened, DEFAULT, NOW)
-    set_aside = opened.set_aside
+    set_aside = Aside.put
 
-    def interrupted(digest: Digest) -> bool:
-        if digest == plan.blobs[5].digest:
+    def interrupted(aside: Aside, digest: RawDigest) -> bool:
+        if digest == plan.blobs[5].digest.raw:
             raise KeyboardInterrupt
-        return set_aside(digest)
+        return set_aside(aside, digest)
 
-    monkeypatch.setattr(opened, "set_aside", interrupted)
+    monkeypatch.setattr(Aside, "put", interrupted)
     with pytest.raises(KeyboardInterrupt):
         collect(opened, plan)
     assert tree.blobs() == before
@@ -480,14 +488,14 @@ def test_an_error_on_one_file_does_not_end_the_rest(
     digests = [tree.blob(b"garbage %d" % number, "app") for number in range(MOST_PROBLEMS + 10)]
     opened = tree.open()
     plan = plan_collection(opened, DEFAULT, NOW)
-    set_aside = opened.set_aside
+    set_aside = Aside.put
 
-    def failing(digest: Digest) -> bool:
-        if digest != digests[0]:
-            raise StorageError(f"cannot move aside {digest}: Input/output error")
-        return set_aside(digest)
+    def failing(aside: Aside, digest: RawDigest) -> bool:
+        if digest != digests[0].raw:
+            raise StorageError(f"cannot move aside {digest.hex()}: Input/output error")
+        return set_aside(aside, digest)
 
-    monkeypatch.setattr(opened, "set_aside", failing)
+    monkeypatch.setattr(Aside, "put", failing)
     receipt = collect(opened, plan)
     assert receipt.blobs.count == 1
     assert receipt.failures == MOST_PROBLEMS + 9

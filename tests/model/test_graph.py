@@ -71,7 +71,7 @@ def test_reach(
 ) -> None:
     asked = []
 
-    def edges_of_letter(digest: Digest) -> Edges | None:
+    def edges_of_letter(digest: Digest) -> Edges[Digest] | None:
         letter = spelled([digest])
         asked.append(letter)
         below = edges.get(letter)
@@ -91,7 +91,7 @@ def test_reach(
 
 
 def test_indexes_may_nest_as_deep_as_they_like() -> None:
-    def edges(digest: Digest) -> Edges:
+    def edges(digest: Digest) -> Edges[Digest]:
         number = int(digest.hex, 16)
         return Edges((digest_number(number - 1),) if number else (), ())
 

@@ -239,7 +239,7 @@ def entered(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many manifests each call of `reach` entered."""
     counts: list[int] = []
 
-    def counting(*arguments: Any) -> Reached:
+    def counting(*arguments: Any) -> Reached[Digest]:
         reached = reach(*arguments)
         counts.append(len(reached.manifests))
         return reached

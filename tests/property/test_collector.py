@@ -19,10 +19,11 @@ from jettison.gc import (
     Without,
     collect,
     plan_collection,
+    sweep,
 )
 from jettison.model.digest import Digest
 from jettison.model.reference import RepoName, Tag
-from jettison.store import reading
+from jettison.store import repository
 from store.trees import NOW, OLD, Tree, image_document, index_document
 
 YOUNG = NOW - 60
@@ -250,7 +251,8 @@ def check_sweep(
     world: World, tree: Tree, plan: CollectionPlan, expected: dict[RepoName, Expected]
 ) -> None:
     before = tree.blob_bytes()
-    receipt = collect(tree.open(), plan)
+    with patch.object(sweep, "SETTLE_SECONDS", 0.0):
+        receipt = collect(tree.open(), plan)
     assert before - tree.blob_bytes() == receipt.blobs.bytes == plan.bytes
     # Nothing that a root reaches is gone, and nothing else that the plan leaves.
     assert tree.blobs().keys() == world.stored.keys() - {blob.digest for blob in plan.blobs}
@@ -269,7 +271,7 @@ def check_sweep(
 @given(worlds())
 def test_the_plan_is_the_models_and_the_sweep_is_the_plan(world: World) -> None:
     # A damaged link is read again a moment later; nothing here changes in a moment.
-    with tempfile.TemporaryDirectory() as folder, patch.object(reading, "_REREAD_SECONDS", 0.0):
+    with tempfile.TemporaryDirectory() as folder, patch.object(repository, "_REREAD_SECONDS", 0.0):
         tree = write(world, Path(folder) / "registry")
         options = CollectOptions(untagged=0.0 if world.untagged else None)
         plan = plan_collection(tree.open(), options, NOW, world.held, world.without)

@@ -1,12 +1,13 @@
 """``jettison gc`` from options to receipt: plan, collect, and a note in the tree's journal."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
 
 import msgspec
 
 from jettison.errors import JournalError
-from jettison.gc.plan import CollectionPlan, CollectOptions, plan_collection
+from jettison.gc.plan import CollectionPlan, CollectOptions, LinkedDigest, plan_collection
 from jettison.gc.quiescence import require_quiescent
 from jettison.gc.sweep import CollectionReceipt, collect
 from jettison.gc.windows import held_manifests, tree_journal
@@ -19,8 +20,12 @@ from jettison.store.tree import StorageTree
 __all__ = ["Collection", "end_windows", "prepare_collection", "run_collection"]
 
 
+MOST_SAMPLED: Final = 100
+"""So many of the removed layer links are noted for :func:`verify_collected`."""
+
+
 class Collection(msgspec.Struct, frozen=True):
-    """What a collection did, beside what the disk showed before and after, in bytes."""
+    """A collection as it stands in the journal, and its receipt."""
 
     run: Run
     receipt: CollectionReceipt
@@ -59,26 +64,9 @@ def run_collection(
     progress: Progress = silent,
 ) -> Collection:
     """Execute the plan and note it in the tree's journal, with its receipt."""
-    before = _blob_bytes(tree)
     receipt = collect(tree, plan, clock=clock, progress=progress)
-    after = _blob_bytes(tree)
     if end_undo:
         end_windows(tree, plan.started)
-    freed = receipt.blobs.bytes
-    findings = [Finding(ok=True, subject=f"{freed:,} bytes", sentence="freed, as predicted")]
-    if freed != receipt.predicted_bytes:
-        findings = [
-            Finding(
-                ok=not receipt.failures,
-                subject=f"freed {freed:,} of {receipt.predicted_bytes:,} bytes predicted",
-                sentence=f"{receipt.put_back.count} blobs were put back, since somebody wants them "
-                f"again; {receipt.failures} files could not be removed",
-            )
-        ]
-    if before - after != freed:
-        sentence = "more is on the disk than that explains: others pushed meanwhile"
-        subject = f"{after + freed - before:,} bytes"
-        findings.append(Finding(ok=True, subject=subject, sentence=sentence))
     run = Run(
         id=new_run_id(plan.started),
         kind=Kind.GC,
@@ -91,18 +79,47 @@ def run_collection(
             finished=stamp(clock()),
             manifests=receipt.revisions.count,
             predicted_bytes=receipt.predicted_bytes,
-            freed_bytes=freed,
-            blobs_before=before,
-            blobs_after=after,
+            freed_bytes=receipt.blobs.bytes,
             disk_free_before=receipt.disk_free_before,
             disk_free_after=receipt.disk_free_after,
-            findings=tuple(findings),
+            findings=tuple(_findings(tree, plan, receipt)),
             notes=tuple(f"{problem.path}: {problem.message}" for problem in receipt.problems),
         ),
+        details={
+            "removed": msgspec.to_builtins(receipt.removed),
+            "links": [(link.repository, str(link.digest)) for link in _sample(plan.layer_links)],
+        },
     )
     with contextlib.suppress(JournalError):  # a disk that is still full; the receipt is printed
         tree_journal(tree).write(run)
     return Collection(run, receipt)
+
+
+def _findings(
+    tree: StorageTree, plan: CollectionPlan, receipt: CollectionReceipt
+) -> Iterator[Finding]:
+    """Put what was freed beside what was predicted, and both beside what is on the disk."""
+    freed, failures = receipt.blobs.bytes, receipt.failures
+    if freed == plan.bytes:
+        yield Finding(ok=True, subject=f"{freed:,} bytes", sentence="freed, as predicted")
+    else:
+        sentence = (
+            f"{receipt.put_back.count} blobs were put back, since somebody wants them again; "
+            f"{failures} files could not be removed"
+        )
+        subject = f"freed {freed:,} of {plan.bytes:,} bytes predicted"
+        yield Finding(ok=not failures, subject=subject, sentence=sentence)
+    if plan.blobs:
+        gone = sum(tree.blob(blob.digest.raw) is None for blob in plan.blobs)
+        subject = f"{gone:,} of {len(plan.blobs):,} blob files"
+        wanted = gone >= receipt.blobs.count
+        sentence = "gone from the disk" if wanted else "gone; others pushed the rest again"
+        yield Finding(ok=True, subject=subject, sentence=sentence)
+
+
+def _sample(links: Sequence[LinkedDigest]) -> Sequence[LinkedDigest]:
+    """Return links that a proof can ask the registry for, from everywhere in the tree."""
+    return links[:: max(1, len(links) // MOST_SAMPLED)][:MOST_SAMPLED]
 
 
 def end_windows(tree: StorageTree, now: float) -> None:
@@ -111,7 +128,3 @@ def end_windows(tree: StorageTree, now: float) -> None:
     for run in journal.runs():
         if isinstance(run, Run) and run.window_until is not None and run.window_until > now:
             journal.write(msgspec.structs.replace(run, window_until=now))
-
-
-def _blob_bytes(tree: StorageTree) -> int:
-    return sum(blob.size for blob in tree.blobs())

@@ -7,20 +7,29 @@ it, as Distribution does, makes its layers deletable (defects 2 and 3), and stop
 nothing anywhere (defect 4).
 """
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
 
 from jettison.errors import InvalidManifest, InvalidName, StorageError
-from jettison.model.digest import Digest
-from jettison.model.graph import Edges, Reached, edges_of, reach
-from jettison.model.manifest import Kind, parse_manifest
+from jettison.model.digest import Digest, RawDigest
+from jettison.model.graph import Edges, Reached, reach
 from jettison.model.reference import RepoName, Tag
+from jettison.model.references import references_of
 from jettison.store import layout
-from jettison.store.reading import Layers, Problem, Revisions, Tags, TreeReader
+from jettison.store.reading import Problem, TreeReader, make_problem
+from jettison.store.repository import Layers, RepositoryReader, Revisions, Tags
 
-__all__ = ["NOTHING_REMOVED", "HeldManifest", "RepositoryMark", "Without", "mark_repository"]
+__all__ = [
+    "NOTHING_REMOVED",
+    "HeldManifest",
+    "RepositoryMark",
+    "Without",
+    "mark_repository",
+    "names_sum",
+]
 
 
 class HeldManifest(msgspec.Struct, frozen=True):
@@ -47,6 +56,7 @@ class Without(msgspec.Struct, frozen=True):
 
 
 NOTHING_REMOVED: Final = Without()
+_SHA256_BYTES: Final = 32
 
 
 class RepositoryMark(NamedTuple):
@@ -55,25 +65,28 @@ class RepositoryMark(NamedTuple):
     ``reached`` is what tags and kept revisions reach, ``held`` what else the undo window of a run
     (its id) reaches, ``protected`` what else is kept because of ``problems``. ``unlinked`` are the
     revisions to go, ``unused`` the names in ``_layers`` that nothing kept uses; both are empty
-    where there are problems.
+    where there are problems. ``emptied`` are the folders that a DELETE left of revisions, and
+    ``names`` is :func:`names_sum` of all folders of revisions.
     """
 
-    name: str
-    reached: set[Digest]
-    held: dict[Digest, str]
-    protected: set[Digest]
-    unlinked: dict[Digest, int]
-    unused: list[Digest]
+    reached: set[RawDigest]
+    held: dict[RawDigest, str]
+    protected: set[RawDigest]
+    unlinked: list[RawDigest]
+    unused: list[RawDigest]
+    emptied: list[RawDigest]
+    tags: list[Tag]
+    names: int
     problems: list[Problem]
 
-    def wants(self, digest: Digest) -> bool:
+    def wants(self, digest: RawDigest) -> bool:
         """Whether anything in this repository keeps a blob, manifest or link."""
         return digest in self.reached or digest in self.protected or digest in self.held
 
 
 def mark_repository(
     tree: TreeReader,
-    name: str,
+    repository: RepositoryReader,
     *,
     untagged_before_ns: int | None = None,
     held: Sequence[HeldManifest] = (),
@@ -86,34 +99,35 @@ def mark_repository(
     subject. ``held`` are the manifests inside an undo window in this repository. A tag's history
     is no root. Raises :class:`~jettison.errors.StorageError` if a folder cannot be listed.
     """
-    return _Marker(tree, name, untagged_before_ns, held, without).mark()
+    return _Marker(tree, repository, untagged_before_ns, held, without).mark()
 
 
 class _Marker:
     def __init__(
         self,
         tree: TreeReader,
-        name: str,
+        repository: RepositoryReader,
         untagged_before_ns: int | None,
         held: Sequence[HeldManifest],
         without: Without,
     ) -> None:
         self._tree = tree
-        self._name = name
+        self._repository = repository
+        self._name = name = repository.name
         self._before = untagged_before_ns
         self._held = sorted(held, key=lambda one: one.until, reverse=True)
-        self._raw = {one.digest: one.raw for one in held}
-        self._edges: dict[Digest, Edges | None] = {}
-        self._subjects: dict[Digest, list[Digest]] = {}
-        self._why: dict[Digest, str] = {}
+        self._raw = {one.digest.raw: one.raw for one in held}
+        self._edges: dict[RawDigest, Edges[RawDigest] | None] = {}
+        self._subjects: dict[RawDigest, list[RawDigest]] = {}
+        self._why: dict[RawDigest, str] = {}
 
         # Tags before revisions: a manifest pushed in between has a tag that is not seen, which is
         # harmless, and a revision that is; the other way round it would have neither.
-        tags: Tags = tree.tags(name)
-        revisions: Revisions = tree.revisions(name)
-        self._layers: Layers = tree.layers(name)
-        gone = {digest for repository, digest in without.manifests if repository == name}
-        untagged = {tag for repository, tag in without.tags if repository == name}
+        tags: Tags = repository.tags()
+        revisions: Revisions = repository.revisions()
+        self._layers: Layers = repository.layers()
+        gone = {digest.raw for where, digest in without.manifests if where == name}
+        untagged = {tag for where, tag in without.tags if where == name}
         removed = [tags.broken[tag] for tag in untagged & tags.broken.keys()]
         found = [*tags.problems, *revisions.problems, *self._layers.problems]
         self._problems = [*_stray(name), *(one for one in found if one not in removed)]
@@ -122,81 +136,87 @@ class _Marker:
             for tag, digest in tags.current.items()
             if digest not in gone and tag not in untagged
         }
-        self._linked = {d: time for d, time in revisions.linked.items() if d not in gone}
+        self._linked = revisions.linked - gone
+        self._revisions = revisions
         # A removal cannot get at a revision whose link is broken.
         self._damaged = revisions.damaged
 
     def mark(self) -> RepositoryMark:
-        everything = self._damaged.union(self._linked)
+        everything = self._damaged | self._linked
         roots = self._damaged.union(self._tags.values())
-        referrers: Mapping[Digest, list[Digest]] = {}
+        referrers: Mapping[RawDigest, list[RawDigest]] = {}
         if self._before is None:
-            roots.update(self._linked)
+            roots |= self._linked
         else:
-            before = self._before
-            roots.update(digest for digest, time in self._linked.items() if time > before)
+            roots |= self._young(self._linked - roots, self._before)
             for digest in everything:
                 self._read(digest)
             referrers = self._subjects
         first = reach(roots, self._read, referrers)
         reached = self._with_targets(first)
 
-        held: dict[Digest, str] = {}
-        kept_manifests = set(first.manifests)
+        held: dict[RawDigest, str] = {}
+        kept_manifests = first.manifests
         for run in dict.fromkeys(one.run for one in self._held):
-            mine = [one.digest for one in self._held if one.run == run]
+            mine = [one.digest.raw for one in self._held if one.run == run]
             found = reach(mine, self._read, referrers)
-            kept_manifests |= found.manifests
+            kept_manifests = kept_manifests | found.manifests
             for digest in self._with_targets(found) - reached:
                 held.setdefault(digest, run)
 
         problems = list(dict.fromkeys([*self._problems, *self._lost()]))
+        tags, emptied = sorted(self._tags), self._revisions.emptied
+        names = names_sum(self._revisions.folders)
         if problems:
             protected = self._with_targets(reach(everything, self._read, {}))
             protected |= self._layers.named
             # Only here are layer links opened: one may lead to another digest than its name's.
-            targets = (self._tree.layer_target(self._name, d) for d in self._layers.named)
+            targets = (self._repository.layer_target(d) for d in self._layers.named)
             protected.update(target for target in targets if target is not None)
             protected -= reached
-            return RepositoryMark(self._name, reached, held, protected, {}, [], problems)
-        unlinked = {d: time for d, time in self._linked.items() if d not in kept_manifests}
-        unused = [d for d in self._layers.named if d not in reached and d not in held]
-        return RepositoryMark(self._name, reached, held, set(), unlinked, unused, [])
+            return RepositoryMark(reached, held, protected, [], [], emptied, tags, names, problems)
+        unlinked = sorted(self._linked - kept_manifests)
+        unused = sorted(self._layers.named - reached - held.keys())
+        return RepositoryMark(reached, held, set(), unlinked, unused, emptied, tags, names, [])
 
-    def _read(self, digest: Digest) -> Edges | None:
+    def _young(self, candidates: set[RawDigest], before: int) -> set[RawDigest]:
+        """Return the revisions linked after that moment; one that has vanished is none."""
+        times = ((digest, self._repository.revision_time(digest)) for digest in candidates)
+        return {digest for digest, time in times if time is not None and time > before}
+
+    def _read(self, digest: RawDigest) -> Edges[RawDigest] | None:
         """Return what a manifest references, from the tree or from the journal; read once."""
         if digest in self._edges:
             return self._edges[digest]
-        found: Edges | None = None
+        found: Edges[RawDigest] | None = None
         try:
             raw = self._raw.get(digest)
-            if raw is None or not digest.matches(raw):
+            if raw is None or not _matches(raw, digest):
                 raw = self._tree.read_manifest(digest)
             if raw is None:
                 self._why[digest] = "is missing"
             elif not raw:
                 self._why[digest] = "is empty"
-            elif not digest.matches(raw):
+            elif not _matches(raw, digest):
                 self._why[digest] = "is damaged: its bytes have another digest"
             else:
-                manifest = parse_manifest(raw)
-                found = edges_of(manifest)
-                if manifest.kind is Kind.OPAQUE:
-                    kind = manifest.media_type or "no known type"
+                found, subject, media_type = references_of(raw)
+                if found is None:
+                    kind = media_type or "no known type"
                     self._why[digest] = f"is of {kind}, and what it references is not understood"
-                if manifest.subject is not None:
-                    self._subjects.setdefault(manifest.subject, []).append(digest)
+                if subject is not None:
+                    self._subjects.setdefault(subject, []).append(digest)
         except (InvalidManifest, StorageError) as error:
             self._why[digest] = f"cannot be read: {error.message}"
         self._edges[digest] = found
         return found
 
-    def _with_targets(self, found: Reached) -> set[Digest]:
+    def _with_targets(self, found: Reached[RawDigest]) -> set[RawDigest]:
         """Return all digests reached, with what links of another algorithm lead to."""
         digests = found.manifests | found.blobs
         for digest in found.blobs:
-            if digest.algorithm != "sha256":
-                target = self._tree.layer_target(self._name, digest)
+            if len(digest) != _SHA256_BYTES:
+                target = self._repository.layer_target(digest)
                 if target is not None:
                     digests.add(target)
         return digests
@@ -205,20 +225,32 @@ class _Marker:
         """Yield a problem for each manifest of which nothing is known, with who holds it."""
         if not self._why:
             return
-        holders: dict[Digest, str] = {}
+        holders: dict[RawDigest, str] = {}
         for digest, edges in self._edges.items():
             for child in edges.children if edges is not None else ():
                 if child in self._why:
-                    holders.setdefault(child, f", a child of index {digest}")
+                    index = Digest.from_raw(digest)
+                    holders.setdefault(child, f", a child of index {index}")
         for digest in self._why:
             if digest in self._linked:
                 holders[digest] = ", which is linked in the repository"
         for tag, digest in self._tags.items():
             if digest in self._why:
                 holders[digest] = f", which tag {tag} points to"
-        for digest, why in sorted(self._why.items()):
-            message = f"manifest {digest}{holders.get(digest, '')}: {why}"
-            yield Problem(self._name, layout.blob_data(digest), message)
+        for raw, why in sorted(self._why.items()):
+            manifest = Digest.from_raw(raw)
+            message = f"manifest {manifest}{holders.get(raw, '')}: {why}"
+            yield make_problem(self._name, layout.blob_data(manifest), message)
+
+
+def names_sum(digests: Iterable[RawDigest]) -> int:
+    """Return a number for a set of digests that changes when one comes or goes."""
+    return sum(int.from_bytes(digest[:8]) for digest in digests) % 2**64
+
+
+def _matches(raw: bytes, digest: RawDigest) -> bool:
+    algorithm = hashlib.sha256 if len(digest) == _SHA256_BYTES else hashlib.sha512
+    return algorithm(raw, usedforsecurity=False).digest() == digest
 
 
 def _stray(name: str) -> list[Problem]:

@@ -5,23 +5,31 @@ The plan is made without changing anything. It is one frozen object: a dry run p
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
 
-from jettison.gc.mark import NOTHING_REMOVED, HeldManifest, RepositoryMark, Without, mark_repository
-from jettison.model.digest import Digest
+from jettison.gc.mark import NOTHING_REMOVED, HeldManifest, Without
+from jettison.gc.options import CollectOptions, Moments
+from jettison.gc.survey import Hollow, Leftover, RepositorySurvey, Surveyor, leftovers_in
+from jettison.gc.workers import survey_all
+from jettison.model.digest import Digest, RawDigest
+from jettison.model.digests import RawDigests
 from jettison.model.reference import RepoName, Tag
 from jettison.progress import Progress, silent
-from jettison.store.reading import Blob, Problem, Protects, TreeReader
+from jettison.store import layout
+from jettison.store.reading import Problem, Protects, TreeReader
 
 __all__ = [
+    "AbandonedUpload",
     "CollectOptions",
     "CollectionPlan",
     "HeldBack",
     "HistoryEntry",
+    "Leftover",
     "LinkedDigest",
+    "Seen",
     "SweptBlob",
     "Tally",
     "decode_plan",
@@ -29,18 +37,7 @@ __all__ = [
     "plan_collection",
 ]
 
-PLAN_SCHEMA: Final = 1
-
-
-class CollectOptions(msgspec.Struct, frozen=True):
-    """``grace`` in seconds: nothing younger is swept (design.md, rule 6).
-
-    ``untagged``: also remove manifests that no tag, index or subject holds and that were pushed
-    more than so many seconds ago (and more than ``grace``); None: they are kept.
-    """
-
-    grace: float = 3600.0
-    untagged: float | None = None
+PLAN_SCHEMA: Final = 2
 
 
 class Tally(msgspec.Struct, frozen=True):
@@ -50,7 +47,7 @@ class Tally(msgspec.Struct, frozen=True):
     bytes: int = 0
 
 
-class SweptBlob(msgspec.Struct, frozen=True):
+class SweptBlob(msgspec.Struct, frozen=True, gc=False):
     """A blob to remove: its size in bytes, and its time (nanoseconds) when it was looked at."""
 
     digest: Digest
@@ -58,7 +55,7 @@ class SweptBlob(msgspec.Struct, frozen=True):
     mtime_ns: int
 
 
-class LinkedDigest(msgspec.Struct, frozen=True):
+class LinkedDigest(msgspec.Struct, frozen=True, gc=False):
     """A link to remove, of a layer or a revision, and its time (nanoseconds) when looked at."""
 
     repository: RepoName
@@ -66,12 +63,22 @@ class LinkedDigest(msgspec.Struct, frozen=True):
     mtime_ns: int
 
 
-class HistoryEntry(msgspec.Struct, frozen=True):
+class HistoryEntry(msgspec.Struct, frozen=True, gc=False):
     """An entry to remove from what a tag once pointed to."""
 
     repository: RepoName
     tag: Tag
     digest: Digest
+
+
+class AbandonedUpload(msgspec.Struct, frozen=True, gc=False):
+    """An upload to remove, which moved last at ``moved_ns`` (nanoseconds), and what it takes."""
+
+    repository: RepoName
+    id: str
+    files: int
+    bytes: int
+    moved_ns: int
 
 
 class HeldBack(msgspec.Struct, frozen=True):
@@ -83,13 +90,28 @@ class HeldBack(msgspec.Struct, frozen=True):
     bytes: int
 
 
+class Seen(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What a repository looked like, to tell later whether anybody has written to it.
+
+    ``names`` is the sum of its revisions' folders, the times (nanoseconds) are those of the
+    folders that hold them and the layers, ``emptied`` are folders of revisions without a link.
+    """
+
+    names: int
+    revision_times: tuple[int, ...]
+    layer_times: tuple[int, ...]
+    emptied: tuple[Digest, ...]
+
+
 class CollectionPlan(msgspec.Struct, frozen=True):
     """What a collection of the tree at ``root`` removes, and what it leaves and why.
 
     ``bytes`` is the exact sum of the sizes of ``blobs``. Blobs that nothing reaches and that stay
-    are in exactly one of ``young``, ``held`` and ``protected``. ``stamps`` tell, by repository,
-    whether a tag or manifest was written since. A ``hypothetical`` plan is about the tree as it
-    would be after a removal, and cannot be executed. ``started`` is in seconds since the epoch.
+    are in exactly one of ``young``, ``held`` and ``protected``. ``folders`` are empty ones, by the
+    folder that they are in; ``vacant`` are repositories that nothing is left in. ``seen`` tells, by
+    repository, whether a tag or manifest was written since. A ``hypothetical`` plan is about the
+    tree as it would be after a removal, and cannot be executed. ``started`` is in seconds since
+    the epoch.
     """
 
     root: str
@@ -99,6 +121,10 @@ class CollectionPlan(msgspec.Struct, frozen=True):
     layer_links: tuple[LinkedDigest, ...]
     revisions: tuple[LinkedDigest, ...]
     history: tuple[HistoryEntry, ...]
+    uploads: tuple[AbandonedUpload, ...]
+    leftovers: tuple[Leftover, ...]
+    folders: dict[str, tuple[str, ...]]
+    vacant: tuple[RepoName, ...]
     bytes: int
     young: Tally
     young_links: int
@@ -107,24 +133,46 @@ class CollectionPlan(msgspec.Struct, frozen=True):
     kept_blobs: int
     repositories: int
     problems: tuple[Problem, ...]
-    stamps: dict[str, str]
+    seen: dict[str, Seen]
     hypothetical: bool = False
     schema_version: int = PLAN_SCHEMA
 
     @property
-    def cutoff_ns(self) -> int:
-        """Only what was written or touched at or before this moment is idle (nanoseconds)."""
-        return _cutoff(self.started, self.options.grace)
+    def moments(self) -> Moments:
+        """What was written before them is idle, untagged for long, or given up."""
+        return Moments.of(self.options, self.started)
 
     @property
-    def untagged_before_ns(self) -> int | None:
-        """Untagged manifests linked after this moment stay (nanoseconds); None: all stay."""
-        return _untagged_before(self.options, self.started)
+    def empty_folders(self) -> int:
+        """How many folders are to go because nothing is in them."""
+        return sum(map(len, self.folders.values()))
+
+    @property
+    def classes(self) -> dict[str, Tally]:
+        """What is to go, class by class."""
+        links = {
+            name: Tally(len(found), sum(len(one.digest) for one in found))
+            for name, found in (
+                ("layer_links", self.layer_links),
+                ("revisions", self.revisions),
+                ("history", self.history),
+            )
+        }
+        return {
+            "blobs": Tally(len(self.blobs), self.bytes),
+            **links,
+            "uploads": Tally(
+                sum(one.files for one in self.uploads), sum(one.bytes for one in self.uploads)
+            ),
+            "leftovers": Tally(len(self.leftovers), sum(one.size for one in self.leftovers)),
+            "folders": Tally(self.empty_folders),
+            "repositories": Tally(len(self.vacant)),
+        }
 
     @property
     def empty(self) -> bool:
         """Whether there is nothing to do."""
-        return not (self.blobs or self.layer_links or self.revisions or self.history)
+        return not any(tally.count for tally in self.classes.values()) and not self.uploads
 
 
 def encode_plan(plan: CollectionPlan) -> bytes:
@@ -165,114 +213,134 @@ class _Planner:
         self._tree = tree
         self._options = options
         self._now = now
+        self._moments = Moments.of(options, now)
         self._progress = progress
-        self._cutoff = _cutoff(now, options.grace)
         self._problems: list[Problem] = []
-        self._stamps: dict[str, str] = {}
-        self._kept: set[Digest] = set()
-        self._held: dict[Digest, list[str]] = defaultdict(list)
-        self._protected: set[Digest] = set()
-        self._young: set[Digest] = set()
+        self._seen: dict[str, Seen] = {}
+        self._kept = RawDigests()
+        self._held: dict[RawDigest, list[str]] = defaultdict(list)
+        self._protected: set[bytes] = set()
+        self._young: set[bytes] = set()
         self._young_links = 0
         self._layer_links: list[LinkedDigest] = []
         self._revisions: list[LinkedDigest] = []
         self._history: list[HistoryEntry] = []
-        self._blobs: dict[Digest, Blob | None] = {}
+        self._uploads: list[AbandonedUpload] = []
+        self._leftovers: list[Leftover] = []
+        self._folders: dict[str, tuple[str, ...]] = {}
+        self._vacant: list[RepoName] = []
 
-    def mark(self, windows: Sequence[HeldManifest], without: Without) -> None:
+    def mark(self, windows: list[HeldManifest], without: Without) -> None:
         """Mark every repository, and those that only an undo window remembers."""
-        held: defaultdict[str, list[HeldManifest]] = defaultdict(list)
-        for one in windows:
-            held[one.repository].append(one)
         found = self._tree.scan_repositories()
         self._problems += found.problems
-        names = [*found.names, *found.strays, *sorted(held.keys() - {*found.names})]
-        before = _untagged_before(self._options, self._now)
-        for count, name in enumerate(names):
+        remembered = {one.repository for one in windows}.difference(found.names)
+        names = [*found.names, *found.strays, *sorted(remembered)]
+        thorough = self._options.thorough
+        surveyor = Surveyor(self._tree, self._moments, windows, without, thorough=thorough)
+        self._progress("marking repositories", 0, len(names))
+        surveys = survey_all(names, surveyor.survey)
+        for count, (name, survey) in enumerate(surveys, start=1):
+            self._add(name, survey)
             self._progress("marking repositories", count, len(names))
-            # Before it is read: what is written meanwhile will be seen as changed.
-            self._stamps[name] = self._tree.stamp(name)
-            marked = mark_repository(
-                self._tree, name, untagged_before_ns=before, held=held[name], without=without
-            )
-            self._problems += marked.problems
-            self._kept |= marked.reached
-            self._protected |= marked.protected
-            for digest, run in marked.held.items():
-                self._held[digest].append(run)
-            if not marked.problems:
-                self._links(RepoName(name), marked)
-        self._progress("marking repositories", len(names), len(names))
+        self._hollow_parents(found.hollow)
 
-    def _links(self, name: RepoName, marked: RepositoryMark) -> None:
-        """Sort the links that nothing needs into those to remove and those too young."""
-        since = min(self._cutoff, self._pushing_since(name)) if marked.unused else 0
-        for digest in sorted(marked.unused):
-            linked = self._tree.layer_time(name, digest)
-            if linked is None:
-                continue  # an empty folder
-            blob = self._blob(digest)
-            if linked > since:
-                self._young_links += 1
-                self._young.add(digest)
-            elif blob is not None and blob.mtime_ns > self._cutoff:
-                # Touched: somebody was told that it is there, and may be about to use this link.
-                self._young_links += 1
-            else:
-                self._layer_links.append(LinkedDigest(name, digest, linked))
-        if marked.unlinked:
-            for digest, linked in sorted(marked.unlinked.items()):
-                self._revisions.append(LinkedDigest(name, digest, linked))
-            for tag in sorted(self._tree.tags(name).current):
-                gone = self._tree.history(name, tag) & marked.unlinked.keys()
-                self._history += [HistoryEntry(name, tag, digest) for digest in sorted(gone)]
+    def _add(self, name: str, survey: RepositorySurvey) -> None:
+        emptied = tuple(_digest(one.digest) for one in survey.emptied)
+        self._seen[name] = Seen(survey.names, survey.revision_times, survey.layer_times, emptied)
+        self._problems += survey.problems
+        self._kept.add_row(survey.reached)
+        for digest in survey.reached_long:
+            self._kept.add(RawDigest(digest))
+        self._protected.update(survey.protected)
+        for digest, run in survey.held:
+            self._held[RawDigest(digest)].append(run)
+        self._young.update(survey.young)
+        self._young_links += survey.young_links
+        if survey.problems:
+            return
+        repository = RepoName(name)
+        self._layer_links += [
+            LinkedDigest(repository, _digest(link.digest), link.mtime_ns)
+            for link in survey.layer_links
+        ]
+        self._revisions += [
+            LinkedDigest(repository, _digest(link.digest), link.mtime_ns)
+            for link in survey.revisions
+        ]
+        self._history += [
+            HistoryEntry(repository, Tag(tag), _digest(digest)) for tag, digest in survey.history
+        ]
+        self._uploads += [
+            AbandonedUpload(repository, one.id, one.files, one.bytes, one.moved_ns)
+            for one in survey.uploads
+        ]
+        self._leftovers += survey.leftovers
+        self._add_folders(layout.revisions(name), survey.emptied)
+        self._add_folders(layout.layers(name), survey.hollow)
+        if survey.vacant:
+            self._vacant.append(repository)
 
-    def _pushing_since(self, name: RepoName) -> int:
-        """Return when the pushes going on in a repository may have begun (nanoseconds).
+    def _add_folders(self, above: str, found: list[Hollow]) -> None:
+        by_algorithm: defaultdict[str, list[str]] = defaultdict(list)
+        for one in found:
+            if one.idle:
+                digest = _digest(one.digest)
+                by_algorithm[digest.algorithm].append(digest.hex)
+        for algorithm, names in by_algorithm.items():
+            self._folders[f"{above}/{algorithm}"] = tuple(sorted(names))
 
-        Their first layers may be linked since longer than the grace period, and no manifest uses
-        them before the last layer is there.
-        """
-        moving = [one for one in self._tree.uploads(name) if one.moved_ns > self._cutoff]
-        grace_ns = int(self._options.grace * 1e9)
-        return min((one.started_ns - grace_ns for one in moving), default=self._cutoff)
+    def _hollow_parents(self, names: list[str]) -> None:
+        """Take folders that once held repositories and hold nothing now."""
+        for name in names:
+            path = layout.repository(name)
+            if name.isprintable() and (self._tree.mtime(path) or 0) <= self._moments.idle:
+                above, _, last = path.rpartition("/")
+                self._folders[above] = (*self._folders.get(above, ()), last)
 
-    def plan(self, windows: dict[str, float], without: Without) -> CollectionPlan:
+    def plan(self, windows: Mapping[str, float], without: Without) -> CollectionPlan:
         """Look at every blob that no repository keeps, and put each into one class."""
         blind = any(problem.protects is Protects.EVERYTHING for problem in self._problems)
         blobs: list[SweptBlob] = []
         young, protected = [0, 0], [0, 0]
         held = {run: [0, 0] for run in windows}
         kept = 0
-        for count, digest in enumerate(self._tree.blob_digests(self._problems)):
-            if not count % 1024:
-                self._progress("looking for garbage", count)
-            if digest in self._kept:
-                kept += 1
-                continue
-            blob = self._blob(digest)
-            if blob is None:
-                continue
-            if blind or digest in self._protected:
-                tally = protected
-            elif digest in self._held:
-                # What several runs hold back is free when the last of their windows has ended.
-                tally = held[max(self._held[digest], key=windows.__getitem__)]
-            elif blob.mtime_ns > self._cutoff or digest in self._young:
-                tally = young
-            else:
-                blobs.append(SweptBlob(digest, blob.size, blob.mtime_ns))
-                continue
-            tally[0] += 1
-            tally[1] += blob.size
+        for folder, digests in self._tree.blob_folders(self._problems):
+            self._progress("looking for garbage", kept + len(blobs))
+            keep = self._kept.in_folder(folder)
+            loose = [digest for digest in digests if digest not in keep]
+            kept += len(digests) - len(loose)
+            hollow = []
+            for digest in loose:
+                blob = self._tree.blob(digest)
+                if blob is None:
+                    hollow.append(digest)
+                    continue
+                if blind or digest in self._protected:
+                    tally = protected
+                elif digest in self._held:
+                    # What several runs hold back is free when the last of their windows has ended.
+                    tally = held[max(self._held[digest], key=windows.__getitem__)]
+                elif blob.mtime_ns > self._moments.idle or digest in self._young:
+                    tally = young
+                else:
+                    blobs.append(SweptBlob(_digest(digest), blob.size, blob.mtime_ns))
+                    continue
+                tally[0] += 1
+                tally[1] += blob.size
+            self._look_into(f"{layout.BLOBS}/{folder}", hollow, digests)
         return CollectionPlan(
             root=str(self._tree.root),
             started=self._now,
             options=self._options,
             blobs=tuple(blobs),
-            layer_links=tuple(self._layer_links),
-            revisions=tuple(self._revisions),
-            history=tuple(self._history),
+            layer_links=tuple(_in_order(self._layer_links)),
+            revisions=tuple(_in_order(self._revisions)),
+            history=tuple(sorted(self._history, key=lambda one: (one.repository, one.tag))),
+            uploads=tuple(sorted(self._uploads, key=lambda one: (one.repository, one.id))),
+            leftovers=tuple(sorted(self._leftovers, key=lambda one: one.path)),
+            folders=dict(sorted(self._folders.items())),
+            vacant=tuple(sorted(self._vacant)),
             bytes=sum(blob.size for blob in blobs),
             young=Tally(*young),
             young_links=self._young_links,
@@ -281,26 +349,35 @@ class _Planner:
             ),
             protected=Tally(*protected),
             kept_blobs=kept,
-            repositories=len(self._stamps),
+            repositories=len(self._seen),
             problems=tuple(dict.fromkeys(self._problems)),
-            stamps=self._stamps,
+            seen=self._seen,
             hypothetical=bool(without.tags or without.manifests),
         )
 
-    def _blob(self, digest: Digest) -> Blob | None:
-        if digest not in self._blobs:
-            self._blobs[digest] = self._tree.blob(digest)
-        return self._blobs[digest]
+    def _look_into(self, path: str, hollow: list[RawDigest], digests: list[RawDigest]) -> None:
+        """Find empty folders of blobs and temporary files; those of kept blobs if thorough."""
+        idle = self._moments.idle
+        names = []
+        for digest in digests if self._options.thorough else hollow:
+            folder = self._tree.folder(f"{path}/{digest.hex()}")
+            if folder is None:
+                continue
+            with folder:
+                left, others = leftovers_in(self._tree, folder, idle)
+                self._leftovers += left
+                if not others and folder.own_time() <= idle:
+                    names.append(digest.hex())
+        if names:
+            self._folders[path] = tuple(names)
 
 
-def _cutoff(now: float, grace: float) -> int:
-    return int((now - grace) * 1e9)
+def _digest(raw: bytes) -> Digest:
+    return Digest.from_raw(RawDigest(raw))
 
 
-def _untagged_before(options: CollectOptions, now: float) -> int | None:
-    if options.untagged is None:
-        return None
-    return _cutoff(now, max(options.untagged, options.grace))
+def _in_order(links: list[LinkedDigest]) -> list[LinkedDigest]:
+    return sorted(links, key=lambda one: (one.repository, one.digest))
 
 
 def _encode(value: Any) -> Any:  # noqa: ANN401 - the signature is msgspec's

@@ -5,35 +5,48 @@ registry's sight, so that from then on a push that needs it is refused or brings
 everything that was written since the plan is looked at once more; what somebody wants is put back,
 and only the rest is removed (rule 6). Killed anywhere, this leaves garbage at worst: blobs that lie
 aside are put back by the next collection.
+
+A registry takes a manifest in two steps: it looks whether the repository has links to all that
+the manifest references, and then it links the manifest. A sweep that comes between the two sees
+neither the manifest nor a reason to keep its blobs. So between the removal of the last link and the
+last look there are at least :data:`SETTLE_SECONDS`, in which such a manifest arrives; no other can,
+since without the links the registry refuses it.
 """
 
 import contextlib
 import os
-import shutil
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from jettison.errors import StorageError, UsageError
-from jettison.gc.mark import RepositoryMark, mark_repository
-from jettison.gc.plan import CollectionPlan, SweptBlob, Tally
-from jettison.model.digest import Digest
+from jettison.gc.plan import CollectionPlan, LinkedDigest, SweptBlob, Tally
+from jettison.gc.watch import BlindError, Watch
+from jettison.model.digest import RawDigest
 from jettison.model.reference import RepoName
 from jettison.progress import Progress, silent
 from jettison.store import layout
+from jettison.store.aside import Aside
+from jettison.store.folder import Folder, storage_errors
 from jettison.store.lock import StorageLock
-from jettison.store.reading import Problem, Protects, storage_errors
+from jettison.store.reading import Problem, Protects
+from jettison.store.repository import RepositoryReader
 from jettison.store.tree import StorageTree
 
 __all__ = ["CollectionReceipt", "collect"]
 
+SETTLE_SECONDS: Final = 1.0
+"""How long a registry may take from looking at a manifest's links to linking the manifest."""
+
 BATCH: Final = 8192
-"""How many blobs lie aside at a time: few enough to be put back soon, and enough to make looking
-at all links again for each batch cheap."""
+"""How many blobs lie aside at a time, at least: few enough to be put back soon."""
+
+MOST_BATCHES: Final = 16
+"""In each of them everything is looked at again, so there are not more of them in a large sweep."""
 
 MOST_PROBLEMS: Final = 100
 """So many errors are told in full; all are counted."""
@@ -41,27 +54,34 @@ MOST_PROBLEMS: Final = 100
 DRAFT_SECONDS: Final = 24 * 3600.0
 """A draft that was not touched for so long belongs to nobody any more."""
 
-_SETTLED_NS: Final = 2_000_000_000
+_CLASSES: Final = (
+    "blobs",
+    "layer_links",
+    "revisions",
+    "history",
+    "uploads",
+    "leftovers",
+    "folders",
+    "repositories",
+)
 
 
 class CollectionReceipt(msgspec.Struct, frozen=True):
     """What a collection did, to be put beside its plan.
 
-    ``put_back`` are blobs of the plan that turned out to be wanted, ``recovered`` those that an
-    earlier, killed collection had left aside. ``disk_free_before`` and ``disk_free_after`` are the
-    file system's own figures in bytes, which others change too; ``blobs.bytes`` is exact.
-    ``failures`` counts what could not be done; ``problems`` are those of the plan and the first
-    of these. ``started`` is in seconds since the epoch.
+    ``removed`` has a tally for each class of the plan. ``put_back`` are blobs of the plan that
+    turned out to be wanted, ``recovered`` those that an earlier, killed collection had left aside.
+    ``disk_free_before`` and ``disk_free_after`` are the file system's own figures in bytes, which
+    others change too; ``blobs.bytes`` is exact. ``failures`` counts what could not be done;
+    ``problems`` are those of the plan and the first of these. ``started`` is in seconds since the
+    epoch.
     """
 
     started: float
     seconds: float
     predicted_bytes: int
-    blobs: Tally
+    removed: dict[str, Tally]
     put_back: Tally
-    layer_links: Tally
-    revisions: Tally
-    history: Tally
     recovered: int
     disk_free_before: int
     disk_free_after: int
@@ -69,13 +89,29 @@ class CollectionReceipt(msgspec.Struct, frozen=True):
     problems: tuple[Problem, ...]
 
     @property
+    def blobs(self) -> Tally:
+        """The blobs that were removed."""
+        return self.removed["blobs"]
+
+    @property
+    def layer_links(self) -> Tally:
+        """The layer links that were removed."""
+        return self.removed["layer_links"]
+
+    @property
+    def revisions(self) -> Tally:
+        """The untagged manifests that were removed."""
+        return self.removed["revisions"]
+
+    @property
+    def history(self) -> Tally:
+        """The entries of tags' histories that were removed."""
+        return self.removed["history"]
+
+    @property
     def ok(self) -> bool:
         """Whether everything was understood and done; if not, the exit code is 3."""
         return not self.problems and not self.failures
-
-
-class _StopError(Exception):
-    """Something turned up that might reference everything."""
 
 
 def collect(
@@ -83,6 +119,7 @@ def collect(
     plan: CollectionPlan,
     *,
     clock: Callable[[], float] = time.time,
+    sleep: Callable[[float], None] = time.sleep,
     progress: Progress = silent,
 ) -> CollectionReceipt:
     """Remove what the plan lists and nobody has come to want since.
@@ -96,8 +133,8 @@ def collect(
         raise UsageError("this plan is about a removal that was not made, and cannot be executed")
     if plan.root != str(tree.root):
         raise UsageError(f"this plan is about {plan.root}, not about {tree.root}")
-    with StorageLock(tree, "collection"):
-        return _Sweep(tree, plan, clock, progress).run()
+    with StorageLock(tree, "collection"), Aside(tree) as aside:
+        return _Sweep(tree, plan, aside, clock, sleep, progress).run()
 
 
 class _Sweep:
@@ -105,23 +142,20 @@ class _Sweep:
         self,
         tree: StorageTree,
         plan: CollectionPlan,
+        aside: Aside,
         clock: Callable[[], float],
+        sleep: Callable[[float], None],
         progress: Progress,
     ) -> None:
         self._tree = tree
         self._plan = plan
+        self._aside = aside
         self._clock = clock
+        self._sleep = sleep
         self._progress = progress
-        self._planned = {blob.digest for blob in plan.blobs}
-        self._wanted: set[Digest] = set()
-        self._stamps: dict[str, str] = dict(plan.stamps)
-        self._marks: dict[str, RepositoryMark] = {}
-        self._layers_times: dict[str, int] = {}
-        self._unlinked_layers: defaultdict[str, list[Digest]] = defaultdict(list)
-        self._unlinked_revisions: defaultdict[str, list[Digest]] = defaultdict(list)
-        self._tallies = {
-            name: [0, 0] for name in ("blobs", "put_back", "layer_links", "revisions", "history")
-        }
+        self._watch = Watch(tree, plan)
+        self._links_gone = 0.0
+        self._tallies = {name: [0, 0] for name in (*_CLASSES, "put_back")}
         self._failures = 0
         self._problems: list[Problem] = []
 
@@ -129,172 +163,193 @@ class _Sweep:
         started, free = self._clock(), self._disk_free()
         recovered = self._recover()
         try:
-            self._look_again()
-            self._remove_links()
-            self._look_again(layers=True)
-            first, total = 0, len(self._plan.blobs)
-            while first < total:
-                self._progress("removing blobs", first, total)
-                # On a full disk one blob at a time, until its room is there.
-                after = first + (BATCH if self._tree.has_room_aside() else 1)
-                self._sweep(self._plan.blobs[first:after])
-                first = after
-            self._progress("removing blobs", total, total)
-            self._look_again()
+            self._watch.look()
+            self._remove_revisions()
+            self._remove_layer_links()
+            self._remove_uploads()
+            self._remove_leftovers()
+            self._remove_folders()
+            self._watch.look(layers=True)
+            self._remove_blobs()
+            self._remove_repositories()
+            self._watch.look()
         except StorageError as error:
             self._failed(layout.MARKER, f"the collection was ended: {error.message}")
-        except _StopError:
+        except BlindError:
             pass  # its problem is noted
+        tallies = {name: Tally(*tally) for name, tally in self._tallies.items()}
+        problems = [*self._plan.problems, *self._watch.problems, *self._problems]
         return CollectionReceipt(
             started=started,
             seconds=self._clock() - started,
             predicted_bytes=self._plan.bytes,
+            removed={name: tallies[name] for name in _CLASSES},
+            put_back=tallies["put_back"],
             recovered=recovered,
             disk_free_before=free,
             disk_free_after=self._disk_free(),
             failures=self._failures,
-            problems=tuple(dict.fromkeys([*self._plan.problems, *self._problems])),
-            **{name: Tally(*tally) for name, tally in self._tallies.items()},
+            problems=tuple(dict.fromkeys(problems)),
         )
 
-    # What others did meanwhile.
-
-    def _look_again(self, *, layers: bool = False) -> None:
-        """Mark anew each repository in which a tag or manifest was written since last time.
-
-        What it needs of the plan's blobs is wanted from now on, and its links that were removed
-        are put back. ``layers`` also looks for blobs that a push has linked and whose manifest is
-        still to come; that is only possible once the plan's own links are gone.
-        """
-        found = self._tree.scan_repositories()
-        self._stop_if_blind(found.problems)
-        for name in [*found.names, *found.strays]:
-            stamp = self._tree.stamp(name)
-            if not stamp or stamp != self._stamps.get(name):
-                marked = mark_repository(
-                    self._tree, name, untagged_before_ns=self._plan.untagged_before_ns
-                )
-                self._stop_if_blind(marked.problems)
-                self._stamps[name] = stamp
-                self._marks[name] = marked
-                for kept in (marked.reached, marked.protected):
-                    self._wanted |= kept & self._planned
-                self._restore(name, marked)
-            if layers:
-                self._look_at_layers(name)
-
-    def _look_at_layers(self, name: str) -> None:
-        """Want the blobs that have a layer link; the plan's own links are gone by now."""
-        changed = self._tree.layers_time(name)
-        if changed == self._layers_times.get(name):
-            return
-        # A folder changed just now may change again without its time showing it.
-        settled = changed < time.time_ns() - _SETTLED_NS
-        self._layers_times[name] = changed if settled else -1
-        for digest in self._tree.layers(name).named & self._planned:
-            if self._tree.layer_time(name, digest) is not None:
-                self._wanted.add(digest)
-            else:
-                # So that a link made in it later shows in the time of the folder above.
-                folder = layout.layer_link(name, digest).removesuffix(f"/{layout.LINK}")
-                self._tree.remove_folder_if_empty(folder)
-
-    def _restore(self, name: str, marked: RepositoryMark) -> None:
-        """Put back links that were removed just before somebody came to need them."""
-        if name not in self._unlinked_layers and name not in self._unlinked_revisions:
-            return
-        repository = RepoName(name)
-        for digest in self._unlinked_layers[name]:
-            if marked.wants(digest) and self._tree.layer_time(name, digest) is None:
-                self._tree.link_layer(repository, digest)
-        for digest in self._unlinked_revisions[name]:
-            if digest in marked.reached and self._tree.revision_time(name, digest) is None:
-                self._tree.link_revision(repository, digest)
-
-    def _stop_if_blind(self, problems: Sequence[Problem]) -> None:
-        known = set(self._plan.problems)
-        for problem in problems:
-            if problem not in known:
-                self._problems.append(problem)
-            if problem.protects is Protects.EVERYTHING and self._planned:
-                raise _StopError
-
-    # Removing.
-
-    def _remove_links(self) -> None:
-        """Remove history entries, revisions and layer links, unless somebody needs them by now."""
-        self._remove_revisions()
-        tree, total = self._tree, len(self._plan.layer_links)
-        for count, link in enumerate(self._plan.layer_links):
-            if not count % 1024:
-                self._progress("removing links", count, total)
-            if self._needed(link.repository, link.digest):
-                continue
-            path = layout.layer_link(link.repository, link.digest)
-            with self._counting(path):
-                if tree.mtime(path) != link.mtime_ns:
-                    continue
-                if tree.unlink_layer(link.repository, link.digest):
-                    self._unlinked_layers[link.repository].append(link.digest)
-                    self._count("layer_links", len(link.digest))
-        self._progress("removing links", total, total)
+    # Links.
 
     def _remove_revisions(self) -> None:
+        """Remove history entries and revisions, unless somebody needs them by now."""
         tree = self._tree
         for entry in self._plan.history:
-            if self._needed(entry.repository, entry.digest):
+            if self._watch.needs(entry.repository, entry.digest.raw):
                 continue
             path = layout.history_link(entry.repository, entry.tag, entry.digest)
             with self._counting(path):
                 if tree.unlink(path):
                     self._count("history", len(entry.digest))
                 tree.remove_folder_if_empty(path.removesuffix(f"/{layout.LINK}"))
-        for link in self._plan.revisions:
-            if self._needed(link.repository, link.digest):
-                continue
-            path = layout.revision_link(link.repository, link.digest)
-            with self._counting(path):
-                if tree.mtime(path) == link.mtime_ns and tree.unlink(path):
-                    self._unlinked_revisions[link.repository].append(link.digest)
-                    self._count("revisions", len(link.digest))
+        for name, folder, links in self._by_folder(self._plan.revisions, layout.revisions):
+            for link in links:
+                if self._unlink(folder, name, link, "revisions"):
+                    self._watch.unlinked_revision(name, link.digest.raw)
 
-    def _needed(self, name: str, digest: Digest) -> bool:
-        marked = self._marks.get(name)
-        return marked is not None and marked.wants(digest)
+    def _remove_layer_links(self) -> None:
+        done, total = 0, len(self._plan.layer_links)
+        for name, folder, links in self._by_folder(self._plan.layer_links, layout.layers):
+            self._progress("removing links", done, total)
+            done += len(links)
+            for link in links:
+                if self._unlink(folder, name, link, "layer_links"):
+                    self._watch.unlinked_layer(name, link.digest.raw)
+        self._progress("removing links", total, total)
+
+    def _by_folder(
+        self, links: Sequence[LinkedDigest], where: Callable[[str], str]
+    ) -> Iterator[tuple[RepoName, Folder, list[LinkedDigest]]]:
+        """Yield the links by the folder that they are in, held open meanwhile."""
+        for (name, algorithm), group in groupby(
+            links, key=lambda link: (link.repository, link.digest.algorithm)
+        ):
+            path = f"{where(name)}/{algorithm}"
+            with self._counting(path):
+                folder = self._tree.folder(path)
+                if folder is not None:
+                    with folder:
+                        yield name, folder, list(group)
+
+    def _unlink(self, folder: Folder, name: RepoName, link: LinkedDigest, kind: str) -> bool:
+        """Remove a link and its folder, unless it was written again or is needed by now."""
+        if self._watch.needs(name, link.digest.raw):
+            return False
+        encoded = link.digest.hex
+        path = f"{encoded}/{layout.LINK}"
+        try:
+            if folder.time(path) != link.mtime_ns or not folder.unlink(path):
+                return False
+        except StorageError as error:
+            self._failed(self._tree.relative(f"{folder.path}/{path}"), error.message)
+            return False
+        self._links_gone = time.monotonic()
+        self._count(kind, len(link.digest))
+        with self._counting(self._tree.relative(f"{folder.path}/{encoded}")):
+            folder.remove_if_empty(encoded)
+        return True
+
+    # Everything else that is no blob.
+
+    def _remove_uploads(self) -> None:
+        for upload in self._plan.uploads:
+            with self._counting(f"{layout.uploads(upload.repository)}/{upload.id}"):
+                with RepositoryReader(self._tree, upload.repository) as repository:
+                    found = {one.id: one.moved_ns for one in repository.uploads()}
+                if found.get(upload.id) == upload.moved_ns and self._tree.remove_upload(
+                    upload.repository, upload.id
+                ):
+                    self._count("uploads", upload.bytes, upload.files)
+
+    def _remove_leftovers(self) -> None:
+        for leftover in self._plan.leftovers:
+            with self._counting(leftover.path):
+                if self._tree.mtime(leftover.path) == leftover.mtime_ns and self._tree.unlink(
+                    leftover.path
+                ):
+                    self._count("leftovers", leftover.size)
+
+    def _remove_folders(self) -> None:
+        for path, names in self._plan.folders.items():
+            revisions = _repository_of_revisions(path)
+            with self._counting(path):
+                folder = self._tree.folder(path)
+                if folder is None:
+                    continue
+                with folder:
+                    for name in names:
+                        if folder.remove_if_empty(name):
+                            self._count("folders", 0)
+                            if revisions is not None:
+                                self._watch.removed_folder(
+                                    revisions, RawDigest(bytes.fromhex(name))
+                                )
+
+    def _remove_repositories(self) -> None:
+        """Remove the folders of repositories that nothing is in, the inner ones first."""
+        for name in reversed(self._plan.vacant):
+            with self._counting(layout.repository(name)):
+                if not self._tree.remove_vacant(name):
+                    continue
+                self._count("repositories", 0)
+
+    # Blobs.
+
+    def _remove_blobs(self) -> None:
+        total = len(self._plan.blobs)
+        size = max(BATCH, -(-total // MOST_BATCHES))
+        first = 0
+        while first < total:
+            self._progress("removing blobs", first, total)
+            # On a full disk one blob at a time, until its room is there.
+            after = first + (size if self._aside.has_room() else 1)
+            self._sweep(self._plan.blobs[first:after])
+            first = after
+        self._progress("removing blobs", total, total)
 
     def _sweep(self, batch: Sequence[SweptBlob]) -> None:
         """Move blobs aside, look again, and remove those that nobody wants."""
-        aside: list[SweptBlob] = []
+        aside: list[tuple[RawDigest, SweptBlob]] = []
+        done = 0
         try:
             for blob in batch:
-                if blob.digest in self._wanted:
+                digest = blob.digest.raw
+                if digest in self._watch.wanted:
                     self._count("put_back", blob.size)
                     continue
                 with self._counting(layout.blob_data(blob.digest)):
-                    if self._tree.set_aside(blob.digest):
-                        aside.append(blob)
-            self._look_again(layers=True)
-            while aside:
-                self._remove_or_put_back(aside[-1])
-                aside.pop()
+                    if self._aside.put(digest):
+                        aside.append((digest, blob))
+            self._settle()
+            self._watch.look(layers=True)
+            for digest, blob in aside:
+                self._remove_or_put_back(digest, blob)
+                done += 1
         finally:
             # Ended by an error or by Ctrl-C: nothing stays out of sight.
-            for blob in aside:
+            for digest, blob in aside[done:]:
                 with self._counting(layout.blob_data(blob.digest)):
-                    if os.path.lexists(self._tree.path(self._tree.aside_path(blob.digest))):
-                        self._tree.put_back(blob.digest)
+                    self._aside.put_back(digest)
 
-    def _remove_or_put_back(self, blob: SweptBlob) -> None:
-        path = self._tree.aside_path(blob.digest)
-        with self._counting(path):
+    def _settle(self) -> None:
+        """Wait for manifests whose links were looked at just before those were removed."""
+        if self._plan.options.grace > 0 and self._links_gone:
+            left = self._links_gone + SETTLE_SECONDS - time.monotonic()
+            if left > 0:
+                self._sleep(left)
+
+    def _remove_or_put_back(self, digest: RawDigest, blob: SweptBlob) -> None:
+        with self._counting(layout.set_aside(blob.digest)):
             # A push that found the blob a moment ago has touched it (rule 6).
-            untouched = self._tree.mtime(path) == blob.mtime_ns
-            if untouched and blob.digest not in self._wanted:
-                if self._tree.unlink(path):
+            untouched = self._aside.time(digest) == blob.mtime_ns
+            if untouched and digest not in self._watch.wanted:
+                if self._aside.remove(digest):
                     self._count("blobs", blob.size)
-                self._tree.remove_folder_if_empty(layout.blob(blob.digest))
             else:
-                self._tree.put_back(blob.digest)
+                self._aside.put_back(digest)
                 self._count("put_back", blob.size)
 
     # What an earlier process left behind.
@@ -302,10 +357,10 @@ class _Sweep:
     def _recover(self) -> int:
         """Put back what a killed collection left aside; throw away what was on its way out."""
         recovered = 0
-        for digest in list(self._tree.aside()):
-            with self._counting(layout.set_aside(digest)):
-                recovered += self._tree.put_back(digest)
-        shutil.rmtree(self._tree.path(layout.UNTAGGED), ignore_errors=True)
+        for digest in list(self._aside.digests()):
+            with self._counting(layout.SET_ASIDE):
+                recovered += self._aside.put_back(digest)
+        self._tree.empty_leaving()
         with contextlib.suppress(OSError):
             for draft in Path(self._tree.path(layout.DRAFTS)).iterdir():
                 if self._clock() - draft.stat().st_mtime > DRAFT_SECONDS:
@@ -327,12 +382,19 @@ class _Sweep:
         if self._failures <= MOST_PROBLEMS:
             self._problems.append(Problem(None, path, message, Protects.NOTHING))
 
-    def _count(self, name: str, size: int) -> None:
+    def _count(self, name: str, size: int, files: int = 1) -> None:
         tally = self._tallies[name]
-        tally[0] += 1
+        tally[0] += files
         tally[1] += size
 
     def _disk_free(self) -> int:
         with storage_errors("look at", self._tree.root):
             found = os.statvfs(self._tree.root)
         return found.f_bavail * found.f_frsize
+
+
+def _repository_of_revisions(path: str) -> str | None:
+    """Return the repository if a folder is one that holds its revisions' folders."""
+    above, _, _ = path.rpartition("/")
+    name = above.removesuffix(f"/{layout.REVISIONS}")
+    return None if name == above else name.removeprefix(f"{layout.REPOSITORIES}/")

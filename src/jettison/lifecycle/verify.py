@@ -157,7 +157,7 @@ def verify_storage(
     if plan is None:
         return []
     sizes = {item.digest: item.size for item in plan.estimate.freed}
-    left = {digest: blob for digest in sizes if (blob := tree.blob(digest)) is not None}
+    left = {digest: blob for digest in sizes if (blob := tree.blob(digest.raw)) is not None}
     gone = sum(size for digest, size in sizes.items() if digest not in left)
     findings = []
     if len(left) < len(sizes):

@@ -2,16 +2,37 @@
 
 import hashlib
 import re
-from typing import Final, Self
+from typing import Final, NewType, Self
 
 from jettison.errors import InvalidDigest
 
-__all__ = ["ALGORITHMS", "Digest"]
+__all__ = ["ALGORITHMS", "Digest", "RawDigest", "raw_digest"]
 
 ALGORITHMS: Final = {"sha256": 64, "sha512": 128}
 """The registered algorithms and the length of their lower-case hex."""
 
+_BY_LENGTH: Final = {length // 2: algorithm for algorithm, length in ALGORITHMS.items()}
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
+
+
+RawDigest = NewType("RawDigest", bytes)
+"""A digest as its bytes alone: 32 of sha256, 64 of sha512.
+
+The collector holds and compares millions of digests; as bytes they take a third of the room and a
+tenth of the time. The length tells the algorithm, so nothing is lost.
+"""
+
+
+def raw_digest(algorithm: str, encoded: str) -> RawDigest | None:
+    """Return the digest that an algorithm and its hex make, or None if they make none."""
+    try:
+        raw = bytes.fromhex(encoded)
+    except ValueError:
+        return None
+    # `fromhex` is lenient about case and white space; a digest is not.
+    if ALGORITHMS.get(algorithm) != len(encoded) or raw.hex() != encoded:
+        return None
+    return RawDigest(raw)
 
 
 class Digest(str):
@@ -35,6 +56,16 @@ class Digest(str):
             message = f"unknown digest algorithm {algorithm!r}"
             raise InvalidDigest(message, hint=f"Known are {', '.join(ALGORITHMS)}.")
         return cls(f"{algorithm}:{hashlib.new(algorithm, raw).hexdigest()}")
+
+    @classmethod
+    def from_raw(cls, raw: RawDigest) -> Self:
+        """Return the digest whose bytes these are."""
+        return cls(f"{_BY_LENGTH[len(raw)]}:{raw.hex()}")
+
+    @property
+    def raw(self) -> RawDigest:
+        """The bytes that the hex stands for."""
+        return RawDigest(bytes.fromhex(self[7:]))
 
     @property
     def algorithm(self) -> str:

@@ -6,34 +6,38 @@ place that follows references; plans and the collector both stand on it.
 """
 
 from collections.abc import Callable, Collection, Container, Iterable, Mapping
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
-from jettison.model.digest import Digest
+from jettison.model.digest import Digest, RawDigest
 from jettison.model.manifest import Kind, Manifest
 
 __all__ = ["Edges", "Reached", "edges_of", "reach"]
 
 
-class Edges(NamedTuple):
+AnyDigest = TypeVar("AnyDigest", Digest, RawDigest)
+"""Plans for people follow digests as text, the collector follows them as bytes."""
+
+
+class Edges(NamedTuple, Generic[AnyDigest]):
     """What a manifest references strongly."""
 
-    children: tuple[Digest, ...]
-    blobs: tuple[Digest, ...]
+    children: tuple[AnyDigest, ...]
+    blobs: tuple[AnyDigest, ...]
 
 
-class Reached(NamedTuple):
+class Reached(NamedTuple, Generic[AnyDigest]):
     """What the roots reach in one repository.
 
     ``lost`` are reached manifests of which nothing is known: unreadable, missing or opaque. They
     are in ``manifests`` too. Whoever deletes must keep everything they might reference.
     """
 
-    manifests: set[Digest]
-    blobs: set[Digest]
-    lost: set[Digest]
+    manifests: set[AnyDigest]
+    blobs: set[AnyDigest]
+    lost: set[AnyDigest]
 
 
-def edges_of(manifest: Manifest) -> Edges | None:
+def edges_of(manifest: Manifest) -> Edges[Digest] | None:
     """Return a manifest's strong references, or None for one that nothing is known about."""
     if manifest.kind is Kind.OPAQUE:
         return None
@@ -44,11 +48,11 @@ def edges_of(manifest: Manifest) -> Edges | None:
 
 
 def reach(
-    roots: Iterable[Digest],
-    edges: Callable[[Digest], Edges | None],
-    referrers: Mapping[Digest, Collection[Digest]],
-    skip: Container[Digest] = frozenset(),
-) -> Reached:
+    roots: Iterable[AnyDigest],
+    edges: Callable[[AnyDigest], Edges[AnyDigest] | None],
+    referrers: Mapping[AnyDigest, Collection[AnyDigest]],
+    skip: Container[AnyDigest] = frozenset(),
+) -> Reached[AnyDigest]:
     """Follow strong references from ``roots``, to any depth, within one repository.
 
     ``edges(digest)`` returns what the manifest references, or None if that cannot be known; it is
@@ -57,7 +61,7 @@ def reach(
     weak in that they never keep their subject, and are followed only from it. Cycles are fine.
     What is in ``skip`` is not entered, and not in the result.
     """
-    reached = Reached(set(), set(), set())
+    reached: Reached[AnyDigest] = Reached(set(), set(), set())
     manifests, blobs, lost = reached
     todo = list(roots)
     while todo:

@@ -128,8 +128,8 @@ def _referrers_left(
 
 def _edges_without(
     repository: RepositorySnapshot, digests: AbstractSet[Digest]
-) -> Callable[[Digest], Edges | None]:
-    def edges(digest: Digest) -> Edges | None:
+) -> Callable[[Digest], Edges[Digest] | None]:
+    def edges(digest: Digest) -> Edges[Digest] | None:
         found = repository.edges(digest)
         if found is None:
             return None

@@ -39,7 +39,7 @@ class RepositorySnapshot(msgspec.Struct, frozen=True):
             tags[self.tags[tag]].append(tag)
         return tags
 
-    def edges(self, digest: Digest) -> Edges | None:
+    def edges(self, digest: Digest) -> Edges[Digest] | None:
         """Return what a manifest references, or None if that is not known."""
         manifest = self.manifests.get(digest)
         return None if manifest is None else edges_of(manifest)

@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from jettison.errors import ConfigurationError
-from jettison.store.reading import storage_errors
+from jettison.store.folder import storage_errors
 from jettison.store.tree import StorageTree
 
 __all__ = [

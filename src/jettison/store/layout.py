@@ -8,22 +8,27 @@ what is ours is below ``jettison``, beside it, which Distribution ignores.
 from typing import Final
 
 from jettison.errors import InvalidDigest
-from jettison.model.digest import ALGORITHMS, Digest
+from jettison.model.digest import ALGORITHMS, Digest, RawDigest
 
 __all__ = [
     "BLOBS",
     "DRAFTS",
+    "LAYERS",
+    "LEAVING",
     "LINK",
     "LOCK",
     "MARKER",
     "OURS",
     "REPOSITORIES",
+    "REVISIONS",
     "RUNS",
     "SET_ASIDE",
-    "UNTAGGED",
+    "TAGS",
+    "UPLOADS",
     "MalformedLinkError",
     "blob",
     "blob_data",
+    "blob_file",
     "current_link",
     "digest_of",
     "history",
@@ -54,13 +59,19 @@ DRAFTS: Final = f"{OURS}/drafts"
 """Files being written, before they are renamed to their place."""
 SET_ASIDE: Final = f"{OURS}/aside"
 """Blobs that a sweep is about to remove, and will put back if somebody wants them."""
-UNTAGGED: Final = f"{OURS}/untagged"
-"""Tag folders on their way out: renamed here in one step, then emptied."""
+LEAVING: Final = f"{OURS}/leaving"
+"""Folders of tags and uploads on their way out: renamed here in one step, then emptied."""
 
 BESIDE: Final = "jettison-aside-"
 """Begins the names that a collection of a full disk uses in the root directory itself."""
 
 LINK: Final = "link"
+
+# Folders of a repository, relative to it.
+LAYERS: Final = "_layers"
+REVISIONS: Final = "_manifests/revisions"
+TAGS: Final = "_manifests/tags"
+UPLOADS: Final = "_uploads"
 _LONGEST_LINK: Final = len("sha512:") + ALGORITHMS["sha512"]
 
 
@@ -77,6 +88,14 @@ def blob(digest: Digest) -> str:
 def blob_data(digest: Digest) -> str:
     """Return the file with a blob's bytes."""
     return f"{blob(digest)}/data"
+
+
+def blob_file(digest: RawDigest) -> str:
+    """Return the file with a blob's bytes, relative to :data:`BLOBS`."""
+    encoded = digest.hex()
+    if len(digest) == 32:  # noqa: PLR2004 - nearly all are sha256
+        return f"sha256/{encoded[:2]}/{encoded}/data"
+    return f"sha512/{encoded[:2]}/{encoded}/data"
 
 
 def set_aside(digest: Digest) -> str:
@@ -101,7 +120,7 @@ def manifests(name: str) -> str:
 
 def revisions(name: str) -> str:
     """Return the folder that has a folder for each algorithm of the revisions' digests."""
-    return f"{REPOSITORIES}/{name}/_manifests/revisions"
+    return f"{REPOSITORIES}/{name}/{REVISIONS}"
 
 
 def revision_link(name: str, digest: Digest) -> str:
@@ -111,7 +130,7 @@ def revision_link(name: str, digest: Digest) -> str:
 
 def tags(name: str) -> str:
     """Return the folder that has a folder for each tag."""
-    return f"{REPOSITORIES}/{name}/_manifests/tags"
+    return f"{REPOSITORIES}/{name}/{TAGS}"
 
 
 def tag_folder(name: str, tag: str) -> str:
@@ -136,7 +155,7 @@ def history_link(name: str, tag: str, digest: Digest) -> str:
 
 def layers(name: str) -> str:
     """Return the folder that has a folder for each algorithm of the linked blobs' digests."""
-    return f"{REPOSITORIES}/{name}/_layers"
+    return f"{REPOSITORIES}/{name}/{LAYERS}"
 
 
 def layer_link(name: str, digest: Digest) -> str:
@@ -146,7 +165,7 @@ def layer_link(name: str, digest: Digest) -> str:
 
 def uploads(name: str) -> str:
     """Return the folder of a repository's uploads that have not been finished."""
-    return f"{REPOSITORIES}/{name}/_uploads"
+    return f"{REPOSITORIES}/{name}/{UPLOADS}"
 
 
 def digest_of(algorithm: str, encoded: str) -> Digest | None:

@@ -18,7 +18,7 @@ import msgspec
 
 from jettison.errors import Locked
 from jettison.store import layout
-from jettison.store.reading import storage_errors
+from jettison.store.folder import storage_errors
 from jettison.store.tree import StorageTree
 
 __all__ = ["StorageLock"]

@@ -9,7 +9,8 @@ from jettison.model.digest import Digest
 from jettison.model.manifest import Manifest, parse_manifest
 from jettison.model.reference import RepoName, Tag
 from jettison.registry import Capabilities, Deletion, RawManifest
-from jettison.store.reading import Problem
+from jettison.store.reading import Blob, Problem
+from jettison.store.repository import RepositoryReader
 from jettison.store.tree import StorageTree
 
 __all__ = ["StorageRegistry"]
@@ -42,23 +43,26 @@ class StorageRegistry:
     async def tags(self, repository: RepoName) -> AsyncIterator[Tag]:
         """Yield all tags, also those whose link is damaged, sorted."""
         self._check(repository)
-        found = self.tree.tags(repository)
+        with RepositoryReader(self.tree, repository) as reader:
+            found = reader.tags()
         for tag in sorted([*found.current, *found.broken]):
             yield tag
 
     async def resolve(self, repository: RepoName, tag: Tag) -> Digest | None:
         """Return the digest that the tag points to; a damaged link raises StorageError."""
-        found = self.tree.tag(repository, tag)
+        with RepositoryReader(self.tree, repository) as reader:
+            found = reader.tag(tag)
         if isinstance(found, Problem):
             message = f"{self.tree.path(found.path)} {found.message}"
             raise StorageError(message, hint="Remove the tag, or push it again.")
-        return found
+        return None if found is None else Digest.from_raw(found)
 
     async def revisions(self, repository: RepoName) -> list[Digest] | None:
         """Return all manifests of the repository, sorted; damaged links are included."""
         self._check(repository)
-        found = self.tree.revisions(repository)
-        return sorted(found.damaged.union(found.linked))
+        with RepositoryReader(self.tree, repository) as reader:
+            found = reader.revisions()
+        return sorted(map(Digest.from_raw, found.damaged | found.linked))
 
     async def manifest(self, repository: RepoName, reference: Tag | Digest) -> RawManifest | None:
         """Return a manifest that is linked into the repository.
@@ -69,9 +73,12 @@ class StorageRegistry:
             digest: Digest | None = reference
         else:
             digest = await self.resolve(repository, reference)
-        if digest is None or self.tree.revision_time(repository, digest) is None:
+        if digest is None:
             return None
-        raw = self.tree.read_manifest(digest)
+        with RepositoryReader(self.tree, repository) as reader:
+            if reader.revision_time(digest.raw) is None:
+                return None
+        raw = self.tree.read_manifest(digest.raw)
         if raw is None:
             return None
         if not digest.matches(raw):
@@ -85,40 +92,40 @@ class StorageRegistry:
         known = self._referrers.get(repository)
         if known is None:
             known = {}
-            for revision in sorted(self.tree.revisions(repository).linked):
+            with RepositoryReader(self.tree, repository) as reader:
+                linked = sorted(reader.revisions().linked)
+            for revision in linked:
                 raw = self.tree.read_manifest(revision)
                 parsed = _parse(raw) if raw else None
                 if parsed is not None and parsed.subject is not None:
-                    known.setdefault(parsed.subject, []).append(revision)
+                    known.setdefault(parsed.subject, []).append(Digest.from_raw(revision))
             self._referrers[repository] = known
         return list(known.get(digest, ()))
 
     async def blob_size(self, repository: RepoName, digest: Digest) -> int | None:
         """Return the size in bytes of a blob that is linked into the repository."""
-        target = self.tree.layer_target(repository, digest)
-        blob = None if target is None else self.tree.blob(target)
+        blob = self._linked(repository, digest)
         return None if blob is None else blob.size
 
     async def blob_sizes(self) -> dict[Digest, int] | None:
         """Return the size in bytes of every blob file, linked or not, manifests included."""
-        return {blob.digest: blob.size for blob in self.tree.blobs()}
+        return {Digest.from_raw(blob.digest): blob.size for blob in self.tree.blobs()}
 
     async def has_blob(self, repository: RepoName, digest: Digest) -> bool:
         """Whether the blob is linked, and its first bytes can be read."""
-        target = self.tree.layer_target(repository, digest)
-        blob = None if target is None else self.tree.blob(target)
+        blob = self._linked(repository, digest)
         if blob is None:
             return False
         return blob.size == 0 or any(self.tree.read_blob(blob.digest, 1))
 
     async def read_blob(self, repository: RepoName, digest: Digest) -> AsyncIterator[bytes]:
         """Yield the blob's bytes; raise StorageError at the end if they have another digest."""
-        target = self.tree.layer_target(repository, digest)
-        if target is None or self.tree.blob(target) is None:
+        blob = self._linked(repository, digest)
+        if blob is None:
             message = f"{self.name}: {repository} has no blob {digest}"
             raise NotFoundError(message)
         computed = hashlib.new(digest.algorithm)
-        for chunk in self.tree.read_blob(target):
+        for chunk in self.tree.read_blob(blob.digest):
             computed.update(chunk)
             yield chunk
         if computed.hexdigest() != digest.hex:
@@ -176,6 +183,12 @@ class StorageRegistry:
 
     async def aclose(self) -> None:
         """Nothing is held open."""
+
+    def _linked(self, repository: RepoName, digest: Digest) -> Blob | None:
+        """Return the blob that the repository's link of this digest leads to."""
+        with RepositoryReader(self.tree, repository) as reader:
+            target = reader.layer_target(digest.raw)
+        return None if target is None else self.tree.blob(target)
 
     def _check(self, repository: RepoName) -> None:
         if not self.tree.has_repository(repository):

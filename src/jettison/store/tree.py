@@ -1,4 +1,4 @@
-# ruff: noqa: PTH102, PTH104, PTH105, PTH106, PTH108, PTH112, PTH114, PTH116, PTH123
+# ruff: noqa: PTH102, PTH104, PTH105, PTH108, PTH112, PTH114, PTH116, PTH123
 # (paths are kept as text here: a tree has a million of them)
 """The storage tree, read and written.
 
@@ -14,7 +14,7 @@ import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, Self
 
@@ -22,7 +22,9 @@ from jettison.errors import StorageError, VerificationFailed
 from jettison.model.digest import Digest
 from jettison.model.reference import RepoName, Tag
 from jettison.store import layout
-from jettison.store.reading import TreeReader, storage_errors
+from jettison.store.folder import Folder, storage_errors
+from jettison.store.reading import TreeReader
+from jettison.store.repository import RepositoryReader
 
 __all__ = ["BlobDraft", "StorageTree"]
 
@@ -38,8 +40,8 @@ class StorageTree(TreeReader):
 
     def __init__(self, root: Path) -> None:
         with storage_errors("open", root):
+            _check_root(root.resolve())
             super().__init__(root.resolve())
-            _check_root(self.root)
 
     @property
     def writable(self) -> bool:
@@ -114,20 +116,30 @@ class StorageTree(TreeReader):
         The tag's folder is renamed away in one step: a crash leaves no half of a tag, which would
         protect the whole repository for ever.
         """
-        folder = layout.tag_folder(repository, tag)
+        return self._take_away(layout.tag_folder(repository, tag))
+
+    def _take_away(self, folder: str) -> bool:
         self._refuse_links(folder)
         name = str(uuid.uuid4())
         with storage_errors("remove", self.path(folder)):
-            room = self._make_folders_if_room(layout.UNTAGGED)
-            away = f"{layout.UNTAGGED}/{name}" if room else layout.beside(name)
+            room = self._make_folders_if_room(layout.LEAVING)
+            away = f"{layout.LEAVING}/{name}" if room else layout.beside(name)
             try:
                 os.rename(self.path(folder), self.path(away))
             except FileNotFoundError:
                 return False
-            self._sync(layout.tags(repository))
-        # The tag is gone; what remains of it is cleaned up later if not now.
+            self._sync(folder.rpartition("/")[0])
+        # It is gone; what remains of it is cleaned up later if not now.
         shutil.rmtree(self.path(away), ignore_errors=True)
         return True
+
+    def empty_leaving(self) -> None:
+        """Remove what was on its way out when a process was killed."""
+        shutil.rmtree(self.path(layout.LEAVING), ignore_errors=True)
+        for entry in self.root_folder.entries():
+            what = entry.name.removeprefix(layout.BESIDE)
+            if what != entry.name and layout.digest_of(*what.partition("-")[::2]) is None:
+                shutil.rmtree(self.path(entry.name), ignore_errors=True)
 
     def delete_revision(self, repository: RepoName, digest: Digest) -> bool:
         """Remove a manifest from a repository, then the tags that point to it.
@@ -136,16 +148,12 @@ class StorageTree(TreeReader):
         finishes the job. False if nothing was there.
         """
         removed = self.unlink(layout.revision_link(repository, digest))
-        for tag, current in self.tags(repository).current.items():
-            if current == digest:
+        with RepositoryReader(self, repository) as reader:
+            tags = reader.tags().current
+        raw = digest.raw
+        for tag, current in tags.items():
+            if current == raw:
                 removed |= self.untag(repository, tag)
-        return removed
-
-    def unlink_layer(self, repository: RepoName, digest: Digest) -> bool:
-        """Make a blob unreadable through a repository; False if it was so already."""
-        path = layout.layer_link(repository, digest)
-        removed = self.unlink(path)
-        self.remove_folder_if_empty(path.removesuffix(f"/{layout.LINK}"))
         return removed
 
     def unlink(self, relative: str) -> bool:
@@ -158,57 +166,50 @@ class StorageTree(TreeReader):
                 return False
         return True
 
-    def remove_folder_if_empty(self, relative: str) -> None:
-        """Remove a folder that nothing is in; one that is in use, or absent, is left so."""
-        with contextlib.suppress(OSError):
-            os.rmdir(self.path(relative))
+    def remove_folder_if_empty(self, relative: str) -> bool:
+        """Remove a folder that nothing is in; False for one that is in use, or absent."""
+        above, _, name = relative.rpartition("/")
+        folder = self.folder(above)
+        if folder is None:
+            return False
+        with folder:
+            return folder.remove_if_empty(name)
 
-    def set_aside(self, digest: Digest) -> bool:
-        """Move a blob out of the registry's sight; False if it was not there."""
-        target = layout.set_aside(digest)
-        with storage_errors("move aside", self.path(layout.blob_data(digest))):
-            if not self._make_folders_if_room(target.rpartition("/")[0]):
-                target = layout.beside(f"{digest.algorithm}-{digest.hex}")
-            try:
-                os.rename(self.path(layout.blob_data(digest)), self.path(target))
-            except FileNotFoundError:
-                return False
+    def remove_vacant(self, repository: RepoName) -> bool:
+        """Remove a repository in which there are only folders, and parents that it leaves empty.
+
+        Only empty folders are removed, one by one: whatever somebody writes meanwhile stays.
+        False if something stays. Repositories inside of it are others, and stay.
+        """
+        top = layout.repository(repository)
+        self._refuse_links(top)
+        for inner in (layout.UPLOADS, "_manifests", layout.LAYERS):
+            folder = self.folder(f"{top}/{inner}")
+            if folder is not None:
+                with folder:
+                    _remove_empty_below(folder)
+                if not self.remove_folder_if_empty(f"{top}/{inner}"):
+                    return False
+        while top != layout.REPOSITORIES and self.remove_folder_if_empty(top):
+            top = top.rpartition("/")[0]
         return True
 
-    def put_back(self, digest: Digest) -> bool:
-        """Undo :meth:`set_aside`; False if a push has brought the blob again meanwhile."""
-        aside, path = self.path(self.aside_path(digest)), layout.blob_data(digest)
-        with storage_errors("put back", self.path(path)):
-            if os.path.lexists(self.path(path)):
-                os.unlink(aside)
-                return False
-            self._make_folders(path.rpartition("/")[0])
-            os.rename(aside, self.path(path))
-        return True
+    def make_folder_if_room(self, relative: str) -> bool:
+        """Make a folder, if it is not there; False on a disk that is full."""
+        self._refuse_links(relative)
+        with storage_errors("make", self.path(relative)):
+            return self._make_folders_if_room(relative)
 
-    def aside(self) -> Iterator[Digest]:
-        """Yield the blobs that lie aside, of a sweep that goes on or of one that was killed."""
-        for algorithm in self._entries(layout.SET_ASIDE):
-            for entry in self._entries(f"{layout.SET_ASIDE}/{algorithm.name}"):
-                digest = layout.digest_of(algorithm.name, entry.name)
-                if digest is not None:
-                    yield digest
-        for entry in self._entries(""):
-            algorithm_name, _, encoded = entry.name.removeprefix(layout.BESIDE).partition("-")
-            digest = layout.digest_of(algorithm_name, encoded)
-            if entry.name.startswith(layout.BESIDE) and digest is not None:
-                yield digest
+    def make_folder_of(self, relative: str) -> None:
+        """Make the folder that a file is to lie in, if it is not there."""
+        folder = relative.rpartition("/")[0]
+        self._refuse_links(folder)
+        with storage_errors("make", self.path(folder)):
+            self._make_folders(folder)
 
-    def aside_path(self, digest: Digest) -> str:
-        """Return where a blob lies that was set aside."""
-        usual = layout.set_aside(digest)
-        beside = layout.beside(f"{digest.algorithm}-{digest.hex}")
-        return beside if os.path.lexists(self.path(beside)) else usual
-
-    def has_room_aside(self) -> bool:
-        """Whether blobs can be set aside in a folder; a full disk has no room even for that."""
-        with storage_errors("make", self.path(layout.SET_ASIDE)):
-            return self._make_folders_if_room(f"{layout.SET_ASIDE}/sha256")
+    def remove_upload(self, repository: RepoName, upload: str) -> bool:
+        """Remove an unfinished upload; False if it was not there."""
+        return self._take_away(f"{layout.uploads(repository)}/{upload}")
 
     def make_ours(self) -> None:
         """Make the folder for what is ours in the tree, if it is not there."""
@@ -328,6 +329,15 @@ class BlobDraft:
         os.close(self._descriptor)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._path)
+
+
+def _remove_empty_below(folder: Folder) -> None:
+    for name in folder.folders()[0]:
+        inner = folder.open(name)
+        if inner is not None:
+            with inner:
+                _remove_empty_below(inner)
+        folder.remove_if_empty(name)
 
 
 def _check_root(root: Path) -> None:

@@ -1,0 +1,319 @@
+"""One repository of a storage tree, surveyed: what in it lives, and what of it can go.
+
+This is the part of planning that needs nothing from other repositories, so that several processes
+can do it side by side (:mod:`jettison.gc.workers`). It changes nothing.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Final, Self
+
+import msgspec
+
+from jettison.gc.mark import NOTHING_REMOVED, HeldManifest, RepositoryMark, Without, mark_repository
+from jettison.gc.options import Moments
+from jettison.model.digest import ALGORITHMS, RawDigest
+from jettison.store import layout
+from jettison.store.folder import BlockedError, Folder
+from jettison.store.reading import Problem, TreeReader, is_leftover
+from jettison.store.repository import RepositoryReader, Upload
+
+__all__ = ["Hollow", "Leftover", "Link", "RepositorySurvey", "Surveyor", "leftovers_in"]
+
+_SHA256_BYTES: Final = 32
+_MARKS: Final = (layout.LAYERS, "_manifests", layout.UPLOADS)
+
+
+class Link(msgspec.Struct, array_like=True, gc=False):
+    """A link and when it was written (nanoseconds)."""
+
+    digest: bytes
+    mtime_ns: int
+
+
+class Hollow(msgspec.Struct, array_like=True, gc=False):
+    """A digest's folder with no link in it; ``idle``: for so long that the folder can go."""
+
+    digest: bytes
+    idle: bool
+
+
+class Leftover(msgspec.Struct, frozen=True, array_like=True):
+    """A file that a killed process left, relative to the root: size in bytes, time in ns."""
+
+    path: str
+    size: int
+    mtime_ns: int
+
+
+class RepositorySurvey(msgspec.Struct, array_like=True):
+    """What was found in one repository. Digests are raw, times in nanoseconds.
+
+    ``reached`` are all sha256 digests in a row, ``reached_long`` those of sha512. ``held`` names
+    the run that holds a digest. ``young`` are blobs whose link is younger than the grace period.
+    ``layer_links``, ``revisions``, ``history``, ``uploads``, ``leftovers`` and the folders are to
+    go; ``emptied`` are folders of revisions, ``hollow`` of layers. ``vacant``: nothing is left
+    in the repository then.
+
+    ``names``, ``revision_times`` and ``layer_times`` tell later whether anybody has written since.
+    """
+
+    reached: bytes
+    reached_long: list[bytes]
+    held: list[tuple[bytes, str]]
+    protected: list[bytes]
+    young: list[bytes]
+    young_links: int
+    layer_links: list[Link]
+    revisions: list[Link]
+    history: list[tuple[str, bytes]]
+    uploads: list[Upload]
+    leftovers: list[Leftover]
+    emptied: list[Hollow]
+    hollow: list[Hollow]
+    vacant: bool
+    problems: list[Problem]
+    names: int
+    revision_times: tuple[int, ...]
+    layer_times: tuple[int, ...]
+
+
+class Surveyor:
+    """Surveys repositories of a tree for one collection."""
+
+    def __init__(
+        self,
+        tree: TreeReader,
+        moments: Moments,
+        held: Iterable[HeldManifest] = (),
+        without: Without = NOTHING_REMOVED,
+        *,
+        thorough: bool = False,
+    ) -> None:
+        self._tree = tree
+        self._moments = moments
+        self._held: defaultdict[str, list[HeldManifest]] = defaultdict(list)
+        for one in held:
+            self._held[one.repository].append(one)
+        self._without = without
+        self._thorough = thorough
+
+    def survey(self, name: str) -> RepositorySurvey:
+        """Return what is in a repository; raises StorageError if a folder cannot be listed."""
+        with RepositoryReader(self._tree, name) as repository:
+            # Before it is read: what is written meanwhile will be seen as changed.
+            times = repository.times(layout.REVISIONS), repository.times(layout.LAYERS)
+            marked = mark_repository(
+                self._tree,
+                repository,
+                untagged_before_ns=self._moments.untagged,
+                held=self._held.get(name, ()),
+                without=self._without,
+            )
+            found = _begin(marked, *times)
+            self._emptied(repository, marked, found)
+            if not marked.problems:
+                self._links(repository, marked, found)
+                self._revisions(repository, marked, found)
+                self._uploads(repository, found)
+                if self._thorough:
+                    self._look_everywhere(repository, found)
+                found.vacant = self._vacant(repository, marked, found)
+            return found
+
+    def _links(
+        self, repository: RepositoryReader, marked: RepositoryMark, found: RepositorySurvey
+    ) -> None:
+        """Sort the layer links that nothing needs into those to remove and those too young."""
+        if not marked.unused:
+            return
+        idle = self._moments.idle
+        since = min(idle, self._pushing_since(repository))
+        with _Links(repository, layout.LAYERS) as links:
+            for digest in marked.unused:
+                linked = links.time(digest)
+                if linked is None:
+                    found.hollow.append(self._hollow(links, digest, found))
+                    continue
+                if linked > since:
+                    found.young_links += 1
+                    found.young.append(digest)
+                    continue
+                blob = self._tree.blob(digest)
+                if blob is not None and blob.mtime_ns > idle:
+                    # Touched: somebody was told that it is there, and may be about to use this.
+                    found.young_links += 1
+                else:
+                    found.layer_links.append(Link(digest, linked))
+
+    def _pushing_since(self, repository: RepositoryReader) -> int:
+        """Return when the pushes going on in a repository may have begun (nanoseconds).
+
+        Their first layers may be linked since longer than the grace period, and no manifest uses
+        them before the last layer is there.
+        """
+        idle, grace = self._moments.idle, self._moments.grace
+        moving = [one for one in repository.uploads() if one.moved_ns > idle]
+        return min((one.started_ns - grace for one in moving), default=idle)
+
+    def _revisions(
+        self, repository: RepositoryReader, marked: RepositoryMark, found: RepositorySurvey
+    ) -> None:
+        if not marked.unlinked:
+            return
+        with _Links(repository, layout.REVISIONS) as links:
+            for digest in marked.unlinked:
+                linked = links.time(digest)
+                if linked is not None:
+                    found.revisions.append(Link(digest, linked))
+        going = set(marked.unlinked)
+        for tag in marked.tags:
+            gone = sorted(going.intersection(repository.history(tag)))
+            found.history += [(tag, digest) for digest in gone]
+
+    def _emptied(
+        self, repository: RepositoryReader, marked: RepositoryMark, found: RepositorySurvey
+    ) -> None:
+        if marked.emptied:
+            with _Links(repository, layout.REVISIONS) as links:
+                found.emptied += [self._hollow(links, digest, found) for digest in marked.emptied]
+
+    def _hollow(self, links: "_Links", digest: RawDigest, found: RepositorySurvey) -> Hollow:
+        """Look whether a folder without a link is empty, and has been so for long enough."""
+        folder = links.open(digest)
+        if folder is None:
+            return Hollow(digest, idle=False)
+        with folder:
+            left, others = leftovers_in(self._tree, folder, self._moments.idle)
+            found.leftovers += left
+            return Hollow(digest, not others and folder.own_time() <= self._moments.idle)
+
+    def _uploads(self, repository: RepositoryReader, found: RepositorySurvey) -> None:
+        before = self._moments.uploads
+        if before is not None:
+            found.uploads = [one for one in repository.uploads() if one.moved_ns <= before]
+
+    def _look_everywhere(self, repository: RepositoryReader, found: RepositorySurvey) -> None:
+        """Look into every folder for temporary files, and for folders that nothing is in."""
+        known = {leftover.path for leftover in found.leftovers}
+        for inner in (layout.LAYERS, "_manifests"):
+            folder = repository.open(inner, [])
+            if folder is not None:
+                with folder:
+                    self._look_below(folder, inner, found, known)
+
+    def _look_below(
+        self, folder: Folder, inner: str, found: RepositorySurvey, known: set[str]
+    ) -> None:
+        left, _ = leftovers_in(self._tree, folder, self._moments.idle)
+        found.leftovers += [one for one in left if one.path not in known]
+        for name in folder.folders()[0]:
+            try:
+                below = folder.open(name)
+            except BlockedError:
+                continue
+            if below is not None:
+                with below:
+                    self._look_below(below, f"{inner}/{name}", found, known)
+
+    def _vacant(
+        self, repository: RepositoryReader, marked: RepositoryMark, found: RepositorySurvey
+    ) -> bool:
+        """Whether nothing that anybody put there is left, and nobody was at it lately."""
+        if marked.reached or marked.held or found.young_links:
+            return False
+        if not all(one.idle for one in (*found.emptied, *found.hollow)):
+            return False
+        going = {one.id for one in found.uploads}
+        if any(one.id not in going for one in repository.uploads()):
+            return False
+        folders = (repository.open(inner, []) for inner in ("", *_MARKS))
+        return all(_is_idle(folder, self._moments.idle) for folder in folders)
+
+
+class _Links:
+    """The links of one kind in a repository, in a ``with`` block: each folder opened once."""
+
+    def __init__(self, repository: RepositoryReader, inner: str) -> None:
+        self._folders = {
+            algorithm: repository.open(f"{inner}/{algorithm}", []) for algorithm in ALGORITHMS
+        }
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for folder in self._folders.values():
+            if folder is not None:
+                folder.close()
+
+    def _folder(self, digest: RawDigest) -> Folder | None:
+        return self._folders["sha256" if len(digest) == _SHA256_BYTES else "sha512"]
+
+    def time(self, digest: RawDigest) -> int | None:
+        """Return when a link was written (nanoseconds), or None if there is none."""
+        folder = self._folder(digest)
+        return None if folder is None else folder.time(f"{digest.hex()}/{layout.LINK}")
+
+    def open(self, digest: RawDigest) -> Folder | None:
+        """Open the folder of a digest; None if it is not there, or something else is."""
+        folder = self._folder(digest)
+        try:
+            return None if folder is None else folder.open(digest.hex())
+        except BlockedError:
+            return None
+
+
+def leftovers_in(
+    tree: TreeReader, folder: Folder, idle_ns: int
+) -> tuple[list[Leftover], list[str]]:
+    """Return the temporary files in a folder that were not touched lately, and what else is in."""
+    left: list[Leftover] = []
+    others: list[str] = []
+    for entry in folder.entries():
+        status = folder.look(entry.name) if is_leftover(entry) else None
+        if status is None or status.st_mtime_ns > idle_ns:
+            others.append(entry.name)
+        else:
+            path = tree.relative(f"{folder.path}/{entry.name}")
+            left.append(Leftover(path, status.st_size, status.st_mtime_ns))
+    return left, others
+
+
+def _is_idle(folder: Folder | None, idle_ns: int) -> bool:
+    if folder is None:
+        return True
+    with folder:
+        return folder.own_time() <= idle_ns
+
+
+def _begin(
+    marked: RepositoryMark, revision_times: tuple[int, ...], layer_times: tuple[int, ...]
+) -> RepositorySurvey:
+    short = [digest for digest in marked.reached if len(digest) == _SHA256_BYTES]
+    return RepositorySurvey(
+        reached=b"".join(short),
+        reached_long=[digest for digest in marked.reached if len(digest) != _SHA256_BYTES],
+        held=list(marked.held.items()),
+        protected=list(marked.protected),
+        young=[],
+        young_links=0,
+        layer_links=[],
+        revisions=[],
+        history=[],
+        uploads=[],
+        leftovers=[],
+        emptied=[],
+        hollow=[],
+        vacant=False,
+        problems=marked.problems,
+        names=marked.names,
+        revision_times=revision_times,
+        layer_times=layer_times,
+    )

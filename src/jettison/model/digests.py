@@ -1,0 +1,60 @@
+"""A set of millions of digests in 32 bytes each.
+
+A Python set of ``bytes`` takes about 130 bytes for each; a registry of a million images has five
+million digests. They are asked for in the order of the storage tree, folder by folder, so it is
+enough to keep them in rows by their first byte, and to make a set of one row when it is asked for.
+"""
+
+from collections.abc import Set as AbstractSet
+from typing import Final
+
+from jettison.model.digest import RawDigest
+
+__all__ = ["RawDigests"]
+
+_LENGTH: Final = 32
+_COMPACT: Final = 1 << 20
+
+
+class RawDigests:
+    """Digests by their first byte. The same one may be added often; a row is compacted then."""
+
+    def __init__(self) -> None:
+        self._rows = [bytearray() for _ in range(256)]
+        self._limits = [_COMPACT] * 256
+        self._long: set[RawDigest] = set()
+
+    def add(self, digest: RawDigest) -> None:
+        """Add one digest, of any algorithm."""
+        if len(digest) == _LENGTH:
+            self.add_row(digest)
+        else:
+            self._long.add(digest)
+
+    def add_row(self, digests: bytes) -> None:
+        """Add sha256 digests that stand one behind the other."""
+        rows = self._rows
+        for at in range(0, len(digests), _LENGTH):
+            rows[digests[at]] += digests[at : at + _LENGTH]
+        for first, row in enumerate(rows):
+            if len(row) > self._limits[first]:
+                self._compact(first)
+
+    def _compact(self, first: int) -> None:
+        row = bytearray().join(self._row(first))
+        self._rows[first] = row
+        self._limits[first] = max(_COMPACT, 2 * len(row))
+
+    def _row(self, first: int) -> set[RawDigest]:
+        row = bytes(self._rows[first])
+        return {RawDigest(row[at : at + _LENGTH]) for at in range(0, len(row), _LENGTH)}
+
+    def in_folder(self, folder: str) -> AbstractSet[RawDigest]:
+        """Return those that lie in ``<algorithm>/<first two digits>`` of a storage tree."""
+        algorithm, _, prefix = folder.partition("/")
+        if algorithm != "sha256":
+            return self._long
+        try:
+            return self._row(int(prefix, 16))
+        except ValueError:
+            return frozenset()

@@ -1,0 +1,232 @@
+# ruff: noqa: PTH208 (an open folder is listed by its descriptor)
+"""One folder of a storage tree, held open: everything in it is reached by its name alone.
+
+That is a third faster than by full paths, and safe: nobody can put a symbolic link in the way of a
+folder that is open already, so nothing outside of the tree is ever read or removed by mistake.
+"""
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from jettison.errors import StorageError
+
+__all__ = ["BlockedError", "Folder", "UnusableError", "storage_errors"]
+
+_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_OWN_LINKS: Final = 2
+"""A folder is named in the one above it, and by the dot in itself."""
+
+_PIECE: Final = 16 * 1024
+_ABSENT: Final = (FileNotFoundError, NotADirectoryError)
+
+
+class BlockedError(Exception):
+    """A folder should be here, and something else is; ``path`` is relative to the root."""
+
+    def __init__(self, path: str, *, is_link: bool) -> None:
+        super().__init__(path)
+        self.path = path
+        self.is_link = is_link
+
+
+class UnusableError(Exception):
+    """A file is there and cannot be used; the text says why."""
+
+
+@contextmanager
+def storage_errors(action: str, path: object) -> Iterator[None]:
+    """Turn an OSError into a :class:`StorageError` that names the path."""
+    try:
+        yield
+    except OSError as error:
+        raise storage_error(action, path, error) from error
+
+
+def storage_error(action: str, path: object, error: OSError) -> StorageError:
+    """Return what :func:`storage_errors` raises, where a ``with`` block costs too much."""
+    hint = None
+    if isinstance(error, PermissionError):
+        hint = "Run it as the user that the registry runs as, or as root."
+    elif error.errno == errno.EROFS:
+        hint = "The storage is mounted read-only."
+    reason = error.strerror or str(error)
+    return StorageError(f"cannot {action} {path}: {reason}", hint=hint)
+
+
+class Folder:
+    """A folder, to be used in a ``with`` block; ``path`` is where it was found, for messages.
+
+    Names may be paths below it (``<hex>/link``); only their last part is never followed.
+    """
+
+    def __init__(self, descriptor: int, path: str) -> None:
+        self.descriptor = descriptor
+        self.path = path
+
+    @classmethod
+    def root(cls, path: Path) -> Self:
+        """Open the root of a tree, which may be behind a link."""
+        with storage_errors("open", path):
+            return cls(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), str(path))
+
+    def open(self, relative: str) -> "Folder | None":
+        """Open a folder below, following no symbolic link on the way; None if it is not there.
+
+        Raises :class:`BlockedError` where something else than a folder stands in the way.
+        """
+        descriptor, path = self.descriptor, self.path
+        for part in relative.split("/"):
+            path = f"{path}/{part}"
+            try:
+                inner = os.open(part, _FOLDER, dir_fd=descriptor)
+            except FileNotFoundError:
+                return None
+            except OSError as error:
+                if error.errno in {errno.ENOTDIR, errno.ELOOP}:
+                    raise BlockedError(path, is_link=os.path.islink(path)) from None  # noqa: PTH114
+                raise storage_error("list", path, error) from error
+            finally:
+                if descriptor != self.descriptor:
+                    os.close(descriptor)
+            descriptor = inner
+        return Folder(descriptor, path)
+
+    def close(self) -> None:
+        """Let go of it."""
+        os.close(self.descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # Looking.
+
+    def entries(self) -> list[os.DirEntry[str]]:
+        """List it. The kinds of the entries are known without looking at each."""
+        try:
+            with os.scandir(self.descriptor) as found:
+                return list(found)
+        except OSError as error:
+            raise storage_error("list", self.path, error) from error
+
+    def folders(self) -> tuple[list[str], list[os.DirEntry[str]]]:
+        """Return the names of the folders in it, and the entries that are none."""
+        try:
+            # Most file systems count a folder's folders. Where that is all there is, the names
+            # are enough, which is three times as fast.
+            count = os.fstat(self.descriptor).st_nlink - _OWN_LINKS
+            names = os.listdir(self.descriptor)
+        except OSError as error:
+            raise storage_error("list", self.path, error) from error
+        if len(names) == count:
+            return names, []
+        names, others = [], []
+        for entry in self.entries():
+            if entry.is_dir(follow_symlinks=False):
+                names.append(entry.name)
+            else:
+                others.append(entry)
+        return names, others
+
+    def look(self, name: str) -> os.stat_result | None:
+        """Look at an entry itself, not at what it points to; None if it is not there."""
+        try:
+            return os.stat(name, dir_fd=self.descriptor, follow_symlinks=False)
+        except _ABSENT:
+            return None
+        except OSError as error:
+            raise storage_error("look at", f"{self.path}/{name}", error) from error
+
+    def is_folder(self, name: str) -> bool:
+        """Whether an entry is a folder itself, and no link to one."""
+        found = self.look(name)
+        return found is not None and stat.S_ISDIR(found.st_mode)
+
+    def time(self, name: str) -> int | None:
+        """Return when an entry was last written (nanoseconds), or None if it is not there."""
+        found = self.look(name)
+        return None if found is None else found.st_mtime_ns
+
+    def own_time(self) -> int:
+        """Return when an entry was last made or removed in it (nanoseconds)."""
+        return os.fstat(self.descriptor).st_mtime_ns
+
+    def read(self, name: str, limit: int) -> bytes | None:
+        """Return a file's bytes, None if it is not there.
+
+        Raises :class:`UnusableError` for what is no regular file, cannot be read, or is longer
+        than ``limit`` bytes.
+        """
+        try:
+            descriptor = os.open(name, _FILE, dir_fd=self.descriptor)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise UnusableError("is a symbolic link, which is not followed") from None
+            raise UnusableError(f"cannot be read: {error.strerror}") from None
+        try:
+            raw = os.read(descriptor, _PIECE)
+            if not raw or len(raw) == _PIECE:
+                raw = _read_on(descriptor, raw, limit)
+        except OSError as error:
+            raise UnusableError(f"cannot be read: {error.strerror}") from None
+        finally:
+            os.close(descriptor)
+        return raw
+
+    # Changing.
+
+    def unlink(self, name: str) -> bool:
+        """Remove a file; False if it was not there."""
+        try:
+            os.unlink(name, dir_fd=self.descriptor)
+        except _ABSENT:
+            return False
+        except OSError as error:
+            raise storage_error("remove", f"{self.path}/{name}", error) from error
+        return True
+
+    def remove_if_empty(self, name: str) -> bool:
+        """Remove a folder that nothing is in; False for one that is in use or absent."""
+        try:
+            os.rmdir(name, dir_fd=self.descriptor)
+        except OSError as error:
+            if error.errno in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT, errno.ENOTDIR}:
+                return False
+            raise storage_error("remove", f"{self.path}/{name}", error) from error
+        return True
+
+    def move(self, name: str, to: "Folder", new: str) -> bool:
+        """Rename an entry into another folder; False if it was not there."""
+        try:
+            os.rename(name, new, src_dir_fd=self.descriptor, dst_dir_fd=to.descriptor)
+        except _ABSENT:
+            return False
+        return True
+
+
+def _read_on(descriptor: int, raw: bytes, limit: int) -> bytes:
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        raise UnusableError("should be a file, and is none")
+    if status.st_size > limit:
+        raise UnusableError(f"is {status.st_size} bytes long, too much for what it is")
+    pieces = [raw]
+    while piece := os.read(descriptor, max(_PIECE, status.st_size)):
+        pieces.append(piece)
+    return b"".join(pieces)

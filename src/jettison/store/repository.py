@@ -1,0 +1,384 @@
+"""Reading one repository of a storage tree: tags, revisions, layers, uploads.
+
+Each listing opens its folder once and reaches what is in it by name, so a repository costs three
+system calls for each tag and manifest and hardly any for its layers. Digests are raw.
+"""
+
+import os
+import time
+from types import TracebackType
+from typing import Final, NamedTuple, Self
+
+from jettison.errors import InvalidName
+from jettison.model.digest import ALGORITHMS, Digest, RawDigest, raw_digest
+from jettison.model.reference import Tag
+from jettison.store import layout
+from jettison.store.folder import BlockedError, Folder, UnusableError
+from jettison.store.reading import (
+    Problem,
+    Protects,
+    TreeReader,
+    is_leftover,
+    make_problem,
+    raw_digests,
+)
+
+__all__ = ["Layers", "RepositoryReader", "Revisions", "Tags", "Upload"]
+
+_REREADS: Final = 3
+_REREAD_SECONDS: Final = 0.01
+_LONGEST: Final = 4096
+"""In bytes; what is longer is no link."""
+
+_LINK_LENGTH: Final = 71
+_PREFIX: Final = b"sha256:"
+
+
+class Tags(NamedTuple):
+    """The tags of a repository, and which entries among them are none."""
+
+    current: dict[Tag, RawDigest]
+    broken: dict[Tag, Problem]
+    problems: list[Problem]
+    """Those of ``broken``, and those of entries that have no tag's name."""
+
+
+class Revisions(NamedTuple):
+    """The manifests linked into a repository.
+
+    ``folders`` are all that have a folder, ``emptied`` those of them without a link, which is what
+    a DELETE leaves. ``damaged`` are digests that a link's folder or content names without the two
+    being one sound link.
+    """
+
+    folders: list[RawDigest]
+    linked: set[RawDigest]
+    emptied: list[RawDigest]
+    damaged: set[RawDigest]
+    problems: list[Problem]
+
+
+class Layers(NamedTuple):
+    """The blobs that have a folder in ``_layers``; its link may be gone, which is not looked at."""
+
+    named: set[RawDigest]
+    problems: list[Problem]
+
+
+class Upload(NamedTuple):
+    """An unfinished upload: when it began and when it last moved (nanoseconds), and its size."""
+
+    id: str
+    started_ns: int
+    moved_ns: int
+    files: int
+    bytes: int
+
+
+class RepositoryReader:
+    """Reads the repository ``name`` of a tree, in a ``with`` block.
+
+    A repository that is not there has nothing in it. Folders that cannot be listed raise
+    :class:`~jettison.errors.StorageError`.
+    """
+
+    def __init__(self, tree: TreeReader, name: str) -> None:
+        self._tree = tree
+        self.name = name
+        self.blocked: list[Problem] = []
+        self._folder: Folder | None = None
+        top = tree.folder(layout.REPOSITORIES)
+        if top is not None:
+            with top:
+                self._folder = self._open_in(top, name, self.blocked)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._folder is not None:
+            self._folder.close()
+
+    # Tags.
+
+    def tags(self) -> Tags:
+        """Return what each tag points to; none if there is no tags folder."""
+        found = Tags({}, {}, [])
+        folder = self.open(layout.TAGS, found.problems)
+        if folder is None:
+            return found
+        with folder:
+            names, others = folder.folders()
+            for entry in others:
+                if not is_leftover(entry):
+                    found.problems.append(self._no_folder(folder, entry))
+            for name in names:
+                try:
+                    tag = Tag(name)
+                except InvalidName:
+                    message = "is a tag whose name the specification does not allow"
+                    found.problems.append(self._problem(folder, name, message))
+                    continue
+                link = self._tag(folder, tag)
+                if isinstance(link, Problem):
+                    found.broken[tag] = link
+                    found.problems.append(link)
+                elif link is not None:
+                    found.current[tag] = link
+        return found
+
+    def tag(self, tag: Tag) -> RawDigest | Problem | None:
+        """Return what a tag points to; None if there is no such tag."""
+        problems: list[Problem] = []
+        folder = self.open(layout.TAGS, problems)
+        if folder is None:
+            return problems[0] if problems else None
+        with folder:
+            return self._tag(folder, tag)
+
+    def _tag(self, folder: Folder, tag: Tag) -> RawDigest | Problem | None:
+        name = f"{tag}/current/link"
+        try:
+            link = self._link(folder, name)
+            if link is not None:
+                return link
+            # Being removed just now, or being made: look again before judging.
+            for _ in range(_REREADS):
+                if folder.look(tag) is None:
+                    return None
+                time.sleep(_REREAD_SECONDS)
+                link = self._link(folder, name)
+                if link is not None:
+                    return link
+        except UnusableError as error:
+            return self._problem(folder, name, str(error))
+        message = "is missing, so nobody knows what the tag points to"
+        return self._problem(folder, name, message)
+
+    def history(self, tag: Tag) -> list[RawDigest]:
+        """Return every digest that the tag's history names."""
+        return [digest for digest, _ in self._digests(f"{layout.TAGS}/{tag}/index", [])]
+
+    # Revisions.
+
+    def revisions(self) -> Revisions:
+        """Return the manifests linked into the repository, tagged or not."""
+        found = Revisions([], set(), [], set(), [])
+        top = self.open(layout.REVISIONS, found.problems)
+        if top is None:
+            return found
+        with top:
+            for algorithm in self._algorithms(top, found.problems):
+                folder = self._open_in(top, algorithm, found.problems)
+                if folder is not None:
+                    with folder:
+                        self._revisions(folder, algorithm, found)
+        return found
+
+    def _revisions(self, folder: Folder, algorithm: str, found: Revisions) -> None:
+        names, others = folder.folders()
+        digests, strange = raw_digests(algorithm, names)
+        for name in strange:
+            message = "is named after something that is no digest"
+            found.problems.append(self._problem(folder, name, message))
+        for entry in others:
+            if not is_leftover(entry):
+                digest = raw_digest(algorithm, entry.name)
+                if digest is not None:
+                    found.damaged.add(digest)
+                found.problems.append(self._no_folder(folder, entry))
+        found.folders.extend(digests)
+        prefix = f"{algorithm}:".encode()
+        for digest in digests:
+            name = digest.hex()
+            path = f"{name}/{layout.LINK}"
+            try:
+                raw = folder.read(path, _LONGEST)
+                if raw == prefix + name.encode():
+                    found.linked.add(digest)
+                    continue
+                target = None if raw is None else self._link(folder, path)
+            except UnusableError as error:
+                found.damaged.add(digest)
+                found.problems.append(self._problem(folder, path, str(error)))
+                continue
+            if target is None:
+                found.emptied.append(digest)  # DELETE leaves the folder and takes the link
+            elif target == digest:
+                found.linked.add(digest)
+            else:
+                found.damaged.update((digest, target))
+                message = f"points to {Digest.from_raw(target)} instead of what its folder is "
+                found.problems.append(self._problem(folder, path, message + "named after"))
+
+    def revision_folders(self) -> list[RawDigest]:
+        """Return the digests that have a folder among the revisions, linked or not."""
+        return [digest for digest, _ in self._digests(layout.REVISIONS, [])]
+
+    def revision_time(self, digest: RawDigest) -> int | None:
+        """Return when a revision was linked (nanoseconds), or None if it is not."""
+        return self._time(layout.REVISIONS, digest)
+
+    # Layers and uploads.
+
+    def layers(self) -> Layers:
+        """Return the blobs that ``_layers`` names."""
+        found = Layers(set(), [])
+        for digest, entry in self._digests(layout.LAYERS, found.problems):
+            found.named.add(digest)
+            if entry is not None:
+                message = "is a symbolic link, which is not followed"
+                path = layout.layer_link(self.name, Digest.from_raw(digest)).removesuffix("/link")
+                found.problems.append(make_problem(self.name, path, message))
+        return found
+
+    def layer_target(self, digest: RawDigest) -> RawDigest | None:
+        """Return the blob that a layer's link leads to.
+
+        It is the digest itself, but for content pushed under another algorithm: Distribution
+        stores that under its sha256 and makes the other digest's link point there. None for a
+        link that is absent or damaged.
+        """
+        folder = self._digest_folder(layout.LAYERS, digest)
+        if folder is None:
+            return None
+        with folder:
+            try:
+                return self._link(folder, f"{digest.hex()}/{layout.LINK}")
+            except UnusableError:
+                return None
+
+    def layer_time(self, digest: RawDigest) -> int | None:
+        """Return when a layer was linked (nanoseconds), or None if it is not."""
+        return self._time(layout.LAYERS, digest)
+
+    def uploads(self) -> list[Upload]:
+        """Return the unfinished uploads."""
+        top = self.open(layout.UPLOADS, [])
+        if top is None:
+            return []
+        found = []
+        with top:
+            for name in sorted(top.folders()[0]):
+                folder = self._open_in(top, name, [])
+                if folder is None:
+                    continue
+                with folder:
+                    found.append(self._upload(name, folder))
+        return found
+
+    def _upload(self, name: str, folder: Folder) -> Upload:
+        own = folder.own_time()
+        times, sizes = [own], []
+        for entry in folder.entries():
+            status = folder.look(entry.name)
+            if status is not None:
+                times.append(status.st_mtime_ns)
+                if entry.is_file(follow_symlinks=False):
+                    sizes.append(status.st_size)
+        return Upload(name, min(times), max(times), len(sizes), sum(sizes))
+
+    def times(self, inner: str) -> tuple[int, ...]:
+        """Return when a folder was last made or removed in ``inner/<algorithm>``; 0 if never."""
+        if self._folder is None:
+            return (0,) * len(ALGORITHMS)
+        return tuple(self._folder.time(f"{inner}/{name}") or 0 for name in ALGORITHMS)
+
+    # Below: one folder, one file.
+
+    def open(self, inner: str, problems: list[Problem]) -> Folder | None:
+        """Open a folder of the repository, or itself (""), noting what stands in the way."""
+        problems += self.blocked
+        if self._folder is None:
+            return None
+        return self._open_in(self._folder, inner or ".", problems)
+
+    def _open_in(self, folder: Folder, inner: str, problems: list[Problem]) -> Folder | None:
+        try:
+            return folder.open(inner)
+        except BlockedError as error:
+            path = self._tree.relative(error.path)
+            if error.is_link:
+                message = "is a symbolic link, which is not followed: what is behind it is unknown"
+                problem = make_problem(self.name, path, message, Protects.EVERYTHING)
+            else:
+                problem = make_problem(self.name, path, "should be a folder, and is none")
+            problems.append(problem)
+            return None
+
+    def _algorithms(self, top: Folder, problems: list[Problem]) -> list[str]:
+        names, others = top.folders()
+        for entry in others:
+            if entry.is_symlink():
+                message = "is a symbolic link, which is not followed: what is behind it is unknown"
+                path = self._tree.relative(f"{top.path}/{entry.name}")
+                problems.append(make_problem(self.name, path, message, Protects.EVERYTHING))
+        return names
+
+    def _digests(
+        self, inner: str, problems: list[Problem]
+    ) -> list[tuple[RawDigest, os.DirEntry[str] | None]]:
+        """Return what ``inner/<algorithm>/<hex>/`` says, with the entry where that is a link."""
+        found: list[tuple[RawDigest, os.DirEntry[str] | None]] = []
+        top = self.open(inner, problems)
+        if top is None:
+            return found
+        with top:
+            for algorithm in self._algorithms(top, problems):
+                folder = self._open_in(top, algorithm, problems)
+                if folder is None:
+                    continue
+                with folder:
+                    names, others = folder.folders()
+                found += [(digest, None) for digest in raw_digests(algorithm, names)[0]]
+                for entry in others:
+                    digest = raw_digest(algorithm, entry.name)
+                    if digest is not None and entry.is_symlink():
+                        found.append((digest, entry))
+        return found
+
+    def _digest_folder(self, inner: str, digest: RawDigest) -> Folder | None:
+        return self.open(f"{inner}/{Digest.from_raw(digest).algorithm}", [])
+
+    def _time(self, inner: str, digest: RawDigest) -> int | None:
+        folder = self._digest_folder(inner, digest)
+        if folder is None:
+            return None
+        with folder:
+            return folder.time(f"{digest.hex()}/{layout.LINK}")
+
+    def _link(self, folder: Folder, name: str) -> RawDigest | None:
+        """Read a link; None if absent. Raises UnusableError.
+
+        A malformed one is read again: Distribution 2.x rewrites links in place, so for a moment
+        one is empty.
+        """
+        attempt = 0
+        while True:
+            raw = folder.read(name, _LONGEST)
+            if raw is None:
+                return None
+            if len(raw) == _LINK_LENGTH and raw.startswith(_PREFIX):
+                digest = raw_digest("sha256", raw[7:].decode("ascii", "replace"))
+                if digest is not None:
+                    return digest
+            try:
+                return layout.parse_link(raw).raw
+            except layout.MalformedLinkError as error:
+                attempt += 1
+                if attempt == _REREADS:
+                    raise UnusableError(str(error)) from None
+            time.sleep(_REREAD_SECONDS)
+
+    def _problem(self, folder: Folder, name: str, message: str) -> Problem:
+        return make_problem(self.name, self._tree.relative(f"{folder.path}/{name}"), message)
+
+    def _no_folder(self, folder: Folder, entry: os.DirEntry[str]) -> Problem:
+        if entry.is_symlink():
+            return self._problem(folder, entry.name, "is a symbolic link, which is not followed")
+        return self._problem(folder, entry.name, "should be a folder, and is none")
