@@ -14,7 +14,7 @@ ARGS ?=
 
 # program:package, for what the demo and the tests run beside Python
 PROGRAMS := docker-registry:docker-registry skopeo:skopeo htpasswd:apache2-utils \
-	openssl:openssl strace:strace zstd:zstd
+	openssl:openssl strace:strace zstd:zstd redis-server:redis-server
 
 .PHONY: help setup system demo test lint soak fix lock clean docs
 

@@ -1,9 +1,20 @@
+import io
+import traceback
 from pathlib import Path
 
 import pytest
+from rich.console import Console
+from rich.pretty import Pretty
 
 from jettison.errors import ConfigurationError, StorageError
-from jettison.store.configuration import findings, open_storage, read_configuration
+from jettison.store.configuration import (
+    Configuration,
+    RedisServer,
+    RedisTls,
+    findings,
+    open_storage,
+    read_configuration,
+)
 from store.trees import Tree
 
 MINIMAL = "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: /data\n"
@@ -148,3 +159,191 @@ def test_other_drivers_are_not_supported_yet(config: Path) -> None:
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="there is no folder"):
         open_storage(tmp_path / "nowhere", {})
+
+
+def test_redis_as_2_x_and_3_x_write_it(config: Path) -> None:
+    def redis(section: str) -> RedisServer | None:
+        config.write_text(f"{MINIMAL}redis: {section}\n", encoding="utf-8")
+        return read_configuration(config, {}).redis
+
+    two = "{addr: 'cache:6380', password: hunter2, db: 3, dialtimeout: 10ms, pool: {maxidle: 16}}"
+    assert redis(two) == RedisServer("cache", 6380, password="hunter2", db=3)
+    three = "{addrs: ['cache:6379'], username: reg, password: hunter2, poolsize: 64}"
+    assert redis(three) == RedisServer("cache", 6379, "reg", "hunter2")
+    # A file that both can read: 3.x's keys are the newer ones.
+    assert redis("{addr: 'old:1', addrs: ['new:2']}") == RedisServer("new", 2)
+    assert redis("{addr: 'old:1', addrs: []}") == RedisServer("old", 1)
+    assert redis("{}") is redis("") is redis("{db: 2}") is None
+
+    tls = "{addrs: ['c:1'], tls: {certificate: /c, key: /k, clientcas: [/a, /b]}}"
+    assert redis(tls) == RedisServer("c", 1, tls=RedisTls("/c", "/k", ("/a", "/b")))
+    tls = "{addrs: ['c:1'], tls: {rootcas: [/a]}}"
+    assert redis(tls) == RedisServer("c", 1, tls=RedisTls(authorities=("/a",)))
+    assert redis("{addrs: ['c:1'], tls: {enabled: true}}") == RedisServer("c", 1, tls=RedisTls())
+    # As in 3.0, where these alone do not ask for TLS.
+    assert redis("{addrs: ['c:1'], tls: {clientcas: [/a]}}") == RedisServer("c", 1)
+
+    sentinels = "{addrs: ['a:1', 'b:2'], mastername: m, sentinelpassword: hunter2}"
+    assert redis(sentinels) == RedisServer("a", 1, deployment="sentinel")
+    assert redis("{addrs: ['a:1', 'b:2']}") == RedisServer("a", 1, deployment="cluster")
+    assert redis("{addrs: ['a:1'], isclustermode: true}") == RedisServer(
+        "a", 1, deployment="cluster"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port", "address"),
+    [
+        ("localhost:6379", "localhost", 6379, "localhost:6379"),
+        (":6379", "localhost", 6379, "localhost:6379"),
+        ("[::1]:6379", "::1", 6379, "[::1]:6379"),
+        ("/run/redis.sock", "/run/redis.sock", 0, "/run/redis.sock"),
+    ],
+)
+def test_addresses_of_redis(config: Path, text: str, host: str, port: int, address: str) -> None:
+    config.write_text(f"{MINIMAL}redis: {{addr: '{text}'}}\n", encoding="utf-8")
+    found = read_configuration(config, {}).redis
+    assert found == RedisServer(host, port)
+    assert found.address == address
+
+
+@pytest.mark.parametrize(
+    ("section", "words"),
+    [
+        ("cache:6379", ["redis has no keys", "addr"]),
+        ("[a, b]", ["redis has no keys", "addr"]),
+        ("{addr: 6379}", ["redis.addr is 6379", "text"]),
+        ("{addr: cache}", ["redis.addr is 'cache'", "HOST:PORT"]),
+        ("{addr: '::1:6379'}", ["redis.addr is '::1:6379'", "HOST:PORT"]),
+        ("{addr: 'cache:0'}", ["redis.addr is 'cache:0'", "HOST:PORT"]),
+        ("{addr: 'cache:66000'}", ["redis.addr is 'cache:66000'", "HOST:PORT"]),
+        ("{addrs: 'cache:1'}", ["redis.addrs is no list", "list of HOST:PORT"]),
+        ("{addrs: [1]}", ["redis.addrs is a list of other things", "list of HOST:PORT"]),
+        ("{addrs: ['a:1', 'b']}", ["redis.addrs is 'b'", "HOST:PORT"]),
+        ("{addr: 'a:1', db: many}", ["redis.db is 'many'", "whole number"]),
+        ("{addr: 'a:1', db: true}", ["redis.db is True", "whole number"]),
+        ("{addr: 'a:1', db: -1}", ["redis.db is -1", "whole number"]),
+        ("{addr: 'a:1', tls: yes}", ["redis.tls is 'yes'", "keys"]),
+        ("{addr: 'a:1', tls: {certificate: /c}}", ["redis.tls.key is missing", "together"]),
+        ("{addr: 'a:1', tls: {key: /k}}", ["redis.tls.certificate is missing", "together"]),
+        ("{addr: 'a:1', tls: {rootcas: /c}}", ["redis.tls.rootcas is no list", "list of paths"]),
+        ("{addr: 'a:1', username: [a]}", ["redis.username is something else", "quotes"]),
+    ],
+)
+def test_errors_about_redis(config: Path, section: str, words: list[str]) -> None:
+    config.write_text(f"{MINIMAL}redis: {section}\n", encoding="utf-8")
+    with pytest.raises(ConfigurationError) as caught:
+        read_configuration(config, {})
+    said = f"{caught.value.message} {caught.value.hint}".replace("the text ", "")
+    assert all(word in said for word in [str(config), *words]), said
+
+
+def test_variables_about_redis(config: Path) -> None:
+    config.write_text(f"{MINIMAL}redis: {{addr: 'a:1', password: old}}\n", encoding="utf-8")
+    environment = {
+        "REGISTRY_REDIS_ADDR": "cache:6379",
+        "REGISTRY_REDIS_PASSWORD": "0123",
+        "REGISTRY_REDIS_DB": "4",
+        "REGISTRY_STORAGE_CACHE_BLOBDESCRIPTOR": "redis",
+    }
+    found = read_configuration(config, environment)
+    assert found.cache == "redis"
+    assert found.redis == RedisServer("cache", 6379, password="0123", db=4)
+
+    config.write_text(MINIMAL, encoding="utf-8")
+    environment = {
+        "REGISTRY_REDIS_ADDRS": "['cache:6379']",
+        "REGISTRY_REDIS_TLS_CERTIFICATE": "/c",
+        "REGISTRY_REDIS_TLS_KEY": "/k",
+        "REGISTRY_REDIS_TLS_CLIENTCAS": "[/a]",
+    }
+    found = read_configuration(config, environment)
+    assert found.redis == RedisServer("cache", 6379, tls=RedisTls("/c", "/k", ("/a",)))
+    whole = {"REGISTRY_REDIS": "{addr: 'cache:1', password: x}", "REGISTRY_REDIS_DB": "2"}
+    assert read_configuration(config, whole).redis == RedisServer("cache", 1, password="x", db=2)
+
+
+@pytest.mark.parametrize(
+    ("written", "password"),
+    [
+        ("0123", "0123"),
+        ("1e5", "1e5"),
+        ("1_000", "1_000"),
+        ("true", "true"),
+        ("2024-01-02", "2024-01-02"),
+        ("'0123'", "0123"),
+        ("''", None),
+        ("~", None),
+    ],
+)
+def test_a_password_is_what_is_written(config: Path, written: str, password: str | None) -> None:
+    # Distribution reads it into a string, whatever YAML would make of it.
+    config.write_text(f"{MINIMAL}redis:\n  addr: a:1\n  password: {written}\n", encoding="utf-8")
+    assert read_configuration(config, {}).redis == RedisServer("a", 1, password=password)
+    config.write_text(f"{MINIMAL}redis: {{addr: 'a:1'}}\n", encoding="utf-8")
+    variable = {"REGISTRY_REDIS_PASSWORD": written}
+    assert read_configuration(config, variable).redis == RedisServer("a", 1, password=password)
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        "redis://:hunter2@cache:6379",
+        "\n  addr: redis://:hunter2@cache:6379",
+        "\n  addr: cache:6379:hunter2@",
+        "\n  addr: [redis://:hunter2@cache]",
+        "\n  addrs: redis://:hunter2@cache:6379",
+        "\n  addrs: [redis://:hunter2@cache:6379]",
+        "\n  addrs: [{password: hunter2}]",
+        "\n  addr: a:1\n  password: [hunter2]",
+        "\n  addr: a:1\n  password: {hunter2: 1}",
+        "\n  addr: a:1\n  password: *hunter2",
+        "\n  addr: a:1\n  password: !hunter2 x",
+        "\n  addr: a:1\n  password: !hunter2!x",
+        "\n  addr: a:1\n  password: !!hunter2 x",
+        "\n  addr: a:1\n  password: !!int hunter2",
+        "\n  addr: a:1\n  password: !!float hunter2",
+        "\n  addr: a:1\n  password: !!bool hunter2",
+        "\n  addr: a:1\n  password: !!timestamp hunter2",
+        "\n  addr: a:1\n  password: %hunter2",
+        "\n  addr: a:1\n  password: 'hunter2",
+        '\n  addr: a:1\n  password: "\\hunter2"',
+        "\n  addr: a:1\n  password: hunter2: x",
+        "\n  addr: a:1\n  password: hunter2\n  password: hunter2",
+        "\n  addr: a:1\n  password: &hunter2 &hunter2 x",
+        "\n  addr: a:1\n  password: {hunter2, hunter2]",
+        "\n  addr: a:1\n  password: hunter2\n  db: x",
+        "\n  addr: a:1\n  password: hunter2\n  tls: {key: k}",
+    ],
+)
+def test_a_password_is_in_no_error(config: Path, section: str) -> None:
+    config.write_text(f"{MINIMAL}redis: {section}\n", encoding="utf-8")
+    with pytest.raises(ConfigurationError) as caught:
+        read_configuration(config, {})
+    shown = "".join(traceback.format_exception(caught.value, chain=True))
+    # The traceback quotes our source, so look for the message in it, and for what was chained.
+    assert "hunter2" not in f"{shown} {caught.value.message} {caught.value.hint}"
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["[hunter2]", "*hunter2", "!hunter2 x", "!hunter2!x", "!!bool hunter2", "hunter2: x: y"],
+)
+def test_a_password_in_a_variable_is_in_no_error(config: Path, value: str) -> None:
+    config.write_text(f"{MINIMAL}redis: {{addr: 'a:1'}}\n", encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=r"REDIS_PASSWORD|redis\.password") as caught:
+        read_configuration(config, {"REGISTRY_REDIS_PASSWORD": value})
+    assert "hunter2" not in f"{caught.value.message} {caught.value.hint}"
+
+
+def test_a_password_is_in_no_representation() -> None:
+    server = RedisServer("cache", 6379, "reg", "hunter2")
+    console = Console(file=io.StringIO(), width=200)
+    configuration = Configuration(Path("c"), None, "s3", redis=server)
+    console.print(server, Pretty(configuration))
+    assert isinstance(console.file, io.StringIO)
+    for shown in (repr(server), str(server), repr(configuration), console.file.getvalue()):
+        assert "hunter2" not in shown
+        assert "cache" in shown
+        assert "password='…'" in shown
+    assert repr(RedisServer("cache", 6379)).count("None") == 3

@@ -7,10 +7,10 @@ and blobs are begun to be read.
 
 from datetime import UTC, datetime
 
-from jettison.errors import InvalidManifest, JettisonError
 from jettison.gc.plan import CollectOptions, plan_collection
 from jettison.lifecycle.concurrency import each
 from jettison.lifecycle.discover import add_manifests
+from jettison.lifecycle.staleness import RESTART, number, serves, stale_finding
 from jettison.model.digest import Digest
 from jettison.model.graph import reach
 from jettison.model.plan import Action, Plan
@@ -22,8 +22,6 @@ from jettison.registry import Registry
 from jettison.store.tree import StorageTree
 
 __all__ = ["verify_blobs", "verify_references", "verify_restored", "verify_storage"]
-
-RESTART = "its descriptor cache is stale: restart the registry"
 
 
 async def verify_references(
@@ -161,7 +159,7 @@ def verify_storage(
     gone = sum(size for digest, size in sizes.items() if digest not in left)
     findings = []
     if len(left) < len(sizes):
-        subject = f"{_number(len(sizes) - len(left), 'blob file')}, {gone:,} bytes"
+        subject = f"{number(len(sizes) - len(left), 'blob file')}, {gone:,} bytes"
         findings.append(Finding(ok=True, subject=subject, sentence="gone from the disk"))
     if not left:
         return findings
@@ -182,7 +180,7 @@ def verify_storage(
             reason = (not run.reclaim, "not collected yet; `jettison gc` takes it")
         groups.setdefault(reason, []).append(blob.size)
     for (ok, why), found in groups.items():
-        subject = f"{_number(len(found), 'blob file')}, {sum(found):,} bytes"
+        subject = f"{number(len(found), 'blob file')}, {sum(found):,} bytes"
         findings.append(Finding(ok=ok, subject=subject, sentence=why))
     return findings
 
@@ -204,7 +202,7 @@ async def verify_blobs(
     absent = 0
     pending: set[Digest] = set()
     stale: list[str] = []
-    async for (repository, digest), answer in each(asked, lambda item: _serves(registry, *item)):
+    async for (repository, digest), answer in each(asked, lambda item: serves(registry, *item)):
         progress("verifying blobs", absent + len(pending), len(asked))
         if answer is None:
             absent += 1
@@ -213,36 +211,18 @@ async def verify_blobs(
         else:
             stale.append(f"{repository}@{digest}")
     if stale:
-        subject = f"{_number(len(stale), 'blob')} ({min(stale)}{', …' if len(stale) > 1 else ''}):"
-        sentence = f"HEAD answers 200 but no bytes come; {RESTART}"
-        findings.append(Finding(ok=False, subject=subject, sentence=sentence))
+        findings.append(stale_finding(stale))
     if absent and not pending and not findings:
-        subject = _number(len(blobs), "blob")
+        subject = number(len(blobs), "blob")
         findings.append(Finding(ok=True, subject=subject, sentence="not served any more"))
     if pending and not stored:
         sentence = "still there until the registry is collected"
-        findings.append(Finding(ok=True, subject=_number(len(pending), "blob"), sentence=sentence))
+        findings.append(Finding(ok=True, subject=number(len(pending), "blob"), sentence=sentence))
     return findings
 
 
-async def _serves(registry: Registry, repository: RepoName, digest: Digest) -> bool | None:
-    """Whether bytes come (True), HEAD only says so (False), or neither (None)."""
-    try:
-        if await registry.blob_size(repository, digest) is None:
-            return None
-        return await registry.has_blob(repository, digest)
-    except InvalidManifest:
-        return False
-    except JettisonError as error:
-        raise type(error)(f"while verifying {repository}@{digest}: {error.message}") from error
-
-
-def _count(number: int, noun: str, singular: str, plural: str) -> Finding | None:
-    if number == 0:
+def _count(count: int, noun: str, singular: str, plural: str) -> Finding | None:
+    if count == 0:
         return None
-    sentence = singular if number == 1 else plural
-    return Finding(ok=True, subject=_number(number, noun), sentence=sentence)
-
-
-def _number(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    sentence = singular if count == 1 else plural
+    return Finding(ok=True, subject=number(count, noun), sentence=sentence)

@@ -2,11 +2,12 @@
 
 The file is Distribution's YAML; variables ``REGISTRY_A_B`` override the key ``a.b``, also one that
 the file does not have, their values parsed as YAML. Unknown keys are nobody's business here.
-Every error names the key, what was found, and what is allowed.
+Every error names the key, what was found, and what is allowed; of a secret, only its key.
 """
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -21,6 +22,8 @@ from jettison.store.tree import StorageTree
 __all__ = [
     "Configuration",
     "Finding",
+    "RedisServer",
+    "RedisTls",
     "findings",
     "load_yaml",
     "open_storage",
@@ -35,18 +38,73 @@ DRIVERS: Final = frozenset(
 )
 NOT_DRIVERS: Final = frozenset({"cache", "delete", "maintenance", "redirect", "tag"})
 CACHES: Final = ("inmemory", "redis")
+DEFAULT_REDIS_HOST: Final = "localhost"
 _NOT_OVERRIDES: Final = frozenset({"REGISTRY_CONFIGURATION_PATH", "REGISTRY_AUTH_FILE"})
 """The configuration's own path, and the containers tools' variable for their logins."""
 
+_QUOTING: Final = re.compile(
+    r"""(for the tag|alias|anchor|tag handle|duplicate key "\w+"|timestamp) .*""", re.DOTALL
+)
+"""Up to where the parser's reasons are its own words; then they quote the file."""
+_ADDRESS: Final = re.compile(r"(?P<host>[^\s:/@\[\]]*|\[[0-9A-Fa-f:.%]+\]):(?P<port>[0-9]{1,5})")
+_MAX_PORT: Final = 65535
+
 Cache = Literal["inmemory", "redis"]
 Level = Literal["error", "warning", "info"]
+Deployment = Literal["single", "sentinel", "cluster"]
+
+
+class RedisTls(msgspec.Struct, frozen=True):
+    """How Redis is spoken to over TLS: paths of PEM files.
+
+    ``certificate`` and ``key`` are the client's own, both or neither; ``authorities`` are trusted
+    beside those of the system.
+    """
+
+    certificate: str | None = None
+    key: str | None = None
+    authorities: tuple[str, ...] = ()
+
+
+class RedisServer(msgspec.Struct, frozen=True):
+    """Where the registry keeps its descriptors: the ``redis`` section of its configuration.
+
+    ``host`` may also be the absolute path of a socket, and then ``port`` is 0. Of a ``sentinel``
+    or a ``cluster`` it is the first address that the section names. The password is in no
+    representation of it.
+    """
+
+    host: str
+    port: int
+    username: str | None = None
+    password: str | None = None
+    db: int = 0
+    tls: RedisTls | None = None
+    deployment: Deployment = "single"
+
+    @property
+    def address(self) -> str:
+        """``host:port``, as messages say it."""
+        if self.host.startswith("/"):
+            return self.host
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={value!r}" for name, value in self.__rich_repr__())
+        return f"RedisServer({shown})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        fields = [(name, getattr(self, name)) for name in self.__struct_fields__]
+        return [(n, "…" if n == "password" and v is not None else v) for n, v in fields]
 
 
 class Configuration(msgspec.Struct, frozen=True):
     """What a configuration says, environment included.
 
     ``root`` is the storage's root directory, None for a driver that Jettison cannot open yet.
-    ``cache`` is ``storage.cache.blobdescriptor``. ``auth`` is the kind of login asked for.
+    ``cache`` is ``storage.cache.blobdescriptor``; ``redis`` is set wherever the section names a
+    server, used or not. ``auth`` is the kind of login asked for.
     """
 
     path: Path
@@ -63,6 +121,7 @@ class Configuration(msgspec.Struct, frozen=True):
     delete_found: str | None = None
     """What ``storage.delete.enabled`` really is, where it is neither true nor false."""
     purge_uploads: bool = True
+    redis: RedisServer | None = None
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -91,7 +150,13 @@ def read_configuration(path: Path, environment: Mapping[str, str]) -> Configurat
         message = f"{path} is no registry configuration: it holds {_kind(document)}, not keys"
         raise ConfigurationError(message, hint="It begins with: version: 0.1")
     _override(document, environment)
-    return _Reader(path).read(document)
+
+    def as_written() -> dict[Any, Any]:
+        texts: dict[Any, Any] = load_yaml(content, str(path), as_written=True)
+        _override(texts, environment, as_written=True)
+        return texts
+
+    return _Reader(path, as_written).read(document)
 
 
 def open_storage(
@@ -161,24 +226,35 @@ def findings(configuration: Configuration, environment: Mapping[str, str]) -> li
     return sorted(found, key=lambda finding: ("error", "warning", "info").index(finding.level))
 
 
-def load_yaml(content: bytes | str, what: str) -> Any:  # noqa: ANN401 - YAML may be anything
-    """Parse one YAML document; raise ConfigurationError that says where in ``what`` it ends."""
+def load_yaml(content: bytes | str, what: str, *, as_written: bool = False) -> Any:  # noqa: ANN401 - YAML may be anything
+    """Parse one YAML document; raise ConfigurationError that says where in ``what`` it ends.
+
+    ``as_written`` leaves every value the text that stands there: ``0123`` is a good password.
+    """
     try:
-        return YAML(typ="safe", pure=True).load(content)
-    except (YAMLError, UnicodeDecodeError, ValueError) as error:
+        return YAML(typ="base" if as_written else "safe", pure=True).load(content)
+    except (YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         place = f", line {mark.line + 1}, column {mark.column + 1}" if mark is not None else ""
         reason = getattr(error, "problem", None) or str(error).partition("\n")[0]
+        # What is quoted may be a password.
+        reason = _QUOTING.sub(r"\1", reason)
         raise ConfigurationError(f"{what} is not YAML{place}: {reason}") from None
+    except (ValueError, KeyError):
+        reason = "a number, a date or a value with a tag cannot be read"
+        raise ConfigurationError(f"{what} is not YAML: {reason}") from None
 
 
-def _override(document: dict[Any, Any], environment: Mapping[str, str]) -> None:
+def _override(
+    document: dict[Any, Any], environment: Mapping[str, str], *, as_written: bool = False
+) -> None:
     """Apply the variables in the order of their names, as Distribution does."""
     for variable in sorted(environment):
         if not variable.startswith("REGISTRY_") or variable in _NOT_OVERRIDES:
             continue
         *parents, last = variable.removeprefix("REGISTRY_").lower().split("_")
-        value = load_yaml(environment[variable], f"the variable {variable}")
+        what = f"the variable {variable}"
+        value = load_yaml(environment[variable], what, as_written=as_written)
         inner = document
         for part in parents:
             name = _name_in(inner, part)
@@ -201,10 +277,14 @@ def _name_in(mapping: dict[Any, Any], part: str) -> str:
 
 
 class _Reader:
-    """Takes a parsed document apart; knows the file's name for its errors."""
+    """Takes a parsed document apart; knows the file's name for its errors.
 
-    def __init__(self, path: Path) -> None:
+    ``as_written`` returns the same document with every value as the text that stands there.
+    """
+
+    def __init__(self, path: Path, as_written: Callable[[], dict[Any, Any]]) -> None:
         self._path = path
+        self._as_written = as_written
 
     def read(self, document: dict[Any, Any]) -> Configuration:
         if "version" not in document:
@@ -237,6 +317,7 @@ class _Reader:
             auth=self._auth(document),
             delete_found=None if delete is None or isinstance(delete, bool) else repr(delete),
             purge_uploads=purging.get("enabled") is not False,
+            redis=self._redis(document),
         )
 
     def _driver(self, storage: dict[str, Any]) -> str:
@@ -290,6 +371,88 @@ class _Reader:
             raise self._error("auth", f"names {names}", "Exactly one kind may stand there.")
         return kinds[0] if kinds else None
 
+    def _redis(self, document: dict[str, Any]) -> RedisServer | None:
+        """Read what 2.x (``addr``) or 3.x (``addrs``) says; where both stand, 3.x's counts."""
+        section = document.get("redis")
+        if section is not None and not isinstance(section, dict):
+            # Its text is not shown: people write URLs with passwords there.
+            raise self._error("redis", "has no keys below it", "It needs addr, or addrs.")
+        section = section or {}
+        addresses = self._texts(section, "addrs", "redis", "HOST:PORT")
+        name = "redis.addrs"
+        if not addresses:
+            single = self._text(section, "addr", "redis")
+            name, addresses = "redis.addr", () if single is None else (single,)
+        if not addresses:
+            return None
+        [(host, port), *_] = [self._address(name, text) for text in addresses]
+        deployment: Deployment = "single"
+        if section.get("mastername"):
+            deployment = "sentinel"
+        elif len(addresses) > 1 or section.get("isclustermode") is True:
+            deployment = "cluster"
+        return RedisServer(
+            host,
+            port,
+            username=self._secret(section, "username"),
+            password=self._secret(section, "password"),
+            db=self._db(section),
+            tls=self._redis_tls(section),
+            deployment=deployment,
+        )
+
+    def _address(self, key: str, text: str) -> tuple[str, int]:
+        if text.startswith("/"):
+            return text, 0
+        found = _ADDRESS.fullmatch(text)
+        if found is None or not 0 < int(found["port"]) <= _MAX_PORT:
+            login, at, rest = text.rpartition("@")
+            shown = f"…@{rest}" if login or at else rest
+            raise self._error(key, f"is {shown!r}", "It is HOST:PORT, such as localhost:6379.")
+        return found["host"].strip("[]") or DEFAULT_REDIS_HOST, int(found["port"])
+
+    def _secret(self, section: dict[str, Any], key: str) -> str | None:
+        """Return a text as it is written, numbers too; it is in no error."""
+        value = section.get(key)
+        if value is not None and not isinstance(value, str | list | dict):
+            value = self._as_written().get("redis", {}).get(key)
+        if value is None or isinstance(value, str):
+            return value or None
+        hint = "It is a text; put it in quotes."
+        raise self._error(f"redis.{key}", "is something else than a text", hint)
+
+    def _db(self, section: dict[str, Any]) -> int:
+        value = section.get("db")
+        if value is None:
+            return 0
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            raise self._error("redis.db", f"is {value!r}", "It is a whole number, 0 or more.")
+        return value
+
+    def _redis_tls(self, section: dict[str, Any]) -> RedisTls | None:
+        tls = self._section(section, "tls", "redis")
+        certificate = self._text(tls, "certificate", "redis.tls")
+        key = self._text(tls, "key", "redis.tls")
+        if (certificate is None) != (key is None):
+            missing = "certificate" if certificate is None else "key"
+            hint = "The client's certificate and its key stand there together, or neither does."
+            raise self._error(f"redis.tls.{missing}", "is missing", hint)
+        # 3.0 called them clientcas; rootcas came later and alone ask for TLS (4668, 4770).
+        roots = self._texts(tls, "rootcas", "redis.tls", "paths")
+        others = self._texts(tls, "clientcas", "redis.tls", "paths")
+        if certificate is None and not roots and tls.get("enabled") is not True:
+            return None
+        return RedisTls(certificate, key, (*roots, *others))
+
+    def _texts(self, mapping: dict[Any, Any], key: str, above: str, what: str) -> tuple[str, ...]:
+        value = mapping.get(key)
+        if value is None:
+            return ()
+        if isinstance(value, list) and all(isinstance(item, str) and item for item in value):
+            return tuple(value)
+        kind = "a list of other things" if isinstance(value, list) else "no list"
+        raise self._error(f"{above}.{key}", f"is {kind}", f"It is a list of {what}.")
+
     def _section(self, mapping: dict[Any, Any], key: str, above: str = "") -> dict[Any, Any]:
         value = mapping.get(key)
         if value is None:
@@ -303,7 +466,7 @@ class _Reader:
         value = mapping.get(key)
         if value is None or isinstance(value, str):
             return value or None
-        raise self._error(f"{above}.{key}", f"is {value!r}", "It is a text.")
+        raise self._error(f"{above}.{key}", f"is {_kind(value)}", "It is a text.")
 
     def _error(self, key: str, found: str, hint: str) -> ConfigurationError:
         return ConfigurationError(f"{os.fspath(self._path)}: {key} {found}", hint=hint)
@@ -314,6 +477,8 @@ def _kind(value: object) -> str:
         return "nothing"
     if isinstance(value, list):
         return "a list"
+    if isinstance(value, dict):
+        return "a section"
     if isinstance(value, str):
         return f"the text {value[:40]!r}"
     return repr(value)

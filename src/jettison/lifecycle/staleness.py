@@ -1,0 +1,105 @@
+"""Whether a registry promises blobs that are gone: the check behind each ``verify``.
+
+HEAD never counts: a registry with a descriptor cache answers 200 for blobs that a collection has
+removed, and then sends no bytes (registry-facts, "Their collector", 8). A push that believes it
+leaves a layer out, and the image is broken.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import Final
+
+from jettison.errors import InvalidManifest, JettisonError
+from jettison.lifecycle.concurrency import each
+from jettison.model.digest import Digest
+from jettison.model.reference import RepoName
+from jettison.model.run import Finding
+from jettison.progress import Progress, silent
+from jettison.registry import Registry
+from jettison.store.tree import StorageTree
+
+__all__ = ["RESTART", "number", "serves", "stale_finding", "verify_collected"]
+
+RESTART: Final = "its descriptor cache is stale: restart the registry"
+SAMPLE: Final = 500
+"""How many pairs are asked for: a cache is stale in many places or in none."""
+
+
+async def verify_collected(
+    registry: Registry,
+    removed: Sequence[tuple[RepoName, Digest]],
+    progress: Progress = silent,
+    *,
+    tree: StorageTree | None = None,
+) -> list[Finding]:
+    """Look whether the registry knows that layers and configs are gone which a collection removed.
+
+    ``removed`` are the pairs of a repository and a digest that are no longer linked, of which at
+    most ``SAMPLE``, spread evenly, are asked for. What is served with its bytes may have been
+    pushed again since. Whether it was, ``tree`` can tell, the storage that was collected: without
+    a link a cache is speaking, and the next push into that repository leaves the blob out.
+
+    Raises the registry's errors, each saying which blob was asked for.
+    """
+    asked = _sample(removed)
+    answers: dict[bool | None, list[str]] = {None: [], False: [], True: []}
+    unlinked: list[str] = []
+    done = 0
+    async for (repository, digest), answer in each(asked, lambda item: serves(registry, *item)):
+        progress("verifying blobs", done, len(asked))
+        done += 1
+        name = f"{repository}@{digest}"
+        # The storage is asked after the registry, so that a push between the two is seen.
+        if answer and tree is not None and tree.layer_target(repository, digest) is None:
+            unlinked.append(name)
+        else:
+            answers[answer].append(name)
+    findings: list[Finding] = []
+    if stale := answers[False]:
+        findings.append(stale_finding(stale))
+    if unlinked:
+        sentence = f"served where the repository has no link to it; {RESTART}"
+        findings.append(Finding(ok=False, subject=_some(unlinked), sentence=sentence))
+    if absent := answers[None]:
+        sample = "" if len(asked) == len(removed) else f" (a sample of {len(removed):,})"
+        subject = f"{number(len(absent), 'removed blob')}{sample}"
+        findings.append(Finding(ok=True, subject=subject, sentence="not served any more"))
+    if served := answers[True]:
+        sentence = "served in full" if tree is None else "pushed again since, and served in full"
+        subject = number(len(served), "removed blob")
+        findings.append(Finding(ok=True, subject=subject, sentence=sentence))
+    return findings
+
+
+async def serves(registry: Registry, repository: RepoName, digest: Digest) -> bool | None:
+    """Whether bytes come (True), HEAD only says so (False), or neither (None)."""
+    try:
+        if await registry.blob_size(repository, digest) is None:
+            return None
+        return await registry.has_blob(repository, digest)
+    except InvalidManifest:
+        return False
+    except JettisonError as error:
+        raise type(error)(f"while verifying {repository}@{digest}: {error.message}") from error
+
+
+def stale_finding(stale: Collection[str]) -> Finding:
+    """Say of blobs, each ``repository@digest``, that HEAD lies about them, and what to do."""
+    sentence = f"HEAD answers 200 but no bytes come; {RESTART}"
+    return Finding(ok=False, subject=_some(stale), sentence=sentence)
+
+
+def number(count: int, noun: str) -> str:
+    """Return ``1,234 blobs``, or ``1 blob``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _some(names: Collection[str]) -> str:
+    more = ", …" if len(names) > 1 else ""
+    return f"{number(len(names), 'blob')} ({min(names)}{more}):"
+
+
+def _sample(removed: Sequence[tuple[RepoName, Digest]]) -> list[tuple[RepoName, Digest]]:
+    """Take the first, and others at even distances."""
+    if len(removed) <= SAMPLE:
+        return list(removed)
+    return [removed[place * len(removed) // SAMPLE] for place in range(SAMPLE)]
