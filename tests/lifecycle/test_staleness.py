@@ -9,6 +9,7 @@ from jettison.lifecycle.staleness import SAMPLE, _sample, verify_collected
 from jettison.model.digest import Digest
 from jettison.model.reference import RepoName
 from jettison.model.run import Finding
+from jettison.store.layout import layer_link
 from jettison.store.tree import StorageTree
 from support.registry import DockerRegistry, RegistryFactory
 
@@ -33,7 +34,7 @@ def stale(registry_factory: RegistryFactory) -> DockerRegistry:
     assert registry.delete(APP, GOES.digest) == 202
     tree = StorageTree(registry.root)
     for blob in GOES.blobs():
-        assert tree.unlink_layer(APP, blob.digest)
+        assert tree.unlink(layer_link(APP, blob.digest))
     for digest in (GOES.digest, *OWN):
         (registry.tree / "blobs/sha256" / digest.hex[:2] / digest.hex / "data").unlink()
     return registry
@@ -53,7 +54,7 @@ async def test_blobs_without_bytes(remote: RemoteRegistry) -> None:
             ok=False,
             subject=f"2 blobs ({APP}@{OWN[0]}, …):",
             sentence="HEAD answers 200 but no bytes come; its descriptor cache is stale: "
-            "restart the registry",
+            "restart the registry, or empty its Redis database",
         ),
         # Its bytes come, and there is no telling why.
         Finding(ok=True, subject="1 removed blob", sentence="served in full"),

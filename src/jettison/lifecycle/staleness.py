@@ -15,11 +15,12 @@ from jettison.model.reference import RepoName
 from jettison.model.run import Finding
 from jettison.progress import Progress, silent
 from jettison.registry import Registry
+from jettison.store.repository import RepositoryReader
 from jettison.store.tree import StorageTree
 
 __all__ = ["RESTART", "number", "serves", "stale_finding", "verify_collected"]
 
-RESTART: Final = "its descriptor cache is stale: restart the registry"
+RESTART: Final = "its descriptor cache is stale: restart the registry, or empty its Redis database"
 SAMPLE: Final = 500
 """How many pairs are asked for: a cache is stale in many places or in none."""
 
@@ -49,7 +50,7 @@ async def verify_collected(
         done += 1
         name = f"{repository}@{digest}"
         # The storage is asked after the registry, so that a push between the two is seen.
-        if answer and tree is not None and tree.layer_target(repository, digest) is None:
+        if answer and tree is not None and not _is_linked(tree, repository, digest):
             unlinked.append(name)
         else:
             answers[answer].append(name)
@@ -80,6 +81,11 @@ async def serves(registry: Registry, repository: RepoName, digest: Digest) -> bo
         return False
     except JettisonError as error:
         raise type(error)(f"while verifying {repository}@{digest}: {error.message}") from error
+
+
+def _is_linked(tree: StorageTree, repository: RepoName, digest: Digest) -> bool:
+    with RepositoryReader(tree, repository) as reader:
+        return reader.layer_target(digest.raw) is not None
 
 
 def stale_finding(stale: Collection[str]) -> Finding:
