@@ -77,7 +77,9 @@ class _Writer:
 
     def empty(self, folder: str, encoded: str) -> None:
         self.folder(f"{self._base}/{folder}/sha256")
-        os.mkdir(f"{self._base}/{folder}/sha256/{encoded}")
+        path = f"{self._base}/{folder}/sha256/{encoded}"
+        os.mkdir(path)
+        os.utime(path, self._when)
 
 
 def make_tree(root: Path, shape: Shape) -> None:

@@ -14,35 +14,33 @@ from jettison.cli.options import (
     Output,
     Yes,
     confirm,
+    one_of,
     parse_duration,
     timestamp,
     user_journal,
 )
-from jettison.cli.output import (
-    Format,
-    ago,
-    bold,
-    counted,
-    dim,
-    emit,
-    note,
-    size,
-    size_exactly,
-    write,
-    yellow,
-)
-from jettison.cli.progress import reporting
+from jettison.cli.output import Format, counted, emit, note, size, write, yellow
+from jettison.cli.progress import Log, reporting
 from jettison.errors import PartlyDone, UsageError
 
 if TYPE_CHECKING:
+    from jettison.gc.job import Collection
+    from jettison.gc.options import CollectOptions
     from jettison.gc.plan import CollectionPlan
+    from jettison.store.configuration import Configuration
+    from jettison.store.tree import StorageTree
 
-__all__ = ["EXAMPLE", "gc"]
+__all__ = ["EXAMPLE", "OPTIONAL", "gc"]
+
+OPTIONAL = {"--untagged": "0s"}
+"""Options that can be given without a value, and what that means."""
 
 EXAMPLE = (
     "Example: jettison gc /var/lib/registry -n · "
     "jettison gc /etc/docker/registry/config.yml --yes · "
-    "jettison gc config.yml --untagged 30d"
+    "jettison gc config.yml --untagged=30d · "
+    "jettison gc config.yml --now --quiesce 'systemctl stop registry' "
+    "--resume 'systemctl start registry'"
 )
 
 
@@ -60,16 +58,50 @@ def gc(
         typer.Option(
             "--untagged",
             parser=parse_duration,
-            metavar="AGE",
-            help="Also remove manifests that no tag, index or subject has held, pushed longer ago "
-            "than this (0s: all that are idle).",
+            metavar="[=AGE]",
+            help="Also remove manifests that no tag, index or subject holds, pushed longer ago "
+            "than this; without an age all that are idle.",
         ),
     ] = None,
+    uploads: Annotated[
+        float,
+        typer.Option(
+            "--uploads",
+            parser=parse_duration,
+            metavar="AGE",
+            help="Remove uploads that have not moved for so long.",
+        ),
+    ] = "168h",  # type: ignore[assignment] # parsed by the option
+    thorough: Annotated[
+        bool,
+        typer.Option(
+            "--thorough",
+            help="Look for temporary files and empty folders also in the folders of what stays; "
+            "takes several times as long.",
+        ),
+    ] = False,
     grace: Grace = "1h",  # type: ignore[assignment] # parsed by the option
     now: Annotated[
         bool, typer.Option("--now", help="End the undo windows first: what was removed is gone.")
     ] = False,
     assume_quiescent: AssumeQuiescent = False,
+    quiesce: Annotated[
+        str | None,
+        typer.Option(metavar="CMD", help="Run this before: stop the registry, or its pushes."),
+    ] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(metavar="CMD", help="Run this afterwards, whatever happened in between."),
+    ] = None,
+    log: Annotated[
+        Log | None, typer.Option(help="Tell each phase in a line of JSON on stderr.")
+    ] = None,
+    textfile: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH", help="Write the figures for Prometheus' node_exporter to this file."
+        ),
+    ] = None,
     output: Output = Format.TABLE,
 ) -> None:
     """Free what no tag, no kept manifest and no undo window needs.
@@ -78,93 +110,167 @@ def gc(
     what somebody comes to want meanwhile is put back. --grace 0s and --now need a registry that is
     stopped or read-only. What cannot be read protects all it may need, and makes the exit code 3.
     """
-    from jettison.gc.job import prepare_collection, run_collection
-    from jettison.gc.plan import CollectOptions
-    from jettison.gc.windows import tree_journal
-    from jettison.store.configuration import open_storage
+    from jettison.gc.options import CollectOptions
 
+    one_of("--dry-run", given=dry_run, second="--textfile", also=textfile is not None)
     if target.startswith(("http://", "https://")):
         raise UsageError(
             f"{target}: collecting needs the storage, and no registry collects over its API yet",
             hint="Run this where the storage is: jettison gc DIR or jettison gc CONFIG.",
         )
-    tree, configuration = open_storage(Path(target), os.environ)
-    with reporting() as progress:
-        plan = prepare_collection(
-            tree,
-            configuration,
-            CollectOptions(grace=grace, untagged=untagged),
-            time.time(),
-            end_undo=now,
-            assume_quiescent=assume_quiescent,
-            progress=progress,
-        )
-    if output is Format.TABLE:
-        _print(plan)
-    if dry_run:
-        if output is not Format.TABLE:
-            emit(output, {"plan": plan})
-    else:
+    options = CollectOptions(grace=grace, untagged=untagged, uploads=uploads, thorough=thorough)
+    job = _Job(target, options, now, log, output)
+    try:
+        if dry_run:
+            job.show()
+        else:
+            job.run(yes, assume_quiescent, quiesce, resume)
+    except BaseException as error:
+        if textfile is not None:
+            job.write_textfile(textfile, getattr(error, "exit_code", 1))
+        raise
+    if textfile is not None:
+        job.write_textfile(textfile, 0)
+
+
+class _Job:
+    """One call of the command; remembers how far it came, for the figures."""
+
+    def __init__(
+        self, target: str, options: "CollectOptions", end_undo: bool, log: Log | None, form: Format
+    ) -> None:
+        self._target = target
+        self._options = options
+        self._end_undo = end_undo
+        self._log = log
+        self._form = form
+        self._plan: CollectionPlan | None = None
+        self._done: Collection | None = None
+        self._storage = target
+
+    def show(self) -> None:
+        """Print the plan, and change nothing."""
+        tree, _ = self._open()
+        plan = self._prepare(tree, None, looked=True)
+        self._print(tree, plan)
+        if self._form is not Format.TABLE:
+            from jettison.cli.collection import plan_document
+
+            emit(self._form, plan_document(plan, tree.disk_free()))
+        if plan.problems:
+            raise _undone(len(plan.problems))
+
+    def run(
+        self, yes: bool, assume_quiescent: bool, quiesce: str | None, resume: str | None
+    ) -> None:
+        """Plan, ask, collect, and print the receipt."""
+        from jettison.gc.quiescence import quiesced
+
+        tree, configuration = self._open()
+        _warn_of_cache(configuration)
+        if (quiesce or resume) and not yes:
+            # Nobody wants the registry to be down while a question waits for its answer.
+            self._ask(tree, self._prepare(tree, configuration, looked=True), yes=False)
+            yes = True
+        with quiesced(quiesce, resume):
+            plan = self._prepare(tree, configuration, looked=assume_quiescent)
+            self._print(tree, plan)
+            self._ask(tree, plan, yes=yes)
+            self._done = self._collect(tree, configuration, plan)
+        self._tell(self._done, plan)
+
+    def _open(self) -> "tuple[StorageTree, Configuration | None]":
+        from jettison.store.configuration import open_storage
+
+        tree, configuration = open_storage(Path(self._target), os.environ)
+        self._storage = str(tree.root)
+        return tree, configuration
+
+    def _prepare(
+        self, tree: "StorageTree", configuration: "Configuration | None", *, looked: bool
+    ) -> "CollectionPlan":
+        from jettison.gc.job import prepare_collection
+
+        with reporting(log=self._log) as progress:
+            self._plan = prepare_collection(
+                tree,
+                configuration,
+                self._options,
+                time.time(),
+                end_undo=self._end_undo,
+                assume_quiescent=looked,
+                progress=progress,
+            )
+        return self._plan
+
+    def _print(self, tree: "StorageTree", plan: "CollectionPlan") -> None:
+        from jettison.cli.collection import print_collection_plan, print_problems
+
+        if self._form is Format.TABLE:
+            print_collection_plan(plan, tree.disk_free())
+        else:
+            print_problems(plan)
+
+    def _ask(self, tree: "StorageTree", plan: "CollectionPlan", *, yes: bool) -> None:
         if not plan.empty:
             gain = f"free {size(plan.bytes)} in {counted(len(plan.blobs), 'blob')}"
             confirm(f"Collect {tree.root}: {gain}, for good?", yes=yes)
-        with reporting() as progress:
+
+    def _collect(
+        self, tree: "StorageTree", configuration: "Configuration | None", plan: "CollectionPlan"
+    ) -> "Collection":
+        from jettison.gc.job import run_collection
+        from jettison.gc.windows import tree_journal
+
+        with reporting(log=self._log) as progress:
             done = run_collection(
-                tree, plan, (target,), time.time, timestamp, end_undo=now, progress=progress
+                tree,
+                configuration,
+                plan,
+                (self._target,),
+                time.time,
+                timestamp,
+                end_undo=self._end_undo,
+                progress=progress,
             )
         user_journal().point(done.run, tree_journal(tree))
-        if output is Format.TABLE:
+        return done
+
+    def _tell(self, done: "Collection", plan: "CollectionPlan") -> None:
+        if self._form is Format.TABLE:
+            from jettison.cli.collection import print_collected
             from jettison.cli.receipt import print_receipt
 
             write("")
+            print_collected(plan, done.receipt)
             print_receipt(done.run)
-            _warn_of_cache(configuration.cache if configuration is not None else None)
         else:
-            emit(output, {"run": done.run, "collection": done.receipt})
+            emit(self._form, {"run": done.run, "collection": done.receipt})
         if not done.receipt.ok:
             raise _undone(len(done.receipt.problems) or done.receipt.failures)
-    if plan.problems:
-        raise _undone(len(plan.problems))
+
+    def write_textfile(self, path: Path, exit_code: int) -> None:
+        """Write the figures of as much as happened."""
+        from jettison.gc.textfile import write_textfile
+
+        receipt = None if self._done is None else self._done.receipt
+        write_textfile(path, self._storage, time.time(), exit_code, self._plan, receipt)
 
 
 def _undone(number: int) -> PartlyDone:
     return PartlyDone(
         f"{counted(number, 'problem')}; what they may need was kept, the rest was collected",
-        hint="Push those images again or delete them, then collect again.",
+        hint="See what is wrong with `jettison fsck`, push those images again or delete them.",
     )
 
 
-def _warn_of_cache(cache: str | None) -> None:
-    if cache:
-        note(
-            yellow(f"warning: the registry remembers blobs ({cache}); restart it, else pushes may ")
-            + yellow("skip blobs that are gone now.")
-        )
-
-
-def _print(plan: "CollectionPlan") -> None:
-    write(f"{plan.root}: {counted(plan.repositories, 'repository', 'repositories')}")
-    write(f"  {bold('free')}   {counted(len(plan.blobs), 'blob')}, {size_exactly(plan.bytes)}")
-    if plan.revisions:
-        write(f"         {counted(len(plan.revisions), 'untagged manifest')}")
-    if plan.layer_links:
-        write(f"         {counted(len(plan.layer_links), 'layer link')} that nothing uses")
-    write(f"  keep   {counted(plan.kept_blobs, 'blob')} that something needs")
-    if plan.young.count:
-        write(
-            f"         {counted(plan.young.count, 'blob')}, {size_exactly(plan.young.bytes)}, "
-            f"younger than the grace period of {ago(plan.options.grace)}"
-        )
-    for held in plan.held:
-        until = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(held.until))
-        write(
-            f"         {counted(held.count, 'blob')}, {size_exactly(held.bytes)}, held until "
-            f"{until} for an undo of run {held.run} (--now frees them)"
-        )
-    if plan.protected.count:
-        text = f"{counted(plan.protected.count, 'blob')}, {size_exactly(plan.protected.bytes)}"
-        write(f"         {text}, protected by problems")
-    for problem in plan.problems:
-        note(yellow(f"warning: {problem.path}: {problem.message}"))
-    if plan.empty:
-        note(dim("There is nothing to collect."))
+def _warn_of_cache(configuration: "Configuration | None") -> None:
+    if configuration is None or configuration.cache is None:
+        return
+    if configuration.cache == "redis":
+        text = "what is removed is removed from its Redis too, but until then a push that relies "
+        text += "on it makes a broken image"
+    else:
+        text = "a push that relies on a removed blob is accepted and makes a broken image, until "
+        text += "it is restarted: restart it afterwards"
+    note(yellow(f"warning: the registry remembers blobs ({configuration.cache}): {text}."))

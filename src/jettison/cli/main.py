@@ -22,6 +22,7 @@ from jettison.cli import (
     undo,
     verify,
 )
+from jettison.cli.options import optional_values
 from jettison.cli.output import report
 from jettison.errors import Interrupted, JettisonError
 
@@ -47,7 +48,7 @@ app.command(rich_help_panel=LOOK, epilog=check.EXAMPLE)(check.check)
 app.command(rich_help_panel=LOOK, epilog=ls.EXAMPLE)(ls.ls)
 app.command(rich_help_panel=LOOK, epilog=inspect.EXAMPLE)(inspect.inspect)
 app.command(rich_help_panel=REMOVE, epilog=rm.EXAMPLE)(rm.rm)
-app.command(rich_help_panel=REMOVE, epilog=gc.EXAMPLE)(gc.gc)
+app.command(rich_help_panel=REMOVE, epilog=gc.EXAMPLE, cls=optional_values(gc.OPTIONAL))(gc.gc)
 app.command(rich_help_panel=KEEP, epilog=verify.EXAMPLE)(verify.verify)
 app.command(rich_help_panel=KEEP, epilog=undo.EXAMPLE)(undo.undo)
 app.command(rich_help_panel=KEEP, epilog=runs.EXAMPLE)(runs.runs)

@@ -6,7 +6,7 @@ import inspect
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
+from typer.core import TyperCommand
 
 from jettison.cli.output import Format
 from jettison.errors import Declined, Interrupted, Refused, UsageError
@@ -32,6 +33,8 @@ __all__ = [
     "Storage",
     "Yes",
     "confirm",
+    "one_of",
+    "optional_values",
     "parse_duration",
     "run",
     "timestamp",
@@ -57,6 +60,34 @@ def parse_duration(text: str) -> float:
             raise typer.BadParameter(f"{text!r} needs a unit: s, m, h, d or w")
         total += float(number) * _UNITS.get(unit, 0)
     return total
+
+
+def optional_values(defaults: Mapping[str, str]) -> type[TyperCommand]:
+    """Return a kind of command whose options named here may stand without their duration.
+
+    ``--untagged 30d`` and ``--untagged=30d`` have one; ``--untagged config.yml`` has none.
+    """
+
+    class Command(TyperCommand):
+        def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - typer's own
+            full = [_with_value(arg, following, defaults) for arg, following in _pairs(args)]
+            return super().parse_args(ctx, full)
+
+    return Command
+
+
+def _pairs(args: Sequence[str]) -> Iterator[tuple[str, str]]:
+    return zip(args, [*args[1:], ""], strict=True)
+
+
+def _with_value(arg: str, following: str, defaults: Mapping[str, str]) -> str:
+    if arg not in defaults:
+        return arg
+    try:
+        parse_duration(following)
+    except typer.BadParameter:
+        return f"{arg}={defaults[arg]}"
+    return arg
 
 
 Output = Annotated[

@@ -2,26 +2,30 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
-from jettison.errors import JournalError
-from jettison.gc.plan import CollectionPlan, CollectOptions, LinkedDigest, plan_collection
-from jettison.gc.quiescence import require_quiescent
+from jettison.errors import JournalError, StorageError
+from jettison.gc.plan import CollectionPlan, CollectOptions, plan_collection
+from jettison.gc.quiescence import probe_address, require_quiescent
 from jettison.gc.sweep import CollectionReceipt, collect
 from jettison.gc.windows import held_manifests, tree_journal
 from jettison.model.run import Finding, Kind, Receipt, Run, State
 from jettison.progress import Progress, silent
 from jettison.store.configuration import Configuration
+from jettison.store.descriptor_cache import forget
 from jettison.store.journal import new_run_id
+from jettison.store.reading import Problem, Protects
 from jettison.store.tree import StorageTree
 
-__all__ = ["Collection", "end_windows", "prepare_collection", "run_collection"]
+__all__ = ["Collection", "end_windows", "forget_removed", "prepare_collection", "run_collection"]
 
 
 MOST_SAMPLED: Final = 100
-"""So many of the removed layer links are noted for :func:`verify_collected`."""
+"""So many of the removed blobs and layer links are noted, for a later proof."""
+
+Item = TypeVar("Item")
 
 
 class Collection(msgspec.Struct, frozen=True):
@@ -55,6 +59,7 @@ def prepare_collection(
 
 def run_collection(
     tree: StorageTree,
+    configuration: Configuration | None,
     plan: CollectionPlan,
     request: tuple[str, ...],
     clock: Callable[[], float],
@@ -63,16 +68,22 @@ def run_collection(
     end_undo: bool = False,
     progress: Progress = silent,
 ) -> Collection:
-    """Execute the plan and note it in the tree's journal, with its receipt."""
+    """Execute the plan and note it in the tree's journal, with its receipt.
+
+    Where the configuration names a Redis that remembers blobs, those that went are forgotten there.
+    """
     receipt = collect(tree, plan, clock=clock, progress=progress)
     if end_undo:
         end_windows(tree, plan.started)
+    findings = list(_findings(tree, plan, receipt))
+    receipt, forgotten = forget_removed(configuration, plan, receipt)
+    findings += forgotten
     run = Run(
         id=new_run_id(plan.started),
         kind=Kind.GC,
         state=State.DONE,
         started=stamp(plan.started),
-        registry="",
+        registry=_address(configuration),
         request=request,
         storage=str(tree.root),
         receipt=Receipt(
@@ -82,12 +93,13 @@ def run_collection(
             freed_bytes=receipt.blobs.bytes,
             disk_free_before=receipt.disk_free_before,
             disk_free_after=receipt.disk_free_after,
-            findings=tuple(_findings(tree, plan, receipt)),
+            findings=tuple(findings),
             notes=tuple(f"{problem.path}: {problem.message}" for problem in receipt.problems),
         ),
         details={
             "removed": msgspec.to_builtins(receipt.removed),
             "links": [(link.repository, str(link.digest)) for link in _sample(plan.layer_links)],
+            "blobs": [str(blob.digest) for blob in _sample(plan.blobs)],
         },
     )
     with contextlib.suppress(JournalError):  # a disk that is still full; the receipt is printed
@@ -117,9 +129,50 @@ def _findings(
         yield Finding(ok=True, subject=subject, sentence=sentence)
 
 
-def _sample(links: Sequence[LinkedDigest]) -> Sequence[LinkedDigest]:
-    """Return links that a proof can ask the registry for, from everywhere in the tree."""
-    return links[:: max(1, len(links) // MOST_SAMPLED)][:MOST_SAMPLED]
+def _sample(removed: Sequence[Item]) -> Sequence[Item]:
+    """Return some that a proof can look for later, from everywhere in the tree."""
+    return removed[:: max(1, len(removed) // MOST_SAMPLED)][:MOST_SAMPLED]
+
+
+def _address(configuration: Configuration | None) -> str:
+    """Return where the registry can be asked, or "" if that is not known."""
+    address = None if configuration is None else probe_address(configuration)
+    if address is None:
+        return ""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def forget_removed(
+    configuration: Configuration | None, plan: CollectionPlan, receipt: CollectionReceipt
+) -> tuple[CollectionReceipt, list[Finding]]:
+    """Make the Redis of the configuration, if it has one, forget what a collection removed.
+
+    Returns the receipt, with a problem if Redis goes on remembering, and what there is to say.
+    """
+    if configuration is None or configuration.cache != "redis" or plan.empty:
+        return receipt, []
+    finding = _forget(configuration, plan)
+    if not finding.ok:
+        problem = Problem(None, "redis", finding.sentence, Protects.NOTHING)
+        receipt = msgspec.structs.replace(receipt, problems=(*receipt.problems, problem))
+    return receipt, [finding]
+
+
+def _forget(configuration: Configuration, plan: CollectionPlan) -> Finding:
+    # What was put back is forgotten too, which costs the registry one look.
+    server = configuration.redis
+    if server is None:
+        sentence = "the configuration names no Redis to make forget: empty its database"
+        return Finding(ok=False, subject="the descriptor cache", sentence=sentence)
+    links = [(link.repository, link.digest) for link in (*plan.layer_links, *plan.revisions)]
+    try:
+        count = forget(server, (blob.digest for blob in plan.blobs), links)
+    except StorageError as error:
+        sentence = f"still remembers what was removed, and breaks pushes: {error.message}"
+        return Finding(ok=False, subject=f"Redis at {server.address}", sentence=sentence)
+    subject = f"{count:,} entries in Redis"
+    return Finding(ok=True, subject=subject, sentence="forgotten with what they described")
 
 
 def end_windows(tree: StorageTree, now: float) -> None:

@@ -6,19 +6,26 @@ what the running process was started with. So the address in the configuration i
 """
 
 import http.client
+import signal
 import socket
 import ssl
-from typing import Final
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, NoReturn
 
-from jettison.errors import NotQuiescent
+from jettison.errors import Interrupted, NotQuiescent, PartlyDone
 from jettison.model.digest import Digest
 from jettison.store.configuration import Configuration
 
-__all__ = ["require_quiescent"]
+__all__ = ["probe_address", "quiesced", "require_quiescent"]
 
 TIMEOUT: Final = 5.0
 """Seconds to wait for a connection and for an answer."""
 
+_ENDING: Final = (signal.SIGTERM, signal.SIGHUP)
 _IMPOSSIBLE: Final = Digest("sha256:" + "0" * 64)
 _EVERYWHERE: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read, not listened on
 _HINT: Final = (
@@ -38,7 +45,7 @@ def require_quiescent(configuration: Configuration | None, timeout: float = TIME
     if configuration is None:
         message = "without the registry's configuration nobody knows whether a push is under way"
         raise NotQuiescent(message, hint=f"Give the configuration instead of the folder. {_HINT}")
-    address = _address(configuration)
+    address = probe_address(configuration)
     if address is None:
         found = configuration.http_addr or "no http.addr"
         raise NotQuiescent(f"{configuration.path}: {found} cannot be asked", hint=_HINT)
@@ -54,7 +61,8 @@ def require_quiescent(configuration: Configuration | None, timeout: float = TIME
         raise NotQuiescent(f"the registry at {host}:{port} takes pushes", hint=_HINT)
 
 
-def _address(configuration: Configuration) -> tuple[str, int] | None:
+def probe_address(configuration: Configuration) -> tuple[str, int] | None:
+    """Return the host and port at which a registry with this configuration can be asked."""
     if configuration.http_net not in {"tcp", "tcp4", "tcp6"} or not configuration.http_addr:
         return None
     host, colon, port = configuration.http_addr.rpartition(":")
@@ -92,3 +100,50 @@ def _ask(configuration: Configuration, host: str, port: int, timeout: float) -> 
         )
     finally:
         connection.close()
+
+
+@contextmanager
+def quiesced(quiesce: str | None, resume: str | None) -> Iterator[None]:
+    """Run a shell command before, and another one after, whatever happens in between.
+
+    ``resume`` is run also when ``quiesce`` fails, for it may have come half-way, and on Ctrl-C,
+    SIGTERM and SIGHUP. Raises :class:`~jettison.errors.NotQuiescent` if ``quiesce`` fails, and
+    :class:`~jettison.errors.PartlyDone` if ``resume`` does: the registry may then be down.
+    """
+    if quiesce is None and resume is None:
+        yield
+        return
+    with _signals_raise():
+        try:
+            if quiesce is not None and (code := _shell(quiesce)):
+                message = f"the command to quiesce ended with exit code {code}: {quiesce}"
+                raise NotQuiescent(message, hint="Nothing was collected; run it by hand to see.")
+            yield
+        finally:
+            if resume is not None and (code := _shell(resume)):
+                message = f"the command to resume ended with exit code {code}: {resume}"
+                hint = "The registry may still be stopped or read-only: look at it now."
+                raise PartlyDone(message, hint=hint)
+
+
+def _shell(command: str) -> int:
+    # Standard output is data (design.md, rule 9), so what the command says goes to stderr.
+    return subprocess.run(command, shell=True, check=False, stdout=sys.stderr).returncode  # noqa: S602 - it is the user's own command, written for a shell
+
+
+@contextmanager
+def _signals_raise() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end what is going on as Ctrl-C does, instead of at once."""
+
+    def interrupt(number: int, _: object) -> NoReturn:
+        raise Interrupted(f"ended by {signal.Signals(number).name}")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, interrupt) for number in _ENDING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -14,7 +14,6 @@ since without the links the registry refuses it.
 """
 
 import contextlib
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
@@ -31,7 +30,7 @@ from jettison.model.reference import RepoName
 from jettison.progress import Progress, silent
 from jettison.store import layout
 from jettison.store.aside import Aside
-from jettison.store.folder import Folder, storage_errors
+from jettison.store.folder import Folder
 from jettison.store.lock import StorageLock
 from jettison.store.reading import Problem, Protects
 from jettison.store.repository import RepositoryReader
@@ -160,7 +159,7 @@ class _Sweep:
         self._problems: list[Problem] = []
 
     def run(self) -> CollectionReceipt:
-        started, free = self._clock(), self._disk_free()
+        started, free = self._clock(), self._tree.disk_free()
         recovered = self._recover()
         try:
             self._watch.look()
@@ -187,7 +186,7 @@ class _Sweep:
             put_back=tallies["put_back"],
             recovered=recovered,
             disk_free_before=free,
-            disk_free_after=self._disk_free(),
+            disk_free_after=self._tree.disk_free(),
             failures=self._failures,
             problems=tuple(dict.fromkeys(problems)),
         )
@@ -386,11 +385,6 @@ class _Sweep:
         tally = self._tallies[name]
         tally[0] += files
         tally[1] += size
-
-    def _disk_free(self) -> int:
-        with storage_errors("look at", self._tree.root):
-            found = os.statvfs(self._tree.root)
-        return found.f_bavail * found.f_frsize
 
 
 def _repository_of_revisions(path: str) -> str | None:

@@ -12,8 +12,10 @@ from typing import Final, Self
 import msgspec
 
 from jettison.errors import JettisonError, JournalError, PartlyDone, PlanStale
+from jettison.gc.job import forget_removed
 from jettison.gc.mark import Without
-from jettison.gc.plan import CollectionPlan, CollectOptions, plan_collection
+from jettison.gc.options import CollectOptions
+from jettison.gc.plan import CollectionPlan, plan_collection
 from jettison.gc.sweep import CollectionReceipt, collect
 from jettison.gc.windows import held_manifests
 from jettison.lifecycle.apply import Applier, require_deletion
@@ -232,11 +234,11 @@ class Remover:
         )
 
     async def _finish(self, applier: Applier, run: Run) -> Run:
-        collected = None
+        collected, forgotten = None, list[Finding]()
         try:
             await applier.carry_out(run)
             if run.reclaim and self._place.tree is not None:
-                collected = self._collect(self._place.tree, run)
+                collected, forgotten = self._collect(self._place.tree, run)
         except PlanStale:
             self._journal.write(msgspec.structs.replace(run, state=State.STOPPED))
             raise
@@ -246,7 +248,7 @@ class Remover:
         # The work is done, whatever the proof says.
         run = msgspec.structs.replace(run, state=State.DONE)
         self._journal.write(run)
-        findings = await self.verify(run)
+        findings = [*forgotten, *await self.verify(run)]
         receipt = self._receipt(run, findings, collected)
         run = msgspec.structs.replace(run, receipt=receipt)
         self._journal.write(run)
@@ -256,14 +258,15 @@ class Remover:
             raise PartlyDone(message, hint=f"See `jettison runs {run.id}`.")
         return run
 
-    def _collect(self, tree: StorageTree, run: Run) -> CollectionReceipt:
+    def _collect(self, tree: StorageTree, run: Run) -> tuple[CollectionReceipt, list[Finding]]:
         # As of the moment of the plan: what was not idle then is not swept now.
         now = float(run.details.get("now") or self._clock())
         options = CollectOptions(grace=float(run.details.get("grace") or 0.0))
         made: CollectionPlan = plan_collection(
             tree, options, now, held_manifests(tree, now), progress=self._progress
         )
-        return collect(tree, made, clock=self._clock, progress=self._progress)
+        receipt = collect(tree, made, clock=self._clock, progress=self._progress)
+        return forget_removed(self._place.configuration, made, receipt)
 
     async def verify(self, run: Run) -> list[Finding]:
         """Prove it, in the API and, if it is at hand, on the disk."""

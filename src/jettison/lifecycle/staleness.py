@@ -8,17 +8,25 @@ leaves a layer out, and the image is broken.
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from jettison.errors import InvalidManifest, JettisonError
+from jettison.errors import InvalidManifest, JettisonError, Unreachable
 from jettison.lifecycle.concurrency import each
 from jettison.model.digest import Digest
 from jettison.model.reference import RepoName
-from jettison.model.run import Finding
+from jettison.model.run import Finding, Run
 from jettison.progress import Progress, silent
 from jettison.registry import Registry
 from jettison.store.repository import RepositoryReader
 from jettison.store.tree import StorageTree
 
-__all__ = ["RESTART", "number", "serves", "stale_finding", "verify_collected"]
+__all__ = [
+    "RESTART",
+    "number",
+    "serves",
+    "stale_finding",
+    "verify_collected",
+    "verify_collection",
+    "verify_gone",
+]
 
 RESTART: Final = "its descriptor cache is stale: restart the registry, or empty its Redis database"
 SAMPLE: Final = 500
@@ -69,6 +77,28 @@ async def verify_collected(
         subject = number(len(served), "removed blob")
         findings.append(Finding(ok=True, subject=subject, sentence=sentence))
     return findings
+
+
+def verify_gone(tree: StorageTree, run: Run) -> list[Finding]:
+    """Look whether the blobs are gone from the disk that a collection noted as removed."""
+    noted = [Digest(text) for text in run.details.get("blobs", ())]
+    if not noted:
+        return []
+    back = sum(tree.blob(digest.raw) is not None for digest in noted)
+    sentence = "gone from the disk" if not back else f"looked for; {back} were pushed again since"
+    return [Finding(ok=True, subject=number(len(noted), "removed blob"), sentence=sentence)]
+
+
+async def verify_collection(
+    registry: Registry, tree: StorageTree, run: Run, progress: Progress = silent
+) -> list[Finding]:
+    """Ask the registry that ``tree`` belongs to for what a collection noted as unlinked."""
+    links = [(RepoName(name), Digest(text)) for name, text in run.details.get("links", ())]
+    try:
+        return await verify_collected(registry, links, progress, tree=tree)
+    except Unreachable as error:
+        sentence = f"not running, so it promises nothing: {error.message}"
+        return [Finding(ok=True, subject=registry.name, sentence=sentence)]
 
 
 async def serves(registry: Registry, repository: RepoName, digest: Digest) -> bool | None:

@@ -119,6 +119,12 @@ class TreeReader:
         """Return the full path of something in the tree."""
         return self._prefix + relative
 
+    def disk_free(self) -> int:
+        """Return how many bytes are free on the file system, for those who are not root."""
+        with storage_errors("look at", self.root):
+            found = os.statvfs(self._root.descriptor)
+        return found.f_bavail * found.f_frsize
+
     @property
     def root_folder(self) -> Folder:
         """The root directory, held open."""

@@ -1,0 +1,104 @@
+"""How a collection's plan and receipt are printed."""
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from jettison.cli.output import (
+    ago,
+    bold,
+    counted,
+    dim,
+    note,
+    size,
+    size_exactly,
+    table,
+    write,
+    yellow,
+)
+
+if TYPE_CHECKING:
+    from jettison.gc.plan import CollectionPlan, Tally
+    from jettison.gc.sweep import CollectionReceipt
+
+__all__ = ["plan_document", "print_collected", "print_collection_plan", "print_problems"]
+
+_CLASSES: Final = {
+    "blobs": "blobs that nothing needs",
+    "revisions": "untagged manifests",
+    "layer_links": "layer links that nothing uses",
+    "history": "history of removed manifests",
+    "uploads": "abandoned uploads",
+    "leftovers": "temporary files",
+    "folders": "empty folders",
+    "repositories": "empty repositories",
+}
+
+
+def print_collection_plan(plan: "CollectionPlan", disk_free: int) -> None:
+    """Print what goes, class by class, and what stays and why."""
+    where = counted(plan.repositories, "repository", "repositories")
+    write(bold(f"{plan.root}: {where}, {size(disk_free)} free on the disk"))
+    classes = plan.classes
+    rows = [
+        (text, f"{tally.count:,}", size_exactly(tally.bytes) if tally.bytes else "-")
+        for name, text in _CLASSES.items()
+        if (tally := classes[name]).count
+    ]
+    if rows:
+        table(["TO GO", "FILES", "BYTES"], rows, right=["FILES"])
+    write(f"Stays: {counted(plan.kept_blobs, 'blob')} that something needs.")
+    if plan.young.count:
+        text = f"{counted(plan.young.count, 'blob')}, {size_exactly(plan.young.bytes)}"
+        write(f"Later: {text}, younger than the grace period of {ago(plan.options.grace)}.")
+    for held in plan.held:
+        until = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(held.until))
+        text = f"{counted(held.count, 'blob')}, {size_exactly(held.bytes)}"
+        write(f"Later: {text}, held until {until} for an undo of run {held.run} (--now frees them)")
+    if plan.protected.count:
+        text = f"{counted(plan.protected.count, 'blob')}, {size_exactly(plan.protected.bytes)}"
+        write(f"Kept:  {text}, which what cannot be read may need.")
+    print_problems(plan)
+    if plan.empty:
+        note(dim("There is nothing to collect."))
+
+
+def print_problems(plan: "CollectionPlan") -> None:
+    """Print what could not be understood."""
+    for problem in plan.problems:
+        note(yellow(f"warning: {problem.path}: {problem.message}"))
+
+
+def print_collected(plan: "CollectionPlan", receipt: "CollectionReceipt") -> None:
+    """Print what went, class by class, beside what was to go."""
+
+    def bytes_of(tally: "Tally") -> str:
+        return size_exactly(tally.bytes) if tally.bytes else "-"
+
+    rows = [
+        (
+            text,
+            f"{planned.count:,}",
+            f"{receipt.removed[name].count:,}",
+            bytes_of(receipt.removed[name]),
+        )
+        for name, text in _CLASSES.items()
+        if (planned := plan.classes[name]).count or receipt.removed[name].count
+    ]
+    if rows:
+        table(["REMOVED", "PLANNED", "DONE", "BYTES"], rows, right=["PLANNED", "DONE"])
+    if receipt.put_back.count:
+        text = f"{counted(receipt.put_back.count, 'blob')}, {size_exactly(receipt.put_back.bytes)}"
+        write(f"Put back: {text}, since somebody came to want them.")
+    if receipt.recovered:
+        text = counted(receipt.recovered, "blob")
+        write(f"Recovered: {text} that a killed collection had set aside.")
+
+
+def plan_document(plan: "CollectionPlan", disk_free: int) -> dict[str, Any]:
+    """Return the plan for a program to read: without what only its execution needs."""
+    import msgspec
+
+    document: dict[str, Any] = msgspec.to_builtins(plan, enc_hook=str)
+    del document["seen"]
+    classes = msgspec.to_builtins(plan.classes)
+    return {"plan": {**document, "classes": classes, "disk_free_bytes": disk_free}}
