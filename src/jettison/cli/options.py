@@ -1,6 +1,5 @@
 """Options that several commands share, and what they make of them."""
 
-import asyncio
 import functools
 import inspect
 import os
@@ -271,6 +270,8 @@ def with_connection(command: Callable[..., None]) -> Callable[..., None]:
 
 def run(work: Coroutine[Any, Any, Result]) -> Result:
     """Run a command's asynchronous part; Ctrl-C ends it after the step that is under way."""
+    import asyncio
+
     try:
         return asyncio.run(work)
     except KeyboardInterrupt:

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
@@ -13,11 +13,13 @@ from jettison.gc.sweep import CollectionReceipt, collect
 from jettison.gc.windows import held_manifests, tree_journal
 from jettison.model.run import Finding, Kind, Receipt, Run, State
 from jettison.progress import Progress, silent
-from jettison.store.configuration import Configuration
 from jettison.store.descriptor_cache import forget
 from jettison.store.journal import new_run_id
 from jettison.store.reading import Problem, Protects
 from jettison.store.tree import StorageTree
+
+if TYPE_CHECKING:
+    from jettison.store.configuration import Configuration
 
 __all__ = ["Collection", "end_windows", "forget_removed", "prepare_collection", "run_collection"]
 
@@ -37,7 +39,7 @@ class Collection(msgspec.Struct, frozen=True):
 
 def prepare_collection(
     tree: StorageTree,
-    configuration: Configuration | None,
+    configuration: "Configuration | None",
     options: CollectOptions,
     now: float,
     *,
@@ -59,7 +61,7 @@ def prepare_collection(
 
 def run_collection(
     tree: StorageTree,
-    configuration: Configuration | None,
+    configuration: "Configuration | None",
     plan: CollectionPlan,
     request: tuple[str, ...],
     clock: Callable[[], float],
@@ -134,7 +136,7 @@ def _sample(removed: Sequence[Item]) -> Sequence[Item]:
     return removed[:: max(1, len(removed) // MOST_SAMPLED)][:MOST_SAMPLED]
 
 
-def _address(configuration: Configuration | None) -> str:
+def _address(configuration: "Configuration | None") -> str:
     """Return where the registry can be asked, or "" if that is not known."""
     address = None if configuration is None else probe_address(configuration)
     if address is None:
@@ -144,7 +146,7 @@ def _address(configuration: Configuration | None) -> str:
 
 
 def forget_removed(
-    configuration: Configuration | None, plan: CollectionPlan, receipt: CollectionReceipt
+    configuration: "Configuration | None", plan: CollectionPlan, receipt: CollectionReceipt
 ) -> tuple[CollectionReceipt, list[Finding]]:
     """Make the Redis of the configuration, if it has one, forget what a collection removed.
 
@@ -159,7 +161,7 @@ def forget_removed(
     return receipt, [finding]
 
 
-def _forget(configuration: Configuration, plan: CollectionPlan) -> Finding:
+def _forget(configuration: "Configuration", plan: CollectionPlan) -> Finding:
     # What was put back is forgotten too, which costs the registry one look.
     server = configuration.redis
     if server is None:

@@ -5,20 +5,20 @@ only while the registry is stopped or read-only, and what a configuration says a
 what the running process was started with. So the address in the configuration is asked.
 """
 
-import http.client
 import signal
 import socket
-import ssl
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from jettison.errors import Interrupted, NotQuiescent, PartlyDone
 from jettison.model.digest import Digest
-from jettison.store.configuration import Configuration
+
+if TYPE_CHECKING:
+    from jettison.store.configuration import Configuration
 
 __all__ = ["probe_address", "quiesced", "require_quiescent"]
 
@@ -34,7 +34,7 @@ _HINT: Final = (
 )
 
 
-def require_quiescent(configuration: Configuration | None, timeout: float = TIMEOUT) -> None:
+def require_quiescent(configuration: "Configuration | None", timeout: float = TIMEOUT) -> None:
     """Return if nobody serves the storage, or only for reading.
 
     Nothing listening at ``http.addr`` is a stopped registry. A running one is asked to delete a
@@ -49,19 +49,21 @@ def require_quiescent(configuration: Configuration | None, timeout: float = TIME
     if address is None:
         found = configuration.http_addr or "no http.addr"
         raise NotQuiescent(f"{configuration.path}: {found} cannot be asked", hint=_HINT)
+    from http.client import HTTPException  # noqa: PLC0415 - see `_ask`
+
     host, port = address
     try:
         answer = _ask(configuration, host, port, timeout)
     except ConnectionRefusedError:
         return
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, HTTPException) as error:
         message = f"something listens at {host}:{port} and cannot be asked: {error}"
         raise NotQuiescent(message, hint=_HINT) from None
     if not answer:
         raise NotQuiescent(f"the registry at {host}:{port} takes pushes", hint=_HINT)
 
 
-def probe_address(configuration: Configuration) -> tuple[str, int] | None:
+def probe_address(configuration: "Configuration") -> tuple[str, int] | None:
     """Return the host and port at which a registry with this configuration can be asked."""
     if configuration.http_net not in {"tcp", "tcp4", "tcp6"} or not configuration.http_addr:
         return None
@@ -75,8 +77,12 @@ def probe_address(configuration: Configuration) -> tuple[str, int] | None:
         return (_EVERYWHERE.get(host, host), int(port)) if port.isdecimal() else None
 
 
-def _ask(configuration: Configuration, host: str, port: int, timeout: float) -> bool:
+def _ask(configuration: "Configuration", host: str, port: int, timeout: float) -> bool:
     """Return whether the registry is read-only."""
+    # Imported here: most collections ask nobody, and are to start at once and stay small.
+    import http.client  # noqa: PLC0415 - see above
+    import ssl  # noqa: PLC0415 - same
+
     connection: http.client.HTTPConnection
     if configuration.tls:
         # Nothing secret is sent and the answer only ever makes us more careful, so who it is that

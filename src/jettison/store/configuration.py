@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import msgspec
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from jettison.errors import ConfigurationError
 from jettison.store.folder import storage_errors
@@ -231,6 +229,10 @@ def load_yaml(content: bytes | str, what: str, *, as_written: bool = False) -> A
 
     ``as_written`` leaves every value the text that stands there: ``0123`` is a good password.
     """
+    # Imported here: a collection of a folder reads no YAML, and is to start at once and stay small.
+    from ruamel.yaml import YAML  # noqa: PLC0415 - see above
+    from ruamel.yaml.error import YAMLError  # noqa: PLC0415 - same
+
     try:
         return YAML(typ="base" if as_written else "safe", pure=True).load(content)
     except (YAMLError, UnicodeDecodeError) as error:

@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from jettison.errors import InvalidName, StorageError
 from jettison.model.digest import Digest
 from jettison.model.reference import RepoName
-from jettison.store.configuration import RedisServer
 
 if TYPE_CHECKING:
     from redis import Redis
+
+    from jettison.store.configuration import RedisServer
 
 __all__ = ["forget"]
 
@@ -39,7 +40,7 @@ Item = TypeVar("Item")
 
 
 def forget(
-    server: RedisServer, blobs: Iterable[Digest], links: Iterable[tuple[str, Digest]]
+    server: "RedisServer", blobs: Iterable[Digest], links: Iterable[tuple[str, Digest]]
 ) -> int:
     """Remove what Redis holds of removed blobs and layer links; return how many entries went.
 
@@ -66,7 +67,7 @@ def forget(
         raise _failure(server, error) from None
 
 
-def _connect(server: RedisServer) -> "Redis":
+def _connect(server: "RedisServer") -> "Redis":
     from redis import Redis  # noqa: PLC0415 - as in `forget`
     from redis.backoff import ExponentialBackoff  # noqa: PLC0415 - same
     from redis.retry import Retry  # noqa: PLC0415 - same
@@ -163,7 +164,7 @@ def _repository(key: str) -> str | None:
         return None
 
 
-def _failure(server: RedisServer, error: Exception) -> StorageError:
+def _failure(server: "RedisServer", error: Exception) -> StorageError:
     from redis import AuthenticationError, ResponseError  # noqa: PLC0415 - as in `forget`
 
     reason = str(error).partition("\n")[0].rstrip(".")
