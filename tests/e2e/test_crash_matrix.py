@@ -13,7 +13,7 @@ import shutil
 import signal
 import subprocess
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +31,8 @@ FAMILIES = {
     "fsync": ("fsync", "fdatasync"),
 }
 CALLS = ",".join(call for calls in FAMILIES.values() for call in calls)
+MOST = {"unlink": 3, "rename": 3}
+"""So many points of a family, else 2, are enough for `make test`."""
 ERRORS = ("EIO", "EACCES", "ENOSPC", "EROFS")
 COLLECT = ("--untagged", "0s", "--yes")
 DAY = 24 * 3600.0
@@ -205,7 +207,7 @@ class Matrix:
             if process.returncode not in {-signal.SIGKILL, 137, 0, 1, 3}:
                 yield f"exit {process.returncode}"
         else:
-            yield from self._reported(point, process.returncode, messages, root)
+            yield from self._reported(process.returncode, messages, root)
         yield from (f"lost: {line}" for line in broken(root, self.kept))
 
         age(root, 2 * DAY)
@@ -215,7 +217,7 @@ class Matrix:
         yield from (f"lost by the next collection: {line}" for line in broken(root, self.kept))
         yield from (f"next, {line}" for line in differences(contents(root), self.finished))
 
-    def _reported(self, point: Point, code: int, messages: str, root: Path) -> Iterator[str]:
+    def _reported(self, code: int, messages: str, root: Path) -> Iterator[str]:
         """An error is told, unless it did not matter: then all was done nevertheless."""
         if "Traceback" in messages:
             yield f"a traceback: {messages}"
@@ -269,11 +271,12 @@ def parse(log: str, within: Path) -> Iterator[tuple[str, int]]:
             yield started[2], counts[started[1], started[2]]
 
 
-def some(points: Sequence[tuple[str, int]], most: int) -> list[tuple[str, int]]:
-    """Return so many of the points at most, evenly, the first and the last among them."""
-    if len(points) <= most:
-        return list(points)
-    return [points[round(at * (len(points) - 1) / (most - 1))] for at in range(most)]
+def some(matrix: Matrix) -> Iterator[tuple[str, int]]:
+    """Yield a few points of each family, evenly, the first and the last among them."""
+    for family in FAMILIES:
+        points, most = matrix.points(family), MOST.get(family, 2)
+        steps = {round(at * (len(points) - 1) / (most - 1)) for at in range(most)}
+        yield from (points[step] for step in sorted(steps) if points)
 
 
 def run(matrix: Matrix, points: Iterable[Point]) -> None:
@@ -310,21 +313,20 @@ def test_the_checkers_see_what_is_wrong(matrix: Matrix) -> None:
 
 
 def test_killed_at_some_calls(matrix: Matrix) -> None:
-    run(matrix, (Point(*at) for family in FAMILIES for at in some(matrix.points(family), 4)))
+    run(matrix, (Point(*at) for at in some(matrix)))
 
 
 def test_errors_at_some_calls(matrix: Matrix) -> None:
-    chosen = [at for family in FAMILIES for at in some(matrix.points(family), 4)]
-    run(matrix, (Point(*at, ERRORS[number % 4]) for number, at in enumerate(chosen)))
+    run(matrix, (Point(*at, ERRORS[number % 4]) for number, at in enumerate(some(matrix))))
 
 
-@pytest.mark.parametrize("call", ["unlink", "rename"])
-def test_what_could_not_be_removed_is_told_with_the_reason(matrix: Matrix, call: str) -> None:
-    number = matrix.points(call)[-2][1]
+@pytest.mark.parametrize("family", ["unlink", "rename"])
+def test_what_could_not_be_removed_is_told_with_the_reason(matrix: Matrix, family: str) -> None:
+    points = matrix.points(family)
+    call, number = points[0] if family == "rename" else points[len(points) // 2]
     root = copied(matrix.base / "tree", matrix.base / "disturbed")
-    point = Point(matrix.points(call)[-2][0], number, "EIO")
-    options = ("-e", f"trace={point.call}", "-e", point.inject)
-    process, messages, log = matrix.trace(root, *options)
+    inject = Point(call, number, "EIO").inject
+    process, messages, log = matrix.trace(root, "-e", f"trace={call}", "-e", inject)
     [injected] = [line for line in log.splitlines() if "(INJECTED)" in line]
     assert process.returncode == 3
     assert os.strerror(errno.EIO) in messages
