@@ -3,6 +3,7 @@
 The last test is the other way round: a collection that is wished for, and a change of mind.
 """
 
+import contextlib
 import fcntl
 import json
 import os
@@ -10,13 +11,16 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import typer
 
+import jettison as jettison_package
 from jettison.demo.images import image, layer, random_bytes
 from jettison.model.digest import Digest
 from store.trees import NOW, OLD, Tree
@@ -175,32 +179,38 @@ def test_storage_that_is_mounted_read_only(read_only: Sample, jettison: Jettison
 
 
 @pytest.fixture
-def place(jettison: Jettison, home: Path) -> Iterator[Path]:
+def place(home: Path) -> Iterator[Path]:
     """A folder that another user can get at, which pytest's own is not."""
     if os.geteuid() != 0:
         pytest.skip("becoming another user needs root")
-    need("setpriv")
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)  # noqa: PTH101, S103 - for all to come in
-        runs = [*as_foreigner(Path(folder)), *jettison.command, "--help"]
-        ready = subprocess.run(runs, capture_output=True, text=True, check=False, cwd=folder)
-        if ready.returncode != 0:
-            pytest.skip(f"another user cannot run this Python: {ready.stderr.strip()}")
         yield Path(folder)
 
 
-def as_foreigner(place: Path) -> tuple[str, ...]:
-    home = place / "home"
-    home.mkdir(exist_ok=True)
-    os.chown(home, FOREIGNER, FOREIGNER)
-    become = ("setpriv", f"--reuid={FOREIGNER}", f"--regid={FOREIGNER}", "--clear-groups")
-    return (*become, "env", f"HOME={home}", f"XDG_STATE_HOME={home}/state", "--chdir", str(place))
-
-
-def run_as_foreigner(jettison: Jettison, place: Path, *args: str | Path) -> Result:
-    process = jettison.start(*args, prefix=as_foreigner(place))
-    output, messages = process.communicate(timeout=60)
-    return Result(output, messages, process.returncode)
+@pytest.fixture
+def foreigner(place: Path) -> Jettison:
+    """The command line as the user who a registry may run as."""
+    need("setpriv")
+    own = place / "home"
+    own.mkdir()
+    os.chown(own, FOREIGNER, FOREIGNER)
+    modules = [Path(found).parents[1] for found in (jettison_package.__file__, typer.__file__)]
+    become = ("setpriv", f"--reuid={FOREIGNER}", f"--regid={FOREIGNER}", "--clear-groups", "env")
+    variables = {
+        "HOME": own,
+        "XDG_STATE_HOME": own / "state",
+        "PYTHONPATH": os.pathsep.join(map(str, modules)),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    prefix = (*become, *(f"{name}={value}" for name, value in variables.items()))
+    # The one that runs the tests may lie in a folder that is closed to others.
+    for python in (sys.executable, f"/usr/bin/python3.{sys.version_info.minor}"):
+        probe = [*prefix, python, "-c", "import jettison, msgspec, typer"]
+        with contextlib.suppress(FileNotFoundError):
+            if subprocess.run(probe, cwd=place, capture_output=True, check=False).returncode == 0:
+                return Jettison(place, (*prefix, python, "-m", "jettison"))
+    pytest.skip("another user can run no Python that has what is needed")
 
 
 def give(root: Path) -> None:
@@ -225,34 +235,34 @@ def test_what_root_makes_in_a_tree_belongs_to_the_registrys_user(
     assert not_theirs == []
 
 
-def test_after_root_the_registrys_user_can_collect(place: Path, jettison: Jettison) -> None:
+def test_after_root_the_registrys_user_can_collect(
+    place: Path, jettison: Jettison, foreigner: Jettison
+) -> None:
     sample = Sample(Tree(place / "registry"))
     root = sample.tree.root
     give(root)
     jettison("gc", root, *COLLECT)
     sample.tree.blob(b"garbage", "unrelated")
     give(root / "docker")
-    done = run_as_foreigner(jettison, place, "gc", root, *COLLECT)
-    assert done.code == 0, done.stderr
+    foreigner("gc", root, *COLLECT)
     assert sample.collected
     assert sample.whole
     assert len(list((root / "jettison" / "runs").glob("*.json"))) == 2
 
 
-def test_without_permission_nothing_is_removed(place: Path, jettison: Jettison) -> None:
+def test_without_permission_nothing_is_removed(place: Path, foreigner: Jettison) -> None:
     sample = Sample(Tree(place / "registry"))
     root = sample.tree.root
     before = state(root)
-    assert run_as_foreigner(jettison, place, "gc", root, "-n").code == 0
-    refused = run_as_foreigner(jettison, place, "gc", root, *COLLECT)
+    foreigner("gc", root, "-n")
+    refused = foreigner("gc", root, *COLLECT, check=1)
     told(refused, "Permission denied", str(root), "as the user that the registry runs as")
-    assert refused.code == 1
     assert state(root) == before
 
 
 @pytest.mark.parametrize("hidden", ["repositories/secret", "repositories/secret/_layers", "blobs"])
 def test_what_may_not_be_read_hides_nothing_from_view(
-    place: Path, jettison: Jettison, hidden: str
+    place: Path, foreigner: Jettison, hidden: str
 ) -> None:
     sample = Sample(Tree(place / "registry"))
     tree = sample.tree
@@ -260,7 +270,7 @@ def test_what_may_not_be_read_hides_nothing_from_view(
     give(tree.root)
     (tree.base / hidden).chmod(0)
     before = state(tree.root / "docker")
-    refused = run_as_foreigner(jettison, place, "gc", tree.root, *COLLECT)
+    refused = foreigner("gc", tree.root, *COLLECT, check=None)
     told(refused, str(tree.base / hidden), "Permission denied")
     assert refused.code in {1, 3}
     if refused.code == 1:
@@ -365,17 +375,20 @@ def clean(result: Result) -> None:
 
 
 @pytest.mark.parametrize("name", ODD.values(), ids=ODD)
-@pytest.mark.parametrize("output", ["table", "json"])
 def test_a_folder_with_no_repositorys_name_is_told_and_kept(
-    sample: Sample, jettison: Jettison, name: str, output: str
+    sample: Sample, jettison: Jettison, name: str
 ) -> None:
     tree = sample.tree
     tree.image(f"team/{name}", None, [b"perhaps wanted"])
     loose = tree.blob(b"perhaps wanted too", f"team/{name}")
     before = state(tree.repository("team"))
-    clean(jettison("gc", tree.root, "-n", "-o", output, check=3))
-    done = jettison("gc", tree.root, *COLLECT, "-o", output, check=3)
+    planned = jettison("gc", tree.root, "-n", "-o", "json", check=None)
+    clean(planned)
+    assert planned.code == 3
+    assert planned.json["plan"]["problems"]
+    done = jettison("gc", tree.root, *COLLECT, check=None)
     clean(done)
+    assert done.code == 3
     told(done)
     assert state(tree.repository("team")) == before
     assert {loose, Digest.of(b"perhaps wanted")} <= _blobs(tree)
@@ -384,14 +397,13 @@ def test_a_folder_with_no_repositorys_name_is_told_and_kept(
 
 
 @pytest.mark.parametrize("name", ODD.values(), ids=ODD)
-@pytest.mark.parametrize("output", ["table", "json"])
 def test_a_folder_with_no_tags_name_is_told_and_what_it_may_point_to_kept(
-    sample: Sample, jettison: Jettison, name: str, output: str
+    sample: Sample, jettison: Jettison, name: str
 ) -> None:
     tree = sample.tree
     pointed = tree.image("far", name, [b"perhaps wanted"])
     loose = tree.blob(b"perhaps wanted too", "far")
-    done = jettison("gc", tree.root, *COLLECT, "-o", output, check=None)
+    done = jettison("gc", tree.root, *COLLECT, check=None)
     clean(done)
     assert {pointed, Digest.of(b"perhaps wanted")} <= _blobs(tree)
     assert tree.tag_path("far", name).is_file()
@@ -448,18 +460,27 @@ def empty_folders(tree: Tree, number: int) -> None:
             folder.mkdir()
 
 
+@pytest.fixture
+def in_memory(tmp_path: Path) -> Iterator[Path]:
+    """A folder where making and removing very many is quick, if there is one."""
+    memory = Path("/dev/shm")  # noqa: S108 - a folder of our own in it
+    usable = memory.is_dir() and os.access(memory, os.W_OK | os.X_OK)
+    with tempfile.TemporaryDirectory(dir=memory if usable else tmp_path) as folder:
+        yield Path(folder)
+
+
 @pytest.mark.parametrize(
     ("number", "seconds"),
     [(100_000, 30), pytest.param(1_000_000, 300, marks=pytest.mark.soak)],
 )
 def test_very_many_empty_folders(
-    sample: Sample, jettison: Jettison, number: int, seconds: float
+    in_memory: Path, jettison: Jettison, number: int, seconds: float
 ) -> None:
+    sample = Sample(Tree(in_memory / "registry"))
     empty_folders(sample.tree, number)
     jettison("gc", sample.tree.root, *COLLECT, timeout=seconds)
     assert sample.whole
     assert sample.collected
-    shutil.rmtree(sample.tree.root)
 
 
 def test_very_many_broken_tags(sample: Sample, jettison: Jettison) -> None:
@@ -571,8 +592,6 @@ def test_what_was_removed_yesterday_survives_todays_collection(
     until = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(held[0]["until"]))
     assert f"held until {until}" in done.stdout
     [line] = [line for line in done.stdout.splitlines() if "held until" in line]
-    shown = re.search(r"([\d,]+) bytes|\(([\d,]+)", line)
-    assert shown is not None, line
     assert f"{own:,}" in line
     assert registry.blob_files() == everything
 
