@@ -175,7 +175,8 @@ class Matrix:
     jettison: Jettison
     base: Path
     kept: Kept
-    calls: tuple[tuple[str, int], ...]
+    calls: dict[tuple[str, int], str]
+    """Each with its line of the trace."""
     collected: dict[str, bytes | None]
     """Right after an undisturbed collection."""
     finished: dict[str, bytes | None]
@@ -245,7 +246,7 @@ def matrix(tmp_path: Path, jettison: Jettison) -> Matrix:
     need("strace")
     kept = build(tmp_path / "tree")
     assert broken(tmp_path / "tree", kept) == []
-    draft = Matrix(jettison, tmp_path, kept, (), {}, {})
+    draft = Matrix(jettison, tmp_path, kept, {}, {}, {})
     root = copied(tmp_path / "tree", tmp_path / "undisturbed")
     process, messages, log = draft.trace(root, "-e", f"trace={CALLS}")
     assert process.returncode == 0, messages
@@ -255,11 +256,11 @@ def matrix(tmp_path: Path, jettison: Jettison) -> Matrix:
     age(root, 2 * DAY)
     jettison("gc", root, *COLLECT, env=ENV)
     assert broken(root, kept) == []
-    calls = tuple(dict.fromkeys(parse(log, tmp_path)))
+    calls = dict(parse(log, tmp_path))
     return Matrix(jettison, tmp_path, kept, calls, collected, contents(root))
 
 
-def parse(log: str, within: Path) -> Iterator[tuple[str, int]]:
+def parse(log: str, within: Path) -> Iterator[tuple[tuple[str, int], str]]:
     """Yield each call in a trace that is about a file, with its number in its process."""
     counts: Counter[tuple[str, str]] = Counter()
     for line in log.splitlines():
@@ -268,7 +269,7 @@ def parse(log: str, within: Path) -> Iterator[tuple[str, int]]:
             continue
         counts[started[1], started[2]] += 1
         if str(within) in line:
-            yield started[2], counts[started[1], started[2]]
+            yield (started[2], counts[started[1], started[2]]), line
 
 
 def some(matrix: Matrix) -> Iterator[tuple[str, int]]:
@@ -318,6 +319,13 @@ def test_killed_at_some_calls(matrix: Matrix) -> None:
 
 def test_errors_at_some_calls(matrix: Matrix) -> None:
     run(matrix, (Point(*at, ERRORS[number % 4]) for number, at in enumerate(some(matrix))))
+
+
+@pytest.mark.parametrize("folder", ["_manifests/revisions", "_manifests/tags", "_layers"])
+def test_what_a_link_that_could_not_be_removed_leads_to_stays(matrix: Matrix, folder: str) -> None:
+    """References go first: else a manifest is linked and missing, and protects all for ever."""
+    at = next(at for at, line in matrix.calls.items() if "unlink" in at[0] and folder in line)
+    run(matrix, [Point(*at, "EIO")])
 
 
 @pytest.mark.parametrize("family", ["unlink", "rename"])
