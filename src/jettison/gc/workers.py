@@ -2,10 +2,12 @@
 
 Reading a tree is mostly system calls and hashing, which one Python process does one at a time. So
 processes are forked that read numbers of repositories from one pipe, as many as each can manage,
-and write what they find to a pipe of their own. They change nothing, and end with the parent.
+and write what they find to a pipe of their own; in between the parent surveys too. They change
+nothing, and end with the parent.
 """
 
 import contextlib
+import fcntl
 import gc
 import os
 import selectors
@@ -26,12 +28,13 @@ WORTH_FORKING: Final = 8
 """So few repositories are surveyed sooner than a process is made."""
 
 MOST_WORKERS: Final = 8
-AHEAD: Final = 16
-"""How many repositories are given out beyond those that were answered, for each worker."""
+AHEAD: Final = 3
+"""How many repositories each worker has to do at a time, so that none waits for the next."""
 
 _NUMBER: Final = struct.Struct("<I")
 _SIZE: Final = struct.Struct("<IQ")
 _PIECE: Final = 1 << 18
+_PIPE: Final = 1 << 20
 
 
 class _Failure(msgspec.Struct, array_like=True, tag=1):
@@ -63,7 +66,7 @@ def survey_all(
         for name in names:
             yield name, survey(name)
         return
-    pool = _Pool(names, survey, processes)
+    pool = _Pool(names, survey, processes - 1)
     try:
         yield from pool.results()
     finally:
@@ -88,6 +91,8 @@ class _Pool:
 
     def _start(self, todo: int) -> None:
         source, sink = os.pipe()
+        with contextlib.suppress(OSError):  # a limit of the system; it is only slower then
+            fcntl.fcntl(sink, fcntl.F_SETPIPE_SZ, _PIPE)
         worker = os.fork()
         if worker == 0:
             self._work(todo, sink)
@@ -123,29 +128,37 @@ class _Pool:
             rest = rest[os.write(sink, rest) :]
 
     def results(self) -> Iterator[tuple[str, RepositorySurvey]]:
-        """Give out the work and yield what comes back."""
+        """Give out the work, do some of it, and yield what comes of it."""
         pending = {source: bytearray() for source in self._workers}
         self._give(self._ahead)
-        answered = 0
+        waiting = self._given
         with selectors.DefaultSelector() as selector:
             for source in self._workers:
                 selector.register(source, selectors.EVENT_READ)
-            while answered < len(self._names):
-                for key, _ in selector.select():
+            while waiting or self._given < len(self._names):
+                # Wait for the others only when there is nothing left to be done here.
+                here = self._given < len(self._names)
+                ready = selector.select(0 if here else None)
+                for key, _ in ready:
                     piece = os.read(key.fd, _PIECE)
                     if not piece:
                         raise StorageError("a process that was reading the storage was killed")
                     pending[key.fd] += piece
                     for name, survey in self._whole(pending[key.fd]):
-                        answered += 1
-                        self._give(1)
+                        waiting += self._give(1) - 1
                         yield name, survey
+                if here and not ready and self._given < len(self._names):
+                    name = self._names[self._given]
+                    self._given += 1
+                    yield name, self._survey(name)
 
-    def _give(self, count: int) -> None:
-        end = min(self._given + count, len(self._names))
-        if end > self._given:
-            os.write(self._todo, b"".join(map(_NUMBER.pack, range(self._given, end))))
-            self._given = end
+    def _give(self, count: int) -> int:
+        """Give out so many repositories, if there are any left; return how many it were."""
+        first = self._given
+        self._given = min(first + count, len(self._names))
+        if self._given > first:
+            os.write(self._todo, b"".join(map(_NUMBER.pack, range(first, self._given))))
+        return self._given - first
 
     def _whole(self, pending: bytearray) -> Iterator[tuple[str, RepositorySurvey]]:
         while len(pending) >= _SIZE.size:
