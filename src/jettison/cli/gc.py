@@ -173,7 +173,7 @@ class _Job:
             self._ask(tree, self._prepare(tree, configuration, looked=True), yes=False)
             yes = True
         with quiesced(quiesce, resume):
-            plan = self._prepare(tree, configuration, looked=assume_quiescent)
+            plan = self._prepare(tree, configuration, looked=assume_quiescent, to_collect=True)
             self._print(tree, plan)
             self._ask(tree, plan, yes=yes)
             self._done = self._collect(tree, configuration, plan)
@@ -187,7 +187,12 @@ class _Job:
         return tree, configuration
 
     def _prepare(
-        self, tree: "StorageTree", configuration: "Configuration | None", *, looked: bool
+        self,
+        tree: "StorageTree",
+        configuration: "Configuration | None",
+        *,
+        looked: bool,
+        to_collect: bool = False,
     ) -> "CollectionPlan":
         from jettison.gc.job import prepare_collection
 
@@ -199,6 +204,7 @@ class _Job:
                 time.time(),
                 end_undo=self._end_undo,
                 assume_quiescent=looked,
+                to_collect=to_collect,
                 progress=progress,
             )
         return self._plan
@@ -246,8 +252,18 @@ class _Job:
             print_receipt(done.run)
         else:
             emit(self._form, {"run": done.run, "collection": done.receipt})
-        if not done.receipt.ok:
-            raise _undone(len(done.receipt.problems) or done.receipt.failures)
+        if done.receipt.ok:
+            return
+        known = set(plan.problems)
+        for problem in done.receipt.problems:
+            if problem not in known:
+                note(yellow(f"warning: {problem.path}: {problem.message}"))
+        if done.receipt.failures:
+            raise PartlyDone(
+                f"{counted(done.receipt.failures, 'file')} could not be removed",
+                hint="Mend what is told above, and collect again.",
+            )
+        raise _undone(len(done.receipt.problems))
 
     def write_textfile(self, path: Path, exit_code: int) -> None:
         """Write the figures of as much as happened."""

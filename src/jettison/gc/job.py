@@ -1,6 +1,5 @@
 """``jettison gc`` from options to receipt: plan, collect, and a note in the tree's journal."""
 
-import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -9,10 +8,11 @@ import msgspec
 from jettison.errors import JournalError, StorageError
 from jettison.gc.plan import CollectionPlan, CollectOptions, plan_collection
 from jettison.gc.quiescence import probe_address, require_quiescent
-from jettison.gc.sweep import CollectionReceipt, collect
+from jettison.gc.sweep import CollectionReceipt, collect, recover
 from jettison.gc.windows import held_manifests, tree_journal
 from jettison.model.run import Finding, Kind, Receipt, Run, State
 from jettison.progress import Progress, silent
+from jettison.store import layout
 from jettison.store.descriptor_cache import forget
 from jettison.store.journal import new_run_id
 from jettison.store.reading import Problem, Protects
@@ -45,15 +45,20 @@ def prepare_collection(
     *,
     end_undo: bool = False,
     assume_quiescent: bool = False,
+    to_collect: bool = False,
     progress: Progress = silent,
 ) -> CollectionPlan:
     """Plan a collection, honouring the undo windows in the tree unless ``end_undo``.
 
     ``now`` is in seconds since the epoch. Without a grace period, or with ``end_undo``, the
     registry must be stopped or read-only; raises :class:`~jettison.errors.NotQuiescent` if not.
+    ``to_collect`` puts back first what a killed collection had set aside, so that it is planned
+    for; without it nothing is changed.
     """
     if (options.grace <= 0 or end_undo) and not assume_quiescent:
         require_quiescent(configuration)
+    if to_collect:
+        recover(tree)
     # Read with `end_undo` too: a window that cannot be read cannot be ended.
     held = list(held_manifests(tree, now))
     return plan_collection(tree, options, now, [] if end_undo else held, progress=progress)
@@ -104,8 +109,11 @@ def run_collection(
             "blobs": [str(blob.digest) for blob in _sample(plan.blobs)],
         },
     )
-    with contextlib.suppress(JournalError):  # a disk that is still full; the receipt is printed
+    try:
         tree_journal(tree).write(run)
+    except JournalError as error:  # a disk that is still full, say; the receipt is printed
+        problem = Problem(None, layout.RUNS, error.message, Protects.NOTHING)
+        receipt = msgspec.structs.replace(receipt, problems=(*receipt.problems, problem))
     return Collection(run, receipt)
 
 

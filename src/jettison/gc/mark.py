@@ -8,7 +8,7 @@ nothing anywhere (defect 4).
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -91,15 +91,17 @@ def mark_repository(
     untagged_before_ns: int | None = None,
     held: Sequence[HeldManifest] = (),
     without: Without = NOTHING_REMOVED,
+    also: Collection[RawDigest] = (),
 ) -> RepositoryMark:
     """Mark one repository.
 
     Every tag and every linked manifest is a root. With ``untagged_before_ns``, linked manifests
     are roots only if their link was written after that moment; referrers then live with their
     subject. ``held`` are the manifests inside an undo window in this repository. A tag's history
-    is no root. Raises :class:`~jettison.errors.StorageError` if a folder cannot be listed.
+    is no root; ``also`` are more roots. Raises :class:`~jettison.errors.StorageError` if a folder
+    cannot be listed.
     """
-    return _Marker(tree, repository, untagged_before_ns, held, without).mark()
+    return _Marker(tree, repository, untagged_before_ns, held, without).mark(also)
 
 
 class _Marker:
@@ -141,9 +143,10 @@ class _Marker:
         # A removal cannot get at a revision whose link is broken.
         self._damaged = revisions.damaged
 
-    def mark(self) -> RepositoryMark:
+    def mark(self, also: Collection[RawDigest]) -> RepositoryMark:
+        """Follow the roots."""
         everything = self._damaged | self._linked
-        roots = self._damaged.union(self._tags.values())
+        roots = self._damaged.union(self._tags.values(), also)
         referrers: Mapping[RawDigest, list[RawDigest]] = {}
         if self._before is None:
             roots |= self._linked

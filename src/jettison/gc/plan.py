@@ -10,8 +10,9 @@ from typing import Any, Final
 
 import msgspec
 
-from jettison.gc.mark import NOTHING_REMOVED, HeldManifest, Without
+from jettison.gc.mark import NOTHING_REMOVED, HeldManifest, Without, names_sum
 from jettison.gc.options import CollectOptions, Moments
+from jettison.gc.pending import wanted_by_pending
 from jettison.gc.survey import Hollow, Leftover, RepositorySurvey, Surveyor, leftovers_in
 from jettison.gc.workers import survey_all
 from jettison.model.digest import Digest, RawDigest
@@ -109,9 +110,9 @@ class CollectionPlan(msgspec.Struct, frozen=True):
     ``bytes`` is the exact sum of the sizes of ``blobs``. Blobs that nothing reaches and that stay
     are in exactly one of ``young``, ``held`` and ``protected``. ``folders`` are empty ones, by the
     folder that they are in; ``vacant`` are repositories that nothing is left in. ``seen`` tells, by
-    repository, whether a tag or manifest was written since. A ``hypothetical`` plan is about the
-    tree as it would be after a removal, and cannot be executed. ``started`` is in seconds since
-    the epoch.
+    repository, whether a tag or manifest was written since, and ``blob_names``, by folder, whether
+    a blob was. A ``hypothetical`` plan is about the tree as it would be after a removal, and cannot
+    be executed. ``started`` is in seconds since the epoch.
     """
 
     root: str
@@ -134,6 +135,7 @@ class CollectionPlan(msgspec.Struct, frozen=True):
     repositories: int
     problems: tuple[Problem, ...]
     seen: dict[str, Seen]
+    blob_names: dict[str, int]
     hypothetical: bool = False
     schema_version: int = PLAN_SCHEMA
 
@@ -305,8 +307,11 @@ class _Planner:
         young, protected = [0, 0], [0, 0]
         held = {run: [0, 0] for run in windows}
         kept = 0
+        fresh: list[RawDigest] = []
+        sums: dict[str, int] = {}
         for folder, digests in self._tree.blob_folders(self._problems):
             self._progress("looking for garbage", kept + len(blobs))
+            sums[folder] = names_sum(digests)
             keep = self._kept.in_folder(folder)
             loose = [digest for digest in digests if digest not in keep]
             kept += len(digests) - len(loose)
@@ -323,12 +328,14 @@ class _Planner:
                     tally = held[max(self._held[digest], key=windows.__getitem__)]
                 elif blob.mtime_ns > self._moments.idle or digest in self._young:
                     tally = young
+                    fresh.append(digest)
                 else:
                     blobs.append(SweptBlob(_digest(digest), blob.size, blob.mtime_ns))
                     continue
                 tally[0] += 1
                 tally[1] += blob.size
             self._look_into(f"{layout.BLOBS}/{folder}", hollow, digests)
+        blobs = self._leave_to_pending(fresh, blobs, young)
         return CollectionPlan(
             root=str(self._tree.root),
             started=self._now,
@@ -352,8 +359,27 @@ class _Planner:
             repositories=len(self._seen),
             problems=tuple(dict.fromkeys(self._problems)),
             seen=self._seen,
+            blob_names=sums,
             hypothetical=bool(without.tags or without.manifests),
         )
+
+    def _leave_to_pending(
+        self, fresh: list[RawDigest], blobs: list[SweptBlob], young: list[int]
+    ) -> list[SweptBlob]:
+        """Leave what manifests need that are stored and not linked yet, and its links."""
+        wanted = wanted_by_pending(self._tree, fresh)
+        if not wanted:
+            return blobs
+        left: list[SweptBlob] = []
+        going: list[SweptBlob] = []
+        for blob in blobs:
+            (left if blob.digest.raw in wanted else going).append(blob)
+        young[0] += len(left)
+        young[1] += sum(blob.size for blob in left)
+        links = [link for link in self._layer_links if link.digest.raw not in wanted]
+        self._young_links += len(self._layer_links) - len(links)
+        self._layer_links = links
+        return going
 
     def _look_into(self, path: str, hollow: list[RawDigest], digests: list[RawDigest]) -> None:
         """Find empty folders of blobs and temporary files; those of kept blobs if thorough."""

@@ -6,18 +6,17 @@ everything that was written since the plan is looked at once more; what somebody
 and only the rest is removed (rule 6). Killed anywhere, this leaves garbage at worst: blobs that lie
 aside are put back by the next collection.
 
-A registry takes a manifest in two steps: it looks whether the repository has links to all that
-the manifest references, and then it links the manifest. A sweep that comes between the two sees
-neither the manifest nor a reason to keep its blobs. So between the removal of the last link and the
-last look there are at least :data:`SETTLE_SECONDS`, in which such a manifest arrives; no other can,
-since without the links the registry refuses it.
+A registry takes a manifest in steps: it looks whether the repository has links to all that the
+manifest references, and later links the manifest. A sweep that comes in between sees neither the
+manifest nor a reason to keep its blobs. So between setting aside and removing there are at least
+:data:`SETTLE_SECONDS`, in which everything is looked at again and again, and what is wanted is put
+back at once; once the links are gone, the registry takes no other such manifest.
 """
 
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -25,7 +24,7 @@ import msgspec
 from jettison.errors import StorageError, UsageError
 from jettison.gc.plan import CollectionPlan, LinkedDigest, SweptBlob, Tally
 from jettison.gc.watch import BlindError, Watch
-from jettison.model.digest import RawDigest
+from jettison.model.digest import Digest, RawDigest
 from jettison.model.reference import RepoName
 from jettison.progress import Progress, silent
 from jettison.store import layout
@@ -36,10 +35,16 @@ from jettison.store.reading import Problem, Protects
 from jettison.store.repository import RepositoryReader
 from jettison.store.tree import StorageTree
 
-__all__ = ["CollectionReceipt", "collect"]
+__all__ = ["CollectionReceipt", "collect", "recover"]
 
-SETTLE_SECONDS: Final = 1.0
-"""How long a registry may take from looking at a manifest's links to linking the manifest."""
+SETTLE_SECONDS: Final = 0.5
+"""How long a registry may take from looking at what a manifest references to storing or linking it.
+
+Syncing the disk is not in it: a manifest that is stored and not linked yet is seen
+(:mod:`jettison.gc.pending`).
+"""
+
+POLL_SECONDS: Final = 0.05
 
 BATCH: Final = 8192
 """How many blobs lie aside at a time, at least: few enough to be put back soon."""
@@ -136,6 +141,16 @@ def collect(
         return _Sweep(tree, plan, aside, clock, sleep, progress).run()
 
 
+def recover(tree: StorageTree) -> int:
+    """Put back what a killed collection left aside, and return how many blobs that were.
+
+    Before a plan is made, so that they are in it. Takes the tree's lock; raises as
+    :func:`collect`.
+    """
+    with StorageLock(tree, "collection"), Aside(tree) as aside:
+        return sum(aside.put_back(digest) for digest in list(aside.digests()))
+
+
 class _Sweep:
     def __init__(
         self,
@@ -153,7 +168,6 @@ class _Sweep:
         self._sleep = sleep
         self._progress = progress
         self._watch = Watch(tree, plan)
-        self._links_gone = 0.0
         self._tallies = {name: [0, 0] for name in (*_CLASSES, "put_back")}
         self._failures = 0
         self._problems: list[Problem] = []
@@ -164,6 +178,8 @@ class _Sweep:
         try:
             self._watch.look()
             self._remove_revisions()
+            if self._plan.revisions:
+                self._watch.look()  # those that were to go and stay need their layers
             self._remove_layer_links()
             self._remove_uploads()
             self._remove_leftovers()
@@ -196,18 +212,28 @@ class _Sweep:
     def _remove_revisions(self) -> None:
         """Remove history entries and revisions, unless somebody needs them by now."""
         tree = self._tree
+        stuck: set[tuple[RepoName, Digest]] = set()
         for entry in self._plan.history:
             if self._watch.needs(entry.repository, entry.digest.raw):
                 continue
             path = layout.history_link(entry.repository, entry.tag, entry.digest)
-            with self._counting(path):
+            try:
                 if tree.unlink(path):
                     self._count("history", len(entry.digest))
                 tree.remove_folder_if_empty(path.removesuffix(f"/{layout.LINK}"))
+            except StorageError as error:
+                self._failed(path, error.message)
+                # Nothing would ever look for the entry again if its revision went.
+                self._watch.keep_revision(entry.repository, entry.digest.raw)
+                stuck.add((entry.repository, entry.digest))
         for name, folder, links in self._by_folder(self._plan.revisions, layout.revisions):
             for link in links:
+                if (name, link.digest) in stuck:
+                    continue
                 if self._unlink(folder, name, link, "revisions"):
                     self._watch.unlinked_revision(name, link.digest.raw)
+                else:
+                    self._watch.keep_revision(name, link.digest.raw)
 
     def _remove_layer_links(self) -> None:
         done, total = 0, len(self._plan.layer_links)
@@ -245,7 +271,6 @@ class _Sweep:
         except StorageError as error:
             self._failed(self._tree.relative(f"{folder.path}/{path}"), error.message)
             return False
-        self._links_gone = time.monotonic()
         self._count(kind, len(link.digest))
         with self._counting(self._tree.relative(f"{folder.path}/{encoded}")):
             folder.remove_if_empty(encoded)
@@ -311,8 +336,7 @@ class _Sweep:
 
     def _sweep(self, batch: Sequence[SweptBlob]) -> None:
         """Move blobs aside, look again, and remove those that nobody wants."""
-        aside: list[tuple[RawDigest, SweptBlob]] = []
-        done = 0
+        aside: dict[RawDigest, SweptBlob] = {}
         try:
             for blob in batch:
                 digest = blob.digest.raw
@@ -321,49 +345,49 @@ class _Sweep:
                     continue
                 with self._counting(layout.blob_data(blob.digest)):
                     if self._aside.put(digest):
-                        aside.append((digest, blob))
-            self._settle()
-            self._watch.look(layers=True)
-            for digest, blob in aside:
-                self._remove_or_put_back(digest, blob)
-                done += 1
+                        aside[digest] = blob
+            self._settle(aside)
+            for digest in list(aside):
+                blob = aside[digest]
+                # A push that found the blob a moment ago has touched it (rule 6).
+                with self._counting(layout.set_aside(blob.digest)):
+                    if self._aside.time(digest) != blob.mtime_ns:
+                        continue
+                    if self._aside.remove(digest):
+                        self._count("blobs", blob.size)
+                        self._watch.removed_blob(digest)
+                del aside[digest]
         finally:
-            # Ended by an error or by Ctrl-C: nothing stays out of sight.
-            for digest, blob in aside[done:]:
-                with self._counting(layout.blob_data(blob.digest)):
-                    self._aside.put_back(digest)
+            # Touched, or ended by an error or by Ctrl-C: nothing stays out of sight.
+            self._put_back(aside, list(aside))
 
-    def _settle(self) -> None:
-        """Wait for manifests whose links were looked at just before those were removed."""
-        if self._plan.options.grace > 0 and self._links_gone:
-            left = self._links_gone + SETTLE_SECONDS - time.monotonic()
-            if left > 0:
-                self._sleep(left)
+    def _settle(self, aside: dict[RawDigest, SweptBlob]) -> None:
+        """Look again until whatever was under way has shown itself; put back what is wanted."""
+        wait = SETTLE_SECONDS if self._plan.options.grace > 0 else 0.0
+        end = time.monotonic() + wait
+        while True:
+            last = time.monotonic() >= end
+            self._watch.look(layers=True)
+            self._put_back(aside, [digest for digest in aside if digest in self._watch.wanted])
+            if last:
+                return
+            self._sleep(min(POLL_SECONDS, max(0.0, end - time.monotonic())))
 
-    def _remove_or_put_back(self, digest: RawDigest, blob: SweptBlob) -> None:
-        with self._counting(layout.set_aside(blob.digest)):
-            # A push that found the blob a moment ago has touched it (rule 6).
-            untouched = self._aside.time(digest) == blob.mtime_ns
-            if untouched and digest not in self._watch.wanted:
-                if self._aside.remove(digest):
-                    self._count("blobs", blob.size)
-            else:
-                self._aside.put_back(digest)
-                self._count("put_back", blob.size)
+    def _put_back(self, aside: dict[RawDigest, SweptBlob], digests: Sequence[RawDigest]) -> None:
+        for digest in digests:
+            blob = aside.pop(digest)
+            with self._counting(layout.blob_data(blob.digest)):
+                if self._aside.put_back(digest):
+                    self._count("put_back", blob.size)
 
     # What an earlier process left behind.
 
     def _recover(self) -> int:
-        """Put back what a killed collection left aside; throw away what was on its way out."""
         recovered = 0
         for digest in list(self._aside.digests()):
             with self._counting(layout.SET_ASIDE):
                 recovered += self._aside.put_back(digest)
-        self._tree.empty_leaving()
-        with contextlib.suppress(OSError):
-            for draft in Path(self._tree.path(layout.DRAFTS)).iterdir():
-                if self._clock() - draft.stat().st_mtime > DRAFT_SECONDS:
-                    draft.unlink()
+        self._tree.remove_remains(self._clock() - DRAFT_SECONDS)
         return recovered
 
     # Keeping count.

@@ -2,10 +2,11 @@
 
 Nothing is asked of them: that somebody wrote shows in what is there. A manifest put since then has
 a folder among its repository's revisions that was not there before, or a link in one that had none
-(a DELETE leaves such folders); then the repository is marked anew. A blob that a push has uploaded
-or mounted has a layer link; the plan's own links are gone by then, so whatever link there is means
-that somebody wants the blob. Folders that did not change since they were last read are not read
-again, but for those that changed so lately that their time cannot tell.
+(a DELETE leaves such folders); then the repository is marked anew. One that is stored and not
+linked yet is a blob that was not there before. A blob that a push has uploaded or mounted has a
+layer link; the plan's own links are gone by then, so whatever link there is means that somebody
+wants the blob. Folders that did not change since they were last read are not read again, but for
+those that changed so lately that their time cannot tell.
 """
 
 import time
@@ -13,17 +14,16 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 
 from jettison.gc.mark import RepositoryMark, mark_repository, names_sum
+from jettison.gc.pending import wanted_by_pending
 from jettison.gc.plan import CollectionPlan, Seen
 from jettison.model.digest import Digest, RawDigest
 from jettison.model.reference import RepoName
 from jettison.store import layout
-from jettison.store.reading import Problem, Protects
+from jettison.store.reading import SETTLED_NS, Problem, Protects
 from jettison.store.repository import RepositoryReader
 from jettison.store.tree import StorageTree
 
 __all__ = ["BlindError", "Watch"]
-
-_SETTLED_NS = 2_000_000_000
 
 
 class BlindError(Exception):
@@ -46,6 +46,10 @@ class Watch:
         self._hollow: dict[str, list[RawDigest]] = {}
         self._unlinked_layers: defaultdict[str, set[RawDigest]] = defaultdict(set)
         self._unlinked_revisions: defaultdict[str, set[RawDigest]] = defaultdict(set)
+        self._kept_revisions: defaultdict[str, set[RawDigest]] = defaultdict(set)
+        self._doubtful: set[str] = set()
+        self._blob_names = dict(plan.blob_names)
+        self._blob_times: dict[str, int] = {}
         self._known = set(plan.problems)
         self.wanted: set[RawDigest] = set()
         self.problems: list[Problem] = []
@@ -53,7 +57,12 @@ class Watch:
     def needs(self, name: str, digest: RawDigest) -> bool:
         """Whether a repository that was written to since the plan needs a link."""
         marked = self._marks.get(name)
-        return marked is not None and marked.wants(digest)
+        return digest in self.wanted or (marked is not None and marked.wants(digest))
+
+    def keep_revision(self, name: str, digest: RawDigest) -> None:
+        """Note that a revision of the plan stays, for whatever reason, and needs what it needs."""
+        self._kept_revisions[name].add(digest)
+        self._doubtful.add(name)
 
     def unlinked_layer(self, name: str, digest: RawDigest) -> None:
         """Note that the sweep removed a layer link, to be put back if somebody needs it."""
@@ -62,9 +71,13 @@ class Watch:
     def unlinked_revision(self, name: str, digest: RawDigest) -> None:
         """Note that the sweep removed a revision, to be put back if a tag is put on it."""
         self._unlinked_revisions[name].add(digest)
+        self._lost_folder(name, digest)
 
     def removed_folder(self, name: str, digest: RawDigest) -> None:
         """Note that the sweep removed an empty folder of a revision."""
+        self._lost_folder(name, digest)
+
+    def _lost_folder(self, name: str, digest: RawDigest) -> None:
         seen = self._seen[name]
         self._seen[name] = Seen(
             (seen.names - names_sum([digest])) % 2**64,
@@ -73,12 +86,18 @@ class Watch:
             tuple(one for one in seen.emptied if one != Digest.from_raw(digest)),
         )
 
+    def removed_blob(self, digest: RawDigest) -> None:
+        """Note that the sweep removed a blob, and its folder."""
+        folder = layout.blob_file(digest).rpartition("/")[0].rpartition("/")[0]
+        self._blob_names[folder] = (self._blob_names[folder] - names_sum([digest])) % 2**64
+
     def look(self, *, layers: bool = False) -> None:
         """See what was written since the last look.
 
         ``layers`` also looks for blobs that a push has linked and whose manifest is still to come;
         that is only possible once the plan's own links are gone. Raises :class:`BlindError`.
         """
+        self._look_at_blobs()
         found = self._tree.scan_repositories()
         self._note(found.problems)
         for name in [*found.names, *found.strays]:
@@ -90,8 +109,7 @@ class Watch:
 
     def _was_written(self, repository: RepositoryReader) -> bool:
         name = repository.name
-        # In place, a tag may have been put on a revision that the sweep has removed.
-        if name not in self._seen or self._unlinked_revisions.get(name):
+        if name not in self._seen or name in self._doubtful:
             return True
         seen = self._seen[name]
         times = repository.times(layout.REVISIONS)
@@ -99,14 +117,28 @@ class Watch:
             if names_sum(repository.revision_folders()) != seen.names:
                 return True
             self._seen[name] = Seen(seen.names, times, seen.layer_times, seen.emptied)
-        return any(repository.revision_time(digest.raw) is not None for digest in seen.emptied)
+        if any(repository.revision_time(digest.raw) is not None for digest in seen.emptied):
+            return True
+        return self._was_tagged(repository)
+
+    def _was_tagged(self, repository: RepositoryReader) -> bool:
+        """Whether a tag was put, in place, on a revision that the sweep has removed."""
+        unlinked = self._unlinked_revisions.get(repository.name)
+        if not unlinked:
+            return False
+        tags = repository.tags()
+        return bool(tags.problems) or not unlinked.isdisjoint(tags.current.values())
 
     def _mark(self, repository: RepositoryReader) -> None:
         name = repository.name
         times = repository.times(layout.REVISIONS)
         marked = mark_repository(
-            self._tree, repository, untagged_before_ns=self._plan.moments.untagged
+            self._tree,
+            repository,
+            untagged_before_ns=self._plan.moments.untagged,
+            also=self._kept_revisions.get(name, ()),
         )
+        self._doubtful.discard(name)
         self._note(marked.problems)
         emptied = tuple(Digest.from_raw(digest) for digest in marked.emptied)
         self._seen[name] = Seen(marked.names, times, (), emptied)
@@ -124,6 +156,34 @@ class Watch:
             self._hollow[name] = sorted(repository.layers().named.intersection(self._planned))
         linked = [d for d in self._hollow[name] if repository.layer_time(d) is not None]
         self.wanted.update(linked)
+
+    def _look_at_blobs(self) -> None:
+        """Want what manifests need that were stored since the plan, linked or not."""
+        top = self._tree.blobs_folder
+        if top is None or not self._planned:
+            return
+        new: list[RawDigest] = []
+        for folder, names in self._tree.changed_blob_folders(self._blob_times):
+            if names_sum(names) != self._blob_names.get(folder):
+                new += [digest for digest in names if self._is_new(digest)]
+        if not new:
+            return
+        wanted = wanted_by_pending(self._tree, new)
+        for digest in wanted.intersection(self._planned):
+            self.wanted.add(digest)
+            for name, unlinked in self._unlinked_layers.items():
+                if digest in unlinked:
+                    self._link_layer(name, digest)
+
+    def _is_new(self, digest: RawDigest) -> bool:
+        blob = self._tree.blob(digest)
+        since = int(self._plan.started * 1e9) - SETTLED_NS
+        return blob is not None and blob.mtime_ns > since
+
+    def _link_layer(self, name: str, digest: RawDigest) -> None:
+        with RepositoryReader(self._tree, name) as repository:
+            if repository.layer_time(digest) is None:
+                self._tree.link_layer(RepoName(name), Digest.from_raw(digest))
 
     def _restore(self, repository: RepositoryReader, marked: RepositoryMark) -> None:
         """Put back links that were removed just before somebody came to need them."""
@@ -146,4 +206,4 @@ class Watch:
 
 def _settled(times: Sequence[int]) -> bool:
     """Whether a folder's time tells of every change: file systems keep time in ticks."""
-    return max(times) < time.time_ns() - _SETTLED_NS
+    return max(times) < time.time_ns() - SETTLED_NS

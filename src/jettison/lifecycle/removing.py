@@ -16,7 +16,7 @@ from jettison.gc.job import forget_removed
 from jettison.gc.mark import Without
 from jettison.gc.options import CollectOptions
 from jettison.gc.plan import CollectionPlan, plan_collection
-from jettison.gc.sweep import CollectionReceipt, collect
+from jettison.gc.sweep import CollectionReceipt, collect, recover
 from jettison.gc.windows import held_manifests
 from jettison.lifecycle.apply import Applier, require_deletion
 from jettison.lifecycle.discover import Manifests
@@ -261,6 +261,7 @@ class Remover:
     def _collect(self, tree: StorageTree, run: Run) -> tuple[CollectionReceipt, list[Finding]]:
         # As of the moment of the plan: what was not idle then is not swept now.
         now = float(run.details.get("now") or self._clock())
+        recover(tree)
         options = CollectOptions(grace=float(run.details.get("grace") or 0.0))
         made: CollectionPlan = plan_collection(
             tree, options, now, held_manifests(tree, now), progress=self._progress

@@ -7,7 +7,9 @@ and blobs are begun to be read.
 
 from datetime import UTC, datetime
 
-from jettison.gc.plan import CollectOptions, plan_collection
+from jettison.gc.options import CollectOptions
+from jettison.gc.pending import wanted_by_pending
+from jettison.gc.plan import plan_collection
 from jettison.lifecycle.concurrency import each
 from jettison.lifecycle.discover import add_manifests
 from jettison.lifecycle.staleness import RESTART, number, serves, stale_finding
@@ -167,6 +169,9 @@ def verify_storage(
     loose = plan_collection(tree, CollectOptions(grace=0.0), now, progress=progress)
     garbage = {blob.digest for blob in loose.blobs}
     held = run.window_until is not None and run.window_until > now
+    idle = (now - grace) * 1e9
+    young = [digest.raw for digest, blob in left.items() if blob.mtime_ns > idle]
+    pending = wanted_by_pending(tree, young)
     groups: dict[tuple[bool, str], list[int]] = {}
     for digest, blob in left.items():
         if digest not in garbage:
@@ -174,7 +179,7 @@ def verify_storage(
         elif held and run.window_until is not None:
             until = datetime.fromtimestamp(run.window_until, UTC).isoformat(" ", "minutes")
             reason = (True, f"held for undo until {until[:16]} UTC; `gc --now` frees it")
-        elif blob.mtime_ns > (now - grace) * 1e9:
+        elif blob.mtime_ns > idle or blob.digest in pending:
             reason = (True, "younger than the grace period; the next `gc` after it takes it")
         else:
             reason = (not run.reclaim, "not collected yet; `jettison gc` takes it")

@@ -4,7 +4,6 @@ A blob's file is renamed into ``jettison/aside/<algorithm>/``, and either rename
 On a full disk, where not even a folder can be made, it is renamed into the root directory itself.
 """
 
-import contextlib
 import os
 from collections.abc import Iterator
 from types import TracebackType
@@ -76,9 +75,7 @@ class Aside:
         removed = folder is not None and folder.unlink(name)
         near = self._blobs_near(digest)
         if near is not None:
-            # Whether the folder goes is of no account: a push may be using it by now.
-            with contextlib.suppress(StorageError):
-                near.remove_if_empty(digest.hex())
+            near.remove_if_empty(digest.hex())
         return removed
 
     def put_back(self, digest: RawDigest) -> bool:

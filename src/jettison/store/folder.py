@@ -16,7 +16,7 @@ from typing import Final, Self
 
 from jettison.errors import StorageError
 
-__all__ = ["BlockedError", "Folder", "UnusableError", "storage_errors"]
+__all__ = ["BlockedError", "Folder", "UnusableError", "adopt", "storage_errors"]
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -58,6 +58,16 @@ def storage_error(action: str, path: object, error: OSError) -> StorageError:
         hint = "The storage is mounted read-only."
     reason = error.strerror or str(error)
     return StorageError(f"cannot {action} {path}: {reason}", hint=hint)
+
+
+def adopt(path: str | int, parent: str | Path) -> None:
+    """Give something that root has made to the owner of the folder that it is in.
+
+    The registry, and whoever collects next, may run as another user than root.
+    """
+    if os.geteuid() == 0:
+        owner = Path(parent).stat()
+        os.chown(path, owner.st_uid, owner.st_gid)
 
 
 class Folder:

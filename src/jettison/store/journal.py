@@ -19,6 +19,7 @@ import msgspec
 
 from jettison.errors import JettisonError, JournalError, JournalNewer, NotFoundError
 from jettison.model.run import RUN_SCHEMA, Kind, Run
+from jettison.store.folder import adopt
 
 __all__ = ["Journal", "StepLog", "Unreadable", "new_run_id", "state_directory"]
 
@@ -109,25 +110,35 @@ class Journal:
 
     def _replace(self, run_id: str, document: bytes) -> None:
         try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._make_folder()
             path = self.folder / f"{run_id}.json"
             draft = path.with_suffix(".tmp")
-            with open(draft, "wb", opener=_private) as file:
-                file.write(document)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(path)
+            try:
+                with open(draft, "wb", opener=_private) as file:
+                    adopt(file.fileno(), self.folder)
+                    file.write(document)
+                    file.flush()
+                    os.fsync(file.fileno())
+                draft.replace(path)
+            except OSError:
+                draft.unlink(missing_ok=True)
+                raise
             _sync_folder(self.folder)
         except OSError as error:
             message = f"cannot write the journal {self.folder}: {error.strerror}"
             hint = "Nothing is removed without a journal; make that folder writable."
             raise JournalError(message, hint=hint) from error
 
+    def _make_folder(self) -> None:
+        if not self.folder.is_dir():
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            adopt(str(self.folder), self.folder.parent)
+
     def has_room(self) -> bool:
         """Whether a run could be written; a disk that is full, or nearly so, has none."""
         trial = self.folder / f"{secrets.token_hex(8)}.tmp"
         try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._make_folder()
             try:
                 trial.write_bytes(bytes(_ROOM))
             finally:
@@ -147,6 +158,7 @@ class Journal:
         path = self.folder / f"{run_id}.steps"
         try:
             with open(path, "ab", opener=_private) as file:
+                adopt(file.fileno(), self.folder)
                 file.write(line)
                 file.flush()
                 os.fsync(file.fileno())

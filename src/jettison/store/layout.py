@@ -103,6 +103,12 @@ def set_aside(digest: Digest) -> str:
     return f"{SET_ASIDE}/{digest.algorithm}/{digest.hex}"
 
 
+def set_aside_names(digest: RawDigest) -> tuple[str, str]:
+    """Return where a blob may lie that was set aside: the usual place, and that of a full disk."""
+    long = Digest.from_raw(digest)
+    return set_aside(long), beside(f"{long.algorithm}-{long.hex}")
+
+
 def beside(what: str) -> str:
     """Return a name in the root directory itself, for when a full disk has no room for a folder."""
     return f"{BESIDE}{what}"

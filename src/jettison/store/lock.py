@@ -18,7 +18,7 @@ import msgspec
 
 from jettison.errors import Locked
 from jettison.store import layout
-from jettison.store.folder import storage_errors
+from jettison.store.folder import adopt, storage_errors
 from jettison.store.tree import StorageTree
 
 __all__ = ["StorageLock"]
@@ -79,6 +79,7 @@ class StorageLock:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(path, flags, 0o644)
         self._descriptors.append(descriptor)
+        adopt(descriptor, Path(path).parent)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -11,6 +11,7 @@ Digests are raw here: a tree has millions of them.
 import enum
 import os
 import stat
+import time
 import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -40,6 +41,8 @@ LARGEST_MANIFEST: Final = 64 * 1024 * 1024
 _MARKS: Final = frozenset({"_layers", "_manifests", "_uploads"})
 _FOLLOWED_NOT: Final = "is a symbolic link, which is not followed; what is behind it is left alone"
 _RAW_LENGTH: Final = 32
+SETTLED_NS: Final = 2_000_000_000
+"""A folder that changed so lately may change again without its time showing it."""
 
 
 class Protects(enum.StrEnum):
@@ -227,6 +230,24 @@ class TreeReader:
                     self._note(noted, f"{layout.BLOBS}/{path}/{name}", "is no blob's folder")
                 yield path, [digest for digest in found if digest[:1].hex() == prefix]
 
+    def changed_blob_folders(self, times: dict[str, int]) -> Iterator[tuple[str, list[RawDigest]]]:
+        """Yield those of :meth:`blob_folders` in which something was made or removed.
+
+        ``times`` (nanoseconds) are those of the last call, and are brought up to date. A folder
+        that changed a moment ago is yielded again next time: file systems keep time in ticks.
+        """
+        top = self.blobs_folder
+        if top is None:
+            return
+        for algorithm in ALGORITHMS:
+            for prefix in self._inside(top, algorithm, []):
+                path = f"{algorithm}/{prefix}"
+                changed = top.time(path) or 0
+                if times.get(path) == changed and changed < time.time_ns() - SETTLED_NS:
+                    continue
+                times[path] = changed
+                yield path, raw_digests(algorithm, self._inside(top, path, []))[0]
+
     def _inside(self, top: Folder, relative: str, problems: list[Problem]) -> list[str]:
         """Return the sorted names of the folders in a folder of ``blobs/``."""
         try:
@@ -268,18 +289,28 @@ class TreeReader:
     def read_manifest(self, digest: RawDigest) -> bytes | None:
         """Return a manifest's bytes, whatever they are, or None if there is no such blob.
 
+        One that a sweep has set aside is there.
+
         Whether they have the digest is for the caller to see. Raises
         :class:`~jettison.errors.StorageError` for a file that cannot be read, or that is too
         large for any manifest.
         """
         top = self.blobs_folder
-        if top is None:
-            return None
         name = layout.blob_file(digest)
+        raw = None if top is None else self._read_whole(top, name)
+        if raw is None:
+            # A sweep may have set it aside just now, and will put it back if it is needed.
+            for name in layout.set_aside_names(digest):
+                raw = self._read_whole(self._root, name)
+                if raw is not None:
+                    break
+        return raw
+
+    def _read_whole(self, folder: Folder, name: str) -> bytes | None:
         try:
-            return top.read(name, LARGEST_MANIFEST)
+            return folder.read(name, LARGEST_MANIFEST)
         except UnusableError as error:
-            raise StorageError(f"{top.path}/{name} {error}") from None
+            raise StorageError(f"{folder.path}/{name} {error}") from None
 
     def read_blob(self, digest: RawDigest, chunk: int = 256 * 1024) -> Iterator[bytes]:
         """Yield a blob's bytes in pieces of ``chunk`` bytes; nothing if there is no such blob."""

@@ -6,8 +6,9 @@ system calls for each tag and manifest and hardly any for its layers. Digests ar
 
 import os
 import time
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import Final, NamedTuple, Self, TypeVar
 
 from jettison.errors import InvalidName
 from jettison.model.digest import ALGORITHMS, Digest, RawDigest, raw_digest
@@ -25,13 +26,56 @@ from jettison.store.reading import (
 
 __all__ = ["Layers", "RepositoryReader", "Revisions", "Tags", "Upload"]
 
-_REREADS: Final = 3
-_REREAD_SECONDS: Final = 0.01
+PATIENCE_SECONDS: Final = 2.0
+"""How long something that is being written may look broken before it counts as broken."""
+
+_REREAD_SECONDS: Final = 0.02
+_FRESH_NS: Final = 10_000_000_000
 _LONGEST: Final = 4096
 """In bytes; what is longer is no link."""
 
+Key = TypeVar("Key", Tag, RawDigest)
+
 _LINK_LENGTH: Final = 71
 _PREFIX: Final = b"sha256:"
+
+
+class _Unsettled(NamedTuple):
+    """Something that looks broken and was written so lately that it may not be finished."""
+
+    problem: Problem
+
+
+def _patiently(
+    keys: Sequence[Key], look: "Callable[[Key], RawDigest | Problem | _Unsettled | None]"
+) -> Iterator[tuple[Key, RawDigest | Problem | None]]:
+    """Look at each; at what is unsettled again a little later, all of it together.
+
+    A registry rewrites links in place, so for a moment one is empty, and it makes and removes a
+    tag file by file. On a slow disk a moment can last.
+    """
+    end = 0.0
+    while keys:
+        again: list[Key] = []
+        last = bool(end) and time.monotonic() > end
+        for key in keys:
+            found = look(key)
+            if not isinstance(found, _Unsettled):
+                yield key, found
+            elif last:
+                yield key, found.problem
+            else:
+                again.append(key)
+        keys = again
+        if keys:
+            end = end or time.monotonic() + PATIENCE_SECONDS
+            time.sleep(_REREAD_SECONDS)
+
+
+def _is_fresh(folder: Folder, name: str) -> bool:
+    """Whether an entry was written a moment ago, or in the future: clocks may differ."""
+    written = folder.time(name)
+    return written is not None and written > time.time_ns() - _FRESH_NS
 
 
 class Tags(NamedTuple):
@@ -117,14 +161,14 @@ class RepositoryReader:
             for entry in others:
                 if not is_leftover(entry):
                     found.problems.append(self._no_folder(folder, entry))
+            tags = []
             for name in names:
                 try:
-                    tag = Tag(name)
+                    tags.append(Tag(name))
                 except InvalidName:
                     message = "is a tag whose name the specification does not allow"
                     found.problems.append(self._problem(folder, name, message))
-                    continue
-                link = self._tag(folder, tag)
+            for tag, link in _patiently(tags, lambda tag: self._tag(folder, tag)):
                 if isinstance(link, Problem):
                     found.broken[tag] = link
                     found.problems.append(link)
@@ -139,26 +183,25 @@ class RepositoryReader:
         if folder is None:
             return problems[0] if problems else None
         with folder:
-            return self._tag(folder, tag)
+            [(_, link)] = _patiently([tag], lambda tag: self._tag(folder, tag))
+            return link
 
-    def _tag(self, folder: Folder, tag: Tag) -> RawDigest | Problem | None:
-        name = f"{tag}/current/link"
+    def _tag(self, folder: Folder, tag: Tag) -> "RawDigest | Problem | _Unsettled | None":
+        name = f"{tag}/current/{layout.LINK}"
         try:
             link = self._link(folder, name)
-            if link is not None:
-                return link
-            # Being removed just now, or being made: look again before judging.
-            for _ in range(_REREADS):
-                if folder.look(tag) is None:
-                    return None
-                time.sleep(_REREAD_SECONDS)
-                link = self._link(folder, name)
-                if link is not None:
-                    return link
         except UnusableError as error:
-            return self._problem(folder, name, str(error))
+            problem = self._problem(folder, name, str(error))
+            return _Unsettled(problem) if _is_fresh(folder, name) else problem
+        if link is not None:
+            return link
+        if folder.look(tag) is None:
+            return None
+        # Being removed just now, or being made.
         message = "is missing, so nobody knows what the tag points to"
-        return self._problem(folder, name, message)
+        problem = self._problem(folder, name, message)
+        fresh = any(_is_fresh(folder, inner) for inner in (tag, f"{tag}/current", f"{tag}/index"))
+        return _Unsettled(problem) if fresh else problem
 
     def history(self, tag: Tag) -> list[RawDigest]:
         """Return every digest that the tag's history names."""
@@ -193,28 +236,29 @@ class RepositoryReader:
                     found.damaged.add(digest)
                 found.problems.append(self._no_folder(folder, entry))
         found.folders.extend(digests)
-        prefix = f"{algorithm}:".encode()
-        for digest in digests:
-            name = digest.hex()
-            path = f"{name}/{layout.LINK}"
-            try:
-                raw = folder.read(path, _LONGEST)
-                if raw == prefix + name.encode():
-                    found.linked.add(digest)
-                    continue
-                target = None if raw is None else self._link(folder, path)
-            except UnusableError as error:
+        for digest, link in _patiently(digests, lambda one: self._revision(folder, one)):
+            if isinstance(link, Problem):
                 found.damaged.add(digest)
-                found.problems.append(self._problem(folder, path, str(error)))
-                continue
-            if target is None:
+                found.problems.append(link)
+            elif link is None:
                 found.emptied.append(digest)  # DELETE leaves the folder and takes the link
-            elif target == digest:
+            elif link == digest:
                 found.linked.add(digest)
             else:
-                found.damaged.update((digest, target))
-                message = f"points to {Digest.from_raw(target)} instead of what its folder is "
+                found.damaged.update((digest, link))
+                message = f"points to {Digest.from_raw(link)} instead of what its folder is "
+                path = f"{digest.hex()}/{layout.LINK}"
                 found.problems.append(self._problem(folder, path, message + "named after"))
+
+    def _revision(
+        self, folder: Folder, digest: RawDigest
+    ) -> "RawDigest | Problem | _Unsettled | None":
+        name = f"{digest.hex()}/{layout.LINK}"
+        try:
+            return self._link(folder, name)
+        except UnusableError as error:
+            problem = self._problem(folder, name, str(error))
+            return _Unsettled(problem) if _is_fresh(folder, name) else problem
 
     def revision_folders(self) -> list[RawDigest]:
         """Return the digests that have a folder among the revisions, linked or not."""
@@ -353,27 +397,18 @@ class RepositoryReader:
             return folder.time(f"{digest.hex()}/{layout.LINK}")
 
     def _link(self, folder: Folder, name: str) -> RawDigest | None:
-        """Read a link; None if absent. Raises UnusableError.
-
-        A malformed one is read again: Distribution 2.x rewrites links in place, so for a moment
-        one is empty.
-        """
-        attempt = 0
-        while True:
-            raw = folder.read(name, _LONGEST)
-            if raw is None:
-                return None
-            if len(raw) == _LINK_LENGTH and raw.startswith(_PREFIX):
-                digest = raw_digest("sha256", raw[7:].decode("ascii", "replace"))
-                if digest is not None:
-                    return digest
-            try:
-                return layout.parse_link(raw).raw
-            except layout.MalformedLinkError as error:
-                attempt += 1
-                if attempt == _REREADS:
-                    raise UnusableError(str(error)) from None
-            time.sleep(_REREAD_SECONDS)
+        """Read a link; None if absent. Raises UnusableError."""
+        raw = folder.read(name, _LONGEST)
+        if raw is None:
+            return None
+        if len(raw) == _LINK_LENGTH and raw.startswith(_PREFIX):
+            digest = raw_digest("sha256", raw[7:].decode("ascii", "replace"))
+            if digest is not None:
+                return digest
+        try:
+            return layout.parse_link(raw).raw
+        except layout.MalformedLinkError as error:
+            raise UnusableError(str(error)) from None
 
     def _problem(self, folder: Folder, name: str, message: str) -> Problem:
         return make_problem(self.name, self._tree.relative(f"{folder.path}/{name}"), message)

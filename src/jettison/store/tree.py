@@ -1,4 +1,4 @@
-# ruff: noqa: PTH102, PTH104, PTH105, PTH108, PTH112, PTH114, PTH116, PTH123
+# ruff: noqa: PTH102, PTH104, PTH105, PTH108, PTH112, PTH114, PTH123
 # (paths are kept as text here: a tree has a million of them)
 """The storage tree, read and written.
 
@@ -22,7 +22,7 @@ from jettison.errors import StorageError, VerificationFailed
 from jettison.model.digest import Digest
 from jettison.model.reference import RepoName, Tag
 from jettison.store import layout
-from jettison.store.folder import Folder, storage_errors
+from jettison.store.folder import Folder, adopt, storage_errors
 from jettison.store.reading import TreeReader
 from jettison.store.repository import RepositoryReader
 
@@ -133,8 +133,18 @@ class StorageTree(TreeReader):
         shutil.rmtree(self.path(away), ignore_errors=True)
         return True
 
-    def empty_leaving(self) -> None:
-        """Remove what was on its way out when a process was killed."""
+    def remove_remains(self, before: float) -> None:
+        """Remove what killed processes left among what is ours.
+
+        What was on its way out goes at once, drafts if they were not touched since ``before``
+        (seconds since the epoch).
+        """
+        for folder in (layout.DRAFTS, layout.RUNS):
+            with contextlib.suppress(OSError), os.scandir(self.path(folder)) as entries:
+                for entry in entries:
+                    draft = folder == layout.DRAFTS or entry.name.endswith(".tmp")
+                    if draft and entry.stat(follow_symlinks=False).st_mtime < before:
+                        os.unlink(entry.path)
         shutil.rmtree(self.path(layout.LEAVING), ignore_errors=True)
         for entry in self.root_folder.entries():
             what = entry.name.removeprefix(layout.BESIDE)
@@ -239,7 +249,7 @@ class StorageTree(TreeReader):
     def _place(self, draft: str, relative: str) -> None:
         folder = relative.rpartition("/")[0]
         self._make_folders(folder)
-        self._adopt(draft, self.path(folder))
+        adopt(draft, self.path(folder))
         os.replace(draft, self.path(relative))
         self._sync(folder)
 
@@ -253,7 +263,7 @@ class StorageTree(TreeReader):
             self._make_folders(parent)
         with contextlib.suppress(FileExistsError):
             os.mkdir(path)
-            self._adopt(path, self.path(parent))
+            adopt(path, self.path(parent))
             self._sync(parent)
 
     def _make_folders_if_room(self, relative: str) -> bool:
@@ -264,11 +274,6 @@ class StorageTree(TreeReader):
                 raise
             return False
         return True
-
-    def _adopt(self, path: str, parent: str) -> None:
-        if os.geteuid() == 0:
-            owner = os.stat(parent)
-            os.chown(path, owner.st_uid, owner.st_gid)
 
     def _sync(self, folder: str) -> None:
         descriptor = os.open(self.path(folder), os.O_RDONLY | os.O_DIRECTORY)
