@@ -43,7 +43,14 @@ class _Found(msgspec.Struct, array_like=True, tag=0):
     survey: RepositorySurvey
 
 
-_ENCODE: Final = msgspec.msgpack.Encoder().encode
+def _plain(value: object) -> str:
+    """Return the text in a ``RepoName`` or a ``Digest``, which msgspec does not take for one."""
+    if isinstance(value, str):
+        return str(value)
+    raise NotImplementedError(type(value))
+
+
+_ENCODE: Final = msgspec.msgpack.Encoder(enc_hook=_plain).encode
 _DECODE: Final = msgspec.msgpack.Decoder(_Found | _Failure).decode
 
 
