@@ -10,6 +10,7 @@ from jettison.errors import JournalError
 from jettison.gc.plan import CollectionPlan, CollectOptions, LinkedDigest, plan_collection
 from jettison.gc.quiescence import require_quiescent
 from jettison.gc.sweep import CollectionReceipt, collect
+from jettison.gc.trace import Tracing
 from jettison.gc.windows import held_manifests, tree_journal
 from jettison.model.run import Finding, Kind, Receipt, Run, State
 from jettison.progress import Progress, silent
@@ -40,6 +41,7 @@ def prepare_collection(
     end_undo: bool = False,
     assume_quiescent: bool = False,
     progress: Progress = silent,
+    tracing: Tracing | None = None,
 ) -> CollectionPlan:
     """Plan a collection, honouring the undo windows in the tree unless ``end_undo``.
 
@@ -50,7 +52,8 @@ def prepare_collection(
         require_quiescent(configuration)
     # Read with `end_undo` too: a window that cannot be read cannot be ended.
     held = list(held_manifests(tree, now))
-    return plan_collection(tree, options, now, [] if end_undo else held, progress=progress)
+    held = [] if end_undo else held
+    return plan_collection(tree, options, now, held, progress=progress, tracing=tracing)
 
 
 def run_collection(
