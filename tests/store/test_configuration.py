@@ -106,6 +106,24 @@ def test_variables_override_the_file_and_add_to_it(config: Path) -> None:
     assert found.auth is None
 
 
+@pytest.mark.parametrize(
+    ("section", "level"),
+    [
+        ("", "info"),
+        ("log: {level: warn}\n", "warn"),
+        ("log: {level: ERROR}\n", "error"),
+        ("log: {level: loud}\n", "info"),
+        ("log: all\n", "info"),
+        ("loglevel: debug\n", "debug"),
+        ("log: {level: error}\nloglevel: debug\n", "error"),
+    ],
+)
+def test_the_level_of_the_log(config: Path, section: str, level: str) -> None:
+    config.write_text(MINIMAL + section, encoding="utf-8")
+    assert read_configuration(config, {}).log_level == level
+    assert read_configuration(config, {"REGISTRY_LOG_LEVEL": "debug"}).log_level == "debug"
+
+
 def test_a_second_driver_by_a_variable_is_an_error(config: Path) -> None:
     with pytest.raises(ConfigurationError, match="'filesystem' and 's3'"):
         read_configuration(config, {"REGISTRY_STORAGE_S3_BUCKET": "images"})

@@ -1,5 +1,6 @@
 """``jettison gc``."""
 
+import functools
 import os
 import time
 from pathlib import Path
@@ -24,11 +25,10 @@ from jettison.cli.progress import Log, reporting
 from jettison.errors import PartlyDone, UsageError
 
 if TYPE_CHECKING:
-    from jettison.gc.job import Collection
+    from jettison.gc.job import Collection, CollectionJob
     from jettison.gc.options import CollectOptions
     from jettison.gc.plan import CollectionPlan
     from jettison.store.configuration import Configuration
-    from jettison.store.tree import StorageTree
 
 __all__ = ["EXAMPLE", "OPTIONAL", "gc"]
 
@@ -119,7 +119,7 @@ def gc(
             hint="Run this where the storage is: jettison gc DIR or jettison gc CONFIG.",
         )
     options = CollectOptions(grace=grace, untagged=untagged, uploads=uploads, thorough=thorough)
-    job = _Job(target, options, now, log, output)
+    job = _Command(target, options, now, log, output)
     try:
         if dry_run:
             job.show()
@@ -133,7 +133,7 @@ def gc(
         job.write_textfile(textfile, 0)
 
 
-class _Job:
+class _Command:
     """One call of the command; remembers how far it came, for the figures."""
 
     def __init__(
@@ -150,13 +150,12 @@ class _Job:
 
     def show(self) -> None:
         """Print the plan, and change nothing."""
-        tree, _ = self._open()
-        plan = self._prepare(tree, None, looked=True)
-        self._print(tree, plan)
+        plan = self._make_plan()
+        self._print(plan)
         if self._form is not Format.TABLE:
             from jettison.cli.collection import plan_document
 
-            emit(self._form, plan_document(plan, tree.disk_free()))
+            emit(self._form, plan_document(plan, self._job.tree.disk_free()))
         if plan.problems:
             raise _undone(len(plan.problems))
 
@@ -166,80 +165,56 @@ class _Job:
         """Plan, ask, collect, and print the receipt."""
         from jettison.gc.quiescence import quiesced
 
-        tree, configuration = self._open()
-        _warn_of_cache(configuration)
+        _warn_of_cache(self._job.configuration)
         if (quiesce or resume) and not yes:
             # Nobody wants the registry to be down while a question waits for its answer.
-            self._ask(tree, self._prepare(tree, configuration, looked=True), yes=False)
+            self._ask(self._make_plan(), yes=False)
             yes = True
         with quiesced(quiesce, resume):
-            plan = self._prepare(tree, configuration, looked=assume_quiescent, to_collect=True)
-            self._print(tree, plan)
-            self._ask(tree, plan, yes=yes)
-            self._done = self._collect(tree, configuration, plan)
+            if not assume_quiescent:
+                self._job.require_quiescent()
+            self._job.recover()
+            plan = self._make_plan()
+            self._print(plan)
+            self._ask(plan, yes=yes)
+            self._done = self._collect(plan)
         self._tell(self._done, plan)
 
-    def _open(self) -> "tuple[StorageTree, Configuration | None]":
+    @functools.cached_property
+    def _job(self) -> "CollectionJob":
+        from jettison.gc.job import CollectionJob
         from jettison.store.configuration import open_storage
 
         tree, configuration = open_storage(Path(self._target), os.environ)
         self._storage = str(tree.root)
-        return tree, configuration
+        return CollectionJob(tree, configuration, self._options, end_undo=self._end_undo)
 
-    def _prepare(
-        self,
-        tree: "StorageTree",
-        configuration: "Configuration | None",
-        *,
-        looked: bool,
-        to_collect: bool = False,
-    ) -> "CollectionPlan":
-        from jettison.gc.job import prepare_collection
-
+    def _make_plan(self) -> "CollectionPlan":
+        job = self._job
         with reporting(log=self._log) as progress:
-            self._plan = prepare_collection(
-                tree,
-                configuration,
-                self._options,
-                time.time(),
-                end_undo=self._end_undo,
-                assume_quiescent=looked,
-                to_collect=to_collect,
-                progress=progress,
-            )
+            self._plan = job.plan(time.time(), progress=progress)
         return self._plan
 
-    def _print(self, tree: "StorageTree", plan: "CollectionPlan") -> None:
+    def _print(self, plan: "CollectionPlan") -> None:
         from jettison.cli.collection import print_collection_plan, print_problems
 
         if self._form is Format.TABLE:
-            print_collection_plan(plan, tree.disk_free())
+            print_collection_plan(plan, self._job.tree.disk_free())
         else:
             print_problems(plan)
 
-    def _ask(self, tree: "StorageTree", plan: "CollectionPlan", *, yes: bool) -> None:
+    def _ask(self, plan: "CollectionPlan", *, yes: bool) -> None:
         if not plan.empty:
             gain = f"free {size(plan.bytes)} in {counted(len(plan.blobs), 'blob')}"
-            confirm(f"Collect {tree.root}: {gain}, for good?", yes=yes)
+            confirm(f"Collect {plan.root}: {gain}, for good?", yes=yes)
 
-    def _collect(
-        self, tree: "StorageTree", configuration: "Configuration | None", plan: "CollectionPlan"
-    ) -> "Collection":
-        from jettison.gc.job import run_collection
+    def _collect(self, plan: "CollectionPlan") -> "Collection":
         from jettison.gc.windows import tree_journal
 
         with reporting(log=self._log) as progress:
-            done = run_collection(
-                tree,
-                configuration,
-                plan,
-                (self._target,),
-                time.time,
-                timestamp,
-                end_undo=self._end_undo,
-                progress=progress,
-            )
-        user_journal().point(done.run, tree_journal(tree))
+            done = self._job.run(plan, (self._target,), time.time, timestamp, progress=progress)
+        if not plan.empty:
+            user_journal().point(done.run, tree_journal(self._job.tree))
         return done
 
     def _tell(self, done: "Collection", plan: "CollectionPlan") -> None:

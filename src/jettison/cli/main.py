@@ -13,6 +13,7 @@ from jettison import __version__
 from jettison.cli import (
     check,
     demo,
+    garbage_collect,
     gc,
     inspect,
     login,
@@ -49,6 +50,12 @@ app.command(rich_help_panel=LOOK, epilog=ls.EXAMPLE)(ls.ls)
 app.command(rich_help_panel=LOOK, epilog=inspect.EXAMPLE)(inspect.inspect)
 app.command(rich_help_panel=REMOVE, epilog=rm.EXAMPLE)(rm.rm)
 app.command(rich_help_panel=REMOVE, epilog=gc.EXAMPLE, cls=optional_values(gc.OPTIONAL))(gc.gc)
+app.command(
+    "garbage-collect",
+    cls=garbage_collect.PflagCommand,
+    rich_help_panel=REMOVE,
+    epilog=garbage_collect.EXAMPLE,
+)(garbage_collect.garbage_collect)
 app.command(rich_help_panel=KEEP, epilog=verify.EXAMPLE)(verify.verify)
 app.command(rich_help_panel=KEEP, epilog=undo.EXAMPLE)(undo.undo)
 app.command(rich_help_panel=KEEP, epilog=runs.EXAMPLE)(runs.runs)

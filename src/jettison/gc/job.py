@@ -9,6 +9,7 @@ from jettison.errors import JournalError, StorageError
 from jettison.gc.plan import CollectionPlan, CollectOptions, plan_collection
 from jettison.gc.quiescence import probe_address, require_quiescent
 from jettison.gc.sweep import CollectionReceipt, collect, recover
+from jettison.gc.trace import Tracing
 from jettison.gc.windows import held_manifests, tree_journal
 from jettison.model.run import Finding, Kind, Receipt, Run, State
 from jettison.progress import Progress, silent
@@ -21,7 +22,7 @@ from jettison.store.tree import StorageTree
 if TYPE_CHECKING:
     from jettison.store.configuration import Configuration
 
-__all__ = ["Collection", "end_windows", "forget_removed", "prepare_collection", "run_collection"]
+__all__ = ["Collection", "CollectionJob", "end_windows", "forget_removed"]
 
 
 MOST_SAMPLED: Final = 100
@@ -37,84 +38,101 @@ class Collection(msgspec.Struct, frozen=True):
     receipt: CollectionReceipt
 
 
-def prepare_collection(
-    tree: StorageTree,
-    configuration: "Configuration | None",
-    options: CollectOptions,
-    now: float,
-    *,
-    end_undo: bool = False,
-    assume_quiescent: bool = False,
-    to_collect: bool = False,
-    progress: Progress = silent,
-) -> CollectionPlan:
-    """Plan a collection, honouring the undo windows in the tree unless ``end_undo``.
+class CollectionJob:
+    """Collects the storage ``tree``, that of a registry with ``configuration`` if one is given.
 
-    ``now`` is in seconds since the epoch. Without a grace period, or with ``end_undo``, the
-    registry must be stopped or read-only; raises :class:`~jettison.errors.NotQuiescent` if not.
-    ``to_collect`` puts back first what a killed collection had set aside, so that it is planned
-    for; without it nothing is changed.
+    ``end_undo`` ends the undo windows first.
     """
-    if (options.grace <= 0 or end_undo) and not assume_quiescent:
-        require_quiescent(configuration)
-    if to_collect:
-        recover(tree)
-    # Read with `end_undo` too: a window that cannot be read cannot be ended.
-    held = list(held_manifests(tree, now))
-    return plan_collection(tree, options, now, [] if end_undo else held, progress=progress)
 
+    def __init__(
+        self,
+        tree: StorageTree,
+        configuration: "Configuration | None",
+        options: CollectOptions,
+        *,
+        end_undo: bool = False,
+    ) -> None:
+        self.tree = tree
+        self.configuration = configuration
+        self._options = options
+        self._end_undo = end_undo
 
-def run_collection(
-    tree: StorageTree,
-    configuration: "Configuration | None",
-    plan: CollectionPlan,
-    request: tuple[str, ...],
-    clock: Callable[[], float],
-    stamp: Callable[[float], str],
-    *,
-    end_undo: bool = False,
-    progress: Progress = silent,
-) -> Collection:
-    """Execute the plan and note it in the tree's journal, with its receipt.
+    def require_quiescent(self) -> None:
+        """Raise :class:`~jettison.errors.NotQuiescent` if pushes may go on and must not.
 
-    Where the configuration names a Redis that remembers blobs, those that went are forgotten there.
-    """
-    receipt = collect(tree, plan, clock=clock, progress=progress)
-    if end_undo:
-        end_windows(tree, plan.started)
-    findings = list(_findings(tree, plan, receipt))
-    receipt, forgotten = forget_removed(configuration, plan, receipt)
-    findings += forgotten
-    run = Run(
-        id=new_run_id(plan.started),
-        kind=Kind.GC,
-        state=State.DONE,
-        started=stamp(plan.started),
-        registry=_address(configuration),
-        request=request,
-        storage=str(tree.root),
-        receipt=Receipt(
-            finished=stamp(clock()),
-            manifests=receipt.revisions.count,
-            predicted_bytes=receipt.predicted_bytes,
-            freed_bytes=receipt.blobs.bytes,
-            disk_free_before=receipt.disk_free_before,
-            disk_free_after=receipt.disk_free_after,
-            findings=tuple(findings),
-            notes=tuple(f"{problem.path}: {problem.message}" for problem in receipt.problems),
-        ),
-        details={
-            "removed": msgspec.to_builtins(receipt.removed),
-            "links": [(link.repository, str(link.digest)) for link in _sample(plan.layer_links)],
-            "blobs": [str(blob.digest) for blob in _sample(plan.blobs)],
-        },
-    )
-    try:
-        tree_journal(tree).write(run)
-    except JournalError as error:  # a disk that is still full, say; the receipt is printed
-        problem = Problem(None, layout.RUNS, error.message, Protects.NOTHING)
-        receipt = msgspec.structs.replace(receipt, problems=(*receipt.problems, problem))
-    return Collection(run, receipt)
+        Without a grace period, or with ``end_undo``, the registry must be stopped or read-only.
+        """
+        if self._options.grace <= 0 or self._end_undo:
+            require_quiescent(self.configuration)
+
+    def plan(
+        self, now: float, *, progress: Progress = silent, tracing: Tracing | None = None
+    ) -> CollectionPlan:
+        """Plan it as of ``now`` (seconds since the epoch), and change nothing."""
+        # Read with `end_undo` too: a window that cannot be read cannot be ended.
+        held = list(held_manifests(self.tree, now))
+        held = [] if self._end_undo else held
+        return plan_collection(
+            self.tree, self._options, now, held, progress=progress, tracing=tracing
+        )
+
+    def recover(self) -> None:
+        """Put back what a killed collection had set aside, so that it is planned for."""
+        recover(self.tree)
+
+    def run(
+        self,
+        plan: CollectionPlan,
+        request: tuple[str, ...],
+        clock: Callable[[], float],
+        stamp: Callable[[float], str],
+        *,
+        progress: Progress = silent,
+    ) -> Collection:
+        """Execute the plan and note it in the tree's journal, with its receipt.
+
+        Where the configuration names a Redis that remembers blobs, those that went are forgotten
+        there. A collection of nothing is not noted: it may be run every hour.
+        """
+        receipt = collect(self.tree, plan, clock=clock, progress=progress)
+        if self._end_undo:
+            end_windows(self.tree, plan.started)
+        findings = list(_findings(self.tree, plan, receipt))
+        receipt, forgotten = forget_removed(self.configuration, plan, receipt)
+        findings += forgotten
+        run = Run(
+            id=new_run_id(plan.started),
+            kind=Kind.GC,
+            state=State.DONE,
+            started=stamp(plan.started),
+            registry=_address(self.configuration),
+            request=request,
+            storage=str(self.tree.root),
+            receipt=Receipt(
+                finished=stamp(clock()),
+                manifests=receipt.revisions.count,
+                predicted_bytes=receipt.predicted_bytes,
+                freed_bytes=receipt.blobs.bytes,
+                disk_free_before=receipt.disk_free_before,
+                disk_free_after=receipt.disk_free_after,
+                findings=tuple(findings),
+                notes=tuple(f"{problem.path}: {problem.message}" for problem in receipt.problems),
+            ),
+            details={
+                "removed": msgspec.to_builtins(receipt.removed),
+                "links": [
+                    (link.repository, str(link.digest)) for link in _sample(plan.layer_links)
+                ],
+                "blobs": [str(blob.digest) for blob in _sample(plan.blobs)],
+            },
+        )
+        if not plan.empty:
+            try:
+                tree_journal(self.tree).write(run)
+            except JournalError as error:  # a disk that is still full, say; the receipt is printed
+                problem = Problem(None, layout.RUNS, error.message, Protects.NOTHING)
+                receipt = msgspec.structs.replace(receipt, problems=(*receipt.problems, problem))
+        return Collection(run, receipt)
 
 
 def _findings(

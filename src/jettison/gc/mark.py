@@ -56,6 +56,7 @@ class Without(msgspec.Struct, frozen=True):
 
 
 NOTHING_REMOVED: Final = Without()
+_NOTHING_KNOWN: Final = Edges[RawDigest]((), ())
 _SHA256_BYTES: Final = 32
 
 
@@ -66,7 +67,8 @@ class RepositoryMark(NamedTuple):
     (its id) reaches, ``protected`` what else is kept because of ``problems``. ``unlinked`` are the
     revisions to go, ``unused`` the names in ``_layers`` that nothing kept uses; both are empty
     where there are problems. ``emptied`` are the folders that a DELETE left of revisions, and
-    ``names`` is :func:`names_sum` of all folders of revisions.
+    ``names`` is :func:`names_sum` of all folders of revisions. ``traced`` are the manifests kept
+    and what each references, if that was asked for.
     """
 
     reached: set[RawDigest]
@@ -78,6 +80,7 @@ class RepositoryMark(NamedTuple):
     tags: list[Tag]
     names: int
     problems: list[Problem]
+    traced: list[tuple[RawDigest, list[RawDigest]]] | None = None
 
     def wants(self, digest: RawDigest) -> bool:
         """Whether anything in this repository keeps a blob, manifest or link."""
@@ -92,6 +95,7 @@ def mark_repository(
     held: Sequence[HeldManifest] = (),
     without: Without = NOTHING_REMOVED,
     also: Collection[RawDigest] = (),
+    trace: bool = False,
 ) -> RepositoryMark:
     """Mark one repository.
 
@@ -101,7 +105,9 @@ def mark_repository(
     is no root; ``also`` are more roots. Raises :class:`~jettison.errors.StorageError` if a folder
     cannot be listed.
     """
-    return _Marker(tree, repository, untagged_before_ns, held, without).mark(also)
+    marker = _Marker(tree, repository, untagged_before_ns, held, without)
+    marked = marker.mark(also)
+    return marked._replace(traced=marker.trace(marked)) if trace else marked
 
 
 class _Marker:
@@ -181,6 +187,16 @@ class _Marker:
         unlinked = sorted(self._linked - kept_manifests)
         unused = sorted(self._layers.named - reached - held.keys())
         return RepositoryMark(reached, held, set(), unlinked, unused, emptied, tags, names, [])
+
+    def trace(self, marked: RepositoryMark) -> list[tuple[RawDigest, list[RawDigest]]]:
+        """Return what each manifest that is kept references, by digest; nothing is read again."""
+        kept = sorted(
+            digest
+            for digest, edges in self._edges.items()
+            if marked.wants(digest) and (edges is not None or digest in self._linked)
+        )
+        found = [(digest, self._edges[digest] or _NOTHING_KNOWN) for digest in kept]
+        return [(digest, [*edges.children, *edges.blobs]) for digest, edges in found]
 
     def _young(self, candidates: set[RawDigest], before: int) -> set[RawDigest]:
         """Return the revisions linked after that moment; one that has vanished is none."""

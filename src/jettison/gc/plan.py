@@ -14,6 +14,7 @@ from jettison.gc.mark import NOTHING_REMOVED, HeldManifest, Without, names_sum
 from jettison.gc.options import CollectOptions, Moments
 from jettison.gc.pending import wanted_by_pending
 from jettison.gc.survey import Hollow, Leftover, RepositorySurvey, Surveyor, leftovers_in
+from jettison.gc.trace import Tracing, by_folders, traced
 from jettison.gc.workers import survey_all
 from jettison.model.digest import Digest, RawDigest
 from jettison.model.digests import RawDigests
@@ -194,17 +195,20 @@ def plan_collection(
     held: Iterable[HeldManifest] = (),
     without: Without = NOTHING_REMOVED,
     progress: Progress = silent,
+    *,
+    tracing: Tracing | None = None,
 ) -> CollectionPlan:
     """Find what can be removed from the tree, and change nothing.
 
     ``now`` is in seconds since the epoch. ``held`` are manifests that can still be brought back;
-    those whose ``until`` has passed count no more. ``without`` treats a removal as done. Raises
+    those whose ``until`` has passed count no more. ``without`` treats a removal as done.
+    ``tracing`` is told what is marked in each repository. Raises
     :class:`~jettison.errors.StorageError` if a part of the tree cannot be listed: nobody knows
     what it hides.
     """
     windows = [one for one in held if one.until > now]
     planner = _Planner(tree, options, now, progress)
-    planner.mark(windows, without)
+    planner.mark(windows, without, tracing)
     return planner.plan({one.run: one.until for one in windows}, without)
 
 
@@ -232,16 +236,22 @@ class _Planner:
         self._folders: dict[str, tuple[str, ...]] = {}
         self._vacant: list[RepoName] = []
 
-    def mark(self, windows: list[HeldManifest], without: Without) -> None:
+    def mark(self, windows: list[HeldManifest], without: Without, tracing: Tracing | None) -> None:
         """Mark every repository, and those that only an undo window remembers."""
         found = self._tree.scan_repositories()
         self._problems += found.problems
         remembered = {one.repository for one in windows}.difference(found.names)
         names = [*found.names, *found.strays, *sorted(remembered)]
-        thorough = self._options.thorough
-        surveyor = Surveyor(self._tree, self._moments, windows, without, thorough=thorough)
+        thorough, trace = self._options.thorough, tracing is not None
+        surveyor = Surveyor(
+            self._tree, self._moments, windows, without, thorough=thorough, trace=trace
+        )
         self._progress("marking repositories", 0, len(names))
-        surveys = survey_all(names, surveyor.survey)
+        if tracing is None:
+            surveys = survey_all(names, surveyor.survey)
+        else:
+            names = by_folders(names)
+            surveys = traced(names, survey_all(names, surveyor.survey), tracing)
         for count, (name, survey) in enumerate(surveys, start=1):
             self._add(name, survey)
             self._progress("marking repositories", count, len(names))

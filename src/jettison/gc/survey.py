@@ -13,6 +13,7 @@ import msgspec
 
 from jettison.gc.mark import NOTHING_REMOVED, HeldManifest, RepositoryMark, Without, mark_repository
 from jettison.gc.options import Moments
+from jettison.gc.trace import RepositoryTrace
 from jettison.model.digest import ALGORITHMS, RawDigest
 from jettison.store import layout
 from jettison.store.folder import BlockedError, Folder
@@ -57,6 +58,7 @@ class RepositorySurvey(msgspec.Struct, array_like=True):
     in the repository then.
 
     ``names``, ``revision_times`` and ``layer_times`` tell later whether anybody has written since.
+    ``trace`` is there if it was asked for.
     """
 
     reached: bytes
@@ -77,6 +79,7 @@ class RepositorySurvey(msgspec.Struct, array_like=True):
     names: int
     revision_times: tuple[int, ...]
     layer_times: tuple[int, ...]
+    trace: RepositoryTrace | None = None
 
 
 class Surveyor:
@@ -90,6 +93,7 @@ class Surveyor:
         without: Without = NOTHING_REMOVED,
         *,
         thorough: bool = False,
+        trace: bool = False,
     ) -> None:
         self._tree = tree
         self._moments = moments
@@ -98,6 +102,7 @@ class Surveyor:
             self._held[one.repository].append(one)
         self._without = without
         self._thorough = thorough
+        self._trace = trace
 
     def survey(self, name: str) -> RepositorySurvey:
         """Return what is in a repository; raises StorageError if a folder cannot be listed."""
@@ -110,6 +115,7 @@ class Surveyor:
                 untagged_before_ns=self._moments.untagged,
                 held=self._held.get(name, ()),
                 without=self._without,
+                trace=self._trace,
             )
             found = _begin(marked, *times)
             self._emptied(repository, marked, found)
@@ -120,6 +126,8 @@ class Surveyor:
                 if self._thorough:
                     self._look_everywhere(repository, found)
                 found.vacant = self._vacant(repository, marked, found)
+            if self._trace:
+                found.trace = _trace(repository, marked, found)
             return found
 
     def _links(
@@ -291,6 +299,22 @@ def _is_idle(folder: Folder | None, idle_ns: int) -> bool:
         return True
     with folder:
         return folder.own_time() <= idle_ns
+
+
+def _trace(
+    repository: RepositoryReader, marked: RepositoryMark, found: RepositorySurvey
+) -> RepositoryTrace:
+    manifests = marked.traced or []
+    told = {digest for manifest, targets in manifests for digest in (manifest, *targets)}
+    layers = repository.open(layout.LAYERS, [])
+    if layers is not None:
+        layers.close()
+    return RepositoryTrace(
+        marked=manifests,
+        going=[RawDigest(link.digest) for link in found.revisions],
+        protected=sorted(marked.protected - told),
+        has_layers=layers is not None,
+    )
 
 
 def _begin(

@@ -14,6 +14,7 @@ import selectors
 import signal
 import struct
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NoReturn
 
@@ -46,7 +47,14 @@ class _Found(msgspec.Struct, array_like=True, tag=0):
     survey: RepositorySurvey
 
 
-_ENCODE: Final = msgspec.msgpack.Encoder().encode
+def _plain(value: object) -> str:
+    """Return the text in a ``RepoName`` or a ``Digest``, which msgspec does not take for one."""
+    if isinstance(value, str):
+        return str(value)
+    raise NotImplementedError(type(value))
+
+
+_ENCODE: Final = msgspec.msgpack.Encoder(enc_hook=_plain).encode
 _DECODE: Final = msgspec.msgpack.Decoder(_Found | _Failure).decode
 
 
@@ -114,6 +122,8 @@ class _Pool:
             code = 0
         except OSError:
             pass  # the parent is gone
+        except BaseException:  # noqa: BLE001 - the parent sees only that the pipe is closed
+            traceback.print_exc()
         finally:
             os._exit(code)
 

@@ -5,6 +5,7 @@ million digests. They are asked for in the order of the storage tree, folder by 
 enough to keep them in rows by their first byte, and to make a set of one row when it is asked for.
 """
 
+from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from typing import Final
 
@@ -40,6 +41,13 @@ class RawDigests:
             if len(row) > self._limits[first]:
                 self._compact(first)
 
+    def add_all(self, digests: Iterable[RawDigest]) -> None:
+        """Add digests of any algorithm, all at once."""
+        found = set(digests)
+        long = {digest for digest in found if len(digest) != _LENGTH}
+        self.add_row(b"".join(found - long))
+        self._long |= long
+
     def _compact(self, first: int) -> None:
         row = bytearray().join(self._row(first))
         self._rows[first] = row
@@ -48,6 +56,10 @@ class RawDigests:
     def _row(self, first: int) -> set[RawDigest]:
         row = bytes(self._rows[first])
         return {RawDigest(row[at : at + _LENGTH]) for at in range(0, len(row), _LENGTH)}
+
+    def __len__(self) -> int:
+        """Count them, each once."""
+        return sum(len(self._row(first)) for first in range(256)) + len(self._long)
 
     def in_folder(self, folder: str) -> AbstractSet[RawDigest]:
         """Return those that lie in ``<algorithm>/<first two digits>`` of a storage tree."""

@@ -36,6 +36,7 @@ DRIVERS: Final = frozenset(
 )
 NOT_DRIVERS: Final = frozenset({"cache", "delete", "maintenance", "redirect", "tag"})
 CACHES: Final = ("inmemory", "redis")
+LOG_LEVELS: Final = ("error", "warn", "info", "debug")
 DEFAULT_REDIS_HOST: Final = "localhost"
 _NOT_OVERRIDES: Final = frozenset({"REGISTRY_CONFIGURATION_PATH", "REGISTRY_AUTH_FILE"})
 """The configuration's own path, and the containers tools' variable for their logins."""
@@ -120,6 +121,7 @@ class Configuration(msgspec.Struct, frozen=True):
     """What ``storage.delete.enabled`` really is, where it is neither true nor false."""
     purge_uploads: bool = True
     redis: RedisServer | None = None
+    log_level: str = "info"
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -320,6 +322,7 @@ class _Reader:
             delete_found=None if delete is None or isinstance(delete, bool) else repr(delete),
             purge_uploads=purging.get("enabled") is not False,
             redis=self._redis(document),
+            log_level=_log_level(document),
         )
 
     def _driver(self, storage: dict[str, Any]) -> str:
@@ -472,6 +475,14 @@ class _Reader:
 
     def _error(self, key: str, found: str, hint: str) -> ConfigurationError:
         return ConfigurationError(f"{os.fspath(self._path)}: {key} {found}", hint=hint)
+
+
+def _log_level(document: dict[str, Any]) -> str:
+    """Return the least level that is logged; ``loglevel`` is what 2.x still takes beside it."""
+    log = document.get("log")
+    found = log.get("level") if isinstance(log, dict) else None
+    level = str(found or document.get("loglevel")).lower()
+    return level if level in LOG_LEVELS else "info"
 
 
 def _kind(value: object) -> str:

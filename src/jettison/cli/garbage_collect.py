@@ -1,0 +1,297 @@
+"""``jettison garbage-collect``: Distribution's command of that name, line for line.
+
+What goes to stdout is what docker-registry 2.8.2 prints there, to the space behind a manifest's
+digest; what it logs to stderr comes in its form. docs/garbage-collect.md says where we differ.
+"""
+
+import contextlib
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+from typer.core import TyperCommand
+
+from jettison.cli.options import AssumeQuiescent, Grace, timestamp, user_journal
+from jettison.cli.output import ago, counted, note, size_exactly, write
+from jettison.cli.progress import reporting
+from jettison.errors import JournalError, PartlyDone, UsageError
+
+if TYPE_CHECKING:
+    from jettison.gc.job import CollectionJob
+    from jettison.gc.plan import CollectionPlan
+    from jettison.gc.sweep import CollectionReceipt
+    from jettison.gc.trace import RepositoryTrace
+    from jettison.model.digest import RawDigest
+    from jettison.store.tree import StorageTree
+
+__all__ = [
+    "EXAMPLE",
+    "PflagCommand",
+    "eligible_lines",
+    "garbage_collect",
+    "log_line",
+    "marking_lines",
+    "plain_flags",
+]
+
+EXAMPLE = (
+    "Example: jettison garbage-collect /etc/docker/registry/config.yml --dry-run · "
+    "jettison garbage-collect --delete-untagged=true /etc/docker/registry/config.yml"
+)
+
+_VARIABLE: Final = "REGISTRY_CONFIGURATION_PATH"
+_FLAGS: Final = {"d": "--dry-run", "m": "--delete-untagged", "q": "--quiet"}
+_LONG: Final = re.compile(rf"({'|'.join(_FLAGS.values())})(?:=(\w+))?")
+_SHORT: Final = re.compile(rf"-([{''.join(_FLAGS)}]+)(?:=(\w+))?")
+_TRUE: Final = frozenset({"1", "t", "T", "true", "TRUE", "True"})
+_FALSE: Final = frozenset({"0", "f", "F", "false", "FALSE", "False"})
+_LEVELS: Final = ("error", "warn", "info", "debug")
+_SPELLED: Final = {"warn": "warning"}
+
+
+def plain_flags(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments with flags as Go programs take them made plain.
+
+    ``--delete-untagged=true`` and ``-m=1`` turn a flag on, ``=false`` turns it off again, and the
+    last one counts. What is not understood is left for the parser to complain about.
+    """
+    plain: list[str] = []
+    for place, argument in enumerate(arguments):
+        if argument == "--":
+            return [*plain, *arguments[place:]]
+        if found := _LONG.fullmatch(argument):
+            names = [found[1]]
+        elif found := _SHORT.fullmatch(argument):
+            names = [_FLAGS[letter] for letter in found[1]]
+        if found is None or found[2] not in {None, *_TRUE, *_FALSE}:
+            plain.append(argument)
+            continue
+        plain += names
+        if found[2] in _FALSE:
+            plain = [one for one in plain if one != names[-1]]
+    return plain
+
+
+class PflagCommand(TyperCommand):
+    """A command whose flags may be written as in Go: ``--delete-untagged=true``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - typer's own click
+        """Parse the arguments."""
+        return super().parse_args(ctx, plain_flags(args))
+
+
+def garbage_collect(
+    config: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="CONFIG",
+            help=f"The registry's configuration file. Default: ${_VARIABLE}.",
+            show_default=False,
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", "-d", help="Print the same and remove nothing.")
+    ] = False,
+    delete_untagged: Annotated[
+        bool,
+        typer.Option(
+            "--delete-untagged",
+            "-m",
+            help="Also remove manifests that no tag, index or subject holds.",
+        ),
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print nothing to standard output.")
+    ] = False,
+    grace: Grace = "1h",  # type: ignore[assignment] # parsed by the option
+    assume_quiescent: AssumeQuiescent = False,
+) -> None:
+    """Collect garbage with the flags and the lines of Distribution's own command.
+
+    For a job that calls `registry garbage-collect` or `docker-registry garbage-collect`: change the
+    program's name, and nothing else. Nothing is asked. It keeps the promises of `jettison gc`: only
+    what was idle for the grace period goes, undo windows are honoured, what cannot be read
+    protects what it may need and makes the exit code 3. --grace and --assume-quiescent are ours.
+    """
+    from jettison.gc.job import CollectionJob
+    from jettison.gc.options import CollectOptions
+    from jettison.model.digests import RawDigests
+    from jettison.store.configuration import open_storage
+
+    target = config or os.environ.get(_VARIABLE)
+    if not target:
+        raise UsageError("no configuration is named", hint=f"Give its path, or set {_VARIABLE}.")
+    tree, configuration = open_storage(Path(target), os.environ)
+    log = _Log("info" if configuration is None else configuration.log_level, time.time_ns)
+    marked = RawDigests()
+
+    def tell(name: str, trace: "RepositoryTrace") -> None:
+        marked.add_all(_marked(trace))
+        if lines := list(marking_lines(name, trace)):
+            write("\n".join(lines))
+
+    options = CollectOptions(grace=grace, untagged=0.0 if delete_untagged else None)
+    job = CollectionJob(tree, configuration, options)
+    if not assume_quiescent:
+        job.require_quiescent()
+    if not dry_run:
+        job.recover()
+    # A bar and the lines would write into each other on one terminal.
+    with reporting(wanted=quiet or not sys.stdout.isatty()) as progress:
+        plan = job.plan(time.time(), progress=progress, tracing=None if quiet else tell)
+    if not quiet:
+        write("\n".join(eligible_lines(plan, len(marked))))
+    for remark in _remarks(plan):
+        log("info", remark)
+    problems, failures = plan.problems, 0
+    if not dry_run:
+        receipt = _carry_out(job, plan, target, log)
+        problems, failures = receipt.problems, receipt.failures
+    log("error", *(f"{problem.path}: {problem.message}" for problem in problems))
+    if problems or failures:
+        raise PartlyDone(
+            f"{counted(len(problems) or failures, 'problem')}; what they may need was kept, "
+            "the rest was collected",
+            hint="Push those images again or delete them, then collect again.",
+        )
+
+
+def _carry_out(
+    job: "CollectionJob", plan: "CollectionPlan", target: str, log: "_Log"
+) -> "CollectionReceipt":
+    from jettison.gc.windows import tree_journal
+
+    with reporting() as progress:
+        request = ("garbage-collect", target)
+        done = job.run(plan, request, time.time, timestamp, progress=progress)
+    # A job may have no home; the run is in the tree's own journal in any case.
+    if not plan.empty:
+        with contextlib.suppress(JournalError, RuntimeError):
+            user_journal().point(done.run, tree_journal(job.tree))
+    log("info", *_removals(job.tree, plan, done.receipt))
+    log("info", _freed(done.receipt))
+    cache = None if job.configuration is None else job.configuration.cache
+    if cache == "inmemory" and done.receipt.blobs.count:
+        log(
+            "warn",
+            f"the registry remembers blobs ({cache}); restart it, else pushes may skip blobs "
+            "that are gone now",
+        )
+    return done.receipt
+
+
+# What is printed.
+
+
+def marking_lines(name: str, trace: "RepositoryTrace") -> Iterator[str]:
+    """Yield the lines about one repository, its manifests in the order of their digests."""
+    shown = name if name.isprintable() else ascii(name)[1:-1]
+    if not (trace.has_layers or trace.marked or trace.going or trace.protected):
+        return  # an upload alone makes no repository for Distribution
+    yield shown
+    kept = [(digest, targets) for digest, targets in trace.marked]
+    for digest, targets in sorted([*kept, *((digest, None) for digest in trace.going)], key=_first):
+        if targets is None:
+            yield f"manifest eligible for deletion: {_text(digest)}"
+            continue
+        # Distribution prints a space at the end of this line, and of no other.
+        yield f"{shown}: marking manifest {_text(digest)} "
+        for target in targets:
+            yield f"{shown}: marking blob {_text(target)}"
+    for digest in trace.protected:
+        yield f"{shown}: marking blob {_text(digest)}"
+
+
+def eligible_lines(plan: "CollectionPlan", marked: int) -> Iterator[str]:
+    """Yield the lines behind the last repository; ``marked`` counts different digests."""
+    yield ""
+    yield (
+        f"{marked} blobs marked, {len(plan.blobs)} blobs and {len(plan.revisions)} manifests "
+        "eligible for deletion"
+    )
+    for blob in plan.blobs:
+        yield f"blob eligible for deletion: {blob.digest}"
+
+
+def log_line(level: str, message: str, now_ns: int) -> str:
+    """Return a line as Distribution's default formatter writes it; ``now_ns`` since the epoch."""
+    seconds, nanoseconds = divmod(now_ns, 1_000_000_000)
+    moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+    fraction = f".{nanoseconds:09d}".rstrip("0").rstrip(".")
+    return (
+        f'time="{moment}{fraction}Z" level={_SPELLED.get(level, level)} msg={json.dumps(message)}'
+    )
+
+
+class _Log:
+    """Writes to stderr what is as grave as the configuration's ``log.level``."""
+
+    def __init__(self, least: str, clock_ns: Callable[[], int]) -> None:
+        self._least = _LEVELS.index(least)
+        self._clock_ns = clock_ns
+
+    def __call__(self, level: str, *messages: str) -> None:
+        if messages and _LEVELS.index(level) <= self._least:
+            now = self._clock_ns()
+            note("\n".join(log_line(level, message, now) for message in messages))
+
+
+def _first(entry: tuple[bytes, object]) -> bytes:
+    return entry[0]
+
+
+def _text(digest: bytes) -> str:
+    return f"sha{8 * len(digest)}:{digest.hex()}"
+
+
+def _marked(trace: "RepositoryTrace") -> "Iterator[RawDigest]":
+    for manifest, targets in trace.marked:
+        yield manifest
+        yield from targets
+    yield from trace.protected
+
+
+def _remarks(plan: "CollectionPlan") -> Iterator[str]:
+    """Yield what is left alone though nothing needs it, which Distribution knows nothing of."""
+    if plan.young.count:
+        text = f"{counted(plan.young.count, 'blob')}, {size_exactly(plan.young.bytes)}"
+        yield f"kept {text}: younger than the grace period of {ago(plan.options.grace)}"
+    for held in plan.held:
+        text = f"{counted(held.count, 'blob')}, {size_exactly(held.bytes)}"
+        yield f"kept {text}: held until {timestamp(held.until)} for an undo of run {held.run}"
+
+
+def _removals(
+    tree: "StorageTree", plan: "CollectionPlan", receipt: "CollectionReceipt"
+) -> Iterator[str]:
+    """Yield what Distribution logs of removals, looking where less went than was planned."""
+    from jettison.store import layout
+
+    for text, kind, paths in (
+        (
+            "deleting manifest tag reference",
+            "history",
+            [layout.history_link(one.repository, one.tag, one.digest) for one in plan.history],
+        ),
+        (
+            "deleting manifest",
+            "revisions",
+            [layout.revision_link(one.repository, one.digest) for one in plan.revisions],
+        ),
+        ("Deleting blob", "blobs", [layout.blob_data(blob.digest) for blob in plan.blobs]),
+    ):
+        complete = receipt.removed[kind].count == len(paths)
+        for path in paths:
+            if complete or tree.mtime(path) is None:
+                yield f"{text}: /{path.rpartition('/')[0]}"
+
+
+def _freed(receipt: "CollectionReceipt") -> str:
+    links = counted(receipt.layer_links.count, "layer link")
+    return f"freed {size_exactly(receipt.blobs.bytes)}; {links} that nothing uses removed"
