@@ -210,6 +210,8 @@ class Gate:
         self._condition = threading.Condition()
         self._inside = 0
         self._shut = False
+        self.closing = threading.Event()
+        """To be waited for instead of sleeping inside."""
 
     @contextlib.contextmanager
     def passed(self) -> Iterator[None]:
@@ -227,12 +229,14 @@ class Gate:
     def shut(self) -> Iterator[None]:
         with self._condition:
             self._shut = True
+            self.closing.set()
             self._condition.wait_for(lambda: not self._inside)
         try:
             yield
         finally:
             with self._condition:
                 self._shut = False
+                self.closing.clear()
                 self._condition.notify_all()
 
 
@@ -304,7 +308,7 @@ class Client:
             for one in images:
                 if not all(self._bring(repo, blob) for blob in one.blobs()):
                     return False
-                time.sleep(pause)
+                self.shared.gate.closing.wait(pause)
                 ref = one.digest if isinstance(content, Index) else tag
                 if not self._put(repo, ref, one):
                     return False
