@@ -78,14 +78,14 @@ class Log:
         self._events.append((time.monotonic() - self._began, who, text))
 
     def about(self, digests: set[Digest], most: int = 60) -> str:
-        """What was done with any of these, and the collections, in the last seconds."""
+        """What was done with any of these, and the collections, in the last 15 seconds."""
         events = list(self._events)
         since = events[-1][0] - 15 if events else 0.0
         wanted = re.compile("|".join(digest.hex for digest in digests))
         lines = [
             f"    {at:9.4f} {who:10} {_shortened(text, digests)}"
             for at, who, text in events
-            if (at > since and who == "gc") or wanted.search(text)
+            if at > since and (who == "gc" or wanted.search(text))
         ]
         return "\n".join(lines[-most:])
 
@@ -246,6 +246,8 @@ class Shared:
 
     registry: DockerRegistry
     grace: float
+    patience: float = 3.0
+    """Seconds after which a broken image is looked at again, to tell a moment from a loss."""
     model: Model = field(default_factory=Model)
     log: Log = field(default_factory=Log)
     gate: Gate = field(default_factory=Gate)
@@ -282,10 +284,15 @@ class Client:
     def request(
         self, method: str, path: str, headers: dict[str, str] | None = None, body: bytes = b""
     ) -> Response:
+        began = time.monotonic()
         self._connection.request(method, path, body or None, headers or {})
         answer = self._connection.getresponse()
         response = Response(answer.status, answer.headers, answer.read())
-        self.shared.log.add(self.name, f"{method} {path} {response.status}")
+        what = re.sub(r"_state=[^&]*&", "", path)
+        if "/manifests/" in path and ":" not in path:
+            what += f" ({Digest.of(body or response.body)})"
+        took = (time.monotonic() - began) * 1000
+        self.shared.log.add(self.name, f"{method} {what} {response.status} in {took:.0f} ms")
         return response
 
     def _read(self, path: str) -> Response:
@@ -399,17 +406,18 @@ class Client:
         since = model.now
         if (ref != expected) and model.tags(repo).get((repo, ref)) != expected:
             return  # moved or deleted since it was chosen
-        answer = self._read(f"/v2/{repo}/manifests/{ref}")
+        path = f"/v2/{repo}/manifests/{ref}"
+        answer = self._read(path)
         if answer.status != 200:
             if model.settled(repo, ref, since) and model.settled(repo, expected, since):
                 text = f"GET manifest {answer.status} {answer.body.decode(errors='replace')}"
-                self._broken(repo, ref, expected, text, set())
+                self._broken(repo, ref, expected, text, {expected: path})
             else:
                 self.shared.count("pulls that met a deletion")
             return
         digest = Digest.of(answer.body)
         if digest != expected and model.settled(repo, ref, since):
-            self._broken(repo, ref, expected, f"it has {digest} instead", {digest})
+            self._broken(repo, ref, expected, f"it has {digest} instead", {expected: path})
             return
         content = model.contents.get(digest)
         if content is None:
@@ -419,12 +427,12 @@ class Client:
         if not wrong:
             self.shared.count("pulls in full")
         elif model.settled(repo, digest, since):
-            for one, text in wrong:
-                self._broken(repo, ref, digest, text, {one})
+            for one, path, text in wrong:
+                self._broken(repo, ref, digest, f"GET {path}: {text}", {one: path})
         else:
             self.shared.count("pulls that met a deletion")
 
-    def _pull_blobs(self, repo: str, content: Image | Index) -> Iterator[tuple[Digest, str]]:
+    def _pull_blobs(self, repo: str, content: Image | Index) -> Iterator[tuple[Digest, str, str]]:
         below = content.manifests()[:-1]
         for kind, contents in (("manifests", below), ("blobs", content.blobs())):
             for one in contents:
@@ -434,15 +442,21 @@ class Client:
                     text = f"{answer.status}, {len(answer.body)} of {one.size} bytes"
                     if answer.status != 200:
                         text += f" {answer.body.decode(errors='replace').strip()}"
-                    yield one.digest, f"GET {path}: {text}"
+                    yield one.digest, path, text
 
-    def _broken(self, repo: str, ref: str, digest: Digest, text: str, more: set[Digest]) -> None:
-        """Note it, with whether it comes back: a collection may hide a blob for a moment."""
+    def _broken(
+        self, repo: str, ref: str, digest: Digest, text: str, more: dict[Digest, str]
+    ) -> None:
+        """Note it, with whether it comes back: a collection may hide a blob for a moment.
+
+        `more` has the paths by what was to come from them.
+        """
         story = self.shared.log.about({digest, *more})
-        time.sleep(3)
-        later = {one: self.request("GET", f"/v2/{repo}/blobs/{one}").status for one in more}
-        kind = "image broken" + (" for a moment" if set(later.values()) == {200} else "")
-        what = f"{self.name}: {repo} {ref} = {digest}: {text}; 3 s later {later}"
+        time.sleep(self.shared.patience)
+        again = {one: Digest.of(self._read(path).body) for one, path in more.items()}
+        back = bool(again) and all(one == found for one, found in again.items())
+        kind = "image broken for a moment" if back else "image broken"
+        what = f"{self.name}: {repo} {ref} = {digest}: {text}"
         self.shared.fail(kind, f"{what}\n{story}")
 
     # -- all of it -----------------------------------------------------------------------------
@@ -570,7 +584,7 @@ class Collector:
         if done.code != 0:
             text = f"collection {number}: exit {done.code}\n{done.stdout}\n{done.stderr}"
             shared.fail(f"gc: exit {done.code}", text)
-        self._check_files(number)
+        self.check_files(number)
 
     def work(self) -> None:
         while not self._shared.ended.is_set():
@@ -580,7 +594,7 @@ class Collector:
         folders = (self._shared.registry.tree / "blobs" / "sha256").glob("*/*")
         return {folder.name for folder in folders if (folder / "data").exists()}
 
-    def _check_files(self, number: int) -> None:
+    def check_files(self, number: int) -> None:
         """What was acknowledged before and not deleted meanwhile is there, link by link."""
         model, tree = self._shared.model, self._shared.registry.tree
         since = model.now
@@ -633,7 +647,11 @@ class Load:
         self._retirer.seed()
         for number, content in enumerate(POOL):
             repo = REPOSITORIES[number % len(REPOSITORIES)]
-            self._checker.push(repo, TAGS[number % len(TAGS)], content)
+            self.push(repo, TAGS[number % len(TAGS)], content)
+
+    def push(self, repo: str, tag: str, content: Image | Index) -> None:
+        """Push one more image before or after the load."""
+        assert self._checker.push(repo, tag, content), self.report()
 
     def run(self, seconds: float, check_every: float) -> None:
         """Let all threads go, and stop the clients now and then to look at everything."""
@@ -681,7 +699,7 @@ class Load:
 
     def finish(self) -> None:
         """Check everything, collect once more when all garbage is idle, and check again."""
-        self.check()
+        self.check(untagged=self._collector is None)
         if self._collector is None:
             return
         if self._grace is not None:
