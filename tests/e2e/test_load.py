@@ -22,18 +22,29 @@ GRACES = pytest.mark.parametrize("grace", [None, "1s"], ids=["default-grace", "g
 
 @contextmanager
 def loaded(
-    registry: DockerRegistry, jettison: Jettison | None, grace: str | None
+    registry: DockerRegistry,
+    jettison: Jettison | None,
+    grace: str | None,
+    *,
+    returning: bool = False,
 ) -> Iterator[Load]:
-    need("docker-registry")
-    load = Load(registry, jettison, grace)
+    load = Load(registry, jettison, grace, returning=returning)
     try:
         yield load
     finally:
         load.close()
 
 
-def stress(registry: DockerRegistry, jettison: Jettison, grace: str | None, seconds: float) -> None:
-    with loaded(registry, jettison, grace) as load:
+def stress(
+    registry: DockerRegistry,
+    jettison: Jettison,
+    grace: str | None,
+    seconds: float,
+    *,
+    returning: bool = False,
+) -> None:
+    need("docker-registry")
+    with loaded(registry, jettison, grace, returning=returning) as load:
         load.seed()
         load.run(seconds, check_every=max(7.0, seconds / 15))
         load.finish()
@@ -58,6 +69,15 @@ def test_collections_beside_clients_for_long(
     registry: DockerRegistry, jettison: Jettison, grace: str | None
 ) -> None:
     stress(registry, jettison, grace, 330)
+
+
+@pytest.mark.soak
+def test_old_images_that_come_back(registry: DockerRegistry, jettison: Jettison) -> None:
+    """Deleted when they are a day old, and pushed again at once, at the default grace period.
+
+    docker-registry does not touch a blob when it says that it is there, so a push may be refused.
+    """
+    stress(registry, jettison, None, 120, returning=True)
 
 
 # What a collection must never do, for the checks to be seen at work. Each takes the storage's tree

@@ -15,6 +15,7 @@ Nothing keeps a collection apart from any of them.
 
 import contextlib
 import http.client
+import itertools
 import json
 import math
 import os
@@ -246,6 +247,8 @@ class Shared:
 
     registry: DockerRegistry
     grace: float
+    refusals: bool
+    """Whether a push may be refused since a blob that was there is gone."""
     patience: float = 3.0
     """Seconds after which a broken image is looked at again, to tell a moment from a loss."""
     model: Model = field(default_factory=Model)
@@ -363,7 +366,7 @@ class Client:
         if good:
             self.shared.count("manifests put")
             return True
-        if is_refusal(answer) and self.shared.grace < GRACE[None] and isinstance(content, Image):
+        if is_refusal(answer) and self.shared.refusals and isinstance(content, Image):
             self.shared.count("pushes refused with MANIFEST_BLOB_UNKNOWN")
             self.shared.refused.append(f"{path}: {answer.body.decode(errors='replace').strip()}")
             return False
@@ -459,6 +462,22 @@ class Client:
         what = f"{self.name}: {repo} {ref} = {digest}: {text}"
         self.shared.fail(kind, f"{what}\n{story}")
 
+    def age(self, repo: str, made: Image) -> None:
+        """Set the times of its files and folders to a day ago, behind the registry's back."""
+        tree = self.shared.registry.tree
+        folder = tree / "repositories" / repo
+        when = time.time() - DAY
+        places = [folder / "_manifests" / "revisions" / "sha256" / made.digest.hex]
+        places += [folder / "_layers" / "sha256" / blob.digest.hex for blob in made.blobs()]
+        places += [
+            tree / "blobs" / "sha256" / one.digest.hex[:2] / one.digest.hex
+            for one in everything(made)
+        ]
+        for place in places:
+            for path in (place / "data", place / "link", place):
+                with contextlib.suppress(FileNotFoundError):
+                    os.utime(path, (when, when))
+
     # -- all of it -----------------------------------------------------------------------------
 
     def work(self) -> None:
@@ -492,6 +511,10 @@ class Client:
         else:
             pause = self.random.uniform(2, 3)
         tag = self.random.choice(TAGS)
+        self.push_twice(repo, tag, content, pause)
+
+    def push_twice(self, repo: str, tag: str, content: Image | Index, pause: float) -> None:
+        """Push; if that was refused, again and without a pause."""
         if self.push(repo, tag, content, pause):
             self.shared.count("pushes")
         elif self.push(repo, tag, content):
@@ -525,22 +548,6 @@ class Retirer(Client):
             self.age(repo, made)
             self.garbage |= {one.digest for one in everything(made)} - {OLD_BASE.digest}
 
-    def age(self, repo: str, made: Image) -> None:
-        """Set the times of its files and folders to a day ago."""
-        tree = self.shared.registry.tree
-        folder = tree / "repositories" / repo
-        when = time.time() - DAY
-        places = [folder / "_manifests" / "revisions" / "sha256" / made.digest.hex]
-        places += [folder / "_layers" / "sha256" / blob.digest.hex for blob in made.blobs()]
-        places += [
-            tree / "blobs" / "sha256" / one.digest.hex[:2] / one.digest.hex
-            for one in everything(made)
-        ]
-        for place in places:
-            for path in (place / "data", place / "link", place):
-                with contextlib.suppress(FileNotFoundError):
-                    os.utime(path, (when, when))
-
     def seed(self) -> None:
         """What there is from yesterday: 6 images that stay for ever, 30 that were deleted."""
         made = [found for _ in range(36) if (found := self.one())]
@@ -556,6 +563,43 @@ class Retirer(Client):
                 if len(self._serving) > 8:
                     self.retire(*self._serving.popleft())
             self.shared.ended.wait(0.25)
+
+
+class Returner(Client):
+    """Pushes images, and when they are a day old deletes them and pushes them again at once.
+
+    docker-registry answers that all their blobs are there, leaves their times as they are, and at
+    that moment a collection may be taking them.
+    """
+
+    def work(self) -> None:
+        kept: list[tuple[str, str, Image]] = []
+        for batch in itertools.count():
+            if self.shared.ended.is_set():
+                break
+            with self.shared.gate.passed():
+                for repo, _, made in kept:
+                    self.delete(repo, made.digest)
+                kept = [one for number in range(6) if (one := self._new(batch, number))]
+            # What a collection has seen coming cannot be old.
+            seen = self.shared.counts["collections"] + 2
+            while self.shared.counts["collections"] < seen and not self.shared.ended.wait(0.05):
+                pass
+            for repo, tag, made in kept:
+                self.shared.ended.wait(self.random.uniform(0, 0.3))
+                with self.shared.gate.passed():
+                    self.age(repo, made)
+                    self.delete(repo, made.digest)
+                    pause = self.random.uniform(0, 0.5 if self.random.random() < 0.2 else 0.005)
+                    self.push_twice(repo, tag, made, pause)
+                    self.pull(repo, tag, made.digest)
+
+    def _new(self, batch: int, number: int) -> tuple[str, str, Image] | None:
+        seed = f"{self.name} {batch} {number}"
+        made = image([OLD_BASE, *(layer({"own": random_bytes(f"{seed} {n}", 300)}) for n in "ab")])
+        self.shared.model.know(made)
+        repo, tag = self.random.choice(REPOSITORIES), f"{self.name}-{number}"
+        return (repo, tag, made) if self.push(repo, tag, made) else None
 
 
 class Collector:
@@ -643,16 +687,25 @@ class Collector:
 
 
 class Load:
-    """All of it against one registry; `grace` is an option of the collections."""
+    """All of it against one registry; `grace` is an option of the collections.
+
+    `returning`: images are deleted and pushed again when they are a day old, and nothing else.
+    """
 
     def __init__(
-        self, registry: DockerRegistry, jettison: Jettison | None, grace: str | None = None
+        self,
+        registry: DockerRegistry,
+        jettison: Jettison | None,
+        grace: str | None = None,
+        *,
+        returning: bool = False,
     ) -> None:
-        self.shared = Shared(registry, GRACE[grace])
+        self.shared = Shared(registry, GRACE[grace], refusals=returning or grace is not None)
         self._grace = grace
         self._retirer = Retirer(self.shared)
         self._checker = Client(self.shared, "checker")
-        self._clients = [Client(self.shared, f"client-{n}") for n in range(WORKERS)]
+        kind = Returner if returning else Client
+        self._clients = [kind(self.shared, f"client-{n}") for n in range(WORKERS)]
         self._collector = Collector(self.shared, jettison, grace) if jettison else None
         self._seconds: Counter[str] = Counter()
 
