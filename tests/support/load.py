@@ -568,38 +568,44 @@ class Retirer(Client):
 class Returner(Client):
     """Pushes images, and when they are a day old deletes them and pushes them again at once.
 
-    docker-registry answers that all their blobs are there, leaves their times as they are, and at
-    that moment a collection may be taking them.
+    Every other one comes with a new manifest, which docker-registry writes and syncs after it has
+    looked whether the blobs are there, and before it links it. It answers that all of them are,
+    leaves their times as they are, and at that moment a collection may be taking them.
     """
 
     def work(self) -> None:
-        kept: list[tuple[str, str, Image]] = []
+        kept: list[tuple[str, str, Image, Image]] = []
         for batch in itertools.count():
             if self.shared.ended.is_set():
                 break
             with self.shared.gate.passed():
-                for repo, _, made in kept:
-                    self.delete(repo, made.digest)
-                kept = [one for number in range(6) if (one := self._new(batch, number))]
+                for repo, _, *both in kept:
+                    for one in both:
+                        if (repo, one.digest) in self.shared.model.live():
+                            self.delete(repo, one.digest)
+                kept = [new for number in range(6) if (new := self._new(batch, number))]
             # What a collection has seen coming cannot be old.
             seen = self.shared.counts["collections"] + 2
             while self.shared.counts["collections"] < seen and not self.shared.ended.wait(0.05):
                 pass
-            for repo, tag, made in kept:
+            for repo, tag, made, again in kept:
                 self.shared.ended.wait(self.random.uniform(0, 0.3))
                 with self.shared.gate.passed():
                     self.age(repo, made)
                     self.delete(repo, made.digest)
                     pause = self.random.uniform(0, 0.5 if self.random.random() < 0.2 else 0.005)
-                    self.push_twice(repo, tag, made, pause)
-                    self.pull(repo, tag, made.digest)
+                    one = self.random.choice([made, again])
+                    self.push_twice(repo, tag, one, pause)
+                    self.pull(repo, tag, one.digest)
 
-    def _new(self, batch: int, number: int) -> tuple[str, str, Image] | None:
+    def _new(self, batch: int, number: int) -> tuple[str, str, Image, Image] | None:
         seed = f"{self.name} {batch} {number}"
-        made = image([OLD_BASE, *(layer({"own": random_bytes(f"{seed} {n}", 300)}) for n in "ab")])
+        layers = [OLD_BASE, *(layer({"own": random_bytes(f"{seed} {n}", 300)}) for n in "ab")]
+        made, again = image(layers), image(layers, annotations={"again": seed})
         self.shared.model.know(made)
+        self.shared.model.know(again)
         repo, tag = self.random.choice(REPOSITORIES), f"{self.name}-{number}"
-        return (repo, tag, made) if self.push(repo, tag, made) else None
+        return (repo, tag, made, again) if self.push(repo, tag, made) else None
 
 
 class Collector:
