@@ -13,7 +13,7 @@ import pytest
 
 from jettison.demo.images import Image
 from support.cli import Jettison
-from support.load import POOL, Collector, Load
+from support.load import MOMENT, POOL, Collector, Load
 from support.missing import need
 from support.registry import DockerRegistry
 
@@ -49,9 +49,11 @@ def stress(
         load.run(seconds, check_every=max(7.0, seconds / 15))
         load.finish()
     print(f"\n{load.report()}")  # noqa: T201 - what `pytest -s` is asked for
-    assert not load.failures, load.report()
+    # What comes back is told, and forgiven only where a manifest and a collection are made to meet.
+    forgiven = {MOMENT} if returning else set()
+    assert {failure.kind for failure in load.failures} <= forgiven, load.report()
     passing = load.counts["collections that met a write under way (exit 3)"]
-    assert passing <= 2 + load.counts["collections"] / 20, load.report()
+    assert passing <= 2 + load.counts["collections"] / 5, load.report()
     for what in ("pushes", "pulls in full", "manifests deleted", "blobs collected"):
         assert load.counts[what] > 0, load.report()
 
