@@ -1,0 +1,618 @@
+"""Clients that push, move, delete and pull without a pause, while collections run back to back.
+
+    load = Load(registry, jettison, grace=None)
+    load.seed()
+    load.run(seconds=15, check_every=7)
+    load.finish()
+    assert not load.failures, load.report()
+
+What the clients do is noted in a `Model` once the registry has acknowledged it; what it says must
+be there has to come in full, with the right digests. Requests that would meet in docker-registry
+itself (it rewrites its links in place, unlocked) are kept apart, so that whatever goes wrong is the
+collector's doing: writes of manifests one at a time in a repository, uploads of one blob too.
+Nothing keeps a collection apart from any of them.
+"""
+
+import contextlib
+import http.client
+import itertools
+import json
+import os
+import random
+import re
+import threading
+import time
+import traceback
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from urllib.parse import quote, urlsplit
+
+from jettison.demo.images import Content, Image, Index, image, index, layer, random_bytes
+from jettison.model.digest import Digest
+from jettison.model.mediatypes import ACCEPT
+from support.acknowledged import Failure, Shared, everything
+from support.cli import Jettison
+from support.registry import DockerRegistry, Response
+
+DAY = 86_400.0
+GRACE = {None: 3600.0, "1s": 1.0}
+WORKERS = 6
+REPOSITORIES = ["team/a", "team/b", "team/b/inner", "team/c", "d", "e"]
+RETIRED = ["old/one", "old/two"]
+"""Repositories in which images grow old: clients pull from them, and one thread deletes there."""
+TAGS = [f"t{number}" for number in range(8)]
+MOMENT = "image broken for a moment"
+"""A kind of failure: the blobs that a pull missed were there when it looked again."""
+
+OLD_BASE = layer({"base": random_bytes("old base", 2000)})
+_BASES = [OLD_BASE, *(layer({"base": random_bytes(f"base {n}", 3000)}) for n in range(5))]
+_MIDDLES = [layer({"middle": random_bytes(f"middle {n}", 800)}) for n in range(15)]
+_TOPS = [
+    layer({"top": random_bytes(f"top {n}", 200_000 if n % 12 == 0 else 400 + n)}) for n in range(48)
+]
+_IMAGES: list[Image] = [
+    image([_BASES[n % len(_BASES)], _MIDDLES[n * 7 % len(_MIDDLES)], top], labels={"n": str(n)})
+    for n, top in enumerate(_TOPS)
+]
+POOL: list[Image | Index] = [
+    *_IMAGES,
+    *(index([_IMAGES[4 * n], _IMAGES[(4 * n + 5) % len(_IMAGES)]]) for n in range(12)),
+]
+"""What clients push: 48 images that share layers, 12 indexes of two of them each."""
+
+
+class Client:
+    """One client of the registry, with one connection that it keeps."""
+
+    def __init__(self, shared: Shared, name: str) -> None:
+        self.shared = shared
+        self.name = name
+        self.random = random.Random(name)
+        self._connection = http.client.HTTPConnection("127.0.0.1", shared.registry.port, timeout=60)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def request(
+        self, method: str, path: str, headers: dict[str, str] | None = None, body: bytes = b""
+    ) -> Response:
+        began = time.monotonic()
+        self._connection.request(method, path, body or None, headers or {})
+        answer = self._connection.getresponse()
+        response = Response(answer.status, answer.headers, answer.read())
+        what = re.sub(r"_state=[^&]*&", "", path)
+        if "/manifests/" in path and ":" not in path:
+            what += f" ({Digest.of(body or response.body)})"
+        took = (time.monotonic() - began) * 1000
+        self.shared.log.add(self.name, f"{method} {what} {response.status} in {took:.0f} ms")
+        return response
+
+    def _read(self, path: str) -> Response:
+        """GET, again where docker-registry has read a link that it was just writing itself."""
+        answer = self.request("GET", path, {"Accept": ACCEPT})
+        for _ in range(5):
+            if answer.status != 500:
+                break
+            self.shared.count("reads answered 500, then tried again")
+            time.sleep(0.02)
+            answer = self.request("GET", path, {"Accept": ACCEPT})
+        return answer
+
+    # -- pushing -------------------------------------------------------------------------------
+
+    def push(self, repo: str, tag: str, content: Image | Index, pause: float = 0.0) -> bool:
+        """Push as skopeo would: each image's blobs, then its manifest; at last the index."""
+        with self.shared.model.pinned(repo, content):
+            images = content.members if isinstance(content, Index) else [content]
+            for one in images:
+                if not all(self._bring(repo, blob) for blob in one.blobs()):
+                    return False
+                self.shared.gate.closing.wait(pause)
+                ref = one.digest if isinstance(content, Index) else tag
+                if not self._put(repo, ref, one):
+                    return False
+            return not isinstance(content, Index) or self._put(repo, tag, content)
+
+    def _bring(self, repo: str, blob: Content) -> bool:
+        """Ask for the blob, then mount it or upload it."""
+        with self.shared.model.lock(repo, blob.digest):
+            path = f"/v2/{repo}/blobs/{blob.digest}"
+            answer = self.request("HEAD", path)
+            if answer.status == 200 and int(answer.headers["Content-Length"]) == blob.size:
+                self.shared.count("blobs that were there")
+                return True
+            if answer.status != 404:
+                return self._unexpected("HEAD", path, answer, blob.digest)
+            path = f"/v2/{repo}/blobs/uploads/"
+            sources = [name for name in self.shared.model.sources(blob.digest) if name != repo]
+            if sources and self.random.random() < 0.5:
+                path += f"?mount={quote(blob.digest)}&from={self.random.choice(sources)}"
+            answer = self.request("POST", path)
+            if "mount" in path and answer.status == 201:
+                self.shared.count("blobs mounted")
+                return True
+            if answer.status != 202:
+                return self._unexpected("POST", path, answer, blob.digest)
+            upload = urlsplit(answer.headers["Location"])
+            path = f"{upload.path}?{upload.query}&digest={quote(blob.digest)}"
+            headers = {"Content-Type": "application/octet-stream"}
+            answer = self.request("PUT", path, headers, blob.raw)
+            if answer.status != 201:
+                return self._unexpected("PUT", path, answer, blob.digest)
+            self.shared.count("blobs uploaded")
+            return True
+
+    def _put(self, repo: str, ref: str, content: Image | Index) -> bool:
+        model = self.shared.model
+        path = f"/v2/{repo}/manifests/{ref}"
+        headers = {"Content-Type": content.manifest.media_type}
+        with model.lock(repo):
+            if ":" not in ref:
+                model.begin(repo, ref)
+            answer = self.request("PUT", path, headers, content.manifest.raw)
+            good = answer.status == 201
+            model.put(repo, ref, content.digest if good else None)
+        if good:
+            self.shared.count("manifests put")
+            return True
+        if is_refusal(answer) and self.shared.refusals and isinstance(content, Image):
+            self.shared.count("pushes refused with MANIFEST_BLOB_UNKNOWN")
+            self.shared.refused.append(f"{path}: {answer.body.decode(errors='replace').strip()}")
+            return False
+        return self._unexpected("PUT", path, answer, *(one.digest for one in everything(content)))
+
+    def _unexpected(self, method: str, path: str, answer: Response, *digests: Digest) -> bool:
+        body = answer.body.decode(errors="replace").strip()
+        text = f"{self.name}: {method} {path}: {answer.status} {body}"
+        where = re.sub(r"^/v2/.*/(manifests|blobs/uploads|blobs)/.*", r"\1", path)
+        kind = f"{method} of {where} answered {answer.status}"
+        self.shared.fail(kind, text, set(digests))
+        return False
+
+    # -- deleting ------------------------------------------------------------------------------
+
+    def delete(self, repo: str, digest: Digest | None = None) -> Image | Index | None:
+        """Delete a manifest, any if it is not given; return what it was."""
+        model = self.shared.model
+        with model.lock(repo):
+            found = model.deletable(repo) if digest is None else [digest]
+            if not found:
+                return None
+            digest = self.random.choice(found)
+            tags = [tag for (_, tag), to in model.tags(repo).items() if to == digest]
+            model.begin(repo, digest, *tags)
+            path = f"/v2/{repo}/manifests/{digest}"
+            answer = self.request("DELETE", path)
+            if answer.status != 202:
+                self._unexpected("DELETE", path, answer, digest)
+                return None
+            model.deleted(repo, digest)
+        self.shared.count("manifests deleted")
+        return model.contents[digest]
+
+    # -- pulling -------------------------------------------------------------------------------
+
+    def pull(self, repo: str, ref: str, expected: Digest) -> None:
+        """Pull a tag or manifest in full; say if it is broken and nobody has deleted it."""
+        model = self.shared.model
+        since = model.now
+        if (ref != expected) and model.tags(repo).get((repo, ref)) != expected:
+            return  # moved or deleted since it was chosen
+        path = f"/v2/{repo}/manifests/{ref}"
+        answer = self._read(path)
+        if answer.status != 200:
+            if model.settled(repo, ref, since) and model.settled(repo, expected, since):
+                text = f"GET manifest {answer.status} {answer.body.decode(errors='replace')}"
+                self._broken(repo, ref, expected, text, {expected: path})
+            else:
+                self.shared.count("pulls that met a deletion")
+            return
+        digest = Digest.of(answer.body)
+        if digest != expected and model.settled(repo, ref, since):
+            self._broken(repo, ref, expected, f"it has {digest} instead", {expected: path})
+            return
+        content = model.contents.get(digest)
+        if content is None:
+            self.shared.fail("bytes", f"{repo}:{ref}: nobody pushed {digest}")
+            return
+        wrong = list(self._pull_blobs(repo, content))
+        if not wrong:
+            self.shared.count("pulls in full")
+        elif model.settled(repo, digest, since):
+            for one, path, text in wrong:
+                self._broken(repo, ref, digest, f"GET {path}: {text}", {one: path})
+        else:
+            self.shared.count("pulls that met a deletion")
+
+    def _pull_blobs(self, repo: str, content: Image | Index) -> Iterator[tuple[Digest, str, str]]:
+        below = content.manifests()[:-1]
+        for kind, contents in (("manifests", below), ("blobs", content.blobs())):
+            for one in contents:
+                path = f"/v2/{repo}/{kind}/{one.digest}"
+                answer = self._read(path)
+                if answer.status != 200 or answer.body != one.raw:
+                    text = f"{answer.status}, {len(answer.body)} of {one.size} bytes"
+                    if answer.status != 200:
+                        text += f" {answer.body.decode(errors='replace').strip()}"
+                    yield one.digest, path, text
+
+    def _broken(
+        self, repo: str, ref: str, digest: Digest, text: str, more: dict[Digest, str]
+    ) -> None:
+        """Note it, with whether it comes back: a collection may hide a blob for a moment.
+
+        `more` has the paths by what was to come from them.
+        """
+        story = self.shared.log.about({digest, *more})
+        time.sleep(self.shared.patience)
+        again = {one: Digest.of(self._read(path).body) for one, path in more.items()}
+        back = bool(again) and all(one == found for one, found in again.items())
+        kind = MOMENT if back else "image broken"
+        what = f"{self.name}: {repo} {ref} = {digest}: {text}"
+        self.shared.fail(kind, f"{what}\n{story}")
+
+    def age(self, repo: str, made: Image) -> None:
+        """Set the times of its files and folders to a day ago, behind the registry's back."""
+        tree = self.shared.registry.tree
+        folder = tree / "repositories" / repo
+        when = time.time() - DAY
+        places = [folder / "_manifests" / "revisions" / "sha256" / made.digest.hex]
+        places += [folder / "_layers" / "sha256" / blob.digest.hex for blob in made.blobs()]
+        places += [
+            tree / "blobs" / "sha256" / one.digest.hex[:2] / one.digest.hex
+            for one in everything(made)
+        ]
+        for place in places:
+            for path in (place / "data", place / "link", place):
+                with contextlib.suppress(FileNotFoundError):
+                    os.utime(path, (when, when))
+
+    # -- all of it -----------------------------------------------------------------------------
+
+    def work(self) -> None:
+        """One operation after the other until the end."""
+        while not self.shared.ended.is_set():
+            with self.shared.gate.passed():
+                self._operate()
+
+    def _operate(self) -> None:
+        chance = self.random.random()
+        repo = self.random.choice(REPOSITORIES)
+        if chance < 0.35:
+            self._push_again(repo, self.random.choice(POOL))
+        elif chance < 0.6:
+            gone = self.delete(repo)
+            if gone is not None and self.random.random() < 0.6:
+                # Just what has become garbage.
+                self._push_again(repo, gone)
+        else:
+            tags = sorted(self.shared.model.tags().items())
+            if tags:
+                (repo, tag), digest = self.random.choice(tags)
+                self.pull(repo, tag, digest)
+
+    def _push_again(self, repo: str, content: Image | Index) -> None:
+        chance = self.random.random()
+        if chance < 0.85:
+            pause = self.random.uniform(0, 0.005)
+        elif chance < 0.97:
+            pause = self.random.uniform(0, 0.5)
+        else:
+            pause = self.random.uniform(2, 3)
+        tag = self.random.choice(TAGS)
+        self.push_twice(repo, tag, content, pause)
+
+    def push_twice(self, repo: str, tag: str, content: Image | Index, pause: float) -> None:
+        """Push; if that was refused, again and without a pause."""
+        if self.push(repo, tag, content, pause):
+            self.shared.count("pushes")
+        elif self.push(repo, tag, content):
+            self.shared.count("pushes that needed a second try")
+
+
+class Retirer(Client):
+    """Pushes, deletes, and sets back the times of what nobody will ask for again.
+
+    So a collection has something to take whatever its grace period is. What is aged is never what
+    a client was told is there: that would not be old.
+    """
+
+    def __init__(self, shared: Shared) -> None:
+        super().__init__(shared, "retirer")
+        self._number = 0
+        self._serving: deque[tuple[str, Image]] = deque()
+        self.garbage: set[Digest] = set()
+        """What a collection must have taken at the end."""
+
+    def one(self) -> tuple[str, Image] | None:
+        """A new image with a layer of its own and one that all share, in one of the old places."""
+        self._number += 1
+        made = image([OLD_BASE, layer({"own": random_bytes(f"old {self._number}", 500)})])
+        self.shared.model.know(made)
+        repo = RETIRED[self._number % len(RETIRED)]
+        return (repo, made) if self.push(repo, f"r{self._number}", made) else None
+
+    def retire(self, repo: str, made: Image) -> None:
+        if self.delete(repo, made.digest) is not None:
+            self.age(repo, made)
+            self.garbage |= {one.digest for one in everything(made)} - {OLD_BASE.digest}
+
+    def seed(self) -> None:
+        """What there is from yesterday: 6 images that stay for ever, 9 that were deleted."""
+        made = [found for _ in range(15) if (found := self.one())]
+        for repo, old in made[6:]:
+            self.retire(repo, old)
+        self.shared.registry.age(DAY)
+
+    def work(self) -> None:
+        while not self.shared.ended.is_set():
+            with self.shared.gate.passed():
+                if made := self.one():
+                    self._serving.append(made)
+                if len(self._serving) > 8:
+                    self.retire(*self._serving.popleft())
+            self.shared.ended.wait(0.25)
+
+
+class Returner(Client):
+    """Pushes images, and when they are a day old deletes them and pushes them again at once.
+
+    Every other one comes with a new manifest, which docker-registry writes and syncs after it has
+    looked whether the blobs are there, and before it links it. It answers that all of them are,
+    leaves their times as they are, and at that moment a collection may be taking them.
+    """
+
+    def work(self) -> None:
+        kept: list[tuple[str, str, Image, Image]] = []
+        for batch in itertools.count():
+            if self.shared.ended.is_set():
+                break
+            with self.shared.gate.passed():
+                for repo, _, *both in kept:
+                    for one in both:
+                        if (repo, one.digest) in self.shared.model.live():
+                            self.delete(repo, one.digest)
+                kept = [new for number in range(6) if (new := self._new(batch, number))]
+            # What a collection has seen coming cannot be old.
+            seen = self.shared.counts["collections"] + 2
+            while self.shared.counts["collections"] < seen and not self.shared.ended.wait(0.05):
+                pass
+            for repo, tag, made, again in kept:
+                self.shared.ended.wait(self.random.uniform(0, 0.3))
+                with self.shared.gate.passed():
+                    self.age(repo, made)
+                    self.delete(repo, made.digest)
+                    pause = self.random.uniform(0, 0.5 if self.random.random() < 0.2 else 0.005)
+                    one = self.random.choice([made, again])
+                    self.push_twice(repo, tag, one, pause)
+                    self.pull(repo, tag, one.digest)
+
+    def _new(self, batch: int, number: int) -> tuple[str, str, Image, Image] | None:
+        seed = f"{self.name} {batch} {number}"
+        layers = [OLD_BASE, *(layer({"own": random_bytes(f"{seed} {n}", 300)}) for n in "ab")]
+        made, again = image(layers), image(layers, annotations={"again": seed})
+        self.shared.model.know(made)
+        self.shared.model.know(again)
+        repo, tag = self.random.choice(REPOSITORIES), f"{self.name}-{number}"
+        return (repo, tag, made, again) if self.push(repo, tag, made) else None
+
+
+class Collector:
+    """Runs `jettison gc` back to back, and looks after each run whether all files are there."""
+
+    def __init__(self, shared: Shared, jettison: Jettison, grace: str | None) -> None:
+        self._shared = shared
+        self._jettison = jettison
+        options = ["--grace", grace] if grace else []
+        self._command = ["gc", str(shared.registry.config), *options, "--yes", "-o", "json"]
+
+    def collect(self) -> None:
+        shared = self._shared
+        shared.count("collections")
+        number = shared.counts["collections"]
+        before = self._blobs()
+        shared.log.add("gc", f"collection {number} starts")
+        done = self._jettison(*self._command, check=None)
+        gone = before - self._blobs()
+        shared.log.add("gc", f"collection {number}: exit {done.code}, gone: {' '.join(gone)}")
+        shared.count("blobs seen to be gone", len(gone))
+        if done.code in {0, 3}:
+            receipt = json.loads(done.stdout)["collection"]
+            shared.count("blobs collected", receipt["blobs"]["count"])
+            shared.count("blobs put back", receipt["put_back"]["count"])
+        if done.code == 3 and all(map(self._passing, receipt["problems"])):
+            shared.count("collections that met a write under way (exit 3)")
+        elif done.code != 0:
+            text = f"collection {number}: exit {done.code}\n{done.stdout}\n{done.stderr}"
+            shared.fail(f"gc: exit {done.code}", text)
+        self.check_files(number)
+
+    def work(self) -> None:
+        while not self._shared.ended.is_set():
+            self.collect()
+
+    def _passing(self, problem: dict[str, str]) -> bool:
+        """Whether this is about a link that docker-registry was just making, removing, rewriting.
+
+        It makes a tag's folder before the link in it, and removes them in any order; it empties a
+        link before it writes it. On a slow disk that takes longer than a collection waits.
+        """
+        link = self._shared.registry.root / problem["path"]
+        if link.name != "link":
+            return False
+        deadline = time.monotonic() + 5
+        while time.monotonic() < deadline:
+            folder = link.parent.parent if link.parent.name == "current" else link
+            with contextlib.suppress(FileNotFoundError):
+                if re.fullmatch("sha256:[0-9a-f]{64}", link.read_text()):
+                    return True
+            if not folder.exists():
+                return True
+            time.sleep(0.05)
+        return False
+
+    def _blobs(self) -> set[str]:
+        folders = (self._shared.registry.tree / "blobs" / "sha256").glob("*/*")
+        return {folder.name for folder in folders if (folder / "data").exists()}
+
+    def check_files(self, number: int) -> None:
+        """What was acknowledged before and not deleted meanwhile is there, link by link."""
+        model, tree = self._shared.model, self._shared.registry.tree
+        since = model.now
+        live = model.live()
+        checked: dict[Digest, bool] = {}
+        for repo, digest in live:
+            content = model.contents[digest]
+            folder = tree / "repositories" / repo
+            missing: dict[Digest, str] = {}
+            if not (folder / "_manifests/revisions/sha256" / digest.hex / "link").exists():
+                missing[digest] = "revision link"
+            for one in content.blobs():
+                if not (folder / "_layers" / "sha256" / one.digest.hex / "link").exists():
+                    missing[one.digest] = "layer link"
+            for one in everything(content):
+                if one.digest not in checked:
+                    path = tree / "blobs" / "sha256" / one.digest.hex[:2] / one.digest.hex / "data"
+                    checked[one.digest] = path.exists() and path.stat().st_size == one.size
+                if not checked[one.digest]:
+                    missing[one.digest] = "blob"
+            if missing and model.settled(repo, digest, since):
+                text = f"after collection {number}, {repo}@{digest} misses {missing}"
+                self._shared.fail("files missing after a collection", text, {digest, *missing})
+
+
+class Load:
+    """All of it against one registry; `grace` is an option of the collections.
+
+    `returning`: images are deleted and pushed again when they are a day old, and nothing else.
+    """
+
+    def __init__(
+        self,
+        registry: DockerRegistry,
+        jettison: Jettison | None,
+        grace: str | None = None,
+        *,
+        returning: bool = False,
+    ) -> None:
+        self.shared = Shared(registry, GRACE[grace], refusals=returning or grace is not None)
+        for content in POOL:
+            self.shared.model.know(content)
+        self._grace = grace
+        self._retirer = Retirer(self.shared)
+        self._checker = Client(self.shared, "checker")
+        kind = Returner if returning else Client
+        self._clients = [kind(self.shared, f"client-{n}") for n in range(WORKERS)]
+        self._collector = Collector(self.shared, jettison, grace) if jettison else None
+        self._seconds: Counter[str] = Counter()
+
+    @property
+    def failures(self) -> list[Failure]:
+        return self.shared.failures
+
+    @property
+    def counts(self) -> Counter[str]:
+        return self.shared.counts
+
+    def seed(self) -> None:
+        """Yesterday's images, and a first few of today's."""
+        self._retirer.seed()
+        for number, content in enumerate(POOL[::5]):
+            repo = REPOSITORIES[number % len(REPOSITORIES)]
+            self.push(repo, TAGS[number % len(TAGS)], content)
+
+    def push(self, repo: str, tag: str, content: Image | Index) -> None:
+        """Push one more image before or after the load."""
+        assert self._checker.push(repo, tag, content), self.report()
+
+    def run(self, seconds: float, check_every: float) -> None:
+        """Let all threads go, and stop the clients now and then to look at everything."""
+        jobs: list[tuple[str, Callable[[], None]]] = [(c.name, c.work) for c in self._clients]
+        jobs.append(("retirer", self._retirer.work))
+        if self._collector is not None:
+            jobs.append(("gc", self._collector.work))
+        threads = [
+            threading.Thread(target=self._guarded, args=job, name=job[0], daemon=True)
+            for job in jobs
+        ]
+        for thread in threads:
+            thread.start()
+        deadline = time.monotonic() + seconds
+        while not self.shared.ended.wait(min(check_every, deadline - time.monotonic())):
+            if deadline - time.monotonic() <= 0.1:
+                break
+            with self.shared.gate.shut():
+                self.check(untagged=False)
+        self.shared.ended.set()
+        for thread in threads:
+            thread.join(120)
+            assert not thread.is_alive(), f"{thread.name} does not end"
+
+    def check(self, *, untagged: bool = True) -> None:
+        """While no client is at it: every tag is listed, no other is, and each pulls in full."""
+        model = self.shared.model
+        self.shared.count("checks of all tags")
+        done: set[tuple[str, Digest]] = set()
+        for repo in [*REPOSITORIES, *RETIRED]:
+            wanted = {tag for _, tag in model.tags(repo)}
+            answer = self._checker.request("GET", f"/v2/{repo}/tags/list")
+            listed = set(answer.json["tags"] or []) if answer.status == 200 else set()
+            if listed != wanted:
+                text = f"{repo} has {sorted(listed)}, not {sorted(wanted)}"
+                self.shared.fail("tags", text)
+            for (_, tag), digest in model.tags(repo).items():
+                if (repo, digest) in done:
+                    continue
+                self._checker.pull(repo, tag, digest)
+                done.add((repo, digest))
+        if untagged:
+            for repo, digest in sorted(model.live() - done):
+                self._checker.pull(repo, digest, digest)
+
+    def finish(self) -> None:
+        """Check everything, collect once more when all garbage is idle, and check again."""
+        self.check(untagged=self._collector is None)
+        if self._collector is None:
+            return
+        if self._grace is not None:
+            time.sleep(self.shared.grace + 0.5)
+        self._collector.collect()
+        self.check()
+        model = self.shared.model
+        there, needed = self.shared.registry.blob_files(), model.blobs()
+        if lost := needed.keys() - there.keys():
+            self.shared.fail("blobs lost", f"{sorted(lost)}")
+        if left := self._retirer.garbage & there.keys():
+            self.shared.fail("garbage left", f"{sorted(left)}", left)
+        if self._grace is not None and (more := there.keys() - needed.keys()):
+            self.shared.fail("garbage left", f"{len(more)} blobs: {sorted(more)}", more)
+
+    def close(self) -> None:
+        self.shared.ended.set()
+        for client in [self._retirer, self._checker, *self._clients]:
+            client.close()
+
+    def report(self) -> str:
+        """What was done, and what went wrong with what led to it."""
+        lines = [f"{number:8,} {what}" for what, number in sorted(self.counts.items())]
+        kinds = Counter(failure.kind for failure in self.failures)
+        lines += [f"FAILED {number:,} times {kind}" for kind, number in kinds.most_common()]
+        shown: Counter[str] = Counter()
+        for failure in self.failures:
+            shown[failure.kind] += 1
+            if shown[failure.kind] <= 4:
+                lines.append(f"{failure.kind}: {failure.text}")
+        return "\n".join(lines)
+
+    def _guarded(self, name: str, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception:  # noqa: BLE001 - whatever it is, it belongs into the report
+            self.shared.fail(f"{name} ended", traceback.format_exc())
+
+
+def is_refusal(answer: Response) -> bool:
+    """Whether a manifest was refused because blobs are not there, and for nothing else."""
+    if answer.status != 400:
+        return False
+    return {error["code"] for error in answer.json["errors"]} == {"MANIFEST_BLOB_UNKNOWN"}
