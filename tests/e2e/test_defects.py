@@ -76,13 +76,13 @@ def age_folders(tree: Tree, when: float = LONG_AGO) -> None:
 
 def gc(jettison: Jettison, tree: Tree, *options: str, check: int = 0) -> Any:
     """Collect with Jettison; what it predicted, what it says and what the disk shows agree."""
-    before = tree.blob_bytes()
+    before = sum(tree.blobs().values())
     told = jettison("gc", tree.root, *options, "-n", "-o", "json", check=check).json["plan"]
-    assert tree.blob_bytes() == before
+    assert sum(tree.blobs().values()) == before
     done = jettison("gc", tree.root, *options, "--yes", "-o", "json", check=check)
     assert "Traceback" not in done.stderr
     receipt = done.json["run"]["receipt"]
-    freed = before - tree.blob_bytes()
+    freed = before - sum(tree.blobs().values())
     assert told["bytes"] == receipt["predicted_bytes"] == receipt["freed_bytes"] == freed
     return done.json
 
@@ -484,10 +484,12 @@ def test_10_what_they_never_clean_up_goes(tree: Tree, jettison: Jettison, kind: 
     assert left >= {path for path in paths if "repositories" in path.parts}
     assert left
 
-    gc(jettison, tree, *UNTAGGED)
+    # Next to a link that stays one has to be looked for: that takes several times as long.
+    options = [*UNTAGGED, "--thorough"] if kind == "unfinished link" else UNTAGGED
+    gc(jettison, tree, *options)
     assert [path for path in paths if path.exists()] == []
     assert set(_images(tree)) == {("app", "1")}
-    assert jettison("gc", tree.root, *UNTAGGED, "-n").stderr.count("nothing to collect") == 1
+    assert jettison("gc", tree.root, *options, "-n").stderr.count("nothing to collect") == 1
 
 
 def _images(tree: Tree) -> Iterator[tuple[str, str]]:

@@ -418,7 +418,7 @@ class Collector:
         shared.count("blobs seen to be gone", len(gone))
         if done.code in {0, 3}:
             receipt = json.loads(done.stdout)["collection"]
-            shared.count("blobs collected", receipt["blobs"]["count"])
+            shared.count("blobs collected", receipt["removed"]["blobs"]["count"])
             shared.count("blobs put back", receipt["put_back"]["count"])
         if done.code == 3 and all(map(self._passing, receipt["problems"])):
             shared.count("collections that met a write under way (exit 3)")

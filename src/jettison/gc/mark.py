@@ -278,5 +278,5 @@ def _stray(name: str) -> list[Problem]:
         RepoName(name)
     except InvalidName:
         message = "is a repository whose name the specification does not allow"
-        return [Problem(name, layout.repository(name), message)]
+        return [make_problem(name, layout.repository(name), message)]
     return []

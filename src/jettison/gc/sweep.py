@@ -387,7 +387,8 @@ class _Sweep:
         for digest in list(self._aside.digests()):
             with self._counting(layout.SET_ASIDE):
                 recovered += self._aside.put_back(digest)
-        self._tree.remove_remains(self._clock() - DRAFT_SECONDS)
+        with self._counting(layout.OURS):
+            self._tree.remove_remains(self._clock() - DRAFT_SECONDS)
         return recovered
 
     # Keeping count.

@@ -116,9 +116,15 @@ class StorageTree(TreeReader):
         The tag's folder is renamed away in one step: a crash leaves no half of a tag, which would
         protect the whole repository for ever.
         """
-        return self._take_away(layout.tag_folder(repository, tag))
+        away = self._take_away(layout.tag_folder(repository, tag))
+        if away is None:
+            return False
+        # The tag is gone; what remains of it is cleaned up later if not now.
+        shutil.rmtree(self.path(away), ignore_errors=True)
+        return True
 
-    def _take_away(self, folder: str) -> bool:
+    def _take_away(self, folder: str) -> str | None:
+        """Rename a folder out of the registry's sight; return where to, None if it is not there."""
         self._refuse_links(folder)
         name = str(uuid.uuid4())
         with storage_errors("remove", self.path(folder)):
@@ -127,11 +133,9 @@ class StorageTree(TreeReader):
             try:
                 os.rename(self.path(folder), self.path(away))
             except FileNotFoundError:
-                return False
+                return None
             self._sync(folder.rpartition("/")[0])
-        # It is gone; what remains of it is cleaned up later if not now.
-        shutil.rmtree(self.path(away), ignore_errors=True)
-        return True
+        return away
 
     def remove_remains(self, before: float) -> None:
         """Remove what killed processes left among what is ours.
@@ -139,17 +143,23 @@ class StorageTree(TreeReader):
         What was on its way out goes at once, drafts if they were not touched since ``before``
         (seconds since the epoch).
         """
-        for folder in (layout.DRAFTS, layout.RUNS):
-            with contextlib.suppress(OSError), os.scandir(self.path(folder)) as entries:
-                for entry in entries:
-                    draft = folder == layout.DRAFTS or entry.name.endswith(".tmp")
-                    if draft and entry.stat(follow_symlinks=False).st_mtime < before:
-                        os.unlink(entry.path)
-        shutil.rmtree(self.path(layout.LEAVING), ignore_errors=True)
+        for path in (layout.DRAFTS, layout.RUNS):
+            folder = self.folder(path)
+            if folder is None:
+                continue
+            with folder:
+                for entry in folder.entries():
+                    draft = path == layout.DRAFTS or entry.name.endswith(".tmp")
+                    if draft and (folder.time(entry.name) or 0) < before * 1e9:
+                        folder.unlink(entry.name)
+        leaving = [layout.LEAVING] if self.mtime(layout.LEAVING) is not None else []
         for entry in self.root_folder.entries():
             what = entry.name.removeprefix(layout.BESIDE)
             if what != entry.name and layout.digest_of(*what.partition("-")[::2]) is None:
-                shutil.rmtree(self.path(entry.name), ignore_errors=True)
+                leaving.append(entry.name)
+        for path in leaving:
+            with storage_errors("remove", self.path(path)):
+                shutil.rmtree(self.path(path))
 
     def delete_revision(self, repository: RepoName, digest: Digest) -> bool:
         """Remove a manifest from a repository, then the tags that point to it.
@@ -219,7 +229,12 @@ class StorageTree(TreeReader):
 
     def remove_upload(self, repository: RepoName, upload: str) -> bool:
         """Remove an unfinished upload; False if it was not there."""
-        return self._take_away(f"{layout.uploads(repository)}/{upload}")
+        away = self._take_away(f"{layout.uploads(repository)}/{upload}")
+        if away is None:
+            return False
+        with storage_errors("remove", self.path(away)):
+            shutil.rmtree(self.path(away))
+        return True
 
     def make_ours(self) -> None:
         """Make the folder for what is ours in the tree, if it is not there."""
