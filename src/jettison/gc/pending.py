@@ -15,7 +15,7 @@ from jettison.model.graph import Edges, reach
 from jettison.model.references import references_of
 from jettison.store.reading import TreeReader
 
-__all__ = ["LARGEST", "wanted_by_pending"]
+__all__ = ["LARGEST", "wanted_by", "wanted_by_pending"]
 
 LARGEST: Final = 4 * 1024 * 1024
 """In bytes: no registry takes a larger manifest."""
@@ -26,6 +26,12 @@ def wanted_by_pending(tree: TreeReader, young: Iterable[RawDigest]) -> set[RawDi
 
     A blob that is no manifest, or only the beginning of one, references nothing.
     """
+    pending = [digest for digest in young if _may_be_manifest(tree, digest)]
+    return wanted_by(tree, pending).difference(pending)
+
+
+def wanted_by(tree: TreeReader, manifests: Iterable[RawDigest]) -> set[RawDigest]:
+    """Return the manifests and what they reference, to any depth, as far as it can be read."""
 
     def edges(digest: RawDigest) -> Edges[RawDigest] | None:
         try:
@@ -34,9 +40,8 @@ def wanted_by_pending(tree: TreeReader, young: Iterable[RawDigest]) -> set[RawDi
         except (StorageError, InvalidManifest):
             return None
 
-    pending = [digest for digest in young if _may_be_manifest(tree, digest)]
-    found = reach(pending, edges, {})
-    return (found.manifests | found.blobs).difference(pending)
+    found = reach(manifests, edges, {})
+    return found.manifests | found.blobs
 
 
 def _may_be_manifest(tree: TreeReader, digest: RawDigest) -> bool:

@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 
 from jettison.gc.mark import RepositoryMark, mark_repository, names_sum
-from jettison.gc.pending import wanted_by_pending
+from jettison.gc.pending import wanted_by, wanted_by_pending
 from jettison.gc.plan import CollectionPlan, Seen
 from jettison.model.digest import Digest, RawDigest
 from jettison.model.reference import RepoName
@@ -146,6 +146,9 @@ class Watch:
         for kept in (marked.reached, marked.protected):
             self.wanted.update(kept.intersection(self._planned))
         self._restore(repository, marked)
+        # A folder without a link, made since the plan, is of a manifest that is being linked.
+        made = [d for d in marked.emptied if self._is_since(repository.revision_folder_time(d))]
+        self._want(wanted_by(self._tree, made))
 
     def _look_at_layers(self, repository: RepositoryReader) -> None:
         """Want the blobs that have a layer link; the plan's own links are gone by now."""
@@ -166,10 +169,11 @@ class Watch:
         for folder, names in self._tree.changed_blob_folders(self._blob_times):
             if names_sum(names) != self._blob_names.get(folder):
                 new += [digest for digest in names if self._is_new(digest)]
-        if not new:
-            return
-        wanted = wanted_by_pending(self._tree, new)
-        for digest in wanted.intersection(self._planned):
+        self._want(wanted_by_pending(self._tree, new))
+
+    def _want(self, digests: set[RawDigest]) -> None:
+        """Want blobs, and their links wherever those were removed."""
+        for digest in digests.intersection(self._planned).difference(self.wanted):
             self.wanted.add(digest)
             for name, unlinked in self._unlinked_layers.items():
                 if digest in unlinked:
@@ -177,8 +181,10 @@ class Watch:
 
     def _is_new(self, digest: RawDigest) -> bool:
         blob = self._tree.blob(digest)
-        since = int(self._plan.started * 1e9) - SETTLED_NS
-        return blob is not None and blob.mtime_ns > since
+        return blob is not None and self._is_since(blob.mtime_ns)
+
+    def _is_since(self, time_ns: int | None) -> bool:
+        return time_ns is not None and time_ns > self._plan.started * 1e9 - SETTLED_NS
 
     def _link_layer(self, name: str, digest: RawDigest) -> None:
         with RepositoryReader(self._tree, name) as repository:

@@ -268,6 +268,14 @@ class RepositoryReader:
         """Return when a revision was linked (nanoseconds), or None if it is not."""
         return self._time(layout.REVISIONS, digest)
 
+    def revision_folder_time(self, digest: RawDigest) -> int | None:
+        """Return when a revision's link was last made or removed (nanoseconds), None if never."""
+        folder = self._digest_folder(layout.REVISIONS, digest)
+        if folder is None:
+            return None
+        with folder:
+            return folder.time(digest.hex())
+
     # Layers and uploads.
 
     def layers(self) -> Layers:
