@@ -16,7 +16,7 @@ ARGS ?=
 PROGRAMS := docker-registry:docker-registry skopeo:skopeo htpasswd:apache2-utils \
 	openssl:openssl strace:strace zstd:zstd redis-server:redis-server
 
-.PHONY: help setup system demo test lint soak fix lock clean docs
+.PHONY: help setup system demo test lint soak bench fix lock clean docs
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ lint: setup ## ruff (rules and format) and mypy
 soak: setup ## The long tests
 	@$(BIN)/pytest -m soak $(ARGS) || \
 		{ code=$$?; [ $$code = 5 ] && echo "soak: there are no long tests yet"; }
+
+bench: setup ## jettison gc beside docker-registry's collector; ARGS=--quick takes seconds
+	@$(BIN)/python bench/gc.py $(ARGS)
 
 fix: setup ## What ruff can put right by itself
 	@$(BIN)/ruff check --fix $(SOURCES)
