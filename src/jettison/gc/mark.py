@@ -263,8 +263,11 @@ class _Marker:
 
 
 def names_sum(digests: Iterable[RawDigest]) -> int:
-    """Return a number for a set of digests that changes when one comes or goes."""
-    return sum(int.from_bytes(digest[:8]) for digest in digests) % 2**64
+    """Return a number for a set of digests that changes when one comes or goes.
+
+    It means something to this process and those forked from it.
+    """
+    return sum(map(hash, digests)) % 2**62
 
 
 def _matches(raw: bytes, digest: RawDigest) -> bool:

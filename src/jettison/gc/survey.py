@@ -177,6 +177,8 @@ class Surveyor:
                     found.revisions.append(Link(digest, linked))
         going = set(marked.unlinked)
         for tag in marked.tags:
+            if not repository.had_others(tag):
+                continue
             gone = sorted(going.intersection(repository.history(tag)))
             found.history += [(tag, digest) for digest in gone]
 

@@ -80,7 +80,7 @@ class Watch:
     def _lost_folder(self, name: str, digest: RawDigest) -> None:
         seen = self._seen[name]
         self._seen[name] = Seen(
-            (seen.names - names_sum([digest])) % 2**64,
+            (seen.names - names_sum([digest])) % 2**62,
             seen.revision_times,
             seen.layer_times,
             tuple(one for one in seen.emptied if one != Digest.from_raw(digest)),
@@ -89,7 +89,7 @@ class Watch:
     def removed_blob(self, digest: RawDigest) -> None:
         """Note that the sweep removed a blob, and its folder."""
         folder = layout.blob_file(digest).rpartition("/")[0].rpartition("/")[0]
-        self._blob_names[folder] = (self._blob_names[folder] - names_sum([digest])) % 2**64
+        self._blob_names[folder] = (self._blob_names[folder] - names_sum([digest])) % 2**62
 
     def look(self, *, layers: bool = False) -> None:
         """See what was written since the last look.

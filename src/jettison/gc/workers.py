@@ -75,10 +75,14 @@ def survey_all(
             yield name, survey(name)
         return
     pool = _Pool(names, survey, processes - 1)
+    collecting = gc.isenabled()
+    gc.disable()  # no cycles are made here, and looking for them takes time
     try:
         yield from pool.results()
     finally:
         pool.end()
+        if collecting:
+            gc.enable()
 
 
 class _Pool:
@@ -113,7 +117,6 @@ class _Pool:
         try:
             # Ctrl-C is for the parent, which then ends its workers.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-            gc.disable()  # no cycles are made here, and looking for them takes time
             os.close(self._todo)
             for source in self._workers:
                 os.close(source)

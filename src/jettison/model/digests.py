@@ -7,7 +7,7 @@ enough to keep them in rows by their first byte, and to make a set of one row wh
 
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
-from typing import Final
+from typing import Final, cast
 
 from jettison.model.digest import RawDigest
 
@@ -55,7 +55,8 @@ class RawDigests:
 
     def _row(self, first: int) -> set[RawDigest]:
         row = bytes(self._rows[first])
-        return {RawDigest(row[at : at + _LENGTH]) for at in range(0, len(row), _LENGTH)}
+        found = {row[at : at + _LENGTH] for at in range(0, len(row), _LENGTH)}
+        return cast("set[RawDigest]", found)
 
     def __len__(self) -> int:
         """Count them, each once."""

@@ -5,7 +5,7 @@ manifests have are read on a short way, and everything else goes there. Both agr
 test holds.
 """
 
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple, cast
 
 import msgspec
 
@@ -113,4 +113,5 @@ def _raw(descriptors: list[_Descriptor]) -> tuple[RawDigest, ...]:
         raise _LongWay from None
     if len(raw) != _BYTES * count or raw.hex() != encoded:
         raise _LongWay
-    return tuple([RawDigest(raw[at : at + _BYTES]) for at in range(0, len(raw), _BYTES)])
+    rows = [raw[at : at + _BYTES] for at in range(0, len(raw), _BYTES)]
+    return cast("tuple[RawDigest, ...]", tuple(rows))

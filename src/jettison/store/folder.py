@@ -175,11 +175,11 @@ class Folder:
         """Return when an entry was last made or removed in it (nanoseconds)."""
         return os.fstat(self.descriptor).st_mtime_ns
 
-    def read(self, name: str, limit: int) -> bytes | None:
+    def read(self, name: str, limit: int, first: int = 4096) -> bytes | None:
         """Return a file's bytes, None if it is not there.
 
-        Raises :class:`UnusableError` for what is no regular file, cannot be read, or is longer
-        than ``limit`` bytes.
+        ``first`` is a good guess of how many bytes it has. Raises :class:`UnusableError` for what
+        is no regular file, cannot be read, or is longer than ``limit`` bytes.
         """
         try:
             descriptor = os.open(name, _FILE, dir_fd=self.descriptor)
@@ -190,8 +190,8 @@ class Folder:
                 raise UnusableError("is a symbolic link, which is not followed") from None
             raise UnusableError(f"cannot be read: {error.strerror}") from None
         try:
-            raw = os.read(descriptor, _PIECE)
-            if not raw or len(raw) == _PIECE:
+            raw = os.read(descriptor, first)
+            if not raw or len(raw) == first:
                 raw = _read_on(descriptor, raw, limit)
         except OSError as error:
             raise UnusableError(f"cannot be read: {error.strerror}") from None

@@ -15,7 +15,7 @@ import time
 import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 import msgspec
 
@@ -225,10 +225,12 @@ class TreeReader:
                 path = f"{algorithm}/{prefix}"
                 names = self._inside(top, path, noted)
                 found, strange = raw_digests(algorithm, names)
-                strange += [digest.hex() for digest in found if digest[:1].hex() != prefix]
+                if {f"{first:02x}" for first in {digest[0] for digest in found}} - {prefix}:
+                    strange += [digest.hex() for digest in found if digest[:1].hex() != prefix]
+                    found = [digest for digest in found if digest[:1].hex() == prefix]
                 for name in strange:
                     self._note(noted, f"{layout.BLOBS}/{path}/{name}", "is no blob's folder")
-                yield path, [digest for digest in found if digest[:1].hex() == prefix]
+                yield path, found
 
     def changed_blob_folders(self, times: dict[str, int]) -> Iterator[tuple[str, list[RawDigest]]]:
         """Yield those of :meth:`blob_folders` in which something was made or removed.
@@ -295,22 +297,19 @@ class TreeReader:
         :class:`~jettison.errors.StorageError` for a file that cannot be read, or that is too
         large for any manifest.
         """
-        top = self.blobs_folder
-        name = layout.blob_file(digest)
-        raw = None if top is None else self._read_whole(top, name)
-        if raw is None:
-            # A sweep may have set it aside just now, and will put it back if it is needed.
-            for name in layout.set_aside_names(digest):
-                raw = self._read_whole(self._root, name)
-                if raw is not None:
-                    break
-        return raw
-
-    def _read_whole(self, folder: Folder, name: str) -> bytes | None:
+        folder, name = self._blobs or self.blobs_folder, layout.blob_file(digest)
         try:
-            return folder.read(name, LARGEST_MANIFEST)
+            raw = None if folder is None else folder.read(name, LARGEST_MANIFEST)
+            if raw is None:
+                # A sweep may have set it aside just now, and will put it back if it is needed.
+                folder = self._root
+                for name in layout.set_aside_names(digest):
+                    raw = folder.read(name, LARGEST_MANIFEST)
+                    if raw is not None:
+                        break
         except UnusableError as error:
-            raise StorageError(f"{folder.path}/{name} {error}") from None
+            raise StorageError(f"{folder and folder.path}/{name} {error}") from None
+        return raw
 
     def read_blob(self, digest: RawDigest, chunk: int = 256 * 1024) -> Iterator[bytes]:
         """Yield a blob's bytes in pieces of ``chunk`` bytes; nothing if there is no such blob."""
@@ -344,8 +343,8 @@ def raw_digests(algorithm: str, names: Sequence[str]) -> tuple[list[RawDigest], 
         except ValueError:
             whole = b""
         if whole.hex() == joined:
-            places = range(0, len(whole), _RAW_LENGTH)
-            return [RawDigest(whole[at : at + _RAW_LENGTH]) for at in places], []
+            found = [whole[at : at + _RAW_LENGTH] for at in range(0, len(whole), _RAW_LENGTH)]
+            return cast("list[RawDigest]", found), []
     pairs = [(name, raw_digest(algorithm, name)) for name in names]
     good = [digest for _, digest in pairs if digest is not None]
     return good, [name for name, digest in pairs if digest is None]

@@ -34,6 +34,11 @@ _FRESH_NS: Final = 10_000_000_000
 _LONGEST: Final = 4096
 """In bytes; what is longer is no link."""
 
+_FIRST: Final = 256
+_ONE_FOLDER: Final = 3
+"""How many names a folder has that one folder is in: two of its own, and that one's `..`."""
+
+
 Key = TypeVar("Key", Tag, RawDigest)
 
 _LINK_LENGTH: Final = 71
@@ -161,14 +166,20 @@ class RepositoryReader:
             for entry in others:
                 if not is_leftover(entry):
                     found.problems.append(self._no_folder(folder, entry))
-            tags = []
+            odd = []
             for name in names:
                 try:
-                    tags.append(Tag(name))
+                    tag = Tag(name)
                 except InvalidName:
                     message = "is a tag whose name the specification does not allow"
                     found.problems.append(self._problem(folder, name, message))
-            for tag, link in _patiently(tags, lambda tag: self._tag(folder, tag)):
+                    continue
+                digest = self._plain_link(folder, f"{name}/current/link")
+                if digest is None:
+                    odd.append(tag)
+                else:
+                    found.current[tag] = digest
+            for tag, link in _patiently(odd, lambda tag: self._tag(folder, tag)):
                 if isinstance(link, Problem):
                     found.broken[tag] = link
                     found.problems.append(link)
@@ -203,6 +214,16 @@ class RepositoryReader:
         fresh = any(_is_fresh(folder, inner) for inner in (tag, f"{tag}/current", f"{tag}/index"))
         return _Unsettled(problem) if fresh else problem
 
+    def had_others(self, tag: Tag) -> bool:
+        """Whether a tag may ever have pointed to anything else, at the cost of one look.
+
+        Most file systems count a folder's folders; of the others nobody knows.
+        """
+        if self._folder is None:
+            return False
+        found = self._folder.look(f"{layout.TAGS}/{tag}/index/sha256")
+        return found is None or found.st_nlink != _ONE_FOLDER
+
     def history(self, tag: Tag) -> list[RawDigest]:
         """Return every digest that the tag's history names."""
         return [digest for digest, _ in self._digests(f"{layout.TAGS}/{tag}/index", [])]
@@ -236,7 +257,10 @@ class RepositoryReader:
                     found.damaged.add(digest)
                 found.problems.append(self._no_folder(folder, entry))
         found.folders.extend(digests)
-        for digest, link in _patiently(digests, lambda one: self._revision(folder, one)):
+        plain = {d for d in digests if self._plain_link(folder, f"{d.hex()}/link") == d}
+        found.linked.update(plain)
+        odd = [digest for digest in digests if digest not in plain]
+        for digest, link in _patiently(odd, lambda one: self._revision(folder, one)):
             if isinstance(link, Problem):
                 found.damaged.add(digest)
                 found.problems.append(link)
@@ -404,15 +428,21 @@ class RepositoryReader:
         with folder:
             return folder.time(f"{digest.hex()}/{layout.LINK}")
 
+    def _plain_link(self, folder: Folder, name: str) -> RawDigest | None:
+        """Read a link that is as links are; None for any other, or for none."""
+        try:
+            raw = folder.read(name, _LONGEST, _FIRST)
+        except UnusableError:
+            return None
+        if raw is None or len(raw) != _LINK_LENGTH or not raw.startswith(_PREFIX):
+            return None
+        return raw_digest("sha256", raw[7:].decode("ascii", "replace"))
+
     def _link(self, folder: Folder, name: str) -> RawDigest | None:
         """Read a link; None if absent. Raises UnusableError."""
-        raw = folder.read(name, _LONGEST)
+        raw = folder.read(name, _LONGEST, _FIRST)
         if raw is None:
             return None
-        if len(raw) == _LINK_LENGTH and raw.startswith(_PREFIX):
-            digest = raw_digest("sha256", raw[7:].decode("ascii", "replace"))
-            if digest is not None:
-                return digest
         try:
             return layout.parse_link(raw).raw
         except layout.MalformedLinkError as error:
