@@ -91,7 +91,7 @@ class Remedy(msgspec.Struct, frozen=True):
     """What would put it right: ``path`` is relative to the root, ``content`` what to write there.
 
     ``needs`` are paths that must be there for it, ``watched`` are others that must not have
-    changed in between.
+    changed in between. Of the same action the lower ``rank`` comes first.
     """
 
     action: Action
@@ -99,6 +99,7 @@ class Remedy(msgspec.Struct, frozen=True):
     content: str | None = None
     needs: tuple[str, ...] = ()
     watched: tuple[str, ...] = ()
+    rank: int = 0
 
 
 class Flaw(msgspec.Struct, frozen=True, rename={"kind": "class"}):

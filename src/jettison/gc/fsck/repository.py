@@ -155,6 +155,7 @@ class _Repository:
         # Which manifests suffer from a flaw; the tags above them cannot be pulled.
         self._sufferers: dict[tuple[FlawClass, str], set[RawDigest]] = {}
         self._above: dict[RawDigest, list[RawDigest]] = {}
+        self._rank: dict[RawDigest, int] = {}
         self._tagged: dict[RawDigest, list[Tag]] = {}
         for tag, digest in tags.current.items():
             self._tagged.setdefault(digest, []).append(tag)
@@ -162,6 +163,7 @@ class _Repository:
     def flaws(self) -> list[Flaw]:
         roots = sorted({*self._tags.current.values(), *self._linked, *self._malformed})
         order = postorder(roots, lambda digest: self._manifest(digest).edges.children)
+        self._rank = {digest: rank for rank, digest in enumerate(order)}
         needed: dict[RawDigest, list[RawDigest]] = {}
         for digest in order:
             edges = self._manifest(digest).edges
@@ -258,7 +260,8 @@ class _Repository:
         self, action: Action, path: str, digest: RawDigest, watched: tuple[str, ...] = ()
     ) -> Remedy:
         long = Digest.from_raw(digest)
-        return Remedy(action, path, str(long), (layout.blob_data(long),), watched)
+        rank = self._rank.get(digest, 0)
+        return Remedy(action, path, str(long), (layout.blob_data(long),), watched, rank)
 
     # Blobs.
 
