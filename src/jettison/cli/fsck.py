@@ -85,9 +85,7 @@ def fsck(
     if not repair:
         if output is not Format.TABLE:
             _emit(output, report)
-        elif report.damage or any(flaw.remedy for flaw in report.flaws):
-            _print_next(report, target)
-        _require_sound(report)
+        _require_sound(report, target)
         return
     now = time.time()
     plan = plan_repair(tree, report, new_run_id(now), now, grace)
@@ -96,7 +94,7 @@ def fsck(
     if dry_run or not plan.steps:
         if output is not Format.TABLE:
             _emit(output, report, {"plan": plan})
-        _require_sound(report)
+        _require_sound(report, target)
         return
     confirm(f"Repair {tree.root} in {counted(len(plan.steps), 'step')}?", yes=yes)
     _repair(tree, plan, report, options, (target,), output)
@@ -120,9 +118,11 @@ def _repair(
     from jettison.gc.fsck import run_repair
     from jettison.gc.windows import tree_journal
 
+    def noted(run: "Run") -> None:
+        user_journal().point(run, tree_journal(tree))
+
     with reporting() as progress:
-        run = run_repair(tree, plan, request, time.time, timestamp, progress=progress)
-    user_journal().point(run, tree_journal(tree))
+        run = run_repair(tree, plan, request, time.time, timestamp, noted=noted, progress=progress)
     after = _check(tree, options)
     if output is Format.TABLE:
         _print_done(before, after, run)
@@ -138,12 +138,21 @@ def _repair(
         )
 
 
-def _require_sound(report: "CheckReport") -> None:
+def _require_sound(report: "CheckReport", target: str) -> None:
+    mendable = sum(flaw.remedy is not None for flaw in report.flaws)
+    step = f"jettison fsck {target} --repair (can mend {mendable:,} of {len(report.flaws):,})"
     if report.damage:
         tags = counted(len(report.unpullable), "tag")
+        push = "Push what cannot be pulled again, or delete it"
         raise VerificationFailed(
-            f"{report.root}: {counted(report.damage, 'flaw')} that do harm; {tags} cannot be pulled"
+            f"{report.root}: {counted(report.damage, 'flaw')} that do harm; "
+            f"{tags} cannot be pulled whole",
+            hint=f"{step}. {push}; without that repair a push may skip what is damaged."
+            if mendable
+            else f"{push}.",
         )
+    if mendable:
+        note(f"{bold(' next:')} {step}, or the next gc: it takes most of it.")
 
 
 def _emit(output: Format, report: "CheckReport", more: dict[str, Any] | None = None) -> None:
@@ -204,20 +213,10 @@ def _print(report: "CheckReport") -> None:
         write("", green("✓") + f" Everything that is tagged or linked can be pulled{more}.")
 
 
-def _print_next(report: "CheckReport", target: str) -> None:
-    mendable = sum(flaw.remedy is not None for flaw in report.flaws)
-    steps = []
-    if mendable:
-        steps.append(f"jettison fsck {target} --repair: {counted(mendable, 'flaw')} can be mended")
-    if report.damage:
-        steps.append("after that, push again what still cannot be pulled, or delete it")
-    note(*(f"{bold(' next:')} {step}" for step in steps))
-
-
 def _print_plan(plan: "RepairPlan") -> None:
     write("", bold("To repair:"))
     for action, count in plan.counts.items():
-        write(f"  {action} × {count:,}")
+        write(f"  {count:,} to do: {action}")
         shown = [step for step in plan.steps if step.action is action][:_EXAMPLES]
         write(*(f"    {step.path}" for step in shown))
         if count > len(shown):
@@ -241,7 +240,9 @@ def _print_done(before: "CheckReport", after: "CheckReport", run: "Run") -> None
     def count(report: "CheckReport", kind: Any) -> str:  # noqa: ANN401 - a class of flaws
         return f"{sum(report.classes.get(kind, (0, 0))):,}"
 
-    rows = [(kind, count(before, kind), count(after, kind)) for kind in kinds]
+    rows: list[tuple[str, str, str]] = [
+        (kind, count(before, kind), count(after, kind)) for kind in kinds
+    ]
     rows.append(("tags not pullable", f"{len(before.unpullable):,}", f"{len(after.unpullable):,}"))
     table(["WHAT", "BEFORE", "AFTER"], rows, right=["BEFORE", "AFTER"])
     if after.unpullable:

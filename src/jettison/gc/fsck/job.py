@@ -26,11 +26,12 @@ def run_repair(
     clock: Callable[[], float],
     stamp: Callable[[float], str],
     *,
+    noted: Callable[[Run], None] = lambda _: None,
     progress: Progress = silent,
 ) -> Run:
     """Execute the plan and return the run, which is in the tree's journal.
 
-    Plan and journal entry are on the disk before the first step. Raises
+    Plan and journal entry are on the disk, and ``noted`` was called, before the first step. Raises
     :class:`~jettison.errors.Locked` if a collection or another repair is at it.
     """
     with StorageLock(tree, "repair"):
@@ -47,6 +48,7 @@ def run_repair(
             details={_FOLDER: plan.folder},
         )
         journal.write(run)
+        noted(run)
         outcome = execute(tree, plan, progress)
         note = f"What was moved aside is in {plan.folder}; remove that when nothing is missed."
         receipt = _receipt(outcome, "repairs", len(plan.steps), stamp(clock()), (note,))

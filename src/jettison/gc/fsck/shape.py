@@ -157,16 +157,14 @@ class Owner(NamedTuple):
         mode = f"mode {stat.S_IMODE(status.st_mode):04o}, user {status.st_uid}"
         if not bits & 4 or (is_folder and not bits & 1):
             return Severity.DAMAGE, f"cannot be read by user {self.uid}, the storage's ({mode})"
-        if status.st_uid not in {self.uid, above}:
-            return (
-                Severity.UNTIDINESS,
-                f"belongs to user {status.st_uid}, and the storage to user {self.uid}",
-            )
+        if status.st_uid != self.uid:
+            if status.st_uid == above:
+                return None  # told of the folder that all of it is in
+            sentence = f"belongs to user {status.st_uid}, and the storage to user {self.uid}"
+            return Severity.UNTIDINESS, sentence
         if not bits & 2:
-            return (
-                Severity.UNTIDINESS,
-                f"cannot be written by user {self.uid}, the storage's ({mode})",
-            )
+            sentence = f"cannot be written by user {self.uid}, the storage's ({mode})"
+            return Severity.UNTIDINESS, sentence
         return None
 
 
