@@ -12,6 +12,7 @@ import pytest
 from jettison.errors import Locked, NotFoundError, StorageError
 from jettison.gc.fsck import (
     CheckOptions,
+    check_again,
     check_tree,
     hashing,
     plan_repair,
@@ -691,3 +692,16 @@ def test_an_index_of_which_a_child_was_never_there(tree: Tree) -> None:
     assert flaw.kind is FlawClass.CHILD_WITHOUT_REVISION
     assert flaw.tags == ("app:sparse",)
     assert flaw.remedy is None
+
+
+def test_a_second_look_remembers_what_was_left_in_its_place(tree: Tree) -> None:
+    damage_layer(tree)
+    unsettled(tree)
+    before = check(tree)
+    again = check_again(tree.open(), CheckOptions(), NOW, before)
+    assert again.flaws == before.flaws
+    assert again.hashed
+    tree.data(Digest.of(b"base")).unlink()
+    again = check_again(tree.open(), CheckOptions(), NOW, before)
+    assert FlawClass.DAMAGED_BLOB not in again.classes
+    assert unpullable(again) == unpullable(before)

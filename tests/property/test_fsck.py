@@ -11,11 +11,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jettison.errors import JettisonError
-from jettison.gc.fsck import CheckOptions, check_tree, plan_repair, run_repair, undo_repair
+from jettison.gc.fsck import (
+    CheckOptions,
+    check_again,
+    check_tree,
+    plan_repair,
+    run_repair,
+    undo_repair,
+)
 from jettison.model.digest import Digest
 from jettison.model.manifest import parse_manifest
 from jettison.model.reference import RepoName, Tag
 from jettison.store.registry import StorageRegistry
+from jettison.store.repository import RepositoryReader
 from store.trees import NOW, OLD, Tree
 
 REPOSITORIES = ("a", "a/b")
@@ -27,6 +35,10 @@ async def _pull(registry: StorageRegistry, repository: RepoName, reference: Tag 
         found = await registry.manifest(repository, reference)
         if found is None:
             return False
+        # Distribution opens the link, this registry only looks whether there is one.
+        with RepositoryReader(registry.tree, repository) as reader:
+            if found.digest.raw not in reader.revisions().linked:
+                return False
         manifest = parse_manifest(found.raw)
         for child in manifest.children:
             if not await _pull(registry, repository, child.digest):
@@ -119,6 +131,8 @@ def test_fsck_names_exactly_what_cannot_be_pulled(
         assert set(after) <= set(broken)
         again = check_tree(tree.open(), CheckOptions(), NOW)
         assert [tag.name for tag in again.unpullable] == after
+        remembered = check_again(tree.open(), CheckOptions(), NOW, report)
+        assert remembered.flaws == again.flaws
 
         undone = undo_repair(tree.open(), run, lambda: NOW, str)
         assert undone.receipt is not None

@@ -71,15 +71,16 @@ def fsck(
     deletes nothing: what is damaged is moved into jettison/fsck/ in the storage, and `jettison
     undo` takes all of it back. What only a push can heal is left over, and the exit code is 3.
     """
-    from jettison.gc.fsck import CheckOptions, plan_repair
+    from jettison.gc.fsck import HASHING, CheckOptions, check_tree, plan_repair
     from jettison.store.configuration import open_storage
     from jettison.store.journal import new_run_id
 
     if dry_run and not repair:
         raise UsageError("--dry-run is about --repair: without it, nothing is ever changed")
-    tree, _ = open_storage(Path(target), os.environ)
+    tree, configuration = open_storage(Path(target), os.environ)
     options = CheckOptions(grace=grace, quick=quick)
-    report = _check(tree, options)
+    with reporting(in_bytes=frozenset({HASHING})) as progress:
+        report = check_tree(tree, options, time.time(), progress)
     if output is Format.TABLE:
         _print(report)
     if not repair:
@@ -97,14 +98,12 @@ def fsck(
         _require_sound(report, target)
         return
     confirm(f"Repair {tree.root} in {counted(len(plan.steps), 'step')}?", yes=yes)
+    if configuration is not None and configuration.cache:
+        note(
+            yellow(f"warning: the registry remembers blobs ({configuration.cache}); restart it ")
+            + yellow("after this, else pushes may skip what was moved aside.")
+        )
     _repair(tree, plan, report, options, (target,), output)
-
-
-def _check(tree: "StorageTree", options: "CheckOptions") -> "CheckReport":
-    from jettison.gc.fsck import HASHING, check_tree
-
-    with reporting(in_bytes=frozenset({HASHING})) as progress:
-        return check_tree(tree, options, time.time(), progress)
 
 
 def _repair(
@@ -115,7 +114,7 @@ def _repair(
     request: tuple[str, ...],
     output: Format,
 ) -> None:
-    from jettison.gc.fsck import run_repair
+    from jettison.gc.fsck import check_again, run_repair
     from jettison.gc.windows import tree_journal
 
     def noted(run: "Run") -> None:
@@ -123,7 +122,8 @@ def _repair(
 
     with reporting() as progress:
         run = run_repair(tree, plan, request, time.time, timestamp, noted=noted, progress=progress)
-    after = _check(tree, options)
+    with reporting() as progress:
+        after = check_again(tree, options, time.time(), before, progress)
     if output is Format.TABLE:
         _print_done(before, after, run)
     else:

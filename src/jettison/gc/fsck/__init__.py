@@ -4,7 +4,7 @@
 right and how, ``run_repair`` does it, and ``undo_repair`` takes it back.
 """
 
-from jettison.gc.fsck.check import CheckOptions, check_tree
+from jettison.gc.fsck.check import CheckOptions, check_again, check_tree
 from jettison.gc.fsck.hashing import HASHING
 from jettison.gc.fsck.job import run_repair, undo_repair
 from jettison.gc.fsck.repair import plan_repair
@@ -12,6 +12,7 @@ from jettison.gc.fsck.repair import plan_repair
 __all__ = [
     "HASHING",
     "CheckOptions",
+    "check_again",
     "check_tree",
     "plan_repair",
     "run_repair",

@@ -31,8 +31,11 @@ from jettison.progress import Progress, silent
 from jettison.store import layout
 from jettison.store.reading import TreeReader
 
-__all__ = ["CheckOptions", "check_tree"]
+__all__ = ["CheckOptions", "check_again", "check_tree"]
 
+_OF_CONTENT: Final = frozenset(
+    {FlawClass.DAMAGED_BLOB, FlawClass.UNSETTLED_BLOB, FlawClass.PERMISSIONS}
+)
 _PARTS: Final = frozenset({Kind.LAYERS, Kind.MANIFESTS, Kind.UPLOADS})
 
 
@@ -69,6 +72,21 @@ def check_tree(
     return _Check(tree, options, now, progress, clock).run()
 
 
+def check_again(
+    tree: TreeReader,
+    options: CheckOptions,
+    now: float,
+    before: CheckReport,
+    progress: Progress = silent,
+    clock: Callable[[], float] = time.monotonic,
+) -> CheckReport:
+    """Check a tree after a repair, without reading all blobs once more.
+
+    What was learnt of their content before (``before``) holds for those that still are there.
+    """
+    return _Check(tree, options, now, progress, clock, before).run()
+
+
 class _Check:
     def __init__(
         self,
@@ -77,7 +95,9 @@ class _Check:
         now: float,
         progress: Progress,
         clock: Callable[[], float],
+        before: CheckReport | None = None,
     ) -> None:
+        self._before = before
         self._tree = tree
         self._options = options
         self._idle_ns = int((now - options.grace) * 1e9)
@@ -93,13 +113,17 @@ class _Check:
         started = self._clock()
         folders = self._top()
         self._look_at_blobs(folders)
-        if not self._options.quick:
+        hashed = not self._options.quick
+        if self._before is not None:
+            hashed = self._before.hashed
+            self._remember(self._before)
+        elif hashed:
             self._hash()
         repositories = self._check_repositories()
         self._flaws += _ours(self._tree, self._idle_ns)
         return CheckReport(
             root=str(self._tree.root),
-            hashed=not self._options.quick,
+            hashed=hashed,
             repositories=repositories,
             blobs=self._blobs,
             bytes=self._bytes,
@@ -149,6 +173,19 @@ class _Check:
             path = layout.blob_data(Digest.from_raw(digest))
             sentence = f"cannot be read here: {reason}"
             self._flaws.append(make_flaw(FlawClass.PERMISSIONS, Severity.DAMAGE, path, sentence))
+
+    def _remember(self, before: CheckReport) -> None:
+        for flaw in before.flaws:
+            if flaw.kind not in _OF_CONTENT or not flaw.path.endswith("/data"):
+                continue
+            _, algorithm, _, encoded, _ = flaw.path.rsplit("/", 4)
+            digest = raw_digest(algorithm, encoded)
+            blob = None if digest is None else self._tree.blob(digest)
+            if blob is None:
+                continue
+            self._flaws.append(msgspec.structs.replace(flaw, tags=()))
+            if flaw.kind is FlawClass.DAMAGED_BLOB:
+                self._damaged[blob.digest] = blob.size
 
     # Repositories.
 

@@ -243,11 +243,11 @@ class _Repository:
         if tags:
             kind = FlawClass.TAG_WITHOUT_REVISION
             watched = tuple(layout.current_link(self._name, tag) for tag in tags[:_NAMED])
-            sentence = f"is absent, and {_listed('tag', tags)} would need it: {what}"
+            sentence = f"is absent, and needed by {_listed('tag', tags)}: {what}"
         else:
             kind, watched = FlawClass.CHILD_WITHOUT_REVISION, ()
             indexes = _named("index", self._above.get(digest, []), "es")
-            sentence = f"is absent, and {indexes} would need it: {what}"
+            sentence = f"is absent, and needed by {indexes}: {what}"
         remedy = None
         if manifest.is_whole:
             remedy = self._link(Action.WRITE_REVISION, path, digest, watched)
@@ -272,7 +272,7 @@ class _Repository:
         if not self._exists(target):
             absent = self._wanting(digest, manifests)
             if absent:
-                sentence = f"is absent, and {_named('manifest', absent)} of {self._name} need it"
+                sentence = f"is absent, and needed by {_named('manifest', absent)} of {self._name}"
                 path = layout.blob_data(Digest.from_raw(target))
                 self._note(FlawClass.ABSENT_BLOB, path, sentence, sufferers=absent)
         elif target in self._checker.damaged:
@@ -283,7 +283,7 @@ class _Repository:
             if unlinked:
                 path = layout.layer_link(self._name, Digest.from_raw(digest))
                 sentence = (
-                    f"is absent, and {_named('manifest', unlinked)} need it; its blob is there"
+                    f"is absent, and needed by {_named('manifest', unlinked)}; its blob is there"
                 )
                 remedy = self._link(Action.WRITE_LAYER, path, digest)
                 self._note(
