@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NamedTuple, Protocol
+from typing import IO, Final, NamedTuple, Protocol
 
 __all__ = [
     "BenchError",
@@ -154,7 +154,10 @@ def lines(command: list[str], environment: Mapping[str, str]) -> Iterator[str]:
 
 @contextmanager
 def _running(
-    command: list[str], environment: Mapping[str, str], stdout: int, stderr: int
+    command: list[str],
+    environment: Mapping[str, str],
+    stdout: int | IO[bytes],
+    stderr: int | IO[bytes],
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Start a command; if we are interrupted it ends with all its processes."""
     with subprocess.Popen(

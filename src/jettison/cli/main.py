@@ -13,6 +13,7 @@ from jettison import __version__
 from jettison.cli import (
     check,
     demo,
+    fsck,
     garbage_collect,
     gc,
     inspect,
@@ -48,6 +49,7 @@ LOOK, REMOVE, KEEP = "Look", "Remove and free", "Prove and take back"
 app.command(rich_help_panel=LOOK, epilog=check.EXAMPLE)(check.check)
 app.command(rich_help_panel=LOOK, epilog=ls.EXAMPLE)(ls.ls)
 app.command(rich_help_panel=LOOK, epilog=inspect.EXAMPLE)(inspect.inspect)
+app.command(rich_help_panel=LOOK, epilog=fsck.EXAMPLE)(fsck.fsck)
 app.command(rich_help_panel=REMOVE, epilog=rm.EXAMPLE)(rm.rm)
 app.command(rich_help_panel=REMOVE, epilog=gc.EXAMPLE, cls=optional_values(gc.OPTIONAL))(gc.gc)
 app.command(

@@ -4,12 +4,19 @@ import enum
 import sys
 import time
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
 
-from jettison.cli.output import note
+from jettison.cli.output import note, size
 from jettison.progress import Progress, silent
 
+if TYPE_CHECKING:
+    from rich.progress import Task
+
 __all__ = ["Log", "reporting"]
+
+_REFRESH_SECONDS: Final = 0.1
 
 
 class Log(enum.StrEnum):
@@ -19,11 +26,14 @@ class Log(enum.StrEnum):
 
 
 @contextmanager
-def reporting(*, wanted: bool = True, log: Log | None = None) -> Iterator[Progress]:
+def reporting(
+    *, wanted: bool = True, log: Log | None = None, in_bytes: AbstractSet[str] = frozenset()
+) -> Iterator[Progress]:
     """Yield a progress report: on a terminal a bar with a rate and the time left, on stderr.
 
-    Nothing is left of it afterwards. With ``log`` each phase is told in a line of JSON instead,
-    when it begins and when it has ended.
+    The phases named in ``in_bytes`` count bytes. Nothing is left of it afterwards. It has no thread
+    of its own, since beside one nobody may fork. With ``log`` each phase is told in a line of JSON
+    instead, when it begins and when it has ended.
     """
     if log is not None:
         phases = _Phases()
@@ -38,10 +48,8 @@ def reporting(*, wanted: bool = True, log: Log | None = None) -> Iterator[Progre
     from rich.console import Console
     from rich.progress import (
         BarColumn,
-        MofNCompleteColumn,
         ProgressColumn,
         SpinnerColumn,
-        Task,
         TextColumn,
         TimeRemainingColumn,
     )
@@ -50,34 +58,49 @@ def reporting(*, wanted: bool = True, log: Log | None = None) -> Iterator[Progre
     )
     from rich.text import Text
 
-    class RateColumn(ProgressColumn):
-        """How many things are done in a second."""
+    class Amount(ProgressColumn):
+        """How much is done, and how much in a second."""
 
-        def render(self, task: Task) -> Text:
-            return Text("" if task.speed is None else f"{task.speed:,.0f}/s")
+        def render(self, task: "Task") -> Text:
+            return Text(_amount(task, in_bytes=task.description in in_bytes))
 
     bars = Bars(
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        RateColumn(),
+        Amount(),
         TimeRemainingColumn(),
         console=Console(stderr=True),
         transient=True,
+        auto_refresh=False,
     )
     with bars:
         task = bars.add_task("", total=None)
         current = ""
+        shown = 0.0
 
         def show(phase: str, done: int, total: int | None = None) -> None:
-            nonlocal current
+            nonlocal current, shown
             if phase != current:
                 current = phase
+                shown = 0.0
                 bars.reset(task, total=total, description=phase, completed=done)
             bars.update(task, completed=done, total=total)
+            now = time.monotonic()
+            if now - shown >= _REFRESH_SECONDS:
+                shown = now
+                bars.refresh()
 
         yield show
+
+
+def _amount(task: "Task", *, in_bytes: bool) -> str:
+    done, total = int(task.completed), None if task.total is None else int(task.total)
+    if in_bytes:
+        speed = f", {size(int(task.speed))}/s" if task.speed else ""
+        return f"{size(done)} of {size(total)}{speed}"
+    speed = f", {task.speed:,.0f}/s" if task.speed else ""
+    return f"{done:,}/{'?' if total is None else f'{total:,}'}{speed}"
 
 
 class _Phases:

@@ -19,7 +19,7 @@ from jettison.cli.output import (
 )
 from jettison.errors import VerificationFailed
 from jettison.model.plan import Action, Estimate, Plan
-from jettison.model.run import Finding, Kind, Receipt, Run, State
+from jettison.model.run import UNDOABLE, Finding, Kind, Receipt, Run, State
 
 __all__ = [
     "bound",
@@ -141,18 +141,26 @@ def print_receipt(run: Run) -> None:
 
 
 def _done(run: Run, receipt: Receipt) -> str:
-    verb = {Kind.RM: "removed", Kind.UNDO: "put back", Kind.GC: "collected"}[run.kind]
-    if run.kind is Kind.GC:
-        return f"{verb} {run.storage}"
+    verb = {
+        Kind.RM: "removed",
+        Kind.UNDO: "put back",
+        Kind.GC: "collected",
+        Kind.FSCK: "repaired",
+    }[run.kind]
+    if not run.registry:
+        # Done in the storage itself; what an undo takes back there is a repair.
+        return f"{'took back a repair of' if run.kind is Kind.UNDO else verb} {run.storage}"
     return f"{verb} {what_goes(receipt.tags, receipt.manifests)} on {run.registry}"
 
 
 def undo_line(run: Run, now: float) -> str:
     """Say whether and how long a run can be taken back."""
-    if run.kind is not Kind.RM:
+    if run.kind not in UNDOABLE:
         return "-"
     if run.state is State.UNDONE:
         return "undone"
+    if run.kind is Kind.FSCK:
+        return "until what it moved aside is removed"
     if run.backup is not None:
         return f"from the backup {run.backup}"
     if run.reclaim:

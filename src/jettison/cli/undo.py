@@ -1,6 +1,7 @@
 """``jettison undo``."""
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,10 +18,12 @@ from jettison.cli.options import (
 )
 from jettison.cli.output import Format, counted, emit, note, table, tag_name, write
 from jettison.cli.progress import reporting
+from jettison.errors import PartlyDone
 
 if TYPE_CHECKING:
     from jettison.lifecycle.undo import UndoPlan
     from jettison.model.run import Run
+    from jettison.store.journal import Journal
 
 __all__ = ["EXAMPLE", "undo"]
 
@@ -45,11 +48,21 @@ def undo(
     """Put back what a run removed: the same bytes, the same digests, the same tags.
 
     That works until the registry was collected, and with a backup even then. If something is gone
-    for good it says what, changes nothing, and exits with 4.
+    for good it says what, changes nothing, and exits with 4. A repair by `fsck` is taken back in
+    the storage itself; what was written there since is left, and the exit code is 3.
     """
-    done = run(
-        _undo(run_id, storage, connection, output, dry_run=dry_run, overwrite=overwrite_tags)
-    )
+    from jettison.lifecycle.place import open_place
+    from jettison.model.run import Kind, State
+
+    journal = open_place(storage).journal(user_journal())
+    found = journal.find_undoable(run_id)
+    if found.state is State.UNDONE:
+        note(f"Run {found.id} was undone already; nothing was changed.")
+        return
+    if found.kind is Kind.FSCK:
+        _undo_repair(found, journal, output, dry_run=dry_run)
+        return
+    done = run(_undo(found, journal, connection, output, dry_run=dry_run, overwrite=overwrite_tags))
     if done is None:
         return
     if output is not Format.TABLE:
@@ -61,8 +74,8 @@ def undo(
 
 
 async def _undo(
-    text: str,
-    storage: str | None,
+    found: "Run",
+    journal: "Journal",
     connection: Connection,
     output: Format,
     *,
@@ -70,16 +83,9 @@ async def _undo(
     overwrite: bool,
 ) -> "Run | None":
     from jettison.cli.receipt import print_receipt
-    from jettison.lifecycle.place import open_place
     from jettison.lifecycle.taking_back import prepare_undo, take_back
-    from jettison.model.run import State
 
-    journal = open_place(storage).journal(user_journal())
-    found = journal.find_removal(text)
     home = journal.home_of(found.id)
-    if found.state is State.UNDONE:
-        note(f"Run {found.id} was undone already; nothing was changed.")
-        return None
     async with connection.open(found.registry) as remote:
         with reporting() as progress:
             plan = await prepare_undo(remote, found, overwrite=overwrite, progress=progress)
@@ -98,6 +104,33 @@ async def _undo(
     if output is Format.TABLE:
         print_receipt(done)
     return done
+
+
+def _undo_repair(found: "Run", journal: "Journal", output: Format, *, dry_run: bool) -> None:
+    from jettison.cli.receipt import print_receipt
+    from jettison.gc.fsck import undo_repair
+    from jettison.store.tree import StorageTree
+
+    if dry_run:
+        text = f"Undo of run {found.id}, a repair of {found.storage}: all that it moved and wrote."
+        write(text) if output is Format.TABLE else emit(output, {"run": found.id, "undo": found})
+        return
+    tree = StorageTree(Path(found.storage or ""))
+    home = journal.home_of(found.id)
+    with reporting() as progress:
+        done = undo_repair(tree, found, time.time, timestamp, progress=progress)
+    if home.folder != journal.folder:
+        journal.point(done, home)
+    if output is Format.TABLE:
+        print_receipt(done)
+    else:
+        emit(output, {"run": done})
+    left = [] if done.receipt is None else [one for one in done.receipt.findings if not one.ok]
+    if left:
+        raise PartlyDone(
+            f"not everything could be taken back: {left[-1].subject}: {left[-1].sentence}",
+            hint="Look at what is named there, then try again.",
+        )
 
 
 def _print(found: "Run", plan: "UndoPlan") -> None:

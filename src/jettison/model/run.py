@@ -9,7 +9,7 @@ from jettison.model.digest import Digest
 from jettison.model.plan import Plan
 from jettison.model.reference import RepoName, Tag
 
-__all__ = ["RUN_SCHEMA", "Finding", "Kind", "Receipt", "Run", "Saved", "State"]
+__all__ = ["RUN_SCHEMA", "UNDOABLE", "Finding", "Kind", "Receipt", "Run", "Saved", "State"]
 
 RUN_SCHEMA: Final = 1
 
@@ -20,6 +20,11 @@ class Kind(enum.StrEnum):
     RM = "rm"
     UNDO = "undo"
     GC = "gc"
+    FSCK = "fsck"
+
+
+UNDOABLE: Final = frozenset({Kind.RM, Kind.FSCK})
+"""What ``jettison undo`` takes back."""
 
 
 class State(enum.StrEnum):

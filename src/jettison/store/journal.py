@@ -12,13 +12,14 @@ import os
 import secrets
 import time
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
 from jettison.errors import JettisonError, JournalError, JournalNewer, NotFoundError
-from jettison.model.run import RUN_SCHEMA, Kind, Run
+from jettison.model.run import RUN_SCHEMA, UNDOABLE, Kind, Run
 from jettison.store.folder import adopt
 
 __all__ = ["Journal", "StepLog", "Unreadable", "new_run_id", "state_directory"]
@@ -250,20 +251,25 @@ class Journal:
 
     def find_removal(self, text: str) -> Run:
         """Return the run that ``text`` is; ``last`` is the latest that removed something."""
+        return self._find(text, frozenset({Kind.RM}), "nothing was removed yet")
+
+    def find_undoable(self, text: str) -> Run:
+        """Return the run that ``text`` is; ``last`` is the latest that an undo takes back."""
+        return self._find(text, UNDOABLE, "nothing was removed yet, and nothing repaired")
+
+    def _find(self, text: str, kinds: AbstractSet[Kind], none: str) -> Run:
         if text != "last":
             return self.read(self.find(text))
         for run_id in reversed(self.ids()):
             try:
                 run = self.read(run_id)
             except JournalNewer:
-                raise  # it may well be the latest that removed something
+                raise  # it may well be the latest of these
             except (JournalError, NotFoundError):
                 continue
-            if run.kind is Kind.RM:
+            if run.kind in kinds:
                 return run
-        raise NotFoundError(
-            "nothing was removed yet", hint=f"There is no such run in {self.folder}."
-        )
+        raise NotFoundError(none, hint=f"There is no such run in {self.folder}.")
 
     def find(self, text: str) -> str:
         """Return the id that ``text`` is, or the only one that it begins or ends.

@@ -1,0 +1,181 @@
+"""What a repair does to a storage tree: renames that overwrite nothing, and whole small files.
+
+Every folder is opened without following a symbolic link, and everything is done in open folders.
+"""
+
+import contextlib
+import errno
+import os
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from jettison.errors import StorageError
+from jettison.model.repair import Seen
+from jettison.store import layout
+from jettison.store.folder import Folder, UnusableError, storage_errors
+from jettison.store.tree import StorageTree
+
+__all__ = ["Hands", "InTheWayError"]
+
+_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_NO_HARD_LINKS: Final = {errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}
+_LONGEST: Final = 4096
+
+
+class InTheWayError(Exception):
+    """Something is where a file is to go, or is no longer what it was; the text says which."""
+
+
+class Hands:
+    """Changes a tree, for whoever holds its lock. Paths are relative to the root."""
+
+    def __init__(self, tree: StorageTree) -> None:
+        self._tree = tree
+
+    # Looking.
+
+    def look(self, path: str) -> Seen:
+        """Return what is at a path, of which no part is a symbolic link."""
+        with self._folder_of(path) as (folder, name):
+            status = None if folder is None else folder.look(name)
+        if status is None:
+            return Seen(path)
+        return Seen(path, status.st_ino, status.st_size, status.st_mtime_ns)
+
+    def read(self, path: str) -> bytes | None:
+        """Return a small file's bytes, or None if it is absent or no such file."""
+        with self._folder_of(path) as (folder, name):
+            try:
+                return None if folder is None else folder.read(name, _LONGEST)
+            except UnusableError:
+                return None
+
+    def missing_folders(self, path: str) -> tuple[str, ...]:
+        """Return the folders that are to be made for a file, the innermost first."""
+        missing = []
+        above = path.rpartition("/")[0]
+        while above and not self.look(above).inode:
+            missing.append(above)
+            above = above.rpartition("/")[0]
+        return tuple(missing)
+
+    @contextmanager
+    def _folder_of(self, path: str) -> Iterator[tuple[Folder | None, str]]:
+        above, _, name = path.rpartition("/")
+        folder = self._tree.folder(above or ".")
+        try:
+            yield folder, name
+        finally:
+            if folder is not None:
+                folder.close()
+
+    # Changing.
+
+    def move(self, path: str, to: str) -> bool:
+        """Rename a file or folder; False if it is not there.
+
+        Raises :class:`InTheWayError` if there is something else at ``to``, which stays.
+        """
+        with self._folder_of(path) as (source, name):
+            if source is None or source.look(name) is None:
+                return False
+            self._tree.make_folder_of(to)
+            with self._folder_of(to) as (target, new), storage_errors("move", path):
+                if target is None:
+                    raise InTheWayError(f"{to.rpartition('/')[0]} is no folder")
+                self._rename(source, name, target, new)
+        return True
+
+    def _rename(self, source: Folder, name: str, target: Folder, new: str) -> None:
+        if not source.is_folder(name):
+            try:
+                # Unlike a rename, this never replaces what somebody wrote there just now.
+                os.link(
+                    name,
+                    new,
+                    src_dir_fd=source.descriptor,
+                    dst_dir_fd=target.descriptor,
+                    follow_symlinks=False,
+                )
+            except FileExistsError:
+                here, there = source.look(name), target.look(new)
+                if here is None or there is None or not os.path.samestat(here, there):
+                    raise InTheWayError(f"{new} is there already") from None
+                # A process was killed between the two halves.
+            except OSError as error:
+                if error.errno not in _NO_HARD_LINKS:
+                    raise
+                self._plainly(source, name, target, new)
+                return
+            os.unlink(name, dir_fd=source.descriptor)
+            return
+        self._plainly(source, name, target, new)
+
+    def _plainly(self, source: Folder, name: str, target: Folder, new: str) -> None:
+        if target.look(new) is not None:
+            raise InTheWayError(f"{new} is there already")
+        source.move(name, target, new)
+
+    def write(self, path: str, content: bytes, mtime_ns: int, *, replace: bool) -> None:
+        """Write a file, whole and synced, with this time (nanoseconds).
+
+        Raises :class:`InTheWayError` if something is there, unless ``replace``.
+        """
+        draft = f"{layout.DRAFTS}/{uuid.uuid4()}"
+        self._tree.make_folder_of(draft)
+        self._tree.make_folder_of(path)
+        with (
+            self._folder_of(draft) as (drafts, name),
+            self._folder_of(path) as (folder, new),
+            storage_errors("write", path),
+        ):
+            if drafts is None or folder is None:
+                raise InTheWayError(f"{path.rpartition('/')[0]} is no folder")
+            try:
+                self._draft(drafts, name, content, mtime_ns, folder)
+                if replace:
+                    drafts.move(name, folder, new)
+                else:
+                    self._rename(drafts, name, folder, new)
+            except BaseException:
+                with contextlib.suppress(StorageError):
+                    drafts.unlink(name)
+                raise
+            os.fsync(folder.descriptor)
+
+    def _draft(
+        self, drafts: Folder, name: str, content: bytes, mtime_ns: int, beside: Folder
+    ) -> None:
+        descriptor = os.open(name, _NEW, 0o644, dir_fd=drafts.descriptor)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            if os.geteuid() == 0:
+                owner = os.fstat(beside.descriptor)
+                os.fchown(descriptor, owner.st_uid, owner.st_gid)
+            os.utime(descriptor, ns=(mtime_ns, mtime_ns))
+            os.fsync(descriptor)
+
+    def unlink(self, path: str) -> None:
+        """Remove a file that this program wrote."""
+        with self._folder_of(path) as (folder, name):
+            if folder is not None:
+                folder.unlink(name)
+
+    def remove_each(self, folders: Iterable[str]) -> None:
+        """Remove these folders, in their order, as long as nothing is in them."""
+        for folder in folders:
+            if not self._tree.remove_folder_if_empty(folder):
+                return
+
+    def remove_empty(self, path: str) -> None:
+        """Remove the folders below a folder, and itself, in which nothing is."""
+        folder = self._tree.folder(path)
+        if folder is None:
+            return
+        with folder:
+            for name in folder.folders()[0]:
+                self.remove_empty(f"{path}/{name}")
+        self._tree.remove_folder_if_empty(path)

@@ -1,0 +1,255 @@
+"""Repairing a storage tree, and taking a repair back.
+
+What is damaged is moved aside into a folder of its own in the tree, never deleted; links that
+follow from what is there are written again. The plan is on the disk before the first step, with
+the old contents of whatever is replaced, so a process killed anywhere leaves a repair that can be
+undone: an undo looks at what is there, not at what it was told was done.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Final, NamedTuple
+
+import msgspec
+
+from jettison.errors import JournalError, NotFoundError, StorageError
+from jettison.gc.fsck.hands import Hands, InTheWayError
+from jettison.gc.fsck.hashing import hash_blob
+from jettison.model.digest import raw_digest
+from jettison.model.flaws import Action, CheckReport, Flaw, Remedy
+from jettison.model.repair import Move, RepairPlan, Seen, Skipped, Write
+from jettison.progress import Progress, silent
+from jettison.store import layout
+from jettison.store.tree import StorageTree
+
+__all__ = ["Outcome", "execute", "keep_plan", "load_plan", "plan_repair", "take_back"]
+
+REPAIRS: Final = f"{layout.OURS}/fsck"
+"""The folder of all repairs."""
+
+_MOVED: Final = "moved"
+_ORDER: Final = list(Action)
+_YOUNG: Final = "was written within the grace period; somebody may be at it"
+_CHANGED: Final = "has changed since the check"
+_SECOND: Final = 10**9
+
+
+class Outcome(NamedTuple):
+    """How many steps were done, and what was left and why."""
+
+    done: int
+    left: tuple[Skipped, ...]
+
+
+def plan_repair(
+    tree: StorageTree, report: CheckReport, run_id: str, now: float, grace: float
+) -> RepairPlan:
+    """Return what can be put right of what a check found, and what of it has to wait.
+
+    ``now`` is in seconds since the epoch; what was written less than ``grace`` seconds before is
+    not touched. Nothing is changed.
+    """
+    planner = _Planner(tree, run_id, now, grace)
+    found = [(flaw, flaw.remedy) for flaw in report.flaws if flaw.remedy is not None]
+    found.sort(key=lambda one: (_ORDER.index(one[1].action), one[1].rank))
+    for flaw, remedy in found:
+        planner.add(flaw, remedy)
+    return planner.plan()
+
+
+class _Planner:
+    def __init__(self, tree: StorageTree, run_id: str, now: float, grace: float) -> None:
+        self._tree = tree
+        self._hands = Hands(tree)
+        self._id = run_id
+        self._now = now
+        self._idle_ns = int((now - grace) * _SECOND)
+        self._folder = f"{REPAIRS}/{run_id}"
+        self._steps: list[Move | Write] = []
+        self._skipped: list[Skipped] = []
+        self._moved: set[str] = set()
+
+    def plan(self) -> RepairPlan:
+        steps, skipped = tuple(self._steps), tuple(self._skipped)
+        return RepairPlan(self._id, str(self._tree.root), self._folder, self._now, steps, skipped)
+
+    def add(self, flaw: Flaw, remedy: Remedy) -> None:
+        """Plan one remedy, unless it has to wait, or something planned before includes it."""
+        if any(above in self._moved for above in _above(remedy.path)):
+            return
+        seen = self._hands.look(remedy.path)
+        watched = tuple(map(self._hands.look, remedy.watched))
+        if remedy.action is Action.RECOVER_BLOB:
+            self._recover(remedy, seen)
+        elif remedy.content is not None:
+            self._write(flaw, remedy, remedy.content, (seen, *watched))
+        elif any(one.mtime_ns > self._idle_ns for one in (seen, *watched)):
+            self._skipped.append(Skipped(remedy.path, _YOUNG))
+        elif seen.inode:
+            to = f"{self._folder}/{_MOVED}/{remedy.path}"
+            step = Move(remedy.action, remedy.path, to, flaw.sentence, (seen, *watched))
+            self._steps.append(step)
+            self._moved.add(remedy.path)
+
+    def _recover(self, remedy: Remedy, seen: Seen) -> None:
+        to = remedy.content or ""
+        _, algorithm, _, encoded, _ = to.rsplit("/", 4)
+        digest = raw_digest(algorithm, encoded)
+        try:
+            sound = digest is not None and hash_blob(self._tree.path(remedy.path), digest)
+        except OSError:
+            sound = False
+        if sound:
+            reason = "is a blob that a killed collection set aside"
+            nothing = self._hands.look(to)
+            step = Move(remedy.action, remedy.path, to, reason, (seen, nothing), stays=True)
+            self._steps.append(step)
+        else:
+            reason = "is a blob that a killed collection set aside, and is damaged or unreadable"
+            self._skipped.append(Skipped(remedy.path, reason))
+
+    def _write(self, flaw: Flaw, remedy: Remedy, content: str, seen: tuple[Seen, ...]) -> None:
+        here = seen[0]
+        old = self._hands.read(remedy.path) if here.inode else None
+        if here.mtime_ns > self._idle_ns:
+            self._skipped.append(Skipped(remedy.path, _YOUNG))
+            return
+        if here.inode and old is None:
+            self._skipped.append(Skipped(remedy.path, "cannot be read, so it is not replaced"))
+            return
+        self._steps.append(
+            Write(
+                action=remedy.action,
+                path=remedy.path,
+                content=content,
+                reason=flaw.sentence,
+                old=old,
+                old_mtime_ns=here.mtime_ns,
+                # Whole seconds of its own, for file systems that keep no more.
+                mtime_ns=int(self._now) * _SECOND,
+                folders=self._hands.missing_folders(remedy.path),
+                needs=remedy.needs,
+                seen=seen,
+            )
+        )
+
+
+def _above(path: str) -> Iterable[str]:
+    while "/" in path:
+        path = path.rpartition("/")[0]
+        yield path
+
+
+def keep_plan(tree: StorageTree, plan: RepairPlan) -> None:
+    """Write the plan down, in its own folder in the tree, before anything is done.
+
+    Raises :class:`~jettison.errors.StorageError`, with nothing changed, if that cannot be done.
+    """
+    document = msgspec.json.format(msgspec.json.encode(plan), indent=1) + b"\n"
+    try:
+        Hands(tree).write(plan.manifest, document, int(plan.started) * _SECOND, replace=False)
+    except InTheWayError as error:
+        raise StorageError(f"cannot write {plan.manifest}: {error}") from error
+
+
+def load_plan(tree: StorageTree, folder: str) -> RepairPlan:
+    """Read what :func:`keep_plan` wrote.
+
+    Raises :class:`~jettison.errors.NotFoundError` if somebody removed it, and
+    :class:`~jettison.errors.JournalError` for one that cannot be read.
+    """
+    path = tree.root / folder / "manifest.json"
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=RepairPlan)
+    except FileNotFoundError:
+        message = f"{path} is not there any more, so the repair cannot be undone"
+        raise NotFoundError(message, hint="Somebody removed what it had moved aside.") from None
+    except (OSError, msgspec.DecodeError) as error:
+        message = f"{path} cannot be read: {error}"
+        raise JournalError(message) from error
+
+
+def execute(tree: StorageTree, plan: RepairPlan, progress: Progress = silent) -> Outcome:
+    """Do what the plan says, as far as everything is still as the check saw it.
+
+    The caller holds the tree's lock and has kept the plan. What cannot be done is in the outcome,
+    and the rest goes on.
+    """
+    hands = Hands(tree)
+    return _each(plan.steps, lambda step: _do(hands, step), "repairing", progress)
+
+
+def _do(hands: Hands, step: Move | Write) -> bool:
+    for seen in step.seen:
+        if hands.look(seen.path) != seen:
+            raise InTheWayError(_CHANGED if seen.path == step.path else f"{seen.path} {_CHANGED}")
+    if isinstance(step, Move):
+        return hands.move(step.path, step.to)
+    for path in step.needs:
+        if not hands.look(path).inode:
+            raise InTheWayError(f"{path} is gone")
+    hands.write(step.path, step.content.encode(), step.mtime_ns, replace=step.old is not None)
+    return True
+
+
+def take_back(tree: StorageTree, plan: RepairPlan, progress: Progress = silent) -> Outcome:
+    """Undo a repair, the last step first, whether or not it came to its end.
+
+    What somebody has written since stays as it is, and is in the outcome. Blobs that were put
+    back stay: a push may count on them by now. The caller holds the tree's lock.
+    """
+    hands = Hands(tree)
+    done = _each(plan.steps[::-1], lambda step: _undo(hands, step), "undoing", progress)
+    hands.remove_empty(f"{plan.folder}/{_MOVED}")
+    return done
+
+
+def _undo(hands: Hands, step: Move | Write) -> bool:
+    if isinstance(step, Write):
+        return _undo_write(hands, step)
+    if step.stays or not hands.look(step.to).inode:
+        return False
+    try:
+        return hands.move(step.to, step.path)
+    except InTheWayError:
+        message = f"was written again since; what was moved aside stays in {step.to}"
+        raise InTheWayError(message) from None
+
+
+def _undo_write(hands: Hands, step: Write) -> bool:
+    here = hands.look(step.path)
+    if not here.inode:
+        if step.old is not None:
+            raise InTheWayError("was removed since, and is left so")
+        hands.remove_each(step.folders)
+        return False
+    content = hands.read(step.path)
+    if content == step.content.encode() and here.mtime_ns == step.mtime_ns:
+        if step.old is None:
+            hands.unlink(step.path)
+            hands.remove_each(step.folders)
+        else:
+            hands.write(step.path, step.old, step.old_mtime_ns, replace=True)
+        return True
+    if step.old is not None and content == step.old:
+        return False
+    raise InTheWayError("was written again since, and is left so")
+
+
+def _each(
+    steps: Iterable[Move | Write],
+    do: Callable[[Move | Write], bool],
+    phase: str,
+    progress: Progress,
+) -> Outcome:
+    todo = list(steps)
+    count, left = 0, []
+    for number, step in enumerate(todo):
+        progress(phase, number, len(todo))
+        try:
+            count += do(step)
+        except InTheWayError as error:
+            left.append(Skipped(step.path, str(error)))
+        except StorageError as error:
+            left.append(Skipped(step.path, f"could not be changed: {error.message}"))
+    progress(phase, len(todo), len(todo))
+    return Outcome(count, tuple(left))

@@ -1,0 +1,201 @@
+"""What is wrong with a storage tree, and what of it a repair can put right: pure data.
+
+A flaw is *damage* where an image cannot be pulled or the collector is held up, and *untidiness*
+where something lies about that nobody misses.
+"""
+
+import enum
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+import msgspec
+
+__all__ = [
+    "Action",
+    "CheckReport",
+    "Flaw",
+    "FlawClass",
+    "Remedy",
+    "Severity",
+    "Unpullable",
+    "merge_flaws",
+]
+
+
+class Severity(enum.StrEnum):
+    """Whether anybody is harmed by it."""
+
+    DAMAGE = "damage"
+    UNTIDINESS = "untidiness"
+
+
+class FlawClass(enum.StrEnum):
+    """The sorts of flaws, the worst first; :attr:`explanation` says what each one is."""
+
+    DAMAGED_BLOB = "damaged-blob"
+    ABSENT_MANIFEST = "absent-manifest"
+    ABSENT_BLOB = "absent-blob"
+    TAG_WITHOUT_REVISION = "tag-without-revision"
+    CHILD_WITHOUT_REVISION = "child-without-revision"
+    BLOB_WITHOUT_LINK = "blob-without-link"
+    MALFORMED_LINK = "malformed-link"
+    UNKNOWN_MANIFEST = "unknown-manifest"
+    PERMISSIONS = "permissions"
+    SYMBOLIC_LINK = "symbolic-link"
+    STRANGER = "stranger"
+    UNSETTLED_BLOB = "unsettled-blob"
+    DANGLING_LINK = "link-to-absent-blob"
+    LEFTOVER = "leftover"
+
+    @property
+    def explanation(self) -> str:
+        """What it is, as a noun."""
+        return _EXPLANATIONS[self]
+
+
+_EXPLANATIONS: Final = {
+    FlawClass.DAMAGED_BLOB: "blobs whose content does not hash to their name",
+    FlawClass.ABSENT_MANIFEST: "linked manifests whose blob is absent",
+    FlawClass.ABSENT_BLOB: "configs and layers that a manifest references and that are absent",
+    FlawClass.TAG_WITHOUT_REVISION: "tags on a manifest that is not linked in their repository",
+    FlawClass.CHILD_WITHOUT_REVISION: "members of an index that are not linked beside it",
+    FlawClass.BLOB_WITHOUT_LINK: "configs and layers that are not linked where they are needed",
+    FlawClass.MALFORMED_LINK: "links that do not hold the digest they should",
+    FlawClass.UNKNOWN_MANIFEST: "linked manifests that cannot be understood",
+    FlawClass.PERMISSIONS: "files and folders with a wrong owner or mode",
+    FlawClass.SYMBOLIC_LINK: "symbolic links, which are not followed",
+    FlawClass.STRANGER: "files and folders that do not belong where they are",
+    FlawClass.UNSETTLED_BLOB: "new blobs that do not hash to their name: still being written?",
+    FlawClass.DANGLING_LINK: "links to absent blobs that nothing needs",
+    FlawClass.LEFTOVER: "leftovers of what was killed or given up",
+}
+
+
+class Action(enum.StrEnum):
+    """What a repair does, in the order in which it is done.
+
+    References are written after what they reference, and removed before it (design.md, rule 3).
+    """
+
+    RECOVER_BLOB = "put back"
+    WRITE_LAYER = "link layer"
+    WRITE_REVISION = "link manifest"
+    WRITE_TAG = "point tag"
+    MOVE_TAG = "move tag aside"
+    MOVE_LINK = "move link aside"
+    MOVE_LEFTOVER = "move leftover aside"
+    MOVE_BLOB = "move blob aside"
+
+
+class Remedy(msgspec.Struct, frozen=True):
+    """What would put it right: ``path`` is relative to the root, ``content`` what to write there.
+
+    ``needs`` are paths that must be there for it, ``watched`` are others that must not have
+    changed in between. Of the same action the lower ``rank`` comes first.
+    """
+
+    action: Action
+    path: str
+    content: str | None = None
+    needs: tuple[str, ...] = ()
+    watched: tuple[str, ...] = ()
+    rank: int = 0
+
+
+class Flaw(msgspec.Struct, frozen=True, rename={"kind": "class"}):
+    """One thing that is wrong.
+
+    ``path`` is relative to the root and printable, ``sentence`` goes on where it ends. ``tags``
+    (``repository:tag``) cannot be pulled because of it, not even in part where an index is whole
+    but for one platform. ``repository`` is None where none is concerned, or several.
+    """
+
+    kind: FlawClass
+    severity: Severity
+    path: str
+    sentence: str
+    repository: str | None = None
+    tags: tuple[str, ...] = ()
+    remedy: Remedy | None = None
+
+    @property
+    def key(self) -> tuple[FlawClass, str | None, str]:
+        """What makes it the same flaw when looked at again."""
+        return self.kind, self.repository, self.path
+
+    @property
+    def is_damage(self) -> bool:
+        """Whether an image cannot be pulled, or the collector is held up."""
+        return self.severity is Severity.DAMAGE
+
+
+class Unpullable(msgspec.Struct, frozen=True):
+    """A tag (``repository:tag``) that cannot be pulled whole, and each reason."""
+
+    name: str
+    because: tuple[str, ...]
+
+
+class _Tally(NamedTuple):
+    damage: int
+    untidiness: int
+
+
+class CheckReport(msgspec.Struct, frozen=True):
+    """What a check of the tree at ``root`` found.
+
+    ``bytes`` is the sum of the sizes of all blob files, ``hashed`` whether their content was
+    compared with their names. ``seconds`` is how long it took.
+    """
+
+    root: str
+    hashed: bool
+    repositories: int
+    blobs: int
+    bytes: int
+    seconds: float
+    flaws: tuple[Flaw, ...]
+
+    @property
+    def damage(self) -> int:
+        """How many flaws harm somebody."""
+        return sum(flaw.is_damage for flaw in self.flaws)
+
+    @property
+    def classes(self) -> dict[FlawClass, _Tally]:
+        """How many flaws there are of each class that occurs, by severity, the worst first."""
+        found = {}
+        for kind in FlawClass:
+            of_kind = [flaw for flaw in self.flaws if flaw.kind is kind]
+            if of_kind:
+                damage = sum(flaw.is_damage for flaw in of_kind)
+                found[kind] = _Tally(damage, len(of_kind) - damage)
+        return found
+
+    @property
+    def unpullable(self) -> tuple[Unpullable, ...]:
+        """The tags that cannot be pulled whole, sorted."""
+        because: dict[str, list[str]] = {}
+        for flaw in self.flaws:
+            for name in flaw.tags:
+                because.setdefault(name, []).append(f"{flaw.path} {flaw.sentence}")
+        return tuple(Unpullable(name, tuple(why)) for name, why in sorted(because.items()))
+
+
+def merge_flaws(flaws: Iterable[Flaw]) -> tuple[Flaw, ...]:
+    """Return the flaws in order, each once, with all tags that any mention of it names."""
+    order = list(FlawClass)
+    merged: dict[tuple[FlawClass, str | None, str], list[Flaw]] = {}
+    for flaw in flaws:
+        merged.setdefault(flaw.key, []).append(flaw)
+    found = []
+    for same in merged.values():
+        first = same[0]
+        if len(same) > 1:
+            tags = tuple(sorted({tag for flaw in same for tag in flaw.tags}))
+            severity = min(flaw.severity for flaw in same)  # "damage" sorts first
+            remedy = next((flaw.remedy for flaw in same if flaw.remedy is not None), None)
+            first = msgspec.structs.replace(first, tags=tags, severity=severity, remedy=remedy)
+        found.append(first)
+    found.sort(key=lambda flaw: (order.index(flaw.kind), flaw.severity, flaw.path))
+    return tuple(found)

@@ -1,0 +1,96 @@
+"""A repair of a storage tree as frozen data: what is moved and written, with what was there.
+
+It is written down, whole, before anything is done, so that whatever was done can be taken back.
+All paths are relative to the root.
+"""
+
+from typing import Final
+
+import msgspec
+
+from jettison.model.flaws import Action
+
+__all__ = ["REPAIR_SCHEMA", "Move", "RepairPlan", "Seen", "Skipped", "Write"]
+
+REPAIR_SCHEMA: Final = 1
+
+
+class Seen(msgspec.Struct, frozen=True, array_like=True):
+    """What was at a path when the plan was made; ``inode`` 0: nothing. ``mtime_ns`` in ns."""
+
+    path: str
+    inode: int = 0
+    size: int = 0
+    mtime_ns: int = 0
+
+
+class Move(msgspec.Struct, frozen=True, tag="move"):
+    """Something that is renamed from ``path`` to ``to``; nothing is copied and nothing deleted.
+
+    ``reason`` ends a sentence that begins with the path. Done only if everything in ``seen`` is
+    as it was. ``stays``: an undo leaves it where it is.
+    """
+
+    action: Action
+    path: str
+    to: str
+    reason: str
+    seen: tuple[Seen, ...]
+    stays: bool = False
+
+
+class Write(msgspec.Struct, frozen=True, tag="write"):
+    """A link that is written: ``content`` in place of ``old`` (None: there is none).
+
+    ``mtime_ns`` is the time that the new file is given, so that an undo knows it from one that a
+    registry writes there later; ``old_mtime_ns`` that of the old one. ``folders`` are made for it,
+    the innermost first; ``needs`` are paths that must be there.
+    """
+
+    action: Action
+    path: str
+    content: str
+    reason: str
+    old: bytes | None
+    old_mtime_ns: int
+    mtime_ns: int
+    folders: tuple[str, ...]
+    needs: tuple[str, ...]
+    seen: tuple[Seen, ...]
+
+
+class Skipped(msgspec.Struct, frozen=True):
+    """Something that could be put right and is not, and why not."""
+
+    path: str
+    reason: str
+
+
+class RepairPlan(msgspec.Struct, frozen=True):
+    """What a repair of the tree at ``root`` does, step by step.
+
+    ``folder`` keeps what is moved aside, and this plan as ``manifest.json``. ``started`` is in
+    seconds since the epoch.
+    """
+
+    id: str
+    root: str
+    folder: str
+    started: float
+    steps: tuple[Move | Write, ...]
+    skipped: tuple[Skipped, ...] = ()
+    schema_version: int = REPAIR_SCHEMA
+
+    @property
+    def manifest(self) -> str:
+        """Where the plan itself is kept."""
+        return f"{self.folder}/manifest.json"
+
+    @property
+    def counts(self) -> dict[Action, int]:
+        """How many steps there are of each sort, in the order of work."""
+        return {
+            action: count
+            for action in Action
+            if (count := sum(step.action is action for step in self.steps))
+        }
