@@ -16,7 +16,6 @@ from jettison.gc.fsck import (
     check_tree,
     hashing,
     plan_repair,
-    pool,
     run_repair,
     undo_repair,
 )
@@ -662,12 +661,6 @@ def test_hashing_stops_when_it_is_interrupted(tree: Tree) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         check_tree(tree.open(), CheckOptions(), NOW, progress)
-
-
-def test_processes_find_what_one_finds(tmp_path: Path) -> None:
-    names = [f"app{number}" for number in range(20)]
-    for count in (1, 2):
-        assert list(pool.side_by_side(str.upper, names, count)) == [n.upper() for n in names]
 
 
 def test_one_repair_at_a_time(tree: Tree) -> None:

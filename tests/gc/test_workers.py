@@ -11,7 +11,7 @@ import pytest
 from jettison.errors import StorageError
 from jettison.gc.options import CollectOptions, Moments
 from jettison.gc.survey import RepositorySurvey, Surveyor
-from jettison.gc.workers import survey_all
+from jettison.gc.workers import side_by_side
 from store.trees import NOW, Tree
 
 
@@ -41,9 +41,9 @@ def no_children() -> bool:
 def test_several_find_what_one_finds(tree: Tree, processes: int) -> None:
     names = [f"app{number}" for number in range(40)]
     survey = surveyor(tree).survey
-    alone = {name: (sorted(one.reached), one) for name, one in survey_all(names, survey, 1)}
+    alone = {name: (sorted(one.reached), one) for name, one in side_by_side(names, survey, 1)}
     together = {
-        name: (sorted(one.reached), one) for name, one in survey_all(names, survey, processes)
+        name: (sorted(one.reached), one) for name, one in side_by_side(names, survey, processes)
     }
     assert together.keys() == alone.keys() == set(names)
     for name, (reached, one) in together.items():
@@ -71,7 +71,7 @@ def test_an_error_in_a_worker_is_the_parents(tree: Tree) -> None:
     names = [f"app{number}" for number in range(40)]
     error = StorageError("cannot list it", hint="Look at it.")
     with pytest.raises(StorageError, match="cannot list it") as caught:
-        list(survey_all(names, failing(tree, error), 2))
+        list(side_by_side(names, failing(tree, error), 2))
     assert caught.value.hint == "Look at it."
     assert no_children()
 
@@ -86,12 +86,12 @@ def test_a_killed_worker_is_noticed(tree: Tree) -> None:
         return surveyor(tree).survey(name)
 
     with pytest.raises(StorageError, match="was killed"):
-        list(survey_all(names, killed, 2))
+        list(side_by_side(names, killed, 2))
     assert no_children()
 
 
 def test_who_stops_reading_leaves_no_process(tree: Tree) -> None:
-    surveys = survey_all([f"app{number}" for number in range(40)], surveyor(tree).survey, 2)
+    surveys = side_by_side([f"app{number}" for number in range(40)], surveyor(tree).survey, 2)
     next(iter(surveys))
     surveys.close()  # type: ignore[attr-defined] # it is a generator
     assert no_children()
@@ -108,7 +108,7 @@ def test_nothing_is_forked_beside_other_threads(tree: Tree) -> None:
             assert os.getpid() == here
             return surveyor(tree).survey(name)
 
-        assert len(list(survey_all([f"app{number}" for number in range(40)], survey))) == 40
+        assert len(list(side_by_side([f"app{number}" for number in range(40)], survey))) == 40
     finally:
         done.set()
         thread.join()

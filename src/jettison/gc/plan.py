@@ -15,7 +15,7 @@ from jettison.gc.options import CollectOptions, Moments
 from jettison.gc.pending import wanted_by_pending
 from jettison.gc.survey import Hollow, Leftover, RepositorySurvey, Surveyor, leftovers_in
 from jettison.gc.trace import Tracing, by_folders, traced
-from jettison.gc.workers import survey_all
+from jettison.gc.workers import side_by_side
 from jettison.model.digest import Digest, RawDigest
 from jettison.model.digests import RawDigests
 from jettison.model.reference import RepoName, Tag
@@ -248,10 +248,10 @@ class _Planner:
         )
         self._progress("marking repositories", 0, len(names))
         if tracing is None:
-            surveys = survey_all(names, surveyor.survey)
+            surveys = side_by_side(names, surveyor.survey)
         else:
             names = by_folders(names)
-            surveys = traced(names, survey_all(names, surveyor.survey), tracing)
+            surveys = traced(names, side_by_side(names, surveyor.survey), tracing)
         for count, (name, survey) in enumerate(surveys, start=1):
             self._add(name, survey)
             self._progress("marking repositories", count, len(names))

@@ -144,11 +144,14 @@ def collect(
 def recover(tree: StorageTree) -> int:
     """Put back what a killed collection left aside, and return how many blobs that were.
 
-    Before a plan is made, so that they are in it. Takes the tree's lock; raises as
-    :func:`collect`.
+    Before a plan is made, so that they are in it. Takes the tree's lock if there are any; raises
+    as :func:`collect`.
     """
-    with StorageLock(tree, "collection"), Aside(tree) as aside:
-        return sum(aside.put_back(digest) for digest in list(aside.digests()))
+    with Aside(tree) as aside:
+        if not any(True for _ in aside.digests()):
+            return 0
+        with StorageLock(tree, "collection"):
+            return sum(aside.put_back(digest) for digest in list(aside.digests()))
 
 
 class _Sweep:

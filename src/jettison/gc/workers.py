@@ -1,36 +1,36 @@
-"""Surveying many repositories with all processors.
+"""Looking at many things with all processors.
 
 Reading a tree is mostly system calls and hashing, which one Python process does one at a time. So
-processes are forked that read numbers of repositories from one pipe, as many as each can manage,
-and write what they find to a pipe of their own; in between the parent surveys too. They change
-nothing, and end with the parent.
+processes are forked that read numbers of things from one pipe, as many as each can manage, and
+write what they find to a pipe of their own; in between the parent looks too. They change nothing,
+and end with the parent.
 """
 
 import contextlib
 import fcntl
 import gc
 import os
+import pickle
 import selectors
 import signal
 import struct
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final, NoReturn
-
-import msgspec
+from typing import Final, Generic, NoReturn, TypeVar
 
 from jettison.errors import StorageError
-from jettison.gc.survey import RepositorySurvey
 
-__all__ = ["survey_all"]
+__all__ = ["side_by_side"]
+
+Found = TypeVar("Found")
 
 WORTH_FORKING: Final = 8
-"""So few repositories are surveyed sooner than a process is made."""
+"""So few are looked at sooner than a process is made."""
 
 MOST_WORKERS: Final = 8
 AHEAD: Final = 3
-"""How many repositories each worker has to do at a time, so that none waits for the next."""
+"""How many each worker has to do at a time, so that none waits for the next."""
 
 _NUMBER: Final = struct.Struct("<I")
 _SIZE: Final = struct.Struct("<IQ")
@@ -38,43 +38,23 @@ _PIECE: Final = 1 << 18
 _PIPE: Final = 1 << 20
 
 
-class _Failure(msgspec.Struct, array_like=True, tag=1):
-    message: str
-    hint: str | None
-
-
-class _Found(msgspec.Struct, array_like=True, tag=0):
-    survey: RepositorySurvey
-
-
-def _plain(value: object) -> str:
-    """Return the text in a ``RepoName`` or a ``Digest``, which msgspec does not take for one."""
-    if isinstance(value, str):
-        return str(value)
-    raise NotImplementedError(type(value))
-
-
-_ENCODE: Final = msgspec.msgpack.Encoder(enc_hook=_plain).encode
-_DECODE: Final = msgspec.msgpack.Decoder(_Found | _Failure).decode
-
-
-def survey_all(
-    names: Sequence[str], survey: Callable[[str], RepositorySurvey], processes: int | None = None
-) -> Iterator[tuple[str, RepositorySurvey]]:
-    """Yield each name with its survey, in no promised order.
+def side_by_side(
+    names: Sequence[str], look: Callable[[str], Found], processes: int | None = None
+) -> Iterator[tuple[str, Found]]:
+    """Yield each name with what ``look`` makes of it, in no promised order.
 
     ``processes`` is how many to use; None: as many as there are processors, but none beside other
-    threads, which a fork would cut off in the middle of whatever they hold. Raises the
-    :class:`~jettison.errors.StorageError` that a survey raised.
+    threads, which a fork would cut off in the middle of whatever they hold. Raises what ``look``
+    raises, and :class:`~jettison.errors.StorageError` if a process is killed.
     """
     if processes is None:
         alone = threading.active_count() == 1
         processes = min(len(os.sched_getaffinity(0)), MOST_WORKERS) if alone else 1
     if processes < 2 or len(names) < WORTH_FORKING:  # noqa: PLR2004 - two are side by side
         for name in names:
-            yield name, survey(name)
+            yield name, look(name)
         return
-    pool = _Pool(names, survey, processes - 1)
+    pool = _Pool(names, look, processes - 1)
     collecting = gc.isenabled()
     gc.disable()  # no cycles are made here, and looking for them takes time
     try:
@@ -85,12 +65,10 @@ def survey_all(
             gc.enable()
 
 
-class _Pool:
-    def __init__(
-        self, names: Sequence[str], survey: Callable[[str], RepositorySurvey], processes: int
-    ) -> None:
+class _Pool(Generic[Found]):
+    def __init__(self, names: Sequence[str], look: Callable[[str], Found], processes: int) -> None:
         self._names = names
-        self._survey = survey
+        self._look = look
         self._workers: dict[int, int] = {}
         self._given = 0
         todo, self._todo = os.pipe()
@@ -132,15 +110,15 @@ class _Pool:
 
     def _answer(self, sink: int, number: int) -> None:
         try:
-            answer: _Found | _Failure = _Found(self._survey(self._names[number]))
-        except StorageError as error:
-            answer = _Failure(error.message, error.hint)
-        body = _ENCODE(answer)
+            answer: Found | Exception = self._look(self._names[number])
+        except Exception as error:  # noqa: BLE001 - it is raised where somebody waits for it
+            answer = error
+        body = pickle.dumps(answer, pickle.HIGHEST_PROTOCOL)
         rest = memoryview(_SIZE.pack(number, len(body)) + body)
         while rest:
             rest = rest[os.write(sink, rest) :]
 
-    def results(self) -> Iterator[tuple[str, RepositorySurvey]]:
+    def results(self) -> Iterator[tuple[str, Found]]:
         """Give out the work, do some of it, and yield what comes of it."""
         pending = {source: bytearray() for source in self._workers}
         self._give(self._ahead)
@@ -157,13 +135,13 @@ class _Pool:
                     if not piece:
                         raise StorageError("a process that was reading the storage was killed")
                     pending[key.fd] += piece
-                    for name, survey in self._whole(pending[key.fd]):
+                    for name, found in self._whole(pending[key.fd]):
                         waiting += self._give(1) - 1
-                        yield name, survey
+                        yield name, found
                 if here and not ready and self._given < len(self._names):
                     name = self._names[self._given]
                     self._given += 1
-                    yield name, self._survey(name)
+                    yield name, self._look(name)
 
     def _give(self, count: int) -> int:
         """Give out so many repositories, if there are any left; return how many it were."""
@@ -173,17 +151,18 @@ class _Pool:
             os.write(self._todo, b"".join(map(_NUMBER.pack, range(first, self._given))))
         return self._given - first
 
-    def _whole(self, pending: bytearray) -> Iterator[tuple[str, RepositorySurvey]]:
+    def _whole(self, pending: bytearray) -> Iterator[tuple[str, Found]]:
         while len(pending) >= _SIZE.size:
             number, size = _SIZE.unpack_from(pending)
             end = _SIZE.size + size
             if len(pending) < end:
                 return
-            answer = _DECODE(bytes(pending[_SIZE.size : end]))
+            # What comes through this pipe was made by this very program.
+            answer = pickle.loads(pending[_SIZE.size : end])  # noqa: S301 - see above
             del pending[:end]
-            if isinstance(answer, _Failure):
-                raise StorageError(answer.message, hint=answer.hint)
-            yield self._names[number], answer.survey
+            if isinstance(answer, Exception):
+                raise answer
+            yield self._names[number], answer
 
     def end(self) -> None:
         """End the workers, whatever they are doing: they only read."""

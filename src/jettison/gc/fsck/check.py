@@ -13,10 +13,10 @@ import msgspec
 
 from jettison.errors import StorageError
 from jettison.gc.fsck.hashing import hash_blobs
-from jettison.gc.fsck.pool import side_by_side
 from jettison.gc.fsck.repository import RepositoryChecker, damaged_blob
 from jettison.gc.fsck.shape import Kind, Owner, Walker, make_flaw
 from jettison.gc.options import ABANDONED
+from jettison.gc.workers import side_by_side
 from jettison.model.digest import ALGORITHMS, Digest, RawDigest, raw_digest
 from jettison.model.flaws import (
     Action,
@@ -146,7 +146,8 @@ class _Check:
 
     def _look_at_blobs(self, folders: list[str]) -> None:
         self._progress("looking at blobs", 0, len(folders))
-        for count, found in enumerate(side_by_side(self._look_into, folders), start=1):
+        looks = side_by_side(folders, self._look_into)
+        for count, (_, found) in enumerate(looks, start=1):
             self._blobs += found.blobs
             self._bytes += found.bytes
             self._flaws += found.flaws
@@ -196,9 +197,11 @@ class _Check:
             self._tree, self._idle_ns, self._uploads_ns, self._owner, self._damaged
         )
         self._progress("checking repositories", 0, len(names))
-        for count, flaws in enumerate(side_by_side(checker.check, names), start=1):
-            self._flaws += flaws
+        flaws = {}
+        for count, (name, found) in enumerate(side_by_side(names, checker.check), start=1):
+            flaws[name] = found
             self._progress("checking repositories", count, len(names))
+        self._flaws += [flaw for name in names for flaw in flaws[name]]
         return len(names)
 
 
