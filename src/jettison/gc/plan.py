@@ -21,7 +21,7 @@ from jettison.model.digests import RawDigests
 from jettison.model.reference import RepoName, Tag
 from jettison.progress import Progress, silent
 from jettison.store import layout
-from jettison.store.reading import Problem, Protects, TreeReader
+from jettison.store.reading import Blob, Problem, Protects, TreeReader
 
 __all__ = [
     "AbandonedUpload",
@@ -235,6 +235,8 @@ class _Planner:
         self._leftovers: list[Leftover] = []
         self._folders: dict[str, tuple[str, ...]] = {}
         self._vacant: list[RepoName] = []
+        self._blob_names: dict[str, int] = {}
+        self._kept_blobs = 0
 
     def mark(self, windows: list[HeldManifest], without: Without, tracing: Tracing | None) -> None:
         """Mark every repository, and those that only an undo window remembers."""
@@ -312,39 +314,31 @@ class _Planner:
 
     def plan(self, windows: Mapping[str, float], without: Without) -> CollectionPlan:
         """Look at every blob that no repository keeps, and put each into one class."""
-        blind = any(problem.protects is Protects.EVERYTHING for problem in self._problems)
+        folders = self._tree.blob_folders(self._problems)
         blobs: list[SweptBlob] = []
+        fresh: list[RawDigest] = []
         young, protected = [0, 0], [0, 0]
         held = {run: [0, 0] for run in windows}
-        kept = 0
-        fresh: list[RawDigest] = []
-        sums: dict[str, int] = {}
-        for folder, digests in self._tree.blob_folders(self._problems):
-            self._progress("looking for garbage", kept + len(blobs))
-            sums[folder] = names_sum(digests)
-            keep = self._kept.in_folder(folder)
-            loose = [digest for digest in digests if digest not in keep]
-            kept += len(digests) - len(loose)
-            hollow = []
-            for digest in loose:
-                blob = self._tree.blob(digest)
-                if blob is None:
-                    hollow.append(digest)
-                    continue
+        blind = any(problem.protects is Protects.EVERYTHING for problem in self._problems)
+        self._progress("looking for garbage", 0, len(folders))
+        for name, look in side_by_side(folders, self._look_into):
+            self._add_look(name, look)
+            for digest, size, mtime_ns in look.loose:
                 if blind or digest in self._protected:
                     tally = protected
                 elif digest in self._held:
                     # What several runs hold back is free when the last of their windows has ended.
                     tally = held[max(self._held[digest], key=windows.__getitem__)]
-                elif blob.mtime_ns > self._moments.idle or digest in self._young:
+                elif mtime_ns > self._moments.idle or digest in self._young:
                     tally = young
                     fresh.append(digest)
                 else:
-                    blobs.append(SweptBlob(_digest(digest), blob.size, blob.mtime_ns))
+                    blobs.append(SweptBlob(Digest.from_raw(digest), size, mtime_ns))
                     continue
                 tally[0] += 1
-                tally[1] += blob.size
-            self._look_into(f"{layout.BLOBS}/{folder}", hollow, digests)
+                tally[1] += size
+            self._progress("looking for garbage", len(self._blob_names), len(folders))
+        blobs.sort(key=lambda blob: blob.digest)
         blobs = self._leave_to_pending(fresh, blobs, young)
         return CollectionPlan(
             root=str(self._tree.root),
@@ -365,11 +359,11 @@ class _Planner:
                 HeldBack(run, windows[run], *tally) for run, tally in held.items() if tally[0]
             ),
             protected=Tally(*protected),
-            kept_blobs=kept,
+            kept_blobs=self._kept_blobs,
             repositories=len(self._seen),
             problems=tuple(dict.fromkeys(self._problems)),
             seen=self._seen,
-            blob_names=sums,
+            blob_names=self._blob_names,
             hypothetical=bool(without.tags or without.manifests),
         )
 
@@ -391,21 +385,54 @@ class _Planner:
         self._layer_links = links
         return going
 
-    def _look_into(self, path: str, hollow: list[RawDigest], digests: list[RawDigest]) -> None:
-        """Find empty folders of blobs and temporary files; those of kept blobs if thorough."""
+    def _add_look(self, name: str, look: "_Look") -> None:
+        self._blob_names[name] = look.names
+        self._kept_blobs += look.kept
+        self._problems += look.problems
+        self._leftovers += look.leftovers
+        if look.hollow:
+            self._folders[f"{layout.BLOBS}/{name}"] = tuple(look.hollow)
+
+    def _look_into(self, name: str) -> "_Look":
+        """Look at the loose blobs in a folder of ``blobs/``, at all of them if thorough."""
+        look = _Look(0, 0, [], [], [], [])
+        digests = self._tree.blobs_in(name, look.problems)
+        look.names = names_sum(digests)
+        keep = self._kept.in_folder(name)
+        loose = [digest for digest in digests if digest not in keep]
+        look.kept = len(digests) - len(loose)
+        hollow = []
+        for digest in loose:
+            blob = self._tree.blob(digest)
+            if blob is None:
+                hollow.append(digest)
+            else:
+                look.loose.append(blob)
         idle = self._moments.idle
-        names = []
         for digest in digests if self._options.thorough else hollow:
-            folder = self._tree.folder(f"{path}/{digest.hex()}")
+            folder = self._tree.folder(f"{layout.BLOBS}/{name}/{digest.hex()}")
             if folder is None:
                 continue
             with folder:
                 left, others = leftovers_in(self._tree, folder, idle)
-                self._leftovers += left
+                look.leftovers += left
                 if not others and folder.own_time() <= idle:
-                    names.append(digest.hex())
-        if names:
-            self._folders[path] = tuple(names)
+                    look.hollow.append(digest.hex())
+        return look
+
+
+class _Look(msgspec.Struct):
+    """What is in a folder of ``blobs/``; ``names`` is the sum of all, ``kept`` their number.
+
+    ``loose`` are the blobs that no repository keeps, ``hollow`` the folders that nothing is in.
+    """
+
+    names: int
+    kept: int
+    loose: list[Blob]
+    hollow: list[str]
+    leftovers: list[Leftover]
+    problems: list[Problem]
 
 
 def _digest(raw: bytes) -> Digest:

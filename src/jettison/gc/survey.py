@@ -6,19 +6,18 @@ can do it side by side (:mod:`jettison.gc.workers`). It changes nothing.
 
 from collections import defaultdict
 from collections.abc import Iterable
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 import msgspec
 
 from jettison.gc.mark import NOTHING_REMOVED, HeldManifest, RepositoryMark, Without, mark_repository
 from jettison.gc.options import Moments
 from jettison.gc.trace import RepositoryTrace
-from jettison.model.digest import ALGORITHMS, RawDigest
+from jettison.model.digest import RawDigest
 from jettison.store import layout
 from jettison.store.folder import BlockedError, Folder
 from jettison.store.reading import Problem, TreeReader, is_leftover
-from jettison.store.repository import RepositoryReader, Upload
+from jettison.store.repository import Links, RepositoryReader, Upload
 
 __all__ = ["Hollow", "Leftover", "Link", "RepositorySurvey", "Surveyor", "leftovers_in"]
 
@@ -138,7 +137,7 @@ class Surveyor:
             return
         idle = self._moments.idle
         since = min(idle, self._pushing_since(repository))
-        with _Links(repository, layout.LAYERS) as links:
+        with repository.links(layout.LAYERS) as links:
             for digest in marked.unused:
                 linked = links.time(digest)
                 if linked is None:
@@ -170,7 +169,7 @@ class Surveyor:
     ) -> None:
         if not marked.unlinked:
             return
-        with _Links(repository, layout.REVISIONS) as links:
+        with repository.links(layout.REVISIONS) as links:
             for digest in marked.unlinked:
                 linked = links.time(digest)
                 if linked is not None:
@@ -186,10 +185,10 @@ class Surveyor:
         self, repository: RepositoryReader, marked: RepositoryMark, found: RepositorySurvey
     ) -> None:
         if marked.emptied:
-            with _Links(repository, layout.REVISIONS) as links:
+            with repository.links(layout.REVISIONS) as links:
                 found.emptied += [self._hollow(links, digest, found) for digest in marked.emptied]
 
-    def _hollow(self, links: "_Links", digest: RawDigest, found: RepositorySurvey) -> Hollow:
+    def _hollow(self, links: Links, digest: RawDigest, found: RepositorySurvey) -> Hollow:
         """Look whether a folder without a link is empty, and has been so for long enough."""
         folder = links.open(digest)
         if folder is None:
@@ -240,44 +239,6 @@ class Surveyor:
             return False
         folders = (repository.open(inner, []) for inner in ("", *_MARKS))
         return all(_is_idle(folder, self._moments.idle) for folder in folders)
-
-
-class _Links:
-    """The links of one kind in a repository, in a ``with`` block: each folder opened once."""
-
-    def __init__(self, repository: RepositoryReader, inner: str) -> None:
-        self._folders = {
-            algorithm: repository.open(f"{inner}/{algorithm}", []) for algorithm in ALGORITHMS
-        }
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        for folder in self._folders.values():
-            if folder is not None:
-                folder.close()
-
-    def _folder(self, digest: RawDigest) -> Folder | None:
-        return self._folders["sha256" if len(digest) == _SHA256_BYTES else "sha512"]
-
-    def time(self, digest: RawDigest) -> int | None:
-        """Return when a link was written (nanoseconds), or None if there is none."""
-        folder = self._folder(digest)
-        return None if folder is None else folder.time(f"{digest.hex()}/{layout.LINK}")
-
-    def open(self, digest: RawDigest) -> Folder | None:
-        """Open the folder of a digest; None if it is not there, or something else is."""
-        folder = self._folder(digest)
-        try:
-            return None if folder is None else folder.open(digest.hex())
-        except BlockedError:
-            return None
 
 
 def leftovers_in(

@@ -8,7 +8,7 @@ folder that is open already, so nothing outside of the tree is ever read or remo
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -198,6 +198,27 @@ class Folder:
         finally:
             os.close(descriptor)
         return raw
+
+    def read_each(self, names: Iterable[str], size: int) -> list[bytes | None]:
+        """Return the first ``size`` bytes of each file, None for one that is not there.
+
+        Also None for one that cannot be read: :meth:`read` tells why.
+        """
+        found: list[bytes | None] = []
+        folder, open_, read, close = self.descriptor, os.open, os.read, os.close
+        for name in names:
+            try:
+                descriptor = open_(name, _FILE, dir_fd=folder)
+            except OSError:
+                found.append(None)
+                continue
+            try:
+                found.append(read(descriptor, size))
+            except OSError:
+                found.append(None)
+            finally:
+                close(descriptor)
+        return found
 
     # Changing.
 

@@ -208,29 +208,38 @@ class TreeReader:
                 self._opened.append(self._blobs.descriptor)
         return self._blobs
 
-    def blob_folders(
-        self, problems: list[Problem] | None = None
-    ) -> Iterator[tuple[str, list[RawDigest]]]:
-        """Yield each folder ``<algorithm>/<two digits>`` and the blobs that have a folder in it.
+    def blob_folders(self, problems: list[Problem] | None = None) -> list[str]:
+        """Return the folders that blobs' own folders are in, ``<algorithm>/<two digits>``, sorted.
 
-        They come in the order of their paths. No blob is looked at. What is a symbolic link, or
-        has no digest's name, is left out, and noted in ``problems``.
+        What is a symbolic link, or no folder, is left out, and noted in ``problems``.
         """
         noted = problems if problems is not None else []
         top = self.blobs_folder
         if top is None:
-            return
-        for algorithm in ALGORITHMS:
-            for prefix in self._inside(top, algorithm, noted):
-                path = f"{algorithm}/{prefix}"
-                names = self._inside(top, path, noted)
-                found, strange = raw_digests(algorithm, names)
-                if {f"{first:02x}" for first in {digest[0] for digest in found}} - {prefix}:
-                    strange += [digest.hex() for digest in found if digest[:1].hex() != prefix]
-                    found = [digest for digest in found if digest[:1].hex() == prefix]
-                for name in strange:
-                    self._note(noted, f"{layout.BLOBS}/{path}/{name}", "is no blob's folder")
-                yield path, found
+            return []
+        return [
+            f"{algorithm}/{prefix}"
+            for algorithm in ALGORITHMS
+            for prefix in self._inside(top, algorithm, noted)
+        ]
+
+    def blobs_in(self, folder: str, problems: list[Problem] | None = None) -> list[RawDigest]:
+        """Return the blobs that have a folder in one of :meth:`blob_folders`, sorted.
+
+        No blob is looked at. What has no digest's name is left out, and noted in ``problems``.
+        """
+        noted = problems if problems is not None else []
+        top = self.blobs_folder
+        if top is None:
+            return []
+        algorithm, _, prefix = folder.partition("/")
+        found, strange = raw_digests(algorithm, self._inside(top, folder, noted))
+        if {f"{first:02x}" for first in {digest[0] for digest in found}} - {prefix}:
+            strange += [digest.hex() for digest in found if digest[:1].hex() != prefix]
+            found = [digest for digest in found if digest[:1].hex() == prefix]
+        for name in strange:
+            self._note(noted, f"{layout.BLOBS}/{folder}/{name}", "is no blob's folder")
+        return found
 
     def changed_blob_folders(self, times: dict[str, int]) -> Iterator[tuple[str, list[RawDigest]]]:
         """Yield those of :meth:`blob_folders` in which something was made or removed.
@@ -239,16 +248,12 @@ class TreeReader:
         that changed a moment ago is yielded again next time: file systems keep time in ticks.
         """
         top = self.blobs_folder
-        if top is None:
-            return
-        for algorithm in ALGORITHMS:
-            for prefix in self._inside(top, algorithm, []):
-                path = f"{algorithm}/{prefix}"
-                changed = top.time(path) or 0
-                if times.get(path) == changed and changed < time.time_ns() - SETTLED_NS:
-                    continue
-                times[path] = changed
-                yield path, raw_digests(algorithm, self._inside(top, path, []))[0]
+        for path in self.blob_folders():
+            changed = (0 if top is None else top.time(path)) or 0
+            if times.get(path) == changed and changed < time.time_ns() - SETTLED_NS:
+                continue
+            times[path] = changed
+            yield path, self.blobs_in(path)
 
     def _inside(self, top: Folder, relative: str, problems: list[Problem]) -> list[str]:
         """Return the sorted names of the folders in a folder of ``blobs/``."""
@@ -274,8 +279,8 @@ class TreeReader:
 
     def blobs(self) -> Iterator[Blob]:
         """Yield every blob with its size and time, looking at each."""
-        for _, digests in self.blob_folders():
-            for digest in digests:
+        for folder in self.blob_folders():
+            for digest in self.blobs_in(folder):
                 blob = self.blob(digest)
                 if blob is not None:
                     yield blob

@@ -6,7 +6,9 @@ system calls for each tag and manifest and hardly any for its layers. Digests ar
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import compress
+from operator import eq
 from types import TracebackType
 from typing import Final, NamedTuple, Self, TypeVar
 
@@ -24,7 +26,7 @@ from jettison.store.reading import (
     raw_digests,
 )
 
-__all__ = ["Layers", "RepositoryReader", "Revisions", "Tags", "Upload"]
+__all__ = ["Layers", "Links", "RepositoryReader", "Revisions", "Tags", "Upload"]
 
 PATIENCE_SECONDS: Final = 2.0
 """How long something that is being written may look broken before it counts as broken."""
@@ -35,6 +37,7 @@ _LONGEST: Final = 4096
 """In bytes; what is longer is no link."""
 
 _FIRST: Final = 256
+_SHA256_BYTES: Final = 32
 _ONE_FOLDER: Final = 3
 """How many names a folder has that one folder is in: two of its own, and that one's `..`."""
 
@@ -43,6 +46,42 @@ Key = TypeVar("Key", Tag, RawDigest)
 
 _LINK_LENGTH: Final = 71
 _PREFIX: Final = b"sha256:"
+
+
+class Links:
+    """The links of one kind in a repository, in a ``with`` block: each folder opened once."""
+
+    def __init__(self, folders: Mapping[str, Folder | None]) -> None:
+        self._folders = folders
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for folder in self._folders.values():
+            if folder is not None:
+                folder.close()
+
+    def _folder(self, digest: RawDigest) -> Folder | None:
+        return self._folders["sha256" if len(digest) == _SHA256_BYTES else "sha512"]
+
+    def time(self, digest: RawDigest) -> int | None:
+        """Return when a link was written (nanoseconds), or None if there is none."""
+        folder = self._folder(digest)
+        return None if folder is None else folder.time(f"{digest.hex()}/{layout.LINK}")
+
+    def open(self, digest: RawDigest) -> Folder | None:
+        """Open the folder of a digest; None if it is not there, or something else is."""
+        folder = self._folder(digest)
+        try:
+            return None if folder is None else folder.open(digest.hex())
+        except BlockedError:
+            return None
 
 
 class _Unsettled(NamedTuple):
@@ -75,6 +114,13 @@ def _patiently(
         if keys:
             end = end or time.monotonic() + PATIENCE_SECONDS
             time.sleep(_REREAD_SECONDS)
+
+
+def _plain_link(raw: bytes) -> RawDigest | None:
+    """Return the digest in a link that is as nearly all links are, None for any other."""
+    if len(raw) != _LINK_LENGTH or not raw.startswith(_PREFIX):
+        return None
+    return raw_digest("sha256", raw[7:].decode("ascii", "replace"))
 
 
 def _is_fresh(folder: Folder, name: str) -> bool:
@@ -167,14 +213,15 @@ class RepositoryReader:
                 if not is_leftover(entry):
                     found.problems.append(self._no_folder(folder, entry))
             odd = []
-            for name in names:
+            raws = folder.read_each([f"{name}/current/link" for name in names], _FIRST)
+            for name, raw in zip(names, raws, strict=True):
                 try:
                     tag = Tag(name)
                 except InvalidName:
                     message = "is a tag whose name the specification does not allow"
                     found.problems.append(self._problem(folder, name, message))
                     continue
-                digest = self._plain_link(folder, f"{name}/current/link")
+                digest = None if raw is None else _plain_link(raw)
                 if digest is None:
                     odd.append(tag)
                 else:
@@ -257,9 +304,11 @@ class RepositoryReader:
                     found.damaged.add(digest)
                 found.problems.append(self._no_folder(folder, entry))
         found.folders.extend(digests)
-        plain = {d for d in digests if self._plain_link(folder, f"{d.hex()}/link") == d}
-        found.linked.update(plain)
-        odd = [digest for digest in digests if digest not in plain]
+        encoded = [digest.hex() for digest in digests]
+        raws = folder.read_each([f"{name}/link" for name in encoded], _FIRST)
+        wanted = [f"{algorithm}:{name}".encode() for name in encoded]
+        found.linked.update(compress(digests, map(eq, raws, wanted)))
+        odd = [digest for digest in digests if digest not in found.linked]
         for digest, link in _patiently(odd, lambda one: self._revision(folder, one)):
             if isinstance(link, Problem):
                 found.damaged.add(digest)
@@ -359,6 +408,10 @@ class RepositoryReader:
                     sizes.append(status.st_size)
         return Upload(name, min(times), max(times), len(sizes), sum(sizes))
 
+    def links(self, inner: str) -> Links:
+        """Open the folders of all links of a kind, ``inner`` being that of layers or revisions."""
+        return Links({name: self.open(f"{inner}/{name}", []) for name in ALGORITHMS})
+
     def times(self, inner: str) -> tuple[int, ...]:
         """Return when a folder was last made or removed in ``inner/<algorithm>``; 0 if never."""
         if self._folder is None:
@@ -427,16 +480,6 @@ class RepositoryReader:
             return None
         with folder:
             return folder.time(f"{digest.hex()}/{layout.LINK}")
-
-    def _plain_link(self, folder: Folder, name: str) -> RawDigest | None:
-        """Read a link that is as links are; None for any other, or for none."""
-        try:
-            raw = folder.read(name, _LONGEST, _FIRST)
-        except UnusableError:
-            return None
-        if raw is None or len(raw) != _LINK_LENGTH or not raw.startswith(_PREFIX):
-            return None
-        return raw_digest("sha256", raw[7:].decode("ascii", "replace"))
 
     def _link(self, folder: Folder, name: str) -> RawDigest | None:
         """Read a link; None if absent. Raises UnusableError."""
