@@ -1,5 +1,6 @@
 """Measures both collectors on the same trees, and compares what they delete."""
 
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,7 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Final, NamedTuple
 
-from bench import report
+from bench import report, simulation
 from bench.agreement import (
     Prediction,
     blob_files,
@@ -48,10 +49,12 @@ class Scale(NamedTuple):
     many: Shape
     tags: Shape
     large: Shape
+    simulated: int
+    """Repositories of 100 images each."""
 
 
-FULL: Final = Scale(Shape(200, 100), Shape(1, 2000, untagged=0), Shape(1000, 100))
-QUICK: Final = Scale(Shape(10, 20), Shape(1, 100, untagged=0), Shape(20, 20))
+FULL: Final = Scale(Shape(200, 100), Shape(1, 2000, untagged=0), Shape(1000, 100), 10_000)
+QUICK: Final = Scale(Shape(10, 20), Shape(1, 100, untagged=0), Shape(20, 20), 20)
 
 SECTIONS: Final = {
     "dry": "dry run",
@@ -61,6 +64,7 @@ SECTIONS: Final = {
     "memory": "peak memory in a dry run",
     "tags": "one repository with many tags",
     "large": "a tree five times as large: does time grow linearly, memory",
+    "simulated": "a million manifests, the listing simulated (bench/simulation.py)",
 }
 
 
@@ -121,6 +125,8 @@ class Bench:
             self._tags()
         if "large" in self._settings.sections:
             self._large(dry)
+        if "simulated" in self._settings.sections:
+            self._simulated()
 
     # The trees.
 
@@ -170,6 +176,21 @@ class Bench:
                 self._add(_growth(self._settings.scale, dry, times))
             both = self._weigh(tree, 1)
             self._memory(what, both, Target(most=120, unit=report.UNIT_MB))
+
+    def _simulated(self) -> None:
+        """Plan what fits on no disk here; the other program cannot be asked for that."""
+        repositories = self._settings.scale.simulated
+        manifests = repositories * simulation.IMAGES
+        say(f"making up {manifests:,} manifests")
+        script, index = str(Path(simulation.__file__)), str(self._folder / "manifests")
+        captured([sys.executable, script, "prepare", index, str(repositories)], self._environment)
+        command = [sys.executable, script, "plan", index, str(repositories)]
+        found = json.loads(captured(command, self._environment))
+        took, weighed = seconds(command, self._environment), weight(command, self._environment)
+        what = f"{manifests:,} manifests, {found['kept']:,} blobs kept, {found['garbage']:,} to go"
+        self._add(Row(f"plan, listing simulated, {what}", "–", f"{report.digits(took)} s"))
+        together = f"{report.digits(weighed.tree / report.MB)} MB"
+        self._add(Row(f"memory, the same, {manifests:,} manifests", "–", together))
 
     @contextmanager
     def _tree(self, name: str, shape: Shape | None = None) -> Iterator[Path]:

@@ -34,11 +34,6 @@ where the programs delete different blobs for a reason that is not known.
 """
 
 
-def simulate() -> list[Row]:
-    """Measure 1,000,000 manifests and 5,000,000 blobs that are not on any disk."""
-    raise BenchError("--simulate is not there yet")
-
-
 # Below: the command line.
 
 
@@ -65,9 +60,6 @@ def _measure(folder: Path, options: argparse.Namespace, command: str) -> int:
     jettison = Jettison()
     require_programs(jettison)
     facts = machine.facts(folder, jettison.executable)
-    if options.simulate:
-        print(text_table(simulate()))
-        return 0
     bench = Bench(folder, _settings(options))
     bench.run()
     rows = unjudged(bench.rows) if options.quick else bench.rows
@@ -135,7 +127,6 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="write the block of RESULTS.md and gc.svg, by default those beside this program",
     )
-    add("--simulate", action="store_true", help="1,000,000 manifests, without a disk (alone)")
     return parser
 
 

@@ -1,3 +1,4 @@
+# ruff: noqa: ARG002 (it answers as the real classes do, with what it makes up)
 """A million manifests and five million blobs, planned for real, of a storage that is not there.
 
 No disk here holds five million blobs in folders of their own. So only the listing and the reading
@@ -19,6 +20,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
+from unittest.mock import patch
 
 from jettison.gc import CollectOptions, plan, survey
 from jettison.model.digest import RawDigest
@@ -131,8 +133,8 @@ class _Links:
     def time(self, digest: RawDigest) -> int:
         return OLD_NS
 
-    def open(self, digest: RawDigest) -> None:
-        return None
+    def folder_time(self, digest: RawDigest) -> int:
+        return OLD_NS
 
 
 class _Repository(_Links):
@@ -166,7 +168,7 @@ class _Repository(_Links):
     def times(self, inner: str) -> tuple[int, ...]:
         return (OLD_NS, 0)
 
-    def open(self, inner: object, problems: object = None) -> None:  # type: ignore[override] # as the reader
+    def open(self, inner: object, problems: object = None) -> None:
         return None
 
 
@@ -193,8 +195,8 @@ def _cut(row: bytearray) -> Iterator[bytes]:
 def _plan(file: Path, repositories: int) -> dict[str, int]:
     with file.open("rb") as index:
         tree: Any = _Tree(index.fileno(), repositories)
-        survey.RepositoryReader = _Repository  # type: ignore[assignment,misc] # this is what is simulated
-        made = plan.plan_collection(tree, CollectOptions(), NOW)
+        with patch.object(survey, "RepositoryReader", _Repository):
+            made = plan.plan_collection(tree, CollectOptions(), NOW)
     assert not made.problems
     return {
         "repositories": made.repositories,

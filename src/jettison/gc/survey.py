@@ -141,7 +141,7 @@ class Surveyor:
             for digest in marked.unused:
                 linked = links.time(digest)
                 if linked is None:
-                    found.hollow.append(self._hollow(links, digest, found))
+                    found.hollow.append(self._hollow(links, digest))
                     continue
                 if linked > since:
                     found.young_links += 1
@@ -186,17 +186,15 @@ class Surveyor:
     ) -> None:
         if marked.emptied:
             with repository.links(layout.REVISIONS) as links:
-                found.emptied += [self._hollow(links, digest, found) for digest in marked.emptied]
+                found.emptied += [self._hollow(links, digest) for digest in marked.emptied]
 
-    def _hollow(self, links: Links, digest: RawDigest, found: RepositorySurvey) -> Hollow:
-        """Look whether a folder without a link is empty, and has been so for long enough."""
-        folder = links.open(digest)
-        if folder is None:
-            return Hollow(digest, idle=False)
-        with folder:
-            left, others = leftovers_in(self._tree, folder, self._moments.idle)
-            found.leftovers += left
-            return Hollow(digest, not others and folder.own_time() <= self._moments.idle)
+    def _hollow(self, links: Links, digest: RawDigest) -> Hollow:
+        """Tell whether a folder without a link has been so for long enough to go.
+
+        That nothing else is in it is not looked at: it goes only if nothing is.
+        """
+        emptied = links.folder_time(digest)
+        return Hollow(digest, emptied is not None and emptied <= self._moments.idle)
 
     def _uploads(self, repository: RepositoryReader, found: RepositorySurvey) -> None:
         before = self._moments.uploads

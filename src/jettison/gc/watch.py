@@ -147,7 +147,8 @@ class Watch:
             self.wanted.update(kept.intersection(self._planned))
         self._restore(repository, marked)
         # A folder without a link, made since the plan, is of a manifest that is being linked.
-        made = [d for d in marked.emptied if self._is_since(repository.revision_folder_time(d))]
+        with repository.links(layout.REVISIONS) as links:
+            made = [d for d in marked.emptied if self._is_since(links.folder_time(d))]
         self._want(wanted_by(self._tree, made))
 
     def _look_at_layers(self, repository: RepositoryReader) -> None:

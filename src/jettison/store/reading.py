@@ -115,6 +115,7 @@ class TreeReader:
         self._prefix = f"{root}/"
         self._root = Folder.root(root)
         self._blobs: Folder | None = None
+        self._repositories: Folder | None = None
         self._opened = [self._root.descriptor]
         weakref.finalize(self, _close_all, self._opened)
 
@@ -202,11 +203,20 @@ class TreeReader:
     @property
     def blobs_folder(self) -> Folder | None:
         """The folder ``blobs/``, held open; None if there is none."""
-        if self._blobs is None:
-            self._blobs = self.folder(layout.BLOBS)
-            if self._blobs is not None:
-                self._opened.append(self._blobs.descriptor)
+        self._blobs = self._blobs or self._hold(layout.BLOBS)
         return self._blobs
+
+    @property
+    def repositories_folder(self) -> Folder | None:
+        """The folder ``repositories/``, held open; None if there is none."""
+        self._repositories = self._repositories or self._hold(layout.REPOSITORIES)
+        return self._repositories
+
+    def _hold(self, relative: str) -> Folder | None:
+        folder = self.folder(relative)
+        if folder is not None:
+            self._opened.append(folder.descriptor)
+        return folder
 
     def blob_folders(self, problems: list[Problem] | None = None) -> list[str]:
         """Return the folders that blobs' own folders are in, ``<algorithm>/<two digits>``, sorted.

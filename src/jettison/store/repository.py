@@ -75,13 +75,10 @@ class Links:
         folder = self._folder(digest)
         return None if folder is None else folder.time(f"{digest.hex()}/{layout.LINK}")
 
-    def open(self, digest: RawDigest) -> Folder | None:
-        """Open the folder of a digest; None if it is not there, or something else is."""
+    def folder_time(self, digest: RawDigest) -> int | None:
+        """Return when a link was last made or removed (nanoseconds), or None if never."""
         folder = self._folder(digest)
-        try:
-            return None if folder is None else folder.open(digest.hex())
-        except BlockedError:
-            return None
+        return None if folder is None else folder.time(digest.hex())
 
 
 class _Unsettled(NamedTuple):
@@ -182,10 +179,9 @@ class RepositoryReader:
         self.name = name
         self.blocked: list[Problem] = []
         self._folder: Folder | None = None
-        top = tree.folder(layout.REPOSITORIES)
+        top = tree.repositories_folder
         if top is not None:
-            with top:
-                self._folder = self._open_in(top, name, self.blocked)
+            self._folder = self._open_in(top, name, self.blocked)
 
     def __enter__(self) -> Self:
         return self
@@ -340,14 +336,6 @@ class RepositoryReader:
     def revision_time(self, digest: RawDigest) -> int | None:
         """Return when a revision was linked (nanoseconds), or None if it is not."""
         return self._time(layout.REVISIONS, digest)
-
-    def revision_folder_time(self, digest: RawDigest) -> int | None:
-        """Return when a revision's link was last made or removed (nanoseconds), None if never."""
-        folder = self._digest_folder(layout.REVISIONS, digest)
-        if folder is None:
-            return None
-        with folder:
-            return folder.time(digest.hex())
 
     # Layers and uploads.
 
