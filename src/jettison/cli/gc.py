@@ -218,15 +218,15 @@ class _Command:
         return done
 
     def _tell(self, done: "Collection", plan: "CollectionPlan") -> None:
-        if self._form is Format.TABLE:
+        if self._form is not Format.TABLE:
+            emit(self._form, {"run": done.run, "collection": done.receipt})
+        elif not plan.empty or done.receipt.recovered:
             from jettison.cli.collection import print_collected
             from jettison.cli.receipt import print_receipt
 
             write("")
             print_collected(plan, done.receipt)
             print_receipt(done.run)
-        else:
-            emit(self._form, {"run": done.run, "collection": done.receipt})
         if done.receipt.ok:
             return
         known = set(plan.problems)

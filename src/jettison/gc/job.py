@@ -56,6 +56,7 @@ class CollectionJob:
         self.configuration = configuration
         self._options = options
         self._end_undo = end_undo
+        self._recovered = 0
 
     def require_quiescent(self) -> None:
         """Raise :class:`~jettison.errors.NotQuiescent` if pushes may go on and must not.
@@ -78,7 +79,7 @@ class CollectionJob:
 
     def recover(self) -> None:
         """Put back what a killed collection had set aside, so that it is planned for."""
-        recover(self.tree)
+        self._recovered += recover(self.tree)
 
     def run(
         self,
@@ -95,6 +96,8 @@ class CollectionJob:
         there. A collection of nothing is not noted: it may be run every hour.
         """
         receipt = collect(self.tree, plan, clock=clock, progress=progress)
+        recovered = receipt.recovered + self._recovered
+        receipt = msgspec.structs.replace(receipt, recovered=recovered)
         if self._end_undo:
             end_windows(self.tree, plan.started)
         findings = list(_findings(self.tree, plan, receipt))
