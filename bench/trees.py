@@ -95,9 +95,8 @@ def make_tree(root: Path, shape: Shape) -> None:
 
 
 def _shared(shape: Shape) -> list[bytes]:
-    return [f"a layer of many images, {number}".encode() for number in range(max(200, 1))][
-        : max(LAYERS, shape.repositories)
-    ]
+    count = min(200, max(LAYERS, shape.repositories))
+    return [f"a layer of many images, {number}".encode() for number in range(count)]
 
 
 def _repository(job: tuple[Path, Shape, int]) -> None:
@@ -139,6 +138,11 @@ def _repository(job: tuple[Path, Shape, int]) -> None:
 
 
 if __name__ == "__main__":
-    import sys
+    import argparse
 
-    make_tree(Path(sys.argv[1]), Shape(*map(int, sys.argv[2:])))
+    parser = argparse.ArgumentParser(description="Make a large storage tree.")
+    parser.add_argument("root", type=Path, help="a folder, which is made")
+    parser.add_argument("repositories", type=int)
+    parser.add_argument("images", type=int, help="in each repository")
+    given = parser.parse_args()
+    make_tree(given.root, Shape(given.repositories, given.images))

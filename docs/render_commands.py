@@ -52,10 +52,17 @@ def _section(name: str, command: Any) -> Iterator[str]:  # noqa: ANN401 - the pa
     arguments = [p for p in command.params if p.param_type_name == "argument"]
     options = [p for p in command.params if p.param_type_name == "option"]
     rows = [(f"`{_cell(p.metavar or p.name)}`", p.help or "") for p in arguments]
-    rows += [(_names(p), p.help or "") for p in options if p.name != "help"]
+    rows += [(_names(p), _help(p)) for p in options if p.name != "help"]
     if rows:
         yield "| | |\n|---|---|"
         yield "\n".join(f"| {left} | {_cell(right)} |" for left, right in rows) + "\n"
+
+
+def _help(option: Any) -> str:  # noqa: ANN401 - as above
+    """Return what an option is for, and what it is if it is not given."""
+    text = option.help or ""
+    plain = isinstance(option.default, str | int | float) and not option.is_flag
+    return f"{text} Default: {option.default}." if plain and "efault" not in text else text
 
 
 def _names(option: Any) -> str:  # noqa: ANN401 - as above

@@ -158,6 +158,39 @@ def test_resume_runs_when_the_collection_is_ended(
     assert noted(notes) == ["stopped", "started"]
 
 
+def test_who_reads_only_the_beginning_gets_it_all_done(jettison: Jettison, tree: Tree) -> None:
+    process = jettison.start("gc", tree.root, "--yes")
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.wait(60) == 0
+    assert process.stderr is not None
+    assert "Traceback" not in process.stderr.read()
+    process.stderr.close()
+    assert jettison("gc", tree.root, "-n", "-o", "json").json["plan"]["bytes"] == 0
+
+
+def test_ctrl_c_is_told_with_the_next_step(jettison: Jettison, tree: Tree) -> None:
+    process = jettison.start("gc", tree.root, "--yes", "--quiesce", "kill -INT $PPID; sleep 1")
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted" in told
+    assert "same command finishes it" in told
+
+
+def test_a_dry_run_says_what_would_be(jettison: Jettison, tree: Tree) -> None:
+    tree.write(tree.tag_path("app", "broken"), b"")
+    told = jettison("gc", tree.root, "-n", check=3).stderr
+    assert "was collected" not in told
+    assert "fsck" in told
+
+
+def test_the_last_collection_is_verified_where_nothing_was_removed(
+    jettison: Jettison, tree: Tree
+) -> None:
+    jettison("gc", tree.root, "--yes")
+    assert "gone from the disk" in jettison("verify", "last").stdout
+
+
 # Registries that remember.
 
 

@@ -2,7 +2,6 @@ import http.client
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -240,10 +239,8 @@ def test_a_database_that_it_does_not_have(redis: Server) -> None:
 def test_unreachable(tmp_path: Path) -> None:
     with Server(tmp_path / "redis", password=PASSWORD) as redis:
         server = redis.at()
-    began = time.monotonic()
     with pytest.raises(StorageError, match="cannot be reached") as caught:
         forget(server, [some(1)], [])
-    assert time.monotonic() - began < 5
     assert server.address in caught.value.message
     assert PASSWORD not in caught.value.message
 

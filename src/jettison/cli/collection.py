@@ -15,12 +15,13 @@ from jettison.cli.output import (
     write,
     yellow,
 )
+from jettison.errors import PartlyDone
 
 if TYPE_CHECKING:
     from jettison.gc.plan import CollectionPlan, Tally
     from jettison.gc.sweep import CollectionReceipt
 
-__all__ = ["plan_document", "print_collected", "print_collection_plan", "print_problems"]
+__all__ = ["not_all", "plan_document", "print_collected", "print_collection_plan", "print_problems"]
 
 _CLASSES: Final = {
     "blobs": "blobs that nothing needs",
@@ -94,11 +95,24 @@ def print_collected(plan: "CollectionPlan", receipt: "CollectionReceipt") -> Non
         write(f"Recovered: {text} that a killed collection had set aside.")
 
 
+def not_all(problems: int, failures: int, *, dry_run: bool = False) -> PartlyDone:
+    """Return what to raise where something could not be understood or removed (exit 3)."""
+    told = [counted(problems, "problem")] if problems else []
+    told += [f"{counted(failures, 'file')} could not be removed"] if failures else []
+    if problems:
+        told.append("what may be needed is kept" + (", the rest can go" if dry_run else ""))
+    hint = "Mend what is told above, and collect again."
+    if not failures:
+        hint = "See what is wrong with `jettison fsck`; push those images again or delete them."
+    return PartlyDone("; ".join(told), hint=hint)
+
+
 def plan_document(plan: "CollectionPlan", disk_free: int) -> dict[str, Any]:
     """Return the plan for a program to read: without what only its execution needs."""
     import msgspec
 
     document: dict[str, Any] = msgspec.to_builtins(plan, enc_hook=str)
-    del document["seen"]
+    for name in ("seen", "blob_names", "hypothetical", "schema_version"):
+        del document[name]
     classes = msgspec.to_builtins(plan.classes)
     return {"plan": {**document, "classes": classes, "disk_free_bytes": disk_free}}

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 from typer.core import TyperCommand
 
+from jettison.cli.collection import not_all
 from jettison.cli.options import AssumeQuiescent, Grace, timestamp, user_journal
 from jettison.cli.output import ago, counted, note, size_exactly, write
 from jettison.cli.progress import reporting
-from jettison.errors import JournalError, PartlyDone, UsageError
+from jettison.errors import JournalError, UsageError
 
 if TYPE_CHECKING:
     from jettison.gc.job import CollectionJob
@@ -155,11 +156,7 @@ def garbage_collect(
         problems, failures = receipt.problems, receipt.failures
     log("error", *(f"{problem.path}: {problem.message}" for problem in problems))
     if problems or failures:
-        raise PartlyDone(
-            f"{counted(len(problems) or failures, 'problem')}; what they may need was kept, "
-            "the rest was collected",
-            hint="Push those images again or delete them, then collect again.",
-        )
+        raise not_all(0 if failures else len(problems), failures, dry_run=dry_run)
 
 
 def _carry_out(

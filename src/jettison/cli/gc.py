@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from jettison.cli.collection import not_all
 from jettison.cli.options import (
     AssumeQuiescent,
     DryRun,
@@ -22,7 +23,7 @@ from jettison.cli.options import (
 )
 from jettison.cli.output import Format, counted, emit, note, size, write, yellow
 from jettison.cli.progress import Log, reporting
-from jettison.errors import PartlyDone, UsageError
+from jettison.errors import Interrupted, JettisonError, UsageError
 
 if TYPE_CHECKING:
     from jettison.gc.job import Collection, CollectionJob
@@ -125,9 +126,14 @@ def gc(
             job.show()
         else:
             job.run(yes, assume_quiescent, quiesce, resume)
-    except BaseException as error:
+    except KeyboardInterrupt:
         if textfile is not None:
-            job.write_textfile(textfile, getattr(error, "exit_code", 1))
+            job.write_textfile(textfile, Interrupted.exit_code)
+        hint = "Nothing is out of sight and nothing kept is lost; the same command finishes it."
+        raise Interrupted("interrupted", hint=hint) from None
+    except JettisonError as error:
+        if textfile is not None:
+            job.write_textfile(textfile, error.exit_code)
         raise
     if textfile is not None:
         job.write_textfile(textfile, 0)
@@ -157,7 +163,7 @@ class _Command:
 
             emit(self._form, plan_document(plan, self._job.tree.disk_free()))
         if plan.problems:
-            raise _undone(len(plan.problems))
+            raise not_all(len(plan.problems), 0, dry_run=True)
 
     def run(
         self, yes: bool, assume_quiescent: bool, quiesce: str | None, resume: str | None
@@ -233,12 +239,8 @@ class _Command:
         for problem in done.receipt.problems:
             if problem not in known:
                 note(yellow(f"warning: {problem.path}: {problem.message}"))
-        if done.receipt.failures:
-            raise PartlyDone(
-                f"{counted(done.receipt.failures, 'file')} could not be removed",
-                hint="Mend what is told above, and collect again.",
-            )
-        raise _undone(len(done.receipt.problems))
+        failures = done.receipt.failures
+        raise not_all(0 if failures else len(done.receipt.problems), failures)
 
     def write_textfile(self, path: Path, exit_code: int) -> None:
         """Write the figures of as much as happened."""
@@ -246,13 +248,6 @@ class _Command:
 
         receipt = None if self._done is None else self._done.receipt
         write_textfile(path, self._storage, time.time(), exit_code, self._plan, receipt)
-
-
-def _undone(number: int) -> PartlyDone:
-    return PartlyDone(
-        f"{counted(number, 'problem')}; what they may need was kept, the rest was collected",
-        hint="See what is wrong with `jettison fsck`, push those images again or delete them.",
-    )
 
 
 def _warn_of_cache(configuration: "Configuration | None") -> None:

@@ -3,7 +3,6 @@
 `jettison --help` must answer at once, so command modules import what they need when they run.
 """
 
-import os
 import sys
 from typing import Annotated
 
@@ -93,7 +92,3 @@ def main() -> None:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(Interrupted.exit_code)
-    except BrokenPipeError:
-        # Whoever read our output has seen enough (`jettison ls … | head`).
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)

@@ -76,7 +76,7 @@ def optional_values(defaults: Mapping[str, str]) -> type[TyperCommand]:
 
 
 def _pairs(args: Sequence[str]) -> Iterator[tuple[str, str]]:
-    return zip(args, [*args[1:], ""], strict=True)
+    return zip(args, [*args[1:], ""], strict=False)
 
 
 def _with_value(arg: str, following: str, defaults: Mapping[str, str]) -> str:

@@ -131,9 +131,15 @@ def ago(seconds: float) -> str:
 
 
 def write(*lines: str) -> None:
-    """Write data to stdout."""
-    for line in lines:
-        typer.echo(line)
+    """Write data to stdout.
+
+    Whoever read it may have seen enough (`| head`); what is to be done is done all the same.
+    """
+    try:
+        for line in lines:
+            typer.echo(line)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def note(*lines: str) -> None:

@@ -16,6 +16,7 @@ from jettison.cli.options import (
 )
 from jettison.cli.output import Format, bold, emit, write
 from jettison.cli.progress import reporting
+from jettison.errors import Refused
 
 if TYPE_CHECKING:
     from jettison.lifecycle.place import Place
@@ -71,6 +72,9 @@ async def _verify(
     users = user_journal()
     found = open_place(storage).journal(users).find_removal(text)
     place = open_place(storage or found.storage)
+    if found.kind not in {Kind.RM, Kind.GC}:
+        message = f"run {found.id} is a {found.kind}; only removals and collections are verified"
+        raise Refused(message, hint="See `jettison runs` for those.")
     if found.kind is Kind.GC:
         return found, await _verify_collection(found, place, registry, connection)
     async with connection.open(found.registry) as remote:

@@ -250,8 +250,15 @@ class Journal:
             return Unreadable(run_id, error.message)
 
     def find_removal(self, text: str) -> Run:
-        """Return the run that ``text`` is; ``last`` is the latest that removed something."""
-        return self._find(text, frozenset({Kind.RM}), "nothing was removed yet")
+        """Return the run that ``text`` is.
+
+        ``last`` is the latest removal, or the latest collection where nothing was removed.
+        """
+        none = "nothing was removed yet, and nothing collected"
+        try:
+            return self._find(text, frozenset({Kind.RM}), none)
+        except NotFoundError:
+            return self._find(text, frozenset({Kind.GC}), none)
 
     def find_undoable(self, text: str) -> Run:
         """Return the run that ``text`` is; ``last`` is the latest that an undo takes back."""
