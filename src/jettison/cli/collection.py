@@ -112,7 +112,7 @@ def plan_document(plan: "CollectionPlan", disk_free: int) -> dict[str, Any]:
     import msgspec
 
     document: dict[str, Any] = msgspec.to_builtins(plan, enc_hook=str)
-    for name in ("seen", "blob_names", "hypothetical", "schema_version"):
+    for name in ("seen", "blob_names", "unfinished", "hypothetical", "schema_version"):
         del document[name]
     classes = msgspec.to_builtins(plan.classes)
     return {"plan": {**document, "classes": classes, "disk_free_bytes": disk_free}}

@@ -1,5 +1,6 @@
 """``jettison gc``."""
 
+import contextlib
 import functools
 import os
 import time
@@ -23,7 +24,7 @@ from jettison.cli.options import (
 )
 from jettison.cli.output import Format, counted, emit, note, size, write, yellow
 from jettison.cli.progress import Log, reporting
-from jettison.errors import Interrupted, JettisonError, UsageError
+from jettison.errors import Interrupted, JettisonError, JournalError, UsageError
 
 if TYPE_CHECKING:
     from jettison.gc.job import Collection, CollectionJob
@@ -220,7 +221,9 @@ class _Command:
         with reporting(log=self._log) as progress:
             done = self._job.run(plan, (self._target,), time.time, timestamp, progress=progress)
         if not plan.empty:
-            user_journal().point(done.run, tree_journal(self._job.tree))
+            # A job may have no home; the run is in the tree's own journal in any case.
+            with contextlib.suppress(JournalError, RuntimeError):
+                user_journal().point(done.run, tree_journal(self._job.tree))
         return done
 
     def _tell(self, done: "Collection", plan: "CollectionPlan") -> None:

@@ -1,6 +1,7 @@
 """``jettison gc`` from options to receipt: plan, collect, and a note in the tree's journal."""
 
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
@@ -10,7 +11,7 @@ from jettison.gc.plan import CollectionPlan, CollectOptions, plan_collection
 from jettison.gc.quiescence import probe_address, require_quiescent
 from jettison.gc.sweep import CollectionReceipt, collect, recover
 from jettison.gc.trace import Tracing
-from jettison.gc.windows import held_manifests, tree_journal
+from jettison.gc.windows import held_manifests, plan_within_windows, tree_journal
 from jettison.model.run import Finding, Kind, Receipt, Run, State
 from jettison.progress import Progress, silent
 from jettison.store import layout
@@ -22,7 +23,7 @@ from jettison.store.tree import StorageTree
 if TYPE_CHECKING:
     from jettison.store.configuration import Configuration
 
-__all__ = ["Collection", "CollectionJob", "end_windows", "forget_removed"]
+__all__ = ["Collection", "CollectionJob", "collect_and_forget", "end_windows"]
 
 
 MOST_SAMPLED: Final = 100
@@ -57,6 +58,7 @@ class CollectionJob:
         self._options = options
         self._end_undo = end_undo
         self._recovered = 0
+        self._windows: set[str] = set()
 
     def require_quiescent(self) -> None:
         """Raise :class:`~jettison.errors.NotQuiescent` if pushes may go on and must not.
@@ -70,12 +72,12 @@ class CollectionJob:
         self, now: float, *, progress: Progress = silent, tracing: Tracing | None = None
     ) -> CollectionPlan:
         """Plan it as of ``now`` (seconds since the epoch), and change nothing."""
-        # Read with `end_undo` too: a window that cannot be read cannot be ended.
-        held = list(held_manifests(self.tree, now))
-        held = [] if self._end_undo else held
-        return plan_collection(
-            self.tree, self._options, now, held, progress=progress, tracing=tracing
-        )
+        tree, options = self.tree, self._options
+        if not self._end_undo:
+            return plan_within_windows(tree, options, now, progress=progress, tracing=tracing)
+        # A window that cannot be read cannot be ended.
+        self._windows = {one.run for one in held_manifests(tree, now)}
+        return plan_collection(tree, options, now, progress=progress, tracing=tracing)
 
     def recover(self) -> None:
         """Put back what a killed collection had set aside, so that it is planned for."""
@@ -95,14 +97,14 @@ class CollectionJob:
         Where the configuration names a Redis that remembers blobs, those that went are forgotten
         there. A collection of nothing is not noted: it may be run every hour.
         """
-        receipt = collect(self.tree, plan, clock=clock, progress=progress)
+        # First, since nothing may promise what is gone.
+        end_windows(self.tree, self._windows, plan.started)
+        receipt, forgotten = collect_and_forget(
+            self.tree, self.configuration, plan, clock, progress
+        )
         recovered = receipt.recovered + self._recovered
         receipt = msgspec.structs.replace(receipt, recovered=recovered)
-        if self._end_undo:
-            end_windows(self.tree, plan.started)
-        findings = list(_findings(self.tree, plan, receipt))
-        receipt, forgotten = forget_removed(self.configuration, plan, receipt)
-        findings += forgotten
+        findings = [*_findings(self.tree, plan, receipt), *forgotten]
         run = Run(
             id=new_run_id(plan.started),
             kind=Kind.GC,
@@ -142,22 +144,28 @@ def _findings(
     tree: StorageTree, plan: CollectionPlan, receipt: CollectionReceipt
 ) -> Iterator[Finding]:
     """Put what was freed beside what was predicted, and both beside what is on the disk."""
-    freed, failures = receipt.blobs.bytes, receipt.failures
+    freed = receipt.blobs.bytes
     if freed == plan.bytes:
-        yield Finding(ok=True, subject=f"{freed:,} bytes", sentence="freed, as predicted")
-    else:
-        sentence = (
-            f"{receipt.put_back.count} blobs were put back, since somebody wants them again; "
-            f"{failures} files could not be removed"
+        yield Finding(
+            ok=not receipt.ended, subject=f"{freed:,} bytes", sentence="freed, as predicted"
         )
+    else:
+        reasons = []
+        if receipt.put_back.count:
+            count, size = receipt.put_back.count, receipt.put_back.bytes
+            reasons.append(f"{count} blobs ({size:,} bytes) were put back, since they are wanted")
+        if receipt.failures:
+            reasons.append(f"{receipt.failures} files could not be removed")
+        if receipt.ended:
+            reasons.append("the collection was ended early, since not everything could be read")
+        sentence = "; ".join(reasons) or "the rest was removed or pushed again by others"
         subject = f"freed {freed:,} of {plan.bytes:,} bytes predicted"
-        yield Finding(ok=not failures, subject=subject, sentence=sentence)
+        ok = not receipt.failures and not receipt.ended
+        yield Finding(ok=ok, subject=subject, sentence=sentence)
     if plan.blobs:
         gone = sum(tree.blob(blob.digest.raw) is None for blob in plan.blobs)
         subject = f"{gone:,} of {len(plan.blobs):,} blob files"
-        wanted = gone >= receipt.blobs.count
-        sentence = "gone from the disk" if wanted else "gone; others pushed the rest again"
-        yield Finding(ok=True, subject=subject, sentence=sentence)
+        yield Finding(ok=True, subject=subject, sentence="gone from the disk")
 
 
 def _sample(removed: Sequence[Item]) -> Sequence[Item]:
@@ -174,20 +182,29 @@ def _address(configuration: "Configuration | None") -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def forget_removed(
-    configuration: "Configuration | None", plan: CollectionPlan, receipt: CollectionReceipt
+def collect_and_forget(
+    tree: StorageTree,
+    configuration: "Configuration | None",
+    plan: CollectionPlan,
+    clock: Callable[[], float],
+    progress: Progress,
 ) -> tuple[CollectionReceipt, list[Finding]]:
-    """Make the Redis of the configuration, if it has one, forget what a collection removed.
+    """Execute a plan, and make the Redis of the configuration, if it has one, forget what went.
 
-    Returns the receipt, with a problem if Redis goes on remembering, and what there is to say.
+    Returns the receipt, with a problem if Redis goes on remembering, and what there is to say of
+    it. Redis is made to forget also where the collection is ended by an error or by Ctrl-C.
     """
-    if configuration is None or configuration.cache != "redis" or plan.empty:
-        return receipt, []
-    finding = _forget(configuration, plan)
-    if not finding.ok:
-        problem = Problem(None, "redis", finding.sentence, Protects.NOTHING)
+    remembers = configuration is not None and configuration.cache == "redis" and not plan.empty
+    findings: list[Finding] = []
+    try:
+        receipt = collect(tree, plan, clock=clock, progress=progress)
+    finally:
+        if remembers and configuration is not None:
+            findings.append(_forget(configuration, plan))
+    if findings and not findings[0].ok:
+        problem = Problem(None, "redis", findings[0].sentence, Protects.NOTHING)
         receipt = msgspec.structs.replace(receipt, problems=(*receipt.problems, problem))
-    return receipt, [finding]
+    return receipt, findings
 
 
 def _forget(configuration: "Configuration", plan: CollectionPlan) -> Finding:
@@ -206,9 +223,10 @@ def _forget(configuration: "Configuration", plan: CollectionPlan) -> Finding:
     return Finding(ok=True, subject=subject, sentence="forgotten with what they described")
 
 
-def end_windows(tree: StorageTree, now: float) -> None:
+def end_windows(tree: StorageTree, runs: AbstractSet[str], now: float) -> None:
     """Note in the journal that what these runs removed is held no longer."""
     journal = tree_journal(tree)
-    for run in journal.runs():
-        if isinstance(run, Run) and run.window_until is not None and run.window_until > now:
+    for run_id in sorted(runs):
+        run = journal.read(run_id)
+        if run.window_until is not None and run.window_until > now:
             journal.write(msgspec.structs.replace(run, window_until=now))

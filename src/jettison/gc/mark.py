@@ -9,6 +9,7 @@ nothing anywhere (defect 4).
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import groupby
 from typing import Final, NamedTuple
 
 import msgspec
@@ -29,6 +30,7 @@ __all__ = [
     "Without",
     "mark_repository",
     "names_sum",
+    "without",
 ]
 
 
@@ -58,6 +60,7 @@ class Without(msgspec.Struct, frozen=True):
 NOTHING_REMOVED: Final = Without()
 _NOTHING_KNOWN: Final = Edges[RawDigest]((), ())
 _SHA256_BYTES: Final = 32
+_SUMS: Final = 2**62
 _USUAL_BYTES: Final = 8192
 _AT_ONCE: Final = 256
 
@@ -125,7 +128,7 @@ class _Marker:
         self._repository = repository
         self._name = name = repository.name
         self._before = untagged_before_ns
-        self._held = sorted(held, key=lambda one: one.until, reverse=True)
+        self._held = sorted(held, key=lambda one: (one.until, one.run), reverse=True)
         self._raw = {one.digest.raw: one.raw for one in held}
         self._edges: dict[RawDigest, Edges[RawDigest] | None] = {}
         self._subjects: dict[RawDigest, list[RawDigest]] = {}
@@ -169,11 +172,10 @@ class _Marker:
         reached = self._with_targets(first)
 
         held: dict[RawDigest, str] = {}
-        kept_manifests = first.manifests
-        for run in dict.fromkeys(one.run for one in self._held):
-            mine = [one.digest.raw for one in self._held if one.run == run]
-            found = reach(mine, self._read, referrers)
-            kept_manifests = kept_manifests | found.manifests
+        kept_manifests = set(first.manifests)
+        for run, some in groupby(self._held, key=lambda one: one.run):
+            found = reach([one.digest.raw for one in some], self._read, referrers)
+            kept_manifests |= found.manifests
             for digest in self._with_targets(found) - reached:
                 held.setdefault(digest, run)
 
@@ -297,7 +299,12 @@ def names_sum(digests: Iterable[RawDigest]) -> int:
 
     It means something to this process and those forked from it.
     """
-    return sum(map(hash, digests)) % 2**62
+    return sum(map(hash, digests)) % _SUMS
+
+
+def without(total: int, digest: RawDigest) -> int:
+    """Return the :func:`names_sum` of a set that a digest is taken out of."""
+    return (total - hash(digest)) % _SUMS
 
 
 def _matches(raw: bytes, digest: RawDigest) -> bool:

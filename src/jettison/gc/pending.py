@@ -6,6 +6,7 @@ is there no repository reaches the manifest; but whoever stored it was told alre
 references is there. So a young blob that nothing reaches and that is a manifest wants all of that.
 """
 
+import contextlib
 from collections.abc import Iterable
 from typing import Final
 
@@ -13,12 +14,15 @@ from jettison.errors import InvalidManifest, StorageError
 from jettison.model.digest import RawDigest
 from jettison.model.graph import Edges, reach
 from jettison.model.references import references_of
-from jettison.store.reading import TreeReader
+from jettison.store.folder import Folder, UnusableError
+from jettison.store.reading import TreeReader, is_leftover
 
-__all__ = ["LARGEST", "wanted_by", "wanted_by_pending"]
+__all__ = ["LARGEST", "drafted_references", "wanted_by", "wanted_by_pending"]
 
 LARGEST: Final = 4 * 1024 * 1024
 """In bytes: no registry takes a larger manifest."""
+
+_BEGINNING: Final = 64
 
 
 def wanted_by_pending(tree: TreeReader, young: Iterable[RawDigest]) -> set[RawDigest]:
@@ -36,7 +40,7 @@ def wanted_by(tree: TreeReader, manifests: Iterable[RawDigest]) -> set[RawDigest
     def edges(digest: RawDigest) -> Edges[RawDigest] | None:
         try:
             raw = tree.read_manifest(digest)
-            return references_of(raw).edges if raw and raw[:1] == b"{" else None
+            return references_of(raw).edges if raw else None
         except (StorageError, InvalidManifest):
             return None
 
@@ -44,8 +48,26 @@ def wanted_by(tree: TreeReader, manifests: Iterable[RawDigest]) -> set[RawDigest
     return found.manifests | found.blobs
 
 
+def drafted_references(folder: Folder) -> set[RawDigest]:
+    """Return what manifests reference that Distribution 3.x is just writing into a blob's folder.
+
+    It writes a blob beside its place, syncs it, and renames it.
+    """
+    found: set[RawDigest] = set()
+    for entry in folder.entries():
+        with contextlib.suppress(UnusableError, InvalidManifest):
+            raw = folder.read(entry.name, LARGEST) if is_leftover(entry) else None
+            edges = references_of(raw).edges if raw else None
+            if edges is not None:
+                found.update(edges.children, edges.blobs)
+    return found
+
+
 def _may_be_manifest(tree: TreeReader, digest: RawDigest) -> bool:
-    blob = tree.blob(digest)
-    return (
-        blob is not None and blob.size <= LARGEST and next(tree.read_blob(digest, 1), b"") == b"{"
-    )
+    try:
+        blob = tree.blob(digest)
+        if blob is None or blob.size > LARGEST:
+            return False
+        return next(tree.read_blob(digest, _BEGINNING), b"").lstrip()[:1] == b"{"
+    except StorageError:
+        return False

@@ -12,7 +12,7 @@ import msgspec
 
 from jettison.gc.mark import NOTHING_REMOVED, HeldManifest, Without, names_sum
 from jettison.gc.options import CollectOptions, Moments
-from jettison.gc.pending import wanted_by_pending
+from jettison.gc.pending import drafted_references, wanted_by, wanted_by_pending
 from jettison.gc.survey import Hollow, Leftover, RepositorySurvey, Surveyor, leftovers_in
 from jettison.gc.trace import Tracing, by_folders, traced
 from jettison.gc.workers import side_by_side
@@ -96,12 +96,11 @@ class Seen(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What a repository looked like, to tell later whether anybody has written to it.
 
     ``names`` is the sum of its revisions' folders, the times (nanoseconds) are those of the
-    folders that hold them and the layers, ``emptied`` are folders of revisions without a link.
+    folders that hold them, ``emptied`` are folders of revisions without a link.
     """
 
     names: int
     revision_times: tuple[int, ...]
-    layer_times: tuple[int, ...]
     emptied: tuple[Digest, ...]
 
 
@@ -112,8 +111,9 @@ class CollectionPlan(msgspec.Struct, frozen=True):
     are in exactly one of ``young``, ``held`` and ``protected``. ``folders`` are empty ones, by the
     folder that they are in; ``vacant`` are repositories that nothing is left in. ``seen`` tells, by
     repository, whether a tag or manifest was written since, and ``blob_names``, by folder, whether
-    a blob was. A ``hypothetical`` plan is about the tree as it would be after a removal, and cannot
-    be executed. ``started`` is in seconds since the epoch.
+    a blob was; ``unfinished`` are blobs that are being written. A ``hypothetical`` plan is about
+    the tree as it would be after a removal, and cannot be executed. ``started`` is in seconds since
+    the epoch.
     """
 
     root: str
@@ -137,6 +137,7 @@ class CollectionPlan(msgspec.Struct, frozen=True):
     problems: tuple[Problem, ...]
     seen: dict[str, Seen]
     blob_names: dict[str, int]
+    unfinished: tuple[Digest, ...]
     hypothetical: bool = False
     schema_version: int = PLAN_SCHEMA
 
@@ -236,6 +237,9 @@ class _Planner:
         self._folders: dict[str, tuple[str, ...]] = {}
         self._vacant: list[RepoName] = []
         self._blob_names: dict[str, int] = {}
+        self._linking: set[RawDigest] = set()
+        self._drafted: set[RawDigest] = set()
+        self._unfinished: list[Digest] = []
         self._kept_blobs = 0
 
     def mark(self, windows: list[HeldManifest], without: Without, tracing: Tracing | None) -> None:
@@ -261,7 +265,8 @@ class _Planner:
 
     def _add(self, name: str, survey: RepositorySurvey) -> None:
         emptied = tuple(_digest(one.digest) for one in survey.emptied)
-        self._seen[name] = Seen(survey.names, survey.revision_times, survey.layer_times, emptied)
+        self._seen[name] = Seen(survey.names, survey.revision_times, emptied)
+        self._linking.update(RawDigest(digest) for digest in survey.linking)
         self._problems += survey.problems
         self._kept.add_row(survey.reached)
         for digest in survey.reached_long:
@@ -306,11 +311,13 @@ class _Planner:
 
     def _hollow_parents(self, names: list[str]) -> None:
         """Take folders that once held repositories and hold nothing now."""
+        found: defaultdict[str, list[str]] = defaultdict(list)
         for name in names:
             path = layout.repository(name)
             if name.isprintable() and (self._tree.mtime(path) or 0) <= self._moments.idle:
                 above, _, last = path.rpartition("/")
-                self._folders[above] = (*self._folders.get(above, ()), last)
+                found[above].append(last)
+        self._folders.update((above, tuple(sorted(names))) for above, names in found.items())
 
     def plan(self, windows: Mapping[str, float], without: Without) -> CollectionPlan:
         """Look at every blob that no repository keeps, and put each into one class."""
@@ -364,6 +371,7 @@ class _Planner:
             problems=tuple(dict.fromkeys(self._problems)),
             seen=self._seen,
             blob_names=self._blob_names,
+            unfinished=tuple(self._unfinished),
             hypothetical=bool(without.tags or without.manifests),
         )
 
@@ -372,6 +380,7 @@ class _Planner:
     ) -> list[SweptBlob]:
         """Leave what manifests need that are stored and not linked yet, and its links."""
         wanted = wanted_by_pending(self._tree, fresh)
+        wanted |= wanted_by(self._tree, self._linking | self._drafted)
         if not wanted:
             return blobs
         left: list[SweptBlob] = []
@@ -383,6 +392,8 @@ class _Planner:
         links = [link for link in self._layer_links if link.digest.raw not in wanted]
         self._young_links += len(self._layer_links) - len(links)
         self._layer_links = links
+        self._revisions = [link for link in self._revisions if link.digest.raw not in wanted]
+        self._history = [entry for entry in self._history if entry.digest.raw not in wanted]
         return going
 
     def _add_look(self, name: str, look: "_Look") -> None:
@@ -390,12 +401,14 @@ class _Planner:
         self._kept_blobs += look.kept
         self._problems += look.problems
         self._leftovers += look.leftovers
+        self._drafted |= look.drafted
+        self._unfinished += map(Digest.from_raw, look.unfinished)
         if look.hollow:
             self._folders[f"{layout.BLOBS}/{name}"] = tuple(look.hollow)
 
     def _look_into(self, name: str) -> "_Look":
         """Look at the loose blobs in a folder of ``blobs/``, at all of them if thorough."""
-        look = _Look(0, 0, [], [], [], [])
+        look = _Look(0, 0, [], [], [], set(), [], [])
         digests = self._tree.blobs_in(name, look.problems)
         look.names = names_sum(digests)
         keep = self._kept.in_folder(name)
@@ -418,19 +431,26 @@ class _Planner:
                 look.leftovers += left
                 if not others and folder.own_time() <= idle:
                     look.hollow.append(digest.hex())
+                elif digest in hollow:
+                    look.unfinished.append(digest)
+                    look.drafted |= drafted_references(folder)
         return look
 
 
 class _Look(msgspec.Struct):
     """What is in a folder of ``blobs/``; ``names`` is the sum of all, ``kept`` their number.
 
-    ``loose`` are the blobs that no repository keeps, ``hollow`` the folders that nothing is in.
+    ``loose`` are the blobs that no repository keeps, ``hollow`` the folders that nothing is in,
+    ``unfinished`` those that a blob is being written into, and ``drafted`` what those reference
+    that are manifests.
     """
 
     names: int
     kept: int
     loose: list[Blob]
     hollow: list[str]
+    unfinished: list[RawDigest]
+    drafted: set[RawDigest]
     leftovers: list[Leftover]
     problems: list[Problem]
 

@@ -116,9 +116,6 @@ def quiesced(quiesce: str | None, resume: str | None) -> Iterator[None]:
     SIGTERM and SIGHUP. Raises :class:`~jettison.errors.NotQuiescent` if ``quiesce`` fails, and
     :class:`~jettison.errors.PartlyDone` if ``resume`` does: the registry may then be down.
     """
-    if quiesce is None and resume is None:
-        yield
-        return
     with _signals_raise():
         try:
             if quiesce is not None and (code := _shell(quiesce)):
@@ -126,15 +123,38 @@ def quiesced(quiesce: str | None, resume: str | None) -> Iterator[None]:
                 raise NotQuiescent(message, hint="Nothing was collected; run it by hand to see.")
             yield
         finally:
-            if resume is not None and (code := _shell(resume)):
+            if resume is not None and (code := _resume(resume)):
                 message = f"the command to resume ended with exit code {code}: {resume}"
                 hint = "The registry may still be stopped or read-only: look at it now."
                 raise PartlyDone(message, hint=hint)
 
 
-def _shell(command: str) -> int:
+def _shell(command: str, *, alone: bool = False) -> int:
     # Standard output is data (design.md, rule 9), so what the command says goes to stderr.
-    return subprocess.run(command, shell=True, check=False, stdout=sys.stderr).returncode  # noqa: S602 - it is the user's own command, written for a shell
+    done = subprocess.run(  # noqa: S602 - it is the user's own command, written for a shell
+        command,
+        shell=True,
+        check=False,
+        stdout=sys.stderr,
+        start_new_session=alone,
+    )
+    return done.returncode
+
+
+def _resume(command: str) -> int:
+    """Run it so that no Ctrl-C and no other signal meant for us ends it half-way."""
+    if threading.current_thread() is not threading.main_thread():
+        return _shell(command, alone=True)
+    before = {number: signal.signal(number, _wait) for number in (*_ENDING, signal.SIGINT)}
+    try:
+        return _shell(command, alone=True)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _wait(_: int, __: object) -> None:
+    """Do nothing; unlike a signal that is ignored, this is not handed down to commands."""
 
 
 @contextmanager

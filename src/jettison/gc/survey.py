@@ -13,7 +13,7 @@ import msgspec
 from jettison.gc.mark import NOTHING_REMOVED, HeldManifest, RepositoryMark, Without, mark_repository
 from jettison.gc.options import Moments
 from jettison.gc.trace import RepositoryTrace
-from jettison.model.digest import RawDigest
+from jettison.model.digest import Digest, RawDigest
 from jettison.store import layout
 from jettison.store.folder import BlockedError, Folder
 from jettison.store.reading import Problem, TreeReader, is_leftover
@@ -56,7 +56,8 @@ class RepositorySurvey(msgspec.Struct, array_like=True):
     go; ``emptied`` are folders of revisions, ``hollow`` of layers. ``vacant``: nothing is left
     in the repository then.
 
-    ``names``, ``revision_times`` and ``layer_times`` tell later whether anybody has written since.
+    ``linking`` are manifests that are just being linked. ``names`` and ``revision_times`` tell
+    later whether anybody has written since.
     ``trace`` is there if it was asked for.
     """
 
@@ -72,12 +73,12 @@ class RepositorySurvey(msgspec.Struct, array_like=True):
     uploads: list[Upload]
     leftovers: list[Leftover]
     emptied: list[Hollow]
+    linking: list[bytes]
     hollow: list[Hollow]
     vacant: bool
     problems: list[Problem]
     names: int
     revision_times: tuple[int, ...]
-    layer_times: tuple[int, ...]
     trace: RepositoryTrace | None = None
 
 
@@ -107,7 +108,7 @@ class Surveyor:
         """Return what is in a repository; raises StorageError if a folder cannot be listed."""
         with RepositoryReader(self._tree, name) as repository:
             # Before it is read: what is written meanwhile will be seen as changed.
-            times = repository.times(layout.REVISIONS), repository.times(layout.LAYERS)
+            times = repository.times(layout.REVISIONS)
             marked = mark_repository(
                 self._tree,
                 repository,
@@ -116,7 +117,7 @@ class Surveyor:
                 without=self._without,
                 trace=self._trace,
             )
-            found = _begin(marked, *times)
+            found = _begin(marked, times)
             self._emptied(repository, marked, found)
             if not marked.problems:
                 self._links(repository, marked, found)
@@ -172,7 +173,8 @@ class Surveyor:
         with repository.links(layout.REVISIONS) as links:
             for digest in marked.unlinked:
                 linked = links.time(digest)
-                if linked is not None:
+                # One that was put again since it was marked is young.
+                if linked is not None and linked <= (self._moments.untagged or 0):
                     found.revisions.append(Link(digest, linked))
         going = set(marked.unlinked)
         for tag in marked.tags:
@@ -187,6 +189,9 @@ class Surveyor:
         if marked.emptied:
             with repository.links(layout.REVISIONS) as links:
                 found.emptied += [self._hollow(links, digest) for digest in marked.emptied]
+        for one in found.emptied:
+            if not one.idle and _is_being_linked(repository, RawDigest(one.digest)):
+                found.linking.append(one.digest)
 
     def _hollow(self, links: Links, digest: RawDigest) -> Hollow:
         """Tell whether a folder without a link has been so for long enough to go.
@@ -255,6 +260,16 @@ def leftovers_in(
     return left, others
 
 
+def _is_being_linked(repository: RepositoryReader, digest: RawDigest) -> bool:
+    """Whether Distribution 3.x is just writing the link, which it does beside its place."""
+    algorithm = Digest.from_raw(digest).algorithm
+    folder = repository.open(f"{layout.REVISIONS}/{algorithm}/{digest.hex()}", [])
+    if folder is None:
+        return False
+    with folder:
+        return any(is_leftover(entry) for entry in folder.entries())
+
+
 def _is_idle(folder: Folder | None, idle_ns: int) -> bool:
     if folder is None:
         return True
@@ -278,9 +293,7 @@ def _trace(
     )
 
 
-def _begin(
-    marked: RepositoryMark, revision_times: tuple[int, ...], layer_times: tuple[int, ...]
-) -> RepositorySurvey:
+def _begin(marked: RepositoryMark, revision_times: tuple[int, ...]) -> RepositorySurvey:
     short = [digest for digest in marked.reached if len(digest) == _SHA256_BYTES]
     return RepositorySurvey(
         reached=b"".join(short),
@@ -295,10 +308,10 @@ def _begin(
         uploads=[],
         leftovers=[],
         emptied=[],
+        linking=[],
         hollow=[],
         vacant=False,
         problems=marked.problems,
         names=marked.names,
         revision_times=revision_times,
-        layer_times=layer_times,
     )

@@ -77,8 +77,8 @@ class CollectionReceipt(msgspec.Struct, frozen=True):
     turned out to be wanted, ``recovered`` those that an earlier, killed collection had left aside.
     ``disk_free_before`` and ``disk_free_after`` are the file system's own figures in bytes, which
     others change too; ``blobs.bytes`` is exact. ``failures`` counts what could not be done;
-    ``problems`` are those of the plan and the first of these. ``started`` is in seconds since the
-    epoch.
+    ``problems`` are those of the plan and the first of these; ``ended``: it ended before all was
+    done. ``started`` is in seconds since the epoch.
     """
 
     started: float
@@ -90,6 +90,7 @@ class CollectionReceipt(msgspec.Struct, frozen=True):
     disk_free_before: int
     disk_free_after: int
     failures: int
+    ended: bool
     problems: tuple[Problem, ...]
 
     @property
@@ -115,7 +116,7 @@ class CollectionReceipt(msgspec.Struct, frozen=True):
     @property
     def ok(self) -> bool:
         """Whether everything was understood and done; if not, the exit code is 3."""
-        return not self.problems and not self.failures
+        return not self.problems and not self.failures and not self.ended
 
 
 def collect(
@@ -178,23 +179,19 @@ class _Sweep:
     def run(self) -> CollectionReceipt:
         started, free = self._clock(), self._tree.disk_free()
         recovered = self._recover()
+        ended = True
         try:
-            self._watch.look()
-            self._remove_revisions()
-            if self._plan.revisions:
-                self._watch.look()  # those that were to go and stay need their layers
-            self._remove_layer_links()
-            self._remove_uploads()
-            self._remove_leftovers()
-            self._remove_folders()
-            self._watch.look(layers=True)
-            self._remove_blobs()
-            self._remove_repositories()
-            self._watch.look()
+            self._sweep_all()
+            ended = False
         except StorageError as error:
             self._failed(layout.MARKER, f"the collection was ended: {error.message}")
         except BlindError:
             pass  # its problem is noted
+        finally:
+            if ended and self._watch.has_unlinked:
+                # Also after Ctrl-C: whoever relies on a link that is gone gets it back.
+                with contextlib.suppress(StorageError, BlindError):
+                    self._settle({})
         tallies = {name: Tally(*tally) for name, tally in self._tallies.items()}
         problems = [*self._plan.problems, *self._watch.problems, *self._problems]
         return CollectionReceipt(
@@ -207,36 +204,68 @@ class _Sweep:
             disk_free_before=free,
             disk_free_after=self._tree.disk_free(),
             failures=self._failures,
+            ended=ended,
             problems=tuple(dict.fromkeys(problems)),
         )
+
+    def _sweep_all(self) -> None:
+        self._watch.look()
+        self._remove_revisions()
+        self._remove_layer_links()
+        self._remove_uploads()
+        self._remove_leftovers()
+        self._remove_folders()
+        self._watch.look(layers=True)
+        if self._plan.blobs:
+            self._remove_blobs()
+        elif self._watch.has_unlinked:
+            self._settle({})
+        self._remove_repositories()
+        self._watch.look()
 
     # Links.
 
     def _remove_revisions(self) -> None:
         """Remove history entries and revisions, unless somebody needs them by now."""
-        tree = self._tree
+        if not self._plan.revisions:
+            return
+        # One that was put again since the plan stays, and so does what lives with it.
+        for name, folder, links in self._by_folder(self._plan.revisions, layout.revisions):
+            for link in links:
+                if self._time(folder, link) != link.mtime_ns:
+                    self._watch.keep_revision(name, link.digest.raw)
+        self._watch.look()
+        stuck = self._remove_history()
+        for name, folder, links in self._by_folder(self._plan.revisions, layout.revisions):
+            for link in links:
+                stays = (name, link.digest) in stuck
+                if not stays and self._unlink(folder, name, link, "revisions"):
+                    self._watch.unlinked_revision(name, link.digest.raw)
+                else:
+                    self._watch.keep_revision(name, link.digest.raw)
+        self._watch.look()  # those that were to go and stay need their layers
+
+    def _remove_history(self) -> set[tuple[RepoName, Digest]]:
+        """Return those that could not be removed; nothing would look for them ever again."""
         stuck: set[tuple[RepoName, Digest]] = set()
         for entry in self._plan.history:
             if self._watch.needs(entry.repository, entry.digest.raw):
                 continue
             path = layout.history_link(entry.repository, entry.tag, entry.digest)
             try:
-                if tree.unlink(path):
+                if self._tree.unlink(path):
                     self._count("history", len(entry.digest))
-                tree.remove_folder_if_empty(path.removesuffix(f"/{layout.LINK}"))
+                self._tree.remove_folder_if_empty(path.removesuffix(f"/{layout.LINK}"))
             except StorageError as error:
                 self._failed(path, error.message)
-                # Nothing would ever look for the entry again if its revision went.
-                self._watch.keep_revision(entry.repository, entry.digest.raw)
                 stuck.add((entry.repository, entry.digest))
-        for name, folder, links in self._by_folder(self._plan.revisions, layout.revisions):
-            for link in links:
-                if (name, link.digest) in stuck:
-                    continue
-                if self._unlink(folder, name, link, "revisions"):
-                    self._watch.unlinked_revision(name, link.digest.raw)
-                else:
-                    self._watch.keep_revision(name, link.digest.raw)
+        return stuck
+
+    def _time(self, folder: Folder | None, link: LinkedDigest) -> int | None:
+        try:
+            return None if folder is None else folder.time(f"{link.digest.hex}/{layout.LINK}")
+        except StorageError:
+            return None  # what cannot be looked at stays
 
     def _remove_layer_links(self) -> None:
         done, total = 0, len(self._plan.layer_links)
@@ -250,21 +279,27 @@ class _Sweep:
 
     def _by_folder(
         self, links: Sequence[LinkedDigest], where: Callable[[str], str]
-    ) -> Iterator[tuple[RepoName, Folder, list[LinkedDigest]]]:
-        """Yield the links by the folder that they are in, held open meanwhile."""
+    ) -> Iterator[tuple[RepoName, Folder | None, list[LinkedDigest]]]:
+        """Yield the links by the folder that they are in, held open meanwhile.
+
+        None is yielded for a folder that is not there or cannot be opened.
+        """
         for (name, algorithm), group in groupby(
             links, key=lambda link: (link.repository, link.digest.algorithm)
         ):
             path = f"{where(name)}/{algorithm}"
+            folder = None
             with self._counting(path):
                 folder = self._tree.folder(path)
-                if folder is not None:
-                    with folder:
-                        yield name, folder, list(group)
+            if folder is None:
+                yield name, None, list(group)
+                continue
+            with folder:
+                yield name, folder, list(group)
 
-    def _unlink(self, folder: Folder, name: RepoName, link: LinkedDigest, kind: str) -> bool:
+    def _unlink(self, folder: Folder | None, name: RepoName, link: LinkedDigest, kind: str) -> bool:
         """Remove a link and its folder, unless it was written again or is needed by now."""
-        if self._watch.needs(name, link.digest.raw):
+        if folder is None or self._watch.needs(name, link.digest.raw):
             return False
         encoded = link.digest.hex
         path = f"{encoded}/{layout.LINK}"
@@ -346,20 +381,20 @@ class _Sweep:
                 if digest in self._watch.wanted:
                     self._count("put_back", blob.size)
                     continue
+                aside[digest] = blob  # before it is so: Ctrl-C may come in between
+                there = False
                 with self._counting(layout.blob_data(blob.digest)):
-                    if self._aside.put(digest):
-                        aside[digest] = blob
+                    there = self._aside.put(digest)
+                if not there:
+                    del aside[digest]
             self._settle(aside)
-            for digest in list(aside):
-                blob = aside[digest]
-                # A push that found the blob a moment ago has touched it (rule 6).
+            for digest, blob in list(aside.items()):
                 with self._counting(layout.set_aside(blob.digest)):
-                    if self._aside.time(digest) != blob.mtime_ns:
-                        continue
-                    if self._aside.remove(digest):
+                    # A push that found the blob a moment ago has touched it (rule 6).
+                    if self._aside.time(digest) == blob.mtime_ns and self._aside.remove(digest):
                         self._count("blobs", blob.size)
                         self._watch.removed_blob(digest)
-                del aside[digest]
+                        del aside[digest]
         finally:
             # Touched, or ended by an error or by Ctrl-C: nothing stays out of sight.
             self._put_back(aside, list(aside))
@@ -378,10 +413,11 @@ class _Sweep:
 
     def _put_back(self, aside: dict[RawDigest, SweptBlob], digests: Sequence[RawDigest]) -> None:
         for digest in digests:
-            blob = aside.pop(digest)
+            blob = aside[digest]
             with self._counting(layout.blob_data(blob.digest)):
                 if self._aside.put_back(digest):
                     self._count("put_back", blob.size)
+            del aside[digest]
 
     # What an earlier process left behind.
 

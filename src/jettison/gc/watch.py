@@ -9,15 +9,16 @@ wants the blob. Folders that did not change since they were last read are not re
 those that changed so lately that their time cannot tell.
 """
 
-import time
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
-from jettison.gc.mark import RepositoryMark, mark_repository, names_sum
+from jettison.errors import InvalidManifest, StorageError
+from jettison.gc.mark import RepositoryMark, mark_repository, names_sum, without
 from jettison.gc.pending import wanted_by, wanted_by_pending
 from jettison.gc.plan import CollectionPlan, Seen
 from jettison.model.digest import Digest, RawDigest
 from jettison.model.reference import RepoName
+from jettison.model.references import references_of
 from jettison.store import layout
 from jettison.store.reading import SETTLED_NS, Problem, Protects
 from jettison.store.repository import RepositoryReader
@@ -33,26 +34,37 @@ class BlindError(Exception):
 class Watch:
     """Looks again at what a plan was made from.
 
-    ``wanted`` are the plan's blobs that somebody wants by now, ``problems`` what turned up.
+    ``wanted`` is what the plan was to remove and somebody wants by now: blobs, layers, manifests.
+    ``problems`` is what turned up.
     """
 
     def __init__(self, tree: StorageTree, plan: CollectionPlan) -> None:
         self._tree = tree
         self._plan = plan
-        self._planned: Collection[RawDigest] = {blob.digest.raw for blob in plan.blobs}
+        self._blobs = {blob.digest.raw for blob in plan.blobs}
+        links = (link.digest.raw for link in (*plan.layer_links, *plan.revisions))
+        self._concerned = self._blobs.union(links)
         self._seen = dict(plan.seen)
         self._marks: dict[str, RepositoryMark] = {}
         self._layer_times: dict[str, tuple[int, ...]] = {}
-        self._hollow: dict[str, list[RawDigest]] = {}
-        self._unlinked_layers: defaultdict[str, set[RawDigest]] = defaultdict(set)
+        self._named: dict[str, list[RawDigest]] = {}
+        self._unlinked_layers: defaultdict[RawDigest, set[str]] = defaultdict(set)
         self._unlinked_revisions: defaultdict[str, set[RawDigest]] = defaultdict(set)
         self._kept_revisions: defaultdict[str, set[RawDigest]] = defaultdict(set)
         self._doubtful: set[str] = set()
         self._blob_names = dict(plan.blob_names)
         self._blob_times: dict[str, int] = {}
+        self._unfinished = {digest.raw for digest in plan.unfinished}
+        # As the plan does it, and for clocks that differ a little.
+        self._since = min(plan.moments.idle, int(plan.started * 1e9) - SETTLED_NS)
         self._known = set(plan.problems)
         self.wanted: set[RawDigest] = set()
         self.problems: list[Problem] = []
+
+    @property
+    def has_unlinked(self) -> bool:
+        """Whether links were removed that somebody may come to need."""
+        return bool(self._unlinked_layers or self._unlinked_revisions)
 
     def needs(self, name: str, digest: RawDigest) -> bool:
         """Whether a repository that was written to since the plan needs a link."""
@@ -66,46 +78,51 @@ class Watch:
 
     def unlinked_layer(self, name: str, digest: RawDigest) -> None:
         """Note that the sweep removed a layer link, to be put back if somebody needs it."""
-        self._unlinked_layers[name].add(digest)
+        self._unlinked_layers[digest].add(name)
 
     def unlinked_revision(self, name: str, digest: RawDigest) -> None:
-        """Note that the sweep removed a revision, to be put back if a tag is put on it."""
+        """Note that the sweep removed a revision, to be put back if somebody needs it."""
         self._unlinked_revisions[name].add(digest)
-        self._lost_folder(name, digest)
+        self.removed_folder(name, digest)
 
     def removed_folder(self, name: str, digest: RawDigest) -> None:
-        """Note that the sweep removed an empty folder of a revision."""
-        self._lost_folder(name, digest)
-
-    def _lost_folder(self, name: str, digest: RawDigest) -> None:
-        seen = self._seen[name]
-        self._seen[name] = Seen(
-            (seen.names - names_sum([digest])) % 2**62,
-            seen.revision_times,
-            seen.layer_times,
-            tuple(one for one in seen.emptied if one != Digest.from_raw(digest)),
-        )
+        """Note that the sweep removed the folder of a revision."""
+        seen, long = self._seen[name], Digest.from_raw(digest)
+        names = without(seen.names, digest)
+        emptied = tuple(one for one in seen.emptied if one != long)
+        self._seen[name] = Seen(names, seen.revision_times, emptied)
 
     def removed_blob(self, digest: RawDigest) -> None:
         """Note that the sweep removed a blob, and its folder."""
         folder = layout.blob_file(digest).rpartition("/")[0].rpartition("/")[0]
-        self._blob_names[folder] = (self._blob_names[folder] - names_sum([digest])) % 2**62
+        self._blob_names[folder] = without(self._blob_names[folder], digest)
 
     def look(self, *, layers: bool = False) -> None:
-        """See what was written since the last look.
+        """See what was written since the last look, and put back the links that it needs.
 
         ``layers`` also looks for blobs that a push has linked and whose manifest is still to come;
-        that is only possible once the plan's own links are gone. Raises :class:`BlindError`.
+        that is only possible once the plan's own links are gone. Raises :class:`BlindError`, and
+        :class:`~jettison.errors.StorageError` at the end if some repository could not be read.
         """
+        if not self._concerned:
+            return
         self._look_at_blobs()
         found = self._tree.scan_repositories()
         self._note(found.problems)
+        failure: StorageError | None = None
         for name in [*found.names, *found.strays]:
-            with RepositoryReader(self._tree, name) as repository:
-                if self._was_written(repository):
-                    self._mark(repository)
-                if layers and self._planned:
-                    self._look_at_layers(repository)
+            try:
+                with RepositoryReader(self._tree, name) as repository:
+                    if self._was_written(repository):
+                        self._mark(repository)
+                    if layers and self._blobs:
+                        self._look_at_layers(repository)
+            except StorageError as error:
+                failure = failure or error
+        if failure is not None:
+            raise failure
+
+    # Repositories.
 
     def _was_written(self, repository: RepositoryReader) -> bool:
         name = repository.name
@@ -113,12 +130,14 @@ class Watch:
             return True
         seen = self._seen[name]
         times = repository.times(layout.REVISIONS)
-        if times != seen.revision_times or not _settled(times):
+        if not times or times != seen.revision_times:
             if names_sum(repository.revision_folders()) != seen.names:
                 return True
-            self._seen[name] = Seen(seen.names, times, seen.layer_times, seen.emptied)
-        if any(repository.revision_time(digest.raw) is not None for digest in seen.emptied):
-            return True
+            self._seen[name] = Seen(seen.names, times, seen.emptied)
+        if seen.emptied:
+            with repository.links(layout.REVISIONS) as links:
+                if any(links.time(digest.raw) is not None for digest in seen.emptied):
+                    return True
         return self._was_tagged(repository)
 
     def _was_tagged(self, repository: RepositoryReader) -> bool:
@@ -140,77 +159,91 @@ class Watch:
         )
         self._doubtful.discard(name)
         self._note(marked.problems)
+        known = self._seen[name].emptied if name in self._seen else ()
         emptied = tuple(Digest.from_raw(digest) for digest in marked.emptied)
-        self._seen[name] = Seen(marked.names, times, (), emptied)
+        self._seen[name] = Seen(marked.names, times, emptied)
         self._marks[name] = marked
         for kept in (marked.reached, marked.protected):
-            self.wanted.update(kept.intersection(self._planned))
-        self._restore(repository, marked)
+            self.wanted.update(kept & self._concerned)
+        self._restore(name, marked)
         # A folder without a link, made since the plan, is of a manifest that is being linked.
-        with repository.links(layout.REVISIONS) as links:
-            made = [d for d in marked.emptied if self._is_since(links.folder_time(d))]
+        made = [digest.raw for digest in emptied if digest not in known]
         self._want(wanted_by(self._tree, made))
+
+    def _restore(self, name: str, marked: RepositoryMark) -> None:
+        """Put back links that were removed just before somebody came to need them."""
+        for digest in marked.reached | marked.protected:
+            if name in self._unlinked_layers.get(digest, ()):
+                self._link_layer(name, digest)
+        for digest in self._unlinked_revisions.get(name, ()):
+            if marked.problems or digest in marked.reached or self._is_about(digest, marked):
+                self._link_revision(name, digest)
+
+    def _is_about(self, digest: RawDigest, marked: RepositoryMark) -> bool:
+        """Whether a manifest that is linked no more lives with a subject that is kept."""
+        try:
+            raw = self._tree.read_manifest(digest)
+            return raw is not None and references_of(raw).subject in marked.reached
+        except (InvalidManifest, StorageError):
+            return True
 
     def _look_at_layers(self, repository: RepositoryReader) -> None:
         """Want the blobs that have a layer link; the plan's own links are gone by now."""
         name = repository.name
         times = repository.times(layout.LAYERS)
-        if times != self._layer_times.get(name) or not _settled(times):
+        if not times or times != self._layer_times.get(name):
             self._layer_times[name] = times
-            self._hollow[name] = sorted(repository.layers().named.intersection(self._planned))
-        linked = [d for d in self._hollow[name] if repository.layer_time(d) is not None]
-        self.wanted.update(linked)
+            self._named[name] = sorted(repository.layers().named & self._blobs)
+        if self._named[name]:
+            with repository.links(layout.LAYERS) as links:
+                self.wanted.update(d for d in self._named[name] if links.time(d) is not None)
+
+    # Blobs.
 
     def _look_at_blobs(self) -> None:
         """Want what manifests need that were stored since the plan, linked or not."""
-        top = self._tree.blobs_folder
-        if top is None or not self._planned:
-            return
-        new: list[RawDigest] = []
+        new = {digest for digest in self._unfinished if self._tree.blob(digest) is not None}
+        self._unfinished -= new
         for folder, names in self._tree.changed_blob_folders(self._blob_times):
             if names_sum(names) != self._blob_names.get(folder):
-                new += [digest for digest in names if self._is_new(digest)]
+                new.update(digest for digest in names if self._is_new(digest))
         self._want(wanted_by_pending(self._tree, new))
-
-    def _want(self, digests: set[RawDigest]) -> None:
-        """Want blobs, and their links wherever those were removed."""
-        for digest in digests.intersection(self._planned).difference(self.wanted):
-            self.wanted.add(digest)
-            for name, unlinked in self._unlinked_layers.items():
-                if digest in unlinked:
-                    self._link_layer(name, digest)
 
     def _is_new(self, digest: RawDigest) -> bool:
         blob = self._tree.blob(digest)
-        return blob is not None and self._is_since(blob.mtime_ns)
+        return blob is not None and blob.mtime_ns > self._since
 
-    def _is_since(self, time_ns: int | None) -> bool:
-        return time_ns is not None and time_ns > self._plan.started * 1e9 - SETTLED_NS
+    def _want(self, digests: set[RawDigest]) -> None:
+        """Want digests, and their links wherever those were removed."""
+        for digest in digests & self._concerned:
+            self.wanted.add(digest)
+            for name in self._unlinked_layers.get(digest, ()):
+                self._link_layer(name, digest)
+            for name, unlinked in self._unlinked_revisions.items():
+                if digest in unlinked:
+                    self._link_revision(name, digest)
+
+    # Links.
 
     def _link_layer(self, name: str, digest: RawDigest) -> None:
         with RepositoryReader(self._tree, name) as repository:
             if repository.layer_time(digest) is None:
                 self._tree.link_layer(RepoName(name), Digest.from_raw(digest))
 
-    def _restore(self, repository: RepositoryReader, marked: RepositoryMark) -> None:
-        """Put back links that were removed just before somebody came to need them."""
-        name = repository.name
-        for digest in self._unlinked_layers.get(name, ()):
-            if marked.wants(digest) and repository.layer_time(digest) is None:
-                self._tree.link_layer(RepoName(name), Digest.from_raw(digest))
-        for digest in self._unlinked_revisions.get(name, ()):
-            if digest in marked.reached and repository.revision_time(digest) is None:
+    def _link_revision(self, name: str, digest: RawDigest) -> None:
+        with RepositoryReader(self._tree, name) as repository:
+            if repository.revision_time(digest) is None:
                 self._tree.link_revision(RepoName(name), Digest.from_raw(digest))
+        # What it needs is to be wanted too.
+        self._kept_revisions[name].add(digest)
+        self._doubtful.add(name)
+        self._want(wanted_by(self._tree, [digest]) - {digest})
+        self.wanted.add(digest)
 
     def _note(self, problems: Sequence[Problem]) -> None:
         for problem in problems:
             if problem not in self._known:
                 self._known.add(problem)
                 self.problems.append(problem)
-            if problem.protects is Protects.EVERYTHING and self._planned:
+            if problem.protects is Protects.EVERYTHING and self._concerned:
                 raise BlindError
-
-
-def _settled(times: Sequence[int]) -> bool:
-    """Whether a folder's time tells of every change: file systems keep time in ticks."""
-    return max(times) < time.time_ns() - SETTLED_NS

@@ -35,6 +35,7 @@ AHEAD: Final = 3
 _NUMBER: Final = struct.Struct("<I")
 _SIZE: Final = struct.Struct("<IQ")
 _PIECE: Final = 1 << 18
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PIPE: Final = 1 << 20
 
 
@@ -83,18 +84,27 @@ class _Pool(Generic[Found]):
         source, sink = os.pipe()
         with contextlib.suppress(OSError):  # a limit of the system; it is only slower then
             fcntl.fcntl(sink, fcntl.F_SETPIPE_SZ, _PIPE)
-        worker = os.fork()
-        if worker == 0:
-            self._work(todo, sink)
+        # A signal right after the fork would run what the parent has in store for it, twice.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        try:
+            worker = os.fork()
+            if worker == 0:
+                os.close(source)
+                self._work(todo, sink, before)
+            self._workers[source] = worker
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         os.close(sink)
-        self._workers[source] = worker
 
-    def _work(self, todo: int, sink: int) -> NoReturn:
+    def _work(self, todo: int, sink: int, mask: set[int | signal.Signals]) -> NoReturn:
         """Be a worker; never returns to what the parent was doing."""
         code = 1
         try:
             # Ctrl-C is for the parent, which then ends its workers.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             os.close(self._todo)
             for source in self._workers:
                 os.close(source)

@@ -12,12 +12,11 @@ from typing import Final, Self
 import msgspec
 
 from jettison.errors import JettisonError, JournalError, PartlyDone, PlanStale
-from jettison.gc.job import forget_removed
+from jettison.gc.job import collect_and_forget
 from jettison.gc.mark import Without
 from jettison.gc.options import CollectOptions
-from jettison.gc.plan import CollectionPlan, plan_collection
-from jettison.gc.sweep import CollectionReceipt, collect, recover
-from jettison.gc.windows import held_manifests
+from jettison.gc.sweep import CollectionReceipt, recover
+from jettison.gc.windows import plan_within_windows
 from jettison.lifecycle.apply import Applier, require_deletion
 from jettison.lifecycle.discover import Manifests
 from jettison.lifecycle.place import Place
@@ -163,14 +162,8 @@ class Remover:
             tags=frozenset((s.repository, tag) for s in made.steps for tag in s.tags),
             manifests=frozenset(planned_nodes(made.steps)),
         )
-        collection = plan_collection(
-            tree,
-            CollectOptions(grace=settings.grace),
-            now,
-            held_manifests(tree, now),
-            without,
-            self._progress,
-        )
+        options = CollectOptions(grace=settings.grace)
+        collection = plan_within_windows(tree, options, now, without, self._progress)
         mine = {item.digest for item in made.estimate.freed}
         removal = sum(blob.size for blob in collection.blobs if blob.digest in mine)
         return Prediction(
@@ -263,11 +256,10 @@ class Remover:
         now = float(run.details.get("now") or self._clock())
         recover(tree)
         options = CollectOptions(grace=float(run.details.get("grace") or 0.0))
-        made: CollectionPlan = plan_collection(
-            tree, options, now, held_manifests(tree, now), progress=self._progress
+        made = plan_within_windows(tree, options, now, progress=self._progress)
+        return collect_and_forget(
+            tree, self._place.configuration, made, self._clock, self._progress
         )
-        receipt = collect(tree, made, clock=self._clock, progress=self._progress)
-        return forget_removed(self._place.configuration, made, receipt)
 
     async def verify(self, run: Run) -> list[Finding]:
         """Prove it, in the API and, if it is at hand, on the disk."""

@@ -14,15 +14,16 @@ from jettison.model.digest import RawDigest
 __all__ = ["RawDigests"]
 
 _LENGTH: Final = 32
-_COMPACT: Final = 1 << 20
+_COMPACT: Final = 1 << 26
 
 
 class RawDigests:
-    """Digests by their first byte. The same one may be added often; a row is compacted then."""
+    """Digests by their first byte. The same one may be added often; they are compacted then."""
 
     def __init__(self) -> None:
         self._rows = [bytearray() for _ in range(256)]
-        self._limits = [_COMPACT] * 256
+        self._size = 0
+        self._limit = _COMPACT
         self._long: set[RawDigest] = set()
 
     def add(self, digest: RawDigest) -> None:
@@ -37,9 +38,12 @@ class RawDigests:
         rows = self._rows
         for at in range(0, len(digests), _LENGTH):
             rows[digests[at]] += digests[at : at + _LENGTH]
-        for first, row in enumerate(rows):
-            if len(row) > self._limits[first]:
-                self._compact(first)
+        self._size += len(digests)
+        if self._size > self._limit:
+            for first in range(len(rows)):
+                rows[first] = bytearray().join(self._row(first))
+            self._size = sum(map(len, rows))
+            self._limit = max(_COMPACT, 2 * self._size)
 
     def add_all(self, digests: Iterable[RawDigest]) -> None:
         """Add digests of any algorithm, all at once."""
@@ -47,11 +51,6 @@ class RawDigests:
         long = {digest for digest in found if len(digest) != _LENGTH}
         self.add_row(b"".join(found - long))
         self._long |= long
-
-    def _compact(self, first: int) -> None:
-        row = bytearray().join(self._row(first))
-        self._rows[first] = row
-        self._limits[first] = max(_COMPACT, 2 * len(row))
 
     def _row(self, first: int) -> set[RawDigest]:
         row = bytes(self._rows[first])

@@ -153,10 +153,7 @@ class TreeReader:
         todo = [""]
         while todo:
             name = todo.pop()
-            try:
-                folder = self._root.open(f"{layout.REPOSITORIES}/{name}".rstrip("/"))
-            except BlockedError:
-                continue  # replaced by a file or a link since its parent was listed
+            folder = self._repository_folder(name, found.problems)
             if folder is None:
                 continue
             with folder:
@@ -180,6 +177,14 @@ class TreeReader:
                 found.strays.append(name)
         found.names.sort()
         return found
+
+    def _repository_folder(self, name: str, problems: list[Problem]) -> Folder | None:
+        try:
+            return self._root.open(f"{layout.REPOSITORIES}/{name}".rstrip("/"))
+        except BlockedError as error:
+            if error.is_link:  # it was a folder when its parent was listed
+                problems.append(self._blind(name))
+            return None
 
     def _blind(self, name: str) -> Problem:
         path = f"{layout.REPOSITORIES}/{name}"
@@ -260,9 +265,10 @@ class TreeReader:
         top = self.blobs_folder
         for path in self.blob_folders():
             changed = (0 if top is None else top.time(path)) or 0
-            if times.get(path) == changed and changed < time.time_ns() - SETTLED_NS:
+            settled = changed < time.time_ns() - SETTLED_NS
+            if settled and times.get(path) == changed:
                 continue
-            times[path] = changed
+            times[path] = changed if settled else -1
             yield path, self.blobs_in(path)
 
     def _inside(self, top: Folder, relative: str, problems: list[Problem]) -> list[str]:

@@ -18,6 +18,7 @@ from jettison.model.reference import Tag
 from jettison.store import layout
 from jettison.store.folder import BlockedError, Folder, UnusableError
 from jettison.store.reading import (
+    SETTLED_NS,
     Problem,
     Protects,
     TreeReader,
@@ -401,10 +402,15 @@ class RepositoryReader:
         return Links({name: self.open(f"{inner}/{name}", []) for name in ALGORITHMS})
 
     def times(self, inner: str) -> tuple[int, ...]:
-        """Return when a folder was last made or removed in ``inner/<algorithm>``; 0 if never."""
+        """Return when a folder was last made or removed in ``inner/<algorithm>``; 0 if never.
+
+        Nothing is returned where that was so lately that it may happen again without its time
+        showing it: file systems keep time in ticks.
+        """
         if self._folder is None:
             return (0,) * len(ALGORITHMS)
-        return tuple(self._folder.time(f"{inner}/{name}") or 0 for name in ALGORITHMS)
+        times = tuple(self._folder.time(f"{inner}/{name}") or 0 for name in ALGORITHMS)
+        return times if max(times) < time.time_ns() - SETTLED_NS else ()
 
     # Below: one folder, one file.
 

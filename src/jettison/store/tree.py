@@ -22,7 +22,7 @@ from jettison.errors import StorageError, VerificationFailed
 from jettison.model.digest import Digest
 from jettison.model.reference import RepoName, Tag
 from jettison.store import layout
-from jettison.store.folder import Folder, adopt, storage_errors
+from jettison.store.folder import BlockedError, Folder, adopt, storage_errors
 from jettison.store.reading import TreeReader
 from jettison.store.repository import RepositoryReader
 
@@ -152,7 +152,12 @@ class StorageTree(TreeReader):
                     draft = path == layout.DRAFTS or entry.name.endswith(".tmp")
                     if draft and (folder.time(entry.name) or 0) < before * 1e9:
                         folder.unlink(entry.name)
-        leaving = [layout.LEAVING] if self.mtime(layout.LEAVING) is not None else []
+        leaving = []
+        folder = self.folder(layout.LEAVING)
+        if folder is not None:
+            with folder:
+                # Not the folder itself: somebody may be about to move something into it.
+                leaving += [f"{layout.LEAVING}/{entry.name}" for entry in folder.entries()]
         for entry in self.root_folder.entries():
             what = entry.name.removeprefix(layout.BESIDE)
             if what != entry.name and layout.digest_of(*what.partition("-")[::2]) is None:
@@ -353,7 +358,10 @@ class BlobDraft:
 
 def _remove_empty_below(folder: Folder) -> None:
     for name in folder.folders()[0]:
-        inner = folder.open(name)
+        try:
+            inner = folder.open(name)
+        except BlockedError:
+            continue  # it is no folder any more, and stays
         if inner is not None:
             with inner:
                 _remove_empty_below(inner)
