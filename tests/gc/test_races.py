@@ -251,7 +251,7 @@ def test_a_plan_read_in_another_process_only_looks_more(tree: Tree) -> None:
         name: msgspec.structs.replace(one, names=one.names + 1) for name, one in plan.seen.items()
     }
     names = {name: total + 1 for name, total in plan.blob_names.items()}
-    foreign = replace(plan, seen=seen, blob_names=names)
+    foreign = msgspec.structs.replace(plan, seen=seen, blob_names=names)
     receipt = collect(opened, foreign)
     assert receipt.ok
     assert receipt.blobs.count == 2
