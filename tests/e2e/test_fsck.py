@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from jettison.demo.images import Image, Index, image, index, layer, random_bytes
 from jettison.model.digest import Digest
 from support.cli import Jettison
 from support.missing import need
-from support.registry import DockerRegistry
+from support.redis import Server
+from support.registry import DockerRegistry, RegistryFactory
 
 BASE = layer({"base": random_bytes(9, 200_000)})
 NAMES = ["blob", "child", "config", "current", "link", "malformed", "manifest", "revision", "whole"]
@@ -175,3 +177,126 @@ def test_a_lock_is_respected(damaged: DockerRegistry, jettison: Jettison) -> Non
         fcntl.flock(file, fcntl.LOCK_EX)
         jettison("fsck", damaged.root, check=5)
         jettison("fsck", damaged.root, "--repair", "--yes", check=12)
+
+
+def test_repair_then_collection_then_undo(registry: DockerRegistry, jettison: Jettison) -> None:
+    for number, name in enumerate(("gone", "many", "other")):
+        registry.push("app", name, made(30 + number))
+    registry.push("app", "many", made(40))
+    tags = registry.tree / "repositories" / "app" / "_manifests" / "tags"
+    for name in ("gone", "many"):
+        (tags / name / "current" / "link").write_bytes(b"")
+    shutil.rmtree(tags / "gone" / "index")
+    registry.stop()
+    before = registry.snapshot()
+    told = jettison("fsck", registry.root, "--repair", "--yes", "--grace", "0s", check=3)
+    assert "app:gone" in told.stdout
+    assert "push the tag again, or delete it" in told.stdout
+    assert not (tags / "gone").exists()
+    # Left where it is, this one protects the repository; without it, the run does.
+    assert (tags / "many").exists()
+    shutil.move(tags / "many", registry.root / "many")
+    quiet = ("--grace", "0s", "--assume-quiescent", "--yes")
+    collected = jettison("gc", registry.root, "--untagged=0s", *quiet)
+    assert "for an undo of run" in collected.stdout
+    assert "until" not in collected.stdout
+    (registry.root / "many").rename(tags / "many")
+    jettison("undo", "last", "--storage", registry.root)
+    after = {path: raw for path, raw in registry.snapshot().items() if path.startswith("docker/")}
+    assert after == before
+
+
+def test_undo_works_in_the_storage_that_is_given(
+    damaged: DockerRegistry, jettison: Jettison, tmp_path: Path
+) -> None:
+    before = damaged.snapshot()
+    jettison("fsck", damaged.root, "--repair", "--yes", check=3)
+    repaired = damaged.snapshot()
+    copy = tmp_path / "copy"
+    shutil.copytree(damaged.root, copy)
+    assert str(copy) in jettison("undo", "last", "--storage", copy, "-n").stdout
+    jettison("undo", "last", "--storage", copy)
+    assert damaged.snapshot() == repaired
+    files = (path for path in (copy / "docker").rglob("*") if path.is_file())
+    assert {str(path.relative_to(copy)): path.read_bytes() for path in files} == before
+
+
+def test_redis_is_made_to_forget_what_was_moved(
+    registry_factory: RegistryFactory, jettison: Jettison, tmp_path: Path
+) -> None:
+    with Server(tmp_path / "redis") as redis:
+        extra = {
+            "redis": {"addr": redis.address},
+            "storage": {"cache": {"blobdescriptor": "redis"}},
+        }
+        registry = registry_factory(extra=extra)
+        pushed = made(50)
+        registry.push("app", "1", pushed)
+        registry.pull_skopeo("app", "1")
+        path = data(registry, pushed.layers[-1].digest)
+        path.write_bytes(b"other")
+        registry.age(7200)
+        done = jettison("fsck", registry.config, "--repair", "--yes", check=3)
+        assert "entries in Redis" in done.stdout
+        assert "restart" not in done.stderr
+        registry.push_skopeo("app", "1", pushed)
+        registry.pull_skopeo("app", "1")
+        path.write_bytes(b"other")
+        registry.age(7200)
+    left = jettison("fsck", registry.config, "--repair", "--yes", check=3)
+    assert "still remembers" in left.stdout
+
+
+def test_an_in_memory_cache_is_to_be_restarted(
+    registry_factory: RegistryFactory, jettison: Jettison
+) -> None:
+    registry = registry_factory(extra={"storage": {"cache": {"blobdescriptor": "inmemory"}}})
+    registry.push("app", "1", made(51))
+    data(registry, made(51).layers[-1].digest).write_bytes(b"other")
+    registry.age(7200)
+    done = jettison("fsck", registry.config, "--repair", "--yes", check=3)
+    assert "restart it after this" in done.stderr
+
+
+def test_a_broken_disk_is_no_reason_to_push(registry: DockerRegistry, jettison: Jettison) -> None:
+    need("strace")
+    registry.push("app", "1", made(61))
+    registry.age(7200)
+    broken = ("-e", "trace=readv", "-e", "inject=readv:error=EIO")  # only blobs are read so
+    strace = ("strace", "-f", "-qq", "-o", os.devnull, *broken)
+    process = jettison.start("fsck", registry.root, "--repair", "--yes", prefix=strace)
+    told, errors = process.communicate(timeout=60)
+    assert process.returncode == 5
+    assert "unreadable" in told
+    assert "permissions" not in told
+    assert "the disk" in errors
+    assert "Push" not in errors
+    assert "--repair" not in errors
+    assert "0 tags" not in told + errors
+    assert told.count(made(61).layers[-1].digest.hex) == 1
+
+
+def test_what_is_told(registry: DockerRegistry, jettison: Jettison) -> None:
+    pushed = made(60)
+    registry.push("app", "1", pushed)
+    sound = jettison("fsck", registry.root, "--quick").stdout
+    assert "Everything" not in sound
+    assert "the content of blobs was not read" in sound
+    assert "can be pulled" in jettison("fsck", registry.root).stdout
+
+    link(registry, "_layers", pushed.layers[-1].digest).write_bytes(b"")
+    young = jettison("fsck", registry.root, "--repair", "--yes", check=5)
+    assert "1 flaw that does harm" in young.stderr
+    assert "--repair" not in young.stderr
+    assert "grace period" in young.stderr
+    registry.age(7200)
+    planned = jettison("fsck", registry.root, "--repair", "-n", "-o", "ndjson", check=5).ndjson
+    assert [step["action"] for step in planned[-1]["plan"]["steps"]] == ["link layer"]
+    done = jettison("fsck", registry.root, "--repair", "--yes", "-o", "ndjson").ndjson
+    [closing] = done
+    assert closing["run"]["id"] == closing["plan"]["id"]
+    assert (closing["damage"], closing["before"]["damage"]) == (0, 1)
+    assert closing["run"]["receipt"]["notes"] == []
+    assert closing["run"]["receipt"]["findings"][0]["subject"] == "1 of 1 repair"
+    kept = registry.root / "jettison" / "fsck" / closing["run"]["id"]
+    assert not (kept / "moved").exists()

@@ -4,12 +4,12 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
 
-from jettison.errors import Locked, NotFoundError, StorageError
+from jettison.errors import JournalError, Locked, NotFoundError, StorageError
 from jettison.gc.fsck import (
     CheckOptions,
     check_again,
@@ -19,10 +19,15 @@ from jettison.gc.fsck import (
     run_repair,
     undo_repair,
 )
-from jettison.gc.windows import tree_journal
+from jettison.gc.fsck.hands import Hands
+from jettison.gc.job import CollectionJob
+from jettison.gc.plan import CollectOptions
+from jettison.gc.windows import held_manifests, tree_journal
 from jettison.model.digest import Digest
 from jettison.model.flaws import Action, CheckReport, Flaw, FlawClass, Severity, merge_flaws
+from jettison.model.repair import Seen
 from jettison.model.run import Kind, Run, State
+from jettison.progress import silent
 from jettison.store.folder import Folder
 from jettison.store.lock import StorageLock
 from store.trees import NOW, OLD, Tree, image_document, index_document
@@ -69,8 +74,7 @@ def unpullable(report: CheckReport) -> list[str]:
 def mend(tree: Tree, *, progress: Callable[..., None] | None = None, run_id: str = "r") -> Run:
     opened = tree.open()
     plan = plan_repair(opened, check(tree), run_id, NOW, 3600.0)
-    more = {} if progress is None else {"progress": progress}
-    return run_repair(opened, plan, ("here",), lambda: NOW, str, **more)
+    return run_repair(opened, plan, ("here",), lambda: NOW, str, progress=progress or silent)
 
 
 def undo(tree: Tree, run: Run) -> Run:
@@ -212,6 +216,14 @@ def lose_current_of_many(tree: Tree) -> list[str]:
     return ["app:1"]
 
 
+def lose_tag(tree: Tree) -> list[str]:
+    shutil.rmtree(tree.tag_path("app", "1").parents[1] / "index")
+    tree.write(tree.history_path("app", "1", OTHER), OTHER.encode())
+    tree.write(tree.tag_path("app", "1"), b"")
+    os.utime(tree.tag_path("app", "1").parents[1], (OLD, OLD))
+    return ["app:1"]
+
+
 def garble_manifest(tree: Tree) -> list[str]:
     tree.put_raw("app", b'{"schemaVersion": 2, "config": 1}', "odd")
     return ["app:odd"]
@@ -250,7 +262,8 @@ DAMAGES = [
     (bend_revision_link, FlawClass.MALFORMED_LINK, MENDED),
     (empty_current, FlawClass.MALFORMED_LINK, MENDED),
     (lose_current, FlawClass.MALFORMED_LINK, MENDED),
-    (lose_current_of_many, FlawClass.MALFORMED_LINK, MENDED),
+    (lose_current_of_many, FlawClass.MALFORMED_LINK, LEFT),
+    (lose_tag, FlawClass.MALFORMED_LINK, MENDED),
     (garble_manifest, FlawClass.UNKNOWN_MANIFEST, LEFT),
     (opaque_manifest, FlawClass.UNKNOWN_MANIFEST, LEFT),
     (stray_tag, FlawClass.STRANGER, LEFT),
@@ -440,11 +453,11 @@ def test_killed_between_the_halves_of_a_move(tree: Tree, monkeypatch: pytest.Mon
             raise KilledError
         whole(path, dir_fd=dir_fd)
 
+    run = mend(tree)
     monkeypatch.setattr(os, "unlink", killed)
     with pytest.raises(KilledError):
-        mend(tree)
+        undo(tree, run)
     monkeypatch.setattr(os, "unlink", whole)
-    run = tree_journal(tree.open()).read("r")
     done = undo(tree, run)
     assert done.receipt is not None
     assert done.receipt.ok
@@ -521,16 +534,303 @@ def test_a_chain_of_what_is_not_linked_is_linked_from_below(tree: Tree) -> None:
     assert check(tree).flaws == ()
 
 
-def test_a_tag_whose_history_names_several_is_moved_aside_whole(tree: Tree) -> None:
+def test_a_tag_whose_history_names_several_is_left_to_protect_them(tree: Tree) -> None:
     lose_current_of_many(tree)
     flaw = only(check(tree))
-    newest = image([b"newer"])
     assert "the newest in its history is sha256:" in flaw.sentence
+    assert "push the tag again, or delete it" in flaw.sentence
+    assert flaw.remedy is None
+    plan = plan_repair(tree.open(), check(tree), "r", NOW, 3600.0)
+    assert plan.steps == ()
+
+
+def test_a_tag_whose_history_leads_nowhere_is_moved_aside_and_named(tree: Tree) -> None:
+    lose_tag(tree)
+    flaw = only(check(tree))
     assert flaw.remedy is not None
     assert flaw.remedy.action is Action.MOVE_TAG
-    mend(tree)
+    assert plan_repair(tree.open(), check(tree), "r", NOW, 3600.0).moved_tags == ("app:1",)
+    run = mend(tree)
     assert not tree.tag_path("app", "1").parents[1].exists()
-    assert tree.revision_path("app", newest).exists()
+    assert run.receipt is not None
+    assert any("app:1" in note for note in run.receipt.notes)
+
+
+def collect_untagged(tree: Tree) -> None:
+    job = CollectionJob(tree.open(), None, CollectOptions(untagged=0.0))
+    job.run(job.plan(NOW), (), lambda: NOW, str)
+
+
+def lose_tag_and_history(tree: Tree) -> list[str]:
+    shutil.rmtree(tree.tag_path("app", "1").parents[1] / "index")
+    return empty_current(tree)
+
+
+@pytest.mark.parametrize(
+    "spoil", [empty_current, lose_current_of_many, lose_tag, lose_tag_and_history]
+)
+def test_what_a_repair_unguards_is_not_collected_before_its_undo(
+    tree: Tree, spoil: Callable[[Tree], list[str]]
+) -> None:
+    spoil(tree)
+    for folder in (tree.repository("app") / "_manifests" / "tags").iterdir():
+        os.utime(folder, (OLD, OLD))
+    shutil.rmtree(tree.repository("app") / "_uploads")
+    before = registry_files(tree)
+    run = None
+    if plan_repair(tree.open(), check(tree), "r", NOW, 3600.0).steps:
+        run = mend(tree)
+    collect_untagged(tree)
+    if run is not None:
+        done = undo(tree, run)
+        assert done.receipt is not None
+        assert done.receipt.ok
+    assert registry_files(tree) == before
+
+
+def test_a_repair_that_was_undone_or_forgotten_holds_nothing(tree: Tree) -> None:
+    lose_tag(tree)
+    run = mend(tree)
+    held = {one.digest for one in held_manifests(tree.open(), NOW)}
+    assert image([b"base", b"one"]) in held
+    undo(tree, run)
+    assert list(held_manifests(tree.open(), NOW)) == []
+    mend(tree, run_id="s")
+    shutil.rmtree(tree.root / "jettison" / "fsck" / "s" / "moved")
+    assert list(held_manifests(tree.open(), NOW)) == []
+    (tree.root / "jettison" / "fsck" / "s" / "manifest.json").write_text("{")
+    with pytest.raises(JournalError, match=r"manifest\.json"):
+        list(held_manifests(tree.open(), NOW))
+
+
+# What cannot be read protects.
+
+
+def unreadable(monkeypatch: pytest.MonkeyPatch, *paths: Path) -> None:
+    """Make the system answer that the disk is broken, for these files."""
+    whole, hidden = os.open, [path.stat().st_ino for path in paths]
+
+    def opened(path: str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+        descriptor = whole(path, flags, mode, dir_fd=dir_fd)
+        if os.fstat(descriptor).st_ino in hidden:
+            os.close(descriptor)
+            raise OSError(5, "Input/output error")
+        return descriptor
+
+    monkeypatch.setattr(os, "open", opened)
+
+
+def unreadable_manifest_and_revision_link(tree: Tree) -> list[Path]:
+    empty_revision_link(tree)
+    return [tree.data(image([b"arm"]))]
+
+
+def unreadable_manifest_in_a_history(tree: Tree) -> list[Path]:
+    empty_current(tree)
+    return [tree.data(image([b"base", b"one"]))]
+
+
+def unreadable_revision_link(tree: Tree) -> list[Path]:
+    return [tree.revision_path("app", image([b"arm"]))]
+
+
+def unreadable_revision_link_of_an_absent_manifest(tree: Tree) -> list[Path]:
+    lose_manifest(tree)
+    return [tree.revision_path("app", image([b"arm"]))]
+
+
+def unreadable_current(tree: Tree) -> list[Path]:
+    lose_tag(tree)
+    return [tree.tag_path("app", "1")]
+
+
+def unreadable_layer_link(tree: Tree) -> list[Path]:
+    return [tree.layer_path("app", Digest.of(b"arm"))]
+
+
+def unreadable_history_link(tree: Tree) -> list[Path]:
+    return [tree.history_path("app", "1", image([b"base", b"one"]))]
+
+
+def unreadable_manifest_and_dangling_link(tree: Tree) -> list[Path]:
+    dangling_link(tree)
+    return [tree.data(image([b"arm"]))]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        unreadable_manifest_and_revision_link,
+        unreadable_manifest_in_a_history,
+        unreadable_revision_link,
+        unreadable_revision_link_of_an_absent_manifest,
+        unreadable_current,
+        unreadable_layer_link,
+        unreadable_history_link,
+        unreadable_manifest_and_dangling_link,
+    ],
+)
+def test_nothing_is_done_about_what_cannot_be_read(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Tree], list[Path]]
+) -> None:
+    unreadable(monkeypatch, *spoil(tree))
+    report = check_tree(tree.open(), CheckOptions(), NOW)
+    assert FlawClass.UNREADABLE in report.classes
+    assert FlawClass.PERMISSIONS not in report.classes
+    assert [flaw.remedy for flaw in report.flaws if flaw.remedy is not None] == []
+
+
+def test_an_unsettled_manifest_is_left(tree: Tree) -> None:
+    empty_revision_link(tree)
+    tree.write(tree.data(image([b"arm"])), b"half", NOW)
+    assert [flaw for flaw in check(tree).flaws if flaw.remedy is not None] == []
+
+
+def test_an_unreadable_blob_is_told_of_once_with_its_tags(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unreadable(monkeypatch, tree.data(Digest.of(b"base")), tree.data(image([b"base", b"web"])))
+    report = check_tree(tree.open(), CheckOptions(), NOW)
+    assert [flaw.kind for flaw in report.flaws] == [FlawClass.UNREADABLE] * 2
+    assert unpullable(report) == ["app:1", "team/web:1", "team/web:2"]
+    again = check_again(tree.open(), CheckOptions(), NOW, report)
+    assert unpullable(again) == unpullable(report)
+
+
+@pytest.mark.parametrize("kind", ["name", "file", "list"])
+def test_a_history_that_is_not_understood_in_full_is_not_believed(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    empty_current(tree)
+    index = tree.history_path("app", "1", OTHER).parents[1]
+    if kind == "name":
+        (index / "abc").mkdir()
+    elif kind == "file":
+        (index / OTHER.hex).write_bytes(b"")
+    else:
+        whole = Folder.folders
+
+        def folders(folder: Folder) -> tuple[list[str], list[os.DirEntry[str]]]:
+            if folder.path.endswith("1/index"):
+                raise StorageError("cannot list it")
+            return whole(folder)
+
+        monkeypatch.setattr(Folder, "folders", folders)
+    report = check_tree(tree.open(), CheckOptions(), NOW)
+    flaw = next(flaw for flaw in report.flaws if flaw.path.endswith("current/link"))
+    assert flaw.remedy is None
+    assert "nothing is done, since its history" in flaw.sentence
+
+
+def test_a_link_that_names_what_is_there_is_left(tree: Tree) -> None:
+    lose_manifest(tree)
+    loose = tree.put_raw("app", b'{"schemaVersion": 2, "mediaType": "application/x"}')
+    tree.revision_path("app", loose).unlink()
+    tree.write(tree.revision_path("app", image([b"arm"])), loose.encode())
+    report = check(tree)
+    assert [flaw.remedy for flaw in report.flaws] == [None] * len(report.flaws)
+
+
+# What a push writes at the last moment.
+
+
+def at_the_last_moment(monkeypatch: pytest.MonkeyPatch, path: Path, raw: bytes) -> None:
+    """Let somebody write a file between the look at something and its being taken."""
+    whole = Hands.take
+
+    def take(hands: Hands, source: str, to: str, seen: Iterable[Seen]) -> bool:
+        draft = path.with_name("link.tmp")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_bytes(raw)
+        draft.rename(path)
+        return whole(hands, source, to, seen)
+
+    monkeypatch.setattr(Hands, "take", take)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "what"), [(empty_current, "current"), (lose_tag, "current"), (damage_unused, "data")]
+)
+def test_what_is_pushed_while_it_is_taken_stays(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Tree], list[str]], what: str
+) -> None:
+    spoil(tree)
+    is_blob = what == "data"
+    path = tree.data(Digest.of(b"nobody's")) if is_blob else tree.tag_path("app", "1")
+    raw = b"nobody's" if is_blob else image([b"amd"]).encode()
+    at_the_last_moment(monkeypatch, path, raw)
+    run = mend(tree)
+    assert path.read_bytes() == raw
+    assert run.receipt is not None
+    assert not run.receipt.ok
+    assert any("just now" in finding.sentence for finding in run.receipt.findings)
+
+
+def test_what_is_pushed_when_the_old_link_is_gone_stays(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty_current(tree)
+    path, raw, whole = tree.tag_path("app", "1"), image([b"amd"]).encode(), Hands.write
+
+    def write(hands: Hands, where: str, content: bytes, mtime_ns: int) -> None:
+        if where.endswith("current/link"):
+            path.write_bytes(raw)
+        whole(hands, where, content, mtime_ns)
+
+    monkeypatch.setattr(Hands, "write", write)
+    run = mend(tree)
+    assert path.read_bytes() == raw
+    assert run.receipt is not None
+    assert not run.receipt.ok
+    undo(tree, run)
+    assert path.read_bytes() == raw
+
+
+def test_what_is_pushed_while_it_is_undone_stays(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty_current(tree)
+    lose_link(tree)
+    run = mend(tree)
+    path, raw = tree.tag_path("app", "1"), image([b"amd"]).encode()
+    at_the_last_moment(monkeypatch, path, raw)
+    done = undo(tree, run)
+    assert path.read_bytes() == raw
+    assert done.receipt is not None
+    assert not done.receipt.ok
+
+
+@pytest.mark.parametrize("method", ["write", "move"])
+def test_killed_between_taking_a_link_and_writing_it(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    empty_current(tree)
+    before = registry_files(tree)
+    whole = getattr(Hands, method)
+
+    def killed(hands: Hands, path: str, *more: object) -> object:
+        if path.endswith("link"):
+            raise KilledError
+        return whole(hands, path, *more)
+
+    if method == "write":
+        monkeypatch.setattr(Hands, method, killed)
+        with pytest.raises(KilledError):
+            mend(tree)
+        assert not tree.tag_path("app", "1").exists()
+        run = tree_journal(tree.open()).read("r")
+    else:
+        run = mend(tree)
+        monkeypatch.setattr(Hands, method, killed)
+        with pytest.raises(KilledError):
+            undo(tree, run)
+    monkeypatch.setattr(Hands, method, whole)
+    done = undo(tree, run)
+    assert done.receipt is not None
+    assert done.receipt.ok
+    assert registry_files(tree) == before
+    kept = tree.root / "jettison" / "fsck" / "r"
+    assert [path for path in kept.rglob("*") if path.name != "manifest.json"] == []
 
 
 def test_a_layer_that_is_not_distributable_may_be_absent(tree: Tree) -> None:
@@ -623,7 +923,7 @@ def test_what_cannot_be_listed_is_told_and_the_rest_goes_on(
 
     monkeypatch.setattr(Folder, "entries", entries)
     report = check(tree)
-    assert FlawClass.PERMISSIONS in report.classes
+    assert FlawClass.UNREADABLE in report.classes
     assert "team/web:2" in unpullable(report)
 
 

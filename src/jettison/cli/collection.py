@@ -37,6 +37,8 @@ _CLASSES: Final = {
 
 def print_collection_plan(plan: "CollectionPlan", disk_free: int) -> None:
     """Print what goes, class by class, and what stays and why."""
+    from jettison.gc.windows import FOREVER
+
     where = counted(plan.repositories, "repository", "repositories")
     write(bold(f"{plan.root}: {where}, {size(disk_free)} free on the disk"))
     classes = plan.classes
@@ -52,9 +54,10 @@ def print_collection_plan(plan: "CollectionPlan", disk_free: int) -> None:
         text = f"{counted(plan.young.count, 'blob')}, {size_exactly(plan.young.bytes)}"
         write(f"Later: {text}, younger than the grace period of {ago(plan.options.grace)}.")
     for held in plan.held:
-        until = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(held.until))
+        until = time.strftime(" until %Y-%m-%d %H:%M UTC", time.gmtime(held.until))
+        until = "" if held.until >= FOREVER else until
         text = f"{counted(held.count, 'blob')}, {size_exactly(held.bytes)}"
-        write(f"Later: {text}, held until {until} for an undo of run {held.run} (--now frees them)")
+        write(f"Later: {text}, held{until} for an undo of run {held.run} (--now frees them)")
     if plan.protected.count:
         text = f"{counted(plan.protected.count, 'blob')}, {size_exactly(plan.protected.bytes)}"
         write(f"Kept:  {text}, which what cannot be read may need.")

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from jettison.model.flaws import CheckReport
     from jettison.model.repair import RepairPlan
     from jettison.model.run import Run
+    from jettison.store.configuration import Configuration
     from jettison.store.tree import StorageTree
 
 __all__ = ["EXAMPLE", "fsck"]
@@ -41,6 +43,7 @@ EXAMPLE = (
 )
 _EXAMPLES = 5
 _TAGS = 50
+_LATER = "Once the grace period is over (see --grace), repair again"
 
 
 def fsck(
@@ -69,7 +72,8 @@ def fsck(
 
     Damage makes the exit code 5: an image cannot be pulled, or the collector is held up. --repair
     deletes nothing: what is damaged is moved into jettison/fsck/ in the storage, and `jettison
-    undo` takes all of it back. What only a push can heal is left over, and the exit code is 3.
+    undo` takes all of it back, unless a `gc --now` came in between. What only a push can heal is
+    left over, and the exit code is 3.
     """
     from jettison.gc.fsck import HASHING, CheckOptions, check_tree, plan_repair
     from jettison.store.configuration import open_storage
@@ -94,20 +98,21 @@ def fsck(
         _print_plan(plan)
     if dry_run or not plan.steps:
         if output is not Format.TABLE:
-            _emit(output, report, {"plan": plan})
-        _require_sound(report, target)
+            _emit(output, report, {"plan": plan, "moved_tags": plan.moved_tags}, closing=True)
+        _require_sound(report, target, plan)
         return
     confirm(f"Repair {tree.root} in {counted(len(plan.steps), 'step')}?", yes=yes)
-    if configuration is not None and configuration.cache:
+    if configuration is not None and configuration.cache == "inmemory":
         note(
-            yellow(f"warning: the registry remembers blobs ({configuration.cache}); restart it ")
-            + yellow("after this, else pushes may skip what was moved aside.")
+            yellow("warning: the registry remembers blobs (inmemory); restart it after this, ")
+            + yellow("else pushes may skip what was moved aside.")
         )
-    _repair(tree, plan, report, options, (target,), output)
+    _repair(tree, configuration, plan, report, options, (target,), output)
 
 
 def _repair(
     tree: "StorageTree",
+    configuration: "Configuration | None",
     plan: "RepairPlan",
     before: "CheckReport",
     options: "CheckOptions",
@@ -121,43 +126,98 @@ def _repair(
         user_journal().point(run, tree_journal(tree))
 
     with reporting() as progress:
-        run = run_repair(tree, plan, request, time.time, timestamp, noted=noted, progress=progress)
+        run = run_repair(
+            tree,
+            plan,
+            request,
+            time.time,
+            timestamp,
+            configuration=configuration,
+            noted=noted,
+            progress=progress,
+        )
     with reporting() as progress:
         after = check_again(tree, options, time.time(), before, progress)
     if output is Format.TABLE:
         _print_done(before, after, run)
     else:
-        _emit(output, after, {"run": run, "plan": plan, "before": _counts(before)})
+        more = {"run": run, "plan": plan, "moved_tags": plan.moved_tags, "before": _counts(before)}
+        _emit(output, after, more, closing=True)
     left = [] if run.receipt is None else [one for one in run.receipt.findings if not one.ok]
-    if after.damage or left:
-        tags = counted(len(after.unpullable), "tag")
+    if after.damage:
+        later = [_LATER + "."] if any(skipped.waits for skipped in plan.skipped) else []
         raise PartlyDone(
-            f"{counted(after.damage, 'flaw')} cannot be repaired from what is there; "
-            f"{tags} cannot be pulled",
-            hint="Push those images again: what was in their way is gone. Or delete the tags.",
+            f"{counted(after.damage, 'flaw is', 'flaws are')} left{_cost(after)}",
+            hint=" ".join([*later, *_by_hand(after)]) or None,
+        )
+    if left:
+        raise PartlyDone(
+            f"not everything was done: {left[-1].subject}: {left[-1].sentence}",
+            hint="Look at what is named there, then check again.",
         )
 
 
-def _require_sound(report: "CheckReport", target: str) -> None:
+def _cost(report: "CheckReport") -> str:
+    tags = counted(len(report.unpullable), "tag")
+    return f"; {tags} cannot be pulled whole" if report.unpullable else ""
+
+
+def _by_hand(report: "CheckReport") -> Iterator[str]:
+    """Yield what a person can do about damage."""
+    from jettison.model.flaws import FlawClass
+
+    damage = [flaw for flaw in report.flaws if flaw.is_damage]
+    unread = [flaw for flaw in damage if flaw.kind in {FlawClass.UNREADABLE, FlawClass.PERMISSIONS}]
+    # What a repair writes again heals a tag by itself.
+    rest = [
+        flaw
+        for flaw in damage
+        if flaw not in unread and (flaw.remedy is None or flaw.remedy.content is None)
+    ]
+    if unread:
+        yield (
+            "See that what cannot be read can be: owner and mode, the disk; "
+            "or run this as the registry's user."
+        )
+    if any(flaw.tags for flaw in rest):
+        yield "Push the images that cannot be pulled again, or delete their tags."
+    elif any(flaw.remedy is None for flaw in rest):
+        yield "Look at the paths above: what does not belong there is for you to remove."
+
+
+def _require_sound(report: "CheckReport", target: str, plan: "RepairPlan | None" = None) -> None:
+    """Raise if there is damage, with a next step; ``plan`` is what a repair would do."""
     mendable = sum(flaw.remedy is not None for flaw in report.flaws)
     step = f"jettison fsck {target} --repair (can mend {mendable:,} of {len(report.flaws):,})"
+    if plan is not None and not plan.steps:
+        waiting = sum(skipped.waits for skipped in plan.skipped)
+        step = _LATER if waiting else ""
+        mendable = waiting
     if report.damage:
-        tags = counted(len(report.unpullable), "tag")
-        push = "Push what cannot be pulled again, or delete it"
+        harm = "does" if report.damage == 1 else "do"
+        hint = " ".join(_by_hand(report))
         raise VerificationFailed(
-            f"{report.root}: {counted(report.damage, 'flaw')} that do harm; "
-            f"{tags} cannot be pulled whole",
-            hint=f"{step}. {push}; without that repair a push may skip what is damaged."
-            if mendable
-            else f"{push}.",
+            f"{report.root}: {counted(report.damage, 'flaw')} that {harm} harm{_cost(report)}",
+            hint=f"{step}. {hint} Without that repair a push may skip what is damaged."
+            if mendable and hint
+            else hint or (f"{step}." if step else None),
         )
     if mendable:
         note(f"{bold(' next:')} {step}, or the next gc: it takes most of it.")
 
 
-def _emit(output: Format, report: "CheckReport", more: dict[str, Any] | None = None) -> None:
+def _emit(
+    output: Format,
+    report: "CheckReport",
+    more: dict[str, Any] | None = None,
+    *,
+    closing: bool = False,
+) -> None:
+    """Write the report; ``closing``: also as NDJSON, whose last line then has all but the flaws."""
     if output is Format.NDJSON:
         emit(output, {"root": report.root, "flaws": report.flaws}, "flaws")
+        if closing:
+            emit(output, {"root": report.root, **_counts(report), **(more or {})})
         return
     emit(
         output,
@@ -197,7 +257,7 @@ def _print(report: "CheckReport") -> None:
     for kind, tally in report.classes.items():
         count = tally.damage + tally.untidiness
         mark = red("✗") if tally.damage else yellow("·")
-        write("", f"{mark} {bold(kind)}  {count:,} {dim(kind.explanation)}")
+        write("", f"{mark} {bold(kind)} ({kind.explanation}): {count:,}")
         shown = [flaw for flaw in report.flaws if flaw.kind is kind][:_EXAMPLES]
         write(*(f"    {flaw.path} {flaw.sentence}" for flaw in shown))
         if count > len(shown):
@@ -210,7 +270,11 @@ def _print(report: "CheckReport") -> None:
             write(dim(f"  and {len(unpullable) - _TAGS:,} more; -o json lists all"))
     if not report.damage:
         more = "" if not report.flaws else ", some of it untidy"
-        write("", green("✓") + f" Everything that is tagged or linked can be pulled{more}.")
+        if report.hashed:
+            write("", green("✓") + f" Everything that is tagged or linked can be pulled{more}.")
+        else:
+            found = f"Nothing was seen that keeps an image from being pulled{more}"
+            write("", green("✓") + f" {found}; the content of blobs was not read.")
 
 
 def _print_plan(plan: "RepairPlan") -> None:
@@ -221,6 +285,8 @@ def _print_plan(plan: "RepairPlan") -> None:
         write(*(f"    {step.path}" for step in shown))
         if count > len(shown):
             write(dim(f"    and {count - len(shown):,} more"))
+    if plan.moved_tags:
+        write("  Tags that are moved aside:", *(f"    {tag}" for tag in plan.moved_tags))
     if plan.steps:
         write(f"  What is moved goes to {plan.folder}; nothing is deleted.")
     else:
@@ -246,7 +312,7 @@ def _print_done(before: "CheckReport", after: "CheckReport", run: "Run") -> None
     rows.append(("tags not pullable", f"{len(before.unpullable):,}", f"{len(after.unpullable):,}"))
     table(["WHAT", "BEFORE", "AFTER"], rows, right=["BEFORE", "AFTER"])
     if after.unpullable:
-        write("", "These cannot be pulled until they are pushed again, which now works:")
+        write("", "These cannot be pulled whole; those of damaged blobs can now be pushed again:")
         write(*(f"  {tag.name}" for tag in after.unpullable[:_TAGS]))
         if len(after.unpullable) > _TAGS:
             write(dim(f"  and {len(after.unpullable) - _TAGS:,} more; -o json lists all"))

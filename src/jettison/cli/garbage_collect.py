@@ -256,12 +256,15 @@ def _marked(trace: "RepositoryTrace") -> "Iterator[RawDigest]":
 
 def _remarks(plan: "CollectionPlan") -> Iterator[str]:
     """Yield what is left alone though nothing needs it, which Distribution knows nothing of."""
+    from jettison.gc.windows import FOREVER
+
     if plan.young.count:
         text = f"{counted(plan.young.count, 'blob')}, {size_exactly(plan.young.bytes)}"
         yield f"kept {text}: younger than the grace period of {ago(plan.options.grace)}"
     for held in plan.held:
         text = f"{counted(held.count, 'blob')}, {size_exactly(held.bytes)}"
-        yield f"kept {text}: held until {timestamp(held.until)} for an undo of run {held.run}"
+        until = "" if held.until >= FOREVER else f" until {timestamp(held.until)}"
+        yield f"kept {text}: held{until} for an undo of run {held.run}"
 
 
 def _removals(

@@ -18,12 +18,13 @@ from jettison.cli.options import (
 )
 from jettison.cli.output import Format, counted, emit, note, table, tag_name, write
 from jettison.cli.progress import reporting
-from jettison.errors import PartlyDone
+from jettison.errors import PartlyDone, UsageError
 
 if TYPE_CHECKING:
     from jettison.lifecycle.undo import UndoPlan
     from jettison.model.run import Run
     from jettison.store.journal import Journal
+    from jettison.store.tree import StorageTree
 
 __all__ = ["EXAMPLE", "undo"]
 
@@ -49,18 +50,20 @@ def undo(
 
     That works until the registry was collected, and with a backup even then. If something is gone
     for good it says what, changes nothing, and exits with 4. A repair by `fsck` is taken back in
-    the storage itself; what was written there since is left, and the exit code is 3.
+    the storage itself (that of --storage, else the one it was made in); what was written there
+    since is left, and the exit code is 3.
     """
     from jettison.lifecycle.place import open_place
     from jettison.model.run import Kind, State
 
-    journal = open_place(storage).journal(user_journal())
+    place = open_place(storage)
+    journal = place.journal(user_journal())
     found = journal.find_undoable(run_id)
     if found.state is State.UNDONE:
         note(f"Run {found.id} was undone already; nothing was changed.")
         return
     if found.kind is Kind.FSCK:
-        _undo_repair(found, journal, output, dry_run=dry_run)
+        _undo_repair(found, place.tree, journal, output, dry_run=dry_run)
         return
     done = run(_undo(found, journal, connection, output, dry_run=dry_run, overwrite=overwrite_tags))
     if done is None:
@@ -106,16 +109,26 @@ async def _undo(
     return done
 
 
-def _undo_repair(found: "Run", journal: "Journal", output: Format, *, dry_run: bool) -> None:
+def _undo_repair(
+    found: "Run",
+    given: "StorageTree | None",
+    journal: "Journal",
+    output: Format,
+    *,
+    dry_run: bool,
+) -> None:
     from jettison.cli.receipt import print_receipt
     from jettison.gc.fsck import undo_repair
     from jettison.store.tree import StorageTree
 
+    if given is None and not found.storage:
+        message = f"run {found.id} does not say which storage it repaired"
+        raise UsageError(message, hint="Give it: --storage DIR.")
+    tree = given or StorageTree(Path(found.storage or ""))
     if dry_run:
-        text = f"Undo of run {found.id}, a repair of {found.storage}: all that it moved and wrote."
+        text = f"Undo of run {found.id}, a repair of {tree.root}: all that it moved and wrote."
         write(text) if output is Format.TABLE else emit(output, {"run": found.id, "undo": found})
         return
-    tree = StorageTree(Path(found.storage or ""))
     home = journal.home_of(found.id)
     with reporting() as progress:
         done = undo_repair(tree, found, time.time, timestamp, progress=progress)

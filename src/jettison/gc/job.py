@@ -1,6 +1,6 @@
 """``jettison gc`` from options to receipt: plan, collect, and a note in the tree's journal."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -12,6 +12,7 @@ from jettison.gc.quiescence import probe_address, require_quiescent
 from jettison.gc.sweep import CollectionReceipt, collect, recover
 from jettison.gc.trace import Tracing
 from jettison.gc.windows import held_manifests, plan_within_windows, tree_journal
+from jettison.model.digest import Digest
 from jettison.model.run import Finding, Kind, Receipt, Run, State
 from jettison.progress import Progress, silent
 from jettison.store import layout
@@ -23,7 +24,13 @@ from jettison.store.tree import StorageTree
 if TYPE_CHECKING:
     from jettison.store.configuration import Configuration
 
-__all__ = ["Collection", "CollectionJob", "collect_and_forget", "end_windows"]
+__all__ = [
+    "Collection",
+    "CollectionJob",
+    "collect_and_forget",
+    "end_windows",
+    "forget_in_redis",
+]
 
 
 MOST_SAMPLED: Final = 100
@@ -200,22 +207,27 @@ def collect_and_forget(
         receipt = collect(tree, plan, clock=clock, progress=progress)
     finally:
         if remembers and configuration is not None:
-            findings.append(_forget(configuration, plan))
+            # What was put back is forgotten too, which costs the registry one look.
+            going = (*plan.layer_links, *plan.revisions)
+            links = [(link.repository, link.digest) for link in going]
+            gone = [blob.digest for blob in plan.blobs]
+            findings.append(forget_in_redis(configuration, gone, links))
     if findings and not findings[0].ok:
         problem = Problem(None, "redis", findings[0].sentence, Protects.NOTHING)
         receipt = msgspec.structs.replace(receipt, problems=(*receipt.problems, problem))
     return receipt, findings
 
 
-def _forget(configuration: "Configuration", plan: CollectionPlan) -> Finding:
-    # What was put back is forgotten too, which costs the registry one look.
+def forget_in_redis(
+    configuration: "Configuration", blobs: Iterable[Digest], links: Iterable[tuple[str, Digest]]
+) -> Finding:
+    """Make the Redis of the configuration forget these, and say whether it did."""
     server = configuration.redis
     if server is None:
         sentence = "the configuration names no Redis to make forget: empty its database"
         return Finding(ok=False, subject="the descriptor cache", sentence=sentence)
-    links = [(link.repository, link.digest) for link in (*plan.layer_links, *plan.revisions)]
     try:
-        count = forget(server, (blob.digest for blob in plan.blobs), links)
+        count = forget(server, blobs, links)
     except StorageError as error:
         sentence = f"still remembers what was removed, and breaks pushes: {error.message}"
         return Finding(ok=False, subject=f"Redis at {server.address}", sentence=sentence)

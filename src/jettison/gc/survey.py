@@ -180,7 +180,8 @@ class Surveyor:
         for tag in marked.tags:
             if not repository.had_others(tag):
                 continue
-            gone = sorted(going.intersection(repository.history(tag)))
+            # What cannot be understood in a history stays in it.
+            gone = sorted(going.intersection(repository.history(tag).digests))
             found.history += [(tag, digest) for digest in gone]
 
     def _emptied(

@@ -1,18 +1,28 @@
 """What the undo windows of a tree's own journal hold back from a collection."""
 
 from collections.abc import Iterator
+from typing import Final
 
-from jettison.errors import JournalError
+import msgspec
+
+from jettison.errors import InvalidName, JournalError
 from jettison.gc.mark import NOTHING_REMOVED, HeldManifest, Without
 from jettison.gc.options import CollectOptions
 from jettison.gc.plan import CollectionPlan, plan_collection
 from jettison.gc.trace import Tracing
-from jettison.model.run import Kind, State
+from jettison.model.digest import Digest
+from jettison.model.reference import RepoName
+from jettison.model.repair import Move, RepairPlan
+from jettison.model.run import Kind, Run, State
 from jettison.progress import Progress, silent
 from jettison.store.journal import Journal, Unreadable
+from jettison.store.repository import RepositoryReader
 from jettison.store.tree import StorageTree
 
-__all__ = ["held_manifests", "plan_within_windows", "tree_journal"]
+__all__ = ["FOREVER", "held_manifests", "plan_within_windows", "tree_journal"]
+
+FOREVER: Final = 253402300799.0
+"""The end of the year 9999, in seconds since the epoch: what a window without an end has."""
 
 
 def tree_journal(tree: StorageTree) -> Journal:
@@ -23,6 +33,8 @@ def tree_journal(tree: StorageTree) -> Journal:
 def held_manifests(tree: StorageTree, now: float) -> Iterator[HeldManifest]:
     """Yield what can still be brought back at ``now`` (seconds since the epoch).
 
+    Also all manifests of repositories out of which a repair moved a tag or a manifest's link, as
+    long as it can be undone: what was moved had kept the collector from them.
     Raises :class:`~jettison.errors.JournalError` for an entry that cannot be read: nobody knows
     what it holds (design.md, rule 2).
     """
@@ -30,6 +42,8 @@ def held_manifests(tree: StorageTree, now: float) -> Iterator[HeldManifest]:
         if isinstance(run, Unreadable):
             message = f"{run.reason}; what it holds back is not known, so nothing is collected"
             raise JournalError(message, hint=f"Look at {tree.root}/jettison/runs/{run.id}.json.")
+        if run.kind is Kind.FSCK and run.state is not State.UNDONE:
+            yield from _unguarded(tree, run)
         if run.kind is not Kind.RM or run.state is State.UNDONE or run.window_until is None:
             continue
         if run.window_until > now:
@@ -37,6 +51,37 @@ def held_manifests(tree: StorageTree, now: float) -> Iterator[HeldManifest]:
                 yield HeldManifest(
                     run.id, run.window_until, saved.repository, saved.digest, saved.raw
                 )
+
+
+def _unguarded(tree: StorageTree, run: Run) -> Iterator[HeldManifest]:
+    path = tree.root / str(run.details.get("folder")) / "manifest.json"
+    try:
+        plan = msgspec.json.decode(path.read_bytes(), type=RepairPlan)
+    except FileNotFoundError:
+        return  # it cannot be undone any more
+    except (OSError, msgspec.DecodeError) as error:
+        message = f"{path} cannot be read, and what it holds back is not known: {error}"
+        raise JournalError(message, hint="Look at it; nothing is collected until then.") from error
+    moves = (step for step in plan.steps if isinstance(step, Move))
+    names = {step.unguards for step in moves if _is_there(tree, step.to)}
+    for name in sorted(name for name in names if name is not None):
+        try:
+            repository = RepoName(name)
+        except InvalidName:
+            continue  # nothing in it is collected
+        with RepositoryReader(tree, repository) as reader:
+            for digest in sorted(reader.revisions().linked):
+                # What its bytes are is for the mark to read.
+                yield HeldManifest(run.id, FOREVER, repository, Digest.from_raw(digest), b"")
+
+
+def _is_there(tree: StorageTree, path: str) -> bool:
+    above, _, name = path.rpartition("/")
+    folder = tree.folder(above)
+    if folder is None:
+        return False
+    with folder:
+        return folder.look(name) is not None
 
 
 def plan_within_windows(

@@ -40,6 +40,7 @@ class FlawClass(enum.StrEnum):
     BLOB_WITHOUT_LINK = "blob-without-link"
     MALFORMED_LINK = "malformed-link"
     UNKNOWN_MANIFEST = "unknown-manifest"
+    UNREADABLE = "unreadable"
     PERMISSIONS = "permissions"
     SYMBOLIC_LINK = "symbolic-link"
     STRANGER = "stranger"
@@ -62,6 +63,7 @@ _EXPLANATIONS: Final = {
     FlawClass.BLOB_WITHOUT_LINK: "configs and layers that are not linked where they are needed",
     FlawClass.MALFORMED_LINK: "links that do not hold the digest they should",
     FlawClass.UNKNOWN_MANIFEST: "linked manifests that cannot be understood",
+    FlawClass.UNREADABLE: "files and folders that cannot be read here",
     FlawClass.PERMISSIONS: "files and folders with a wrong owner or mode",
     FlawClass.SYMBOLIC_LINK: "symbolic links, which are not followed",
     FlawClass.STRANGER: "files and folders that do not belong where they are",

@@ -28,7 +28,8 @@ class Move(msgspec.Struct, frozen=True, tag="move"):
     """Something that is renamed from ``path`` to ``to``; nothing is copied and nothing deleted.
 
     ``reason`` ends a sentence that begins with the path. Done only if everything in ``seen`` is
-    as it was. ``stays``: an undo leaves it where it is.
+    as it was. ``stays``: an undo leaves it where it is. ``tag`` (``repository:tag``) is the one
+    whose folder it is, and ``unguards`` the repository that what is moved kept the collector from.
     """
 
     action: Action
@@ -37,6 +38,8 @@ class Move(msgspec.Struct, frozen=True, tag="move"):
     reason: str
     seen: tuple[Seen, ...]
     stays: bool = False
+    tag: str | None = None
+    unguards: str | None = None
 
 
 class Write(msgspec.Struct, frozen=True, tag="write"):
@@ -60,10 +63,11 @@ class Write(msgspec.Struct, frozen=True, tag="write"):
 
 
 class Skipped(msgspec.Struct, frozen=True):
-    """Something that could be put right and is not, and why not."""
+    """Something that could be put right and is not, and why not; ``waits``: later it can be."""
 
     path: str
     reason: str
+    waits: bool = False
 
 
 class RepairPlan(msgspec.Struct, frozen=True):
@@ -85,6 +89,11 @@ class RepairPlan(msgspec.Struct, frozen=True):
     def manifest(self) -> str:
         """Where the plan itself is kept."""
         return f"{self.folder}/manifest.json"
+
+    @property
+    def moved_tags(self) -> tuple[str, ...]:
+        """The tags (``repository:tag``) that it moves aside."""
+        return tuple(step.tag for step in self.steps if isinstance(step, Move) and step.tag)
 
     @property
     def counts(self) -> dict[Action, int]:

@@ -16,7 +16,14 @@ from typing import Final, Self
 
 from jettison.errors import StorageError
 
-__all__ = ["BlockedError", "Folder", "UnusableError", "adopt", "storage_errors"]
+__all__ = [
+    "BlockedError",
+    "Folder",
+    "UnreadableError",
+    "UnusableError",
+    "adopt",
+    "storage_errors",
+]
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -38,6 +45,10 @@ class BlockedError(Exception):
 
 class UnusableError(Exception):
     """A file is there and cannot be used; the text says why."""
+
+
+class UnreadableError(UnusableError):
+    """A file is there, and the system does not let it be read: nobody knows what is in it."""
 
 
 @contextmanager
@@ -188,13 +199,13 @@ class Folder:
         except OSError as error:
             if error.errno == errno.ELOOP:
                 raise UnusableError("is a symbolic link, which is not followed") from None
-            raise UnusableError(f"cannot be read: {error.strerror}") from None
+            raise UnreadableError(f"cannot be read: {error.strerror}") from None
         try:
             raw = os.read(descriptor, first)
             if not raw or len(raw) == first:
                 raw = _read_on(descriptor, raw, limit)
         except OSError as error:
-            raise UnusableError(f"cannot be read: {error.strerror}") from None
+            raise UnreadableError(f"cannot be read: {error.strerror}") from None
         finally:
             os.close(descriptor)
         return raw

@@ -27,7 +27,7 @@ from jettison.store.reading import (
     raw_digests,
 )
 
-__all__ = ["Layers", "Links", "RepositoryReader", "Revisions", "Tags", "Upload"]
+__all__ = ["History", "Layers", "Links", "RepositoryReader", "Revisions", "Tags", "Upload"]
 
 PATIENCE_SECONDS: Final = 2.0
 """How long something that is being written may look broken before it counts as broken."""
@@ -136,6 +136,13 @@ class Tags(NamedTuple):
     """Those of ``broken``, and those of entries that have no tag's name."""
 
 
+class History(NamedTuple):
+    """Every digest that a tag's history names; with ``problems`` it may have named others too."""
+
+    digests: list[RawDigest]
+    problems: list[Problem]
+
+
 class Revisions(NamedTuple):
     """The manifests linked into a repository.
 
@@ -206,9 +213,7 @@ class RepositoryReader:
             return found
         with folder:
             names, others = folder.folders()
-            for entry in others:
-                if not is_leftover(entry):
-                    found.problems.append(self._no_folder(folder, entry))
+            self._no_folders(folder, others, found.problems)
             odd = []
             raws = folder.read_each([f"{name}/current/link" for name in names], _FIRST)
             for name, raw in zip(names, raws, strict=True):
@@ -268,9 +273,28 @@ class RepositoryReader:
         found = self._folder.look(f"{layout.TAGS}/{tag}/index/sha256")
         return found is None or found.st_nlink != _ONE_FOLDER
 
-    def history(self, tag: Tag) -> list[RawDigest]:
-        """Return every digest that the tag's history names."""
-        return [digest for digest, _ in self._digests(f"{layout.TAGS}/{tag}/index", [])]
+    def history(self, tag: Tag) -> History:
+        """Return what the tag's history names, and what in it could not be understood."""
+        found = History([], [])
+        top = self.open(f"{layout.TAGS}/{tag}/index", found.problems)
+        if top is None:
+            return found
+        with top:
+            algorithms, others = top.folders()
+            self._no_folders(top, others, found.problems)
+            for algorithm in algorithms:
+                folder = self._open_in(top, algorithm, found.problems)
+                if folder is None:
+                    continue
+                with folder:
+                    names, others = folder.folders()
+                    self._no_folders(folder, others, found.problems)
+                    digests, strange = raw_digests(algorithm, names)
+                    found.digests.extend(digests)
+                    for name in strange:
+                        message = "is named after something that is no digest"
+                        found.problems.append(self._problem(folder, name, message))
+        return found
 
     # Revisions.
 
@@ -487,6 +511,11 @@ class RepositoryReader:
 
     def _problem(self, folder: Folder, name: str, message: str) -> Problem:
         return make_problem(self.name, self._tree.relative(f"{folder.path}/{name}"), message)
+
+    def _no_folders(
+        self, folder: Folder, others: list[os.DirEntry[str]], problems: list[Problem]
+    ) -> None:
+        problems += [self._no_folder(folder, one) for one in others if not is_leftover(one)]
 
     def _no_folder(self, folder: Folder, entry: os.DirEntry[str]) -> Problem:
         if entry.is_symlink():

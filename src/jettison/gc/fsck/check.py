@@ -13,7 +13,7 @@ import msgspec
 
 from jettison.errors import StorageError
 from jettison.gc.fsck.hashing import hash_blobs
-from jettison.gc.fsck.repository import RepositoryChecker, damaged_blob
+from jettison.gc.fsck.repository import RepositoryChecker, damaged_blob, unreadable_blob
 from jettison.gc.fsck.shape import Kind, Owner, Walker, make_flaw
 from jettison.gc.options import ABANDONED
 from jettison.gc.workers import side_by_side
@@ -34,7 +34,7 @@ from jettison.store.reading import TreeReader
 __all__ = ["CheckOptions", "check_again", "check_tree"]
 
 _OF_CONTENT: Final = frozenset(
-    {FlawClass.DAMAGED_BLOB, FlawClass.UNSETTLED_BLOB, FlawClass.PERMISSIONS}
+    {FlawClass.DAMAGED_BLOB, FlawClass.UNSETTLED_BLOB, FlawClass.UNREADABLE}
 )
 _PARTS: Final = frozenset({Kind.LAYERS, Kind.MANIFESTS, Kind.UPLOADS})
 
@@ -108,6 +108,7 @@ class _Check:
         self._flaws: list[Flaw] = []
         self._blobs = self._bytes = 0
         self._damaged: dict[RawDigest, int] = {}
+        self._unreadable: dict[RawDigest, str] = {}
 
     def run(self) -> CheckReport:
         started = self._clock()
@@ -128,7 +129,7 @@ class _Check:
             blobs=self._blobs,
             bytes=self._bytes,
             seconds=self._clock() - started,
-            flaws=merge_flaws(self._flaws),
+            flaws=merge_flaws(_each_once(self._flaws)),
         )
 
     def _top(self) -> list[str]:
@@ -171,9 +172,8 @@ class _Check:
                 make_flaw(FlawClass.UNSETTLED_BLOB, Severity.UNTIDINESS, path, sentence)
             )
         for digest, reason in found.unreadable.items():
-            path = layout.blob_data(Digest.from_raw(digest))
-            sentence = f"cannot be read here: {reason}"
-            self._flaws.append(make_flaw(FlawClass.PERMISSIONS, Severity.DAMAGE, path, sentence))
+            self._unreadable[digest] = sentence = f"cannot be read here: {reason}"
+            self._flaws.append(unreadable_blob(digest, sentence))
 
     def _remember(self, before: CheckReport) -> None:
         for flaw in before.flaws:
@@ -187,6 +187,8 @@ class _Check:
             self._flaws.append(msgspec.structs.replace(flaw, tags=()))
             if flaw.kind is FlawClass.DAMAGED_BLOB:
                 self._damaged[blob.digest] = blob.size
+            elif flaw.kind is FlawClass.UNREADABLE:
+                self._unreadable[blob.digest] = flaw.sentence
 
     # Repositories.
 
@@ -194,7 +196,12 @@ class _Check:
         scan = self._tree.scan_repositories()
         names = [*scan.names, *scan.strays]
         checker = RepositoryChecker(
-            self._tree, self._idle_ns, self._uploads_ns, self._owner, self._damaged
+            self._tree,
+            self._idle_ns,
+            self._uploads_ns,
+            self._owner,
+            self._damaged,
+            self._unreadable,
         )
         self._progress("checking repositories", 0, len(names))
         flaws = {}
@@ -203,6 +210,14 @@ class _Check:
             self._progress("checking repositories", count, len(names))
         self._flaws += [flaw for name in names for flaw in flaws[name]]
         return len(names)
+
+
+def _each_once(flaws: list[Flaw]) -> list[Flaw]:
+    """Leave out what is wrong with the mode of that which, for that reason, cannot be read."""
+    unread = {flaw.path for flaw in flaws if flaw.kind is FlawClass.UNREADABLE}
+    return [
+        flaw for flaw in flaws if flaw.kind is not FlawClass.PERMISSIONS or flaw.path not in unread
+    ]
 
 
 def _ours(tree: TreeReader, idle_ns: int) -> Iterator[Flaw]:

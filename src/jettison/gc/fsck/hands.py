@@ -1,5 +1,8 @@
 """What a repair does to a storage tree: renames that overwrite nothing, and whole small files.
 
+What is there is taken away in one step and looked at afterwards: what a push wrote at the last
+moment is seen, and put back.
+
 Every folder is opened without following a symbolic link, and everything is done in open folders.
 """
 
@@ -9,7 +12,7 @@ import os
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, NoReturn
 
 from jettison.errors import StorageError
 from jettison.model.repair import Seen
@@ -73,8 +76,42 @@ class Hands:
 
     # Changing.
 
+    def take(self, path: str, to: str, seen: Iterable[Seen]) -> bool:
+        """Rename a file or folder to a place of our own; False if it is not there.
+
+        It is put back, and :class:`InTheWayError` raised, unless all of ``seen`` that is at or
+        below ``path`` is as it was: whatever is renamed is looked at when nobody finds it there
+        any more.
+        """
+        with self._folder_of(path) as (source, name):
+            if source is None or source.look(name) is None:
+                return False
+            self._tree.make_folder_of(to)
+            with self._folder_of(to) as (target, new), storage_errors("move", path):
+                if target is None:
+                    raise InTheWayError(f"{to.rpartition('/')[0]} is no folder")
+                if target.look(new) is not None:
+                    raise InTheWayError(f"{to} is there already")
+                if not source.move(name, target, new):
+                    return False
+        for one in seen:
+            if one.path != path and not one.path.startswith(f"{path}/"):
+                continue
+            here = self.look(to + one.path.removeprefix(path))
+            if (here.inode, here.size, here.mtime_ns) != (one.inode, one.size, one.mtime_ns):
+                self._give_back(to, path)
+        return True
+
+    def _give_back(self, taken: str, path: str) -> NoReturn:
+        try:
+            self.move(taken, path)
+        except (InTheWayError, StorageError):
+            message = f"has changed just now, and was written again; what was there is in {taken}"
+            raise InTheWayError(message) from None
+        raise InTheWayError("has changed just now, and is left")
+
     def move(self, path: str, to: str) -> bool:
-        """Rename a file or folder; False if it is not there.
+        """Rename a file or folder of our own; False if it is not there.
 
         Raises :class:`InTheWayError` if there is something else at ``to``, which stays.
         """
@@ -118,10 +155,10 @@ class Hands:
             raise InTheWayError(f"{new} is there already")
         source.move(name, target, new)
 
-    def write(self, path: str, content: bytes, mtime_ns: int, *, replace: bool) -> None:
+    def write(self, path: str, content: bytes, mtime_ns: int) -> None:
         """Write a file, whole and synced, with this time (nanoseconds).
 
-        Raises :class:`InTheWayError` if something is there, unless ``replace``.
+        Raises :class:`InTheWayError` if something is there.
         """
         draft = f"{layout.DRAFTS}/{uuid.uuid4()}"
         self._tree.make_folder_of(draft)
@@ -135,10 +172,7 @@ class Hands:
                 raise InTheWayError(f"{path.rpartition('/')[0]} is no folder")
             try:
                 self._draft(drafts, name, content, mtime_ns, folder)
-                if replace:
-                    drafts.move(name, folder, new)
-                else:
-                    self._rename(drafts, name, folder, new)
+                self._rename(drafts, name, folder, new)
             except BaseException:
                 with contextlib.suppress(StorageError):
                     drafts.unlink(name)

@@ -1,18 +1,27 @@
 """``jettison fsck --repair`` and its undo: under the lock, with a note in the tree's journal."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from jettison.errors import JournalError
+from jettison.gc.fsck.hands import Hands
 from jettison.gc.fsck.repair import Outcome, execute, keep_plan, load_plan, take_back
+from jettison.gc.job import forget_in_redis
 from jettison.gc.windows import tree_journal
-from jettison.model.repair import RepairPlan
+from jettison.model.digest import Digest, raw_digest
+from jettison.model.flaws import Action
+from jettison.model.repair import Move, RepairPlan
 from jettison.model.run import Finding, Kind, Receipt, Run, State
 from jettison.progress import Progress, silent
+from jettison.store import layout
 from jettison.store.journal import new_run_id
 from jettison.store.lock import StorageLock
 from jettison.store.tree import StorageTree
+
+if TYPE_CHECKING:
+    from jettison.store.configuration import Configuration
 
 __all__ = ["run_repair", "undo_repair"]
 
@@ -26,12 +35,14 @@ def run_repair(
     clock: Callable[[], float],
     stamp: Callable[[float], str],
     *,
+    configuration: "Configuration | None" = None,
     noted: Callable[[Run], None] = lambda _: None,
     progress: Progress = silent,
 ) -> Run:
     """Execute the plan and return the run, which is in the tree's journal.
 
-    Plan and journal entry are on the disk, and ``noted`` was called, before the first step. Raises
+    Plan and journal entry are on the disk, and ``noted`` was called, before the first step. Where
+    the configuration names a Redis that remembers blobs, what was moved is forgotten there. Raises
     :class:`~jettison.errors.Locked` if a collection or another repair is at it.
     """
     with StorageLock(tree, "repair"):
@@ -50,8 +61,11 @@ def run_repair(
         journal.write(run)
         noted(run)
         outcome = execute(tree, plan, progress)
-        note = f"What was moved aside is in {plan.folder}; remove that when nothing is missed."
-        receipt = _receipt(outcome, "repairs", len(plan.steps), stamp(clock()), (note,))
+        moved = _moved(tree, plan)
+        receipt = _receipt(outcome, len(plan.steps), stamp(clock()), tuple(_notes(plan, moved)))
+        if moved and configuration is not None and configuration.cache == "redis":
+            findings = (*receipt.findings, _forget(configuration, moved))
+            receipt = msgspec.structs.replace(receipt, findings=findings)
         run = msgspec.structs.replace(run, state=State.DONE, receipt=receipt)
         journal.write(run)
         return run
@@ -87,7 +101,7 @@ def undo_repair(
             request=run.request,
             storage=str(tree.root),
             of=run.id,
-            receipt=_receipt(outcome, "repairs", steps, stamp(clock()), (), "taken back"),
+            receipt=_receipt(outcome, steps, stamp(clock()), (), "taken back"),
         )
         journal = tree_journal(tree)
         journal.write(done)
@@ -96,15 +110,47 @@ def undo_repair(
         return done
 
 
+def _moved(tree: StorageTree, plan: RepairPlan) -> list[Move]:
+    """Return the steps whose files are in the repair's folder now."""
+    hands = Hands(tree)
+    steps = (step for step in plan.steps if isinstance(step, Move) and not step.stays)
+    return [step for step in steps if hands.look(step.to).inode]
+
+
+def _notes(plan: RepairPlan, moved: list[Move]) -> Iterator[str]:
+    tags = [step.tag for step in moved if step.tag]
+    if tags:
+        yield f"Tags that were moved aside: {', '.join(tags)}."
+    if moved:
+        yield f"What was moved aside is in {plan.folder}; remove that when nothing is missed."
+
+
+def _forget(configuration: "Configuration", moved: list[Move]) -> Finding:
+    blobs, links = [], []
+    for step in moved:
+        if step.action is Action.MOVE_BLOB:
+            _, algorithm, _, encoded, _ = step.path.rsplit("/", 4)
+            digest = raw_digest(algorithm, encoded)
+            if digest is not None:
+                blobs.append(Digest.from_raw(digest))
+        elif step.action is Action.MOVE_LINK:
+            above, algorithm, encoded, _ = step.path.rsplit("/", 3)
+            name = above.removeprefix(f"{layout.REPOSITORIES}/")
+            digest = raw_digest(algorithm, encoded)
+            repository, _, inner = name.rpartition("/_")
+            if digest is not None and f"_{inner}" == layout.LAYERS:
+                links.append((repository, Digest.from_raw(digest)))
+    return forget_in_redis(configuration, blobs, links)
+
+
 def _receipt(
     outcome: Outcome,
-    noun: str,
     total: int,
     finished: str,
     notes: tuple[str, ...],
     verb: str = "done",
 ) -> Receipt:
-    subject = f"{outcome.done:,} of {total:,} {noun}"
+    subject = f"{outcome.done:,} of {total:,} repair{'' if total == 1 else 's'}"
     findings = [Finding(ok=outcome.done == total, subject=subject, sentence=verb)]
     findings += [Finding(ok=False, subject=one.path, sentence=one.reason) for one in outcome.left]
     return Receipt(finished=finished, findings=tuple(findings), notes=notes)

@@ -27,6 +27,10 @@ REPAIRS: Final = f"{layout.OURS}/fsck"
 """The folder of all repairs."""
 
 _MOVED: Final = "moved"
+_REPLACED: Final = "replaced"
+"""In a repair's folder: links in whose place it wrote others."""
+_OURS: Final = "ours"
+"""In a repair's folder, while it is undone: links that it had written."""
 _ORDER: Final = list(Action)
 _YOUNG: Final = "was written within the grace period; somebody may be at it"
 _CHANGED: Final = "has changed since the check"
@@ -83,10 +87,21 @@ class _Planner:
         elif remedy.content is not None:
             self._write(flaw, remedy, remedy.content, (seen, *watched))
         elif any(one.mtime_ns > self._idle_ns for one in (seen, *watched)):
-            self._skipped.append(Skipped(remedy.path, _YOUNG))
+            self._skipped.append(Skipped(remedy.path, _YOUNG, waits=True))
         elif seen.inode:
             to = f"{self._folder}/{_MOVED}/{remedy.path}"
-            step = Move(remedy.action, remedy.path, to, flaw.sentence, (seen, *watched))
+            is_tag = remedy.action is Action.MOVE_TAG
+            is_link = remedy.action is Action.MOVE_LINK
+            guarded = is_tag or (is_link and f"/{layout.REVISIONS}/" in remedy.path)
+            step = Move(
+                action=remedy.action,
+                path=remedy.path,
+                to=to,
+                reason=flaw.sentence,
+                seen=(seen, *watched),
+                tag=flaw.tags[0] if is_tag and flaw.tags else None,
+                unguards=flaw.repository if guarded else None,
+            )
             self._steps.append(step)
             self._moved.add(remedy.path)
 
@@ -111,7 +126,7 @@ class _Planner:
         here = seen[0]
         old = self._hands.read(remedy.path) if here.inode else None
         if here.mtime_ns > self._idle_ns:
-            self._skipped.append(Skipped(remedy.path, _YOUNG))
+            self._skipped.append(Skipped(remedy.path, _YOUNG, waits=True))
             return
         if here.inode and old is None:
             self._skipped.append(Skipped(remedy.path, "cannot be read, so it is not replaced"))
@@ -144,9 +159,9 @@ def keep_plan(tree: StorageTree, plan: RepairPlan) -> None:
 
     Raises :class:`~jettison.errors.StorageError`, with nothing changed, if that cannot be done.
     """
-    document = msgspec.json.format(msgspec.json.encode(plan), indent=1) + b"\n"
+    document = msgspec.json.format(msgspec.json.encode(plan, enc_hook=str), indent=1) + b"\n"
     try:
-        Hands(tree).write(plan.manifest, document, int(plan.started) * _SECOND, replace=False)
+        Hands(tree).write(plan.manifest, document, int(plan.started) * _SECOND)
     except InTheWayError as error:
         raise StorageError(f"cannot write {plan.manifest}: {error}") from error
 
@@ -175,20 +190,43 @@ def execute(tree: StorageTree, plan: RepairPlan, progress: Progress = silent) ->
     and the rest goes on.
     """
     hands = Hands(tree)
-    return _each(plan.steps, lambda step: _do(hands, step), "repairing", progress)
+    return _each(plan.steps, lambda step: _do(hands, plan, step), "repairing", progress)
 
 
-def _do(hands: Hands, step: Move | Write) -> bool:
+def _do(hands: Hands, plan: RepairPlan, step: Move | Write) -> bool:
     for seen in step.seen:
         if hands.look(seen.path) != seen:
             raise InTheWayError(_CHANGED if seen.path == step.path else f"{seen.path} {_CHANGED}")
     if isinstance(step, Move):
-        return hands.move(step.path, step.to)
+        # What a killed collection had set aside goes back into the registry's part.
+        return (
+            hands.move(step.path, step.to)
+            if step.stays
+            else hands.take(step.path, step.to, step.seen)
+        )
     for path in step.needs:
         if not hands.look(path).inode:
             raise InTheWayError(f"{path} is gone")
-    hands.write(step.path, step.content.encode(), step.mtime_ns, replace=step.old is not None)
+    _write(hands, step, f"{plan.folder}/{_REPLACED}/{step.path}")
     return True
+
+
+def _write(hands: Hands, step: Write, aside: str) -> None:
+    """Write a link, with the old one taken aside first, so that nothing newer is replaced."""
+    if step.old is not None:
+        if not hands.take(step.path, aside, step.seen):
+            raise InTheWayError(_CHANGED)
+        if hands.read(aside) != step.old:
+            hands.move(aside, step.path)
+            raise InTheWayError(_CHANGED)
+    try:
+        hands.write(step.path, step.content.encode(), step.mtime_ns)
+    except InTheWayError:
+        raise InTheWayError("was written again just now, and is left so") from None
+    except StorageError:
+        if step.old is not None:
+            hands.move(aside, step.path)
+        raise
 
 
 def take_back(tree: StorageTree, plan: RepairPlan, progress: Progress = silent) -> Outcome:
@@ -198,14 +236,15 @@ def take_back(tree: StorageTree, plan: RepairPlan, progress: Progress = silent) 
     back stay: a push may count on them by now. The caller holds the tree's lock.
     """
     hands = Hands(tree)
-    done = _each(plan.steps[::-1], lambda step: _undo(hands, step), "undoing", progress)
-    hands.remove_empty(f"{plan.folder}/{_MOVED}")
+    done = _each(plan.steps[::-1], lambda step: _undo(hands, plan, step), "undoing", progress)
+    for part in (_MOVED, _REPLACED, _OURS):
+        hands.remove_empty(f"{plan.folder}/{part}")
     return done
 
 
-def _undo(hands: Hands, step: Move | Write) -> bool:
+def _undo(hands: Hands, plan: RepairPlan, step: Move | Write) -> bool:
     if isinstance(step, Write):
-        return _undo_write(hands, step)
+        return _undo_write(hands, plan, step)
     if step.stays or not hands.look(step.to).inode:
         return False
     try:
@@ -215,24 +254,45 @@ def _undo(hands: Hands, step: Move | Write) -> bool:
         raise InTheWayError(message) from None
 
 
-def _undo_write(hands: Hands, step: Write) -> bool:
+def _undo_write(hands: Hands, plan: RepairPlan, step: Write) -> bool:
+    aside, ours = (f"{plan.folder}/{part}/{step.path}" for part in (_REPLACED, _OURS))
+    if hands.look(ours).inode:
+        hands.unlink(ours)  # an undo was killed
     here = hands.look(step.path)
     if not here.inode:
-        if step.old is not None:
-            raise InTheWayError("was removed since, and is left so")
-        hands.remove_each(step.folders)
-        return False
+        if step.old is None:
+            hands.remove_each(step.folders)
+            return False
+        if hands.move(aside, step.path):
+            return True  # killed between the halves
+        raise InTheWayError("was removed since, and is left so")
     content = hands.read(step.path)
     if content == step.content.encode() and here.mtime_ns == step.mtime_ns:
+        hands.take(step.path, ours, (here,))
+        if step.old is not None:
+            _bring_back(hands, step, step.old, aside)
+        hands.unlink(ours)
         if step.old is None:
-            hands.unlink(step.path)
             hands.remove_each(step.folders)
-        else:
-            hands.write(step.path, step.old, step.old_mtime_ns, replace=True)
         return True
     if step.old is not None and content == step.old:
+        _let_go(hands, step, aside)
         return False
     raise InTheWayError("was written again since, and is left so")
+
+
+def _bring_back(hands: Hands, step: Write, old: bytes, aside: str) -> None:
+    try:
+        if not hands.move(aside, step.path):
+            hands.write(step.path, old, step.old_mtime_ns)
+    except InTheWayError:
+        raise InTheWayError("was written again just now, and is left so") from None
+
+
+def _let_go(hands: Hands, step: Write, aside: str) -> None:
+    """End a move back that was killed between its halves: it is the same file twice."""
+    if hands.look(aside).inode == hands.look(step.path).inode:
+        hands.move(aside, step.path)
 
 
 def _each(

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from jettison.errors import InvalidManifest, InvalidName, StorageError
-from jettison.gc.fsck.shape import Kind, Owner, Walker, make_flaw
+from jettison.gc.fsck.shape import Kind, Owner, Unread, Walker, make_flaw
 from jettison.model.digest import Digest, RawDigest
 from jettison.model.flaws import Action, Flaw, FlawClass, Remedy, Severity
 from jettison.model.graph import Edges
@@ -21,21 +21,24 @@ from jettison.model.reference import RepoName, Tag
 from jettison.model.references import references_of
 from jettison.model.traversal import postorder
 from jettison.store import layout
+from jettison.store.folder import UnreadableError, UnusableError
 from jettison.store.reading import Problem, TreeReader
 from jettison.store.repository import RepositoryReader, Revisions, Tags
 
-__all__ = ["RepositoryChecker"]
+__all__ = ["RepositoryChecker", "damaged_blob", "unreadable_blob"]
 
 _AGAIN_SECONDS: Final = 0.05
 _NAMED: Final = 3
 """So many manifests are named in a sentence."""
+_LONGEST: Final = 4096
 
 
 class RepositoryChecker:
     """Checks repositories of a tree.
 
     ``idle_ns`` is the end of what is at rest, ``uploads_ns`` of uploads that were given up (both
-    in nanoseconds since the epoch). ``damaged`` are the blobs known to be so.
+    in nanoseconds since the epoch). ``damaged`` are the blobs known to be so, with their sizes,
+    ``unreadable`` those that could not be read, with a sentence.
     """
 
     def __init__(
@@ -45,12 +48,14 @@ class RepositoryChecker:
         uploads_ns: int,
         owner: Owner,
         damaged: Mapping[RawDigest, int],
+        unreadable: Mapping[RawDigest, str],
     ) -> None:
         self.tree = tree
         self.idle_ns = idle_ns
         self.uploads_ns = uploads_ns
         self.owner = owner
         self.damaged = damaged
+        self.unreadable = unreadable
 
     def check(self, name: str) -> list[Flaw]:
         """Return what is wrong in a repository.
@@ -81,7 +86,7 @@ class RepositoryChecker:
         except StorageError as error:
             sentence = f"cannot be read here: {error.message}"
             path = layout.repository(name)
-            what, severity = FlawClass.PERMISSIONS, Severity.DAMAGE
+            what, severity = FlawClass.UNREADABLE, Severity.DAMAGE
             flaws.append(make_flaw(what, severity, path, sentence, repository=name))
         told = {flaw.path for flaw in flaws}
         return flaws + [flaw for flaw in walker.flaws if flaw.path not in told]
@@ -126,6 +131,16 @@ class _Manifest(NamedTuple):
     def is_whole(self) -> bool:
         """Whether its bytes are those that were pushed."""
         return self.state in {_State.SOUND, _State.UNKNOWN}
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nobody can say what its bytes are, so that nothing may be done about it."""
+        return self.state in {_State.UNREADABLE, _State.UNSETTLED}
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it may be what was pushed."""
+        return self.is_whole or self.is_open
 
 
 _NO_EDGES: Final[Edges[RawDigest]] = Edges((), ())
@@ -228,7 +243,7 @@ class _Repository:
             self._note(FlawClass.UNSETTLED_BLOB, blob_path, sentence, Severity.UNTIDINESS)
         elif manifest.state is _State.UNREADABLE:
             sentence = f"is manifest {long.short}, which cannot be read here: {manifest.reason}"
-            self._note(FlawClass.PERMISSIONS, blob_path, sentence, sufferers=[digest])
+            self._note(FlawClass.UNREADABLE, blob_path, sentence, sufferers=[digest])
         elif manifest.state is _State.UNKNOWN:
             sentence = (
                 f"links manifest {long.short}, which is not understood, so that the collector "
@@ -254,6 +269,8 @@ class _Repository:
             sentence += ", whose blob is there"
         elif manifest.state is _State.ABSENT:
             sentence += ", whose blob is absent too"
+        elif manifest.is_open:
+            sentence += f", of which nothing is known: {_why_open(manifest)}"
         self._note(kind, path, sentence, sufferers=[digest], remedy=remedy)
 
     def _link(
@@ -278,6 +295,10 @@ class _Repository:
         elif target in self._checker.damaged:
             size = self._checker.damaged[target]
             self._damaged(target, f"{size:,} bytes", manifests)
+        elif target in self._checker.unreadable:
+            path = layout.blob_data(Digest.from_raw(target))
+            sentence = self._checker.unreadable[target]
+            self._note(FlawClass.UNREADABLE, path, sentence, sufferers=manifests)
         if link is None and self._exists(target):
             unlinked = self._wanting(digest, manifests)
             if unlinked:
@@ -317,11 +338,19 @@ class _Repository:
 
     def _loose_layers(self, needed: Mapping[RawDigest, list[RawDigest]]) -> None:
         """Look at the layer links themselves, needed or not."""
+        # What cannot be read may need any of them.
+        blind = any(manifest.is_open for manifest in self._manifests.values())
+        unneeded = "that nothing here needs"
+        if blind:
+            unneeded = "that only what cannot be read here may need"
         for digest, target in self._layers.items():
             long = Digest.from_raw(digest)
             path = layout.layer_link(self._name, long)
-            if isinstance(target, str):
-                remedy = Remedy(Action.MOVE_LINK, path)
+            if isinstance(target, Unread):
+                sufferers = self._wanting(digest, needed.get(digest, []))
+                self._note(FlawClass.UNREADABLE, path, target, sufferers=sufferers)
+            elif isinstance(target, str):
+                remedy = None if blind else Remedy(Action.MOVE_LINK, path)
                 if self._exists(digest):
                     remedy = self._link(Action.WRITE_LAYER, path, digest)
                 sufferers = self._wanting(digest, needed.get(digest, []))
@@ -334,13 +363,13 @@ class _Repository:
                     remedy=remedy,
                 )
             elif digest not in needed and not self._exists(target):
-                sentence = "links a blob that is absent, and that nothing here needs"
+                sentence = f"links a blob that is absent, and {unneeded}"
                 self._note(
                     FlawClass.DANGLING_LINK,
                     path,
                     sentence,
                     Severity.UNTIDINESS,
-                    remedy=Remedy(Action.MOVE_LINK, path),
+                    remedy=None if blind else Remedy(Action.MOVE_LINK, path),
                 )
 
     # What the reader could not make sense of.
@@ -358,44 +387,105 @@ class _Repository:
                 self._broken_tag(tag, problem)
                 continue
             elif digest is not None:
-                kind = FlawClass.MALFORMED_LINK
-                remedy = Remedy(Action.MOVE_LINK, problem.path)
-                if self._manifest(digest).is_whole:
-                    remedy = self._link(Action.WRITE_REVISION, problem.path, digest)
+                self._broken_revision(digest, problem)
+                continue
             else:
                 kind, remedy = FlawClass.STRANGER, None
             self._note(
                 kind,
                 problem.path,
-                f"holds up the collector: it {problem.message}"
-                if kind is not FlawClass.MALFORMED_LINK
-                else f"is malformed: {problem.message}",
+                f"holds up the collector: it {problem.message}",
                 sufferers=[] if digest is None else [digest],
                 remedy=remedy,
                 tags=() if tag is None else (tag,),
             )
 
-    def _broken_tag(self, tag: Tag, problem: Problem) -> None:
-        """Look whether a tag's history says what it pointed to."""
-        history = self._reader.history(tag)
-        sound = [
-            digest
-            for digest in history
-            if digest in self._linked | self._malformed
-            and self._manifest(digest).state is _State.SOUND
-        ]
-        sentence = problem.message
-        path = layout.current_link(self._name, tag)
-        if len(history) == 1 and sound:
-            remedy = self._link(Action.WRITE_TAG, path, sound[0])
-            sentence += f"; its history names only {Digest.from_raw(sound[0])}"
+    def _broken_revision(self, digest: RawDigest, problem: Problem) -> None:
+        """Link a manifest again if it is whole; else move the link aside if nothing hangs on it."""
+        kind, remedy = FlawClass.MALFORMED_LINK, None
+        sentence = f"is malformed: {problem.message}"
+        manifest = self._manifest(digest)
+        named = self._named_by(problem.path)
+        if isinstance(named, Unread):
+            kind, sentence = FlawClass.UNREADABLE, f"holds up the collector: it {named}"
+        elif manifest.is_whole:
+            remedy = self._link(Action.WRITE_REVISION, problem.path, digest)
+        elif manifest.is_open:
+            sentence += f"; nothing is known of its manifest: {_why_open(manifest)}"
+        elif named is not None and self._manifest(named).is_there:
+            sentence += ", which is there, so that the link is left"
         else:
+            remedy = Remedy(Action.MOVE_LINK, problem.path)
+        self._note(kind, problem.path, sentence, sufferers=[digest], remedy=remedy)
+
+    def _broken_tag(self, tag: Tag, problem: Problem) -> None:
+        """Look whether a tag's history says what it pointed to.
+
+        A tag is moved aside only if its history, all of it, leads to nothing that is there: as
+        long as it lies there, it keeps the collector from its repository (design.md, rule 2).
+        """
+        path = layout.current_link(self._name, tag)
+        named = self._named_by(path)
+        if isinstance(named, Unread):
+            sentence = f"holds up the collector: it {named}"
+            self._note(FlawClass.UNREADABLE, problem.path, sentence, tags=(tag,))
+            return
+        sentence, remedy = self._from_history(tag, path)
+        self._note(
+            FlawClass.MALFORMED_LINK,
+            problem.path,
+            f"{problem.message}; {sentence}",
+            remedy=remedy,
+            tags=(tag,),
+        )
+
+    def _from_history(self, tag: Tag, path: str) -> tuple[str, Remedy | None]:
+        """Return what a tag's history says, as half a sentence, and what can be done about it."""
+        try:
+            digests, problems = self._reader.history(tag)
+        except StorageError as error:
+            return f"nothing is done, since its history cannot be read: {error.message}", None
+        if problems:
+            why = f"{problems[0].path} {problems[0].message}"
+            return f"nothing is done, since its history is not understood: {why}", None
+        manifests = {digest: self._manifest(digest) for digest in digests}
+        for digest, manifest in manifests.items():
+            if manifest.is_open:
+                short = Digest.from_raw(digest).short
+                why = f"nothing is known of {short}: {_why_open(manifest)}"
+                return f"nothing is done, since of its history {why}", None
+        there = [digest for digest, manifest in manifests.items() if manifest.is_there]
+        if not there:
             folder = layout.tag_folder(self._name, tag)
-            remedy = Remedy(Action.MOVE_TAG, folder, watched=(path,))
-            if sound:
-                newest = max(sound, key=lambda digest: self._history_time(tag, digest))
-                sentence += f"; the newest in its history is {Digest.from_raw(newest)}"
-        self._note(FlawClass.MALFORMED_LINK, problem.path, sentence, remedy=remedy, tags=(tag,))
+            sentence = "its history leads to nothing that is there"
+            return sentence, Remedy(Action.MOVE_TAG, folder, watched=(path,))
+        newest = max(there, key=lambda digest: self._history_time(tag, digest))
+        linked = newest in self._linked or newest in self._malformed
+        if len(digests) == 1 and linked and manifests[newest].state is _State.SOUND:
+            sentence = f"its history names only {Digest.from_raw(newest)}"
+            return sentence, self._link(Action.WRITE_TAG, path, newest)
+        sentence = (
+            f"the newest in its history is {Digest.from_raw(newest)}: "
+            "push the tag again, or delete it; until then it protects its repository"
+        )
+        return sentence, None
+
+    def _named_by(self, path: str) -> RawDigest | Unread | None:
+        """Return the digest in a link, None for none, or why it cannot be read."""
+        above, _, name = path.rpartition("/")
+        try:
+            folder = self._tree.folder(above)
+            if folder is None:
+                return None
+            with folder:
+                raw = folder.read(name, _LONGEST)
+            return None if raw is None else layout.parse_link(raw).raw
+        except UnreadableError as error:
+            return Unread(error)
+        except StorageError as error:
+            return Unread(f"cannot be read: {error.message}")
+        except (UnusableError, layout.MalformedLinkError):
+            return None
 
     def _history_time(self, tag: Tag, digest: RawDigest) -> int:
         path = layout.history_link(self._name, tag, Digest.from_raw(digest))
@@ -415,7 +505,10 @@ class _Repository:
         tags: tuple[Tag, ...] = (),
     ) -> None:
         names = tuple(f"{self._name}:{tag}" for tag in tags)
-        repository = None if kind is FlawClass.UNSETTLED_BLOB else self._name
+        # A blob is nobody's own, and is told of once.
+        shared = {FlawClass.UNSETTLED_BLOB, FlawClass.UNREADABLE}
+        of_blob = kind in shared and path.startswith(f"{layout.BLOBS}/")
+        repository = None if of_blob else self._name
         flaw = make_flaw(
             kind, severity, path, sentence, repository=repository, tags=names, remedy=remedy
         )
@@ -439,6 +532,18 @@ def damaged_blob(digest: RawDigest, size: str) -> Flaw:
     remedy = Remedy(Action.MOVE_BLOB, path)
     sentence = f"({size}) does not hash to its name"
     return make_flaw(FlawClass.DAMAGED_BLOB, Severity.DAMAGE, path, sentence, remedy=remedy)
+
+
+def unreadable_blob(digest: RawDigest, sentence: str) -> Flaw:
+    """Return the flaw of a blob whose content nobody knows."""
+    path = layout.blob_data(Digest.from_raw(digest))
+    return make_flaw(FlawClass.UNREADABLE, Severity.DAMAGE, path, sentence)
+
+
+def _why_open(manifest: _Manifest) -> str:
+    if manifest.state is _State.UNREADABLE:
+        return f"it cannot be read here ({manifest.reason})"
+    return "it may still be being written"
 
 
 def _with_tags(flaw: Flaw, names: set[str]) -> Flaw:

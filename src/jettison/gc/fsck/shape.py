@@ -16,10 +16,10 @@ from jettison.errors import StorageError
 from jettison.model.digest import ALGORITHMS, Digest, RawDigest, raw_digest
 from jettison.model.flaws import Action, Flaw, FlawClass, Remedy, Severity
 from jettison.store import layout
-from jettison.store.folder import BlockedError, Folder, UnusableError
+from jettison.store.folder import BlockedError, Folder, UnreadableError, UnusableError
 from jettison.store.reading import TreeReader, is_leftover, make_problem
 
-__all__ = ["Kind", "Owner", "Walker", "make_flaw"]
+__all__ = ["Kind", "Owner", "Unread", "Walker", "make_flaw"]
 
 _REREADS: Final = 3
 _REREAD_SECONDS: Final = 0.01
@@ -168,12 +168,19 @@ class Owner(NamedTuple):
         return None
 
 
+class Unread(str):
+    """Why a link could not be read: nobody knows whether it is as it should be."""
+
+    __slots__ = ()
+
+
 class Walker:
     """Walks down the tree and notes what it sees.
 
     ``idle_ns`` is the end of what is at rest (nanoseconds since the epoch). Folders of the kinds
     in ``stop`` are not entered; their paths are in ``stopped``. ``layers`` has what each layer
-    link leads to, or a sentence for one that is malformed; ``empty`` are blobs without content.
+    link leads to, or a sentence for one that is malformed, :class:`Unread` for one that cannot be
+    read. ``blobs`` and ``bytes`` count the files of blobs.
     """
 
     def __init__(
@@ -292,6 +299,9 @@ class Walker:
         target = self._read_link(folder, digest)
         if target is None or target == digest:
             return
+        if isinstance(target, Unread):
+            self._note(FlawClass.UNREADABLE, path, target)
+            return
         why = target if isinstance(target, str) else _points_elsewhere(target)
         remedy = Remedy(Action.MOVE_LINK, path)
         self._note(FlawClass.MALFORMED_LINK, path, f"is malformed: {why}", remedy=remedy)
@@ -302,7 +312,7 @@ class Walker:
         A malformed one is read again: Distribution 2.x rewrites links in place.
         """
         wanted = Digest.from_raw(expected).encode()
-        reason = ""
+        reason: str = ""
         for attempt in range(_REREADS):
             if attempt:
                 time.sleep(_REREAD_SECONDS)
@@ -313,6 +323,8 @@ class Walker:
                 if raw == wanted:
                     return expected
                 return layout.parse_link(raw).raw
+            except UnreadableError as error:
+                reason = Unread(error)
             except (UnusableError, layout.MalformedLinkError) as error:
                 reason = str(error)
         return reason
@@ -327,7 +339,7 @@ class Walker:
 
     def _unreadable(self, path: str, error: StorageError) -> None:
         self._note(
-            FlawClass.PERMISSIONS, path, f"cannot be read here: {error.message}", Severity.DAMAGE
+            FlawClass.UNREADABLE, path, f"cannot be read here: {error.message}", Severity.DAMAGE
         )
 
     def _note(
