@@ -70,7 +70,7 @@ def _manifest(repository: int, image: int) -> bytes:
         "config": descriptor(_CONFIG, config),
         "layers": [descriptor(_LAYER, layer) for layer in (*SHARED, *layers)],
     }
-    return json.dumps(document, indent=3).encode()
+    return json.dumps(document).encode()
 
 
 class _Blobs:

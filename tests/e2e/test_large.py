@@ -121,7 +121,7 @@ def test_a_catalog_of_a_thousand(catalog: DockerRegistry, jettison: Jettison) ->
     output, shown = on_terminal(jettison, "ls", catalog.host, "-o", "json")
     assert output == piped.stdout
     assert "counting tags" in shown
-    assert f"/{len(wanted)}" in shown
+    assert f"/{len(wanted):,}" in shown
     assert REPOSITORIES[0] not in shown
 
 

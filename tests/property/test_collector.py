@@ -267,6 +267,7 @@ def check_plan(world: World, plan: CollectionPlan, expected: dict[RepoName, Expe
         for name, one in expected.items()
         for digest in world.repositories[name].linked
         if not one.needs(digest) and (name, digest) not in world.without.manifests
+        if digest not in pending
     }
 
 

@@ -92,3 +92,8 @@ def main() -> None:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(Interrupted.exit_code)
+    except OSError as error:
+        # What is written to may be a full disk too; all else has an error of its own.
+        hint = "Look at where the output goes." if error.filename is None else None
+        report(JettisonError(str(error), hint=hint))
+        sys.exit(JettisonError.exit_code)

@@ -26,12 +26,11 @@ _BEGINNING: Final = 64
 
 
 def wanted_by_pending(tree: TreeReader, young: Iterable[RawDigest]) -> set[RawDigest]:
-    """Return what those of the blobs that are manifests reference, to any depth.
+    """Return those of the blobs that are manifests, and what they reference, to any depth.
 
     A blob that is no manifest, or only the beginning of one, references nothing.
     """
-    pending = [digest for digest in young if _may_be_manifest(tree, digest)]
-    return wanted_by(tree, pending).difference(pending)
+    return wanted_by(tree, [digest for digest in young if _may_be_manifest(tree, digest)])
 
 
 def wanted_by(tree: TreeReader, manifests: Iterable[RawDigest]) -> set[RawDigest]:

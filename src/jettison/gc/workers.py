@@ -32,6 +32,9 @@ MOST_WORKERS: Final = 8
 AHEAD: Final = 3
 """How many each worker has to do at a time, so that none waits for the next."""
 
+SELDOM: Final = 200_000
+"""So many more objects until Python looks for cycles among them: hardly any are made here."""
+
 _NUMBER: Final = struct.Struct("<I")
 _SIZE: Final = struct.Struct("<IQ")
 _PIECE: Final = 1 << 18
@@ -55,15 +58,14 @@ def side_by_side(
         for name in names:
             yield name, look(name)
         return
+    threshold = gc.get_threshold()
+    gc.set_threshold(SELDOM, *threshold[1:])
     pool = _Pool(names, look, processes - 1)
-    collecting = gc.isenabled()
-    gc.disable()  # no cycles are made here, and looking for them takes time
     try:
         yield from pool.results()
     finally:
         pool.end()
-        if collecting:
-            gc.enable()
+        gc.set_threshold(*threshold)
 
 
 class _Pool(Generic[Found]):
