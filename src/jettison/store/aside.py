@@ -6,7 +6,6 @@ On a full disk, where not even a folder can be made, it is renamed into the root
 
 import os
 from collections.abc import Iterator
-from types import TracebackType
 from typing import Self
 
 from jettison.errors import StorageError
@@ -34,12 +33,7 @@ class Aside:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for folder in (self._near, *self._folders.values()):
             if folder is not None:
                 folder.close()

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import compress
 from operator import eq
-from types import TracebackType
 from typing import Final, NamedTuple, Self, TypeVar
 
 from jettison.errors import InvalidName
@@ -58,12 +57,7 @@ class Links:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for folder in self._folders.values():
             if folder is not None:
                 folder.close()
@@ -194,12 +188,7 @@ class RepositoryReader:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._folder is not None:
             self._folder.close()
 
