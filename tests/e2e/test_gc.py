@@ -232,6 +232,7 @@ def test_redis_is_made_to_forget(
         assert registry.delete("app", image.digest) == 202
         done = jettison("gc", registry.config, *QUIET)
         assert "entries in Redis" in done.stdout
+        assert f"collected {registry.root}" in done.stdout
         for blob in image.blobs():
             assert registry.request("HEAD", f"/v2/app/blobs/{blob.digest}").status == 404
         registry.push("app", "1", image)

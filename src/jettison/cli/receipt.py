@@ -147,7 +147,7 @@ def _done(run: Run, receipt: Receipt) -> str:
         Kind.GC: "collected",
         Kind.FSCK: "repaired",
     }[run.kind]
-    if not run.registry:
+    if not run.registry or run.kind is Kind.GC:
         # Done in the storage itself; what an undo takes back there is a repair.
         return f"{'took back a repair of' if run.kind is Kind.UNDO else verb} {run.storage}"
     return f"{verb} {what_goes(receipt.tags, receipt.manifests)} on {run.registry}"
