@@ -66,6 +66,8 @@ def storage_error(action: str, path: object, error: OSError) -> StorageError:
         hint = "Run it as the user that the registry runs as, or as root."
     elif error.errno == errno.EROFS:
         hint = "The storage is mounted read-only."
+    elif error.errno == errno.EXDEV:
+        hint = "The root directory has to be one file system: mount it as a whole."
     reason = error.strerror or str(error)
     return StorageError(f"cannot {action} {path}: {reason}", hint=hint)
 

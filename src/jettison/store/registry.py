@@ -147,7 +147,7 @@ class StorageRegistry:
         """Store a manifest under a tag or its digest.
 
         Everything that it references is touched first, so that no sweep that goes on beside takes
-        it (rule 6).
+        it (rule 6). Raises :class:`~jettison.errors.StorageError` where one has taken it already.
         """
         if isinstance(reference, Digest) and reference != manifest.digest:
             message = f"manifest {manifest.digest} cannot be stored as {reference}"
@@ -155,7 +155,9 @@ class StorageRegistry:
         parsed = _parse(manifest.raw)
         if parsed is not None:
             for descriptor in (*parsed.blobs, *parsed.children):
-                self.tree.touch(descriptor.digest)
+                if not self.tree.touch(descriptor.digest) and descriptor.distributable:
+                    message = f"{repository}: {descriptor.digest} is not there any more"
+                    raise StorageError(message, hint="It was collected just now; use a backup.")
         tag = None if isinstance(reference, Digest) else reference
         self._referrers.pop(repository, None)
         self.tree.put_manifest(repository, manifest.digest, manifest.raw, tag)
