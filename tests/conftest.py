@@ -1,6 +1,7 @@
 """Fixtures for all tests: an environment of their own, registries, the command line."""
 
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import count
@@ -19,6 +20,9 @@ from support.registry import DockerRegistry, Options, RegistryFactory  # noqa: E
 hypothesis.settings.register_profile("desk", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "desk")
+
+# A job in the background may have been started with Ctrl-C ignored, which all it starts inherits.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 FOREIGN = ("REGISTRY_", "JETTISON_", "DOCKER_", "XDG_", "AWS_")
 FOREIGN_NAMES = {"NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "COLUMNS", "LINES"}

@@ -1,5 +1,6 @@
 """The options of `jettison gc`, as a cron job or a person uses them."""
 
+import contextlib
 import json
 import os
 import signal
@@ -149,9 +150,11 @@ def test_resume_runs_when_the_collection_is_ended(
             assert process.poll() is None
             time.sleep(0.01)
         os.killpg(process.pid, number)
-        process.communicate(timeout=20)
+        process.wait(timeout=20)
     finally:
-        process.kill()
+        # What the shell was running may have outlived it, and holds the pipes.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
     # The shell may end first, and then there is nothing quiescent to collect.
     assert process.returncode in {12, 130}
