@@ -9,11 +9,12 @@ trees of one shape are the same to the byte.
 
 import hashlib
 import json
-import multiprocessing
 import os
 import time
 from pathlib import Path
 from typing import Final, NamedTuple
+
+from jettison.gc.workers import side_by_side
 
 __all__ = ["Shape", "make_tree"]
 
@@ -88,10 +89,9 @@ def make_tree(root: Path, shape: Shape) -> None:
     writer = _Writer(root)
     for content in shared:
         writer.blob(content)
-    jobs = [(root, shape, number) for number in range(shape.repositories)]
-    with multiprocessing.Pool(os.cpu_count()) as pool:
-        for _ in pool.imap_unordered(_repository, jobs, chunksize=1):
-            pass
+    numbers = [str(number) for number in range(shape.repositories)]
+    for _ in side_by_side(numbers, lambda number: _repository(root, shape, int(number))):
+        pass
 
 
 def _shared(shape: Shape) -> list[bytes]:
@@ -99,8 +99,7 @@ def _shared(shape: Shape) -> list[bytes]:
     return [f"a layer of many images, {number}".encode() for number in range(count)]
 
 
-def _repository(job: tuple[Path, Shape, int]) -> None:
-    root, shape, number = job
+def _repository(root: Path, shape: Shape, number: int) -> None:
     writer = _Writer(root)
     name = f"repositories/team{number % 20:02d}/app{number:05d}"
     contents = _shared(shape)

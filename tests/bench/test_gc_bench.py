@@ -44,7 +44,6 @@ def test_quick_run_prints_the_table_and_writes_the_results(tmp_path: Path) -> No
     assert ET.parse(results / "gc.svg").getroot().tag.endswith("svg")  # noqa: S314 - our own
 
 
-@pytest.mark.soak  # waits for a signal, and a swallowed one makes it wait long
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_trees_are_removed_when_it_is_ended(tmp_path: Path, number: signal.Signals) -> None:
     need("docker-registry")

@@ -25,14 +25,14 @@ _SHA256_BYTES: Final = 32
 _MARKS: Final = (layout.LAYERS, "_manifests", layout.UPLOADS)
 
 
-class Link(msgspec.Struct, array_like=True, gc=False):
+class Link(msgspec.Struct, gc=False):
     """A link and when it was written (nanoseconds)."""
 
     digest: bytes
     mtime_ns: int
 
 
-class Hollow(msgspec.Struct, array_like=True, gc=False):
+class Hollow(msgspec.Struct, gc=False):
     """A digest's folder with no link in it; ``idle``: for so long that the folder can go."""
 
     digest: bytes
@@ -47,7 +47,7 @@ class Leftover(msgspec.Struct, frozen=True, array_like=True):
     mtime_ns: int
 
 
-class RepositorySurvey(msgspec.Struct, array_like=True):
+class RepositorySurvey(msgspec.Struct):
     """What was found in one repository. Digests are raw, times in nanoseconds.
 
     ``reached`` are all sha256 digests in a row, ``reached_long`` those of sha512. ``held`` names
@@ -65,20 +65,20 @@ class RepositorySurvey(msgspec.Struct, array_like=True):
     reached_long: list[bytes]
     held: list[tuple[bytes, str]]
     protected: list[bytes]
-    young: list[bytes]
-    young_links: int
-    layer_links: list[Link]
-    revisions: list[Link]
-    history: list[tuple[str, bytes]]
-    uploads: list[Upload]
-    leftovers: list[Leftover]
-    emptied: list[Hollow]
-    linking: list[bytes]
-    hollow: list[Hollow]
-    vacant: bool
     problems: list[Problem]
     names: int
     revision_times: tuple[int, ...]
+    young: list[bytes] = []
+    young_links: int = 0
+    layer_links: list[Link] = []
+    revisions: list[Link] = []
+    history: list[tuple[str, bytes]] = []
+    uploads: list[Upload] = []
+    leftovers: list[Leftover] = []
+    emptied: list[Hollow] = []
+    linking: list[bytes] = []
+    hollow: list[Hollow] = []
+    vacant: bool = False
     trace: RepositoryTrace | None = None
 
 
@@ -301,17 +301,6 @@ def _begin(marked: RepositoryMark, revision_times: tuple[int, ...]) -> Repositor
         reached_long=[digest for digest in marked.reached if len(digest) != _SHA256_BYTES],
         held=list(marked.held.items()),
         protected=list(marked.protected),
-        young=[],
-        young_links=0,
-        layer_links=[],
-        revisions=[],
-        history=[],
-        uploads=[],
-        leftovers=[],
-        emptied=[],
-        linking=[],
-        hollow=[],
-        vacant=False,
         problems=marked.problems,
         names=marked.names,
         revision_times=revision_times,

@@ -58,17 +58,6 @@ MOST_PROBLEMS: Final = 100
 DRAFT_SECONDS: Final = 24 * 3600.0
 """A draft that was not touched for so long belongs to nobody any more."""
 
-_CLASSES: Final = (
-    "blobs",
-    "layer_links",
-    "revisions",
-    "history",
-    "uploads",
-    "leftovers",
-    "folders",
-    "repositories",
-)
-
 
 class CollectionReceipt(msgspec.Struct, frozen=True):
     """What a collection did, to be put beside its plan.
@@ -172,7 +161,8 @@ class _Sweep:
         self._sleep = sleep
         self._progress = progress
         self._watch = Watch(tree, plan)
-        self._tallies = {name: [0, 0] for name in (*_CLASSES, "put_back")}
+        self._classes = tuple(plan.classes)
+        self._tallies = {name: [0, 0] for name in (*self._classes, "put_back")}
         self._failures = 0
         self._problems: list[Problem] = []
 
@@ -198,7 +188,7 @@ class _Sweep:
             started=started,
             seconds=self._clock() - started,
             predicted_bytes=self._plan.bytes,
-            removed={name: tallies[name] for name in _CLASSES},
+            removed={name: tallies[name] for name in self._classes},
             put_back=tallies["put_back"],
             recovered=recovered,
             disk_free_before=free,

@@ -2,8 +2,8 @@
 
 Reading a tree is mostly system calls and hashing, which one Python process does one at a time. So
 processes are forked that read numbers of things from one pipe, as many as each can manage, and
-write what they find to a pipe of their own; in between the parent looks too. They change nothing,
-and end with the parent.
+write what they find to a pipe of their own; in between the parent looks too. They end with the
+parent, wherever they are, so what they do must bear that.
 """
 
 import contextlib
@@ -177,7 +177,7 @@ class _Pool(Generic[Found]):
             yield self._names[number], answer
 
     def end(self) -> None:
-        """End the workers, whatever they are doing: they only read."""
+        """End the workers, whatever they are doing."""
         os.close(self._todo)
         for source, worker in self._workers.items():
             os.close(source)
