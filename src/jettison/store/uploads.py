@@ -102,6 +102,12 @@ class UploadFile:
                 raise
         self.size += len(chunk)
 
+    def truncate(self, size: int) -> None:
+        """Take back what came after the first ``size`` bytes."""
+        with storage_errors("write", self._path):
+            os.ftruncate(self.descriptor, size)
+        self.size = size
+
     def read(self, offset: int, length: int) -> bytes:
         """Return ``length`` bytes from ``offset``, to compute a digest anew; less at the end."""
         with storage_errors("read", self._path):
