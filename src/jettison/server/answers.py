@@ -1,7 +1,7 @@
 """What is sent back: answers, and the errors of the distribution specification ("Error Codes")."""
 
 import enum
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any, Final
 
 import msgspec
@@ -63,7 +63,7 @@ class Answer:
         status: int,
         headers: list[Header],
         body: bytes = b"",
-        stream: AsyncIterator[bytes] | None = None,
+        stream: AsyncGenerator[bytes] | None = None,
         length: int | None = None,
     ) -> None:
         self.status = status

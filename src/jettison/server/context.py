@@ -14,6 +14,7 @@ from jettison.server.answers import ApiError, Code, Header, shown
 from jettison.server.configuration import ServerConfiguration
 from jettison.server.contents import Contents
 from jettison.server.events import Events
+from jettison.server.listings import Listings
 from jettison.server.requests import Request
 from jettison.server.sessions import Sessions
 from jettison.store.relations import AllRelations
@@ -43,6 +44,7 @@ class Context:
         self.contents = Contents(tree)
         self.relations = AllRelations(tree)
         self.sessions = Sessions()
+        self.listings = Listings(tree)
         self._executor = executor
         self._locks: weakref.WeakValueDictionary[RepoName, asyncio.Lock] = (
             weakref.WeakValueDictionary()

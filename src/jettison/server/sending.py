@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from functools import partial
 from typing import Final
 
@@ -89,7 +89,7 @@ def _in_part(headers: list[Header], first: int, length: int, size: int) -> list[
 
 async def _stream(
     context: Context, descriptor: int, offset: int, length: int
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes]:
     """Yield a part of a file, the next piece being read while one is sent; then close it."""
     ahead: asyncio.Task[bytes] | None = None
     try:

@@ -306,6 +306,7 @@ class ServerConfiguration(msgspec.Struct, frozen=True):
     catalog_max: int = 1000
     tags_max: int = 1000
     protect_references: bool = True
+    sparse_manifests: bool = False
     access: tuple[AccessRule, ...] = ()
     limits: Limits = Limits()
     workers: int = 1
