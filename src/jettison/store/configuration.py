@@ -288,7 +288,7 @@ class _Reader:
         key = "storage.filesystem.rootdirectory"
         if not isinstance(parameters, dict):
             found = f"is {described(parameters)}"
-            raise self._error("storage.filesystem", found, "It needs keys.")
+            raise self._error("storage.filesystem", found, "It needs keys below it.")
         root = parameters.get("rootdirectory")
         if root is None:
             return Path(DEFAULT_ROOT)
