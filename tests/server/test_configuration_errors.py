@@ -107,6 +107,12 @@ def read(tmp_path: Path) -> Reader:
         ("policy: {repository: {classes: [image]}}", "policy.repository.classes is not supported"),
         ("compatibility: {schema1: {enabled: true}}", "schema1.enabled is not supported"),
         ("jettison: {access: []}", "jettison.access has no rule"),
+        ("jettison:\n  access:\n  # - {users: [a]}", "jettison.access has no rule"),
+        ("auth: {5: {}}", "auth has a key that is no text"),
+        ("auth: {no: {}}", "auth has a key that is no text"),
+        ('http: {tls: {certificate: c, key: k, clientcas: ["a\\0"]}}', "holds a NUL character"),
+        ('http: {tls: {certificate: "c\\0", key: k}}', "http.tls.certificate holds a NUL"),
+        ('http: {net: unix, addr: "s\\0"}', "http.addr holds a NUL"),
         ("jettison: {access: {users: [a]}}", "jettison.access is a section. It is a list."),
         (
             "jettison: {access: [{users: [a], actions: [pull]}]}",
@@ -247,7 +253,15 @@ SCALARS = st.sampled_from(
         *("5", "-1", "1.5", ".inf", ".nan", "yes", "~", "''", "168h", "9999999999h", "=", "<<"),
         *("2024-01-02", "2024-13-45", "!!binary x", "!!int x", "!foo x", "*nobody", "1e400"),
         *("[]", "{}", "[a]", "{a: b}", "&a [*a]", "&b {x: *b}", "!!set {a}", "!!omap [a: 1]"),
-        *("{? [a]: b}", "{1: 2, ~: 4}", '"\\0"', "'('", "'http://[x'", "'http://h:99999/'"),
+        *(
+            "{? [a]: b}",
+            "{1: 2, ~: 4}",
+            "{0x" + "f" * 5000 + ": 1}",
+            '"\\0"',
+            "'('",
+            "'http://[x'",
+            "'http://h:99999/'",
+        ),
         *("0x" + "f" * 5000, "9" * 5000, "'" + "9" * 30 + "h'", "'٣s'", "':5000'", "tls1.2"),
     ]
 )

@@ -259,7 +259,7 @@ def _nearest(name: str, part: object, node: _Node) -> str:
 
 
 def _shown(part: object) -> str:
-    text = part if isinstance(part, str) else str(part) if isinstance(part, int | float) else "…"
+    text = part if isinstance(part, str) else described(part)
     text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
     return text if text.isprintable() and text and " " not in text else repr(text)
 
@@ -283,9 +283,7 @@ def split_variable(name: str) -> list[str]:
 def unknown_variables(variables: list[str], problems: Problems) -> frozenset[str]:
     """Return those ``REGISTRY_…`` variables that name no key, with a warning for each."""
     unknown = set()
-    known = [
-        f"{PREFIX}{n.upper().replace('.', '_').replace('[]', '_0')}" for n in KEYS if "*" not in n
-    ]
+    known = [f"{PREFIX}{_variable(name)}" for name in KEYS if "*" not in name]
     for variable in variables:
         if not _names_key(split_variable(variable.removeprefix(PREFIX).lower())):
             unknown.add(variable)

@@ -166,7 +166,7 @@ def _misread(pattern: str) -> str | None:
 
 def _access(ours: Section, problems: Problems, *, login: bool) -> tuple[AccessRule, ...]:
     rules = tuple(_rule(section) for section in ours.sections("access"))
-    if not rules and "access" in ours:
+    if not rules and ours.holds("access"):
         hint = "Without the key everyone may do everything; with it, only what a rule allows."
         ours.bad("access", "has no rule", hint)
     named = sorted({user for rule in rules for user in rule.users} - {"*", "anonymous"})
