@@ -47,8 +47,8 @@ _VERIFIERS: Final = {
 
 class _Header(msgspec.Struct):
     alg: str
-    kid: str = ""
-    x5c: tuple[str, ...] = ()
+    kid: str | None = None
+    x5c: tuple[str, ...] | None = None
     jwk: dict[str, Any] | None = None
     crit: Any = None
 
@@ -64,7 +64,7 @@ class _Claims(msgspec.Struct):
     iss: str = ""
     sub: str | None = None
     aud: str | tuple[str, ...] | None = None
-    nbf: float = 0.0
+    nbf: float | None = None
     access: tuple[_Access, ...] | None = None
 
 
@@ -230,7 +230,7 @@ class TokenGuard(Guard):
         user = claims.sub or ""
         bounds = (scopes,) if self._rules is None else (scopes, self._rules.of(user))
         until = min(claims.exp + LEEWAY, until)
-        return _Verified(scopes, Grant(user, bounds), claims.nbf - LEEWAY, until)
+        return _Verified(scopes, Grant(user, bounds), (claims.nbf or 0.0) - LEEWAY, until)
 
 
 def _signers(header: _Header, keys: Keys, now: float) -> tuple[Sequence[Key], float]:
@@ -241,7 +241,7 @@ def _signers(header: _Header, keys: Keys, now: float) -> tuple[Sequence[Key], fl
     if header.jwk is not None:
         key = keys.by_thumbprint.get(thumbprint(header.jwk) or "")
         return (key,) if key else (), forever
-    return keys.by_name.get(header.kid, ()), forever
+    return keys.by_name.get(header.kid or "", ()), forever
 
 
 def _of_chain(
