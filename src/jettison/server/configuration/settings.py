@@ -100,7 +100,7 @@ class Token(msgspec.Struct, frozen=True):
     jwks: Path | None = None
     signing_algorithms: tuple[str, ...] = ALGORITHMS
     autoredirect: bool = False
-    autoredirect_path: str = "/auth/token"
+    autoredirect_path: str = "/auth/token/"
 
 
 class Tls(msgspec.Struct, frozen=True):
@@ -222,9 +222,9 @@ class UrlRules(msgspec.Struct, frozen=True):
             return True
         if not self.allow and not self.deny:
             return False
-        if any(re.search(pattern, url) for pattern in self.deny):
+        if any(re.search(pattern, url, re.ASCII) for pattern in self.deny):
             return False
-        return not self.allow or any(re.search(pattern, url) for pattern in self.allow)
+        return not self.allow or any(re.search(pattern, url, re.ASCII) for pattern in self.allow)
 
 
 class StorageHealth(msgspec.Struct, frozen=True):
