@@ -268,7 +268,8 @@ async def test_no_token(guard: Guard, header: str | None) -> None:
 async def test_autoredirect(tmp_path: Path, origin: str, realm: str) -> None:
     path = bundle(tmp_path / "b.pem", signer("rsa"))
     for on in (True, False):
-        guard = make_guard(settings(rootcertbundle=path, autoredirect=on), ())
+        config = settings(rootcertbundle=path, autoredirect=on, autoredirect_path="/auth/token")
+        guard = make_guard(config, ())
         with pytest.raises(Unauthorized) as caught:
             await guard.admit(None, [], origin=origin)
         expected = realm if on else REALM
