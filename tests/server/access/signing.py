@@ -80,10 +80,14 @@ def certificate(
     *,
     issuer: Signer | None = None,
     authority: bool = False,
+    signs: bool | None = None,
     starts: float = -1.0,
     days: float = 1.0,
 ) -> x509.Certificate:
-    """A certificate from `starts` days from now on, `days` long; signed by `issuer` or itself."""
+    """A certificate, valid from `starts` to `days` from now, signed by `issuer` or itself.
+
+    `signs` adds the extension that says whether it may sign certificates.
+    """
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     begin = datetime.now(UTC) + timedelta(days=starts)
     above = issuer.certificate.subject if issuer else subject
@@ -97,6 +101,19 @@ def certificate(
         .not_valid_after(begin + timedelta(days=days - starts))
         .add_extension(x509.BasicConstraints(authority, None), critical=True)
     )
+    if signs is not None:
+        usage = x509.KeyUsage(
+            digital_signature=True,
+            content_commitment=False,
+            key_encipherment=False,
+            data_encipherment=False,
+            key_agreement=False,
+            key_cert_sign=signs,
+            crl_sign=False,
+            encipher_only=False,
+            decipher_only=False,
+        )
+        builder = builder.add_extension(usage, critical=True)
     signing = issuer.key if issuer else key
     hashed = None if isinstance(signing, ed25519.Ed25519PrivateKey) else SHA256()
     return builder.sign(signing, hashed)

@@ -563,10 +563,22 @@ async def test_certificates_out_of_their_time(guard: Guard, times: dict[str, Any
     assert await untrusted(guard, token(low, x5c=x5c(low.certificate, middle.certificate)))
 
 
-async def test_a_trusted_certificate_out_of_its_time(tmp_path: Path) -> None:
-    """By x5c it is over; by kid its key is one of the list, as with Distribution."""
+@pytest.mark.parametrize("signs", [True, False, None])
+async def test_an_authority_may_be_kept_from_signing(guard: Guard, signs: bool | None) -> None:
+    middle = issued("p256", signer("rsa"), "middle", authority=True, signs=signs)
+    leaf = issued("p256", middle)
+    text = token(leaf, x5c=x5c(leaf.certificate, middle.certificate))
+    if signs is False:
+        await untrusted(guard, text)
+    else:
+        await admitted(guard, text)
+
+
+@pytest.mark.parametrize("times", [{"starts": -3.0, "days": -1.0}, {"starts": 1.0, "days": 3.0}])
+async def test_a_trusted_certificate_out_of_its_time(tmp_path: Path, times: dict[str, Any]) -> None:
+    """By x5c it does not count; by kid its key is one of the list, as with Distribution."""
     key, algorithm = make_key("p256")
-    old = Signer(key, algorithm, certificate(key, "old", authority=True, starts=-3.0, days=-1.0))
+    old = Signer(key, algorithm, certificate(key, "old", authority=True, **times))
     guard = make_guard(settings(rootcertbundle=bundle(tmp_path / "b.pem", old)), ())
     assert await untrusted(guard, token(old, x5c=x5c(old.certificate)))
     await admitted(guard, token(old))
