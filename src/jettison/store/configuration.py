@@ -292,7 +292,7 @@ class _Reader:
         root = parameters.get("rootdirectory")
         if root is None:
             return Path(DEFAULT_ROOT)
-        if not isinstance(root, str) or not root:
+        if not isinstance(root, str) or not root or "\0" in root:
             raise self._error(key, f"is {described(root)}", "It is the path of a folder.")
         return Path(root)
 

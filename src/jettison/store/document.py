@@ -8,6 +8,7 @@ the first entry of the list ``a``. No error quotes what may be a secret.
 import functools
 import itertools
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -95,7 +96,10 @@ def load_yaml(content: bytes | str, what: str, *, as_written: bool = False) -> A
     from ruamel.yaml.error import YAMLError  # noqa: PLC0415 - see above
 
     try:
-        return _parser(as_written=as_written).load(content)
+        with warnings.catch_warnings():
+            # That a name is given twice, with what stands there quoted.
+            warnings.simplefilter("ignore")
+            return _parser(as_written=as_written).load(content)
     except (YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         place = f", line {mark.line + 1}, column {mark.column + 1}" if mark is not None else ""

@@ -46,10 +46,15 @@ class Section:
         return self._values.get(key) is not None
 
     def __iter__(self) -> Iterator[str]:
+        """Yield the keys that are texts; no other is known."""
         return iter([key for key in self._values if isinstance(key, str)])
 
-    def __bool__(self) -> bool:
-        return bool(self._values)
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def holds(self, key: str) -> bool:
+        """Whether a key is there, also one without a value."""
+        return key in self._values
 
     def name(self, key: str = "") -> str:
         """Return the full name of a key, as messages say it."""
@@ -194,7 +199,10 @@ class Section:
 
     def paths(self, key: str) -> tuple[Path, ...]:
         """Return a list of paths."""
-        return tuple(Path(text) for text in self.texts(key) if "\0" not in text)
+        paths = self.texts(key)
+        if any("\0" in path for path in paths):
+            self.bad(key, "holds a NUL character", "It is a list of paths.")
+        return tuple(map(Path, paths))
 
     def headers(self, key: str) -> dict[str, tuple[str, ...]]:
         """Return headers, each a list of values; no value is in an error."""

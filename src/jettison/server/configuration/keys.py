@@ -11,9 +11,18 @@ from typing import Any, Final, Literal, NamedTuple
 import msgspec
 
 from jettison.server.configuration.problems import Problems
+from jettison.store.configuration import SUPPORTED
 from jettison.store.document import PREFIX, described
 
-__all__ = ["KEYS", "Key", "State", "check_keys", "is_void", "split_variable", "unknown_variables"]
+__all__ = [
+    "KEYS",
+    "Key",
+    "State",
+    "check_keys",
+    "refuse_driver",
+    "split_variable",
+    "unknown_variables",
+]
 
 State = Literal["supported", "needless", "ignored", "refused"]
 """``needless``: nothing to say. ``ignored``: warned of. ``refused``: the server does not start."""
@@ -164,6 +173,17 @@ _ROOT: Final = _tree()
 _OURS: Final = frozenset(part for name in KEYS for part in name.split(".") if "_" in part)
 
 
+def _places(node: _Node, name: str) -> Iterator[tuple[str, str]]:
+    """Yield each key and section below, first by its own name."""
+    for part, child in node.children.items():
+        full = f"{name}{part}" if part == "[]" else f"{name}.{part}".lstrip(".")
+        yield part, full
+        yield from _places(child, full)
+
+
+_ALL: Final = tuple(_places(_ROOT, ""))
+
+
 def check_keys(document: Mapping[Any, Any], problems: Problems) -> None:
     """Report the keys of ``document`` that are unknown, ignored or refused."""
     _check(_ROOT, document, "", problems)
@@ -190,12 +210,12 @@ def _check(node: _Node, value: object, name: str, problems: Problems) -> None:
             if child is not None:
                 _check(child, below, full, problems)
             else:
-                near = _nearest(full, [f"{name}.{one}".lstrip(".") for one in node.children])
+                near = _nearest(name, part, node)
                 problems.warn(f"{full} is not known and has no effect{near}")
 
 
 def _check_unsupported(key: Key | None, value: object, name: str, problems: Problems) -> None:
-    if key is None or key.state == "needless" or is_void(value) or _harmless(key, value):
+    if key is None or key.state == "needless" or _is_void(value) or _harmless(key, value):
         return
     what = f"is not supported: {key.reason}"
     if key.state == "refused":
@@ -204,15 +224,22 @@ def _check_unsupported(key: Key | None, value: object, name: str, problems: Prob
         problems.warn(f"{name} {what}")
 
 
+def refuse_driver(driver: str, problems: Problems) -> None:
+    """Report a storage driver that is not supported, also one without any parameters."""
+    if driver != SUPPORTED:
+        name = f"storage.{driver}"
+        problems.add(name, f"is not supported: {_DRIVER}", "Remove it.")
+
+
 def _kind(value: object) -> str:
     """Describe a value that may hold a secret."""
     return "a text" if isinstance(value, str) else described(value)
 
 
-def is_void(value: object) -> bool:
+def _is_void(value: object) -> bool:
     """Whether a value asks for nothing: empty, false, or a section of such."""
     if isinstance(value, dict):
-        return all(not isinstance(v, dict) and is_void(v) for v in value.values())
+        return all(not isinstance(v, dict) and _is_void(v) for v in value.values())
     return value is None or value is False or value in ("", []) or value == 0
 
 
@@ -220,17 +247,19 @@ def _harmless(key: Key, value: object) -> bool:
     return isinstance(value, str) and value.lower() in key.harmless
 
 
-def _nearest(name: str, siblings: list[str]) -> str:
-    """Say which key was meant: one beside it, else one anywhere."""
-    names = (name for name in KEYS if "*" not in name)
-    near = get_close_matches(name.lower(), siblings, n=1, cutoff=0.7) or get_close_matches(
-        name.lower(), names, n=1, cutoff=0.85
-    )
-    return f"; did you mean {near[0]}?" if near else ""
+def _nearest(name: str, part: object, node: _Node) -> str:
+    """Say which key was meant: one beside it that looks like it, or its namesake elsewhere."""
+    if not isinstance(part, str):
+        return ""
+    near = get_close_matches(part.lower(), node.children, n=1, cutoff=0.7)
+    meant = [f"{name}.{one}".lstrip(".") for one in near] or [
+        full for namesake, full in _ALL if namesake == part.lower()
+    ]
+    return f"; did you mean {meant[0]}?" if len(meant) == 1 else ""
 
 
 def _shown(part: object) -> str:
-    text = part if isinstance(part, str) else str(part) if isinstance(part, int | float) else "…"
+    text = part if isinstance(part, str) else described(part)
     text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
     return text if text.isprintable() and text and " " not in text else repr(text)
 
@@ -254,9 +283,7 @@ def split_variable(name: str) -> list[str]:
 def unknown_variables(variables: list[str], problems: Problems) -> frozenset[str]:
     """Return those ``REGISTRY_…`` variables that name no key, with a warning for each."""
     unknown = set()
-    known = [
-        f"{PREFIX}{n.upper().replace('.', '_').replace('[]', '_0')}" for n in KEYS if "*" not in n
-    ]
+    known = [f"{PREFIX}{_variable(name)}" for name in KEYS if "*" not in name]
     for variable in variables:
         if not _names_key(split_variable(variable.removeprefix(PREFIX).lower())):
             unknown.add(variable)
@@ -265,6 +292,10 @@ def unknown_variables(variables: list[str], problems: Problems) -> frozenset[str
             shown = _shown(variable)
             problems.warn(f"the variable {shown} is not known and has no effect{meant}")
     return frozenset(unknown)
+
+
+def _variable(name: str) -> str:
+    return name.upper().replace(".", "_").replace("[]", "_0")
 
 
 def _names_key(parts: list[str]) -> bool:

@@ -21,11 +21,13 @@ def read_auth(section: Section, problems: Problems) -> Htpasswd | Token | None:
         names = " and ".join(sorted(repr(kind[:40]) for kind in kinds))
         problems.add("auth", f"names {names}", "Exactly one kind may stand there.")
         return None
+    # Where a login is asked for that nobody checks, nothing may be served.
+    if len(section) != len(kinds):
+        problems.add("auth", "has a key that is no text", f"Allowed are {', '.join(_KINDS)}.")
     if "htpasswd" in kinds:
         return _htpasswd(section.section("htpasswd"))
     if "token" in kinds:
         return _token(section.section("token"), problems)
-    # Where a login is asked for that nobody checks, nothing may be served.
     if kinds and kinds[0].lower() not in {"none", _REFUSED}:
         hint = f"Allowed are {', '.join(_KINDS)}."
         problems.add("auth", f"names the unknown kind {kinds[0][:40]!r}", hint)

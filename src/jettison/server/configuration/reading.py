@@ -12,7 +12,12 @@ from jettison.errors import ConfigurationError
 from jettison.server.configuration.addresses import parse_address
 from jettison.server.configuration.fields import Section
 from jettison.server.configuration.http import read_http
-from jettison.server.configuration.keys import check_keys, split_variable, unknown_variables
+from jettison.server.configuration.keys import (
+    check_keys,
+    refuse_driver,
+    split_variable,
+    unknown_variables,
+)
 from jettison.server.configuration.login import read_auth
 from jettison.server.configuration.problems import Problems
 from jettison.server.configuration.settings import (
@@ -89,9 +94,11 @@ def for_folder(root: Path, addr: str) -> ServerConfiguration:
 def _storage(document: Document, section: Section, problems: Problems) -> Storage:
     root = None
     try:
-        _, root = storage_root(document)
+        driver, root = storage_root(document)
     except ConfigurationError as error:
         problems.include(error)
+    else:
+        refuse_driver(driver, problems)
     maintenance = section.section("maintenance")
     purging = maintenance.section("uploadpurging")
     default = UploadPurging()
@@ -159,7 +166,7 @@ def _misread(pattern: str) -> str | None:
 
 def _access(ours: Section, problems: Problems, *, login: bool) -> tuple[AccessRule, ...]:
     rules = tuple(_rule(section) for section in ours.sections("access"))
-    if not rules and "access" in ours:
+    if not rules and ours.holds("access"):
         hint = "Without the key everyone may do everything; with it, only what a rule allows."
         ours.bad("access", "has no rule", hint)
     named = sorted({user for rule in rules for user in rule.users} - {"*", "anonymous"})

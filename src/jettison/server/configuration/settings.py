@@ -70,7 +70,8 @@ class _Discreet(msgspec.Struct, frozen=True):
 class AccessRule(msgspec.Struct, frozen=True):
     """What some users may do in some repositories.
 
-    ``users`` are names or globs, ``*`` is everyone, logged in or not. ``repositories`` are globs.
+    ``users`` are names or globs, ``*`` is everyone who is let in, ``anonymous`` who has no login.
+    ``repositories`` are globs.
     """
 
     users: tuple[str, ...]
