@@ -282,12 +282,14 @@ def safe_target(target: str) -> str:
 def _harmless(exchange: Exchange) -> Exchange:
     """Return a copy without secrets, and with no text longer than a line should have."""
     texts = {
-        name: value.encode("utf-8", "backslashreplace").decode()[:_PART_LENGTH]
+        name: value.encode("utf-8", "backslashreplace").decode()
         for name, value in msgspec.structs.asdict(exchange).items()
         if isinstance(value, str)
     }
-    texts["target"] = safe_target(exchange.target)[:_TARGET_LENGTH]
-    texts["referer"] = safe_target(exchange.referer)[:_PART_LENGTH]
+    texts["target"] = safe_target(texts["target"])
+    texts["referer"] = safe_target(texts["referer"])
+    for name, value in texts.items():
+        texts[name] = value[: _TARGET_LENGTH if name == "target" else _PART_LENGTH]
     return msgspec.structs.replace(exchange, **texts)
 
 

@@ -91,7 +91,10 @@ class Health:
     async def _watch(self, name: str, check: Check, interval: float, threshold: int) -> None:
         failures = 0
         while True:
-            reason = await check()
+            try:
+                reason = await check()
+            except Exception as error:  # noqa: BLE001 - a check that breaks is one that fails
+                reason = f"the check itself fails: {type(error).__name__}"
             failures = failures + 1 if reason is not None else 0
             if reason is None:
                 self._failing.pop(name, None)
@@ -110,7 +113,8 @@ class _StorageProbe:
         self._running: asyncio.Future[None] | None = None
 
     async def check(self) -> str | None:
-        if self._running is None:
+        # A probe that hung may have come back in the meantime.
+        if self._running is None or self._running.done():
             self._running = asyncio.ensure_future(asyncio.to_thread(self._probe))
         try:
             async with asyncio.timeout(_STUCK_SECONDS):
@@ -118,13 +122,10 @@ class _StorageProbe:
         except TimeoutError:
             return f"the storage does not answer within {_STUCK_SECONDS:g} s"
         except FileNotFoundError:
-            self._running = None
             # Before the first push there need not be anything.
             return "the storage tree is gone" if self._seen else None
         except OSError as error:
-            self._running = None
             return f"the storage fails: {error.strerror}"
-        self._running = None
         return None
 
     def _probe(self) -> None:
@@ -169,7 +170,7 @@ def _tcp_check(settings: TcpCheck) -> Check:
         try:
             async with asyncio.timeout(settings.timeout or None):
                 _, writer = await asyncio.open_connection(host.strip("[]") or "127.0.0.1", port)
-        except (OSError, ValueError):
+        except (OSError, ValueError, OverflowError):
             return f"connection to {settings.addr} failed"
         writer.close()
         with suppress(OSError):
