@@ -24,9 +24,10 @@ class Sink:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         body = await request.read()
         self.tries += 1
-        if self.hanging:
-            while self.hanging:  # noqa: ASYNC110 - a test just says so
-                await asyncio.sleep(0.01)
+        hung = self.hanging
+        while self.hanging:  # noqa: ASYNC110 - a test just says so
+            await asyncio.sleep(0.01)
+        if hung:
             return web.Response(status=500)
         if self.status < 400:
             self.requests.append(request)
