@@ -70,7 +70,7 @@ async def test_a_url_is_asked_with_head(tmp_path: Path) -> None:
                 await asyncio.sleep(0.005)
         assert seen[0].method == "HEAD"
         assert seen[0].headers["X-Check"] == "yes"
-        name = sink.url.partition("?")[0]
+        name = sink.url.replace("?x=1", "?…")
         sink.status = 500
         await until(health, {name: "downstream service returned unexpected status: 500"})
         sink.status = 204
@@ -83,7 +83,7 @@ async def test_a_url_shows_no_secret(tmp_path: Path) -> None:
     check = HttpCheck("http://ann:hunter2@127.0.0.1:9/x?token=hunter2", interval=INTERVAL)
     health = Health(HealthSettings(http=(check,)), tmp_path)
     await health.start()
-    name = "http://127.0.0.1:9/x"
+    name = "http://…@127.0.0.1:9/x?…"
     await until(health, {name: f"error while checking: {name}"})
     await health.stop()
 
@@ -107,6 +107,31 @@ async def test_an_address_that_is_none_fails(tmp_path: Path, address: str) -> No
     health = Health(HealthSettings(tcp=(check,)), tmp_path)
     await health.start()
     await until(health, {address: f"connection to {address} failed"})
+    await health.stop()
+
+
+async def test_an_address_that_hangs_fails_also_without_a_timeout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hang(*_: Any, **__: Any) -> None:
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(asyncio, "open_connection", hang)
+    monkeypatch.setattr(module, "_UNSET_SECONDS", 0.05)
+    health = Health(HealthSettings(tcp=(TcpCheck("x:1", interval=INTERVAL),)), tmp_path)
+    await health.start()
+    await until(health, {"x:1": "connection to x:1 failed"})
+    await health.stop()
+
+
+async def test_a_check_that_breaks_is_one_that_fails(tmp_path: Path) -> None:
+    async def check() -> str | None:
+        await asyncio.sleep(0)
+        raise ZeroDivisionError
+
+    health = Health(HealthSettings(), tmp_path)
+    health._begin("x", check, FileCheck(tmp_path))
+    await until(health, {"x": "the check itself fails: ZeroDivisionError"})
     await health.stop()
 
 

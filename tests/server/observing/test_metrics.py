@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from jettison.server.observing import Metrics
 from jettison.server.observing.metrics import BOUNDS, EndpointFigures
 from server.observing.exchanges import exchange
-from support.registry import DockerRegistry
+from support.registry import DockerRegistry, free_port
 
 OPERATIONS = Path(__file__).parents[3] / "docs" / "operations.md"
 
@@ -168,18 +168,11 @@ def test_a_folder_that_cannot_be_written_stops_nobody(tmp_path: Path) -> None:
 
 
 def test_distributions_names_and_labels_are_its_own(registry: DockerRegistry) -> None:
-    port = None
-    for _ in range(20):
-        from support.registry import free_port
-
-        port = free_port()
-        address = f"127.0.0.1:{port}"
-        extra = {"http": {"debug": {"addr": address, "prometheus": {"enabled": True}}}}
-        registry.reconfigure(extra=extra)
-        if "address already in use" not in registry.log.read_text():
-            break
+    port = free_port()
+    debug = {"addr": f"127.0.0.1:{port}", "prometheus": {"enabled": True}}
+    registry.reconfigure(extra={"http": {"debug": debug}})
     registry.request("GET", "/v2/_catalog")
-    main, registry.port = registry.port, port or 0
+    main, registry.port = registry.port, port
     text = registry.request("GET", "/metrics").body.decode()
     registry.port = main
     theirs = {

@@ -263,7 +263,7 @@ class _Sender:
             self._figures.dropped += count
             self._queue.clear()
             self._bytes = 0
-            _log.error("%d events were not sent to endpoint %s", count, self._endpoint.name)
+            _log.error("events never sent to endpoint %s: %d", self._endpoint.name, count)
 
     async def run(self, session: "aiohttp.ClientSession") -> None:
         while True:
