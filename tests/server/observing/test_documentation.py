@@ -15,7 +15,7 @@ def test_the_settings_in_it_are_good(tmp_path: Path) -> None:
     settings = [block for block in blocks if not block.startswith("- alert")]
     assert len(settings) == 3
     path = tmp_path / "config.yml"
-    start = "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: /tmp/x\n"
+    start = "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: /srv/registry\n"
     path.write_text(start + "".join(settings), "utf-8")
     configuration = read_server_configuration(path, {})
     assert not configuration.warnings

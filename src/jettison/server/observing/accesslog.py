@@ -122,11 +122,17 @@ class _Text:
         agent = self._agents.get(exchange.agent)
         if agent is None:
             agent = self._new_agent(exchange.agent)
+        target = exchange.target
+        if "?" in target or "//" in target:
+            target = safe_target(target)
+        referer = exchange.referer
+        if referer:
+            referer = safe_target(referer)
         request_id = exchange.request_id
         line = (
             f"{exchange.client or '-'} - {exchange.user or '-'} [{self._stamp}] "
-            f'"{exchange.method} {exchange.target} HTTP/{exchange.version}" '
-            f'{exchange.status} {exchange.sent} "{exchange.referer}" "'
+            f'"{exchange.method} {target} HTTP/{exchange.version}" '
+            f'{exchange.status} {exchange.sent} "{referer}" "'
         )
         if (
             len(line) > _PLAIN_LENGTH
@@ -134,11 +140,9 @@ class _Text:
             or not line.isprintable()
             or line.count('"') != _QUOTES
             or "\\" in line
-            or "?" in line
-            or "//" in line
             or " " in exchange.user
         ):
-            line = self._escaped(exchange)
+            line = self._escaped(exchange, target, referer)
         if (
             not request_id
             or not request_id.isascii()
@@ -148,12 +152,12 @@ class _Text:
             request_id = _word(request_id)
         return f'{line}{agent}" {request_id} {exchange.seconds:.6f}{self._end}'
 
-    def _escaped(self, exchange: Exchange) -> str:
-        request = f"{exchange.method} {safe_target(exchange.target)} HTTP/{exchange.version}"
+    def _escaped(self, exchange: Exchange, target: str, referer: str) -> str:
+        request = f"{exchange.method} {target} HTTP/{exchange.version}"
         return (
             f"{_word(exchange.client)} - {_word(exchange.user)} [{self._stamp}] "
             f'"{_part(request, _TARGET_LENGTH)}" {exchange.status} {exchange.sent} '
-            f'"{_part(safe_target(exchange.referer))}" "'
+            f'"{_part(referer)}" "'
         )
 
     def _new_agent(self, agent: str) -> str:
@@ -212,36 +216,40 @@ class _Json:
         if second != self._second:
             self._second = second
             self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        target = exchange.target
+        if "?" in target or "//" in target:
+            target = safe_target(target)
+        referer = exchange.referer
+        if referer:
+            referer = safe_target(referer)
         try:
-            raw = self._encoded(exchange)
+            raw = self._encoded(exchange, target, referer)
         except UnicodeEncodeError:
             raw = b""
         if (
             not raw  # what is no Unicode cannot be encoded
             or len(raw) > _PLAIN_LENGTH
-            or exchange.referer
             or not raw.isascii()
-            or b"?" in raw
-            or b"//" in raw
             or b"\x7f" in raw
         ):
-            raw = self._encoded(_harmless(exchange))
+            exchange = _shortened(exchange, target, referer)
+            raw = self._encoded(exchange, exchange.target, exchange.referer)
             raw = json.dumps(json.loads(raw)).replace("\x7f", "\\u007f").encode()
         text = raw.decode("ascii")
         end = self._good if exchange.status < _SERVER_ERROR else self._bad
         fraction = int((finished - second) * 1000)
         return f'{text[:-1]},{self.start}"{self.time_name}":"{self._stamp}.{fraction:03d}Z"{end}'
 
-    def _encoded(self, exchange: Exchange) -> bytes:
+    def _encoded(self, exchange: Exchange, target: str, referer: str) -> bytes:
         seconds = exchange.seconds
         return self._encode(
             _Line(
                 exchange.host,
                 exchange.request_id,
                 exchange.method,
-                exchange.referer,
+                referer,
                 exchange.client,
-                exchange.target,
+                target,
                 exchange.agent,
                 exchange.version,
                 exchange.received,
@@ -279,15 +287,14 @@ def safe_target(target: str) -> str:
     return target
 
 
-def _harmless(exchange: Exchange) -> Exchange:
-    """Return a copy without secrets, and with no text longer than a line should have."""
+def _shortened(exchange: Exchange, target: str, referer: str) -> Exchange:
+    """Return a copy with no text that is too long, or that is no Unicode."""
+    exchange = msgspec.structs.replace(exchange, target=target, referer=referer)
     texts = {
         name: value.encode("utf-8", "backslashreplace").decode()
         for name, value in msgspec.structs.asdict(exchange).items()
         if isinstance(value, str)
     }
-    texts["target"] = safe_target(texts["target"])
-    texts["referer"] = safe_target(texts["referer"])
     for name, value in texts.items():
         texts[name] = value[: _TARGET_LENGTH if name == "target" else _PART_LENGTH]
     return msgspec.structs.replace(exchange, **texts)
