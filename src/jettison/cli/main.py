@@ -20,6 +20,7 @@ from jettison.cli import (
     ls,
     rm,
     runs,
+    serve,
     undo,
     verify,
 )
@@ -60,6 +61,7 @@ app.command(
 app.command(rich_help_panel=KEEP, epilog=verify.EXAMPLE)(verify.verify)
 app.command(rich_help_panel=KEEP, epilog=undo.EXAMPLE)(undo.undo)
 app.command(rich_help_panel=KEEP, epilog=runs.EXAMPLE)(runs.runs)
+app.command(rich_help_panel="More", epilog=serve.EXAMPLE)(serve.serve)
 app.command(rich_help_panel="More", epilog=login.LOGIN_EXAMPLE)(login.login)
 app.command(rich_help_panel="More", epilog=login.LOGOUT_EXAMPLE)(login.logout)
 app.command(rich_help_panel="More", epilog=demo.EXAMPLE)(demo.demo)

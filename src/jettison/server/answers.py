@@ -14,8 +14,10 @@ __all__ = [
     "Code",
     "Header",
     "Problem",
+    "encode_json",
     "json_answer",
     "problems_answer",
+    "shown",
     "text_answer",
 ]
 
@@ -105,6 +107,11 @@ class ApiError(Exception):
         return problems_answer(self.status, [problem], self.headers)
 
 
+def encode_json(content: object) -> bytes:
+    """Return JSON, in which names and digests are the texts that they are."""
+    return msgspec.json.encode(content, enc_hook=str)
+
+
 def problems_answer(status: int, problems: list[Problem], headers: list[Header]) -> Answer:
     """Return an error with as many entries."""
     return json_answer({"errors": problems}, status, headers)
@@ -112,7 +119,7 @@ def problems_answer(status: int, problems: list[Problem], headers: list[Header])
 
 def json_answer(content: object, status: int = 200, headers: list[Header] | None = None) -> Answer:
     """Return a JSON document."""
-    body = msgspec.json.encode(content)
+    body = encode_json(content)
     return Answer(status, [JSON, *(headers or [])], body)
 
 

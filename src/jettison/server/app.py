@@ -134,7 +134,7 @@ class RegistryApp:
             answer = answer_to_storage_error(error, exchange.request_id)
         except Disconnected:
             raise
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever it is, the client gets an answer
             _log.exception("request %s: %s %s", exchange.request_id, request.method, route)
             answer = unexpected_answer(exchange.request_id)
         for name, _ in answer.headers:

@@ -82,15 +82,18 @@ class Contents:
         return self._link(f"{repository}/_layers/{digest.algorithm}/{digest.hex}/link")
 
     def has_revision(self, repository: RepoName, digest: Digest) -> bool:
-        """Whether a manifest is part of a repository."""
+        """Whether a manifest is part of a repository: its link is there, and as long as a digest.
+
+        What a link of that length says is not read: nobody writes another than its folder's name.
+        """
         path = f"{repository}/_manifests/revisions/{digest.algorithm}/{digest.hex}/link"
         try:
-            os.stat(path, dir_fd=self._repositories)
+            found = os.stat(path, dir_fd=self._repositories)
         except _ABSENT:
             return False
         except OSError as error:
             raise storage_error("look at", path, error) from error
-        return True
+        return found.st_size == len(digest)
 
     def _link(self, path: str) -> Digest | None:
         try:
@@ -222,6 +225,8 @@ class Contents:
 
     def touch_revision(self, repository: RepoName, digest: Digest) -> bool:
         """Touch a revision's link and its manifest; False if either is missing."""
+        if not self.has_revision(repository, digest):
+            return False
         link = f"{repository}/_manifests/revisions/{digest.algorithm}/{digest.hex}/link"
         return self._touch(self._repositories, link) and self._touch(self._blobs, _path(digest))
 

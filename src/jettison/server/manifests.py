@@ -34,13 +34,8 @@ async def get_manifest(call: Call) -> Answer:
     """Send a manifest, or for HEAD its headers."""
     digest, content = _find(call)
     _check_acceptable(call, digest, content)
-    if call.request.method == "HEAD":
-        if ":" in call.reference and not call.context.configuration.storage.readonly:
-            # A push that hears that a child is there does not send it.
-            call.context.contents.touch_revision(call.repository, digest)
-        return content_answer(call.request, digest, content.manifest_headers, content.raw)
-    tag = "" if ":" in call.reference else call.reference
     answer = content_answer(call.request, digest, content.manifest_headers, content.raw)
+    tag = "" if ":" in call.reference else call.reference
     call.context.events.manifest(
         call,
         "pull",

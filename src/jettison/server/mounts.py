@@ -1,4 +1,4 @@
-"""Mounting: a blob that some repository has becomes one of another, and nothing is sent (end-11)."""
+"""Mounting: a blob of one repository becomes one of another, and nothing is sent (end-11)."""
 
 from collections.abc import Iterable
 

@@ -6,14 +6,12 @@ while another program served it are among them.
 
 from typing import Any, Final
 
-import msgspec
-
 from jettison.errors import InvalidManifest, StorageError
 from jettison.model.digest import Digest, RawDigest
 from jettison.model.manifest import parse_manifest
 from jettison.model.mediatypes import OCI_INDEX
 from jettison.model.reference import RepoName
-from jettison.server.answers import Answer, Header
+from jettison.server.answers import Answer, Header, encode_json
 from jettison.server.context import Call, Context, parse_digest
 
 __all__ = ["get_referrers"]
@@ -31,7 +29,7 @@ async def get_referrers(call: Call) -> Answer:
         found = [one for one in found if one.get("artifactType") in wanted]
         headers.append((b"oci-filters-applied", b"artifactType"))
     body = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": found}
-    return Answer(200, headers, msgspec.json.encode(body))
+    return Answer(200, headers, encode_json(body))
 
 
 def _descriptors(context: Context, repository: RepoName, subject: Digest) -> list[dict[str, Any]]:

@@ -72,8 +72,8 @@ class Request:
                         max_num_fields=_MOST_PARAMETERS,
                     )
                 except ValueError:
-                    message = "the query of the URL cannot be read"
-                    raise ApiError(400, Code.UNSUPPORTED, message) from None
+                    reason = "the query of the URL cannot be read"
+                    raise ApiError(400, Code.UNSUPPORTED, reason) from None
                 for name, value in pairs:
                     self._query.setdefault(name, []).append(value)
         return self._query
@@ -101,9 +101,9 @@ class Request:
                 async with asyncio.timeout(self._timeout):
                     message = await self._receive()
             except TimeoutError:
-                message = f"nothing was received for {self._timeout:g} s"
+                reason = f"nothing was received for {self._timeout:g} s"
                 close = [(b"connection", b"close")]
-                raise ApiError(408, Code.UNAVAILABLE, message, headers=close) from None
+                raise ApiError(408, Code.UNAVAILABLE, reason, headers=close) from None
             if message["type"] != "http.request":
                 raise Disconnected
             self.finished = not message.get("more_body", False)
@@ -143,5 +143,6 @@ class Request:
         host = host.partition(",")[0].strip()
         if _HOST.fullmatch(host) is None:
             return None
-        scheme = (self.header(b"x-forwarded-proto") or self.scope["scheme"]).partition(",")[0]
+        scheme: str = self.header(b"x-forwarded-proto") or self.scope["scheme"]
+        scheme = scheme.partition(",")[0]
         return f"{'https' if scheme.strip() == 'https' else 'http'}://{host}"

@@ -16,17 +16,13 @@ __all__ = ["content_answer", "file_answer"]
 _PIECE: Final = 256 * 1024
 """In bytes; larger ones are no faster, and each download holds two."""
 
-_NOWAIT: Final = getattr(os, "RWF_NOWAIT", 0)
 _HAS_CHANGED: Final = (b"content-length", b"content-type", b"accept-ranges")
-_ETAG: Final = b"etag"
+_CONDITIONS: Final = frozenset({b"range", b"if-none-match"})
 
 
 def content_answer(request: Request, digest: str, headers: list[Header], raw: bytes) -> Answer:
     """Answer with bytes that are in memory; ``headers`` are those of the whole content."""
-    for name, value in request.headers:
-        if name in {b"range", b"if-none-match"}:
-            break
-    else:
+    if not any(name in _CONDITIONS for name, _ in request.headers):
         return Answer(200, headers, raw)
     part = _part(request, digest, len(raw))
     if part is None:

@@ -1,7 +1,7 @@
 """What a process knows of the uploads under way: their digests so far.
 
-An upload itself is a file in the tree, see :mod:`jettison.store.uploads`. Where the digest so far is
-not known, after a restart or in another process, the file is read again at the end.
+An upload itself is a file in the tree, see :mod:`jettison.store.uploads`. Where the digest so far
+is not known, after a restart or in another process, the file is read again at the end.
 """
 
 import asyncio
@@ -75,6 +75,10 @@ class Sessions:
             return self.add(name)
         self._known.move_to_end(name)
         return found
+
+    def count(self) -> int:
+        """Return how many uploads are under way."""
+        return len(self._known)
 
     def remove(self, name: str) -> None:
         """Forget an upload that is finished, or given up."""

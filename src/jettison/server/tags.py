@@ -6,9 +6,8 @@ import time
 from collections import OrderedDict
 from typing import Final, NamedTuple
 
-import msgspec
-
 from jettison.model.reference import RepoName
+from jettison.server.answers import encode_json
 from jettison.store import layout
 from jettison.store.folder import storage_errors
 from jettison.store.reading import SETTLED_NS
@@ -59,7 +58,7 @@ class Listings:
             self._keep(repository, found)
         return found
 
-    def _keep(self, repository: RepoName, found: _Kept) -> None:
+    def _keep(self, repository: RepoName, found: Listing) -> None:
         before = self._kept.pop(repository, None)
         self._count += len(found.tags) - (0 if before is None else len(before.tags))
         self._kept[repository] = found
@@ -69,4 +68,4 @@ class Listings:
 
 
 def _made(repository: RepoName, changed: int, tags: list[str]) -> Listing:
-    return Listing(changed, tags, msgspec.json.encode({"name": repository, "tags": tags}))
+    return Listing(changed, tags, encode_json({"name": repository, "tags": tags}))

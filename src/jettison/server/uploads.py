@@ -191,7 +191,8 @@ async def _finish(call: Call, digest: Digest) -> Answer:
 def _progress(call: Call, size: int) -> list[Header]:
     """Return the headers that say where to go on, and from which byte."""
     return [
-        call.location(f"blobs/uploads/{call.reference}"),
+        # Distribution's has a query too, and scripts add theirs with an &.
+        call.location(f"blobs/uploads/{call.reference}?_state={call.reference}"),
         (b"range", b"0-%d" % max(0, size - 1)),
         (b"docker-upload-uuid", call.reference.encode()),
     ]

@@ -8,6 +8,7 @@ stand for (design.md, rule 2); what cannot be *listed* raises, because nobody kn
 Digests are raw here: a tree has millions of them.
 """
 
+import contextlib
 import enum
 import os
 import stat
@@ -210,10 +211,8 @@ class TreeReader:
                 if name > after:
                     is_repository, inner[name] = self._inner_folders(name)
                     if is_repository:
-                        try:
+                        with contextlib.suppress(InvalidName):
                             yield RepoName(name)
-                        except InvalidName:
-                            pass
                 continue
             known = inner.pop(name[:-1], None)
             if name.lstrip("/") < after and not after.startswith(name.lstrip("/")):

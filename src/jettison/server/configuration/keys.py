@@ -91,7 +91,7 @@ _SUPPORTED: Final = (
     "tags.maxtags",
     "validation.disabled",
     *(f"validation.manifests.urls.{name}" for name in ("allow", "deny")),
-    *(f"jettison.{name}" for name in ("protect_references", "workers")),
+    *(f"jettison.{name}" for name in ("protect_references", "sparse_manifests", "workers")),
     *(f"jettison.access[].{name}" for name in ("users", "repositories", "actions")),
     *(f"jettison.limits.{name}" for name in _LIMITS),
 )

@@ -75,6 +75,7 @@ def read_server_configuration(path: Path, environment: Mapping[str, str]) -> Ser
         catalog_max=_page(top.section("catalog"), "maxentries"),
         tags_max=_page(top.section("tags"), "maxtags"),
         protect_references=ours.flag("protect_references", default=True),
+        sparse_manifests=ours.flag("sparse_manifests", default=False),
         access=access,
         limits=_limits(ours.section("limits")),
         workers=ours.whole("workers", 1, 1, _MOST_WORKERS),

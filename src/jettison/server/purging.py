@@ -1,0 +1,55 @@
+"""Removing uploads that were given up, as ``storage.maintenance.uploadpurging`` says."""
+
+import asyncio
+import logging
+import time
+from typing import Final
+
+from jettison.errors import StorageError
+from jettison.server.configuration import UploadPurging
+from jettison.server.context import Context
+from jettison.store.repository import RepositoryReader
+from jettison.store.tree import StorageTree
+
+__all__ = ["keep_purging", "purge_uploads"]
+
+_FIRST_SECONDS: Final = 60.0
+"""A registry that is restarted every night purges all the same."""
+
+_log: Final = logging.getLogger(__name__)
+
+
+async def keep_purging(context: Context, settings: UploadPurging) -> None:
+    """Purge a minute after the start, and then every ``interval`` seconds."""
+    pause = min(_FIRST_SECONDS, settings.interval)
+    while True:
+        await asyncio.sleep(pause)
+        pause = settings.interval
+        before = time.time() - settings.age
+        try:
+            count, size = await context.run(
+                purge_uploads, context.tree, before, dry_run=settings.dry_run
+            )
+        except StorageError as error:
+            _log.error("uploads were not purged: %s", error)
+            continue
+        if count:
+            what = "would be purged" if settings.dry_run else "were purged"
+            _log.info("%d uploads that were given up %s, %d bytes", count, what, size)
+
+
+def purge_uploads(tree: StorageTree, before: float, *, dry_run: bool = False) -> tuple[int, int]:
+    """Remove the uploads to which nothing was added since ``before``; return how many, and bytes.
+
+    ``before`` is in seconds since the epoch. That is later than Distribution's rule, which counts
+    from the beginning of an upload and takes one that is still under way.
+    """
+    count = size = 0
+    for name in tree.repositories():
+        with RepositoryReader(tree, name) as repository:
+            uploads = [one for one in repository.uploads() if one.moved_ns < before * 1e9]
+        for upload in uploads:
+            if dry_run or tree.remove_upload(name, upload.id):
+                count += 1
+                size += upload.bytes
+    return count, size

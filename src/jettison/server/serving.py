@@ -1,0 +1,255 @@
+"""From a configuration to a server that listens, and that ends what it has begun when told to stop.
+
+One process serves; with ``jettison.workers`` several share the listening socket, and one more
+watches over them. All that they have in common is the tree.
+"""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import signal
+import socket
+import ssl
+import stat
+import tempfile
+from collections.abc import AsyncIterator, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+import uvicorn
+import uvloop
+
+from jettison.errors import JettisonError
+from jettison.server.access import make_guard
+from jettison.server.app import RegistryApp
+from jettison.server.configuration import Http, Limits, ServerConfiguration, parse_address
+from jettison.server.context import Context
+from jettison.server.events import Events
+from jettison.server.messages import log_messages
+from jettison.server.observing import AccessLog, Exchange, Health, Metrics, Notifier, debug_app
+from jettison.server.protocol import limited_protocol
+from jettison.server.purging import keep_purging
+from jettison.server.tls import keep_certificate_fresh, make_context
+from jettison.server.workers import watch_over
+from jettison.store.tree import StorageTree
+
+__all__ = ["serve"]
+
+_THREADS: Final = 16
+_BACKLOG: Final = 2048
+_log: Final = logging.getLogger(__name__)
+
+
+def serve(configuration: ServerConfiguration, announce: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT; then finish the requests that are under way, and return.
+
+    ``announce`` is told the URL as soon as clients can connect. Raises
+    :class:`~jettison.errors.ConfigurationError` or :class:`~jettison.errors.StorageError` before
+    that if anything that the configuration names cannot be used.
+    """
+    log_messages(configuration.log)
+    for warning in configuration.warnings:
+        _log.warning("%s", warning)
+    tree = StorageTree.make(configuration.storage.root)
+    make_guard(configuration.auth, configuration.access).close()
+    http = configuration.http
+    context = None if http.tls is None else make_context(http.tls)
+    with contextlib.ExitStack() as stack:
+        listening = _listen(http.addr, http.net, "http.addr")
+        stack.callback(listening.close)
+        debug = None if http.debug is None else _listen(http.debug.addr, "tcp", "http.debug.addr")
+        if debug is not None:
+            stack.callback(debug.close)
+        shared = None
+        if configuration.workers > 1:
+            shared = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="jettison-")))
+        url = _url(http, listening)
+
+        def work(number: int, ready: Callable[[], None]) -> None:
+            own = debug if number == 0 else None
+            server = _Server(configuration, tree, (listening, own), context, shared)
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(server.run(ready, first=number == 0))
+
+        if configuration.workers == 1:
+            work(0, lambda: announce(url))
+        else:
+            watch_over(configuration.workers, work, lambda: announce(url))
+        if http.net == "unix":
+            Path(http.addr).unlink(missing_ok=True)
+
+
+class _Observer:
+    """The access log and the metrics, told of each request."""
+
+    def __init__(self, log: AccessLog, metrics: Metrics) -> None:
+        self.begin = metrics.begin
+        self._observe = metrics.observe
+        self._write = log.write
+
+    def end(self, exchange: Exchange) -> None:
+        self._observe(exchange)
+        self._write(exchange)
+
+
+class _Server:
+    """What one process runs."""
+
+    def __init__(
+        self,
+        configuration: ServerConfiguration,
+        tree: StorageTree,
+        sockets: tuple[socket.socket, socket.socket | None],
+        tls: ssl.SSLContext | None,
+        shared: Path | None,
+    ) -> None:
+        self._configuration = configuration
+        self._tree = tree
+        self._socket, self._debug_socket = sockets
+        self._tls = tls
+        self._shared = shared
+
+    async def run(self, ready: Callable[[], None], *, first: bool) -> None:
+        """Serve until told to stop; the ``first`` process also does what only one has to do."""
+        configuration = self._configuration
+        async with contextlib.AsyncExitStack() as stack:
+            executor = ThreadPoolExecutor(_THREADS, "disk")
+            stack.callback(executor.shutdown)
+            notifier = Notifier(configuration.notifications, configuration.http.addr)
+            await notifier.start()
+            stack.push_async_callback(notifier.stop, configuration.http.drain_timeout)
+            log = AccessLog(configuration.log)
+            stack.callback(log.close)
+            context = Context(configuration, self._tree, Events(notifier), executor)
+            metrics = Metrics(
+                configuration.storage.root,
+                endpoints=notifier.figures,
+                lines_dropped=lambda: log.dropped,
+                uploads=context.sessions.count,
+                shared=self._shared,
+            )
+            await metrics.start()
+            stack.push_async_callback(metrics.stop)
+            storage = configuration.storage
+            health = Health(configuration.health, storage.root, readonly=storage.readonly)
+            await health.start()
+            stack.push_async_callback(health.stop)
+            guard = make_guard(configuration.auth, configuration.access)
+            stack.callback(guard.close)
+            app = RegistryApp(context, guard, _Observer(log, metrics), lambda: health.failing)
+            if first and storage.purging.enabled and not storage.readonly:
+                await stack.enter_async_context(_task(keep_purging(context, storage.purging)))
+            if self._tls is not None and configuration.http.tls is not None:
+                fresh = keep_certificate_fresh(self._tls, configuration.http.tls)
+                await stack.enter_async_context(_task(fresh))
+            servers = [(_uvicorn(app, configuration, self._tls), self._socket)]
+            debug = configuration.http.debug
+            if debug is not None and self._debug_socket is not None:
+                shown = metrics if debug.prometheus else None
+                debugging = debug_app(health, shown, debug.prometheus_path)
+                servers.append((_uvicorn(debugging, configuration, None), self._debug_socket))
+            # What is here now stays: the garbage collector need not look at it again.
+            gc.collect()
+            gc.freeze()
+            await _serve_all(servers, ready)
+
+
+def _uvicorn(
+    app: Callable[..., object], configuration: ServerConfiguration, tls: ssl.SSLContext | None
+) -> uvicorn.Server:
+    limits: Limits = configuration.limits
+    config = uvicorn.Config(
+        app,
+        http=limited_protocol(limits),
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=max(1, round(limits.keepalive_timeout)),
+        timeout_graceful_shutdown=max(1, round(configuration.http.drain_timeout)),
+        backlog=_BACKLOG,
+    )
+    config.load()
+    config.ssl = tls
+    return uvicorn.Server(config)
+
+
+async def _serve_all(
+    servers: list[tuple[uvicorn.Server, socket.socket]], ready: Callable[[], None]
+) -> None:
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        for server, _ in servers:
+            # A second signal does not wait for anybody.
+            server.force_exit = server.should_exit
+            server.should_exit = True
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    tasks = [
+        # Not `serve`, which would take the signals and, when all is done, raise them again.
+        asyncio.create_task(server._serve([own.dup()]))  # noqa: SLF001 - see above
+        for server, own in servers
+    ]
+    while not all(server.started for server, _ in servers) and not any(t.done() for t in tasks):
+        await asyncio.sleep(0)
+    ready()
+    await asyncio.gather(*tasks)
+
+
+@contextlib.asynccontextmanager
+async def _task(coroutine: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(coroutine)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+def _listen(addr: str, net: str, key: str) -> socket.socket:
+    """Return a socket that clients can connect to from now on."""
+    try:
+        if net == "unix":
+            return _listen_locally(Path(addr))
+        host, port = parse_address(addr)
+        family = socket.AF_INET6 if ":" in host or not host else socket.AF_INET
+        dual = not host and socket.has_dualstack_ipv6()
+        if not dual and not host:
+            family = socket.AF_INET
+        if host and ":" not in host:
+            [(family, _, _, _, found), *_] = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            host = str(found[0])
+        return socket.create_server(
+            (host, port), family=family, backlog=_BACKLOG, dualstack_ipv6=dual
+        )
+    except OSError as error:
+        message = f"{key}: cannot listen on {addr}: {error.strerror or error}"
+        hint = "Another registry may be running; stop it, or choose another address."
+        raise JettisonError(message, hint=hint) from None
+
+
+def _listen_locally(path: Path) -> socket.socket:
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISSOCK(path.stat().st_mode):
+            path.unlink()  # left by a server that was killed
+    found = socket.socket(socket.AF_UNIX)
+    found.bind(os.fspath(path))
+    found.listen(_BACKLOG)
+    return found
+
+
+def _url(http: Http, listening: socket.socket) -> str:
+    if http.net == "unix":
+        return f"unix:{http.addr}"
+    host, port = listening.getsockname()[:2]
+    scheme = "http" if http.tls is None else "https"
+    host = {"::": "localhost", "0.0.0.0": "localhost"}.get(host, host)  # noqa: S104 - shown only
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{http.prefix}"

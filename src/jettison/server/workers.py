@@ -1,0 +1,79 @@
+"""Several processes that serve the same socket, and the one that watches over them."""
+
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from types import FrameType
+from typing import Final
+
+from jettison.errors import JettisonError
+
+__all__ = ["watch_over"]
+
+_QUICK_SECONDS: Final = 5.0
+_MOST_QUICK: Final = 5
+
+Work = Callable[[int, Callable[[], None]], None]
+
+
+def watch_over(count: int, work: Work, ready: Callable[[], None]) -> None:
+    """Run ``work(number, ready)`` in ``count`` processes until SIGTERM or SIGINT.
+
+    The signal is handed on, and all are waited for. A process that ends before is begun again.
+    Raises :class:`~jettison.errors.JettisonError` where they keep ending as soon as they begin.
+    """
+    stopping = False
+    running: dict[int, tuple[int, float]] = {}
+
+    def stop(number: int, _: FrameType | None) -> None:
+        nonlocal stopping
+        stopping = True
+        for process in running:
+            os.kill(process, signal.SIGTERM if number == signal.SIGTERM else number)
+
+    before = {one: signal.signal(one, stop) for one in (signal.SIGTERM, signal.SIGINT)}
+    quick = 0
+    try:
+        for number in range(count):
+            told = ready if number == 0 else _nothing
+            running[_begin(number, work, told)] = (number, time.monotonic())
+        while running:
+            process, _ = os.wait()
+            number, began = running.pop(process, (-1, 0.0))
+            if number < 0 or stopping:
+                continue
+            quick = quick + 1 if time.monotonic() - began < _QUICK_SECONDS else 0
+            if quick > _MOST_QUICK:
+                stop(signal.SIGTERM, None)
+                message = "the worker processes end as soon as they begin; the log says why"
+                raise JettisonError(message)
+            running[_begin(number, work, _nothing)] = (number, time.monotonic())
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+
+def _begin(number: int, work: Work, ready: Callable[[], None]) -> int:
+    process = os.fork()
+    if process:
+        return process
+    code = 1
+    try:
+        # The parent's handlers are not ours; until the server has its own, a signal ends us.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        work(number, ready)
+        code = 0
+    except BaseException:  # noqa: BLE001 - whatever it is, this process ends here
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _nothing() -> None:
+    """Tell nobody."""
