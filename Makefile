@@ -14,7 +14,8 @@ ARGS ?=
 
 # program:package, for what the demo and the tests run beside Python
 PROGRAMS := docker-registry:docker-registry skopeo:skopeo htpasswd:apache2-utils \
-	openssl:openssl strace:strace zstd:zstd redis-server:redis-server
+	openssl:openssl strace:strace zstd:zstd redis-server:redis-server \
+	wrk:wrk
 
 .PHONY: help setup system demo test lint soak bench fix lock clean docs
 

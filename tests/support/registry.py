@@ -1,10 +1,11 @@
-"""A real Distribution registry (Debian's docker-registry) for tests, on a loopback port.
+"""A real registry for tests, on a loopback port: Debian's docker-registry, or `jettison serve`.
 
     registry = DockerRegistry(tmp_path, delete=True)
     with registry:
         digest = registry.push("app", "1", images.image([...]))
         assert registry.pull_skopeo("app", "1").manifest == ...
 
+Both take the same configuration file, so they take the same options here.
 HTTP is done with the standard library alone: a test must not believe what its subject says.
 """
 
@@ -18,13 +19,15 @@ import shutil
 import socket
 import ssl
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self, TypedDict, Unpack
+from typing import Any, ClassVar, Final, Literal, Protocol, Self, TypedDict, Unpack
 from urllib.parse import quote, urlsplit
 
 from jettison.demo.images import Image, Index, write_layout
@@ -54,8 +57,11 @@ class Options(TypedDict, total=False):
     """More configuration, merged over the rest; `{"auth": {"token": {...}}}`, say."""
 
 
+Program = Literal["docker-registry", "jettison"]
+
+
 class RegistryFactory(Protocol):
-    """Start a registry that the fixture stops."""
+    """Start a registry that the fixture stops; which program it is, the test run says."""
 
     def __call__(self, **options: Unpack[Options]) -> "DockerRegistry": ...
 
@@ -106,8 +112,11 @@ class Pulled:
 class DockerRegistry:
     """One `docker-registry serve`, its configuration file and its storage, below `base`."""
 
+    program: ClassVar[Program] = "docker-registry"
+    command: ClassVar[tuple[str, ...]] = ("docker-registry",)
+
     def __init__(self, base: Path, **options: Unpack[Options]) -> None:
-        need("docker-registry")
+        need(self.command[0])
         self.base = base
         self.root = base / "storage"
         self.config = base / "config.yml"
@@ -149,7 +158,7 @@ class DockerRegistry:
             except PortTakenError:
                 continue
             return self
-        raise RuntimeError("no free port found for docker-registry")
+        raise RuntimeError(f"no free port found for {self.program}")
 
     def stop(self) -> None:
         """End its process, and no other."""
@@ -337,7 +346,7 @@ class DockerRegistry:
         logged = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                ["docker-registry", "serve", str(self.config)],
+                [*self.command, "serve", str(self.config)],
                 cwd=self.base,
                 env=env,
                 stdin=subprocess.DEVNULL,
@@ -349,12 +358,12 @@ class DockerRegistry:
             if not self.running:
                 output = self.log.read_bytes()[logged:].decode(errors="replace")
                 self._process = None
-                if "address already in use" in output:
+                if "address already in use" in output.lower():
                     raise PortTakenError(self.host)
-                raise RuntimeError(f"docker-registry ended:\n{output}")
+                raise RuntimeError(f"{self.program} ended:\n{output}")
             if time.monotonic() > deadline:
                 self.stop()
-                raise RuntimeError(f"docker-registry does not answer on {self.host}")
+                raise RuntimeError(f"{self.program} does not answer on {self.host}")
             time.sleep(0.02)
 
     def _answers(self) -> bool:
@@ -434,6 +443,23 @@ class DockerRegistry:
             subprocess.run(
                 ["openssl", *command.split()], cwd=folder, check=True, capture_output=True
             )
+
+
+class JettisonRegistry(DockerRegistry):
+    """The same, but `jettison serve` runs on it."""
+
+    program: ClassVar[Program] = "jettison"
+    command: ClassVar[tuple[str, ...]] = (sys.executable, "-m", "jettison")
+
+
+REGISTRIES: Final[Mapping[Program, type[DockerRegistry]]] = {
+    one.program: one for one in (DockerRegistry, JettisonRegistry)
+}
+
+SERVERS: Final[tuple[Program, ...]] = (
+    tuple(REGISTRIES) if find_spec("jettison.cli.serve") else ("docker-registry",)
+)
+"""The programs that a test of both is parametrized with."""
 
 
 class PortTakenError(RuntimeError):
