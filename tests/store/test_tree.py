@@ -137,7 +137,7 @@ def test_what_is_written_is_what_distribution_writes(tree: Tree, tmp_path: Path)
     opened = tree.open()
     for raw in (b"layer", b"config of layer"):
         opened.put_blob(APP, Digest.of(raw), [raw[:3], raw[3:]])
-    opened.put_manifest(APP, digest, wanted.data(digest).read_bytes(), tag("1"))
+    opened.put_manifest(APP, digest, wanted.data(digest).read_bytes(), [tag("1")])
     assert tree.snapshot() == wanted.snapshot()
 
 

@@ -19,6 +19,7 @@ __all__ = [
     "LOCK",
     "MARKER",
     "OURS",
+    "RELATIONS",
     "REPOSITORIES",
     "REVISIONS",
     "RUNS",
@@ -37,6 +38,7 @@ __all__ = [
     "layers",
     "manifests",
     "parse_link",
+    "relations",
     "repository",
     "revision_link",
     "revisions",
@@ -61,6 +63,9 @@ SET_ASIDE: Final = f"{OURS}/aside"
 """Blobs that a sweep is about to remove, and will put back if somebody wants them."""
 LEAVING: Final = f"{OURS}/leaving"
 """Folders of tags and uploads on their way out: renamed here in one step, then emptied."""
+
+RELATIONS: Final = f"{OURS}/relations"
+"""What a server has read of who references whom; it may be removed at any time."""
 
 BESIDE: Final = "jettison-aside-"
 """Begins the names that a collection of a full disk uses in the root directory itself."""
@@ -172,6 +177,12 @@ def layer_link(name: str, digest: Digest) -> str:
 def uploads(name: str) -> str:
     """Return the folder of a repository's uploads that have not been finished."""
     return f"{REPOSITORIES}/{name}/{UPLOADS}"
+
+
+def relations(name: str) -> str:
+    """Return the file with a snapshot of a repository's relations."""
+    # No repository's name has a part that begins with _, so it is in no other's way.
+    return f"{RELATIONS}/{name}/_snapshot"
 
 
 def digest_of(algorithm: str, encoded: str) -> Digest | None:

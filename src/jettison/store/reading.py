@@ -195,6 +195,46 @@ class TreeReader:
         """Return the names of all repositories, sorted."""
         return self.scan_repositories().names
 
+    def walk_repositories(self, after: str = "") -> Iterator[RepoName]:
+        """Yield the repositories that have manifests, in lexical order, those behind ``after``.
+
+        Only folders are read in which there may be one, and none ahead of what is asked for.
+        """
+        # A name is for a repository itself, one with a slash for all below it. In lexical order the
+        # latter stand together, though app-2 stands between app and app/web.
+        todo = ["/"]
+        inner = {"": self._inner_folders("")[1]}
+        while todo:
+            name = todo.pop()
+            if not name.endswith("/"):
+                if name > after:
+                    is_repository, inner[name] = self._inner_folders(name)
+                    if is_repository:
+                        try:
+                            yield RepoName(name)
+                        except InvalidName:
+                            pass
+                continue
+            known = inner.pop(name[:-1], None)
+            if name.lstrip("/") < after and not after.startswith(name.lstrip("/")):
+                continue
+            names = self._inner_folders(name[:-1])[1] if known is None else known
+            below = [f"{name}{one}".lstrip("/") for one in names]
+            todo += sorted([*below, *(f"{one}/" for one in below)], reverse=True)
+
+    def _inner_folders(self, name: str) -> tuple[bool, list[str]]:
+        """Return whether a folder is a repository with manifests, and what may be others in it."""
+        top = self.repositories_folder
+        try:
+            folder = None if top is None else top.open(name or ".")
+        except BlockedError:
+            folder = None
+        if folder is None:
+            return False, []
+        with folder:
+            names, _ = folder.folders()
+        return "_manifests" in names, [one for one in names if not one.startswith("_")]
+
     def has_repository(self, name: str) -> bool:
         """Whether there is a repository of this name (a folder with nested ones alone is none)."""
         folder = self.folder(layout.repository(name))

@@ -158,18 +158,22 @@ class StorageRegistry:
                 if not self.tree.touch(descriptor.digest) and descriptor.distributable:
                     message = f"{repository}: {descriptor.digest} is not there any more"
                     raise StorageError(message, hint="It was collected just now; use a backup.")
-        tag = None if isinstance(reference, Digest) else reference
+        tags = () if isinstance(reference, Digest) else (reference,)
         self._referrers.pop(repository, None)
-        self.tree.put_manifest(repository, manifest.digest, manifest.raw, tag)
+        self.tree.make_repository(repository)
+        with self.tree.writing(repository):
+            self.tree.put_manifest(repository, manifest.digest, manifest.raw, tags)
 
     async def untag(self, repository: RepoName, tag: Tag) -> bool:
         """Remove a tag and nothing else."""
-        return self.tree.untag(repository, tag)
+        with self.tree.writing(repository):
+            return self.tree.untag(repository, tag)
 
     async def delete_manifest(self, repository: RepoName, digest: Digest) -> bool:
         """Remove a manifest, and every tag of the repository that points to it."""
         self._referrers.pop(repository, None)
-        return self.tree.delete_revision(repository, digest)
+        with self.tree.writing(repository):
+            return self.tree.delete_revision(repository, digest)
 
     async def capabilities(self, repository: RepoName | None = None) -> Capabilities:  # noqa: ARG002 - the protocol's
         """Tell what can be done: everything, if this process may write."""

@@ -10,11 +10,12 @@ that a registry that runs as another user than root can go on using them.
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, Self
 
@@ -29,6 +30,7 @@ from jettison.store.repository import RepositoryReader
 __all__ = ["BlobDraft", "StorageTree"]
 
 _FOLDERS: Final = ("docker", "docker/registry", layout.MARKER, layout.BLOBS, layout.REPOSITORIES)
+_ATTEMPTS: Final = 5
 
 
 class StorageTree(TreeReader):
@@ -42,6 +44,14 @@ class StorageTree(TreeReader):
         with storage_errors("open", root):
             _check_root(root.resolve())
             super().__init__(root.resolve())
+
+    @classmethod
+    def make(cls, root: Path) -> Self:
+        """Open the tree below ``root``, made with nothing in it where there is none yet."""
+        for folder in (layout.BLOBS, layout.REPOSITORIES):
+            with storage_errors("make", root / folder):
+                (root / folder).mkdir(parents=True, exist_ok=True)
+        return cls(root)
 
     @property
     def writable(self) -> bool:
@@ -70,9 +80,9 @@ class StorageTree(TreeReader):
             draft.commit()
 
     def put_manifest(
-        self, repository: RepoName, digest: Digest, raw: bytes, tag: Tag | None = None
+        self, repository: RepoName, digest: Digest, raw: bytes, tags: Iterable[Tag] = ()
     ) -> None:
-        """Store a manifest and link it into the repository, then point ``tag`` to it.
+        """Store a manifest and link it into the repository, then point ``tags`` to it.
 
         What it references is not looked at: an undo puts children before parents. The order of
         writing is that of Distribution: blob, revision, the tag's history, the tag.
@@ -80,23 +90,55 @@ class StorageTree(TreeReader):
         self._refuse_links(layout.repository(repository))
         if not digest.matches(raw):
             raise VerificationFailed(f"the manifest to store does not have the digest {digest}")
-        path = layout.blob_data(digest)
-        if not self.touch(digest):
-            self._write(path, raw)
-        self._write(layout.revision_link(repository, digest), digest.encode())
-        if tag is not None:
-            self._write(layout.history_link(repository, tag, digest), digest.encode())
-            self._write(layout.current_link(repository, tag), digest.encode())
+        if not self._touch_whole(digest, len(raw)):
+            self.write(layout.blob_data(digest), raw)
+        self.write(layout.revision_link(repository, digest), digest.encode())
+        for tag in tags:
+            self.write(layout.history_link(repository, tag, digest), digest.encode())
+            self.write(layout.current_link(repository, tag), digest.encode())
+
+    @contextlib.contextmanager
+    def writing(self, repository: RepoName) -> Iterator[None]:
+        """Keep every other writer of a repository's manifests and tags out, in any process.
+
+        A DELETE that meets a PUT of the same manifest would leave a tag that leads nowhere. It is
+        the kernel's lock on the folder itself, so it needs no room and ends with its process. What
+        is not there is not made: whoever puts the first manifest calls :meth:`make_repository`.
+        """
+        descriptor = self._lock_folder(layout.manifests(repository))
+        try:
+            yield
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
+
+    def make_repository(self, repository: RepoName) -> None:
+        """Make the folder of a repository's manifests, if it is not there."""
+        self.make_folder_of(f"{layout.manifests(repository)}/")
+
+    def _lock_folder(self, folder: str) -> int | None:
+        while True:
+            with storage_errors("lock", self.path(folder)):
+                try:
+                    descriptor = os.open(
+                        self.path(folder), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+                    )
+                except (FileNotFoundError, NotADirectoryError):
+                    return None
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                if os.fstat(descriptor).st_nlink:
+                    return descriptor
+            os.close(descriptor)  # removed meanwhile, for it was empty; there may be a new one
 
     def link_layer(self, repository: RepoName, digest: Digest) -> None:
         """Make a blob readable through a repository."""
         self._refuse_links(layout.layers(repository))
-        self._write(layout.layer_link(repository, digest), digest.encode())
+        self.write(layout.layer_link(repository, digest), digest.encode())
 
     def link_revision(self, repository: RepoName, digest: Digest) -> None:
         """Make a manifest part of a repository."""
         self._refuse_links(layout.revisions(repository))
-        self._write(layout.revision_link(repository, digest), digest.encode())
+        self.write(layout.revision_link(repository, digest), digest.encode())
 
     def touch(self, digest: Digest) -> bool:
         """Note that somebody wants a blob, so that no sweep takes it (rule 6); False: none."""
@@ -107,6 +149,24 @@ class StorageTree(TreeReader):
             except FileNotFoundError:
                 return False
         return True
+
+    def place_blob(self, draft: str, descriptor: int, digest: Digest) -> None:
+        """Put a finished file of the tree in a blob's place, synced, or touch the one there.
+
+        ``draft`` is its full path and ``descriptor`` what it was written through; that its bytes
+        have the digest is known. A blob that is there with another length is damaged: the new file
+        takes its place. What is not used stays where it is.
+        """
+        with storage_errors("write", self.path(layout.blob_data(digest))):
+            if not self._touch_whole(digest, os.fstat(descriptor).st_size):
+                os.fsync(descriptor)
+                self._place(draft, layout.blob_data(digest))
+
+    def _touch_whole(self, digest: Digest, size: int) -> bool:
+        if not self.touch(digest):
+            return False
+        found = self.blob(digest.raw)
+        return found is not None and found.size == size
 
     # Removing.
 
@@ -248,7 +308,8 @@ class StorageTree(TreeReader):
 
     # How.
 
-    def _write(self, relative: str, raw: bytes) -> None:
+    def write(self, relative: str, raw: bytes) -> None:
+        """Write a file, whole or not at all, synced, in place of the one that may be there."""
         with storage_errors("write", self.path(relative)):
             draft = self._draft()
             try:
@@ -268,10 +329,18 @@ class StorageTree(TreeReader):
 
     def _place(self, draft: str, relative: str) -> None:
         folder = relative.rpartition("/")[0]
-        self._make_folders(folder)
-        adopt(draft, self.path(folder))
-        os.replace(draft, self.path(relative))
-        self._sync(folder)
+        for attempt in range(_ATTEMPTS):
+            try:
+                self._make_folders(folder)
+                adopt(draft, self.path(folder))
+                os.replace(draft, self.path(relative))
+                self._sync(folder)
+            except FileNotFoundError:
+                # A collection removes empty folders, and this one may have been empty until now.
+                if attempt == _ATTEMPTS - 1:
+                    raise
+            else:
+                return
 
     def _make_folders(self, relative: str) -> None:
         """Make a folder and those above it, each owned like the one above and synced into it."""
@@ -342,13 +411,9 @@ class BlobDraft:
         if self._hash.hexdigest() != self._digest.hex:
             message = f"the bytes written for blob {self._digest} do not have that digest"
             raise VerificationFailed(message)
-        tree, path = self._tree, layout.blob_data(self._digest)
-        tree._refuse_links(layout.layers(self._repository))  # noqa: SLF001 - as above
-        with storage_errors("write", tree.path(path)):
-            if not tree.touch(self._digest):
-                os.fsync(self._descriptor)
-                tree._place(self._path, path)  # noqa: SLF001 - as above
-        tree.link_layer(self._repository, self._digest)
+        self._tree._refuse_links(layout.layers(self._repository))  # noqa: SLF001 - as above
+        self._tree.place_blob(self._path, self._descriptor, self._digest)
+        self._tree.link_layer(self._repository, self._digest)
 
     def __exit__(self, *_: object) -> None:
         os.close(self._descriptor)

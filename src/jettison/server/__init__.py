@@ -1,0 +1,1 @@
+"""The registry server: a drop-in for CNCF Distribution's ``registry serve``."""

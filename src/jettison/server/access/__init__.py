@@ -1,0 +1,23 @@
+"""Who may do what: logins by password file or token, and the rules of ``jettison.access``."""
+
+from jettison.server.access.grant import (
+    Action,
+    Forbidden,
+    Grant,
+    Guard,
+    TooManyLogins,
+    Unauthorized,
+    Wanted,
+)
+from jettison.server.access.making import make_guard
+
+__all__ = [
+    "Action",
+    "Forbidden",
+    "Grant",
+    "Guard",
+    "TooManyLogins",
+    "Unauthorized",
+    "Wanted",
+    "make_guard",
+]

@@ -1,0 +1,21 @@
+"""The guard that a configuration asks for."""
+
+from collections.abc import Sequence
+
+from jettison.server.access.grant import Grant, Guard
+from jettison.server.access.rules import Rules
+from jettison.server.configuration import AccessRule, Htpasswd, Token
+
+__all__ = ["make_guard"]
+
+
+def make_guard(auth: Htpasswd | Token | None, rules: Sequence[AccessRule] = ()) -> Guard:
+    """Return the guard for ``auth``, its grants narrowed by ``rules``; no rules narrow nothing.
+
+    Raises :class:`~jettison.errors.ConfigurationError` where nobody could ever be admitted: the
+    file with the passwords or the keys is missing, unreadable, or holds none that can be used.
+    """
+    narrowing = Rules(rules) if rules else None
+    if auth is None:
+        return Guard(Grant("", () if narrowing is None else (narrowing.of(""),)))
+    raise NotImplementedError

@@ -1,0 +1,129 @@
+"""What is sent back: answers, and the errors of the distribution specification ("Error Codes")."""
+
+import enum
+from collections.abc import AsyncGenerator
+from typing import Any, Final
+
+import msgspec
+
+__all__ = [
+    "API_VERSION",
+    "JSON",
+    "Answer",
+    "ApiError",
+    "Code",
+    "Header",
+    "Problem",
+    "json_answer",
+    "problems_answer",
+    "text_answer",
+]
+
+Header = tuple[bytes, bytes]
+
+API_VERSION: Final = (b"docker-distribution-api-version", b"registry/2.0")
+JSON: Final = (b"content-type", b"application/json")
+_TEXT: Final = (b"content-type", b"text/plain; charset=utf-8")
+_NO_SNIFFING: Final = (b"x-content-type-options", b"nosniff")
+_SHOWN: Final = 200
+"""How much of what a client sent an error shows, in characters."""
+
+
+class Code(enum.StrEnum):
+    """The codes of errors: the specification's, and those that Distribution has beside them."""
+
+    BLOB_UNKNOWN = "BLOB_UNKNOWN"
+    BLOB_UPLOAD_INVALID = "BLOB_UPLOAD_INVALID"
+    BLOB_UPLOAD_UNKNOWN = "BLOB_UPLOAD_UNKNOWN"
+    DENIED = "DENIED"
+    DIGEST_INVALID = "DIGEST_INVALID"
+    MANIFEST_BLOB_UNKNOWN = "MANIFEST_BLOB_UNKNOWN"
+    MANIFEST_INVALID = "MANIFEST_INVALID"
+    MANIFEST_UNKNOWN = "MANIFEST_UNKNOWN"
+    NAME_INVALID = "NAME_INVALID"
+    NAME_UNKNOWN = "NAME_UNKNOWN"
+    PAGINATION_NUMBER_INVALID = "PAGINATION_NUMBER_INVALID"
+    RANGE_INVALID = "RANGE_INVALID"
+    SIZE_INVALID = "SIZE_INVALID"
+    TAG_INVALID = "TAG_INVALID"
+    TOOMANYREQUESTS = "TOOMANYREQUESTS"
+    UNAUTHORIZED = "UNAUTHORIZED"
+    UNAVAILABLE = "UNAVAILABLE"
+    UNKNOWN = "UNKNOWN"
+    UNSUPPORTED = "UNSUPPORTED"
+
+
+class Answer:
+    """A status, headers, and a body: bytes, or a stream of exactly ``length`` bytes."""
+
+    __slots__ = ("body", "headers", "length", "status", "stream")
+
+    def __init__(
+        self,
+        status: int,
+        headers: list[Header],
+        body: bytes = b"",
+        stream: AsyncGenerator[bytes] | None = None,
+        length: int | None = None,
+    ) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+        self.stream = stream
+        self.length = len(body) if length is None else length
+
+
+class Problem(msgspec.Struct, omit_defaults=True):
+    """One entry of an error's body."""
+
+    code: str
+    message: str
+    detail: Any = None
+
+
+class ApiError(Exception):
+    """An answer that is an error."""
+
+    def __init__(
+        self,
+        status: int,
+        code: Code,
+        message: str,
+        detail: object = None,
+        headers: list[Header] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.detail = detail
+        self.headers = headers or []
+
+    def answer(self) -> Answer:
+        """Return it as it is sent."""
+        problem = Problem(self.code, self.message, self.detail)
+        return problems_answer(self.status, [problem], self.headers)
+
+
+def problems_answer(status: int, problems: list[Problem], headers: list[Header]) -> Answer:
+    """Return an error with as many entries."""
+    return json_answer({"errors": problems}, status, headers)
+
+
+def json_answer(
+    content: object, status: int = 200, headers: list[Header] | None = None
+) -> Answer:
+    """Return a JSON document."""
+    body = msgspec.json.encode(content)
+    return Answer(status, [JSON, *(headers or [])], body)
+
+
+def text_answer(status: int, text: str, headers: list[Header] | None = None) -> Answer:
+    """Return plain text, as Distribution answers where the request never reached its API."""
+    return Answer(status, [_TEXT, _NO_SNIFFING, *(headers or [])], f"{text}\n".encode())
+
+
+def shown(text: str) -> str:
+    """Return what a client sent as an error may show it: printable, and not too long."""
+    clean = text if text.isprintable() else text.encode("unicode_escape").decode()
+    return clean if len(clean) <= _SHOWN else f"{clean[:_SHOWN]}…"

@@ -1,0 +1,285 @@
+"""The ASGI application: admit, route, call the handler, send, and note what was done."""
+
+import contextlib
+import itertools
+import logging
+import secrets
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Final, NamedTuple, Protocol
+
+from jettison.errors import StorageError
+from jettison.model.reference import RepoName
+from jettison.server import blobs, listings, manifests, referrers, uploads
+from jettison.server.access import Action, Grant, Guard, TooManyLogins, Unauthorized, Wanted
+from jettison.server.answers import (
+    API_VERSION,
+    Answer,
+    ApiError,
+    Code,
+    Header,
+    json_answer,
+    text_answer,
+)
+from jettison.server.context import Call, Context, parse_name
+from jettison.server.failures import answer_to_storage_error, unexpected_answer
+from jettison.server.observing.exchange import Exchange
+from jettison.server.requests import Disconnected, Receive, Request, Scope, Send
+from jettison.server.routes import Endpoint, Route, find_route
+
+__all__ = ["GONE", "Observer", "RegistryApp"]
+
+GONE: Final = "jettison.gone"
+"""The extension of the scope that tells whether the client has closed the connection."""
+
+_log: Final = logging.getLogger("jettison.server")
+
+Handler = Callable[[Call], Awaitable[Answer]]
+
+
+class _Operation(NamedTuple):
+    """What a method does at an endpoint, and what one has to be allowed for it."""
+
+    handler: Handler
+    actions: tuple[Action, ...]
+    writes: bool = False
+
+
+class Observer(Protocol):
+    """Is told of each request: when it begins, and what became of it."""
+
+    def begin(self) -> None:
+        """A request begins."""
+
+    def observe(self, exchange: Exchange) -> None:
+        """It has ended."""
+
+
+_PULL: Final = (Action.PULL,)
+_PUSH: Final = (Action.PULL, Action.PUSH)
+_DELETE: Final = (Action.DELETE,)
+_ALLOW_READING: Final = (b"allow", b"GET, HEAD")
+_PLAIN: Final = frozenset({Endpoint.ROOT, Endpoint.OTHER})
+_WITHOUT_REPOSITORY: Final = frozenset({Endpoint.BASE, Endpoint.CATALOG})
+_GONE: Final = 499
+"""What the log says of a request whose client went away, as other servers do."""
+
+
+class RegistryApp:
+    """The registry. Everything that a request needs is in ``context`` and ``guard``."""
+
+    def __init__(self, context: Context, guard: Guard, observer: Observer) -> None:
+        self._context = context
+        self._guard = guard
+        self._observer = observer
+        http = context.configuration.http
+        self._prefix = http.prefix.rstrip("/")
+        self._timeout = context.configuration.limits.body_timeout
+        self._readonly = context.configuration.storage.readonly
+        self._headers: list[Header] = [API_VERSION]
+        for name, values in http.headers.items():
+            lower = name.lower().encode("latin-1")
+            self._headers += [(lower, value.encode("latin-1")) for value in values]
+        # Several processes and restarts must not use the same.
+        self._ids = map((secrets.token_hex(5) + "%08x").__mod__, itertools.count(1))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            message = "only HTTP is spoken here"
+            raise NotImplementedError(message)
+        started, clock = time.time(), time.perf_counter()
+        self._observer.begin()
+        request = Request(scope, receive, self._timeout)
+        path: str = scope["path"]
+        if self._prefix:
+            path = path.removeprefix(self._prefix) if path.startswith(self._prefix) else ""
+        route = find_route(path)
+        number = next(self._ids)
+        user, status, sent = "", _GONE, 0
+        try:
+            answer, user = await self._answer(request, route, number)
+            # After the last byte the client may be gone, and so may what is left to do here.
+            status = answer.status
+            headers = [*answer.headers, *self._headers, (b"x-request-id", number.encode())]
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            if answer.stream is None:
+                sent = 0 if request.method == "HEAD" else answer.length
+                await send({"type": "http.response.body", "body": answer.body})
+            else:
+                sent = await _send_stream(answer, answer.stream, request, send)
+        except Disconnected:
+            pass
+        finally:
+            self._observe(request, route, number, _Outcome(status, sent, user, started, clock))
+
+    async def _answer(self, request: Request, route: Route, number: str) -> tuple[Answer, str]:
+        """Return the answer to a request, whatever happens, and whose request it is."""
+        user = ""
+        try:
+            if route.endpoint in _PLAIN:
+                return _plain_answer(route.endpoint), user
+            operation = _operation(request, route)
+            name = _name(route)
+            grant = await self._admit(request, name, operation)
+            user = grant.user
+            if operation.writes and self._readonly:
+                return text_answer(405, "the registry is read-only", [_ALLOW_READING]), user
+            if isinstance(name, ApiError):
+                raise name  # noqa: TRY301 - only now: those without a login learn nothing
+            answer = await operation.handler(
+                Call(self._context, request, grant, name, route.reference)
+            )
+        except ApiError as error:
+            answer = error.answer()
+        except StorageError as error:
+            answer = answer_to_storage_error(error, number)
+        except Disconnected:
+            raise
+        except Exception:  # noqa: BLE001 - a mistake of ours must not end a connection unanswered
+            _log.exception("request %s: %s %s", number, request.method, route)
+            answer = unexpected_answer(number)
+        for name_, _ in answer.headers:
+            if name_ == b"content-length":
+                return answer, user
+        answer.headers.append((b"content-length", b"%d" % answer.length))
+        return answer, user
+
+    async def _admit(
+        self, request: Request, name: RepoName | ApiError | None, operation: _Operation
+    ) -> Grant:
+        repository = None if isinstance(name, ApiError) else name
+        authorization = request.header(b"authorization")
+        origin = request.origin() or ""
+        try:
+            grant = await self._guard.admit(
+                authorization, (Wanted(repository, operation.actions),), origin=origin
+            )
+        except TooManyLogins as error:
+            retry = [(b"retry-after", b"1")]
+            raise ApiError(429, Code.TOOMANYREQUESTS, error.message, headers=retry) from None
+        except Unauthorized as error:
+            challenge = [(b"www-authenticate", error.challenge.encode("latin-1"))]
+            raise ApiError(401, Code.UNAUTHORIZED, error.message, headers=challenge) from None
+        for action in operation.actions:
+            if not grant.allows(repository, action):
+                # The same whether it exists or not.
+                who = grant.user or "without a login one"
+                message = f"{who} may not {action} here"
+                raise ApiError(403, Code.DENIED, message)
+        return grant
+
+    def _observe(self, request: Request, route: Route, number: str, outcome: "_Outcome") -> None:
+        scope, headers = request.scope, dict(request.headers)
+        client = scope["client"]
+        query = scope["query_string"]
+        target = scope["raw_path"].decode("latin-1")
+        self._observer.observe(
+            Exchange(
+                request_id=number,
+                method=request.method,
+                target=f"{target}?{query.decode('latin-1')}" if query else target,
+                route=route.endpoint,
+                repository=route.repository,
+                status=outcome.status,
+                received=request.received,
+                sent=outcome.sent,
+                started=outcome.started,
+                seconds=time.perf_counter() - outcome.clock,
+                client=f"{client[0]}:{client[1]}" if client else "",
+                user=outcome.user,
+                agent=headers.get(b"user-agent", b"").decode("latin-1"),
+                referer=headers.get(b"referer", b"").decode("latin-1"),
+                host=headers.get(b"host", b"").decode("latin-1"),
+                version=scope["http_version"],
+            )
+        )
+
+
+class _Outcome(NamedTuple):
+    status: int
+    sent: int
+    user: str
+    started: float
+    clock: float
+
+
+async def _send_stream(
+    answer: Answer, stream: AsyncGenerator[bytes], request: Request, send: Send
+) -> int:
+    """Send a body piece by piece, as long as somebody takes it; return how many bytes went."""
+    gone: Callable[[], bool] | None = request.scope.get("extensions", {}).get(GONE)
+    sent = 0
+    async with contextlib.aclosing(stream):
+        async for piece in stream:
+            if gone is not None and gone():
+                raise Disconnected
+            sent += len(piece)
+            message = {"type": "http.response.body", "body": piece}
+            await send({**message, "more_body": sent < answer.length})
+    return sent
+
+
+def _name(route: Route) -> RepoName | ApiError | None:
+    """Return the repository that a route names, or what is wrong with its name."""
+    if not route.repository and route.endpoint in _WITHOUT_REPOSITORY:
+        return None
+    try:
+        return parse_name(route.repository)
+    except ApiError as error:
+        return error
+
+
+def _operation(request: Request, route: Route) -> _Operation:
+    methods = OPERATIONS[route.endpoint]
+    found = methods.get(request.method)
+    if found is None:
+        allow = [(b"allow", ", ".join(sorted(methods)).encode())]
+        message = f"{request.method} is not for this URL"
+        raise ApiError(405, Code.UNSUPPORTED, message, headers=allow)
+    return found
+
+
+async def _base(_: Call) -> Answer:
+    """Say that this is a registry (end-1)."""
+    return json_answer({})
+
+
+def _plain_answer(endpoint: Endpoint) -> Answer:
+    """Answer outside of the API, as Distribution does: it is alive, or there is no such page."""
+    if endpoint is Endpoint.ROOT:
+        answer = Answer(200, [(b"cache-control", b"no-cache")])
+    else:
+        answer = text_answer(404, "404 page not found")
+    answer.headers.append((b"content-length", b"%d" % answer.length))
+    return answer
+
+
+def _reading(handler: Handler, actions: tuple[Action, ...] = _PULL) -> dict[str, _Operation]:
+    operation = _Operation(handler, actions)
+    return {"GET": operation, "HEAD": operation}
+
+
+OPERATIONS: Final[dict[Endpoint, dict[str, _Operation]]] = {
+    Endpoint.BASE: _reading(_base, ()),
+    Endpoint.CATALOG: _reading(listings.get_catalog),
+    Endpoint.TAGS: _reading(listings.get_tags),
+    Endpoint.REFERRERS: _reading(referrers.get_referrers),
+    Endpoint.MANIFEST: {
+        **_reading(manifests.get_manifest),
+        "PUT": _Operation(manifests.put_manifest, _PUSH, writes=True),
+        "DELETE": _Operation(manifests.delete_manifest, _DELETE, writes=True),
+    },
+    Endpoint.BLOB: {
+        "GET": _Operation(blobs.get_blob, _PULL),
+        "HEAD": _Operation(blobs.head_blob, _PULL),
+        "DELETE": _Operation(blobs.delete_blob, _DELETE, writes=True),
+    },
+    Endpoint.UPLOADS: {"POST": _Operation(uploads.begin_upload, _PUSH, writes=True)},
+    Endpoint.UPLOAD: {
+        "GET": _Operation(uploads.upload_status, _PUSH),
+        "PATCH": _Operation(uploads.patch_upload, _PUSH, writes=True),
+        "PUT": _Operation(uploads.finish_upload, _PUSH, writes=True),
+        "DELETE": _Operation(uploads.cancel_upload, _PUSH, writes=True),
+    },
+}

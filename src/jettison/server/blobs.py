@@ -1,0 +1,79 @@
+"""Blobs: HEAD, GET and DELETE (distribution specification, end-2 and end-10)."""
+
+from jettison.model.digest import Digest
+from jettison.model.reference import RepoName
+from jettison.server.answers import Answer, ApiError, Code
+from jettison.server.contents import blob_headers
+from jettison.server.context import Call, Context, parse_digest
+from jettison.server.protection import refuse_used_blob
+from jettison.server.sending import content_answer, file_answer
+from jettison.store import layout
+
+__all__ = ["delete_blob", "get_blob", "head_blob"]
+
+
+async def get_blob(call: Call) -> Answer:
+    """Send a blob that is linked into the repository."""
+    contents = call.context.contents
+    digest = parse_digest(call.reference)
+    target = contents.layer(call.repository, digest)
+    if target is None:
+        raise _unknown(digest)
+    content = contents.small(target)
+    if content is not None:
+        headers, size = content.blob_headers, len(content.raw)
+        if target != digest:
+            headers = blob_headers(digest, size)
+        answer = content_answer(call.request, digest, headers, content.raw)
+    else:
+        opened = contents.open(target)
+        if opened is None:
+            raise _unknown(digest)
+        size = opened[1]
+        headers = blob_headers(digest, size)
+        answer = file_answer(call.context, call.request, digest, headers, opened)
+    call.context.events.blob(call, "pull", digest, size)
+    return answer
+
+
+async def head_blob(call: Call) -> Answer:
+    """Say whether a blob is there, and note that somebody relies on it.
+
+    A push that hears "yes" does not send the blob, so a collection must leave it from now on.
+    """
+    contents = call.context.contents
+    digest = parse_digest(call.reference)
+    writable = not call.context.configuration.storage.readonly
+    if writable and not contents.touch_layer(call.repository, digest):
+        raise _unknown(digest)
+    target = contents.layer(call.repository, digest)
+    size = None if target is None else contents.size(target)
+    if size is None:
+        raise _unknown(digest)
+    return content_answer(call.request, digest, blob_headers(digest, size), b"")
+
+
+async def delete_blob(call: Call) -> Answer:
+    """Unlink a blob from the repository, unless a manifest of it uses it."""
+    context = call.context
+    context.require_deletion()
+    digest = parse_digest(call.reference)
+    async with context.writing(call.repository):
+        if not await context.run(_delete, context, call.repository, digest):
+            raise _unknown(digest)
+    context.events.blob(call, "delete", digest, 0)
+    return Answer(202, [(b"docker-content-digest", digest.encode())])
+
+
+def _delete(context: Context, repository: RepoName, digest: Digest) -> bool:
+    with context.tree.writing(repository):
+        if context.contents.layer(repository, digest) is None:
+            return False
+        if context.configuration.protect_references:
+            refuse_used_blob(context, repository, digest)
+        return context.tree.unlink(layout.layer_link(repository, digest))
+
+
+def _unknown(digest: Digest) -> ApiError:
+    detail = {"digest": str(digest)}
+    return ApiError(404, Code.BLOB_UNKNOWN, "the repository has no such blob", detail)

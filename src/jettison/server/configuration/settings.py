@@ -1,0 +1,334 @@
+"""What a server is told: plain frozen values, decoded already.
+
+Times are in seconds, sizes in bytes. The defaults are Distribution's wherever it has one. What may
+hold a password is in no representation: header values, and the login within a URL.
+"""
+
+import re
+from pathlib import Path
+from typing import Any, Final, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+
+from jettison.server.configuration.ciphers import openssl_names
+
+__all__ = [
+    "ALGORITHMS",
+    "AccessRule",
+    "ActionName",
+    "ClientAuth",
+    "Debug",
+    "Endpoint",
+    "FileCheck",
+    "Health",
+    "Htpasswd",
+    "Http",
+    "HttpCheck",
+    "Limits",
+    "Log",
+    "Notifications",
+    "ServerConfiguration",
+    "Storage",
+    "StorageHealth",
+    "TcpCheck",
+    "Tls",
+    "Token",
+    "UploadPurging",
+    "UrlRules",
+]
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+
+ActionName = Literal["pull", "push", "delete", "admin"]
+ClientAuth = Literal[
+    "request-client-cert", "verify-client-cert-if-given", "require-and-verify-client-cert"
+]
+Formatter = Literal["text", "json", "logstash"]
+LogLevel = Literal["error", "warn", "info", "debug"]
+Net = Literal["tcp", "unix"]
+TlsVersion = Literal["tls1.2", "tls1.3"]
+
+ALGORITHMS: Final = (
+    *("EdDSA", "ES256", "ES384", "ES512", "PS256", "PS384", "PS512", "RS256", "RS384", "RS512"),
+)
+"""The signatures that a token may carry; those with a shared secret are never among them."""
+
+
+class _Discreet(msgspec.Struct, frozen=True):
+    """Shows of its headers only the names, and of its URL no login."""
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [(name, _discreet(name, getattr(self, name))) for name in self.__struct_fields__]
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={value!r}" for name, value in self.__rich_repr__())
+        return f"{type(self).__name__}({shown})"
+
+
+class AccessRule(msgspec.Struct, frozen=True):
+    """What some users may do in some repositories.
+
+    ``users`` are names or globs, ``*`` is everyone, logged in or not. ``repositories`` are globs.
+    """
+
+    users: tuple[str, ...]
+    repositories: tuple[str, ...]
+    actions: frozenset[ActionName]
+
+
+class Htpasswd(msgspec.Struct, frozen=True):
+    """Logins from a password file; only its bcrypt lines count."""
+
+    realm: str
+    path: Path
+
+
+class Token(msgspec.Struct, frozen=True):
+    """Logins by tokens that another service signs.
+
+    ``rootcertbundle`` is a PEM file with certificates, ``jwks`` a JSON file with keys; at least one
+    of them is set. With ``autoredirect`` the clients are sent to ``autoredirect_path`` of the host
+    that they asked, and not to ``realm``.
+    """
+
+    realm: str
+    service: str
+    issuer: str
+    rootcertbundle: Path | None = None
+    jwks: Path | None = None
+    signing_algorithms: tuple[str, ...] = ALGORITHMS
+    autoredirect: bool = False
+    autoredirect_path: str = "/auth/token"
+
+
+class Tls(msgspec.Struct, frozen=True):
+    """PEM files and terms of TLS.
+
+    ``client_auth`` is None as long as there are no ``client_cas``: clients then need no
+    certificate. ``cipher_suites`` are Go's names, for TLS 1.2 only; empty: the usual ones.
+    """
+
+    certificate: Path
+    key: Path
+    client_cas: tuple[Path, ...] = ()
+    client_auth: ClientAuth | None = None
+    minimum_version: TlsVersion = "tls1.2"
+    cipher_suites: tuple[str, ...] = ()
+
+    @property
+    def openssl_ciphers(self) -> str | None:
+        """The suites as ``SSLContext.set_ciphers`` takes them; None to leave OpenSSL's choice."""
+        return ":".join(openssl_names(self.cipher_suites)) or None
+
+
+class Debug(msgspec.Struct, frozen=True):
+    """A second address, for health and metrics: nothing there asks for a login."""
+
+    addr: str
+    prometheus: bool = False
+    prometheus_path: str = "/metrics"
+
+
+class Http(msgspec.Struct, frozen=True):
+    """Where and how clients are answered.
+
+    ``addr`` is HOST:PORT, or with ``net`` ``unix`` the path of a socket. ``host`` is the URL that
+    clients know the registry by, None to take it from each request. ``prefix`` begins and ends
+    with a slash. ``headers`` go into each answer. ``drain_timeout`` is how long requests may take
+    to end when the server stops.
+    """
+
+    addr: str = ":5000"
+    net: Net = "tcp"
+    host: str | None = None
+    prefix: str = "/"
+    relative_urls: bool = False
+    drain_timeout: float = 10.0
+    headers: dict[str, tuple[str, ...]] = {}
+    tls: Tls | None = None
+    debug: Debug | None = None
+
+
+class Log(msgspec.Struct, frozen=True):
+    """What is logged and how; ``fields`` are added to each line."""
+
+    level: LogLevel = "info"
+    formatter: Formatter = "text"
+    fields: dict[str, str] = {}
+    access_disabled: bool = False
+
+
+class UploadPurging(msgspec.Struct, frozen=True):
+    """Removal of uploads that were given up: those older than ``age``, every ``interval``."""
+
+    enabled: bool = True
+    age: float = 604_800.0
+    interval: float = 86_400.0
+    dry_run: bool = False
+
+
+class Storage(msgspec.Struct, frozen=True):
+    """The tree, and what may be done to it."""
+
+    root: Path
+    delete_enabled: bool = False
+    readonly: bool = False
+    purging: UploadPurging = UploadPurging()
+
+
+class Endpoint(_Discreet, frozen=True):
+    """Somebody to notify.
+
+    After ``threshold`` failures in a row nothing is sent for ``backoff``. Events about a media
+    type or an action that is ignored are not sent.
+    """
+
+    name: str
+    url: str
+    disabled: bool = False
+    headers: dict[str, tuple[str, ...]] = {}
+    timeout: float = 1.0
+    threshold: int = 10
+    backoff: float = 1.0
+    ignored_media_types: tuple[str, ...] = ()
+    ignored_actions: tuple[str, ...] = ()
+
+
+class Notifications(msgspec.Struct, frozen=True):
+    """Who is notified of pushes, pulls, mounts and deletes.
+
+    With ``include_references`` the event of a manifest lists what it references.
+    """
+
+    endpoints: tuple[Endpoint, ...] = ()
+    include_references: bool = False
+
+
+class UrlRules(msgspec.Struct, frozen=True):
+    """Which URLs the layers of a pushed manifest may name: regular expressions, found anywhere."""
+
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+    enabled: bool = True
+
+    def permits(self, url: str) -> bool:
+        """Whether a manifest may name ``url``.
+
+        Without ``allow`` and ``deny`` none may be named; with ``deny`` alone any other.
+        """
+        if not self.enabled:
+            return True
+        if not self.allow and not self.deny:
+            return False
+        if any(re.search(pattern, url) for pattern in self.deny):
+            return False
+        return not self.allow or any(re.search(pattern, url) for pattern in self.allow)
+
+
+class StorageHealth(msgspec.Struct, frozen=True):
+    """Whether the storage is probed; it is unhealthy after ``threshold`` failures in a row."""
+
+    enabled: bool = False
+    interval: float = 10.0
+    threshold: int = 0
+
+
+class FileCheck(msgspec.Struct, frozen=True):
+    """Unhealthy as long as ``file`` exists."""
+
+    file: Path
+    interval: float = 10.0
+    threshold: int = 0
+
+
+class HttpCheck(_Discreet, frozen=True):
+    """Unhealthy unless HEAD of ``uri`` is answered with ``status``; ``timeout`` 0 is none."""
+
+    uri: str
+    status: int = 200
+    headers: dict[str, tuple[str, ...]] = {}
+    timeout: float = 0.0
+    interval: float = 10.0
+    threshold: int = 0
+
+
+class TcpCheck(msgspec.Struct, frozen=True):
+    """Unhealthy unless ``addr`` takes a connection; ``timeout`` 0 is none."""
+
+    addr: str
+    timeout: float = 0.0
+    interval: float = 10.0
+    threshold: int = 0
+
+
+class Health(msgspec.Struct, frozen=True):
+    """The checks that run in the background."""
+
+    storage: StorageHealth = StorageHealth()
+    files: tuple[FileCheck, ...] = ()
+    http: tuple[HttpCheck, ...] = ()
+    tcp: tuple[TcpCheck, ...] = ()
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """Bounds on what a client may take up.
+
+    ``header_timeout`` is for all headers of a request, ``body_timeout`` for a silence within its
+    body, ``keepalive_timeout`` for the pause between two requests.
+    """
+
+    manifest_bytes: int = 4 * MIB
+    header_bytes: int = 64 * KIB
+    header_timeout: float = 30.0
+    body_timeout: float = 60.0
+    keepalive_timeout: float = 75.0
+    connections: int = 4096
+
+
+class ServerConfiguration(msgspec.Struct, frozen=True):
+    """Everything that a server is told.
+
+    ``path`` is None without a file. ``catalog_max`` and ``tags_max`` are the most entries of one
+    page. With ``protect_references`` nothing is deleted that a manifest still needs. ``access``
+    empty: whoever is admitted may do everything. ``warnings`` are sentences for the log.
+    """
+
+    storage: Storage
+    path: Path | None = None
+    http: Http = Http()
+    log: Log = Log()
+    auth: Htpasswd | Token | None = None
+    notifications: Notifications = Notifications()
+    health: Health = Health()
+    urls: UrlRules = UrlRules()
+    catalog_max: int = 1000
+    tags_max: int = 1000
+    protect_references: bool = True
+    sparse_manifests: bool = False
+    access: tuple[AccessRule, ...] = ()
+    limits: Limits = Limits()
+    workers: int = 1
+    warnings: tuple[str, ...] = ()
+
+
+def _discreet(name: str, value: object) -> object:
+    if name == "headers" and isinstance(value, dict):
+        return dict.fromkeys(value, "…")
+    if name in {"uri", "url"} and isinstance(value, str):
+        return without_login(value)
+    return value
+
+
+def without_login(url: str) -> str:
+    """Return ``url`` with ``…`` in place of a user name, password, query and fragment."""
+    before, at, after = url.rpartition("@")
+    if at:
+        scheme, separator, _ = before.partition("://")
+        url = f"{scheme}://…@{after}" if separator else f"…@{after}"
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "…"
+    return url.partition("?")[0].partition("#")[0] + ("?…" if parts.query else "")

@@ -1,0 +1,247 @@
+"""Reading links and contents for an answer, at a handful of system calls each.
+
+What a tag or a layer leads to is read from the disk every time, so what another program does to the
+tree is seen at once, and nothing is ever promised from memory (registry-facts: the descriptor
+cache). Only the bytes of small contents are kept, by digest: they cannot change, and that they are
+still on the disk is looked at each time.
+"""
+
+import os
+import stat
+from collections import OrderedDict
+from typing import Final
+
+from jettison.errors import InvalidDigest, InvalidManifest, StorageError
+from jettison.model.digest import Digest
+from jettison.model.manifest import parse_manifest
+from jettison.model.reference import RepoName, Tag
+from jettison.server.answers import Header
+from jettison.store import layout
+from jettison.store.folder import Folder, storage_error
+from jettison.store.tree import StorageTree
+
+__all__ = ["SMALL", "Content", "Contents"]
+
+SMALL: Final = 64 * 1024
+"""Up to so many bytes a content is read at once and may be kept."""
+
+_KEPT_BYTES: Final = 16 * 1024 * 1024
+_LINK: Final = 256
+_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_ABSENT: Final = (FileNotFoundError, NotADirectoryError)
+_UNKNOWN_TYPE: Final = b"application/octet-stream"
+
+
+class Content:
+    """A manifest or a small blob: its bytes, and the headers that depend on nothing else."""
+
+    __slots__ = ("blob_headers", "inode", "manifest_headers", "media_type", "raw")
+
+    def __init__(self, digest: Digest, raw: bytes, inode: int) -> None:
+        self.raw = raw
+        self.inode = inode
+        self.blob_headers = blob_headers(digest, len(raw))
+        self.media_type: str | None = None
+        self.manifest_headers: list[Header] = []
+
+
+def blob_headers(digest: Digest, size: int) -> list[Header]:
+    """Return the headers of a blob's answer, but for its range."""
+    encoded = digest.encode()
+    return [
+        (b"content-length", b"%d" % size),
+        (b"content-type", _UNKNOWN_TYPE),
+        (b"docker-content-digest", encoded),
+        (b"etag", b'"%b"' % encoded),
+        (b"accept-ranges", b"bytes"),
+        (b"cache-control", b"max-age=31536000"),
+    ]
+
+
+class Contents:
+    """What is in a tree, as requests ask for it."""
+
+    def __init__(self, tree: StorageTree) -> None:
+        self._tree = tree
+        self._repositories = _open(tree.repositories_folder, tree, layout.REPOSITORIES)
+        self._blobs = _open(tree.blobs_folder, tree, layout.BLOBS)
+        self._kept: OrderedDict[str, Content] = OrderedDict()
+        self._kept_bytes = 0
+
+    # Links.
+
+    def tag(self, repository: RepoName, tag: Tag) -> Digest | None:
+        """Return what a tag points to; None if there is no such tag.
+
+        Raises :class:`~jettison.errors.StorageError` for a link that is damaged.
+        """
+        return self._link(f"{repository}/_manifests/tags/{tag}/current/link")
+
+    def layer(self, repository: RepoName, digest: Digest) -> Digest | None:
+        """Return the blob that a repository's link of a digest leads to; None if it has none."""
+        return self._link(f"{repository}/_layers/{digest.algorithm}/{digest.hex}/link")
+
+    def has_revision(self, repository: RepoName, digest: Digest) -> bool:
+        """Whether a manifest is part of a repository."""
+        path = f"{repository}/_manifests/revisions/{digest.algorithm}/{digest.hex}/link"
+        try:
+            os.stat(path, dir_fd=self._repositories)
+        except _ABSENT:
+            return False
+        except OSError as error:
+            raise storage_error("look at", path, error) from error
+        return True
+
+    def _link(self, path: str) -> Digest | None:
+        try:
+            descriptor = os.open(path, _FILE, dir_fd=self._repositories)
+        except _ABSENT:
+            return None
+        except OSError as error:
+            raise storage_error("read", path, error) from error
+        try:
+            raw = os.read(descriptor, _LINK)
+        except OSError as error:
+            raise storage_error("read", path, error) from error
+        finally:
+            os.close(descriptor)
+        try:
+            return Digest(raw.decode("ascii"))
+        except (InvalidDigest, UnicodeDecodeError):
+            raise self._damaged(path, raw) from None
+
+    def _damaged(self, path: str, raw: bytes) -> StorageError:
+        message = f"{self._tree.path(layout.REPOSITORIES)}/{path} holds no digest, but {raw[:80]!r}"
+        return StorageError(message, hint="Push the image again, or look at `jettison fsck`.")
+
+    # Contents.
+
+    def size(self, digest: Digest) -> int | None:
+        """Return the size of a blob in bytes; None if there is none."""
+        try:
+            found = os.stat(_path(digest), dir_fd=self._blobs)
+        except _ABSENT:
+            return None
+        except OSError as error:
+            raise storage_error("look at", _path(digest), error) from error
+        return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+    def small(self, digest: Digest, limit: int = SMALL) -> Content | None:
+        """Return a content of at most ``limit`` bytes; None if it is absent or larger."""
+        path = _path(digest)
+        try:
+            found = os.stat(path, dir_fd=self._blobs)
+        except _ABSENT:
+            return None
+        except OSError as error:
+            raise storage_error("look at", path, error) from error
+        kept = self._kept.get(digest)
+        if kept is not None and kept.inode == found.st_ino and len(kept.raw) == found.st_size:
+            self._kept.move_to_end(digest)
+            return kept
+        if found.st_size > limit or not stat.S_ISREG(found.st_mode):
+            return None
+        return self._read(digest, path, found.st_size)
+
+    def manifest(self, digest: Digest, limit: int) -> Content | None:
+        """Return a manifest, its type known; None if it is absent.
+
+        Raises :class:`~jettison.errors.StorageError` for bytes that have another digest.
+        """
+        content = self.small(digest, limit)
+        if content is not None and content.media_type is None:
+            if not digest.matches(content.raw):
+                message = f"manifest {digest} is damaged on the disk: its bytes have another digest"
+                raise StorageError(message, hint="Push the image again.")
+            try:
+                content.media_type = parse_manifest(content.raw).media_type
+            except InvalidManifest:
+                content.media_type = ""
+            kind = content.media_type.encode("latin-1", "replace") or _UNKNOWN_TYPE
+            content.manifest_headers = [
+                (name, kind if name == b"content-type" else value)
+                for name, value in content.blob_headers
+                if name != b"cache-control"  # a tag may lead elsewhere the next moment
+            ]
+        return content
+
+    def _read(self, digest: Digest, path: str, size: int) -> Content | None:
+        try:
+            descriptor = os.open(path, _FILE, dir_fd=self._blobs)
+        except _ABSENT:
+            return None
+        except OSError as error:
+            raise storage_error("read", path, error) from error
+        try:
+            raw = os.read(descriptor, size + 1)
+            while len(raw) < size and (more := os.read(descriptor, size - len(raw))):
+                raw += more
+            inode = os.fstat(descriptor).st_ino
+        except OSError as error:
+            raise storage_error("read", path, error) from error
+        finally:
+            os.close(descriptor)
+        content = Content(digest, raw, inode)
+        # What is damaged is not kept: it may be put right at any moment.
+        if len(raw) <= SMALL and digest.matches(raw):
+            self._keep(digest, content)
+        return content
+
+    def _keep(self, digest: Digest, content: Content) -> None:
+        before = self._kept.pop(digest, None)
+        self._kept_bytes += len(content.raw) - (0 if before is None else len(before.raw))
+        self._kept[digest] = content
+        while self._kept_bytes > _KEPT_BYTES:
+            _, oldest = self._kept.popitem(last=False)
+            self._kept_bytes -= len(oldest.raw)
+
+    def open(self, digest: Digest) -> tuple[int, int] | None:
+        """Open a blob: a descriptor and the size in bytes; None if there is none."""
+        path = _path(digest)
+        try:
+            descriptor = os.open(path, _FILE, dir_fd=self._blobs)
+        except _ABSENT:
+            return None
+        except OSError as error:
+            raise storage_error("read", path, error) from error
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            os.close(descriptor)
+            return None
+        return descriptor, found.st_size
+
+    # Saying that somebody wants something (design.md, rule 6).
+
+    def touch_layer(self, repository: RepoName, digest: Digest) -> bool:
+        """Touch a layer's link and its blob; False if either is missing."""
+        target = self.layer(repository, digest)
+        if target is None:
+            return False
+        link = f"{repository}/_layers/{digest.algorithm}/{digest.hex}/link"
+        return self._touch(self._repositories, link) and self._touch(self._blobs, _path(target))
+
+    def touch_revision(self, repository: RepoName, digest: Digest) -> bool:
+        """Touch a revision's link and its manifest; False if either is missing."""
+        link = f"{repository}/_manifests/revisions/{digest.algorithm}/{digest.hex}/link"
+        return self._touch(self._repositories, link) and self._touch(self._blobs, _path(digest))
+
+    def _touch(self, folder: int, path: str) -> bool:
+        try:
+            os.utime(path, dir_fd=folder, follow_symlinks=False)
+        except _ABSENT:
+            return False
+        except OSError:
+            # It is there, and nobody can write here: then nobody can take it away either.
+            return True
+        return True
+
+
+def _path(digest: Digest) -> str:
+    encoded = digest.hex
+    return f"{digest.algorithm}/{encoded[:2]}/{encoded}/data"
+
+
+def _open(folder: Folder | None, tree: StorageTree, path: str) -> int:
+    if folder is None:
+        raise StorageError(f"there is no folder {tree.path(path)}")
+    return folder.descriptor

@@ -1,0 +1,126 @@
+"""What every handler works with: the tree, the settings, the threads, and who listens to events."""
+
+import asyncio
+import weakref
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import Final, ParamSpec, TypeVar
+
+from jettison.errors import InvalidDigest, InvalidName
+from jettison.model.digest import Digest
+from jettison.model.reference import RepoName, Tag
+from jettison.server.access import Grant
+from jettison.server.answers import ApiError, Code, Header, shown
+from jettison.server.configuration import ServerConfiguration
+from jettison.server.contents import Contents
+from jettison.server.events import Events
+from jettison.server.listings import Listings
+from jettison.server.requests import Request
+from jettison.server.sessions import Sessions
+from jettison.store.relations import AllRelations
+from jettison.store.tree import StorageTree
+
+__all__ = ["Call", "Context", "parse_digest", "parse_name", "parse_tag"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_DELETION_OFF: Final = "deletion is not enabled; set storage.delete.enabled: true"
+
+
+class Context:
+    """One for each process."""
+
+    def __init__(
+        self,
+        configuration: ServerConfiguration,
+        tree: StorageTree,
+        events: Events,
+        executor: Executor,
+    ) -> None:
+        self.configuration = configuration
+        self.tree = tree
+        self.events = events
+        self.contents = Contents(tree)
+        self.relations = AllRelations(tree)
+        self.sessions = Sessions()
+        self.listings = Listings(tree)
+        self._executor = executor
+        self._locks: weakref.WeakValueDictionary[RepoName, asyncio.Lock] = (
+            weakref.WeakValueDictionary()
+        )
+
+    async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call a function that waits for the disk, in a thread; others are served meanwhile."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, lambda: function(*args, **kwargs))
+
+    def writing(self, repository: RepoName) -> asyncio.Lock:
+        """Return the lock of those who write to a repository: they wait here, not in threads.
+
+        Writers of other processes are kept out by the tree's own lock.
+        """
+        lock = self._locks.get(repository)
+        if lock is None:
+            lock = self._locks[repository] = asyncio.Lock()
+        return lock
+
+    def require_deletion(self) -> None:
+        """Raise 405 unless deletion is enabled."""
+        if not self.configuration.storage.delete_enabled:
+            raise ApiError(405, Code.UNSUPPORTED, _DELETION_OFF)
+
+
+class Call:
+    """One request on its way through a handler: who asks, for what, and where to go from here."""
+
+    __slots__ = ("context", "grant", "reference", "repository", "request")
+
+    def __init__(
+        self, context: Context, request: Request, grant: Grant, repository: RepoName, reference: str
+    ) -> None:
+        self.context = context
+        self.request = request
+        self.grant = grant
+        self.repository = repository
+        self.reference = reference
+
+    def url(self, path: str) -> str:
+        """Return the URL of something below ``/v2/<name>/``, as the client is to ask for it."""
+        http = self.context.configuration.http
+        path = f"{http.prefix}v2/{self.repository}/{path}"
+        if http.relative_urls:
+            return path
+        origin = http.host.rstrip("/") if http.host else self.request.origin()
+        return path if origin is None else origin + path
+
+    def location(self, path: str) -> Header:
+        """Return the header that leads to something below ``/v2/<name>/``."""
+        return (b"location", self.url(path).encode("latin-1"))
+
+
+def parse_name(text: str) -> RepoName:
+    """Return the name of a repository, or raise 400 ``NAME_INVALID``."""
+    try:
+        return RepoName(text)
+    except InvalidName:
+        message = f"invalid repository name: {shown(text)}"
+        raise ApiError(400, Code.NAME_INVALID, message) from None
+
+
+def parse_digest(text: str) -> Digest:
+    """Return a digest, or raise 400 ``DIGEST_INVALID``."""
+    try:
+        return Digest(text)
+    except InvalidDigest:
+        message = f"{shown(text)} is no digest; it looks like sha256:<64 hex digits>"
+        raise ApiError(400, Code.DIGEST_INVALID, message) from None
+
+
+def parse_tag(text: str) -> Tag:
+    """Return a tag, or raise 400 ``TAG_INVALID``."""
+    try:
+        return Tag(text)
+    except InvalidName as error:
+        message = f"invalid tag: {shown(text)}"
+        raise ApiError(400, Code.TAG_INVALID, message, error.hint) from None

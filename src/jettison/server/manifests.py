@@ -1,0 +1,295 @@
+"""Manifests: GET, HEAD, PUT and DELETE (distribution specification, end-3, end-7 and end-9)."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from jettison.errors import InvalidManifest
+from jettison.model import mediatypes
+from jettison.model.digest import ALGORITHMS, Digest
+from jettison.model.manifest import Descriptor, Manifest, parse_manifest
+from jettison.model.reference import RepoName, Tag
+from jettison.model.unambiguous import check_unambiguous
+from jettison.server.answers import Answer, ApiError, Code, Header, Problem, problems_answer, shown
+from jettison.server.contents import Content
+from jettison.server.context import Call, Context, parse_digest, parse_tag
+from jettison.server.protection import refuse_listed_manifest
+from jettison.server.sending import content_answer
+from jettison.store import layout
+from jettison.store.reading import LARGEST_MANIFEST
+
+__all__ = ["delete_manifest", "get_manifest", "put_manifest"]
+
+MOST_TAGS: Final = 100
+"""How many tags one PUT may set; the specification asks for ten at least."""
+
+_PATIENCE: Final = 1.0
+"""Seconds to wait for a collection to put back what it has set aside."""
+
+_WAIT_SECONDS: Final = 0.05
+_OCI: Final = "application/vnd.oci."
+
+
+async def get_manifest(call: Call) -> Answer:
+    """Send a manifest, or for HEAD its headers."""
+    digest, content = _find(call)
+    _check_acceptable(call, digest, content)
+    if call.request.method == "HEAD":
+        if ":" in call.reference and not call.context.configuration.storage.readonly:
+            # A push that hears that a child is there does not send it.
+            call.context.contents.touch_revision(call.repository, digest)
+        return content_answer(call.request, digest, content.manifest_headers, content.raw)
+    tag = "" if ":" in call.reference else call.reference
+    answer = content_answer(call.request, digest, content.manifest_headers, content.raw)
+    call.context.events.manifest(
+        call, "pull", digest, content.media_type or "", len(content.raw), tag
+    )
+    return answer
+
+
+def _find(call: Call) -> tuple[Digest, Content]:
+    contents = call.context.contents
+    if ":" in call.reference:
+        digest: Digest | None = parse_digest(call.reference)
+    else:
+        digest = contents.tag(call.repository, _known_tag(call.reference))
+    if digest is None or not contents.has_revision(call.repository, digest):
+        raise _unknown(call)
+    content = contents.manifest(digest, LARGEST_MANIFEST)
+    if content is None:
+        raise _unknown(call)
+    return digest, content
+
+
+def _known_tag(text: str) -> Tag:
+    """Return a tag to be looked up; what cannot be one does not exist, as in Distribution."""
+    try:
+        return parse_tag(text)
+    except ApiError as error:
+        raise ApiError(404, Code.MANIFEST_UNKNOWN, error.message) from None
+
+
+def _check_acceptable(call: Call, digest: Digest, content: Content) -> None:
+    """Raise 404 if the client does not say that it understands the manifest's type.
+
+    As in Distribution, which never sends an OCI manifest to a client that does not ask for one; it
+    would take it for something else.
+    """
+    kind = content.media_type or ""
+    accept = call.request.header(b"accept")
+    if accept is None:
+        if not kind.startswith(_OCI):
+            return
+    elif kind in accept or any(
+        one.partition(";")[0].strip() in {"*/*", "application/*"} for one in accept.split(",")
+    ):
+        return
+    elif kind not in mediatypes.MANIFESTS:
+        return
+    message = f"the manifest is of type {kind}, which the Accept header does not list"
+    raise ApiError(404, Code.MANIFEST_UNKNOWN, message, {"digest": str(digest)})
+
+
+# Putting.
+
+
+async def put_manifest(call: Call) -> Answer:
+    """Store a manifest that is whole, and point tags to it.
+
+    Everything it references is touched before it is linked, so no collection that goes on beside
+    takes it (design.md, rule 6). What is answered with 201 is on the disk.
+    """
+    context, request = call.context, call.request
+    tags = [parse_tag(tag) for tag in request.query.get("tag", ())]
+    expected = parse_digest(call.reference) if ":" in call.reference else None
+    if expected is None:
+        tags.insert(0, parse_tag(call.reference))
+    tags = list(dict.fromkeys(tags))
+    if len(tags) > MOST_TAGS:
+        message = f"{len(tags)} tags in one request; {MOST_TAGS} are allowed"
+        raise ApiError(414, Code.TAG_INVALID, message)
+    raw = await request.body(context.configuration.limits.manifest_bytes)
+    if raw is None:
+        message = f"a manifest has at most {context.configuration.limits.manifest_bytes} bytes"
+        raise ApiError(413, Code.SIZE_INVALID, message, headers=[(b"connection", b"close")])
+    digest = _digest_of(raw, expected)
+    manifest = await context.run(_read, raw, request.header(b"content-type"))
+    _check_urls(context, manifest)
+    missing = await _store(call, digest, raw, manifest, tags)
+    if missing:
+        return _incomplete(missing)
+    tag = tags[0] if tags else ""
+    context.events.manifest(call, "push", digest, manifest.media_type, len(raw), tag)
+    headers: list[Header] = [
+        call.location(f"manifests/{digest}"),
+        (b"docker-content-digest", digest.encode()),
+    ]
+    if request.query.get("tag"):
+        headers += [(b"oci-tag", tag.encode()) for tag in tags]
+    if manifest.subject is not None:
+        headers.append((b"oci-subject", manifest.subject.encode()))
+    return Answer(201, headers)
+
+
+def _digest_of(raw: bytes, expected: Digest | None) -> Digest:
+    if expected is None:
+        return Digest.of(raw)
+    found = Digest.of(raw, expected.algorithm)
+    if found != expected:
+        message = "the manifest has another digest than the one in its URL"
+        detail = {"expected": str(expected), "found": str(found)}
+        raise ApiError(400, Code.DIGEST_INVALID, message, detail)
+    return found
+
+
+def _read(raw: bytes, content_type: str | None) -> Manifest:
+    """Return what the manifest says, or raise 400 ``MANIFEST_INVALID``."""
+    declared = (content_type or "").partition(";")[0].strip()
+    try:
+        check_unambiguous(raw)
+        manifest = parse_manifest(raw, declared)
+    except InvalidManifest as error:
+        raise ApiError(400, Code.MANIFEST_INVALID, error.message) from None
+    except RecursionError:
+        raise ApiError(400, Code.MANIFEST_INVALID, "it is nested too deeply") from None
+    kind = manifest.media_type
+    if kind in mediatypes.SCHEMA1:
+        message = "manifests of schema 1 are not taken any more; push it as schema 2 or OCI"
+        raise ApiError(400, Code.MANIFEST_INVALID, message)
+    if kind not in mediatypes.MANIFESTS:
+        message = f"{shown(kind) or 'no type at all'} is not a type of manifest"
+        raise ApiError(400, Code.MANIFEST_INVALID, message)
+    if declared in mediatypes.MANIFESTS and declared != kind:
+        message = f"Content-Type is {declared}, and the manifest's mediaType {kind}"
+        raise ApiError(400, Code.MANIFEST_INVALID, message)
+    return manifest
+
+
+def _check_urls(context: Context, manifest: Manifest) -> None:
+    """Raise 400 for a layer whose URLs ``validation.manifests.urls`` does not allow."""
+    for layer in manifest.layers:
+        for url in layer.urls:
+            if not context.configuration.urls.permits(url):
+                message = f"layer {layer.digest} has a URL that this registry does not allow"
+                raise ApiError(400, Code.MANIFEST_INVALID, message, {"url": shown(url)})
+
+
+async def _store(
+    call: Call, digest: Digest, raw: bytes, manifest: Manifest, tags: Sequence[Tag]
+) -> list[Digest]:
+    """Store it, or return what it references and is not there."""
+    context = call.context
+    sparse = context.configuration.sparse_manifests
+    loop = asyncio.get_running_loop()
+    end = loop.time() + _PATIENCE
+    while True:
+        missing = await context.run(_touch, context, call.repository, manifest)
+        if not missing or sparse:
+            async with context.writing(call.repository):
+                missing = await context.run(
+                    _put, context, call.repository, digest, raw, manifest, tags
+                )
+        if not missing or loop.time() > end or not _any_aside(context, missing):
+            return missing
+        # A collection has moved it out of sight for a moment, and may put it back.
+        await asyncio.sleep(_WAIT_SECONDS)
+
+
+def _put(
+    context: Context,
+    repository: RepoName,
+    digest: Digest,
+    raw: bytes,
+    manifest: Manifest,
+    tags: Sequence[Tag],
+) -> list[Digest]:
+    context.tree.make_repository(repository)
+    with context.tree.writing(repository):
+        # Again, now that no DELETE can come in between.
+        missing = _touch(context, repository, manifest)
+        if missing and not context.configuration.sparse_manifests:
+            return missing
+        context.tree.put_manifest(repository, digest, raw, tags)
+    return []
+
+
+def _touch(context: Context, repository: RepoName, manifest: Manifest) -> list[Digest]:
+    """Touch all that a manifest references; return what is not part of the repository."""
+    contents = context.contents
+    missing = [
+        blob.digest
+        for blob in _distinct(manifest.blobs)
+        if not contents.touch_layer(repository, blob.digest) and blob.distributable
+    ]
+    missing += [
+        child.digest
+        for child in _distinct(manifest.children)
+        if not contents.touch_revision(repository, child.digest)
+    ]
+    return missing
+
+
+def _distinct(descriptors: Iterable[Descriptor]) -> Iterable[Descriptor]:
+    return {descriptor.digest: descriptor for descriptor in descriptors}.values()
+
+
+def _any_aside(context: Context, missing: Sequence[Digest]) -> bool:
+    root = context.tree.root_folder
+    return any(
+        root.look(name) is not None
+        for digest in missing
+        for name in layout.set_aside_names(digest.raw)
+    )
+
+
+def _incomplete(missing: Sequence[Digest]) -> Answer:
+    message = "the repository does not have what the manifest references; push it first"
+    problems = [
+        Problem(Code.MANIFEST_BLOB_UNKNOWN, message, {"digest": str(digest)}) for digest in missing
+    ]
+    return problems_answer(400, problems, [])
+
+
+# Deleting.
+
+
+async def delete_manifest(call: Call) -> Answer:
+    """Untag, or remove a manifest by digest with all its tags."""
+    context = call.context
+    context.require_deletion()
+    if ":" in call.reference:
+        digest = parse_digest(call.reference)
+        async with context.writing(call.repository):
+            removed = await context.run(_delete, context, call.repository, digest)
+        if not removed:
+            raise _unknown(call)
+        context.events.manifest(call, "delete", digest, "", 0)
+        return Answer(202, [])
+    tag = _known_tag(call.reference)
+    async with context.writing(call.repository):
+        removed = await context.run(_untag, context, call.repository, tag)
+    if not removed:
+        raise _unknown(call)
+    context.events.tag(call, tag)
+    return Answer(202, [])
+
+
+def _delete(context: Context, repository: RepoName, digest: Digest) -> bool:
+    with context.tree.writing(repository):
+        if not context.contents.has_revision(repository, digest):
+            return False
+        if context.configuration.protect_references:
+            refuse_listed_manifest(context, repository, digest)
+        return context.tree.delete_revision(repository, digest)
+
+
+def _untag(context: Context, repository: RepoName, tag: Tag) -> bool:
+    with context.tree.writing(repository):
+        return context.tree.untag(repository, tag)
+
+
+def _unknown(call: Call) -> ApiError:
+    known = call.reference.partition(":")[0] in ALGORITHMS
+    detail = {"digest" if known else "tag": call.reference}
+    message = f"{call.repository} has no such manifest"
+    return ApiError(404, Code.MANIFEST_UNKNOWN, message, detail)

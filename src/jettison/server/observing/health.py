@@ -1,0 +1,207 @@
+"""Health: checks that run in the background, as the configuration's ``health`` asks for them.
+
+A check that fails ``threshold`` times in a row makes the server unhealthy, one success makes it
+healthy again. Names and reasons are Distribution's where it has one.
+"""
+
+import asyncio
+import errno
+import itertools
+import os
+import tempfile
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from jettison.server.configuration import FileCheck, HttpCheck, StorageHealth, TcpCheck
+from jettison.server.configuration import Health as HealthSettings
+from jettison.store.layout import MARKER
+
+if TYPE_CHECKING:
+    import aiohttp
+
+__all__ = ["STORAGE", "Health", "probe_storage"]
+
+STORAGE: Final = "storagedriver_filesystem"
+_STUCK_SECONDS: Final = 10.0
+"""How long a probe of the storage may take; then it counts as failed."""
+
+Check = Callable[[], Awaitable[str | None]]
+
+
+class Health:
+    """Runs the checks between :meth:`start` and :meth:`stop`.
+
+    ``root`` is the storage's root directory. A ``readonly`` registry is not probed with a write.
+    """
+
+    def __init__(self, settings: HealthSettings, root: Path, *, readonly: bool = False) -> None:
+        self._failing: dict[str, str] = {}
+        self._session: aiohttp.ClientSession | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._storage = _StorageProbe(root, readonly=readonly)
+        self._settings = settings
+
+    @property
+    def failing(self) -> bool:
+        """Whether any check fails; cheap enough to be asked at every request."""
+        return bool(self._failing)
+
+    def status(self) -> dict[str, str]:
+        """Return the reason of each failing check by its name; nothing if all is well."""
+        return dict(sorted(self._failing.items()))
+
+    async def start(self) -> None:
+        """Begin to check, each check at once and then every ``interval`` seconds."""
+        settings = self._settings
+        if settings.http:
+            # Imported here: most registries check no URL, and need not have the memory for it.
+            import aiohttp  # noqa: PLC0415 - see above
+
+            self._session = aiohttp.ClientSession(
+                trust_env=True, cookie_jar=aiohttp.DummyCookieJar()
+            )
+        if settings.storage.enabled:
+            self._begin(STORAGE, self._storage.check, settings.storage)
+        for file in settings.files:
+            self._begin(str(file.file), _file_check(file), file)
+        for tcp in settings.tcp:
+            self._begin(tcp.addr, _tcp_check(tcp), tcp)
+        if self._session is not None:
+            for http in settings.http:
+                self._begin(_shown(http.uri), _http_check(http, self._session), http)
+
+    async def stop(self) -> None:
+        """End all checks; what failed last stays the status."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def _begin(
+        self, name: str, check: Check, settings: StorageHealth | FileCheck | HttpCheck | TcpCheck
+    ) -> None:
+        watch = self._watch(name, check, settings.interval, max(settings.threshold, 1))
+        self._tasks.append(asyncio.create_task(watch))
+
+    async def _watch(self, name: str, check: Check, interval: float, threshold: int) -> None:
+        failures = 0
+        while True:
+            reason = await check()
+            failures = failures + 1 if reason is not None else 0
+            if reason is None:
+                self._failing.pop(name, None)
+            elif failures >= threshold:
+                self._failing[name] = reason
+            await asyncio.sleep(interval)
+
+
+class _StorageProbe:
+    """Probes the storage in a thread, one probe at a time, also if one hangs for ever."""
+
+    def __init__(self, root: Path, *, readonly: bool) -> None:
+        self._root = root
+        self._readonly = readonly
+        self._seen = False
+        self._running: asyncio.Future[None] | None = None
+
+    async def check(self) -> str | None:
+        if self._running is None:
+            self._running = asyncio.ensure_future(asyncio.to_thread(self._probe))
+        try:
+            async with asyncio.timeout(_STUCK_SECONDS):
+                await asyncio.shield(self._running)
+        except TimeoutError:
+            return f"the storage does not answer within {_STUCK_SECONDS:g} s"
+        except FileNotFoundError:
+            self._running = None
+            # Before the first push there need not be anything.
+            return "the storage tree is gone" if self._seen else None
+        except OSError as error:
+            self._running = None
+            return f"the storage fails: {error.strerror}"
+        self._running = None
+        return None
+
+    def _probe(self) -> None:
+        probe_storage(self._root, write=not self._readonly)
+        if (self._root / MARKER).is_dir():
+            self._seen = True
+        elif self._seen:
+            # An unmounted volume leaves an empty folder.
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self._root))
+
+
+def probe_storage(root: Path, *, write: bool) -> None:
+    """Look into the root directory, and with ``write`` create a file there and remove it.
+
+    A full disk passes: pulls and deletes go on then, and deletes are what helps. Raises OSError.
+    """
+    with os.scandir(root) as entries:
+        for _ in itertools.islice(entries, 1):
+            pass
+    if not write:
+        return
+    try:
+        # On Linux this file never has a name, so nothing is left of it after a crash.
+        with tempfile.TemporaryFile(dir=root, prefix=".jettison-probe-", buffering=0) as file:
+            file.write(b"probe")
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+
+
+def _file_check(settings: FileCheck) -> Check:
+    async def check() -> str | None:
+        return "file exists" if await asyncio.to_thread(os.path.lexists, settings.file) else None
+
+    return check
+
+
+def _tcp_check(settings: TcpCheck) -> Check:
+    host, _, port = settings.addr.rpartition(":")
+
+    async def check() -> str | None:
+        try:
+            async with asyncio.timeout(settings.timeout or None):
+                _, writer = await asyncio.open_connection(host.strip("[]") or "127.0.0.1", port)
+        except (OSError, ValueError):
+            return f"connection to {settings.addr} failed"
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+        return None
+
+    return check
+
+
+def _http_check(settings: HttpCheck, session: "aiohttp.ClientSession") -> Check:
+    import aiohttp  # noqa: PLC0415 - already imported by start
+
+    headers = [(name, text) for name, texts in settings.headers.items() for text in texts]
+    limit = aiohttp.ClientTimeout(total=settings.timeout or None)
+
+    async def check() -> str | None:
+        try:
+            async with session.head(
+                settings.uri, headers=headers, timeout=limit, allow_redirects=True
+            ) as answer:
+                status = answer.status
+        except (aiohttp.ClientError, OSError, ValueError):
+            return f"error while checking: {_shown(settings.uri)}"
+        if status == settings.status:
+            return None
+        return f"downstream service returned unexpected status: {status}"
+
+    return check
+
+
+def _shown(uri: str) -> str:
+    """Return a URL without login and query, where secrets may be."""
+    scheme, separator, rest = uri.partition("://")
+    host, slash, path = rest.partition("?")[0].partition("/")
+    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"

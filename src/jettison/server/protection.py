@@ -1,0 +1,54 @@
+"""What keeps a manifest or a blob from being deleted: whatever would be broken without it.
+
+An image whose layer was deleted, or an index whose child was, is broken for everybody who pulls it,
+and nobody is told. So such a DELETE is refused and names who holds what was to go. What cannot be
+read holds nothing here: whatever it may reference is kept by the collector.
+"""
+
+from jettison.errors import InvalidManifest, StorageError
+from jettison.model.digest import Digest, RawDigest
+from jettison.model.reference import RepoName
+from jettison.model.references import references_of
+from jettison.server.answers import ApiError, Code
+from jettison.server.context import Context
+from jettison.store.repository import RepositoryReader
+
+__all__ = ["refuse_listed_manifest", "refuse_used_blob"]
+
+
+def refuse_listed_manifest(context: Context, repository: RepoName, digest: Digest) -> None:
+    """Raise 405 ``DENIED`` if an index of the repository lists a manifest."""
+    holders = context.relations.of(repository).indexes_with(digest.raw)
+    if holders:
+        message = f"manifest {digest} is listed by the index {{}}: delete that first"
+        raise _denied(context, repository, digest, holders[0], message)
+
+
+def refuse_used_blob(context: Context, repository: RepoName, digest: Digest) -> None:
+    """Raise 405 ``DENIED`` if a manifest of the repository uses a blob.
+
+    Each manifest of the repository is read until one does.
+    """
+    raw = digest.raw
+    with RepositoryReader(context.tree, repository) as reader:
+        linked = reader.revisions().linked
+    for revision in linked:
+        try:
+            found = context.tree.read_manifest(revision)
+            references = None if found is None else references_of(found)
+        except (InvalidManifest, StorageError):
+            continue
+        if references is not None and references.edges and raw in references.edges.blobs:
+            message = f"blob {digest} is used by the manifest {{}}: delete that first"
+            raise _denied(context, repository, digest, revision, message)
+
+
+def _denied(
+    context: Context, repository: RepoName, digest: Digest, holder: RawDigest, message: str
+) -> ApiError:
+    with RepositoryReader(context.tree, repository) as reader:
+        tags = sorted(tag for tag, current in reader.tags().current.items() if current == holder)
+    long = Digest.from_raw(holder)
+    name = f"{long} ({', '.join(tags[:3])}{', …' if len(tags) > 3 else ''})" if tags else str(long)  # noqa: PLR2004 - enough to know it by
+    detail = {"digest": str(digest), "holder": str(long), "tags": tags}
+    return ApiError(405, Code.DENIED, message.format(name), detail)

@@ -1,0 +1,136 @@
+"""A request as the handlers see it, over the messages of ASGI."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+from jettison.server.answers import ApiError, Code
+
+__all__ = ["Disconnected", "Receive", "Request", "Send"]
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+_MOST_PARAMETERS: Final = 200
+_HOST: Final = re.compile(r"[A-Za-z0-9._-]{1,255}(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?")
+
+
+class Disconnected(Exception):
+    """The client went away before its request was there in full."""
+
+
+class Request:
+    """One request: its headers, its query, its body piece by piece.
+
+    ``received`` counts the bytes of the body that came so far.
+    """
+
+    __slots__ = ("_query", "_receive", "_timeout", "finished", "headers", "method", "received", "scope")
+
+    def __init__(self, scope: Scope, receive: Receive, timeout: float) -> None:
+        self.scope = scope
+        self.method: str = scope["method"]
+        self.headers: list[tuple[bytes, bytes]] = scope["headers"]
+        self.received = 0
+        self.finished = False
+        self._receive = receive
+        self._timeout = timeout
+        self._query: dict[str, list[str]] | None = None
+
+    def header(self, name: bytes) -> str | None:
+        """Return the value of a header, given in lower case; several are joined by commas."""
+        found = [value for key, value in self.headers if key == name]
+        if not found:
+            return None
+        return (found[0] if len(found) == 1 else b", ".join(found)).decode("latin-1")
+
+    @property
+    def query(self) -> dict[str, list[str]]:
+        """The parameters of the query, each with its values in order."""
+        if self._query is None:
+            self._query = {}
+            raw = self.scope["query_string"]
+            if raw:
+                try:
+                    pairs = parse_qsl(
+                        raw.decode("ascii"),
+                        keep_blank_values=True,
+                        max_num_fields=_MOST_PARAMETERS,
+                    )
+                except ValueError:
+                    message = "the query of the URL cannot be read"
+                    raise ApiError(400, Code.UNSUPPORTED, message) from None
+                for name, value in pairs:
+                    self._query.setdefault(name, []).append(value)
+        return self._query
+
+    def parameter(self, name: str) -> str | None:
+        """Return the first value of a parameter, None if it is not there."""
+        values = self.query.get(name)
+        return values[0] if values else None
+
+    @property
+    def content_length(self) -> int | None:
+        """The length that the client announced, in bytes; None where it comes in chunks."""
+        text = self.header(b"content-length")
+        # The HTTP parser lets nothing but digits through.
+        return int(text) if text is not None and text.isdecimal() else None
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """Yield the body as it comes.
+
+        Raises :class:`Disconnected` if the client goes away, and :class:`ApiError` (408) if it
+        sends nothing for too long.
+        """
+        while not self.finished:
+            try:
+                async with asyncio.timeout(self._timeout):
+                    message = await self._receive()
+            except TimeoutError:
+                message = f"nothing was received for {self._timeout:g} s"
+                close = [(b"connection", b"close")]
+                raise ApiError(408, Code.UNAVAILABLE, message, headers=close) from None
+            if message["type"] != "http.request":
+                raise Disconnected
+            self.finished = not message.get("more_body", False)
+            body: bytes = message.get("body", b"")
+            if body:
+                self.received += len(body)
+                yield body
+
+    async def joined(self, size: int) -> AsyncIterator[bytes]:
+        """Yield the body in pieces of about ``size`` bytes: fewer of them cost less to store."""
+        waiting: list[bytes] = []
+        length = 0
+        async for piece in self.pieces():
+            waiting.append(piece)
+            length += len(piece)
+            if length >= size:
+                yield b"".join(waiting)
+                waiting, length = [], 0
+        if waiting:
+            yield b"".join(waiting)
+
+    async def body(self, limit: int) -> bytes | None:
+        """Return the whole body, or None as soon as it is longer than ``limit`` bytes."""
+        announced = self.content_length
+        if announced is not None and announced > limit:
+            return None
+        found = bytearray()
+        async for piece in self.pieces():
+            found += piece
+            if len(found) > limit:
+                return None
+        return bytes(found)
+
+    def origin(self) -> str | None:
+        """Return ``scheme://host`` as the client knows it, also behind a proxy that tells it."""
+        host = self.header(b"x-forwarded-host") or self.header(b"host") or ""
+        host = host.partition(",")[0].strip()
+        if _HOST.fullmatch(host) is None:
+            return None
+        scheme = (self.header(b"x-forwarded-proto") or self.scope["scheme"]).partition(",")[0]
+        return f"{'https' if scheme.strip() == 'https' else 'http'}://{host}"

@@ -1,0 +1,79 @@
+"""Which endpoint a path names: the distribution specification's, and Distribution's catalog.
+
+A repository's name may itself hold words such as ``manifests`` or ``blobs``, so paths are read from
+their end. Names and references are checked where they are used, not here: a path that has the form
+of an endpoint is one, and what is wrong in it is an error of its own.
+"""
+
+import enum
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+__all__ = ["Endpoint", "Route", "find_route"]
+
+_LONGEST_CACHED: Final = 256
+_CACHED: Final = 4096
+
+
+class Endpoint(enum.StrEnum):
+    """The endpoints; the values are what logs and metrics call them."""
+
+    ROOT = "root"
+    BASE = "base"
+    CATALOG = "catalog"
+    TAGS = "tags"
+    MANIFEST = "manifest"
+    BLOB = "blob"
+    UPLOADS = "uploads"
+    UPLOAD = "upload"
+    REFERRERS = "referrers"
+    OTHER = "other"
+
+
+class Route(NamedTuple):
+    """An endpoint, with the repository and the last part (tag, digest, upload) as they came."""
+
+    endpoint: Endpoint
+    repository: str = ""
+    reference: str = ""
+
+
+_ROOT: Final = Route(Endpoint.ROOT)
+_BASE: Final = Route(Endpoint.BASE)
+_CATALOG: Final = Route(Endpoint.CATALOG)
+_OTHER: Final = Route(Endpoint.OTHER)
+_BY_WORD: Final = {
+    "manifests": Endpoint.MANIFEST,
+    "blobs": Endpoint.BLOB,
+    "referrers": Endpoint.REFERRERS,
+}
+
+
+def find_route(path: str) -> Route:
+    """Return the route of a path that begins with ``/`` and has no escapes any more."""
+    # Clients ask for the same again and again; what a hostile one makes up is not worth keeping.
+    return _known(path) if len(path) <= _LONGEST_CACHED else _find(path)
+
+
+def _find(path: str) -> Route:
+    if not path.startswith("/v2/"):
+        return {"/": _ROOT, "/v2": _BASE}.get(path, _OTHER)
+    rest = path[4:]
+    if rest in {"", "_catalog"}:
+        return _CATALOG if rest else _BASE
+    if rest.endswith(("/blobs/uploads/", "/blobs/uploads")):
+        name = rest.removesuffix("/").removesuffix("/blobs/uploads")
+        return Route(Endpoint.UPLOADS, name)
+    name, _, last = rest.rpartition("/")
+    name, _, word = name.rpartition("/")
+    if not name or not last:
+        return _OTHER
+    if word == "tags" and last == "list":
+        return Route(Endpoint.TAGS, name)
+    if word == "uploads" and name.endswith("/blobs"):
+        return Route(Endpoint.UPLOAD, name.removesuffix("/blobs"), last)
+    endpoint = _BY_WORD.get(word)
+    return _OTHER if endpoint is None else Route(endpoint, name, last)
+
+
+_known: Final = lru_cache(_CACHED)(_find)

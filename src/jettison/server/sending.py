@@ -1,0 +1,124 @@
+"""Answers with contents: whole, in part, or not at all because the client has them already."""
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator
+from functools import partial
+from typing import Final
+
+from jettison.server.answers import Answer, Header
+from jettison.server.conditions import etag_matches, requested_range
+from jettison.server.context import Context
+from jettison.server.requests import Request
+
+__all__ = ["content_answer", "file_answer"]
+
+_PIECE: Final = 256 * 1024
+"""In bytes; larger ones are no faster, and each download holds two."""
+
+_NOWAIT: Final = getattr(os, "RWF_NOWAIT", 0)
+_HAS_CHANGED: Final = (b"content-length", b"content-type", b"accept-ranges")
+_ETAG: Final = b"etag"
+
+
+def content_answer(request: Request, digest: str, headers: list[Header], raw: bytes) -> Answer:
+    """Answer with bytes that are in memory; ``headers`` are those of the whole content."""
+    for name, value in request.headers:
+        if name in {b"range", b"if-none-match"}:
+            break
+    else:
+        return Answer(200, headers, raw)
+    part = _part(request, digest, len(raw))
+    if part is None:
+        return _not_modified(headers)
+    first, length, partial_ = part
+    if not partial_:
+        return Answer(200, headers, raw)
+    return Answer(206, _in_part(headers, first, length, len(raw)), raw[first : first + length])
+
+
+def file_answer(
+    context: Context, request: Request, digest: str, headers: list[Header], opened: tuple[int, int]
+) -> Answer:
+    """Answer with an open file and its size; the file is closed when all is sent, or at once."""
+    descriptor, size = opened
+    try:
+        part = _part(request, digest, size)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    if part is None or request.method == "HEAD":
+        os.close(descriptor)
+    if part is None:
+        return _not_modified(headers)
+    first, length, partial_ = part
+    status = 206 if partial_ else 200
+    if partial_:
+        headers = _in_part(headers, first, length, size)
+    if request.method == "HEAD":
+        return Answer(status, headers)
+    return Answer(
+        status, headers, stream=_stream(context, descriptor, first, length), length=length
+    )
+
+
+def _part(request: Request, digest: str, size: int) -> tuple[int, int, bool] | None:
+    """Return from where, how much, and whether that is only a part; None: it has not changed."""
+    none_match = request.header(b"if-none-match")
+    if none_match is not None and etag_matches(none_match, digest):
+        return None
+    wanted = request.header(b"range")
+    if_range = request.header(b"if-range")
+    if if_range is not None and if_range.strip() != f'"{digest}"':
+        wanted = None
+    found = requested_range(wanted, size)
+    if found is None:
+        return 0, size, False
+    return found[0], found[1] - found[0] + 1, True
+
+
+def _not_modified(headers: list[Header]) -> Answer:
+    return Answer(304, [(name, value) for name, value in headers if name not in _HAS_CHANGED])
+
+
+def _in_part(headers: list[Header], first: int, length: int, size: int) -> list[Header]:
+    changed = [(name, value) for name, value in headers if name != b"content-length"]
+    content_range = b"bytes %d-%d/%d" % (first, first + length - 1, size)
+    return [*changed, (b"content-length", b"%d" % length), (b"content-range", content_range)]
+
+
+async def _stream(
+    context: Context, descriptor: int, offset: int, length: int
+) -> AsyncGenerator[bytes]:
+    """Yield a part of a file, the next piece being read while one is sent; then close it."""
+    ahead: asyncio.Task[bytes] | None = None
+    try:
+        while length > 0:
+            if ahead is not None:
+                piece, ahead = await ahead, None
+            else:
+                piece = await _read(context, descriptor, offset, length)
+            if not piece:
+                message = "the file has become shorter"
+                raise OSError(message)
+            offset += len(piece)
+            length -= len(piece)
+            if length > 0:
+                ahead = _read_ahead(context, descriptor, offset, length)
+            yield piece
+    finally:
+        if ahead is not None:
+            ahead.cancel()
+            await asyncio.wait([ahead])
+        os.close(descriptor)
+
+
+def _read_ahead(
+    context: Context, descriptor: int, offset: int, length: int
+) -> "asyncio.Task[bytes]":
+    return asyncio.create_task(_read(context, descriptor, offset, length))
+
+
+async def _read(context: Context, descriptor: int, offset: int, length: int) -> bytes:
+    size = min(_PIECE, length)
+    return await context.run(partial(os.pread, descriptor, size, offset))

@@ -1,0 +1,81 @@
+"""What a process knows of the uploads under way: their digests so far.
+
+An upload itself is a file in the tree, see :mod:`jettison.store.uploads`. Where the digest so far is
+not known, after a restart or in another process, the file is read again at the end.
+"""
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final
+
+from jettison.model.digest import Digest
+from jettison.store.uploads import UploadFile
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
+__all__ = ["Session", "Sessions"]
+
+_PIECE: Final = 1024 * 1024
+_MOST: Final = 10_000
+
+
+class Session:
+    """The digest of the first ``offset`` bytes of an upload; ``lock`` is held by who writes."""
+
+    __slots__ = ("_hash", "lock", "offset")
+
+    def __init__(self, algorithm: str) -> None:
+        self._hash: _Hash = hashlib.new(algorithm)
+        self.offset = 0
+        self.lock = asyncio.Lock()
+
+    def append(self, upload: UploadFile, piece: bytes) -> None:
+        """Write a piece, and take it into the digest if all before it is in there."""
+        known = self.offset == upload.size
+        upload.append(piece)
+        if known:
+            self._hash.update(piece)
+            self.offset = upload.size
+
+    def forget(self) -> None:
+        """Note that the file is not what it was: its digest has to be computed anew."""
+        self.offset = -1
+
+    def digest(self, upload: UploadFile, algorithm: str) -> Digest:
+        """Return the digest of all that has arrived, reading the file where that is needed."""
+        found = self._hash
+        if self.offset != upload.size or found.name != algorithm:
+            found = hashlib.new(algorithm)
+            offset = 0
+            while piece := upload.read(offset, _PIECE):
+                found.update(piece)
+                offset += len(piece)
+        return Digest(f"{algorithm}:{found.hexdigest()}")
+
+
+class Sessions:
+    """The sessions of this process; those that were not heard of for longest are forgotten."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[str, Session] = OrderedDict()
+
+    def add(self, name: str, algorithm: str = "sha256") -> Session:
+        """Note an upload whose digest so far is that of nothing."""
+        session = self._known[name] = Session(algorithm)
+        if len(self._known) > _MOST:
+            self._known.popitem(last=False)
+        return session
+
+    def get(self, name: str) -> Session:
+        """Return what is known, which may be nothing but where to wait for each other."""
+        found = self._known.get(name)
+        if found is None:
+            return self.add(name)
+        self._known.move_to_end(name)
+        return found
+
+    def remove(self, name: str) -> None:
+        """Forget an upload that is finished, or given up."""
+        self._known.pop(name, None)

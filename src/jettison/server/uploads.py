@@ -1,0 +1,202 @@
+"""Uploads of blobs (distribution specification, end-4a to end-6, end-11, end-13 and end-14)."""
+
+import asyncio
+import contextlib
+import errno
+import re
+from collections.abc import AsyncIterator
+from typing import Final
+
+from jettison.errors import Locked, StorageError
+from jettison.model.digest import ALGORITHMS, Digest
+from jettison.server.answers import Answer, ApiError, Code, Header, shown
+from jettison.server.context import Call, parse_digest
+from jettison.server.mounts import mount
+from jettison.server.sessions import Session
+from jettison.store.uploads import UploadFile, start_upload
+
+__all__ = ["begin_upload", "cancel_upload", "finish_upload", "patch_upload", "upload_status"]
+
+_PIECE: Final = 1024 * 1024
+"""Bytes that are written and hashed in one go, in a thread."""
+
+_PATIENCE: Final = 10.0
+"""Seconds to wait for an earlier request to the same upload, whose client may just be gone."""
+
+_RANGE: Final = re.compile(r"(?:bytes[ =])?([0-9]{1,19})-([0-9]{1,19})(?:/(?:[0-9]+|\*))?")
+_UNKNOWN: Final = "there is no such upload: it was finished, cancelled, or given up"
+
+
+async def begin_upload(call: Call) -> Answer:
+    """Begin an upload; or mount a blob, or take a whole one, if the query says so."""
+    context, request = call.context, call.request
+    wanted = request.parameter("mount")
+    if wanted is not None:
+        answer = await mount(call, parse_digest(wanted), request.parameter("from"))
+        if answer is not None:
+            return answer
+    whole = request.parameter("digest")
+    digest = None if whole is None else parse_digest(whole)
+    algorithm = request.parameter("digest-algorithm") or (digest.algorithm if digest else "sha256")
+    if algorithm not in ALGORITHMS:
+        message = f"unknown digest algorithm {shown(algorithm)}; known are {', '.join(ALGORITHMS)}"
+        raise ApiError(400, Code.UNSUPPORTED, message)
+    call.reference = await context.run(start_upload, context.tree, call.repository)
+    context.sessions.add(call.reference, algorithm)
+    if digest is None:
+        return Answer(202, _progress(call, 0))
+    try:
+        return await _finish(call, digest)
+    except BaseException:
+        # Nobody was told its name, so nobody will go on with it.
+        with contextlib.suppress(ApiError):
+            await cancel_upload(call)
+        raise
+
+
+async def patch_upload(call: Call) -> Answer:
+    """Append a chunk, or a stream of unknown length."""
+    async with _opened(call) as (upload, session):
+        await _append(call, upload, session)
+        return Answer(202, _progress(call, upload.size))
+
+
+async def finish_upload(call: Call) -> Answer:
+    """Append what is left, if anything, and make it a blob if it has the digest that is given."""
+    given = call.request.query.get("digest", [])
+    if len(given) != 1:
+        message = "an upload is finished with one ?digest=<digest>"
+        raise ApiError(400, Code.DIGEST_INVALID, message)
+    return await _finish(call, parse_digest(given[0]))
+
+
+async def upload_status(call: Call) -> Answer:
+    """Say how many bytes have arrived."""
+    async with _opened(call) as (upload, _):
+        return Answer(204, _progress(call, upload.size))
+
+
+async def cancel_upload(call: Call) -> Answer:
+    """Give an upload up, with what has arrived of it."""
+    async with _opened(call) as (upload, _):
+        await _give_up(call, upload)
+        return Answer(204, [(b"docker-upload-uuid", call.reference.encode())])
+
+
+@contextlib.asynccontextmanager
+async def _opened(call: Call) -> AsyncIterator[tuple[UploadFile, Session]]:
+    """Open the upload for this request alone; what is left of a full disk's upload is removed."""
+    context, name = call.context, call.reference
+    session = context.sessions.get(name)
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            await session.lock.acquire()
+    except TimeoutError:
+        raise _busy(name) from None
+    try:
+        try:
+            upload = await context.run(
+                UploadFile.open, context.tree, call.repository, name, _PATIENCE
+            )
+        except (FileNotFoundError, NotADirectoryError):
+            context.sessions.remove(name)
+            raise ApiError(404, Code.BLOB_UPLOAD_UNKNOWN, _UNKNOWN) from None
+        except Locked:
+            raise _busy(name) from None
+        with upload:
+            try:
+                yield upload, session
+            except StorageError as error:
+                if getattr(error.__cause__, "errno", None) in {errno.ENOSPC, errno.EDQUOT}:
+                    await _give_up(call, upload)
+                raise
+    finally:
+        session.lock.release()
+
+
+async def _give_up(call: Call, upload: UploadFile) -> None:
+    await call.context.run(upload.remove)
+    call.context.sessions.remove(call.reference)
+
+
+async def _append(call: Call, upload: UploadFile, session: Session) -> None:
+    """Append the body, if ``Content-Range`` says that it goes where the file ends."""
+    request, start = call.request, upload.size
+    expected = _expected_length(call, upload)
+    writing: asyncio.Future[None] | None = None
+    try:
+        # While one piece is written, the next comes in.
+        async for piece in request.joined(_PIECE):
+            if writing is not None:
+                await writing
+            writing = asyncio.ensure_future(call.context.run(session.append, upload, piece))
+        if writing is not None:
+            await writing
+    finally:
+        if writing is not None and not writing.done():
+            await asyncio.wait([writing])  # it needs the file, which is closed next
+    if expected is not None and upload.size - start != expected:
+        message = f"Content-Range announced {expected} bytes, and {upload.size - start} came"
+        await call.context.run(upload.truncate, start)
+        session.forget()
+        raise ApiError(400, Code.SIZE_INVALID, message)
+
+
+def _expected_length(call: Call, upload: UploadFile) -> int | None:
+    """Return how many bytes ``Content-Range`` announces; None where there is none.
+
+    Raises 416 for a chunk that does not begin where the last one ended.
+    """
+    text = call.request.header(b"content-range")
+    if text is None:
+        return None
+    found = _RANGE.fullmatch(text.strip())
+    if found is None or int(found[1]) > int(found[2]):
+        message = f"Content-Range {shown(text)} cannot be read; it is <first byte>-<last byte>"
+        raise _out_of_order(call, upload, message)
+    first, length = int(found[1]), int(found[2]) - int(found[1]) + 1
+    if first != upload.size:
+        message = f"the chunk begins at byte {first}, and the upload has {upload.size} bytes"
+        raise _out_of_order(call, upload, message)
+    announced = call.request.content_length
+    if announced is not None and announced != length:
+        message = f"Content-Range announces {length} bytes, Content-Length {announced}"
+        raise ApiError(400, Code.SIZE_INVALID, message)
+    return length
+
+
+def _out_of_order(call: Call, upload: UploadFile, message: str) -> ApiError:
+    headers = _progress(call, upload.size)
+    return ApiError(416, Code.RANGE_INVALID, message, headers=headers)
+
+
+async def _finish(call: Call, digest: Digest) -> Answer:
+    context = call.context
+    async with _opened(call) as (upload, session):
+        await _append(call, upload, session)
+        size = upload.size
+        found = await context.run(session.digest, upload, digest.algorithm)
+        if found != digest:
+            await _give_up(call, upload)
+            message = "the bytes that came have another digest"
+            detail = {"expected": str(digest), "found": str(found)}
+            raise ApiError(400, Code.DIGEST_INVALID, message, detail)
+        await context.run(upload.commit, digest)
+        context.sessions.remove(call.reference)
+    context.events.blob(call, "push", digest, size)
+    location = call.location(f"blobs/{digest}")
+    return Answer(201, [location, (b"docker-content-digest", digest.encode())])
+
+
+def _progress(call: Call, size: int) -> list[Header]:
+    """Return the headers that say where to go on, and from which byte."""
+    return [
+        call.location(f"blobs/uploads/{call.reference}"),
+        (b"range", b"0-%d" % max(0, size - 1)),
+        (b"docker-upload-uuid", call.reference.encode()),
+    ]
+
+
+def _busy(name: str) -> ApiError:
+    message = f"another request is still writing to the upload {shown(name)}"
+    return ApiError(409, Code.BLOB_UPLOAD_INVALID, message)

@@ -1,0 +1,165 @@
+"""Which manifests of a repository are about others, and which indexes list them.
+
+The manifests themselves say it; what is kept here is only what they said. It is brought up to date
+by listing the folder of the revisions and reading those that were not read before, whoever wrote
+them, so it is right also when another program has written in between. Of a large repository a
+snapshot is kept in ``jettison/relations/``, which spares reading all of it again after a restart;
+it may be removed at any time.
+"""
+
+import threading
+from collections import OrderedDict, defaultdict
+from typing import Final
+
+import msgspec
+
+from jettison.errors import InvalidManifest, StorageError
+from jettison.model.digest import RawDigest
+from jettison.model.reference import RepoName
+from jettison.model.references import references_of
+from jettison.store import layout
+from jettison.store.folder import UnusableError
+from jettison.store.repository import RepositoryReader
+from jettison.store.tree import StorageTree
+
+__all__ = ["AllRelations", "Relations"]
+
+SNAPSHOT_EVERY: Final = 512
+"""How many manifests are read before a snapshot is written again."""
+
+_VERSION: Final = 1
+_LARGEST: Final = 1 << 30
+_MOST_REPOSITORIES: Final = 64
+
+Pairs = dict[bytes, list[bytes]]
+
+
+class _Snapshot(msgspec.Struct):
+    version: int
+    known: list[bytes]
+    listed: Pairs
+    subjects: Pairs
+
+
+class Relations:
+    """The relations of one repository; safe to use from several threads."""
+
+    def __init__(self, tree: StorageTree, repository: RepoName) -> None:
+        self._tree = tree
+        self._repository = repository
+        self._lock = threading.Lock()
+        self._known: set[RawDigest] = set()
+        self._listed: defaultdict[RawDigest, list[RawDigest]] = defaultdict(list)
+        self._subjects: defaultdict[RawDigest, list[RawDigest]] = defaultdict(list)
+        self._times: tuple[int, ...] = ()
+        self._unsaved = 0
+        self._load()
+
+    def indexes_with(self, child: RawDigest) -> list[RawDigest]:
+        """Return the indexes that are linked into the repository and list ``child``."""
+        return self._linked(self._listed, child)
+
+    def referrers(self, subject: RawDigest) -> list[RawDigest]:
+        """Return the manifests that are linked into the repository and are about ``subject``."""
+        return self._linked(self._subjects, subject)
+
+    def _linked(
+        self, relation: defaultdict[RawDigest, list[RawDigest]], digest: RawDigest
+    ) -> list[RawDigest]:
+        with self._lock, RepositoryReader(self._tree, self._repository) as reader:
+            self._refresh(reader)
+            found = relation.get(digest)
+            if not found:
+                return []
+            # A DELETE leaves the folder that a revision's link was in.
+            with reader.links(layout.REVISIONS) as links:
+                return [one for one in found if links.time(one) is not None]
+
+    def _refresh(self, reader: RepositoryReader) -> None:
+        times = reader.times(layout.REVISIONS)
+        if times and times == self._times:
+            return
+        self._times = times
+        for digest in reader.revision_folders():
+            if digest not in self._known:
+                self._read(digest)
+        if self._unsaved >= SNAPSHOT_EVERY:
+            self._save()
+
+    def _read(self, digest: RawDigest) -> None:
+        try:
+            raw = self._tree.read_manifest(digest)
+            if raw is None:
+                self._times = ()  # it is being put, or was collected: look again next time
+                return
+            found = references_of(raw)
+        except InvalidManifest:
+            self._known.add(digest)
+            return
+        except StorageError:
+            self._times = ()
+            return
+        self._known.add(digest)
+        self._unsaved += 1
+        if found.subject is not None:
+            self._subjects[found.subject].append(digest)
+        for child in found.edges.children if found.edges is not None else ():
+            self._listed[child].append(digest)
+
+    # The snapshot.
+
+    @property
+    def _path(self) -> str:
+        return layout.relations(self._repository)
+
+    def _load(self) -> None:
+        folder, _, name = self._path.rpartition("/")
+        opened = self._tree.folder(folder)
+        if opened is None:
+            return
+        with opened:
+            try:
+                raw = opened.read(name, _LARGEST)
+            except UnusableError:
+                return
+        try:
+            found = msgspec.msgpack.decode(raw or b"", type=_Snapshot)
+        except msgspec.DecodeError:
+            return
+        if found.version == _VERSION:
+            self._known.update(map(RawDigest, found.known))
+            for relation, pairs in ((self._listed, found.listed), (self._subjects, found.subjects)):
+                for key, values in pairs.items():
+                    relation[RawDigest(key)] = [RawDigest(value) for value in values]
+
+    def _save(self) -> None:
+        snapshot = _Snapshot(
+            _VERSION, list[bytes](self._known), _plain(self._listed), _plain(self._subjects)
+        )
+        try:
+            self._tree.write(self._path, msgspec.msgpack.encode(snapshot))
+        except StorageError:
+            return  # read-only or full: everything is read again next time
+        self._unsaved = 0
+
+
+def _plain(relation: dict[RawDigest, list[RawDigest]]) -> Pairs:
+    return {bytes(key): list[bytes](values) for key, values in relation.items()}
+
+
+class AllRelations:
+    """The relations of the repositories that were asked about last."""
+
+    def __init__(self, tree: StorageTree) -> None:
+        self._tree = tree
+        self._lock = threading.Lock()
+        self._recent: OrderedDict[RepoName, Relations] = OrderedDict()
+
+    def of(self, repository: RepoName) -> Relations:
+        """Return the relations of a repository."""
+        with self._lock:
+            found = self._recent.pop(repository, None) or Relations(self._tree, repository)
+            self._recent[repository] = found
+            if len(self._recent) > _MOST_REPOSITORIES:
+                self._recent.popitem(last=False)
+        return found
