@@ -29,6 +29,12 @@ DATA: Final = (
 )
 # fmt: on
 
+# What a registry refuses unless it is told otherwise, and two of the suite's options are about.
+ALLOWED: Final = {
+    "validation": {"manifests": {"urls": {"allow": ["^https?://"]}}},
+    "jettison": {"sparse_manifests": True},
+}
+
 
 class Report(NamedTuple):
     """What the suite wrote: the checks that did not pass, each ability and its outcome."""
@@ -93,7 +99,7 @@ def read(folder: Path) -> Report:
     skipped = [case.attrib["name"] for case in other if case.attrib["status"] != "failure"]
     # Its own totals count what is below a check as well.
     tests, failures, errors, skips = (
-        sum(int(one.attrib[name]) for one in root.iter("testsuite"))
+        sum(int(one.get(name, "0")) for one in root.iter("testsuite"))
         for name in ("tests", "failures", "errors", "skipped")
     )
     assert (failures + errors > 0, skips > 0) == (bool(failed), bool(skipped))
@@ -113,7 +119,7 @@ def switches(settings: Any) -> list[bool]:
 def test_conformance(
     suite: Path, tmp_path: Path, registry_factory: RegistryFactory, program: str
 ) -> None:
-    registry = registry_factory(delete=True)
+    registry = registry_factory(delete=True, extra=ALLOWED)
     report = run(suite, registry.host, tmp_path / "results")
     on = [*switches(report.settings["apis"]), *switches(report.settings["data"])]
     assert on == [True] * (len(APIS) + len(DATA))

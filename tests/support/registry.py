@@ -356,15 +356,20 @@ class DockerRegistry:
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
             if not self.running:
-                output = self.log.read_bytes()[logged:].decode(errors="replace")
+                output = self._logged(logged)
                 self._process = None
                 if "address already in use" in output.lower():
                     raise PortTakenError(self.host)
                 raise RuntimeError(f"{self.program} ended:\n{output}")
             if time.monotonic() > deadline:
                 self.stop()
-                raise RuntimeError(f"{self.program} does not answer on {self.host}")
+                raise RuntimeError(
+                    f"{self.program} does not answer on {self.host}:\n{self._logged(logged)}"
+                )
             time.sleep(0.02)
+
+    def _logged(self, start: int) -> str:
+        return self.log.read_bytes()[start:].decode(errors="replace")
 
     def _answers(self) -> bool:
         try:
