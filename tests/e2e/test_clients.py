@@ -5,7 +5,6 @@ that the client named, and its pull into an empty store names them again.
 """
 
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -260,14 +259,6 @@ def test_dockerd_pulls_its_platform_and_mounts(
         one for one in content.members if one.platform == {"architecture": "amd64", "os": "linux"}
     )
     assert [one["digest"] for one in document["layers"]] == [one.digest for one in mine.layers]
-    # A line of the log may come a moment late.
-    deadline = time.monotonic() + 10
-    while len(mounted := mounts(registry)) < len(mine.layers) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert mounted == [201] * len(mine.layers)
-
-
-def mounts(registry: DockerRegistry) -> list[int]:
-    """The statuses of all requests for a mount."""
     posts = [one for one in registry.accesses() if one.method == "POST"]
-    return [one.status for one in posts if "mount=" in one.path]
+    mounts = [one.status for one in posts if "mount=" in one.path]
+    assert mounts == [201] * len(mine.layers)

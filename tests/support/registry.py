@@ -40,6 +40,7 @@ from support.missing import need
 PORTS = range(20_000, 32_000)
 START_SECONDS = 20.0
 STOP_SECONDS = 10.0
+LOG_SECONDS = 10.0
 
 
 class Options(TypedDict, total=False):
@@ -256,10 +257,17 @@ class DockerRegistry:
         return self.request("DELETE", f"/v2/{repo}/manifests/{digest}").status
 
     def accesses(self) -> list[Access]:
-        """Every request since the first start, from its log (a moment late, perhaps)."""
+        """Every request since the first start, from its log, which may come a moment late."""
+        mark = f"/v2/?{secrets.token_hex(8)}"
+        self.request("GET", mark)
         line = re.compile(r'"([A-Z]+) (\S+) HTTP/[\d.]+" (\d{3}) ')
-        text = self.log.read_text(encoding="utf-8", errors="replace")
-        return [Access(m[1], m[2], int(m[3])) for m in line.finditer(text)]
+        deadline = time.monotonic() + LOG_SECONDS
+        while mark not in (text := self.log.read_text(encoding="utf-8", errors="replace")):
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{self.program} does not log its requests")
+            time.sleep(0.01)
+        found = [Access(m[1], m[2], int(m[3])) for m in line.finditer(text)]
+        return [one for one in found if not one.path.startswith("/v2/?")]
 
     def push(self, repo: str, tag: str | None, content: Image | Index) -> Digest:
         """Put the image or index and all below it, by digest, then by tag; return its digest."""
