@@ -74,6 +74,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture
 def program(request: pytest.FixtureRequest) -> Program:
     """The server's program; a test of both: `@pytest.mark.parametrize("program", SERVERS)`."""
+    if request.node.get_closest_marker("distribution"):
+        return "docker-registry"
     chosen: Program = request.config.getoption("--registry")
     return chosen
 
