@@ -265,7 +265,9 @@ class Bench:
                 what = f"{what}, pages of {page:,}"
                 pages = self._listed(servers, what, lambda client: paged(client, listing, page))
                 self._check(pages, expected, what)
-                self._add(what, _times(pages), report.speed_row, Target(least=3))
+                # Ten requests beside one: docker-registry answers the first with all tags.
+                aimed_at = None if listing.tags else Target(least=3)
+                self._add(what, _times(pages), report.speed_row, aimed_at)
             if not listing.tags and "start" in self._settings.sections:
                 self._starts(f"start, {many:,} repositories", roots)
 
