@@ -124,6 +124,36 @@ def test_the_level_of_the_log(config: Path, section: str, level: str) -> None:
     assert read_configuration(config, {"REGISTRY_LOG_LEVEL": "debug"}).log_level == "debug"
 
 
+@pytest.mark.parametrize(
+    ("written", "enabled"),
+    [("yes", True), ("on", True), ("y", True), ("TRUE", True), ("no", False), ("'yes'", False)],
+)
+def test_truth_as_distribution_reads_it(config: Path, written: str, enabled: bool) -> None:
+    config.write_text(f"{MINIMAL}  delete: {{enabled: {written}}}\n", encoding="utf-8")
+    assert read_configuration(config, {}).delete_enabled is enabled
+    config.write_text(MINIMAL, encoding="utf-8")
+    variable = {"REGISTRY_STORAGE_DELETE_ENABLED": written}
+    assert read_configuration(config, variable).delete_enabled is enabled
+
+
+def test_variables_reach_into_lists(config: Path) -> None:
+    variable = {"REGISTRY_REDIS_ADDRS_0": "cache:1", "REGISTRY_REDIS_ADDRS_1": "other:2"}
+    found = read_configuration(config, variable).redis
+    assert found == RedisServer("cache", 1, deployment="cluster")
+    config.write_text(f"{MINIMAL}redis: {{addrs: ['a:1', 'b:2']}}\n", encoding="utf-8")
+    variable = {"REGISTRY_REDIS_ADDRS_0": "cache:1"}
+    assert read_configuration(config, variable).redis == found
+    for name in ("REGISTRY_REDIS_ADDRS_3", "REGISTRY_REDIS_ADDRS_FIRST"):
+        with pytest.raises(ConfigurationError, match=f"{name} names no entry of its list"):
+            read_configuration(config, {name: "cache:1"})
+
+
+def test_yaml_that_is_too_deep(config: Path) -> None:
+    config.write_text("[" * 20_000, encoding="utf-8")
+    with pytest.raises(ConfigurationError, match="nested too deep"):
+        read_configuration(config, {})
+
+
 def test_a_second_driver_by_a_variable_is_an_error(config: Path) -> None:
     with pytest.raises(ConfigurationError, match="'filesystem' and 's3'"):
         read_configuration(config, {"REGISTRY_STORAGE_S3_BUCKET": "images"})
@@ -241,7 +271,7 @@ def test_addresses_of_redis(config: Path, text: str, host: str, port: int, addre
         ("{addr: 'a:1', db: many}", ["redis.db is 'many'", "whole number"]),
         ("{addr: 'a:1', db: true}", ["redis.db is True", "whole number"]),
         ("{addr: 'a:1', db: -1}", ["redis.db is -1", "whole number"]),
-        ("{addr: 'a:1', tls: yes}", ["redis.tls is 'yes'", "keys"]),
+        ("{addr: 'a:1', tls: yes}", ["redis.tls is True", "keys"]),
         ("{addr: 'a:1', tls: {certificate: /c}}", ["redis.tls.key is missing", "together"]),
         ("{addr: 'a:1', tls: {key: /k}}", ["redis.tls.certificate is missing", "together"]),
         ("{addr: 'a:1', tls: {rootcas: /c}}", ["redis.tls.rootcas is no list", "list of paths"]),

@@ -110,9 +110,7 @@ def problems_answer(status: int, problems: list[Problem], headers: list[Header])
     return json_answer({"errors": problems}, status, headers)
 
 
-def json_answer(
-    content: object, status: int = 200, headers: list[Header] | None = None
-) -> Answer:
+def json_answer(content: object, status: int = 200, headers: list[Header] | None = None) -> Answer:
     """Return a JSON document."""
     body = msgspec.json.encode(content)
     return Answer(status, [JSON, *(headers or [])], body)

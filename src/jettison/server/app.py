@@ -48,10 +48,10 @@ class _Operation(NamedTuple):
 class Observer(Protocol):
     """Is told of each request: when it begins, and what became of it."""
 
-    def begin(self) -> None:
+    def begin(self, route: str, method: str) -> None:
         """A request begins."""
 
-    def observe(self, exchange: Exchange) -> None:
+    def end(self, exchange: Exchange) -> None:
         """It has ended."""
 
 
@@ -61,15 +61,24 @@ _DELETE: Final = (Action.DELETE,)
 _ALLOW_READING: Final = (b"allow", b"GET, HEAD")
 _PLAIN: Final = frozenset({Endpoint.ROOT, Endpoint.OTHER})
 _WITHOUT_REPOSITORY: Final = frozenset({Endpoint.BASE, Endpoint.CATALOG})
+_NO_CONTENT: Final = 204
+_LABELS: Final = {Endpoint.ROOT: "other", Endpoint.UPLOADS: "upload"}
 _GONE: Final = 499
 """What the log says of a request whose client went away, as other servers do."""
 
 
 class RegistryApp:
-    """The registry. Everything that a request needs is in ``context`` and ``guard``."""
+    """The registry; ``failing`` tells whether a health check fails, and nobody is served then."""
 
-    def __init__(self, context: Context, guard: Guard, observer: Observer) -> None:
+    def __init__(
+        self,
+        context: Context,
+        guard: Guard,
+        observer: Observer,
+        failing: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._context = context
+        self._failing = failing
         self._guard = guard
         self._observer = observer
         http = context.configuration.http
@@ -88,62 +97,68 @@ class RegistryApp:
         if scope["type"] != "http":
             message = "only HTTP is spoken here"
             raise NotImplementedError(message)
-        started, clock = time.time(), time.perf_counter()
-        self._observer.begin()
         request = Request(scope, receive, self._timeout)
         path: str = scope["path"]
         if self._prefix:
             path = path.removeprefix(self._prefix) if path.startswith(self._prefix) else ""
         route = find_route(path)
-        number = next(self._ids)
-        user, status, sent = "", _GONE, 0
+        exchange = _exchange(request, route, next(self._ids))
+        clock = time.perf_counter()
+        self._observer.begin(exchange.route, exchange.method)
         try:
-            answer, user = await self._answer(request, route, number)
-            # After the last byte the client may be gone, and so may what is left to do here.
-            status = answer.status
-            headers = [*answer.headers, *self._headers, (b"x-request-id", number.encode())]
-            await send({"type": "http.response.start", "status": status, "headers": headers})
+            answer = await self._answer(request, route, exchange)
+            exchange.status = answer.status
+            number = (b"x-request-id", exchange.request_id.encode())
+            headers = [*answer.headers, *self._headers, number]
+            start = {"type": "http.response.start", "status": answer.status, "headers": headers}
+            await send(start)
             if answer.stream is None:
-                sent = 0 if request.method == "HEAD" else answer.length
+                exchange.sent = 0 if request.method == "HEAD" else answer.length
                 await send({"type": "http.response.body", "body": answer.body})
             else:
-                sent = await _send_stream(answer, answer.stream, request, send)
+                await _send_stream(answer, answer.stream, request, send, exchange)
         except Disconnected:
-            pass
+            exchange.status = _GONE
         finally:
-            self._observe(request, route, number, _Outcome(status, sent, user, started, clock))
+            exchange.received = request.received
+            exchange.seconds = time.perf_counter() - clock
+            self._observer.end(exchange)
 
-    async def _answer(self, request: Request, route: Route, number: str) -> tuple[Answer, str]:
-        """Return the answer to a request, whatever happens, and whose request it is."""
-        user = ""
+    async def _answer(self, request: Request, route: Route, exchange: Exchange) -> Answer:
+        """Return the answer to a request, whatever happens."""
         try:
-            if route.endpoint in _PLAIN:
-                return _plain_answer(route.endpoint), user
-            operation = _operation(request, route)
-            name = _name(route)
-            grant = await self._admit(request, name, operation)
-            user = grant.user
-            if operation.writes and self._readonly:
-                return text_answer(405, "the registry is read-only", [_ALLOW_READING]), user
-            if isinstance(name, ApiError):
-                raise name  # noqa: TRY301 - only now: those without a login learn nothing
-            answer = await operation.handler(
-                Call(self._context, request, grant, name, route.reference)
-            )
+            answer = await self._handle(request, route, exchange)
         except ApiError as error:
             answer = error.answer()
         except StorageError as error:
-            answer = answer_to_storage_error(error, number)
+            answer = answer_to_storage_error(error, exchange.request_id)
         except Disconnected:
             raise
-        except Exception:  # noqa: BLE001 - a mistake of ours must not end a connection unanswered
-            _log.exception("request %s: %s %s", number, request.method, route)
-            answer = unexpected_answer(number)
-        for name_, _ in answer.headers:
-            if name_ == b"content-length":
-                return answer, user
-        answer.headers.append((b"content-length", b"%d" % answer.length))
-        return answer, user
+        except Exception:
+            _log.exception("request %s: %s %s", exchange.request_id, request.method, route)
+            answer = unexpected_answer(exchange.request_id)
+        for name, _ in answer.headers:
+            if name == b"content-length":
+                return answer
+        if answer.status != _NO_CONTENT:
+            answer.headers.append((b"content-length", b"%d" % answer.length))
+        return answer
+
+    async def _handle(self, request: Request, route: Route, exchange: Exchange) -> Answer:
+        if route.endpoint in _PLAIN:
+            return _plain_answer(route.endpoint)
+        operation = _operation(request, route)
+        name = _name(route)
+        grant = await self._admit(request, name, operation)
+        exchange.user = grant.user
+        if self._readonly and operation.writes:
+            return text_answer(405, "the registry is read-only", [_ALLOW_READING])
+        if isinstance(name, ApiError):
+            raise name  # only now: who may not come in learns nothing
+        if self._failing():
+            raise ApiError(503, Code.UNAVAILABLE, "the registry is not well; ask its operator")
+        call = Call(self._context, request, grant, name, route.reference, exchange)
+        return await operation.handler(call)
 
     async def _admit(
         self, request: Request, name: RepoName | ApiError | None, operation: _Operation
@@ -169,55 +184,46 @@ class RegistryApp:
                 raise ApiError(403, Code.DENIED, message)
         return grant
 
-    def _observe(self, request: Request, route: Route, number: str, outcome: "_Outcome") -> None:
-        scope, headers = request.scope, dict(request.headers)
-        client = scope["client"]
-        query = scope["query_string"]
-        target = scope["raw_path"].decode("latin-1")
-        self._observer.observe(
-            Exchange(
-                request_id=number,
-                method=request.method,
-                target=f"{target}?{query.decode('latin-1')}" if query else target,
-                route=route.endpoint,
-                repository=route.repository,
-                status=outcome.status,
-                received=request.received,
-                sent=outcome.sent,
-                started=outcome.started,
-                seconds=time.perf_counter() - outcome.clock,
-                client=f"{client[0]}:{client[1]}" if client else "",
-                user=outcome.user,
-                agent=headers.get(b"user-agent", b"").decode("latin-1"),
-                referer=headers.get(b"referer", b"").decode("latin-1"),
-                host=headers.get(b"host", b"").decode("latin-1"),
-                version=scope["http_version"],
-            )
-        )
 
-
-class _Outcome(NamedTuple):
-    status: int
-    sent: int
-    user: str
-    started: float
-    clock: float
+def _exchange(request: Request, route: Route, number: str) -> Exchange:
+    scope = request.scope
+    headers = dict(request.headers)
+    target, query, client = (
+        scope["raw_path"].decode("latin-1"),
+        scope["query_string"],
+        scope["client"],
+    )
+    return Exchange(
+        request_id=number,
+        method=request.method,
+        target=f"{target}?{query.decode('latin-1')}" if query else target,
+        route=_LABELS.get(route.endpoint, route.endpoint),
+        repository=route.repository,
+        started=time.time(),
+        client=client[0] if client else "",
+        agent=headers.get(b"user-agent", b"").decode("latin-1"),
+        referer=headers.get(b"referer", b"").decode("latin-1"),
+        host=headers.get(b"host", b"").decode("latin-1"),
+        version=scope["http_version"],
+    )
 
 
 async def _send_stream(
-    answer: Answer, stream: AsyncGenerator[bytes], request: Request, send: Send
-) -> int:
-    """Send a body piece by piece, as long as somebody takes it; return how many bytes went."""
+    answer: Answer,
+    stream: AsyncGenerator[bytes],
+    request: Request,
+    send: Send,
+    exchange: Exchange,
+) -> None:
+    """Send a body piece by piece, as long as somebody takes it."""
     gone: Callable[[], bool] | None = request.scope.get("extensions", {}).get(GONE)
-    sent = 0
     async with contextlib.aclosing(stream):
         async for piece in stream:
             if gone is not None and gone():
                 raise Disconnected
-            sent += len(piece)
-            message = {"type": "http.response.body", "body": piece}
-            await send({**message, "more_body": sent < answer.length})
-    return sent
+            exchange.sent += len(piece)
+            more = exchange.sent < answer.length
+            await send({"type": "http.response.body", "body": piece, "more_body": more})
 
 
 def _name(route: Route) -> RepoName | ApiError | None:
@@ -251,7 +257,6 @@ def _plain_answer(endpoint: Endpoint) -> Answer:
         answer = Answer(200, [(b"cache-control", b"no-cache")])
     else:
         answer = text_answer(404, "404 page not found")
-    answer.headers.append((b"content-length", b"%d" % answer.length))
     return answer
 
 

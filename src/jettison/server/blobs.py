@@ -61,7 +61,7 @@ async def delete_blob(call: Call) -> Answer:
     async with context.writing(call.repository):
         if not await context.run(_delete, context, call.repository, digest):
             raise _unknown(digest)
-    context.events.blob(call, "delete", digest, 0)
+    context.events.blob(call, "delete", digest)
     return Answer(202, [(b"docker-content-digest", digest.encode())])
 
 

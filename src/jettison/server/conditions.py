@@ -11,7 +11,9 @@ from jettison.server.answers import ApiError, Code
 __all__ = ["etag_matches", "requested_range"]
 
 _TAGS: Final = re.compile(r'(?:W/)?"([^"]*)"')
-_RANGE: Final = re.compile(r"\s*(?:(?P<first>[0-9]{1,19})-(?P<last>[0-9]{0,19})|-(?P<tail>[0-9]{1,19}))\s*")
+_RANGE: Final = re.compile(
+    r"\s*(?:(?P<first>[0-9]{1,19})-(?P<last>[0-9]{0,19})|-(?P<tail>[0-9]{1,19}))\s*"
+)
 
 
 def etag_matches(value: str, etag: str) -> bool:

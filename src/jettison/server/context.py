@@ -14,9 +14,10 @@ from jettison.server.answers import ApiError, Code, Header, shown
 from jettison.server.configuration import ServerConfiguration
 from jettison.server.contents import Contents
 from jettison.server.events import Events
-from jettison.server.listings import Listings
+from jettison.server.observing.exchange import Exchange
 from jettison.server.requests import Request
 from jettison.server.sessions import Sessions
+from jettison.server.tags import Listings
 from jettison.store.relations import AllRelations
 from jettison.store.tree import StorageTree
 
@@ -74,16 +75,29 @@ class Context:
 class Call:
     """One request on its way through a handler: who asks, for what, and where to go from here."""
 
-    __slots__ = ("context", "grant", "reference", "repository", "request")
+    __slots__ = ("_repository", "context", "exchange", "grant", "reference", "request")
 
     def __init__(
-        self, context: Context, request: Request, grant: Grant, repository: RepoName, reference: str
+        self,
+        context: Context,
+        request: Request,
+        grant: Grant,
+        repository: RepoName | None,
+        reference: str,
+        exchange: Exchange,
     ) -> None:
         self.context = context
         self.request = request
         self.grant = grant
-        self.repository = repository
+        self._repository = repository
         self.reference = reference
+        self.exchange = exchange
+
+    @property
+    def repository(self) -> RepoName:
+        """The repository that the URL names; only for endpoints that have one."""
+        assert self._repository is not None  # noqa: S101 - the router's promise
+        return self._repository
 
     def url(self, path: str) -> str:
         """Return the URL of something below ``/v2/<name>/``, as the client is to ask for it."""

@@ -1,45 +1,84 @@
 """What happens in the registry, told to those who asked to be notified."""
 
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Literal
 
 from jettison.model.digest import Digest
+from jettison.model.manifest import Descriptor
 from jettison.model.reference import RepoName, Tag
+from jettison.server.observing.notifications import Event, Notifier, Referenced
 
 if TYPE_CHECKING:
     from jettison.server.context import Call
 
-__all__ = ["Events", "NoEvents"]
+__all__ = ["Events"]
+
+Done = Literal["push", "pull", "delete"]
 
 
-class Events(Protocol):
-    """Takes note of what happened; never waits, never raises."""
+class Events:
+    """Takes note of what happened; never waits, never raises, and costs nothing unheard."""
 
-    def manifest(
-        self, call: "Call", action: str, digest: Digest, media_type: str, size: int, tag: str = ""
-    ) -> None:
-        """A manifest was pushed, pulled or deleted; ``tag`` if it was named by one."""
-
-    def blob(
-        self, call: "Call", action: str, digest: Digest, size: int, source: RepoName | None = None
-    ) -> None:
-        """A blob was pushed, pulled, deleted, or mounted from ``source``."""
-
-    def tag(self, call: "Call", tag: Tag) -> None:
-        """A tag was removed."""
-
-
-class NoEvents:
-    """Nobody listens."""
+    def __init__(self, notifier: Notifier) -> None:
+        self._notifier = notifier
+        self._enabled = notifier.enabled
 
     def manifest(
-        self, call: "Call", action: str, digest: Digest, media_type: str, size: int, tag: str = ""
+        self,
+        call: "Call",
+        action: Done,
+        digest: Digest,
+        *,
+        media_type: str = "",
+        size: int = 0,
+        tag: str = "",
+        references: Iterable[Descriptor] = (),
     ) -> None:
-        """Do nothing."""
+        """Note that a manifest was pushed, pulled or deleted; ``tag`` if one named it."""
+        if not self._enabled:
+            return
+        self._notifier.emit(
+            Event(
+                action,
+                call.repository,
+                call.exchange,
+                digest=digest,
+                media_type=media_type,
+                size=size,
+                url="" if action == "delete" else call.url(f"manifests/{digest}"),
+                tag=tag,
+                references=tuple(
+                    Referenced(one.media_type, one.size or 0, one.digest) for one in references
+                ),
+            )
+        )
 
     def blob(
-        self, call: "Call", action: str, digest: Digest, size: int, source: RepoName | None = None
+        self,
+        call: "Call",
+        action: Literal[Done, "mount"],
+        digest: Digest,
+        size: int = 0,
+        source: RepoName | None = None,
     ) -> None:
-        """Do nothing."""
+        """Note that a blob was pushed, pulled, deleted, or mounted from ``source``."""
+        if not self._enabled:
+            return
+        gone = action == "delete"
+        self._notifier.emit(
+            Event(
+                action,
+                call.repository,
+                call.exchange,
+                digest=digest,
+                media_type="" if gone else "application/octet-stream",
+                size=size,
+                url="" if gone else call.url(f"blobs/{digest}"),
+                from_repository=source or "",
+            )
+        )
 
-    def tag(self, call: "Call", tag: Tag) -> None:
-        """Do nothing."""
+    def untagged(self, call: "Call", tag: Tag) -> None:
+        """Note that a tag was removed."""
+        if self._enabled:
+            self._notifier.emit(Event("delete", call.repository, call.exchange, tag=tag))

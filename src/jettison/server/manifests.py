@@ -42,7 +42,12 @@ async def get_manifest(call: Call) -> Answer:
     tag = "" if ":" in call.reference else call.reference
     answer = content_answer(call.request, digest, content.manifest_headers, content.raw)
     call.context.events.manifest(
-        call, "pull", digest, content.media_type or "", len(content.raw), tag
+        call,
+        "pull",
+        digest,
+        media_type=content.media_type or "",
+        size=len(content.raw),
+        tag=tag,
     )
     return answer
 
@@ -80,11 +85,13 @@ def _check_acceptable(call: Call, digest: Digest, content: Content) -> None:
     if accept is None:
         if not kind.startswith(_OCI):
             return
-    elif kind in accept or any(
-        one.partition(";")[0].strip() in {"*/*", "application/*"} for one in accept.split(",")
+    elif (
+        kind in accept
+        or any(
+            one.partition(";")[0].strip() in {"*/*", "application/*"} for one in accept.split(",")
+        )
+        or kind not in mediatypes.MANIFESTS
     ):
-        return
-    elif kind not in mediatypes.MANIFESTS:
         return
     message = f"the manifest is of type {kind}, which the Accept header does not list"
     raise ApiError(404, Code.MANIFEST_UNKNOWN, message, {"digest": str(digest)})
@@ -119,7 +126,15 @@ async def put_manifest(call: Call) -> Answer:
     if missing:
         return _incomplete(missing)
     tag = tags[0] if tags else ""
-    context.events.manifest(call, "push", digest, manifest.media_type, len(raw), tag)
+    context.events.manifest(
+        call,
+        "push",
+        digest,
+        media_type=manifest.media_type,
+        size=len(raw),
+        tag=tag,
+        references=(*manifest.blobs, *manifest.children),
+    )
     headers: list[Header] = [
         call.location(f"manifests/{digest}"),
         (b"docker-content-digest", digest.encode()),
@@ -263,14 +278,14 @@ async def delete_manifest(call: Call) -> Answer:
             removed = await context.run(_delete, context, call.repository, digest)
         if not removed:
             raise _unknown(call)
-        context.events.manifest(call, "delete", digest, "", 0)
+        context.events.manifest(call, "delete", digest)
         return Answer(202, [])
     tag = _known_tag(call.reference)
     async with context.writing(call.repository):
         removed = await context.run(_untag, context, call.repository, tag)
     if not removed:
         raise _unknown(call)
-    context.events.tag(call, tag)
+    context.events.untagged(call, tag)
     return Answer(202, [])
 
 

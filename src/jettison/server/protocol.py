@@ -7,7 +7,6 @@ would hold a connection, or memory, for ever.
 import asyncio
 from typing import Any, Final
 
-import httptools
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
@@ -90,6 +89,3 @@ def limited_protocol(limits: Limits) -> type[asyncio.Protocol]:
             self.transport.close()
 
     return LimitedProtocol
-
-
-del httptools

@@ -8,14 +8,16 @@ from urllib.parse import parse_qsl
 
 from jettison.server.answers import ApiError, Code
 
-__all__ = ["Disconnected", "Receive", "Request", "Send"]
+__all__ = ["Disconnected", "Receive", "Request", "Scope", "Send"]
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _MOST_PARAMETERS: Final = 200
-_HOST: Final = re.compile(r"[A-Za-z0-9._-]{1,255}(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?")
+_HOST: Final = re.compile(
+    r"[A-Za-z0-9._-]{1,255}(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?"
+)
 
 
 class Disconnected(Exception):
@@ -28,7 +30,16 @@ class Request:
     ``received`` counts the bytes of the body that came so far.
     """
 
-    __slots__ = ("_query", "_receive", "_timeout", "finished", "headers", "method", "received", "scope")
+    __slots__ = (
+        "_query",
+        "_receive",
+        "_timeout",
+        "finished",
+        "headers",
+        "method",
+        "received",
+        "scope",
+    )
 
     def __init__(self, scope: Scope, receive: Receive, timeout: float) -> None:
         self.scope = scope

@@ -1,23 +1,25 @@
 """The configuration of a Distribution registry, as far as its storage is concerned.
 
-The file is Distribution's YAML; variables ``REGISTRY_A_B`` override the key ``a.b``, also one that
-the file does not have, their values parsed as YAML. Unknown keys are nobody's business here.
-Every error names the key, what was found, and what is allowed; of a secret, only its key.
+Unknown keys are nobody's business here. Every error names the key, what was found, and what is
+allowed; of a secret, only its key.
 """
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import msgspec
 
 from jettison.errors import ConfigurationError
-from jettison.store.folder import storage_errors
+from jettison.store.document import Document, described, load_yaml, read_document
 from jettison.store.tree import StorageTree
 
 __all__ = [
+    "DRIVERS",
+    "LOG_LEVELS",
+    "SUPPORTED",
     "Configuration",
     "Finding",
     "RedisServer",
@@ -26,6 +28,7 @@ __all__ = [
     "load_yaml",
     "open_storage",
     "read_configuration",
+    "storage_root",
 ]
 
 VERSION: Final = "0.1"
@@ -38,16 +41,8 @@ NOT_DRIVERS: Final = frozenset({"cache", "delete", "maintenance", "redirect", "t
 CACHES: Final = ("inmemory", "redis")
 LOG_LEVELS: Final = ("error", "warn", "info", "debug")
 DEFAULT_REDIS_HOST: Final = "localhost"
-_NOT_OVERRIDES: Final = frozenset({"REGISTRY_CONFIGURATION_PATH", "REGISTRY_AUTH_FILE"})
-"""The configuration's own path, and the containers tools' variable for their logins."""
-
-_QUOTING: Final = re.compile(
-    r"""(for the tag|alias|anchor|tag handle|duplicate key "\w+"|timestamp) .*""", re.DOTALL
-)
-"""Up to where the parser's reasons are its own words; then they quote the file."""
 _ADDRESS: Final = re.compile(r"(?P<host>[^\s:/@\[\]]*|\[[0-9A-Fa-f:.%]+\]):(?P<port>[0-9]{1,5})")
 _MAX_PORT: Final = 65535
-
 Cache = Literal["inmemory", "redis"]
 Level = Literal["error", "warning", "info"]
 Deployment = Literal["single", "sentinel", "cluster"]
@@ -143,20 +138,19 @@ def read_configuration(path: Path, environment: Mapping[str, str]) -> Configurat
     Raises :class:`~jettison.errors.ConfigurationError` if it is no Distribution configuration,
     :class:`~jettison.errors.StorageError` if it cannot be read.
     """
-    with storage_errors("read", path):
-        content = path.read_bytes()
-    document = load_yaml(content, str(path))
-    if not isinstance(document, dict):
-        message = f"{path} is no registry configuration: it holds {_kind(document)}, not keys"
-        raise ConfigurationError(message, hint="It begins with: version: 0.1")
-    _override(document, environment)
+    return _Reader(read_document(path, environment)).read()
 
-    def as_written() -> dict[Any, Any]:
-        texts: dict[Any, Any] = load_yaml(content, str(path), as_written=True)
-        _override(texts, environment, as_written=True)
-        return texts
 
-    return _Reader(path, as_written).read(document)
+def storage_root(document: Document) -> tuple[str, Path | None]:
+    """Return the storage driver, and its root directory if the driver is the filesystem's.
+
+    Raises :class:`~jettison.errors.ConfigurationError` if it is no Distribution configuration.
+    """
+    reader = _Reader(document)
+    reader.check_version()
+    storage = reader.storage()
+    driver = reader.driver(storage)
+    return driver, reader.root(storage[driver]) if driver == SUPPORTED else None
 
 
 def open_storage(
@@ -226,81 +220,29 @@ def findings(configuration: Configuration, environment: Mapping[str, str]) -> li
     return sorted(found, key=lambda finding: ("error", "warning", "info").index(finding.level))
 
 
-def load_yaml(content: bytes | str, what: str, *, as_written: bool = False) -> Any:  # noqa: ANN401 - YAML may be anything
-    """Parse one YAML document; raise ConfigurationError that says where in ``what`` it ends.
-
-    ``as_written`` leaves every value the text that stands there: ``0123`` is a good password.
-    """
-    # Imported here: a collection of a folder reads no YAML, and is to start at once and stay small.
-    from ruamel.yaml import YAML  # noqa: PLC0415 - see above
-    from ruamel.yaml.error import YAMLError  # noqa: PLC0415 - same
-
-    try:
-        return YAML(typ="base" if as_written else "safe", pure=True).load(content)
-    except (YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f", line {mark.line + 1}, column {mark.column + 1}" if mark is not None else ""
-        reason = getattr(error, "problem", None) or str(error).partition("\n")[0]
-        # What is quoted may be a password.
-        reason = _QUOTING.sub(r"\1", reason)
-        raise ConfigurationError(f"{what} is not YAML{place}: {reason}") from None
-    except (ValueError, KeyError):
-        reason = "a number, a date or a value with a tag cannot be read"
-        raise ConfigurationError(f"{what} is not YAML: {reason}") from None
-
-
-def _override(
-    document: dict[Any, Any], environment: Mapping[str, str], *, as_written: bool = False
-) -> None:
-    """Apply the variables in the order of their names, as Distribution does."""
-    for variable in sorted(environment):
-        if not variable.startswith("REGISTRY_") or variable in _NOT_OVERRIDES:
-            continue
-        *parents, last = variable.removeprefix("REGISTRY_").lower().split("_")
-        what = f"the variable {variable}"
-        value = load_yaml(environment[variable], what, as_written=as_written)
-        inner = document
-        for part in parents:
-            name = _name_in(inner, part)
-            below = inner.get(name)
-            if isinstance(below, str) and inner is document:
-                below = {below: {}}  # storage: filesystem
-            if not isinstance(below, dict):
-                below = {}
-            inner[name] = below
-            inner = below
-        inner[_name_in(inner, last)] = value
-
-
-def _name_in(mapping: dict[Any, Any], part: str) -> str:
-    """Return the key that a part of a variable's name means, in the file's own spelling."""
-    for key in mapping:
-        if isinstance(key, str) and key.lower() == part:
-            return key
-    return part
-
-
 class _Reader:
-    """Takes a parsed document apart; knows the file's name for its errors.
+    """Takes a parsed document apart; knows the file's name for its errors."""
 
-    ``as_written`` returns the same document with every value as the text that stands there.
-    """
+    def __init__(self, document: Document) -> None:
+        self._document = document
 
-    def __init__(self, path: Path, as_written: Callable[[], dict[Any, Any]]) -> None:
-        self._path = path
-        self._as_written = as_written
-
-    def read(self, document: dict[Any, Any]) -> Configuration:
+    def check_version(self) -> None:
+        document = self._document.keys
         if "version" not in document:
             hint = f"A registry's configuration begins with: version: {VERSION}"
             raise self._error("version", "is missing", hint)
-        if str(document["version"]) != VERSION:
-            raise self._error("version", f"is {document['version']!r}", f"Only {VERSION} is known.")
-        storage = document.get("storage")
-        if isinstance(storage, str):
-            storage = {storage: {}}
-        storage = self._section({"storage": storage}, "storage")
-        driver = self._driver(storage)
+        if described(document["version"]) not in {VERSION, described(VERSION)}:
+            found = f"is {described(document['version'])}"
+            raise self._error("version", found, f"Only {VERSION} is known.")
+
+    def storage(self) -> dict[Any, Any]:
+        return self._section(self._document.keys, "storage")
+
+    def read(self) -> Configuration:
+        self.check_version()
+        document = self._document.keys
+        storage = self.storage()
+        driver = self.driver(storage)
         http = self._section(document, "http")
         delete = self._section(storage, "delete", "storage").get("enabled")
         maintenance = self._section(storage, "maintenance", "storage")
@@ -308,8 +250,8 @@ class _Reader:
         purging = self._section(maintenance, "uploadpurging", "storage.maintenance")
         tls = self._section(http, "tls", "http")
         return Configuration(
-            path=self._path,
-            root=self._root(storage[driver]) if driver == SUPPORTED else None,
+            path=self._document.path,
+            root=self.root(storage[driver]) if driver == SUPPORTED else None,
             driver=driver,
             delete_enabled=delete is True,
             readonly=readonly.get("enabled") is True,
@@ -319,13 +261,13 @@ class _Reader:
             http_prefix=self._text(http, "prefix", "http") or "/",
             tls=bool(tls.get("certificate") or tls.get("letsencrypt")),
             auth=self._auth(document),
-            delete_found=None if delete is None or isinstance(delete, bool) else repr(delete),
+            delete_found=None if delete is None or isinstance(delete, bool) else _quoted(delete),
             purge_uploads=purging.get("enabled") is not False,
             redis=self._redis(document),
             log_level=_log_level(document),
         )
 
-    def _driver(self, storage: dict[str, Any]) -> str:
+    def driver(self, storage: dict[str, Any]) -> str:
         drivers = [str(key) for key in storage if key not in NOT_DRIVERS]
         if not drivers:
             known = ", ".join(sorted(DRIVERS))
@@ -340,17 +282,18 @@ class _Reader:
             raise self._error("storage", what, f"Known are {known}; supported is {SUPPORTED}.")
         return drivers[0]
 
-    def _root(self, parameters: object) -> Path:
+    def root(self, parameters: object) -> Path:
         if parameters is None:
             return Path(DEFAULT_ROOT)
         key = "storage.filesystem.rootdirectory"
         if not isinstance(parameters, dict):
-            raise self._error("storage.filesystem", f"is {_kind(parameters)}", "It needs keys.")
+            found = f"is {described(parameters)}"
+            raise self._error("storage.filesystem", found, "It needs keys below it.")
         root = parameters.get("rootdirectory")
         if root is None:
             return Path(DEFAULT_ROOT)
-        if not isinstance(root, str) or not root:
-            raise self._error(key, f"is {root!r}", "It is the path of a folder.")
+        if not isinstance(root, str) or not root or "\0" in root:
+            raise self._error(key, f"is {described(root)}", "It is the path of a folder.")
         return Path(root)
 
     def _cache(self, storage: dict[str, Any]) -> Cache | None:
@@ -364,12 +307,9 @@ class _Reader:
         if value == "redis":
             return "redis"
         hint = f"Allowed are {' and '.join(CACHES)}; without the key there is no cache."
-        raise self._error("storage.cache.blobdescriptor", f"is {value!r}", hint)
+        raise self._error("storage.cache.blobdescriptor", f"is {described(value)}", hint)
 
     def _auth(self, document: dict[str, Any]) -> str | None:
-        auth = document.get("auth")
-        if isinstance(auth, str):
-            return auth
         kinds = [str(kind) for kind in self._section(document, "auth")]
         if len(kinds) > 1:
             names = " and ".join(kinds)
@@ -420,7 +360,7 @@ class _Reader:
         """Return a text as it is written, numbers too; it is in no error."""
         value = section.get(key)
         if value is not None and not isinstance(value, str | list | dict):
-            value = self._as_written().get("redis", {}).get(key)
+            value = self._document.as_written.get("redis", {}).get(key)
         if value is None or isinstance(value, str):
             return value or None
         hint = "It is a text; put it in quotes."
@@ -431,7 +371,9 @@ class _Reader:
         if value is None:
             return 0
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-            raise self._error("redis.db", f"is {value!r}", "It is a whole number, 0 or more.")
+            raise self._error(
+                "redis.db", f"is {_quoted(value)}", "It is a whole number, 0 or more."
+            )
         return value
 
     def _redis_tls(self, section: dict[str, Any]) -> RedisTls | None:
@@ -464,17 +406,17 @@ class _Reader:
             return {}
         if not isinstance(value, dict):
             name = f"{above}.{key}" if above else key
-            raise self._error(name, f"is {_kind(value)}", "It needs keys below it.")
+            raise self._error(name, f"is {described(value)}", "It needs keys below it.")
         return value
 
     def _text(self, mapping: dict[Any, Any], key: str, above: str) -> str | None:
         value = mapping.get(key)
         if value is None or isinstance(value, str):
             return value or None
-        raise self._error(f"{above}.{key}", f"is {_kind(value)}", "It is a text.")
+        raise self._error(f"{above}.{key}", f"is {described(value)}", "It is a text.")
 
     def _error(self, key: str, found: str, hint: str) -> ConfigurationError:
-        return ConfigurationError(f"{os.fspath(self._path)}: {key} {found}", hint=hint)
+        return ConfigurationError(f"{os.fspath(self._document.path)}: {key} {found}", hint=hint)
 
 
 def _log_level(document: dict[str, Any]) -> str:
@@ -485,13 +427,5 @@ def _log_level(document: dict[str, Any]) -> str:
     return level if level in LOG_LEVELS else "info"
 
 
-def _kind(value: object) -> str:
-    if value is None:
-        return "nothing"
-    if isinstance(value, list):
-        return "a list"
-    if isinstance(value, dict):
-        return "a section"
-    if isinstance(value, str):
-        return f"the text {value[:40]!r}"
-    return repr(value)
+def _quoted(value: object) -> str:
+    return described(value).removeprefix("the text ")

@@ -138,4 +138,4 @@ class Guard:
         return self._grant
 
     def close(self) -> None:
-        """Give back what the guard holds; it admits nobody afterwards."""
+        """Give back what the guard holds; it is of no use afterwards."""

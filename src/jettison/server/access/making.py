@@ -18,4 +18,11 @@ def make_guard(auth: Htpasswd | Token | None, rules: Sequence[AccessRule] = ()) 
     narrowing = Rules(rules) if rules else None
     if auth is None:
         return Guard(Grant("", () if narrowing is None else (narrowing.of(""),)))
-    raise NotImplementedError
+    # What a login needs (bcrypt, or PyJWT and cryptography) is loaded only where it is used.
+    if isinstance(auth, Htpasswd):
+        from jettison.server.access.basic import PasswordGuard  # noqa: PLC0415 - see above
+
+        return PasswordGuard(auth, narrowing)
+    from jettison.server.access.bearer import TokenGuard  # noqa: PLC0415 - see above
+
+    return TokenGuard(auth, narrowing)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
-__all__ = ["CIPHER_SUITES", "TLS_1_3", "openssl_names"]
+__all__ = ["CIPHER_SUITES", "TLS_1_3", "is_outdated", "openssl_names"]
 
 TLS_1_3: Final = frozenset(
     {"TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"}
@@ -35,3 +35,8 @@ CIPHER_SUITES: Final = {
 def openssl_names(names: Iterable[str]) -> tuple[str, ...]:
     """Return OpenSSL's names of the TLS 1.2 suites among ``names``, which are all known."""
     return tuple(CIPHER_SUITES[name] for name in names if name not in TLS_1_3)
+
+
+def is_outdated(name: str) -> bool:
+    """Whether Go knows a suite of that name and OpenSSL no longer offers it."""
+    return name.startswith("TLS_") and ("_RC4_" in name or "_3DES_" in name)

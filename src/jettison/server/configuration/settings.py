@@ -70,7 +70,8 @@ class _Discreet(msgspec.Struct, frozen=True):
 class AccessRule(msgspec.Struct, frozen=True):
     """What some users may do in some repositories.
 
-    ``users`` are names or globs, ``*`` is everyone, logged in or not. ``repositories`` are globs.
+    ``users`` are names or globs, ``*`` is everyone who is let in, ``anonymous`` who has no login.
+    ``repositories`` are globs.
     """
 
     users: tuple[str, ...]
@@ -100,7 +101,7 @@ class Token(msgspec.Struct, frozen=True):
     jwks: Path | None = None
     signing_algorithms: tuple[str, ...] = ALGORITHMS
     autoredirect: bool = False
-    autoredirect_path: str = "/auth/token"
+    autoredirect_path: str = "/auth/token/"
 
 
 class Tls(msgspec.Struct, frozen=True):
@@ -222,9 +223,9 @@ class UrlRules(msgspec.Struct, frozen=True):
             return True
         if not self.allow and not self.deny:
             return False
-        if any(re.search(pattern, url) for pattern in self.deny):
+        if any(re.search(pattern, url, re.ASCII) for pattern in self.deny):
             return False
-        return not self.allow or any(re.search(pattern, url) for pattern in self.allow)
+        return not self.allow or any(re.search(pattern, url, re.ASCII) for pattern in self.allow)
 
 
 class StorageHealth(msgspec.Struct, frozen=True):

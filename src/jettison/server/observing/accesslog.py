@@ -28,7 +28,9 @@ _PLAIN_LENGTH: Final = 2000
 """A longer line has its parts shortened; it then is written to a pipe in one piece."""
 _TARGET_LENGTH: Final = 1600
 _PART_LENGTH: Final = 400
-_QUOTES: Final = 6
+_QUOTES: Final = 5
+"""How many a line has up to the agent's."""
+_AGENTS: Final = 256
 _SERVER_ERROR: Final = 500
 _LAST_BYTE: Final = 0xFF
 
@@ -110,18 +112,27 @@ class _Text:
         self._end = "".join(f" {_field(n)}={_field(v)}" for n, v in fields.items()) + "\n"
         self._second = -1
         self._stamp = ""
+        self._agents: dict[str, str] = {}
 
     def line(self, exchange: Exchange) -> str:
         second = int(exchange.started)
         if second != self._second:
             self._second = second
             self._stamp = _apache_time(second)
+        agent = self._agents.get(exchange.agent)
+        if agent is None:
+            agent = self._new_agent(exchange.agent)
         target = exchange.target
+        if "?" in target or "//" in target:
+            target = safe_target(target)
+        referer = exchange.referer
+        if referer:
+            referer = safe_target(referer)
+        request_id = exchange.request_id
         line = (
             f"{exchange.client or '-'} - {exchange.user or '-'} [{self._stamp}] "
             f'"{exchange.method} {target} HTTP/{exchange.version}" '
-            f'{exchange.status} {exchange.sent} "{exchange.referer}" "{exchange.agent}" '
-            f"{exchange.request_id} {exchange.seconds:.6f}"
+            f'{exchange.status} {exchange.sent} "{referer}" "'
         )
         if (
             len(line) > _PLAIN_LENGTH
@@ -129,22 +140,34 @@ class _Text:
             or not line.isprintable()
             or line.count('"') != _QUOTES
             or "\\" in line
-            or "?" in line
-            or "@" in line
             or " " in exchange.user
-            or " " in exchange.request_id
         ):
-            line = self._escaped(exchange)
-        return line + self._end
+            line = self._escaped(exchange, target, referer)
+        if (
+            not request_id
+            or not request_id.isascii()
+            or not request_id.isprintable()
+            or " " in request_id
+        ):
+            request_id = _word(request_id)
+        return f'{line}{agent}" {request_id} {exchange.seconds:.6f}{self._end}'
 
-    def _escaped(self, exchange: Exchange) -> str:
-        request = f"{exchange.method} {safe_target(exchange.target)} HTTP/{exchange.version}"
+    def _escaped(self, exchange: Exchange, target: str, referer: str) -> str:
+        request = f"{exchange.method} {target} HTTP/{exchange.version}"
         return (
             f"{_word(exchange.client)} - {_word(exchange.user)} [{self._stamp}] "
             f'"{_part(request, _TARGET_LENGTH)}" {exchange.status} {exchange.sent} '
-            f'"{_part(safe_target(exchange.referer))}" "{_part(exchange.agent)}" '
-            f"{_word(exchange.request_id)} {exchange.seconds:.6f}"
+            f'"{_part(referer)}" "'
         )
+
+    def _new_agent(self, agent: str) -> str:
+        """Escape an agent once for all: Docker's has backslashes in it, and comes often."""
+        if len(self._agents) >= _AGENTS:
+            self._agents.clear()
+        escaped = _part(agent)
+        if len(agent) <= _PART_LENGTH:
+            self._agents[agent] = escaped
+        return escaped
 
     def notice(self, count: int) -> str:
         stamp = _apache_time(int(time.time()))
@@ -194,37 +217,50 @@ class _Json:
             self._second = second
             self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
         target = exchange.target
+        if "?" in target or "//" in target:
+            target = safe_target(target)
         referer = exchange.referer
-        agent = exchange.agent
-        if "?" in target or "@" in target or len(target) > _TARGET_LENGTH:
-            target = safe_target(target)[:_TARGET_LENGTH]
         if referer:
-            referer = safe_target(referer)[:_PART_LENGTH]
+            referer = safe_target(referer)
+        try:
+            raw = self._encoded(exchange, target, referer)
+        except UnicodeEncodeError:
+            raw = b""
+        if (
+            not raw  # what is no Unicode cannot be encoded
+            or len(raw) > _PLAIN_LENGTH
+            or not raw.isascii()
+            or b"\x7f" in raw
+        ):
+            exchange = _shortened(exchange, target, referer)
+            raw = self._encoded(exchange, exchange.target, exchange.referer)
+            raw = json.dumps(json.loads(raw)).replace("\x7f", "\\u007f").encode()
+        text = raw.decode("ascii")
+        end = self._good if exchange.status < _SERVER_ERROR else self._bad
+        fraction = int((finished - second) * 1000)
+        return f'{text[:-1]},{self.start}"{self.time_name}":"{self._stamp}.{fraction:03d}Z"{end}'
+
+    def _encoded(self, exchange: Exchange, target: str, referer: str) -> bytes:
         seconds = exchange.seconds
-        text = self._encode(
+        return self._encode(
             _Line(
-                exchange.host[:_PART_LENGTH],
-                exchange.request_id[:_PART_LENGTH],
-                exchange.method[:_PART_LENGTH],
+                exchange.host,
+                exchange.request_id,
+                exchange.method,
                 referer,
                 exchange.client,
                 target,
-                agent[:_PART_LENGTH],
+                exchange.agent,
                 exchange.version,
                 exchange.received,
                 f"{seconds * 1000:.6g}ms",
                 seconds,
                 exchange.status,
                 exchange.sent,
-                exchange.user[:_PART_LENGTH],
+                exchange.user,
                 exchange.repository,
             )
-        ).decode("utf-8", "replace")
-        if not text.isascii() or not text.isprintable():
-            text = json.dumps(json.loads(text)).replace("\x7f", "\\u007f")
-        end = self._good if exchange.status < _SERVER_ERROR else self._bad
-        fraction = int((finished - second) * 1000)
-        return f'{text[:-1]},{self.start}"{self.time_name}":"{self._stamp}.{fraction:03d}Z"{end}'
+        )
 
     def notice(self, count: int) -> str:
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -249,6 +285,19 @@ def safe_target(target: str) -> str:
     if "?" in target:
         target = _PARAMETER.sub(_parameter, target)
     return target
+
+
+def _shortened(exchange: Exchange, target: str, referer: str) -> Exchange:
+    """Return a copy with no text that is too long, or that is no Unicode."""
+    exchange = msgspec.structs.replace(exchange, target=target, referer=referer)
+    texts = {
+        name: value.encode("utf-8", "backslashreplace").decode()
+        for name, value in msgspec.structs.asdict(exchange).items()
+        if isinstance(value, str)
+    }
+    for name, value in texts.items():
+        texts[name] = value[: _TARGET_LENGTH if name == "target" else _PART_LENGTH]
+    return msgspec.structs.replace(exchange, **texts)
 
 
 def _parameter(found: re.Match[str]) -> str:

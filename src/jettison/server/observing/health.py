@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from jettison.server.configuration import FileCheck, HttpCheck, StorageHealth, TcpCheck
 from jettison.server.configuration import Health as HealthSettings
+from jettison.server.configuration.settings import without_login
 from jettison.store.layout import MARKER
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ __all__ = ["STORAGE", "Health", "probe_storage"]
 STORAGE: Final = "storagedriver_filesystem"
 _STUCK_SECONDS: Final = 10.0
 """How long a probe of the storage may take; then it counts as failed."""
+
+_UNSET_SECONDS: Final = 60.0
+"""How long a check without a timeout of its own may take: one that hangs is no good sign."""
 
 Check = Callable[[], Awaitable[str | None]]
 
@@ -70,7 +74,7 @@ class Health:
             self._begin(tcp.addr, _tcp_check(tcp), tcp)
         if self._session is not None:
             for http in settings.http:
-                self._begin(_shown(http.uri), _http_check(http, self._session), http)
+                self._begin(without_login(http.uri), _http_check(http, self._session), http)
 
     async def stop(self) -> None:
         """End all checks; what failed last stays the status."""
@@ -91,7 +95,10 @@ class Health:
     async def _watch(self, name: str, check: Check, interval: float, threshold: int) -> None:
         failures = 0
         while True:
-            reason = await check()
+            try:
+                reason = await check()
+            except Exception as error:  # noqa: BLE001 - a check that breaks is one that fails
+                reason = f"the check itself fails: {type(error).__name__}"
             failures = failures + 1 if reason is not None else 0
             if reason is None:
                 self._failing.pop(name, None)
@@ -110,7 +117,8 @@ class _StorageProbe:
         self._running: asyncio.Future[None] | None = None
 
     async def check(self) -> str | None:
-        if self._running is None:
+        # A probe that hung may have come back in the meantime.
+        if self._running is None or self._running.done():
             self._running = asyncio.ensure_future(asyncio.to_thread(self._probe))
         try:
             async with asyncio.timeout(_STUCK_SECONDS):
@@ -118,13 +126,10 @@ class _StorageProbe:
         except TimeoutError:
             return f"the storage does not answer within {_STUCK_SECONDS:g} s"
         except FileNotFoundError:
-            self._running = None
             # Before the first push there need not be anything.
             return "the storage tree is gone" if self._seen else None
         except OSError as error:
-            self._running = None
             return f"the storage fails: {error.strerror}"
-        self._running = None
         return None
 
     def _probe(self) -> None:
@@ -167,9 +172,9 @@ def _tcp_check(settings: TcpCheck) -> Check:
 
     async def check() -> str | None:
         try:
-            async with asyncio.timeout(settings.timeout or None):
+            async with asyncio.timeout(settings.timeout or _UNSET_SECONDS):
                 _, writer = await asyncio.open_connection(host.strip("[]") or "127.0.0.1", port)
-        except (OSError, ValueError):
+        except (OSError, ValueError, OverflowError):
             return f"connection to {settings.addr} failed"
         writer.close()
         with suppress(OSError):
@@ -183,7 +188,7 @@ def _http_check(settings: HttpCheck, session: "aiohttp.ClientSession") -> Check:
     import aiohttp  # noqa: PLC0415 - already imported by start
 
     headers = [(name, text) for name, texts in settings.headers.items() for text in texts]
-    limit = aiohttp.ClientTimeout(total=settings.timeout or None)
+    limit = aiohttp.ClientTimeout(total=settings.timeout or _UNSET_SECONDS)
 
     async def check() -> str | None:
         try:
@@ -192,16 +197,9 @@ def _http_check(settings: HttpCheck, session: "aiohttp.ClientSession") -> Check:
             ) as answer:
                 status = answer.status
         except (aiohttp.ClientError, OSError, ValueError):
-            return f"error while checking: {_shown(settings.uri)}"
+            return f"error while checking: {without_login(settings.uri)}"
         if status == settings.status:
             return None
         return f"downstream service returned unexpected status: {status}"
 
     return check
-
-
-def _shown(uri: str) -> str:
-    """Return a URL without login and query, where secrets may be."""
-    scheme, separator, rest = uri.partition("://")
-    host, slash, path = rest.partition("?")[0].partition("/")
-    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"

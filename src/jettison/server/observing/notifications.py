@@ -263,7 +263,7 @@ class _Sender:
             self._figures.dropped += count
             self._queue.clear()
             self._bytes = 0
-            _log.error("%d events were not sent to endpoint %s", count, self._endpoint.name)
+            _log.error("events never sent to endpoint %s: %d", self._endpoint.name, count)
 
     async def run(self, session: "aiohttp.ClientSession") -> None:
         while True:
@@ -287,8 +287,6 @@ class _Sender:
         self._failures = 0
 
     async def _accepted(self, session: "aiohttp.ClientSession", body: bytes) -> bool:
-        import aiohttp  # noqa: PLC0415 - already imported by start
-
         endpoint = self._endpoint
         headers = [("Content-Type", MEDIA_TYPE)]
         headers += [(name, text) for name, texts in endpoint.headers.items() for text in texts]
@@ -297,7 +295,7 @@ class _Sender:
             async with asyncio.timeout(endpoint.timeout):
                 async with session.post(endpoint.url, **options) as answer:
                     status = answer.status
-        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the queue must go on
             self._figures.errors += 1
             self._complain(f"does not answer ({type(error).__name__})")
             return False

@@ -46,6 +46,11 @@ class Output:
             if self._bytes + size > self._most_waiting:
                 self._lose(len(lines))
                 return
+            if self._unsaid:
+                said = self._notice(self._unsaid)
+                self._unsaid = 0
+                lines = [said, *lines]
+                size += len(said)
             self._waiting.append(lines)
             self._bytes += size
             if self._thread is None:
@@ -65,9 +70,6 @@ class Output:
                 self._changed.wait_for(lambda: self._waiting)
                 lines = self._waiting.popleft()
                 size = sum(map(len, lines))
-                unsaid, self._unsaid = self._unsaid, 0
-            if unsaid:
-                lines = [self._notice(unsaid), *lines]
             lost = self._write(lines)
             with self._changed:
                 self._bytes -= size

@@ -1,0 +1,73 @@
+"""The value of ``WWW-Authenticate``, and reading of ``Authorization``."""
+
+import base64
+import binascii
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from jettison.server.access.grant import Action, Wanted
+
+__all__ = ["Login", "basic_login", "bearer_token", "challenge", "scope"]
+
+
+class Login(NamedTuple):
+    """What somebody logs in with. The password is in no representation of it."""
+
+    user: str
+    password: bytes
+
+    def __repr__(self) -> str:
+        return f"Login({self.user!r})"
+
+
+def challenge(scheme: str, parameters: Mapping[str, str]) -> str:
+    """Return a challenge, empty parameters left out.
+
+    What is not ASCII is UTF-8, each byte as one character: the text can be encoded as Latin-1, and
+    is then what Distribution sends.
+    """
+    shown = ",".join(f"{name}={_quoted(text)}" for name, text in parameters.items() if text)
+    return f"{scheme} {shown}"
+
+
+def _quoted(text: str) -> str:
+    printable = "".join(c if c.isprintable() else " " for c in text)
+    escaped = printable.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped.encode().decode("latin-1")}"'
+
+
+def scope(wanted: Sequence[Wanted]) -> str:
+    """Return the scopes that a token needs for ``wanted``, as Distribution asks for them.
+
+    The registry's own are all ``registry:catalog:*``; ``admin`` of a repository is ``*``.
+    """
+    asked: dict[str, dict[str, None]] = {}
+    for repository, actions in wanted:
+        if repository is None:
+            if actions:
+                asked["registry:catalog"] = {"*": None}
+            continue
+        found = asked.setdefault(f"repository:{repository}", {})
+        for action in actions:
+            found["*" if action is Action.ADMIN else action.value] = None
+    return " ".join(f"{resource}:{','.join(found)}" for resource, found in asked.items() if found)
+
+
+def basic_login(authorization: str) -> Login | None:
+    """Return the login of a ``Basic`` header; None if it is another kind, or malformed."""
+    scheme, _, encoded = authorization.partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        raw = base64.b64decode(encoded.strip(), validate=True)
+        name, colon, password = raw.partition(b":")
+        user = name.decode()
+    except (binascii.Error, ValueError):
+        return None
+    return Login(user, password) if colon else None
+
+
+def bearer_token(authorization: str | None) -> str | None:
+    """Return the token of a ``Bearer`` header; None if there is none."""
+    scheme, _, token = (authorization or "").partition(" ")
+    return (token.strip() or None) if scheme.lower() == "bearer" else None

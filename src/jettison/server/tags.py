@@ -1,0 +1,72 @@
+"""The tags of repositories, sorted, and kept as long as nobody adds or removes one."""
+
+import os
+import re
+import time
+from collections import OrderedDict
+from typing import Final, NamedTuple
+
+import msgspec
+
+from jettison.model.reference import RepoName
+from jettison.store import layout
+from jettison.store.folder import storage_errors
+from jettison.store.reading import SETTLED_NS
+from jettison.store.tree import StorageTree
+
+__all__ = ["Listing", "Listings"]
+
+_KEPT_TAGS: Final = 200_000
+_TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+
+
+class Listing(NamedTuple):
+    """The tags of a repository, the whole answer with them, and when its folder changed."""
+
+    changed: int
+    tags: list[str]
+    body: bytes
+
+
+class Listings:
+    """What is kept, the repositories that were asked for longest ago being dropped first."""
+
+    def __init__(self, tree: StorageTree) -> None:
+        self._tree = tree
+        self._kept: OrderedDict[str, Listing] = OrderedDict()
+        self._count = 0
+
+    def kept(self, repository: RepoName) -> Listing | None:
+        """Return what is known if it is still right, which one look at the folder tells."""
+        found = self._kept.get(repository)
+        if found is None or found.changed != self._tree.mtime(layout.tags(repository)):
+            return None
+        self._kept.move_to_end(repository)
+        return found
+
+    def read(self, repository: RepoName) -> Listing | None:
+        """List the tags of a repository; None if there is no such repository."""
+        folder = self._tree.folder(layout.tags(repository))
+        if folder is None:
+            # Without a tag, but with manifests, it is a repository all the same.
+            exists = self._tree.mtime(layout.manifests(repository)) is not None
+            return _made(repository, 0, []) if exists else None
+        with folder, storage_errors("list", folder.path):
+            changed = folder.own_time()
+            names = sorted(filter(_TAG.fullmatch, os.listdir(folder.descriptor)))  # noqa: PTH208 - it is open
+        found = _made(repository, changed, names)
+        if changed < time.time_ns() - SETTLED_NS:
+            self._keep(repository, found)
+        return found
+
+    def _keep(self, repository: RepoName, found: _Kept) -> None:
+        before = self._kept.pop(repository, None)
+        self._count += len(found.tags) - (0 if before is None else len(before.tags))
+        self._kept[repository] = found
+        while self._count > _KEPT_TAGS and len(self._kept) > 1:
+            _, oldest = self._kept.popitem(last=False)
+            self._count -= len(oldest.tags)
+
+
+def _made(repository: RepoName, changed: int, tags: list[str]) -> Listing:
+    return Listing(changed, tags, msgspec.json.encode({"name": repository, "tags": tags}))

@@ -1,0 +1,507 @@
+"""Logins against password files that the real htpasswd wrote."""
+
+# ruff: noqa: ASYNC240 - a test has the loop to itself
+
+import asyncio
+import base64
+import os
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jettison.errors import ConfigurationError
+from jettison.model.reference import RepoName
+from jettison.server.access import (
+    Action,
+    Grant,
+    Guard,
+    TooManyLogins,
+    Unauthorized,
+    Wanted,
+    basic,
+    make_guard,
+)
+from jettison.server.access.htpasswd import parse_passwords, verify
+from jettison.server.configuration import AccessRule, Htpasswd
+from support.missing import need
+
+APP = RepoName("team/app")
+PULL = [Wanted(APP, (Action.PULL,))]
+CHALLENGE = 'Basic realm="a \\"b\\" \\\\ Ã¼"'
+
+
+def htpasswd(path: Path, user: str, password: str, *options: str) -> None:
+    """Set a password with the program that everybody uses."""
+    need("htpasswd")
+    create = [] if path.exists() else ["-c"]
+    command = ["htpasswd", "-b", *(options or ["-B"]), *create, str(path), user, password]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def header(user: str, password: str | bytes, scheme: str = "Basic") -> str:
+    raw = password.encode() if isinstance(password, str) else password
+    return f"{scheme} {base64.b64encode(user.encode() + b':' + raw).decode()}"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Has the user ann with the password secret."""
+    path = tmp_path / "htpasswd"
+    htpasswd(path, "ann", "secret")
+    return path
+
+
+def guard_of(path: Path, *rules: AccessRule) -> Guard:
+    return make_guard(Htpasswd('a "b" \\ ü', path), rules)
+
+
+@pytest.fixture
+def guard(path: Path) -> Iterator[Guard]:
+    guard = guard_of(path)
+    yield guard
+    guard.close()
+
+
+async def refused(
+    guard: Guard, authorization: str | None, wanted: list[Wanted] = PULL
+) -> Unauthorized:
+    with pytest.raises(Unauthorized) as caught:
+        await guard.admit(authorization, wanted)
+    assert caught.value.challenge == CHALLENGE
+    return caught.value
+
+
+async def test_a_login(guard: Guard) -> None:
+    grant = await guard.admit(header("ann", "secret"), PULL)
+    assert grant.user == "ann"
+    assert all(grant.allows(name, action) for name in (APP, None) for action in Action)
+    assert await guard.admit(header("ann", "secret"), []) is grant
+    await guard.admit(header("ann", "secret", "bAsIc"), PULL)
+    await guard.admit(header("ann", "secret", "Basic "), PULL)
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        header("ann", "Secret"),
+        header("ann", ""),
+        header("ann", "secret "),
+        header("ann", b"secret\0"),
+        header("ann", b"\xff"),
+        header("Ann", "secret"),
+        header("", "secret"),
+        header("ann ", "secret"),
+        header("ann:secret", "secret"),
+        header("bob", "secret"),
+        header("bob", "." * 31),
+        header("ann", "secret", "Bearer"),
+        header("ann", "secret").replace(" ", ""),
+        header("ann", "secret").rstrip("="),
+        header("ann", "secret") + "!",
+        "Basic",
+        "Basic ",
+        "Basic !!!",
+        "Basic \xe4",
+        "Basic YW5u",
+        "Basic //5hbm46c2VjcmV0",
+        "\ud800",
+        "Basic " + "A" * 1_000_000,
+    ],
+)
+async def test_no_login(guard: Guard, authorization: str) -> None:
+    message = (await refused(guard, authorization)).message
+    assert "secret" not in message.replace("ann:secret", "")
+    assert len(message) < 200
+
+
+@pytest.mark.parametrize("wanted", [[], [Wanted(None, ())], PULL, [Wanted(None, (Action.PULL,))]])
+@pytest.mark.parametrize("authorization", [None, "", header("", "")])
+async def test_without_a_login(
+    guard: Guard, authorization: str | None, wanted: list[Wanted]
+) -> None:
+    assert (await refused(guard, authorization, wanted)).message == "a login is needed"
+
+
+@pytest.fixture(scope="module")
+def lasting(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("passwords") / "htpasswd"
+    htpasswd(path, "ann", "secret", "-B", "-C", "4")
+    return path
+
+
+@given(st.text(max_size=30), st.binary(max_size=80))
+async def test_whatever_is_no_login_is_refused(lasting: Path, text: str, raw: bytes) -> None:
+    guard = guard_of(lasting)
+    encoded = base64.b64encode(raw).decode()
+    for authorization in (text, f"Basic {text}", f"Basic {encoded}", header("ann", raw)):
+        with pytest.raises(Unauthorized):
+            await guard.admit(authorization, PULL)
+    guard.close()
+
+
+# -- passwords and lines as Distribution takes them ---------------------------------------------
+
+
+async def test_bcrypt_reads_72_bytes(path: Path) -> None:
+    """What htpasswd and Distribution do with long passwords: the rest of them does not count."""
+    htpasswd(path, "ann", "ä" * 36 + "rest")
+    guard = guard_of(path)
+    for password in ("ä" * 36, "ä" * 36 + "rest", "ä" * 36 + "other", "ä" * 5000):
+        assert (await guard.admit(header("ann", password), PULL)).user == "ann"
+    await refused(guard, header("ann", "ä" * 35))
+
+
+@pytest.mark.parametrize("mark", ["$2y$", "$2a$", "$2b$"])
+@pytest.mark.parametrize("cost", ["4", "7"])
+async def test_every_kind_of_bcrypt(path: Path, mark: str, cost: str) -> None:
+    htpasswd(path, "ann", "secret", "-B", "-C", cost)
+    path.write_text(path.read_text().replace("$2y$", mark))
+    guard = guard_of(path)
+    assert (await guard.admit(header("ann", "secret"), PULL)).user == "ann"
+    await refused(guard, header("ann", "Secret"))
+
+
+async def test_other_hashes_are_named_and_not_used(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for user, option in (("md", "-m"), ("sha", "-s"), ("plain", "-p"), ("crypt", "-d")):
+        htpasswd(path, user, "secret", option)
+    guard = guard_of(path)
+    for user in ("md", "sha", "plain", "crypt"):
+        await refused(guard, header(user, "secret"))
+        assert caplog.text.count(f"'{user}' has no bcrypt hash") == 1
+    await guard.admit(header("ann", "secret"), PULL)
+    htpasswd(path, "more", "secret", "-s")
+    await refused(guard, header("more", "secret"))
+    assert caplog.text.count("has no bcrypt hash") == 5
+    hashes = [line.partition(":")[2] for line in path.read_text().splitlines()]
+    assert not any(each in caplog.text for each in hashes)
+
+
+async def test_lines(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def hashed(password: str) -> str:
+        htpasswd(path, "x", password)
+        return path.read_text().splitlines()[-1].partition(":")[2]
+
+    first, second = hashed("first"), hashed("second")
+    path.write_bytes(
+        f"# bob:{first}\n\n  ann:{first}  \r\nann:{second}\nno colon\n:{first}\ncut:{first[:-1]}\n"
+        f"long:{first}x\nmore:{first}:and more\n".encode()
+        + b"\xff:"
+        + first.encode()
+    )
+    guard = guard_of(path)
+    await guard.admit(header("ann", "second"), PULL)
+    await guard.admit(header("more", "first"), PULL)
+    for user in ("ann", "bob", "# bob", "cut", "long", "\xff", ""):
+        await refused(guard, header(user, "first"))
+    for number in (5, 6, 10):
+        assert f"line {number} is no user and hash" in caplog.text
+    assert first not in caplog.text
+
+
+def test_a_hash_that_cannot_be() -> None:
+    assert not verify(b"x", b"$2b$05$" + b"a" * 53)
+
+
+@given(st.binary(max_size=200) | st.text("$2aby05:\n#./A ", max_size=200).map(str.encode))
+def test_any_file_can_be_read(raw: bytes) -> None:
+    found = parse_passwords(raw)
+    assert not found.hashes.keys() & set(found.other)
+    assert not verify(b"", found.absent)
+
+
+async def test_an_empty_file_admits_nobody(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "empty"
+    path.touch()
+    guard = guard_of(path)
+    await refused(guard, header("ann", "secret"))
+    assert "nobody who could log in" in caplog.text
+
+
+# -- the file changes --------------------------------------------------------------------------
+
+
+async def test_changes_count_at_once(guard: Guard, path: Path) -> None:
+    """Also several within one tick of the file system's clock, of one size."""
+    for number in range(5):
+        for password in (f"one{number}", f"two{number}"):
+            htpasswd(path, "ann", password)
+            await guard.admit(header("ann", password), PULL)
+            await refused(guard, header("ann", "secret"))
+        await refused(guard, header("ann", f"one{number}"))
+    path.write_text("")
+    await refused(guard, header("ann", "two4"))
+
+
+async def test_an_older_file_in_its_place_counts(guard: Guard, path: Path) -> None:
+    """Of the same size and time, as a restored backup may be."""
+    status = path.stat()
+    await guard.admit(header("ann", "secret"), PULL)
+    htpasswd(path, "ann", "changed")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert path.stat().st_size == status.st_size
+    await refused(guard, header("ann", "secret"))
+    await guard.admit(header("ann", "changed"), PULL)
+
+
+async def test_a_change_of_somebody_else_makes_no_difference(guard: Guard, path: Path) -> None:
+    await guard.admit(header("ann", "secret"), PULL)
+    htpasswd(path, "bob", "secret")
+    await guard.admit(header("ann", "secret"), PULL)
+    await guard.admit(header("bob", "secret"), PULL)
+
+
+async def test_a_file_that_is_gone_admits_nobody(
+    guard: Guard, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    aside = path.with_name("aside")
+    for _ in range(2):
+        await guard.admit(header("ann", "secret"), PULL)
+        path.rename(aside)
+        for _ in range(2):
+            message = (await refused(guard, header("ann", "secret"))).message
+            assert message == "logins cannot be checked at the moment"
+        path.mkdir()
+        await refused(guard, header("ann", "secret"))
+        path.rmdir()
+        os.mkfifo(path)
+        await refused(guard, header("ann", "secret"))
+        path.unlink()
+        path.symlink_to(path)
+        await refused(guard, header("ann", "secret"))
+        path.unlink()
+        aside.rename(path)
+    assert (await guard.admit(header("ann", "secret"), PULL)).user == "ann"
+    assert caplog.text.count("No such file") == 2
+    assert caplog.text.count("is not a regular file") == 2
+
+
+async def test_a_read_error_admits_nobody(
+    guard: Guard, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mode of the file counts, although its time and size are the same."""
+    await guard.admit(header("ann", "secret"), PULL)
+    await asyncio.sleep(0.15)
+    await guard.admit(header("ann", "secret"), PULL)
+
+    def fails(*_: object) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    path.chmod(0o200)
+    monkeypatch.setattr("jettison.server.access.watched._nonblocking", fails)
+    await refused(guard, header("ann", "secret"))
+    monkeypatch.undo()
+    await guard.admit(header("ann", "secret"), PULL)
+
+
+@pytest.mark.parametrize("what", ["absent", "folder"])
+def test_a_file_that_is_not_there_at_the_start(tmp_path: Path, what: str) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(ConfigurationError, match=f"{what} cannot be used") as caught:
+        guard_of(tmp_path / what)
+    assert "htpasswd -B -c" in (caught.value.hint or "")
+
+
+# -- load --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hashed(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The hash of each comparison that was really made."""
+    seen: list[bytes] = []
+
+    def counted(password: bytes, expected: bytes) -> bool:
+        seen.append(expected)
+        return verify(password, expected)
+
+    monkeypatch.setattr(basic, "verify", counted)
+    return seen
+
+
+async def test_a_login_is_hashed_once(guard: Guard, hashed: list[bytes]) -> None:
+    both = [guard.admit(header("ann", "secret"), PULL) for _ in range(50)]
+    assert len({id(grant) for grant in await asyncio.gather(*both)}) <= basic.THREADS
+    assert len(hashed) <= basic.THREADS
+    before = len(hashed)
+    await guard.admit(header("ann", "secret"), PULL)
+    assert len(hashed) == before
+    await refused(guard, header("ann", "wrong"))
+    await refused(guard, header("ann", "wrong"))
+    assert len(hashed) == before + 2
+
+
+async def test_an_unknown_user_costs_the_same(path: Path, hashed: list[bytes]) -> None:
+    for number in range(3):
+        htpasswd(path, f"user{number}", "secret", "-B", "-C", "8")
+    guard = guard_of(path)
+    for user in ("user0", "unknown"):
+        await refused(guard, header(user, "wrong"))
+    known, unknown = hashed
+    assert known != unknown
+    assert known[4:7] == unknown[4:7] == b"08$"
+
+
+async def test_the_loop_goes_on_while_passwords_are_hashed(
+    guard: Guard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is known already is served at once, however many wrong logins there are."""
+    ann = header("ann", "secret")
+    await guard.admit(ann, PULL)
+    gate = threading.Event()
+    at_a_time, peak = 0, 0
+    lock = threading.Lock()
+
+    def slow(_password: bytes, _expected: bytes) -> bool:
+        nonlocal at_a_time, peak
+        with lock:
+            at_a_time += 1
+            peak = max(peak, at_a_time)
+        gate.wait(1)
+        with lock:
+            at_a_time -= 1
+        return False
+
+    monkeypatch.setattr(basic, "verify", slow)
+    wrong = [
+        asyncio.ensure_future(guard.admit(header("ann", f"{number}"), PULL))
+        for number in range(basic.WAITING)
+    ]
+    await asyncio.sleep(0.01)
+    assert (await guard.admit(ann, PULL)).user == "ann"
+    with pytest.raises(TooManyLogins) as caught:
+        await asyncio.wait_for(guard.admit(header("ann", "one more"), PULL), 5)
+    assert caught.value.challenge == CHALLENGE
+    for waiting in wrong[10:]:
+        waiting.cancel()
+    await asyncio.sleep(0)
+    late = asyncio.ensure_future(guard.admit(header("ann", "later"), PULL))
+    await asyncio.sleep(0.01)
+    assert not late.done()
+    gate.set()
+    found = await asyncio.gather(*wrong, late, return_exceptions=True)
+    assert all(isinstance(each, Unauthorized | asyncio.CancelledError) for each in found)
+    assert 1 <= peak <= basic.THREADS
+    assert vars(guard)["_waiting"] == 0
+
+
+async def test_a_login_that_overtakes_a_change_is_not_remembered(
+    guard: Guard, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started, gate = threading.Event(), threading.Event()
+
+    def slow(password: bytes, expected: bytes) -> bool:
+        started.set()
+        gate.wait(10)
+        return verify(password, expected)
+
+    monkeypatch.setattr(basic, "verify", slow)
+    going = asyncio.ensure_future(guard.admit(header("ann", "secret"), PULL))
+    await asyncio.to_thread(started.wait, 10)
+    htpasswd(path, "ann", "changed")
+    with pytest.raises(Unauthorized):
+        await guard.admit("Basic", PULL)
+    gate.set()
+    await going
+    await refused(guard, header("ann", "secret"))
+
+
+async def test_no_password_is_kept(guard: Guard) -> None:
+    authorization = header("ann", "secret")
+    await guard.admit(authorization, PULL)
+    kept = vars(vars(guard)["_remembered"])
+    assert len(kept["_values"]) == 1
+    shown = repr(kept) + repr(guard.__dict__)
+    assert "secret" not in shown
+    assert authorization.partition(" ")[2] not in shown
+
+
+async def test_only_so_many_logins_are_remembered(guard: Guard) -> None:
+    remembered = vars(guard)["_remembered"]
+    grant = Grant("x")
+    names = [remembered.name(str(number)) for number in range(3000)]
+    for name in names:
+        remembered.put(name, grant)
+    assert len(remembered) == 2048
+    assert remembered.get(names[0]) is None
+    assert remembered.get(names[-1]) is grant
+
+
+# -- rules -------------------------------------------------------------------------------------
+
+
+EVERYBODY = AccessRule(("*",), ("team/*",), frozenset({"pull"}))
+PUBLIC = AccessRule(("anonymous",), ("public/*",), frozenset({"pull"}))
+ANN = AccessRule(("a*",), ("*",), frozenset({"pull", "push", "delete", "admin"}))
+
+
+@pytest.mark.parametrize("authorization", [None, header("", "")])
+async def test_anonymous_is_admitted_where_a_rule_says_so(
+    path: Path, authorization: str | None
+) -> None:
+    guard = guard_of(path, EVERYBODY, PUBLIC)
+    public = RepoName("public/app")
+    grant = await guard.admit(authorization, [Wanted(public, (Action.PULL,))])
+    assert grant.user == ""
+    assert grant.allows(public, Action.PULL)
+    assert not grant.allows(public, Action.PUSH)
+    assert not grant.allows(APP, Action.PULL)
+    assert grant.sees(public)
+    assert not grant.sees(APP)
+    await guard.admit(authorization, [Wanted(None, (Action.PULL,))])
+    for wanted in (
+        [],
+        [Wanted(None, ())],
+        [Wanted(None, (Action.ADMIN,))],
+        PULL,
+        [Wanted(public, (Action.PULL, Action.PUSH))],
+        [Wanted(public, (Action.PULL,)), *PULL],
+    ):
+        await refused(guard, authorization, wanted)
+
+
+@pytest.mark.parametrize("rules", [(), (EVERYBODY,), (EVERYBODY, ANN)])
+async def test_everybody_is_everybody_with_a_login(
+    path: Path, rules: tuple[AccessRule, ...]
+) -> None:
+    await refused(guard_of(path, *rules), None)
+
+
+async def test_a_wrong_login_is_not_anonymous(path: Path) -> None:
+    guard = guard_of(path, PUBLIC)
+    wanted = [Wanted(RepoName("public/app"), (Action.PULL,))]
+    await guard.admit(None, wanted)
+    await refused(guard, header("ann", "wrong"), wanted)
+    await refused(guard, "Bearer x", wanted)
+    path.unlink()
+    await refused(guard, header("ann", "secret"), wanted)
+    await guard.admit(None, wanted)
+
+
+async def test_a_login_gets_what_its_rules_allow(path: Path) -> None:
+    htpasswd(path, "bob", "secret")
+    guard = guard_of(path, EVERYBODY, PUBLIC, ANN)
+    wanted = [Wanted(APP, (Action.PULL, Action.PUSH))]
+    ann = await guard.admit(header("ann", "secret"), wanted)
+    assert all(ann.allows(name, action) for name in (APP, "x", None) for action in Action)
+    bob = await guard.admit(header("bob", "secret"), wanted)
+    assert [name for name in ("team/app", "public/app", "x") if bob.allows(name, Action.PULL)] == [
+        *("team/app", "public/app")
+    ]
+    assert not bob.allows(APP, Action.PUSH)
+    assert not bob.sees_all
+
+
+async def test_a_user_named_anonymous(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    htpasswd(path, "anonymous", "secret")
+    guard = guard_of(path, PUBLIC)
+    assert "'anonymous' in a rule means everybody" in caplog.text
+    grant = await guard.admit(header("anonymous", "secret"), PULL)
+    assert not grant.allows(APP, Action.PULL)

@@ -1,0 +1,35 @@
+"""docs/operations.md: its settings are taken, and what it lists is what there is."""
+
+import re
+from pathlib import Path
+
+from jettison.server.configuration import read_server_configuration
+from jettison.server.observing.accesslog import _HARMLESS
+from jettison.server.observing.exchange import ROUTES
+
+TEXT = (Path(__file__).parents[3] / "docs" / "operations.md").read_text("utf-8")
+
+
+def test_the_settings_in_it_are_good(tmp_path: Path) -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
+    settings = [block for block in blocks if not block.startswith("- alert")]
+    assert len(settings) == 3
+    path = tmp_path / "config.yml"
+    start = "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: /srv/registry\n"
+    path.write_text(start + "".join(settings), "utf-8")
+    configuration = read_server_configuration(path, {})
+    assert not configuration.warnings
+    assert configuration.notifications.endpoints[0].ignored_actions == ("pull",)
+    assert len(configuration.health.http) == 1
+
+
+def test_the_parameters_that_are_logged_are_listed() -> None:
+    found = re.search(r"only these parameters keep their values: (.*?)\.", TEXT, re.DOTALL)
+    assert found is not None
+    assert {name.lower() for name in re.findall(r"`([^`]+)`", found[1])} == _HARMLESS
+
+
+def test_the_routes_are_listed() -> None:
+    found = re.search(r"`route` is one of (.*?)\.", TEXT, re.DOTALL)
+    assert found is not None
+    assert tuple(re.findall(r"`([^`]+)`", found[1])) == ROUTES
