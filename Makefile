@@ -14,7 +14,8 @@ ARGS ?=
 
 # program:package, for what the demo and the tests run beside Python
 PROGRAMS := docker-registry:docker-registry skopeo:skopeo htpasswd:apache2-utils \
-	openssl:openssl strace:strace zstd:zstd redis-server:redis-server
+	openssl:openssl strace:strace zstd:zstd redis-server:redis-server \
+	wrk:wrk buildah:buildah podman:podman dockerd:docker.io ctr:containerd unshare:util-linux
 
 .PHONY: help setup system demo test lint soak bench fix lock clean docs
 
@@ -37,7 +38,8 @@ system:
 		exit 0; \
 	fi; \
 	echo "setup: installing $${missing[*]}" >&2; \
-	export DEBIAN_FRONTEND=noninteractive; \
+	: "RUNLEVEL: so that the package of a daemon does not start it"; \
+	export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1; \
 	apt-get update -qq >&2; \
 	apt-get install -y -qq --no-install-recommends "$${missing[@]}" >&2
 

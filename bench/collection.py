@@ -19,6 +19,7 @@ from bench.agreement import (
     wrongly_deleted,
 )
 from bench.families import make_families
+from bench.options import say
 from bench.programs import (
     Distribution,
     Jettison,
@@ -36,7 +37,7 @@ from bench.programs import (
 from bench.report import Row, Series, Target
 from bench.trees import Shape, make_tree
 
-__all__ = ["FULL", "QUICK", "SECTIONS", "Bench", "Scale", "Settings", "say"]
+__all__ = ["FULL", "QUICK", "SECTIONS", "Bench", "Scale", "Settings"]
 
 DRY: Final = Job()
 DRY_UNTAGGED: Final = Job(untagged=True)
@@ -305,8 +306,3 @@ def _growth(scale: Scale, small: tuple[Series, Series], large: tuple[Series, Ser
 
 def _described(job: Job) -> str:
     return ("dry run" if job.dry else "collection") + (" with untagged" if job.untagged else "")
-
-
-def say(text: str) -> None:
-    """Tell what goes on, beside the results."""
-    print(f"{text} …", file=sys.stderr, flush=True)

@@ -2,25 +2,33 @@
 
 import argparse
 import datetime as dt
-import shlex
 import signal
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 
 # The folder above, for `bench.…`, wherever this is started from.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench import machine
 from bench.chart import draw
-from bench.collection import FULL, QUICK, SECTIONS, Bench, Settings, say
-from bench.programs import BenchError, Jettison, removed, require_programs
-from bench.report import Row, bars, markdown, text_table, unjudged, write_block
+from bench.collection import FULL, QUICK, SECTIONS, Bench, Settings
+from bench.options import positive, say, scratch, sections_help, shown_command, terminated
+from bench.programs import BenchError, Jettison, require_programs
+from bench.report import Block, Row, bars, markdown, text_table, unjudged, write_block
 
 HERE: Final = Path(__file__).resolve().parent
+TITLE: Final = "`jettison gc` beside `docker-registry garbage-collect`"
+AGREED: Final = "What each deletes, compared blob by blob:"
+METHOD: Final = (
+    "Whole commands in wall time, start-up included, on the same tree with a warm cache, the two "
+    "programs in turn; medians, with the fastest and the slowest run. Each real collection has a "
+    "fresh copy of the tree. A ratio of times says how many times as fast Jettison is, a ratio of "
+    "memory how much of docker-registry's it needs. Memory is the peak in a dry run: of all "
+    "processes together it is sampled (PSS, but programs and libraries whole); of the largest "
+    "process it is the kernel's `ru_maxrss`."
+)
 NO_RESULT: Final = "Not a result: small trees (--quick), so mostly start-up."
 
 EPILOG: Final = """\
@@ -44,10 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(given)
     if options.write == HERE and (options.quick or options.only):
         parser.error("what stands beside this program is whole: no --quick or --only with --write")
-    signal.signal(signal.SIGTERM, _terminated)
+    signal.signal(signal.SIGTERM, terminated)
     try:
-        with _scratch(options.dir) as folder:
-            return _measure(folder, options, _command(given))
+        with scratch(options.dir) as folder:
+            return _measure(folder, options, shown_command("bench/gc.py", given))
     except BenchError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -71,8 +79,9 @@ def _measure(folder: Path, options: argparse.Namespace, command: str) -> int:
         return 1
     if options.write is not None:
         today = dt.datetime.now(dt.UTC).date().isoformat()
-        block = markdown(rows, bench.sentences, facts, today, command, remark)
-        write_block(options.write / "RESULTS.md", "gc", block)
+        block = Block(TITLE, "gc.svg", METHOD, (AGREED, "", *(f"- {s}" for s in bench.sentences)))
+        text = markdown(rows, block, facts, today, command, remark)
+        write_block(options.write / "RESULTS.md", "gc", text)
         _write_chart(options.write / "gc.svg", rows)
     return 0
 
@@ -96,18 +105,16 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 
 def _parser() -> argparse.ArgumentParser:
-    width = max(map(len, SECTIONS))
-    sections = "".join(f"  {name:<{width}}  {text}\n" for name, text in SECTIONS.items())
     parser = argparse.ArgumentParser(
         prog="bench/gc.py",
         description=__doc__,
-        epilog=EPILOG.format(sections=sections),
+        epilog=EPILOG.format(sections=sections_help(SECTIONS)),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add(
         "--runs",
-        type=_positive,
+        type=positive,
         metavar="N",
         help="times each is timed: 5 (1 with --quick); at most 2 on the largest tree",
     )
@@ -128,37 +135,6 @@ def _parser() -> argparse.ArgumentParser:
         help="write the block of RESULTS.md and gc.svg, by default those beside this program",
     )
     return parser
-
-
-def _positive(text: str) -> int:
-    if (number := int(text)) < 1:
-        raise argparse.ArgumentTypeError("at least 1")
-    return number
-
-
-def _command(given: Sequence[str]) -> str:
-    """Return the command as others can run it; where the trees were is nobody's business."""
-    shown = list(given)
-    for place, one in enumerate(given):
-        if one == "--dir":
-            shown[place + 1] = "DIR"
-        elif one.startswith("--dir="):
-            shown[place] = "--dir=DIR"
-    return shlex.join([".venv/bin/python", "bench/gc.py", *shown])
-
-
-@contextmanager
-def _scratch(parent: Path | None) -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="jettison-bench-", dir=parent)).resolve()
-    try:
-        yield folder
-    finally:
-        say("removing the trees")
-        removed(folder)
-
-
-def _terminated(*_: object) -> NoReturn:
-    sys.exit(143)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import os
 import sys
 import time
 
-__all__ = ["measure"]
+__all__ = ["family", "fields", "measure"]
 
 INTERVAL = 0.01
 KIB = 1024
@@ -50,18 +50,18 @@ def measure(command: list[str]) -> dict[str, int]:
 
 def _together(process: int) -> int:
     anonymous = mapped = largest_mapped = 0
-    for member in _family(process):
+    for member in family(process):
         # It may have ended since it was listed.
         with contextlib.suppress(OSError):
-            parts = _fields(f"/proc/{member}/smaps_rollup")
-            whole = _fields(f"/proc/{member}/status").get("RssFile:", 0)
+            parts = fields(f"/proc/{member}/smaps_rollup")
+            whole = fields(f"/proc/{member}/status").get("RssFile:", 0)
             anonymous += sum(parts.get(name, 0) for name in PROPORTIONAL)
             mapped += parts.get("Pss_File:", 0)
             largest_mapped = max(largest_mapped, whole)
     return (anonymous + max(mapped, largest_mapped)) * KIB
 
 
-def _family(process: int) -> list[int]:
+def family(process: int) -> list[int]:
     """Return a process and its descendants."""
     found = [process]
     for member in found:  # which grows meanwhile
@@ -71,7 +71,7 @@ def _family(process: int) -> list[int]:
     return found
 
 
-def _fields(path: str) -> dict[str, int]:
+def fields(path: str) -> dict[str, int]:
     """Read lines such as ``Pss_Anon: 585 kB``."""
     rows = (line.split() for line in _read(path).splitlines())
     return {row[0]: int(row[1]) for row in rows if len(row) == 3 and row[2] == "kB"}

@@ -9,6 +9,7 @@ from bench.agreement import Difference
 from bench.chart import Bar
 
 __all__ = [
+    "Block",
     "Row",
     "Series",
     "Target",
@@ -16,9 +17,12 @@ __all__ = [
     "difference_lines",
     "digits",
     "growth_row",
+    "limit_row",
     "markdown",
     "memory_row",
+    "rate_row",
     "replaced",
+    "share_row",
     "speed_row",
     "text_table",
     "unjudged",
@@ -27,21 +31,14 @@ __all__ = [
 
 COLUMNS: Final = ("measure", "docker-registry", "Jettison", "ratio", "target", "met?")
 MB: Final = 1e6
-METHOD: Final = (
-    "Whole commands in wall time, start-up included, on the same tree with a warm cache, the two "
-    "programs in turn; medians, with the fastest and the slowest run. Each real collection has a "
-    "fresh copy of the tree. A ratio of times says how many times as fast Jettison is, a ratio of "
-    "memory how much of docker-registry's it needs. Memory is the peak in a dry run: of all "
-    "processes together it is sampled (PSS, but programs and libraries whole); of the largest "
-    "process it is the kernel's `ru_maxrss`."
-)
 UNIT_MB: Final = " MB"
 
 
 class Series(NamedTuple):
-    """Wall times in seconds."""
+    """What several runs measured: wall times in seconds, or figures in another unit."""
 
     times: tuple[float, ...]
+    unit: str = "s"
 
     @property
     def median(self) -> float:
@@ -49,7 +46,7 @@ class Series(NamedTuple):
         return statistics.median(self.times)
 
     def __str__(self) -> str:
-        shown = f"{digits(self.median)} s"
+        shown = f"{digits(self.median)} {self.unit}"
         if len(self.times) > 1:
             shown += f" ({digits(min(self.times))}–{digits(max(self.times))})"
         return shown
@@ -115,7 +112,27 @@ def digits(value: float) -> str:
 def speed_row(measure: str, theirs: Series, ours: Series, target: Target | None) -> Row:
     """Return the row of a race: how many times as fast Jettison is."""
     ratio = theirs.median / ours.median
-    note = f"{digits(theirs.median)} s → {digits(ours.median)} s"
+    return _race(measure, theirs, ours, ratio, target)
+
+
+def rate_row(measure: str, theirs: Series, ours: Series, target: Target | None) -> Row:
+    """Return the row of a race in which more is better: how many times as fast Jettison is."""
+    return _race(measure, theirs, ours, ours.median / theirs.median, target)
+
+
+def share_row(measure: str, theirs: Series, ours: Series, target: Target | None) -> Row:
+    """Return the row of a cost: how much of docker-registry's it is."""
+    ratio = ours.median / theirs.median
+    return Row(measure, str(theirs), str(ours), f"{digits(ratio)}×", ratio, target)
+
+
+def limit_row(measure: str, theirs: Series, ours: Series, target: Target | None) -> Row:
+    """Return the row of a figure whose target is about Jettison alone."""
+    return share_row(measure, theirs, ours, target)._replace(judged=ours.median)
+
+
+def _race(measure: str, theirs: Series, ours: Series, ratio: float, target: Target | None) -> Row:
+    note = f"{digits(theirs.median)} {theirs.unit} → {digits(ours.median)} {ours.unit}"
     return Row(measure, str(theirs), str(ours), f"{digits(ratio)}×", ratio, target, ratio, note)
 
 
@@ -188,9 +205,20 @@ def _told(one: Difference) -> str:
     return f"only {one.program} deletes {count} {one.reason}."
 
 
+class Block(NamedTuple):
+    """What stands around a table in RESULTS.md: Markdown."""
+
+    title: str
+    picture: str
+    """A file beside it."""
+    method: str
+    findings: tuple[str, ...] = ()
+    """More lines below the method."""
+
+
 def markdown(
     rows: Sequence[Row],
-    sentences: Sequence[str],
+    block: Block,
     facts: Mapping[str, str],
     date: str,
     command: str,
@@ -199,21 +227,18 @@ def markdown(
     """Return the block for RESULTS.md; ``remark`` stands out above all."""
     header = [column.capitalize() if column[0] != "d" else column for column in COLUMNS]
     lines = [
-        "## `jettison gc` beside `docker-registry garbage-collect`",
+        f"## {block.title}",
         "",
         *([f"**{remark}**", ""] if remark else []),
-        "![How many times as fast as docker-registry, on a log scale](gc.svg)",
+        f"![How many times as fast as docker-registry, on a log scale]({block.picture})",
         "",
         "| " + " | ".join(header) + " |",
         "|---|" + "--:|" * (len(header) - 1),
         *("| " + " | ".join(row.cells) + " |" for row in rows),
         "",
-        METHOD,
+        block.method,
         "",
-        "What each deletes, compared blob by blob:",
-        "",
-        *(f"- {sentence}" for sentence in sentences),
-        "",
+        *([*block.findings, ""] if block.findings else []),
         f"Measured {date} by `{command}` on:",
         "",
         *(f"- {name}: {value}" for name, value in facts.items()),

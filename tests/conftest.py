@@ -14,7 +14,13 @@ import pytest
 pytest.register_assert_rewrite("support")
 
 from support.cli import Jettison  # noqa: E402 - its assertions are rewritten first
-from support.registry import DockerRegistry, Options, RegistryFactory  # noqa: E402 - same
+from support.registry import (  # noqa: E402 - same
+    REGISTRIES,
+    DockerRegistry,
+    Options,
+    Program,
+    RegistryFactory,
+)
 
 # Deadlines measure the machine. In CI the same examples run every time.
 hypothesis.settings.register_profile("desk", deadline=None)
@@ -56,15 +62,33 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--registry",
+        choices=tuple(REGISTRIES),
+        default="docker-registry",
+        help="the server of all tests that do not say which one they are about",
+    )
+
+
 @pytest.fixture
-def registry_factory(tmp_path: Path) -> Iterator[RegistryFactory]:
+def program(request: pytest.FixtureRequest) -> Program:
+    """The server's program; a test of both: `@pytest.mark.parametrize("program", SERVERS)`."""
+    if request.node.get_closest_marker("distribution"):
+        return "docker-registry"
+    chosen: Program = request.config.getoption("--registry")
+    return chosen
+
+
+@pytest.fixture
+def registry_factory(tmp_path: Path, program: Program) -> Iterator[RegistryFactory]:
     """Start registries with options of one's own; they are stopped after the test."""
     numbers = count(1)
     with ExitStack() as running:
 
         def start(**options: Unpack[Options]) -> DockerRegistry:
             folder = tmp_path / f"registry-{next(numbers)}"
-            return running.enter_context(DockerRegistry(folder, **options))
+            return running.enter_context(REGISTRIES[program](folder, **options))
 
         yield start
 

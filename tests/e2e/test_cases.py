@@ -62,6 +62,7 @@ def pulls(registry: DockerRegistry, repo: str, tag: str, made: Image | Index) ->
 # Case 1
 
 
+@pytest.mark.distribution
 def test_a_sibling_tag_survives_on_a_registry_that_cannot_untag(
     registry: DockerRegistry, jettison: Jettison
 ) -> None:
@@ -306,6 +307,7 @@ def test_inside_the_window_a_collection_keeps_what_went(
 # Case 10
 
 
+@pytest.mark.distribution
 def test_a_stale_descriptor_cache_is_found_out(
     registry_factory: RegistryFactory, jettison: Jettison
 ) -> None:

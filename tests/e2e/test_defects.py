@@ -22,6 +22,8 @@ from support.cli import Jettison, Result
 from support.missing import need
 from support.registry import DockerRegistry, RegistryFactory
 
+pytestmark = pytest.mark.distribution
+
 MONTH = 30 * 24 * 3600.0
 UNTAGGED = ("--untagged", "0s")
 # When something was written so long ago that no purge of uploads would spare it.

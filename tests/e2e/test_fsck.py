@@ -172,7 +172,7 @@ def test_killed_at_any_sync_a_repair_can_be_undone(
 def test_a_lock_is_respected(damaged: DockerRegistry, jettison: Jettison) -> None:
 
     folder = damaged.root / "jettison"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     with (folder / "lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         jettison("fsck", damaged.root, check=5)

@@ -197,6 +197,7 @@ def test_the_last_collection_is_verified_where_nothing_was_removed(
 # Registries that remember.
 
 
+@pytest.mark.distribution
 def test_a_memory_is_warned_of_and_verified(
     jettison: Jettison, registry_factory: RegistryFactory
 ) -> None:

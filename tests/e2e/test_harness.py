@@ -20,7 +20,9 @@ from jettison.demo.images import (
 )
 from jettison.model.digest import Digest
 from support.missing import need
-from support.registry import DockerRegistry, RegistryFactory
+from support.registry import SERVERS, DockerRegistry, RegistryFactory
+
+both = pytest.mark.parametrize("program", SERVERS)
 
 
 def sample(seed: int = 1, architecture: str = "amd64") -> Image:
@@ -40,6 +42,7 @@ def assert_pulls(registry: DockerRegistry, repo: str, ref: str, content: Image |
     assert pulled.blobs == {one.digest: one.raw for one in content.blobs()}
 
 
+@both
 @pytest.mark.parametrize("push", ["push", "push_skopeo"])
 @pytest.mark.parametrize("content", [sample(), two_platforms()], ids=["image", "index"])
 def test_pushed_bytes_come_back(
@@ -102,6 +105,7 @@ def test_the_configuration_is_read_again_on_restart(registry_factory: RegistryFa
     assert registry.request("POST", "/v2/app/blobs/uploads/").status == 405
 
 
+@pytest.mark.distribution
 def test_a_stale_descriptor_cache(registry_factory: RegistryFactory) -> None:
     registry = registry_factory(delete=True, cache="inmemory")
     digest = registry.push_blob("app", b"x" * 100)
@@ -122,6 +126,7 @@ def test_passwords(registry_factory: RegistryFactory) -> None:
     assert answer.json["errors"][0]["code"] == "UNAUTHORIZED"
 
 
+@both
 def test_tls(registry_factory: RegistryFactory) -> None:
     registry = registry_factory(tls=True)
     registry.push("app", "1", sample())
@@ -136,6 +141,7 @@ def test_token_settings_are_passed_through(registry_factory: RegistryFactory) ->
     assert challenge == 'Bearer realm="http://127.0.0.1:1/token",service="here"'
 
 
+@both
 def test_age_sets_every_file_back(registry: DockerRegistry) -> None:
     registry.push("app", "1", sample())
     files = [file for file in registry.root.rglob("*") if file.is_file()]
@@ -144,6 +150,7 @@ def test_age_sets_every_file_back(registry: DockerRegistry) -> None:
     assert all(file.stat().st_mtime == pytest.approx(before[file] - 3600) for file in files)
 
 
+@both
 def test_the_access_log(registry: DockerRegistry) -> None:
     registry.request("GET", "/v2/_catalog?n=7")
     assert ("GET", "/v2/_catalog?n=7", 200) in [
@@ -159,6 +166,7 @@ def test_a_snapshot_shows_a_change(registry: DockerRegistry) -> None:
     assert registry.snapshot() != before
 
 
+@both
 def test_stop_ends_only_its_own(registry_factory: RegistryFactory) -> None:
     one, other = registry_factory(), registry_factory()
     one.stop()

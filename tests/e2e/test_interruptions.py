@@ -174,6 +174,7 @@ def assert_killed(
     return code != 0
 
 
+@pytest.mark.distribution
 @pytest.mark.parametrize("what", ["sendto", "recvfrom"])
 @pytest.mark.parametrize("after", ["again", "undo"])
 def test_killed_at_the_requests_that_change_something(
@@ -219,6 +220,7 @@ def assert_interrupted(
     return states
 
 
+@pytest.mark.distribution
 def test_ctrl_c_at_the_requests_of_a_step(
     registry: DockerRegistry, jettison: Jettison, tmp_path: Path
 ) -> None:

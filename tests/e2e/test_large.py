@@ -125,6 +125,7 @@ def test_a_catalog_of_a_thousand(catalog: DockerRegistry, jettison: Jettison) ->
     assert REPOSITORIES[0] not in shown
 
 
+@pytest.mark.distribution
 def test_a_repository_of_five_thousand_tags(
     registry_factory: RegistryFactory, jettison: Jettison
 ) -> None:

@@ -21,6 +21,7 @@ def stale(registry_factory: RegistryFactory) -> DockerRegistry:
     return registry
 
 
+@pytest.mark.distribution
 @pytest.mark.parametrize("with_storage", [True, False])
 def test_a_stale_cache_is_seen(
     stale: DockerRegistry, jettison: Jettison, with_storage: bool
@@ -59,6 +60,7 @@ def test_a_stale_cache_is_seen(
     assert stale.pull_skopeo("app", "1").manifest == GOES.manifest.raw
 
 
+@pytest.mark.distribution
 def test_removing_and_collecting_in_one_go(stale: DockerRegistry, jettison: Jettison) -> None:
     stale.age(7200)
     storage = ("--storage", str(stale.config))

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from typing import NoReturn
 
 import pytest
 
@@ -11,7 +12,11 @@ def need(*programs: str) -> None:
     absent = [program for program in programs if shutil.which(program) is None]
     if not absent:
         return
-    message = f"{', '.join(absent)} not found; `make setup` as root on Debian installs it"
+    lack(f"{', '.join(absent)} not found; `make setup` as root on Debian installs it")
+
+
+def lack(message: str) -> NoReturn:
+    """Skip the test, or fail it where CI is set."""
     if os.environ.get("CI"):
         pytest.fail(message)
     pytest.skip(message)

@@ -1,10 +1,11 @@
-"""A real Distribution registry (Debian's docker-registry) for tests, on a loopback port.
+"""A real registry for tests, on a loopback port: Debian's docker-registry, or `jettison serve`.
 
     registry = DockerRegistry(tmp_path, delete=True)
     with registry:
         digest = registry.push("app", "1", images.image([...]))
         assert registry.pull_skopeo("app", "1").manifest == ...
 
+Both take the same configuration file, so they take the same options here.
 HTTP is done with the standard library alone: a test must not believe what its subject says.
 """
 
@@ -18,13 +19,15 @@ import shutil
 import socket
 import ssl
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self, TypedDict, Unpack
+from typing import Any, ClassVar, Final, Literal, Protocol, Self, TypedDict, Unpack
 from urllib.parse import quote, urlsplit
 
 from jettison.demo.images import Image, Index, write_layout
@@ -37,6 +40,7 @@ from support.missing import need
 PORTS = range(20_000, 32_000)
 START_SECONDS = 20.0
 STOP_SECONDS = 10.0
+LOG_SECONDS = 10.0
 
 
 class Options(TypedDict, total=False):
@@ -54,8 +58,11 @@ class Options(TypedDict, total=False):
     """More configuration, merged over the rest; `{"auth": {"token": {...}}}`, say."""
 
 
+Program = Literal["docker-registry", "jettison"]
+
+
 class RegistryFactory(Protocol):
-    """Start a registry that the fixture stops."""
+    """Start a registry that the fixture stops; which program it is, the test run says."""
 
     def __call__(self, **options: Unpack[Options]) -> "DockerRegistry": ...
 
@@ -106,8 +113,11 @@ class Pulled:
 class DockerRegistry:
     """One `docker-registry serve`, its configuration file and its storage, below `base`."""
 
+    program: ClassVar[Program] = "docker-registry"
+    command: ClassVar[tuple[str, ...]] = ("docker-registry",)
+
     def __init__(self, base: Path, **options: Unpack[Options]) -> None:
-        need("docker-registry")
+        need(self.command[0])
         self.base = base
         self.root = base / "storage"
         self.config = base / "config.yml"
@@ -149,7 +159,7 @@ class DockerRegistry:
             except PortTakenError:
                 continue
             return self
-        raise RuntimeError("no free port found for docker-registry")
+        raise RuntimeError(f"no free port found for {self.program}")
 
     def stop(self) -> None:
         """End its process, and no other."""
@@ -247,10 +257,17 @@ class DockerRegistry:
         return self.request("DELETE", f"/v2/{repo}/manifests/{digest}").status
 
     def accesses(self) -> list[Access]:
-        """Every request since the first start, from its log (a moment late, perhaps)."""
+        """Every request since the first start, from its log, which may come a moment late."""
+        mark = f"/v2/?{secrets.token_hex(8)}"
+        self.request("GET", mark)
         line = re.compile(r'"([A-Z]+) (\S+) HTTP/[\d.]+" (\d{3}) ')
-        text = self.log.read_text(encoding="utf-8", errors="replace")
-        return [Access(m[1], m[2], int(m[3])) for m in line.finditer(text)]
+        deadline = time.monotonic() + LOG_SECONDS
+        while mark not in (text := self.log.read_text(encoding="utf-8", errors="replace")):
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{self.program} does not log its requests")
+            time.sleep(0.01)
+        found = [Access(m[1], m[2], int(m[3])) for m in line.finditer(text)]
+        return [one for one in found if not one.path.startswith("/v2/?")]
 
     def push(self, repo: str, tag: str | None, content: Image | Index) -> Digest:
         """Put the image or index and all below it, by digest, then by tag; return its digest."""
@@ -337,7 +354,7 @@ class DockerRegistry:
         logged = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                ["docker-registry", "serve", str(self.config)],
+                [*self.command, "serve", str(self.config)],
                 cwd=self.base,
                 env=env,
                 stdin=subprocess.DEVNULL,
@@ -347,15 +364,20 @@ class DockerRegistry:
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
             if not self.running:
-                output = self.log.read_bytes()[logged:].decode(errors="replace")
+                output = self._logged(logged)
                 self._process = None
-                if "address already in use" in output:
+                if "address already in use" in output.lower():
                     raise PortTakenError(self.host)
-                raise RuntimeError(f"docker-registry ended:\n{output}")
+                raise RuntimeError(f"{self.program} ended:\n{output}")
             if time.monotonic() > deadline:
                 self.stop()
-                raise RuntimeError(f"docker-registry does not answer on {self.host}")
+                raise RuntimeError(
+                    f"{self.program} does not answer on {self.host}:\n{self._logged(logged)}"
+                )
             time.sleep(0.02)
+
+    def _logged(self, start: int) -> str:
+        return self.log.read_bytes()[start:].decode(errors="replace")
 
     def _answers(self) -> bool:
         try:
@@ -434,6 +456,23 @@ class DockerRegistry:
             subprocess.run(
                 ["openssl", *command.split()], cwd=folder, check=True, capture_output=True
             )
+
+
+class JettisonRegistry(DockerRegistry):
+    """The same, but `jettison serve` runs on it."""
+
+    program: ClassVar[Program] = "jettison"
+    command: ClassVar[tuple[str, ...]] = (sys.executable, "-m", "jettison")
+
+
+REGISTRIES: Final[Mapping[Program, type[DockerRegistry]]] = {
+    one.program: one for one in (DockerRegistry, JettisonRegistry)
+}
+
+SERVERS: Final[tuple[Program, ...]] = (
+    tuple(REGISTRIES) if find_spec("jettison.cli.serve") else ("docker-registry",)
+)
+"""The programs that a test of both is parametrized with."""
 
 
 class PortTakenError(RuntimeError):
