@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import uvicorn
 import uvloop
@@ -211,7 +211,8 @@ async def _serve_all(
         for server, own in servers
     ]
     listening = asyncio.gather(*(server.listening.wait() for server, _ in servers))
-    await asyncio.wait([listening, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    first: list[asyncio.Future[Any]] = [listening, *tasks]
+    await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
     if listening.done():
         ready()
     await asyncio.gather(*tasks)
