@@ -7,6 +7,7 @@ requests and to take in large bodies.
 """
 
 import asyncio
+from collections import deque
 from http import HTTPStatus
 from typing import Any, ClassVar, Final, cast
 from urllib.parse import unquote
@@ -41,7 +42,7 @@ class _Cycle(RequestResponseCycle):
     def __init__(self, **arguments: Any) -> None:  # noqa: ANN401 - uvicorn's own
         super().__init__(**arguments)
         self._head = b""
-        self._pieces: list[bytes] = []
+        self._pieces: deque[bytes] = deque()
         self._waiting = 0
 
     # Receiving.
@@ -55,22 +56,24 @@ class _Cycle(RequestResponseCycle):
         self.message_event.set()
 
     async def receive(self) -> ASGIReceiveEvent:
-        """Return all that has come of the body since the last time."""
+        """Return the next piece of the body, as it came."""
         if self.waiting_for_100_continue and not self.transport.is_closing():
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             self.waiting_for_100_continue = False
         if not self.disconnected and not self.response_complete:
-            self.flow.resume_reading()
-            await self.message_event.wait()
-            self.message_event.clear()
+            if self._waiting < _MOST_WAITING:
+                self.flow.resume_reading()
+            if not self._pieces:
+                await self.message_event.wait()
+                self.message_event.clear()
         if self.disconnected or self.response_complete:
             return {"type": "http.disconnect"}
-        pieces, self._pieces, self._waiting = self._pieces, [], 0
-        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        body = self._pieces.popleft() if self._pieces else b""
+        self._waiting -= len(body)
         message: HTTPRequestEvent = {
             "type": "http.request",
             "body": body,
-            "more_body": self.more_body,
+            "more_body": self.more_body or bool(self._pieces),
         }
         return message
 

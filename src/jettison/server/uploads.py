@@ -136,8 +136,8 @@ class _Writer:
     async def __aenter__(self) -> Self:
         return self
 
-    async def write(self, piece: bytes) -> None:
-        """Begin to write a piece, once the one before is written."""
+    async def write(self, pieces: list[bytes]) -> None:
+        """Begin to write, once what came before is written."""
         if self._writing is not None:
             await self._writing
         if self._unsynced >= _SYNCED and (self._syncing is None or self._syncing.done()):
@@ -145,8 +145,8 @@ class _Writer:
                 await self._syncing  # the disk's error, if there was one, is told only once
             self._unsynced = 0
             self._syncing = asyncio.ensure_future(self._context.run(self._upload.sync))
-        self._unsynced += len(piece)
-        writing = self._context.run(self._session.append, self._upload, piece)
+        self._unsynced += sum(map(len, pieces))
+        writing = self._context.run(self._session.append, self._upload, pieces)
         self._writing = asyncio.ensure_future(writing)
 
     async def __aexit__(self, *_: object) -> None:
@@ -163,8 +163,8 @@ async def _append(call: Call, upload: UploadFile, session: Session) -> None:
     request, start = call.request, upload.size
     expected = _expected_length(call, upload)
     async with _Writer(call.context, upload, session) as writer:
-        async for piece in request.joined(_PIECE):
-            await writer.write(piece)
+        async for pieces in request.gathered(_PIECE):
+            await writer.write(pieces)
     if expected is not None and upload.size - start != expected:
         message = f"Content-Range announced {expected} bytes, and {upload.size - start} came"
         await call.context.run(upload.truncate, start)
