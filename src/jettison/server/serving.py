@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import uvicorn
 import uvloop
@@ -157,9 +157,21 @@ class _Server:
             await _serve_all(servers, ready)
 
 
+class _Uvicorn(uvicorn.Server):
+    """uvicorn's server, which tells when it listens."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
+
+
 def _uvicorn(
     app: Callable[..., object], configuration: ServerConfiguration, tls: ssl.SSLContext | None
-) -> uvicorn.Server:
+) -> _Uvicorn:
     limits: Limits = configuration.limits
     config = uvicorn.Config(
         app,
@@ -177,11 +189,11 @@ def _uvicorn(
     )
     config.load()
     config.ssl = tls
-    return uvicorn.Server(config)
+    return _Uvicorn(config)
 
 
 async def _serve_all(
-    servers: list[tuple[uvicorn.Server, socket.socket]], ready: Callable[[], None]
+    servers: list[tuple[_Uvicorn, socket.socket]], ready: Callable[[], None]
 ) -> None:
     loop = asyncio.get_running_loop()
 
@@ -198,9 +210,11 @@ async def _serve_all(
         asyncio.create_task(server._serve([own.dup()]))  # noqa: SLF001 - see above
         for server, own in servers
     ]
-    while not all(server.started for server, _ in servers) and not any(t.done() for t in tasks):
-        await asyncio.sleep(0)
-    ready()
+    listening = asyncio.gather(*(server.listening.wait() for server, _ in servers))
+    first: list[asyncio.Future[Any]] = [listening, *tasks]
+    await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
+    if listening.done():
+        ready()
     await asyncio.gather(*tasks)
 
 
