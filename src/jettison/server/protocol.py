@@ -145,6 +145,7 @@ class _Connection(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._deadline: asyncio.TimerHandle | None = None
+        self._reading_headers = True
         self._in_headers = 0
         self._extensions: dict[str, Any] = {}
 
@@ -165,20 +166,22 @@ class _Connection(HttpToolsProtocol):
             return
         # Bodies are bounded elsewhere; pipelined requests make this no more than a little lax.
         before, self._in_headers = self._in_headers, self._in_headers + len(data)
-        if before > self.limits.header_bytes and self._deadline is not None:
+        if self._reading_headers and before > self.limits.header_bytes:
             self._refuse(_TOO_LARGE)
             return
         super().data_received(data)
+        if self._reading_headers and self._deadline is None and self._in_headers:
+            self._expect_headers()
 
     def on_message_begin(self) -> None:
         self.url = b""
         self.expect_100_continue = False
         self.headers = []
-        self._in_headers = 0
-        if self._deadline is None:
-            self._expect_headers()
+        self._in_headers = 1
+        self._reading_headers = True
 
     def on_headers_complete(self) -> None:
+        self._reading_headers = False
         self._stop_waiting()
         version = self.parser.get_http_version()
         parsed = httptools.parse_url(self.url)

@@ -27,6 +27,7 @@ class Disconnected(Exception):
 class Request:
     """One request: its headers, its query, its body piece by piece.
 
+    ``fields`` are the headers by name, of several with one name the last.
     ``received`` counts the bytes of the body that came so far.
     """
 
@@ -34,6 +35,7 @@ class Request:
         "_query",
         "_receive",
         "_timeout",
+        "fields",
         "finished",
         "headers",
         "method",
@@ -45,6 +47,7 @@ class Request:
         self.scope = scope
         self.method: str = scope["method"]
         self.headers: list[tuple[bytes, bytes]] = scope["headers"]
+        self.fields = dict(self.headers)
         self.received = 0
         self.finished = False
         self._receive = receive
@@ -53,10 +56,10 @@ class Request:
 
     def header(self, name: bytes) -> str | None:
         """Return the value of a header, given in lower case; several are joined by commas."""
-        found = [value for key, value in self.headers if key == name]
-        if not found:
-            return None
-        return (found[0] if len(found) == 1 else b", ".join(found)).decode("latin-1")
+        found = self.fields.get(name)
+        if found is not None and len(self.fields) != len(self.headers):
+            found = b", ".join(value for key, value in self.headers if key == name)
+        return None if found is None else found.decode("latin-1")
 
     @property
     def query(self) -> dict[str, list[str]]:

@@ -102,6 +102,11 @@ class UploadFile:
                 raise
         self.size += len(chunk)
 
+    def sync(self) -> None:
+        """Let what has been written so far reach the disk; then the end has less to wait for."""
+        with storage_errors("write", self._path):
+            os.fdatasync(self.descriptor)
+
     def truncate(self, size: int) -> None:
         """Take back what came after the first ``size`` bytes."""
         with storage_errors("write", self._path):
