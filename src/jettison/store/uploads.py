@@ -70,11 +70,13 @@ class UploadFile:
 
         Raises FileNotFoundError if there is none of that name, and
         :class:`~jettison.errors.Locked` if somebody else still writes to it after ``patience``
-        seconds.
+        seconds. No symbolic link on the way is followed.
         """
         if _ID.fullmatch(name) is None:
             raise FileNotFoundError(name)
-        path = tree.path(f"{layout.uploads(repository)}/{name}/data")
+        folder = f"{layout.uploads(repository)}/{name}"
+        tree.refuse_links(folder)
+        path = tree.path(f"{folder}/data")
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             _lock(descriptor, name, patience)
