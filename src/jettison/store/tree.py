@@ -31,6 +31,7 @@ __all__ = ["BlobDraft", "StorageTree"]
 
 _FOLDERS: Final = ("docker", "docker/registry", layout.MARKER, layout.BLOBS, layout.REPOSITORIES)
 _ATTEMPTS: Final = 5
+_OCCUPIED: Final = frozenset({errno.ENOTEMPTY, errno.EEXIST})
 
 
 class StorageTree(TreeReader):
@@ -94,8 +95,48 @@ class StorageTree(TreeReader):
             self.write(layout.blob_data(digest), raw)
         self.write(layout.revision_link(repository, digest), digest.encode())
         for tag in tags:
-            self.write(layout.history_link(repository, tag, digest), digest.encode())
-            self.write(layout.current_link(repository, tag), digest.encode())
+            if not self._make_tag(repository, tag, digest):
+                self.write(layout.history_link(repository, tag, digest), digest.encode())
+                self.write(layout.current_link(repository, tag), digest.encode())
+
+    def _make_tag(self, repository: RepoName, tag: Tag, digest: Digest) -> bool:
+        """Make a new tag in one step; False if there is one of that name.
+
+        Half of a tag, its history without its link, would be listed and lead nowhere, and would
+        protect the whole repository for ever.
+        """
+        folder = layout.tag_folder(repository, tag)
+        if os.path.lexists(self.path(folder)):
+            return False
+        with storage_errors("write", self.path(folder)):
+            draft = self._draft()
+            try:
+                self._draft_tag(draft, folder, digest)
+                self._place(draft, folder)
+            except BaseException as error:
+                shutil.rmtree(draft, ignore_errors=True)
+                if isinstance(error, OSError) and error.errno in _OCCUPIED:
+                    return False  # somebody else has made it meanwhile
+                raise
+        return True
+
+    def _draft_tag(self, draft: str, folder: str, digest: Digest) -> None:
+        parent = folder.rpartition("/")[0]
+        self._make_folders(parent)
+        history = f"index/{digest.algorithm}/{digest.hex}"
+        made = ["", "index", f"index/{digest.algorithm}", history, "current"]
+        for inner in made:
+            os.mkdir(f"{draft}/{inner}")
+            adopt(f"{draft}/{inner}", self.path(parent))
+        for inner in (history, "current"):
+            path = f"{draft}/{inner}/{layout.LINK}"
+            with open(path, "xb") as file:
+                file.write(digest.encode())
+                file.flush()
+                os.fsync(file.fileno())
+            adopt(path, self.path(parent))
+        for inner in reversed(made):
+            _sync_folder(f"{draft}/{inner}")
 
     @contextlib.contextmanager
     def writing(self, repository: RepoName) -> Iterator[None]:
@@ -210,7 +251,12 @@ class StorageTree(TreeReader):
             with folder:
                 for entry in folder.entries():
                     draft = path == layout.DRAFTS or entry.name.endswith(".tmp")
-                    if draft and (folder.time(entry.name) or 0) < before * 1e9:
+                    if not draft or (folder.time(entry.name) or 0) >= before * 1e9:
+                        continue
+                    if entry.is_dir(follow_symlinks=False):  # a tag
+                        with storage_errors("remove", f"{folder.path}/{entry.name}"):
+                            shutil.rmtree(self.path(f"{path}/{entry.name}"))
+                    else:
                         folder.unlink(entry.name)
         leaving = []
         folder = self.folder(layout.LEAVING)
@@ -227,19 +273,20 @@ class StorageTree(TreeReader):
                 shutil.rmtree(self.path(path))
 
     def delete_revision(self, repository: RepoName, digest: Digest) -> bool:
-        """Remove a manifest from a repository, then the tags that point to it.
+        """Remove the tags that point to a manifest, then it itself from the repository.
 
-        This is Distribution's order and leaves the same behind. Done again after a crash it
-        finishes the job. False if nothing was there.
+        The same stays behind as in Distribution; but that removes the manifest first, and a crash
+        in between leaves tags that lead nowhere. Done again after a crash it finishes the job.
+        False if nothing was there.
         """
-        removed = self.unlink(layout.revision_link(repository, digest))
+        removed = False
         with RepositoryReader(self, repository) as reader:
             tags = reader.tags().current
         raw = digest.raw
         for tag, current in tags.items():
             if current == raw:
                 removed |= self.untag(repository, tag)
-        return removed
+        return self.unlink(layout.revision_link(repository, digest)) or removed
 
     def unlink(self, relative: str) -> bool:
         """Remove a file; False if it was not there. No symbolic link on the way is followed."""
@@ -365,11 +412,7 @@ class StorageTree(TreeReader):
         return True
 
     def _sync(self, folder: str) -> None:
-        descriptor = os.open(self.path(folder), os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        _sync_folder(self.path(folder))
 
     def _refuse_links(self, folder: str) -> None:
         """Raise if a symbolic link stands on the way to a folder that is to be changed."""
@@ -419,6 +462,14 @@ class BlobDraft:
         os.close(self._descriptor)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._path)
+
+
+def _sync_folder(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _remove_empty_below(folder: Folder) -> None:

@@ -1,0 +1,286 @@
+"""Case 4: the server killed, or met by an error, at each call of a push that changes the disk.
+
+Whatever it acknowledged is there afterwards with the right bytes; whatever it did not is absent or
+whole; a push again works. `make test` takes some of the points, `make soak` each of them.
+"""
+
+import contextlib
+import http.client
+import itertools
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+from urllib.parse import urlsplit
+
+import pytest
+
+from jettison.demo.images import Image, image, layer, random_bytes
+from jettison.model.digest import Digest
+from support import one_thread
+from support.cli import Jettison
+from support.missing import need
+from support.registry import DockerRegistry, JettisonRegistry, Response
+
+CALLS = ("fsync", "rename", "write", "mkdir")
+STEPS = ("start", "patch", "finish", "whole", "manifest")
+"""The requests of a push, in order: a layer in three, a config in one, the manifest by tag."""
+PIECE = 1_200_000
+"""Bytes of the layer: more than the server writes at once."""
+
+NUMBERS = itertools.count()
+
+
+class OneThread(JettisonRegistry):
+    command: ClassVar[tuple[str, ...]] = (sys.executable, one_thread.__file__)
+
+    @property
+    def disk_thread(self) -> int:
+        """The thread that works on the disk, begun by a request if it is not there yet."""
+        started = self.request("POST", "/v2/first/blobs/uploads/")
+        assert started.status == 202
+        return int((self.base / one_thread.FILE).read_text(encoding="ascii"))
+
+
+@dataclass
+class Push:
+    """A push of one image with nothing in common with others; what was answered to each step."""
+
+    registry: DockerRegistry
+    repo: str
+    made: Image
+    answers: dict[str, Response | None] = field(default_factory=dict)
+    """None: the connection ended."""
+
+    @classmethod
+    def of(cls, registry: DockerRegistry) -> "Push":
+        number = next(NUMBERS)
+        big = layer({"big": random_bytes(f"crash {number}", PIECE)}, compression="none")
+        return cls(registry, f"app{number}", image([big], labels={"number": str(number)}))
+
+    def request(
+        self, step: str, method: str, path: str, body: bytes = b"", kind: str = ""
+    ) -> Response | None:
+        headers = {"Content-Type": kind or "application/octet-stream"}
+        answer = None
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            answer = self.registry.request(method, path, headers, body)
+        self.answers[step] = answer
+        return answer
+
+    def run(self) -> None:
+        """Push until a step is not acknowledged."""
+        uploads = f"/v2/{self.repo}/blobs/uploads/"
+        big, config, manifest = self.made.layers[0], self.made.config, self.made.manifest
+        answer = self.request("start", "POST", uploads)
+        if answer is None or answer.status != 202:
+            return
+        upload = urlsplit(answer.headers["Location"]).path
+        answer = self.request("patch", "PATCH", upload, big.raw)
+        if answer is None or answer.status != 202:
+            return
+        for step, method, path, body in (
+            ("finish", "PUT", f"{upload}?digest={big.digest}", b""),
+            ("whole", "POST", f"{uploads}?digest={config.digest}", config.raw),
+            ("manifest", "PUT", f"/v2/{self.repo}/manifests/1", manifest.raw),
+        ):
+            answer = self.request(step, method, path, body, manifest.media_type)
+            if answer is None or answer.status != 201:
+                return
+
+    def acknowledged(self, step: str) -> bool:
+        answer = self.answers.get(step)
+        return answer is not None and answer.status == 201
+
+    def wrong(self) -> Iterator[str]:
+        """Yield what is not as it was acknowledged, or is there and not whole."""
+        for step, blob in (("finish", self.made.layers[0]), ("whole", self.made.config)):
+            found = self.registry.request("GET", f"/v2/{self.repo}/blobs/{blob.digest}")
+            yield from self._judge(step, found, blob.raw)
+        for ref in ("1", self.made.digest):
+            yield from self._judge(
+                "manifest", self.registry.manifest(self.repo, ref), self.made.manifest.raw
+            )
+        tags = self.registry.tags(self.repo)
+        if tags and self.registry.manifest(self.repo, "1").status != 200:
+            yield f"the tags {tags} lead nowhere"
+        if tags and not all(
+            self.registry.request("GET", f"/v2/{self.repo}/blobs/{blob.digest}").body == blob.raw
+            for blob in self.made.blobs()
+        ):
+            yield "the tag's image is not whole"
+
+    def _judge(self, step: str, found: Response, raw: bytes) -> Iterator[str]:
+        if found.status == 200 and Digest.of(found.body) != Digest.of(raw):
+            yield f"{step}: other bytes"
+        elif found.status not in {200, 404}:
+            yield f"{step}: {found.status} {found.body!r}"
+        elif found.status == 404 and self.acknowledged(step):
+            yield f"{step} was acknowledged, and is gone"
+
+
+@dataclass(frozen=True)
+class Tracer:
+    """strace on the thread that works on the disk of a running server."""
+
+    registry: OneThread
+
+    @contextlib.contextmanager
+    def attached(self, *options: str) -> Iterator[Path]:
+        """Trace meanwhile; yield where the trace is."""
+        log = self.registry.base / "strace.log"
+        log.unlink(missing_ok=True)
+        thread = self.registry.disk_thread
+        command = ["strace", "-q", "-y", "-o", str(log), *options, "-p", str(thread)]
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        try:
+            deadline = time.monotonic() + 20
+            status = Path(f"/proc/{thread}/status")
+            while f"TracerPid:\t{process.pid}\n" not in status.read_text(encoding="utf-8"):
+                assert process.poll() is None, process.communicate()[1]
+                assert time.monotonic() < deadline
+                time.sleep(0.005)
+            time.sleep(0.05)
+            yield log
+        finally:
+            process.terminate()
+            process.communicate(timeout=20)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[OneThread]:
+    need("strace")
+    with OneThread(tmp_path / "registry", delete=True) as registry:
+        yield registry
+
+
+def points(server: OneThread, call: str, most: int | None) -> list[int]:
+    """Return which uses of a call a push makes for the tree, or so many of them, evenly.
+
+    The last is among them. The thread has other uses of `write`: it wakes up the event loop.
+    """
+    for _ in range(2):  # the first makes some folders for all others
+        push = Push.of(server)
+        with Tracer(server).attached("-e", f"trace={call}") as log:
+            push.run()
+        assert [push.acknowledged(step) for step in STEPS[2:]] == [True] * 3
+    lines = log.read_text(encoding="utf-8").splitlines()
+    calls = [line for line in lines if line.startswith(f"{call}(")]
+    found = [number for number, line in enumerate(calls, 1) if str(server.root) in line]
+    assert len(found) > 5, lines
+    if most is None or most >= len(found):
+        return found
+    last = len(found) - 1
+    return [found[last - round(at * last / most)] for at in range(most)]
+
+
+def finish(server: OneThread, jettison: Jettison, push: Push) -> Iterator[str]:
+    """Yield what is wrong after a crash or an error, and after a push again."""
+    yield from push.wrong()
+    report = jettison("fsck", server.root, "-o", "json", check=None).json
+    if report["damage"]:
+        yield f"fsck: {report['flaws']}"
+    again = Push(server, push.repo, push.made)
+    again.run()
+    if not again.acknowledged("manifest"):
+        yield f"a push again is refused: {again.answers}"
+    yield from (f"after a push again, {line}" for line in again.wrong())
+
+
+def killed(server: OneThread, jettison: Jettison, call: str, most: int | None) -> None:
+    found: dict[str, list[str]] = {}
+    for number in points(server, call, most):
+        push = Push.of(server)
+        inject = f"inject={call}:signal=SIGKILL:when={number}"
+        with Tracer(server).attached("-e", f"trace={call}", "-e", inject):
+            push.run()
+        happened = None in push.answers.values()
+        server.stop()
+        server.start()
+        wrong = [] if happened else ["never happened"]
+        wrong += finish(server, jettison, push)
+        if wrong:
+            found[f"{call} {number}"] = wrong
+    assert not found, json.dumps(found, indent=1)
+
+
+@pytest.mark.parametrize("call", ["fsync", "rename"])
+def test_killed_at_some_calls(server: OneThread, jettison: Jettison, call: str) -> None:
+    killed(server, jettison, call, 4)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("call", CALLS)
+def test_killed_at_every_call(server: OneThread, jettison: Jettison, call: str) -> None:
+    killed(server, jettison, call, None)
+
+
+def failed(server: OneThread, jettison: Jettison, call: str, error: str, most: int | None) -> None:
+    found: dict[str, list[str]] = {}
+    for number in points(server, call, most):
+        push = disturbed(server, call, number, error)
+        wrong = list(judged(server, push, error))
+        wrong += finish(server, jettison, push)
+        if wrong:
+            found[f"{call} {number} {error}"] = wrong
+    assert server.running
+    assert not found, json.dumps(found, indent=1)
+    assert "Traceback" not in server.log.read_text(encoding="utf-8")
+
+
+def disturbed(server: OneThread, call: str, number: int, error: str) -> Push:
+    """Push, and meet an error at a call for the tree."""
+    for _ in range(6):
+        push = Push.of(server)
+        inject = f"inject={call}:error={error}:when={number}"
+        with Tracer(server).attached("-e", f"trace={call}", "-e", inject) as log:
+            push.run()
+        hit = [line for line in log.read_text(encoding="utf-8").splitlines() if "INJECTED" in line]
+        if hit and str(server.root) in hit[0]:
+            return push
+        # It was the event loop that was to be woken up, and that cannot live with it.
+        server.restart()
+    pytest.fail(f"{call} {number} is never one for the tree")
+
+
+def judged(server: OneThread, push: Push, error: str) -> Iterator[str]:
+    """Yield what is wrong about the answers to a push that met an error."""
+    status = 507 if error == "ENOSPC" else 500
+    for step, answer in push.answers.items():
+        if answer is None:
+            yield f"{step}: no answer"
+        elif answer.status >= 400:
+            if answer.status != status:
+                yield f"{step}: {answer.status} {answer.body!r}"
+            [told] = answer.json["errors"]
+            if re.search("Errno|Traceback|/", told["message"]):
+                yield f"{step}: {told}"
+    refused = "manifest" not in push.answers
+    if error == "ENOSPC" and refused and (left := uploads(server, push.repo)):
+        yield f"left over: {left}"
+
+
+def uploads(server: DockerRegistry, repo: str) -> list[str]:
+    """Return what lies in the repository's folder of uploads."""
+    folder = server.tree / "repositories" / repo / "_uploads"
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+@pytest.mark.parametrize("error", ["EIO", "ENOSPC"])
+def test_errors_at_some_calls(server: OneThread, jettison: Jettison, error: str) -> None:
+    for call in ("fsync", "rename", "write"):
+        failed(server, jettison, call, error, 3)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("error", ["EIO", "ENOSPC", "EACCES", "EROFS"])
+def test_an_error_at_every_call(
+    server: OneThread, jettison: Jettison, call: str, error: str
+) -> None:
+    failed(server, jettison, call, error, None)
