@@ -8,7 +8,9 @@ import contextlib
 import http.client
 import itertools
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -24,6 +26,7 @@ from jettison.demo.images import Image, image, layer, random_bytes
 from jettison.model.digest import Digest
 from support import one_thread
 from support.cli import Jettison
+from support.disk import small_disk
 from support.missing import need
 from support.registry import DockerRegistry, JettisonRegistry, Response
 
@@ -38,6 +41,11 @@ NUMBERS = itertools.count()
 
 class OneThread(JettisonRegistry):
     command: ClassVar[tuple[str, ...]] = (sys.executable, one_thread.__file__)
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
 
     @property
     def disk_thread(self) -> int:
@@ -60,7 +68,7 @@ class Push:
     @classmethod
     def of(cls, registry: DockerRegistry) -> "Push":
         number = next(NUMBERS)
-        big = layer({"big": random_bytes(f"crash {number}", PIECE)}, compression="none")
+        big = layer({"big": random_bytes(f"crash {number}", PIECE)})
         return cls(registry, f"app{number}", image([big], labels={"number": str(number)}))
 
     def request(
@@ -284,3 +292,119 @@ def test_an_error_at_every_call(
     server: OneThread, jettison: Jettison, call: str, error: str
 ) -> None:
     failed(server, jettison, call, error, None)
+
+
+# A disk that is full.
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[DockerRegistry]:
+    """A server on a disk of 20 MB."""
+    disk = tmp_path / "disk"
+    with small_disk(disk, "20m"), JettisonRegistry(disk / "registry", delete=True) as registry:
+        yield registry
+
+
+@pytest.mark.parametrize("way", ["patch", "put", "post", "chunked"])
+def test_a_disk_that_gets_full_in_an_upload(small: DockerRegistry, way: str) -> None:
+    kept = image([layer({"kept": random_bytes("kept", 6_000_000)})])
+    small.push("app", "kept", kept)
+    before = os.statvfs(small.base).f_bavail
+    raw = random_bytes("too much", 30_000_000)
+    answer = sent(small, way, raw)
+    assert answer.status == 507, answer
+    [told] = answer.json["errors"]
+    assert told["code"] == "UNAVAILABLE"
+    assert "disk is full" in told["message"]
+    assert uploads(small, "app") == []
+    assert os.statvfs(small.base).f_bavail > before - 100  # pages, for the log and some folders
+    assert small.running
+    assert small.pull_skopeo("app", "kept").manifest == kept.manifest.raw
+    # Something that fits, at once; and what did not, when there is room.
+    fitting = image([layer({"small": random_bytes("small", 2_000_000)})])
+    small.push("app", "small", fitting)
+    subprocess.run(["mount", "-o", "remount,size=80m", str(small.base.parent)], check=True)
+    assert sent(small, way, raw).status in {201, 202}
+    small.push("app", "big", image([layer({"big": raw})]))
+    assert small.tags("app") == ["big", "kept", "small"]
+
+
+def sent(registry: DockerRegistry, way: str, raw: bytes) -> Response:
+    """Upload a blob in one of the ways that there are; return the answer to its bytes."""
+    path = "/v2/app/blobs/uploads/"
+    digest = Digest.of(raw)
+    if way == "post":
+        return registry.request("POST", f"{path}?digest={digest}", body=raw)
+    started = registry.request("POST", path)
+    assert started.status == 202
+    path = urlsplit(started.headers["Location"]).path
+    if way == "put":
+        return registry.request("PUT", f"{path}?digest={digest}", body=raw)
+    if way == "patch":
+        return registry.request("PATCH", path, body=raw)
+    first = 0
+    while first < len(raw):
+        piece = raw[first : first + 3_000_000]
+        headers = {"Content-Range": f"{first}-{first + len(piece) - 1}"}
+        answer = registry.request("PATCH", path, headers, piece)
+        if answer.status != 202:
+            return answer
+        first += len(piece)
+    return registry.request("PUT", f"{path}?digest={digest}")
+
+
+def test_a_full_disk_refuses_every_write_and_takes_deletions(small: DockerRegistry) -> None:
+    made = image([layer({"app": random_bytes("app", 1_000_000)})])
+    other = image([layer({"app": random_bytes("app", 1_000_000)})], labels={"other": "1"})
+    small.push("app", "1", made)
+    small.push("app", None, other)
+    rest = small.base / "rest"
+    with rest.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(b"x" * 4096)
+    content = {"Content-Type": other.manifest.media_type}
+    for answer in (
+        small.request("POST", "/v2/new/blobs/uploads/"),
+        small.request("POST", "/v2/app/blobs/uploads/"),
+        small.request("PUT", "/v2/app/manifests/new", content, other.manifest.raw),
+        small.request("PUT", "/v2/app/manifests/1", content, other.manifest.raw),
+    ):
+        assert answer.status == 507, answer
+        assert answer.json["errors"]
+    assert small.tags("app") == ["1"]
+    assert small.manifest("app", "1").body == made.manifest.raw
+    assert uploads(small, "app") == uploads(small, "new") == []
+    assert small.delete("app", other.digest) == 202
+    assert small.request("DELETE", "/v2/app/manifests/1").status == 202
+    rest.unlink()
+    small.push("app", "1", made)
+    assert small.pull_skopeo("app", "1").manifest == made.manifest.raw
+
+
+# An upload that goes on.
+
+
+@pytest.mark.parametrize("end", ["kill", "stop"])
+def test_an_upload_survives_a_restart(server: OneThread, end: str) -> None:
+    raw = random_bytes("upload", 5_000_000)
+    started = server.request("POST", "/v2/app/blobs/uploads/")
+    path = urlsplit(started.headers["Location"]).path
+    first, second = raw[:2_000_000], raw[2_000_000:4_500_000]
+    answer = server.request("PATCH", path, body=first)
+    for expected, piece in ((first, second), (first + second, b"")):
+        assert answer.headers["Range"] == f"0-{len(expected) - 1}"
+        if end == "kill":
+            os.kill(server.pid, signal.SIGKILL)
+        server.restart()
+        status = server.request("GET", path)
+        assert (status.status, status.headers["Range"]) == (204, f"0-{len(expected) - 1}")
+        if piece:
+            wrong = {"Content-Range": f"0-{len(piece) - 1}"}
+            assert server.request("PATCH", path, wrong, piece).status == 416
+            right = {"Content-Range": f"{len(expected)}-{len(expected) + len(piece) - 1}"}
+            answer = server.request("PATCH", path, right, piece)
+            assert answer.status == 202
+    done = server.request("PUT", f"{path}?digest={Digest.of(raw)}", body=raw[4_500_000:])
+    assert done.status == 201
+    assert server.request("GET", f"/v2/app/blobs/{Digest.of(raw)}").body == raw
+    assert uploads(server, "app") == []

@@ -139,36 +139,39 @@ class StorageTree(TreeReader):
             _sync_folder(f"{draft}/{inner}")
 
     @contextlib.contextmanager
-    def writing(self, repository: RepoName) -> Iterator[None]:
+    def writing(self, repository: RepoName, *, make: bool = False) -> Iterator[None]:
         """Keep every other writer of a repository's manifests and tags out, in any process.
 
         A DELETE that meets a PUT of the same manifest would leave a tag that leads nowhere. It is
-        the kernel's lock on the folder itself, so it needs no room and ends with its process. What
-        is not there is not made: whoever puts the first manifest calls :meth:`make_repository`.
+        the kernel's lock on the folder itself, so it needs no room and ends with its process.
+        Whoever puts a manifest lets the folder be made; where it is not, nobody has to be kept out.
         """
-        descriptor = self._lock_folder(layout.manifests(repository))
+        descriptor = self._lock_folder(layout.manifests(repository), make=make)
         try:
             yield
         finally:
             if descriptor is not None:
                 os.close(descriptor)
 
-    def make_repository(self, repository: RepoName) -> None:
-        """Make the folder of a repository's manifests, if it is not there."""
-        self.make_folder_of(f"{layout.manifests(repository)}/")
-
-    def _lock_folder(self, folder: str) -> int | None:
+    def _lock_folder(self, folder: str, *, make: bool) -> int | None:
+        path = self.path(folder)
         while True:
-            with storage_errors("lock", self.path(folder)):
+            if make:
+                self.make_folder_of(f"{folder}/")
+            with storage_errors("lock", path):
                 try:
-                    descriptor = os.open(
-                        self.path(folder), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
-                    )
-                except (FileNotFoundError, NotADirectoryError):
+                    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+                except (FileNotFoundError, NotADirectoryError) as error:
+                    if make and isinstance(error, FileNotFoundError):
+                        continue
                     return None
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-                if os.fstat(descriptor).st_nlink:
-                    return descriptor
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX)
+                    if os.fstat(descriptor).st_nlink:
+                        return descriptor
+                except BaseException:
+                    os.close(descriptor)
+                    raise
             os.close(descriptor)  # removed meanwhile, for it was empty; there may be a new one
 
     def link_layer(self, repository: RepoName, digest: Digest) -> None:
@@ -315,13 +318,15 @@ class StorageTree(TreeReader):
         """
         top = layout.repository(repository)
         self._refuse_links(top)
-        for inner in (layout.UPLOADS, "_manifests", layout.LAYERS):
-            folder = self.folder(f"{top}/{inner}")
-            if folder is not None:
-                with folder:
-                    _remove_empty_below(folder)
-                if not self.remove_folder_if_empty(f"{top}/{inner}"):
-                    return False
+        # Whoever puts a manifest holds the folder's lock: it must not go away from under it.
+        with self.writing(repository):
+            for inner in (layout.UPLOADS, "_manifests", layout.LAYERS):
+                folder = self.folder(f"{top}/{inner}")
+                if folder is not None:
+                    with folder:
+                        _remove_empty_below(folder)
+                    if not self.remove_folder_if_empty(f"{top}/{inner}"):
+                        return False
         while top != layout.REPOSITORIES and self.remove_folder_if_empty(top):
             top = top.rpartition("/")[0]
         return True
@@ -392,15 +397,24 @@ class StorageTree(TreeReader):
     def _make_folders(self, relative: str) -> None:
         """Make a folder and those above it, each owned like the one above and synced into it."""
         path = self.path(relative)
-        if os.path.isdir(path):
-            return
         parent = relative.rpartition("/")[0]
-        if parent:
-            self._make_folders(parent)
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(path)
-            adopt(path, self.path(parent))
-            self._sync(parent)
+        for attempt in range(_ATTEMPTS):
+            if os.path.isdir(path):
+                return
+            if parent:
+                self._make_folders(parent)
+            try:
+                os.mkdir(path)
+                adopt(path, self.path(parent))
+                self._sync(parent)
+            except FileExistsError:
+                return
+            except FileNotFoundError:
+                # A collection removes empty folders, and one of these may have been empty.
+                if attempt == _ATTEMPTS - 1:
+                    raise
+            else:
+                return
 
     def _make_folders_if_room(self, relative: str) -> bool:
         try:
