@@ -203,18 +203,26 @@ def finish(server: OneThread, jettison: Jettison, push: Push) -> Iterator[str]:
 def killed(server: OneThread, jettison: Jettison, call: str, most: int | None) -> None:
     found: dict[str, list[str]] = {}
     for number in points(server, call, most):
+        push = cut_short(server, call, number)
+        server.stop()
+        server.start()
+        wrong = list(finish(server, jettison, push))
+        if wrong:
+            found[f"{call} {number}"] = wrong
+    assert not found, json.dumps(found, indent=1)
+
+
+def cut_short(server: OneThread, call: str, number: int) -> Push:
+    """Push until the server is killed at a call."""
+    for _ in range(6):
         push = Push.of(server)
         inject = f"inject={call}:signal=SIGKILL:when={number}"
         with Tracer(server).attached("-e", f"trace={call}", "-e", inject):
             push.run()
-        happened = None in push.answers.values()
-        server.stop()
-        server.start()
-        wrong = [] if happened else ["never happened"]
-        wrong += finish(server, jettison, push)
-        if wrong:
-            found[f"{call} {number}"] = wrong
-    assert not found, json.dumps(found, indent=1)
+        if None in push.answers.values():
+            return push
+        # A digest began as another one's, so there was a folder fewer to be made.
+    pytest.fail(f"{call} {number} never happens")
 
 
 @pytest.mark.parametrize("call", ["fsync", "rename"])
