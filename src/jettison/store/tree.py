@@ -257,8 +257,7 @@ class StorageTree(TreeReader):
                     if not draft or (folder.time(entry.name) or 0) >= before * 1e9:
                         continue
                     if entry.is_dir(follow_symlinks=False):  # a tag
-                        with storage_errors("remove", f"{folder.path}/{entry.name}"):
-                            shutil.rmtree(self.path(f"{path}/{entry.name}"))
+                        self._remove_all(f"{path}/{entry.name}")
                     else:
                         folder.unlink(entry.name)
         leaving = []
@@ -272,8 +271,7 @@ class StorageTree(TreeReader):
             if what != entry.name and layout.digest_of(*what.partition("-")[::2]) is None:
                 leaving.append(entry.name)
         for path in leaving:
-            with storage_errors("remove", self.path(path)):
-                shutil.rmtree(self.path(path))
+            self._remove_all(path)
 
     def delete_revision(self, repository: RepoName, digest: Digest) -> bool:
         """Remove the tags that point to a manifest, then it itself from the repository.
@@ -349,8 +347,7 @@ class StorageTree(TreeReader):
         away = self._take_away(f"{layout.uploads(repository)}/{upload}")
         if away is None:
             return False
-        with storage_errors("remove", self.path(away)):
-            shutil.rmtree(self.path(away))
+        self._remove_all(away)
         return True
 
     def make_ours(self) -> None:
@@ -359,6 +356,14 @@ class StorageTree(TreeReader):
         self._make_folders(layout.OURS)
 
     # How.
+
+    def _remove_all(self, folder: str) -> None:
+        """Remove a folder with all in it, which somebody else may be removing too."""
+        path = self.path(folder)
+        with storage_errors("remove", path):
+            while os.path.lexists(path):
+                with contextlib.suppress(FileNotFoundError):
+                    shutil.rmtree(path)
 
     def write(self, relative: str, raw: bytes) -> None:
         """Write a file, whole or not at all, synced, in place of the one that may be there."""
