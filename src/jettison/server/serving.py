@@ -22,6 +22,7 @@ from typing import Any, Final
 import uvicorn
 import uvloop
 
+from jettison import __version__
 from jettison.errors import JettisonError
 from jettison.server.access import make_guard
 from jettison.server.app import RegistryApp
@@ -183,6 +184,7 @@ def _uvicorn(
         access_log=False,
         proxy_headers=False,
         server_header=False,
+        headers=[("server", f"Jettison/{__version__}")],
         timeout_keep_alive=max(1, round(limits.keepalive_timeout)),
         timeout_graceful_shutdown=max(1, round(configuration.http.drain_timeout)),
         backlog=_BACKLOG,
