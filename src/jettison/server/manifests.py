@@ -113,7 +113,8 @@ async def put_manifest(call: Call) -> Answer:
     raw = await request.body(context.configuration.limits.manifest_bytes)
     if raw is None:
         message = f"a manifest has at most {context.configuration.limits.manifest_bytes} bytes"
-        raise ApiError(413, Code.SIZE_INVALID, message, headers=[(b"connection", b"close")])
+        # The connection stays: closed, it would be reset before the client has read this.
+        raise ApiError(413, Code.SIZE_INVALID, message)
     digest = _digest_of(raw, expected)
     manifest = await context.run(_read, raw, request.header(b"content-type"))
     _check_urls(context, manifest)
