@@ -18,9 +18,11 @@ from jettison.server.answers import (
     ApiError,
     Code,
     Header,
+    Piece,
     json_answer,
     text_answer,
 )
+from jettison.server.configuration import Token
 from jettison.server.context import Call, Context, parse_name
 from jettison.server.failures import answer_to_storage_error, unexpected_answer
 from jettison.server.observing.exchange import Exchange
@@ -82,6 +84,8 @@ class RegistryApp:
         self._guard = guard
         self._observer = observer
         http = context.configuration.http
+        auth = context.configuration.auth
+        self._tells_origin = isinstance(auth, Token) and auth.autoredirect
         self._prefix = http.prefix.rstrip("/")
         self._timeout = context.configuration.limits.body_timeout
         self._readonly = context.configuration.storage.readonly
@@ -165,7 +169,7 @@ class RegistryApp:
     ) -> Grant:
         repository = None if isinstance(name, ApiError) else name
         authorization = request.header(b"authorization")
-        origin = request.origin() or ""
+        origin = (request.origin() or "") if self._tells_origin else ""
         try:
             grant = await self._guard.admit(
                 authorization, (Wanted(repository, operation.actions),), origin=origin
@@ -187,7 +191,7 @@ class RegistryApp:
 
 def _exchange(request: Request, route: Route, number: str) -> Exchange:
     scope = request.scope
-    headers = dict(request.headers)
+    headers = request.fields
     target, query, client = (
         scope["raw_path"].decode("latin-1"),
         scope["query_string"],
@@ -210,7 +214,7 @@ def _exchange(request: Request, route: Route, number: str) -> Exchange:
 
 async def _send_stream(
     answer: Answer,
-    stream: AsyncGenerator[bytes],
+    stream: AsyncGenerator[Piece],
     request: Request,
     send: Send,
     exchange: Exchange,

@@ -17,7 +17,7 @@ from jettison.server.events import Events
 from jettison.server.observing.exchange import Exchange
 from jettison.server.requests import Request
 from jettison.server.sessions import Sessions
-from jettison.server.tags import Listings
+from jettison.server.tags import Catalog, Listings
 from jettison.store.relations import AllRelations
 from jettison.store.tree import StorageTree
 
@@ -46,6 +46,7 @@ class Context:
         self.relations = AllRelations(tree)
         self.sessions = Sessions()
         self.listings = Listings(tree)
+        self.catalog = Catalog(tree)
         self._executor = executor
         self._locks: weakref.WeakValueDictionary[RepoName, asyncio.Lock] = (
             weakref.WeakValueDictionary()

@@ -1,14 +1,21 @@
-"""HTTP connections: uvicorn's, with bounds on what a client may send before it says anything.
+"""HTTP connections: uvicorn's, bounded in what a client may send, and with fewer copies.
 
-uvicorn reads headers of any length for any time. A client that sends them slowly, or without end,
-would hold a connection, or memory, for ever.
+uvicorn reads headers of any length for any time: a client that sends them slowly, or without end,
+would hold a connection, or memory, for ever. It also writes the head and the body of an answer by
+themselves, and copies what it receives three times; most of what a registry does is to answer small
+requests and to take in large bodies.
 """
 
 import asyncio
-from typing import Any, ClassVar, Final
+from collections import deque
+from http import HTTPStatus
+from typing import Any, ClassVar, Final, cast
+from urllib.parse import unquote
 
+import httptools
+from uvicorn._types import ASGIReceiveEvent, ASGISendEvent, HTTPRequestEvent
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from jettison.server.app import GONE
@@ -18,6 +25,113 @@ __all__ = ["limited_protocol"]
 
 _TOO_MANY: Final = 503
 _TOO_LARGE: Final = 431
+_MOST_WAITING: Final = 1024 * 1024
+"""Bytes of a body that are taken in before the application has asked for them."""
+
+_JOINED: Final = 64 * 1024
+"""Up to so many bytes it is quicker to copy a body behind its head than to write twice."""
+
+_STATUS_LINES: Final = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
+}
+
+
+class _Cycle(RequestResponseCycle):
+    """A request and its answer."""
+
+    def __init__(self, **arguments: Any) -> None:  # noqa: ANN401 - uvicorn's own
+        super().__init__(**arguments)
+        self._head = b""
+        self._pieces: deque[bytes] = deque()
+        self._waiting = 0
+
+    # Receiving.
+
+    def take(self, piece: bytes) -> None:
+        """Keep a piece of the body until the application asks for it."""
+        self._pieces.append(piece)
+        self._waiting += len(piece)
+        if self._waiting > _MOST_WAITING:
+            self.flow.pause_reading()
+        self.message_event.set()
+
+    async def receive(self) -> ASGIReceiveEvent:
+        """Return the next piece of the body, as it came."""
+        if self.waiting_for_100_continue and not self.transport.is_closing():
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.waiting_for_100_continue = False
+        if not self.disconnected and not self.response_complete:
+            if self._waiting < _MOST_WAITING:
+                self.flow.resume_reading()
+            if not self._pieces:
+                await self.message_event.wait()
+                self.message_event.clear()
+        if self.disconnected or self.response_complete:
+            return {"type": "http.disconnect"}
+        body = self._pieces.popleft() if self._pieces else b""
+        self._waiting -= len(body)
+        message: HTTPRequestEvent = {
+            "type": "http.request",
+            "body": body,
+            "more_body": self.more_body or bool(self._pieces),
+        }
+        return message
+
+    # Sending.
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """Send the head together with the first of the body."""
+        if self.flow.write_paused and not self.disconnected:
+            await self.flow.drain()
+        if self.disconnected:
+            return
+        event = cast("dict[str, Any]", message)
+        if not self.response_started:
+            self._head = self._make_head(event)
+            self.response_started = True
+            return
+        body: bytes = b"" if self.scope["method"] == "HEAD" else event.get("body", b"")
+        self.expected_content_length -= len(body)
+        if self._head:
+            head, self._head = self._head, b""
+            if len(body) <= _JOINED:
+                self.transport.write(head + body)
+            else:
+                self.transport.write(head)
+                self.transport.write(body)
+        elif body:
+            self.transport.write(body)
+        if not event.get("more_body", False):
+            self._complete()
+
+    def _make_head(self, event: dict[str, Any]) -> bytes:
+        status: int = event["status"]
+        self.waiting_for_100_continue = False
+        head = [_STATUS_LINES[status]]
+        for name, value in (*self.default_headers, *event["headers"]):
+            if b"\n" in value or b"\r" in value:
+                raise ValueError(f"the header {name!r} has more than one line")
+            head += (name, b": ", value, b"\r\n")
+            if name == b"content-length":
+                self.expected_content_length = int(value)
+            elif name == b"connection":
+                self.keep_alive = False
+        if self.scope["method"] == "HEAD":
+            self.expected_content_length = 0
+        if not self.keep_alive:
+            head.append(b"connection: close\r\n")
+        head.append(b"\r\n")
+        return b"".join(head)
+
+    def _complete(self) -> None:
+        self.response_complete = True
+        self.message_event.set()
+        if self.expected_content_length != 0:
+            # The client must not take what is too short, or too long, for the whole.
+            self.transport.abort()
+        elif not self.keep_alive:
+            self.transport.close()
+        self.on_response()
 
 
 class _Connection(HttpToolsProtocol):
@@ -34,6 +148,7 @@ class _Connection(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._deadline: asyncio.TimerHandle | None = None
+        self._reading_headers = True
         self._in_headers = 0
         self._extensions: dict[str, Any] = {}
 
@@ -41,7 +156,7 @@ class _Connection(HttpToolsProtocol):
         super().connection_made(transport)
         self._extensions[GONE] = transport.is_closing
         if len(self.connections) > self.limits.connections:
-            self._refuse(_TOO_MANY, b"Service Unavailable")
+            self._refuse(_TOO_MANY)
             return
         self._expect_headers()
 
@@ -54,21 +169,71 @@ class _Connection(HttpToolsProtocol):
             return
         # Bodies are bounded elsewhere; pipelined requests make this no more than a little lax.
         before, self._in_headers = self._in_headers, self._in_headers + len(data)
-        if before > self.limits.header_bytes and self._deadline is not None:
-            self._refuse(_TOO_LARGE, b"Request Header Fields Too Large")
+        if self._reading_headers and before > self.limits.header_bytes:
+            self._refuse(_TOO_LARGE)
             return
         super().data_received(data)
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._in_headers = 0
-        self.scope["extensions"] = self._extensions
-        if self._deadline is None:
+        if self._reading_headers and self._deadline is None and self._in_headers:
             self._expect_headers()
 
+    def on_message_begin(self) -> None:
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
+        self._in_headers = 1
+        self._reading_headers = True
+
     def on_headers_complete(self) -> None:
+        self._reading_headers = False
         self._stop_waiting()
-        super().on_headers_complete()
+        version = self.parser.get_http_version()
+        parsed = httptools.parse_url(self.url)
+        raw_path = cast("bytes | None", parsed.path) or b"/"  # none: CONNECT
+        path = raw_path.decode("ascii")
+        self.scope = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": version,
+            "server": self.server,
+            "client": self.client,
+            "scheme": cast("str", self.scheme),
+            "method": self.parser.get_method().decode("ascii"),
+            "root_path": "",
+            "path": unquote(path) if "%" in path else path,
+            "raw_path": raw_path,
+            "query_string": parsed.query or b"",
+            "headers": self.headers,
+            "extensions": self._extensions,
+        }
+        before = cast("_Cycle | None", self.cycle)
+        self.cycle = _Cycle(
+            scope=self.scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=version != "1.0" and self.parser.should_keep_alive(),
+            on_response=self.on_response_complete,
+        )
+        if before is None or before.response_complete:
+            self._start_asgi_task(self.cycle, self.app)
+        else:
+            # The next request of a client that did not wait for the answer.
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
+
+    def on_body(self, body: bytes) -> None:
+        if not self.cycle.response_complete:
+            cast("_Cycle", self.cycle).take(body)
+
+    def on_message_complete(self) -> None:
+        if not self.cycle.response_complete:
+            self.cycle.more_body = False
+            self.cycle.message_event.set()
 
     def _expect_headers(self) -> None:
         self._deadline = self.loop.call_later(self.limits.header_timeout, self._too_slow)
@@ -83,10 +248,10 @@ class _Connection(HttpToolsProtocol):
         if not self.transport.is_closing():
             self.transport.close()
 
-    def _refuse(self, status: int, reason: bytes) -> None:
+    def _refuse(self, status: int) -> None:
         self._stop_waiting()
-        head = b"HTTP/1.1 %d %b\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-        self.transport.write(head % (status, reason))
+        head = _STATUS_LINES[status] + b"content-length: 0\r\nconnection: close\r\n\r\n"
+        self.transport.write(head)
         self.transport.close()
 
 

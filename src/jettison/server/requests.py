@@ -15,6 +15,9 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _MOST_PARAMETERS: Final = 200
+_MOST_PIECES: Final = 512
+"""The system writes no more than 1,024 of them in one go."""
+
 _HOST: Final = re.compile(
     r"[A-Za-z0-9._-]{1,255}(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?"
 )
@@ -27,6 +30,7 @@ class Disconnected(Exception):
 class Request:
     """One request: its headers, its query, its body piece by piece.
 
+    ``fields`` are the headers by name, of several with one name the last.
     ``received`` counts the bytes of the body that came so far.
     """
 
@@ -34,6 +38,7 @@ class Request:
         "_query",
         "_receive",
         "_timeout",
+        "fields",
         "finished",
         "headers",
         "method",
@@ -45,6 +50,7 @@ class Request:
         self.scope = scope
         self.method: str = scope["method"]
         self.headers: list[tuple[bytes, bytes]] = scope["headers"]
+        self.fields = dict(self.headers)
         self.received = 0
         self.finished = False
         self._receive = receive
@@ -53,10 +59,10 @@ class Request:
 
     def header(self, name: bytes) -> str | None:
         """Return the value of a header, given in lower case; several are joined by commas."""
-        found = [value for key, value in self.headers if key == name]
-        if not found:
-            return None
-        return (found[0] if len(found) == 1 else b", ".join(found)).decode("latin-1")
+        found = self.fields.get(name)
+        if found is not None and len(self.fields) != len(self.headers):
+            found = b", ".join(value for key, value in self.headers if key == name)
+        return None if found is None else found.decode("latin-1")
 
     @property
     def query(self) -> dict[str, list[str]]:
@@ -112,18 +118,18 @@ class Request:
                 self.received += len(body)
                 yield body
 
-    async def joined(self, size: int) -> AsyncIterator[bytes]:
-        """Yield the body in pieces of about ``size`` bytes: fewer of them cost less to store."""
+    async def gathered(self, size: int) -> AsyncIterator[list[bytes]]:
+        """Yield the body as lists of pieces, each list of about ``size`` bytes."""
         waiting: list[bytes] = []
         length = 0
         async for piece in self.pieces():
             waiting.append(piece)
             length += len(piece)
-            if length >= size:
-                yield b"".join(waiting)
+            if length >= size or len(waiting) == _MOST_PIECES:
+                yield waiting
                 waiting, length = [], 0
         if waiting:
-            yield b"".join(waiting)
+            yield waiting
 
     async def body(self, limit: int) -> bytes | None:
         """Return the whole body, or None as soon as it is longer than ``limit`` bytes."""

@@ -1,21 +1,23 @@
-"""The tags of repositories, sorted, and kept as long as nobody adds or removes one."""
+"""Tags and repositories, sorted, and kept as long as nobody adds or removes one."""
 
 import os
 import re
 import time
 from collections import OrderedDict
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from jettison.model.reference import RepoName
 from jettison.server.answers import encode_json
 from jettison.store import layout
 from jettison.store.folder import storage_errors
-from jettison.store.reading import SETTLED_NS
+from jettison.store.reading import SETTLED_NS, InnerFolders
 from jettison.store.tree import StorageTree
 
-__all__ = ["Listing", "Listings"]
+__all__ = ["Catalog", "Listing", "Listings"]
 
 _KEPT_TAGS: Final = 200_000
+_KEPT_FOLDERS: Final = 100_000
 _TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 
 
@@ -69,3 +71,17 @@ class Listings:
 
 def _made(repository: RepoName, changed: int, tags: list[str]) -> Listing:
     return Listing(changed, tags, encode_json({"name": repository, "tags": tags}))
+
+
+class Catalog:
+    """The repositories; which folders hold some is kept, as long as the folders do not change."""
+
+    def __init__(self, tree: StorageTree) -> None:
+        self._tree = tree
+        self._known: dict[str, InnerFolders] = {}
+
+    def walk(self, after: str) -> Iterator[RepoName]:
+        """Yield the repositories behind ``after``, in lexical order."""
+        if len(self._known) > _KEPT_FOLDERS:
+            self._known = {}
+        return self._tree.walk_repositories(after, self._known)

@@ -28,6 +28,7 @@ from jettison.store.folder import BlockedError, Folder, UnusableError, storage_e
 
 __all__ = [
     "Blob",
+    "InnerFolders",
     "Problem",
     "Protects",
     "Repositories",
@@ -102,6 +103,17 @@ class Blob(NamedTuple):
     digest: RawDigest
     size: int
     mtime_ns: int
+
+
+class InnerFolders(NamedTuple):
+    """A folder below ``repositories/``, when it changed, and those in it that may be others."""
+
+    changed: int
+    is_repository: bool
+    names: list[str]
+
+
+_NO_FOLDERS: Final = InnerFolders(0, is_repository=False, names=[])
 
 
 class TreeReader:
@@ -196,43 +208,60 @@ class TreeReader:
         """Return the names of all repositories, sorted."""
         return self.scan_repositories().names
 
-    def walk_repositories(self, after: str = "") -> Iterator[RepoName]:
+    def walk_repositories(
+        self, after: str = "", known: "dict[str, InnerFolders] | None" = None
+    ) -> Iterator[RepoName]:
         """Yield the repositories that have manifests, in lexical order, those behind ``after``.
 
-        Only folders are read in which there may be one, and none ahead of what is asked for.
+        Only folders are read in which there may be one, and none ahead of what is asked for. Those
+        in ``known`` are only looked at, as long as they do not change; it is brought up to date.
         """
+        known = {} if known is None else known
         # A name is for a repository itself, one with a slash for all below it. In lexical order the
         # latter stand together, though app-2 stands between app and app/web.
         todo = ["/"]
-        inner = {"": self._inner_folders("")[1]}
+        inner = {"": self._inner_folders("", known).names}
         while todo:
             name = todo.pop()
             if not name.endswith("/"):
                 if name > after:
-                    is_repository, inner[name] = self._inner_folders(name)
-                    if is_repository:
+                    found = self._inner_folders(name, known)
+                    inner[name] = found.names
+                    if found.is_repository:
                         with contextlib.suppress(InvalidName):
                             yield RepoName(name)
                 continue
-            known = inner.pop(name[:-1], None)
+            names = inner.pop(name[:-1], None)
             if name.lstrip("/") < after and not after.startswith(name.lstrip("/")):
                 continue
-            names = self._inner_folders(name[:-1])[1] if known is None else known
+            if names is None:
+                names = self._inner_folders(name[:-1], known).names
             below = [f"{name}{one}".lstrip("/") for one in names]
             todo += sorted([*below, *(f"{one}/" for one in below)], reverse=True)
 
-    def _inner_folders(self, name: str) -> tuple[bool, list[str]]:
+    def _inner_folders(self, name: str, known: "dict[str, InnerFolders]") -> "InnerFolders":
         """Return whether a folder is a repository with manifests, and what may be others in it."""
         top = self.repositories_folder
+        if top is None:
+            return _NO_FOLDERS
+        found = known.get(name)
+        if found is not None and found.changed == top.time(name or "."):
+            return found
         try:
-            folder = None if top is None else top.open(name or ".")
+            folder = top.open(name or ".")
         except BlockedError:
             folder = None
         if folder is None:
-            return False, []
+            known.pop(name, None)
+            return _NO_FOLDERS
         with folder:
+            changed = folder.own_time()
             names, _ = folder.folders()
-        return "_manifests" in names, [one for one in names if not one.startswith("_")]
+        inner = [one for one in names if not one.startswith("_")]
+        found = InnerFolders(changed, "_manifests" in names, inner)
+        if changed < time.time_ns() - SETTLED_NS:
+            known[name] = found
+        return found
 
     def has_repository(self, name: str) -> bool:
         """Whether there is a repository of this name (a folder with nested ones alone is none)."""

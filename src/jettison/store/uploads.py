@@ -13,6 +13,7 @@ import os
 import re
 import time
 import uuid
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final, Self
 
@@ -91,18 +92,26 @@ class UploadFile:
     def _path(self) -> str:
         return self._tree.path(f"{self._folder}/data")
 
-    def append(self, chunk: bytes | bytearray | memoryview) -> None:
-        """Write at the end. Of a chunk that does not fit on the disk nothing stays."""
+    def append(self, pieces: Sequence[bytes]) -> None:
+        """Write pieces, 1,024 at most, at the end. If they do not fit on the disk none stays."""
+        size = sum(map(len, pieces))
         with storage_errors("write", self._path):
-            rest = memoryview(chunk)
             try:
-                while rest:
-                    rest = rest[os.write(self.descriptor, rest) :]
+                written = os.writev(self.descriptor, pieces)
+                if written < size:
+                    rest = memoryview(b"".join(pieces))[written:]
+                    while rest:
+                        rest = rest[os.write(self.descriptor, rest) :]
             except OSError:
                 with contextlib.suppress(OSError):
                     os.ftruncate(self.descriptor, self.size)
                 raise
-        self.size += len(chunk)
+        self.size += size
+
+    def sync(self) -> None:
+        """Let what has been written so far reach the disk; then the end has less to wait for."""
+        with storage_errors("write", self._path):
+            os.fdatasync(self.descriptor)
 
     def truncate(self, size: int) -> None:
         """Take back what came after the first ``size`` bytes."""
