@@ -36,7 +36,7 @@ def upload(tree: StorageTree, repository: str, days: float, raw: bytes = b"abc")
     """An upload that was begun and last added to so many days ago."""
     name = start_upload(tree, RepoName(repository))
     with UploadFile.open(tree, RepoName(repository), name, 0) as opened:
-        opened.append(raw)
+        opened.append([raw])
     folder = tree.root / f"docker/registry/v2/repositories/{repository}/_uploads/{name}"
     when = time.time() - days * DAY
     for path in [*folder.iterdir(), folder]:

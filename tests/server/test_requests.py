@@ -25,9 +25,23 @@ async def test_of_a_body_announced_too_long_nothing_is_read() -> None:
     assert one.received == 0
 
 
-async def test_pieces_are_joined() -> None:
+async def test_pieces_are_gathered() -> None:
     one = request("PUT", pieces=[b"a", b"b", b"c", b"d", b"e"])
-    assert [piece async for piece in one.joined(2)] == [b"ab", b"cd", b"e"]
+    found = [pieces async for pieces in one.gathered(2)]
+    assert found == [[b"a", b"b"], [b"c", b"d"], [b"e"]]
+
+
+async def test_what_came_before_a_client_went_away_is_not_lost() -> None:
+    one = request("PATCH", pieces=[b"a", b"b", b"c", None])
+    found: list[bytes] = []
+
+    async def gather() -> None:
+        async for pieces in one.gathered(2):
+            found.extend(pieces)
+
+    with pytest.raises(Disconnected):
+        await gather()
+    assert found == [b"a", b"b", b"c"]
 
 
 async def test_a_client_that_goes_away_is_noticed() -> None:
@@ -108,8 +122,7 @@ def test_the_origin_is_what_the_client_used(headers: dict[str, str], origin: str
 
 
 def test_a_header_that_comes_twice_is_joined() -> None:
-    one = request()
-    one.headers += [(b"accept", b"a"), (b"accept", b"b")]
+    one = request(headers=[("Accept", "a"), ("X", "x"), ("Accept", "b")])
     assert one.header(b"accept") == "a, b"
     assert one.header(b"other") is None
 

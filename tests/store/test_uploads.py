@@ -52,12 +52,12 @@ def test_it_lies_where_distribution_keeps_its_own(tree: StorageTree) -> None:
 def test_it_is_added_to_by_one_after_the_other(tree: StorageTree) -> None:
     name = start_upload(tree, REPO)
     with opened(tree, name) as upload:
-        upload.append(RAW[:3])
-        upload.append(memoryview(RAW)[3:5])
+        upload.append([RAW[:3]])
+        upload.append([RAW[3:4], b"", RAW[4:5]])
         assert upload.size == 5
     with opened(tree, name) as upload:
         assert upload.size == 5
-        upload.append(RAW[5:])
+        upload.append([RAW[5:]])
         assert upload.read(2, 4) == RAW[2:6]
         assert upload.read(8, 100) == RAW[8:]
 
@@ -65,7 +65,7 @@ def test_it_is_added_to_by_one_after_the_other(tree: StorageTree) -> None:
 def test_finished_it_is_a_blob_of_the_repository_and_gone(tree: StorageTree) -> None:
     name = start_upload(tree, REPO)
     with opened(tree, name) as upload:
-        upload.append(RAW)
+        upload.append([RAW])
         upload.commit(DIGEST)
     assert data(tree).read_bytes() == RAW
     assert link(tree).read_text() == DIGEST
@@ -79,7 +79,7 @@ def test_a_blob_that_is_there_is_touched_and_kept(tree: StorageTree) -> None:
     inode = data(tree).stat().st_ino
     name = start_upload(tree, REPO)
     with opened(tree, name) as upload:
-        upload.append(RAW)
+        upload.append([RAW])
         upload.commit(DIGEST)
     assert data(tree).stat().st_ino == inode
     assert data(tree).stat().st_mtime > time.time() - 60
@@ -91,7 +91,7 @@ def test_a_blob_of_another_length_is_replaced(tree: StorageTree) -> None:
     data(tree).write_bytes(b"")
     name = start_upload(tree, REPO)
     with opened(tree, name) as upload:
-        upload.append(RAW)
+        upload.append([RAW])
         upload.commit(DIGEST)
     assert data(tree).read_bytes() == RAW
 
@@ -119,7 +119,7 @@ def test_who_waits_comes_next(tree: StorageTree) -> None:
         waiting = threading.Thread(target=wait)
         waiting.start()
         time.sleep(0.1)
-        upload.append(RAW)
+        upload.append([RAW])
         assert not sizes
     waiting.join(10)
     assert sizes == [len(RAW)]
@@ -133,12 +133,12 @@ def test_who_waited_for_one_that_ended_finds_nothing(tree: StorageTree, end: str
     def wait() -> None:
         try:
             with opened(tree, name, 10) as late:
-                late.append(b"this must not get into the blob")
+                late.append([b"this must not get into the blob"])
         except OSError as error:
             found.append(error)
 
     with opened(tree, name) as upload:
-        upload.append(RAW)
+        upload.append([RAW])
         waiting = threading.Thread(target=wait)
         waiting.start()
         time.sleep(0.15)
@@ -159,50 +159,48 @@ def test_who_waited_does_not_write_to_a_file_of_the_same_name(tree: StorageTree)
         (folder(tree, name) / "data").write_bytes(b"another")
         with opened(tree, name) as second:
             assert second.size == len(b"another")
-        upload.append(RAW)
+        upload.append([RAW])
     assert (folder(tree, name) / "moved").read_bytes() == RAW
 
 
 def test_what_came_too_much_is_taken_back(tree: StorageTree) -> None:
     name = start_upload(tree, REPO)
     with opened(tree, name) as upload:
-        upload.append(RAW)
+        upload.append([RAW])
         upload.truncate(4)
         assert upload.size == 4
-        upload.append(b"!")
+        upload.append([b"!"])
     assert (folder(tree, name) / "data").read_bytes() == RAW[:4] + b"!"
 
 
 def test_of_a_piece_that_does_not_fit_nothing_stays(tree: StorageTree) -> None:
-    """Linux has a device that is always full, and ways to make a file stop short."""
     name = start_upload(tree, REPO)
     with opened(tree, name) as upload:
-        upload.append(RAW)
-        real, writes = os.write, [len(RAW)]
+        upload.append([RAW])
+        real = os.writev
 
-        def write(descriptor: int, raw: bytes) -> int:
-            if descriptor != upload.descriptor:
-                return real(descriptor, raw)
-            if len(writes) > 1:
-                raise OSError(28, "No space left on device")
-            writes.append(3)
-            return real(descriptor, bytes(raw)[:3])
+        def stop_short(descriptor: int, pieces: list[bytes]) -> int:
+            return real(descriptor, [b"".join(pieces)[:3]])
+
+        def fail(descriptor: int, raw: bytes) -> int:
+            raise OSError(28, "No space left on device")
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(os, "write", write)
+            patch.setattr(os, "writev", stop_short)
+            patch.setattr(os, "write", fail)
             with pytest.raises(StorageError, match="No space left") as caught:
-                upload.append(b"0123456789")
+                upload.append([b"01234", b"56789"])
         assert isinstance(caught.value.__cause__, OSError)
         assert caught.value.__cause__.errno == 28
         assert upload.size == len(RAW)
-        upload.append(b"x")
+        upload.append([b"x"])
     assert (folder(tree, name) / "data").read_bytes() == RAW + b"x"
 
 
 def test_given_up_nothing_stays(tree: StorageTree) -> None:
     name = start_upload(tree, REPO)
     with opened(tree, name) as upload:
-        upload.append(RAW)
+        upload.append([RAW])
         upload.remove()
         upload.remove()
     assert not folder(tree, name).exists()
@@ -217,7 +215,7 @@ def test_what_distribution_keeps_beside_it_goes_too(tree: StorageTree) -> None:
     state.parent.mkdir(parents=True)
     state.write_bytes(b"state")
     with opened(tree, name) as upload:
-        upload.append(RAW)
+        upload.append([RAW])
         upload.commit(DIGEST)
     assert not folder(tree, name).exists()
     assert data(tree).read_bytes() == RAW

@@ -66,7 +66,7 @@ class _Cycle(RequestResponseCycle):
             if not self._pieces:
                 await self.message_event.wait()
                 self.message_event.clear()
-        if self.disconnected or self.response_complete:
+        if (self.disconnected and not self._pieces) or self.response_complete:
             return {"type": "http.disconnect"}
         body = self._pieces.popleft() if self._pieces else b""
         self._waiting -= len(body)

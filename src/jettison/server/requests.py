@@ -121,15 +121,21 @@ class Request:
     async def gathered(self, size: int) -> AsyncIterator[list[bytes]]:
         """Yield the body as lists of pieces, each list of about ``size`` bytes."""
         waiting: list[bytes] = []
+        ended: Exception | None = None
         length = 0
-        async for piece in self.pieces():
-            waiting.append(piece)
-            length += len(piece)
-            if length >= size or len(waiting) == _MOST_PIECES:
-                yield waiting
-                waiting, length = [], 0
+        try:
+            async for piece in self.pieces():
+                waiting.append(piece)
+                length += len(piece)
+                if length >= size or len(waiting) == _MOST_PIECES:
+                    yield waiting
+                    waiting, length = [], 0
+        except (ApiError, Disconnected) as error:
+            ended = error  # what came before that counts: the client may go on from there
         if waiting:
             yield waiting
+        if ended is not None:
+            raise ended
 
     async def body(self, limit: int) -> bytes | None:
         """Return the whole body, or None as soon as it is longer than ``limit`` bytes."""
