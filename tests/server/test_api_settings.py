@@ -1,16 +1,21 @@
 """Servers that are told something: what their answers become."""
 
+import contextlib
 import http.client
+import os
+import signal
 import time
 from pathlib import Path
 
 from jettison.demo import images
+from jettison.model.digest import Digest
 from jettison.model.mediatypes import ACCEPT
 from server.api import (
     BLOB,
     MISSING,
     RAW,
     begin,
+    chunk,
     code,
     finish,
     image,
@@ -147,3 +152,32 @@ def test_behind_a_proxy(server: JettisonRegistry, repo: str) -> None:
     ):
         answer = server.request("POST", f"/v2/{repo}/blobs/uploads/", headers)
         assert answer.headers["Location"].startswith(origin)
+
+
+def test_several_processes_serve_one_tree(tmp_path: Path) -> None:
+    with starting(tmp_path, extra={"jettison": {"workers": 3}}) as server:
+        assert server._process is not None
+        children = Path(f"/proc/{server._process.pid}/task/{server._process.pid}/children")
+        workers = [int(one) for one in children.read_text(encoding="ascii").split()]
+        assert len(workers) == 3
+        # Each request has a connection of its own, so they meet different processes.
+        for number in range(6):
+            raw = b"%d" % number * 5000
+            where = begin(server, "a")
+            for at in range(0, 5000, 1000):
+                answer = chunk(server, where, raw[at : at + 1000], f"{at}-{at + 999}")
+                assert (answer.status, answer.headers["Range"]) == (202, f"0-{at + 999}")
+            assert finish(server, where, Digest.of(raw)).status == 201
+            assert server.request("GET", f"/v2/a/blobs/{Digest.of(raw)}").body == raw
+        for worker in workers:
+            os.kill(worker, signal.SIGKILL)
+        end = time.monotonic() + 10
+        while True:
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                if server.request("GET", "/v2/").status == 200:
+                    break
+            assert time.monotonic() < end
+        server.push("a", "1", image())
+        server.stop()
+        for worker in workers:
+            assert not Path(f"/proc/{worker}").exists()
