@@ -1,7 +1,6 @@
 """The disk is full: the very reason why somebody removes images, so nothing may need room."""
 
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 
 from jettison.demo.images import image, layer, random_bytes
 from support.cli import Jettison
+from support.disk import small_disk
 from support.registry import DockerRegistry
 
 BASE = layer({"base": random_bytes(1, 500_000)})
@@ -17,31 +17,21 @@ BASE = layer({"base": random_bytes(1, 500_000)})
 @pytest.fixture
 def full(tmp_path: Path) -> Iterator[DockerRegistry]:
     """A registry with two images on a disk of its own, on which nothing is left."""
-    if os.geteuid() != 0:
-        pytest.skip("mounting a small disk needs root")
     disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(disk)]
-    mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
-    if mounted.returncode != 0:
-        pytest.skip(f"a small disk cannot be mounted here: {mounted.stderr.strip()}")
-    try:
-        with DockerRegistry(disk / "registry", delete=True) as registry:
-            for tag in ("1", "2"):
-                app = layer({"app": random_bytes(int(tag), 2_000_000)})
-                registry.push("app", tag, image([BASE, app]))
-            registry.age(7200)
-            for size in (65536, 4096, 1):
-                with (disk / f"rest-{size}").open("wb", buffering=0) as file:
-                    try:
-                        while True:
-                            file.write(b"x" * size)
-                    except OSError:
-                        pass
-            assert os.statvfs(disk).f_bavail == 0
-            yield registry
-    finally:
-        subprocess.run(["umount", str(disk)], check=False)
+    with small_disk(disk, "8m"), DockerRegistry(disk / "registry", delete=True) as registry:
+        for tag in ("1", "2"):
+            app = layer({"app": random_bytes(int(tag), 2_000_000)})
+            registry.push("app", tag, image([BASE, app]))
+        registry.age(7200)
+        for size in (65536, 4096, 1):
+            with (disk / f"rest-{size}").open("wb", buffering=0) as file:
+                try:
+                    while True:
+                        file.write(b"x" * size)
+                except OSError:
+                    pass
+        assert os.statvfs(disk).f_bavail == 0
+        yield registry
 
 
 def test_one_command_frees_a_full_disk(full: DockerRegistry, jettison: Jettison) -> None:

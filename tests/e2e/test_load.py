@@ -15,7 +15,7 @@ from jettison.demo.images import Image
 from support.cli import Jettison
 from support.load import MOMENT, POOL, Collector, Load
 from support.missing import need
-from support.registry import DockerRegistry
+from support.registry import SERVERS, DockerRegistry
 
 GRACES = pytest.mark.parametrize("grace", [None, "1s"], ids=["default-grace", "grace-1s"])
 
@@ -58,14 +58,20 @@ def stress(
         assert load.counts[what] > 0, load.report()
 
 
+BOTH = pytest.mark.parametrize("program", SERVERS)
+
+
+@BOTH
 @GRACES
 def test_collections_beside_clients(
     registry: DockerRegistry, jettison: Jettison, grace: str | None
 ) -> None:
-    stress(registry, jettison, grace, 15)
+    # jettison serve is quicker, so a few seconds are as much.
+    stress(registry, jettison, grace, 6 if registry.program == "jettison" else 15)
 
 
 @pytest.mark.soak
+@BOTH
 @GRACES
 def test_collections_beside_clients_for_long(
     registry: DockerRegistry, jettison: Jettison, grace: str | None
@@ -74,6 +80,7 @@ def test_collections_beside_clients_for_long(
 
 
 @pytest.mark.soak
+@BOTH
 def test_old_images_that_come_back(registry: DockerRegistry, jettison: Jettison) -> None:
     """Deleted when they are a day old, and pushed again at once, at the default grace period.
 

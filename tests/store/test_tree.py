@@ -1,5 +1,7 @@
+import contextlib
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -192,6 +194,88 @@ def test_a_deletion_cut_short_is_finished_by_the_next(tree: Tree) -> None:
     tree.revision_path("app", digest).unlink()
     assert tree.open().delete_revision(APP, digest)
     assert reader(tree).tags().current == {}
+
+
+def test_a_deletion_cut_short_leaves_no_tag_that_leads_nowhere(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = tree.image("app", "1", [b"layer"])
+    tree.tag("app", "2", digest)
+    opened = tree.open()
+    for name in ("rename", "unlink"):
+
+        def fail(*_: object, **__: object) -> None:
+            raise OSError(errno.EIO, "Input/output error")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(os, name, fail)
+            with pytest.raises(StorageError):
+                opened.delete_revision(APP, digest)
+        current = reader(tree).tags().current
+        assert current == ({"1": digest.raw, "2": digest.raw} if name == "rename" else {})
+        assert reader(tree).revisions().linked == {digest.raw}
+
+
+# Putting a tag.
+
+
+def test_a_tag_appears_in_one_step(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree.image("app", "0", [b"layer"])
+    raw = b'{"schemaVersion": 2}'
+    digest = Digest.of(raw)
+    opened = tree.open()
+    tags = tree.repository("app") / "_manifests" / "tags"
+    for name in ("fsync", "mkdir", "chown", "replace"):
+        for number in range(1, 100):
+            failing = _Failing(getattr(os, name), number)
+            with monkeypatch.context() as patched, contextlib.suppress(StorageError):
+                patched.setattr(os, name, failing)
+                opened.put_manifest(APP, digest, raw, [tag("new")])
+            assert sorted(path.name for path in tags.iterdir()) in (["0"], ["0", "new"])
+            assert not reader(tree).tags().problems
+            assert not list((tree.root / "jettison" / "drafts").glob("*"))
+            if failing.left > 0:
+                break
+            opened.untag(APP, tag("new"))
+        assert number > 1
+        assert reader(tree).tags().current[tag("new")] == digest.raw
+        assert tree.history_path("app", "new", digest).exists()
+        opened.delete_revision(APP, digest)
+
+
+class _Failing:
+    """A function whose call number ``left`` fails."""
+
+    def __init__(self, real: Callable[..., object], left: int) -> None:
+        self.real = real
+        self.left = left
+
+    def __call__(self, *args: object, **more: object) -> object:
+        self.left -= 1
+        if self.left == 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return self.real(*args, **more)
+
+
+def test_a_tag_is_made_where_only_its_folder_is(tree: Tree) -> None:
+    digest = tree.image("app", "1", [b"layer"])
+    raw = tree.data(digest).read_bytes()
+    tags = tree.repository("app") / "_manifests" / "tags"
+    for number in ("2", "3"):
+        (tags / number).mkdir()
+    (tags / "3" / "index").mkdir()
+    tree.open().put_manifest(APP, digest, raw, [tag("2"), tag("3")])
+    assert reader(tree).tags().current == dict.fromkeys(("1", "2", "3"), digest.raw)
+
+
+def test_the_draft_of_a_tag_that_was_left_is_removed(tree: Tree) -> None:
+    draft = tree.root / "jettison" / "drafts" / "half" / "current"
+    tree.write(draft / "link", b"half")
+    opened = tree.open()
+    opened.remove_remains(0)
+    assert draft.exists()
+    opened.remove_remains(draft.parent.stat().st_mtime + 1)
+    assert list(draft.parent.parent.iterdir()) == []
 
 
 def test_nothing_is_changed_through_a_symbolic_link(tree: Tree, tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from jettison.store.reading import TreeReader
+from jettison.store.folder import Folder
+from jettison.store.reading import InnerFolders, TreeReader
 from jettison.store.tree import StorageTree
 
 PARTS = st.sampled_from(["a", "b", "a-a", "a--b", "a.a", "a_a", "a__b", "ab", "0", "a0", "z"])
@@ -53,9 +54,9 @@ def test_no_folder_is_read_ahead_or_behind(tmp_path: Path, monkeypatch: pytest.M
     read: list[str] = []
     inner = tree._inner_folders
 
-    def noting(name: str) -> tuple[bool, list[str]]:
+    def noting(name: str, known: dict[str, InnerFolders]) -> InnerFolders:
         read.append(name)
-        return inner(name)
+        return inner(name, known)
 
     monkeypatch.setattr(tree, "_inner_folders", noting)
     walk = tree.walk_repositories("b/2")
@@ -70,3 +71,16 @@ def test_what_vanishes_meanwhile_ends_nothing(tmp_path: Path) -> None:
     (tmp_path / "docker/registry/v2/repositories/b/_manifests").rmdir()
     (tmp_path / "docker/registry/v2/repositories/b").rmdir()
     assert list(walk) == ["c"]
+
+
+def test_what_is_known_is_only_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree = make(tmp_path, {"a", "a/b", "c"})
+    for folder in tmp_path.rglob("*"):
+        os.utime(folder, (1, 1))
+    known: dict[str, InnerFolders] = {}
+    assert list(tree.walk_repositories("", known)) == ["a", "a/b", "c"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Folder, "folders", lambda _: pytest.fail("a folder was read"))
+        assert list(tree.walk_repositories("", known)) == ["a", "a/b", "c"]
+    make(tmp_path, {"a/d"})
+    assert list(tree.walk_repositories("", known)) == ["a", "a/b", "a/d", "c"]

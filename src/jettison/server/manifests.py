@@ -214,8 +214,7 @@ def _put(
     manifest: Manifest,
     tags: Sequence[Tag],
 ) -> list[Digest]:
-    context.tree.make_repository(repository)
-    with context.tree.writing(repository):
+    with context.tree.writing(repository, make=True):
         # Again, now that no DELETE can come in between.
         missing = _touch(context, repository, manifest)
         if missing and not context.configuration.sparse_manifests:

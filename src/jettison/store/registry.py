@@ -160,8 +160,7 @@ class StorageRegistry:
                     raise StorageError(message, hint="It was collected just now; use a backup.")
         tags = () if isinstance(reference, Digest) else (reference,)
         self._referrers.pop(repository, None)
-        self.tree.make_repository(repository)
-        with self.tree.writing(repository):
+        with self.tree.writing(repository, make=True):
             self.tree.put_manifest(repository, manifest.digest, manifest.raw, tags)
 
     async def untag(self, repository: RepoName, tag: Tag) -> bool:

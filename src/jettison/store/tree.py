@@ -31,6 +31,7 @@ __all__ = ["BlobDraft", "StorageTree"]
 
 _FOLDERS: Final = ("docker", "docker/registry", layout.MARKER, layout.BLOBS, layout.REPOSITORIES)
 _ATTEMPTS: Final = 5
+_OCCUPIED: Final = frozenset({errno.ENOTEMPTY, errno.EEXIST})
 
 
 class StorageTree(TreeReader):
@@ -94,40 +95,83 @@ class StorageTree(TreeReader):
             self.write(layout.blob_data(digest), raw)
         self.write(layout.revision_link(repository, digest), digest.encode())
         for tag in tags:
-            self.write(layout.history_link(repository, tag, digest), digest.encode())
-            self.write(layout.current_link(repository, tag), digest.encode())
+            if not self._make_tag(repository, tag, digest):
+                self.write(layout.history_link(repository, tag, digest), digest.encode())
+                self.write(layout.current_link(repository, tag), digest.encode())
+
+    def _make_tag(self, repository: RepoName, tag: Tag, digest: Digest) -> bool:
+        """Make a new tag in one step; False if there is one of that name.
+
+        Half of a tag, its history without its link, would be listed and lead nowhere, and would
+        protect the whole repository for ever.
+        """
+        folder = layout.tag_folder(repository, tag)
+        if os.path.lexists(self.path(folder)):
+            return False
+        with storage_errors("write", self.path(folder)):
+            draft = self._draft()
+            try:
+                self._draft_tag(draft, folder, digest)
+                self._place(draft, folder)
+            except BaseException as error:
+                shutil.rmtree(draft, ignore_errors=True)
+                if isinstance(error, OSError) and error.errno in _OCCUPIED:
+                    return False  # somebody else has made it meanwhile
+                raise
+        return True
+
+    def _draft_tag(self, draft: str, folder: str, digest: Digest) -> None:
+        parent = folder.rpartition("/")[0]
+        self._make_folders(parent)
+        history = f"index/{digest.algorithm}/{digest.hex}"
+        made = ["", "index", f"index/{digest.algorithm}", history, "current"]
+        for inner in made:
+            os.mkdir(f"{draft}/{inner}")
+            adopt(f"{draft}/{inner}", self.path(parent))
+        for inner in (history, "current"):
+            path = f"{draft}/{inner}/{layout.LINK}"
+            with open(path, "xb") as file:
+                file.write(digest.encode())
+                file.flush()
+                os.fsync(file.fileno())
+            adopt(path, self.path(parent))
+        for inner in reversed(made):
+            _sync_folder(f"{draft}/{inner}")
 
     @contextlib.contextmanager
-    def writing(self, repository: RepoName) -> Iterator[None]:
+    def writing(self, repository: RepoName, *, make: bool = False) -> Iterator[None]:
         """Keep every other writer of a repository's manifests and tags out, in any process.
 
         A DELETE that meets a PUT of the same manifest would leave a tag that leads nowhere. It is
-        the kernel's lock on the folder itself, so it needs no room and ends with its process. What
-        is not there is not made: whoever puts the first manifest calls :meth:`make_repository`.
+        the kernel's lock on the folder itself, so it needs no room and ends with its process.
+        Whoever puts a manifest lets the folder be made; where it is not, nobody has to be kept out.
         """
-        descriptor = self._lock_folder(layout.manifests(repository))
+        descriptor = self._lock_folder(layout.manifests(repository), make=make)
         try:
             yield
         finally:
             if descriptor is not None:
                 os.close(descriptor)
 
-    def make_repository(self, repository: RepoName) -> None:
-        """Make the folder of a repository's manifests, if it is not there."""
-        self.make_folder_of(f"{layout.manifests(repository)}/")
-
-    def _lock_folder(self, folder: str) -> int | None:
+    def _lock_folder(self, folder: str, *, make: bool) -> int | None:
+        path = self.path(folder)
         while True:
-            with storage_errors("lock", self.path(folder)):
+            if make:
+                self.make_folder_of(f"{folder}/")
+            with storage_errors("lock", path):
                 try:
-                    descriptor = os.open(
-                        self.path(folder), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
-                    )
-                except (FileNotFoundError, NotADirectoryError):
+                    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+                except (FileNotFoundError, NotADirectoryError) as error:
+                    if make and isinstance(error, FileNotFoundError):
+                        continue
                     return None
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-                if os.fstat(descriptor).st_nlink:
-                    return descriptor
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX)
+                    if os.fstat(descriptor).st_nlink:
+                        return descriptor
+                except BaseException:
+                    os.close(descriptor)
+                    raise
             os.close(descriptor)  # removed meanwhile, for it was empty; there may be a new one
 
     def link_layer(self, repository: RepoName, digest: Digest) -> None:
@@ -210,7 +254,11 @@ class StorageTree(TreeReader):
             with folder:
                 for entry in folder.entries():
                     draft = path == layout.DRAFTS or entry.name.endswith(".tmp")
-                    if draft and (folder.time(entry.name) or 0) < before * 1e9:
+                    if not draft or (folder.time(entry.name) or 0) >= before * 1e9:
+                        continue
+                    if entry.is_dir(follow_symlinks=False):  # a tag
+                        self._remove_all(f"{path}/{entry.name}")
+                    else:
                         folder.unlink(entry.name)
         leaving = []
         folder = self.folder(layout.LEAVING)
@@ -223,23 +271,23 @@ class StorageTree(TreeReader):
             if what != entry.name and layout.digest_of(*what.partition("-")[::2]) is None:
                 leaving.append(entry.name)
         for path in leaving:
-            with storage_errors("remove", self.path(path)):
-                shutil.rmtree(self.path(path))
+            self._remove_all(path)
 
     def delete_revision(self, repository: RepoName, digest: Digest) -> bool:
-        """Remove a manifest from a repository, then the tags that point to it.
+        """Remove the tags that point to a manifest, then it itself from the repository.
 
-        This is Distribution's order and leaves the same behind. Done again after a crash it
-        finishes the job. False if nothing was there.
+        The same stays behind as in Distribution; but that removes the manifest first, and a crash
+        in between leaves tags that lead nowhere. Done again after a crash it finishes the job.
+        False if nothing was there.
         """
-        removed = self.unlink(layout.revision_link(repository, digest))
+        removed = False
         with RepositoryReader(self, repository) as reader:
             tags = reader.tags().current
         raw = digest.raw
         for tag, current in tags.items():
             if current == raw:
                 removed |= self.untag(repository, tag)
-        return removed
+        return self.unlink(layout.revision_link(repository, digest)) or removed
 
     def unlink(self, relative: str) -> bool:
         """Remove a file; False if it was not there. No symbolic link on the way is followed."""
@@ -268,13 +316,15 @@ class StorageTree(TreeReader):
         """
         top = layout.repository(repository)
         self.refuse_links(top)
-        for inner in (layout.UPLOADS, "_manifests", layout.LAYERS):
-            folder = self.folder(f"{top}/{inner}")
-            if folder is not None:
-                with folder:
-                    _remove_empty_below(folder)
-                if not self.remove_folder_if_empty(f"{top}/{inner}"):
-                    return False
+        # Whoever puts a manifest holds the folder's lock: it must not go away from under it.
+        with self.writing(repository):
+            for inner in (layout.UPLOADS, "_manifests", layout.LAYERS):
+                folder = self.folder(f"{top}/{inner}")
+                if folder is not None:
+                    with folder:
+                        _remove_empty_below(folder)
+                    if not self.remove_folder_if_empty(f"{top}/{inner}"):
+                        return False
         while top != layout.REPOSITORIES and self.remove_folder_if_empty(top):
             top = top.rpartition("/")[0]
         return True
@@ -297,8 +347,7 @@ class StorageTree(TreeReader):
         away = self._take_away(f"{layout.uploads(repository)}/{upload}")
         if away is None:
             return False
-        with storage_errors("remove", self.path(away)):
-            shutil.rmtree(self.path(away))
+        self._remove_all(away)
         return True
 
     def make_ours(self) -> None:
@@ -307,6 +356,14 @@ class StorageTree(TreeReader):
         self._make_folders(layout.OURS)
 
     # How.
+
+    def _remove_all(self, folder: str) -> None:
+        """Remove a folder with all in it, which somebody else may be removing too."""
+        path = self.path(folder)
+        with storage_errors("remove", path):
+            while os.path.lexists(path):
+                with contextlib.suppress(FileNotFoundError):
+                    shutil.rmtree(path)
 
     def write(self, relative: str, raw: bytes) -> None:
         """Write a file, whole or not at all, synced, in place of the one that may be there."""
@@ -345,15 +402,24 @@ class StorageTree(TreeReader):
     def _make_folders(self, relative: str) -> None:
         """Make a folder and those above it, each owned like the one above and synced into it."""
         path = self.path(relative)
-        if os.path.isdir(path):
-            return
         parent = relative.rpartition("/")[0]
-        if parent:
-            self._make_folders(parent)
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(path)
-            adopt(path, self.path(parent))
-            self._sync(parent)
+        for attempt in range(_ATTEMPTS):
+            if os.path.isdir(path):
+                return
+            if parent:
+                self._make_folders(parent)
+            try:
+                os.mkdir(path)
+                adopt(path, self.path(parent))
+                self._sync(parent)
+            except FileExistsError:
+                return
+            except FileNotFoundError:
+                # A collection removes empty folders, and one of these may have been empty.
+                if attempt == _ATTEMPTS - 1:
+                    raise
+            else:
+                return
 
     def _make_folders_if_room(self, relative: str) -> bool:
         try:
@@ -365,11 +431,7 @@ class StorageTree(TreeReader):
         return True
 
     def _sync(self, folder: str) -> None:
-        descriptor = os.open(self.path(folder), os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        _sync_folder(self.path(folder))
 
     def refuse_links(self, folder: str) -> None:
         """Raise if a symbolic link stands on the way to a folder that is to be changed."""
@@ -419,6 +481,14 @@ class BlobDraft:
         os.close(self._descriptor)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._path)
+
+
+def _sync_folder(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _remove_empty_below(folder: Folder) -> None:

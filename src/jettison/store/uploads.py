@@ -11,13 +11,14 @@ import contextlib
 import fcntl
 import os
 import re
+import shutil
 import time
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final, Self
 
-from jettison.errors import Locked
+from jettison.errors import Locked, StorageError
 from jettison.model.digest import Digest
 from jettison.model.reference import RepoName
 from jettison.store import layout
@@ -28,25 +29,41 @@ __all__ = ["UploadFile", "start_upload"]
 
 _ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _WAIT_SECONDS: Final = 0.05
+_ATTEMPTS: Final = 5
 
 
 def start_upload(tree: StorageTree, repository: RepoName) -> str:
     """Make an empty upload and return its id, a UUID."""
     name = str(uuid.uuid4())
-    parent = layout.uploads(repository)
+    for attempt in range(_ATTEMPTS):
+        try:
+            _make(tree, layout.uploads(repository), name)
+        except StorageError as error:
+            # A collection removes empty folders, and one of these may have been empty until now.
+            if attempt == _ATTEMPTS - 1 or not isinstance(error.__cause__, FileNotFoundError):
+                raise
+        else:
+            break
+    return name
+
+
+def _make(tree: StorageTree, parent: str, name: str) -> None:
     tree.make_folder_of(f"{parent}/")
     folder = tree.path(f"{parent}/{name}")
     with storage_errors("make", folder):
-        os.mkdir(folder)
-        adopt(folder, tree.path(parent))
-        # Like Distribution: in UTC, to the second.
-        started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        for file, content in (("startedat", started.encode()), ("data", b"")):
-            path = f"{folder}/{file}"
-            with open(path, "xb") as opened:
-                opened.write(content)
-            adopt(path, folder)
-    return name
+        try:
+            os.mkdir(folder)
+            adopt(folder, tree.path(parent))
+            # Like Distribution: in UTC, to the second.
+            started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            for file, content in (("startedat", started.encode()), ("data", b"")):
+                path = f"{folder}/{file}"
+                with open(path, "xb") as opened:
+                    opened.write(content)
+                adopt(path, folder)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
 
 
 class UploadFile:
@@ -127,11 +144,14 @@ class UploadFile:
     def commit(self, digest: Digest) -> None:
         """Make it a blob of the repository; that it has the digest is known. It is then gone.
 
-        When this returns, blob and link are on the disk.
+        When this returns, blob and link are on the disk. It is gone too where only the link could
+        not be written: there is nothing left to go on with.
         """
         self._tree.place_blob(self._path, self.descriptor, digest)
-        self._tree.link_layer(self._repository, digest)
-        self.remove()
+        try:
+            self._tree.link_layer(self._repository, digest)
+        finally:
+            self.remove()
 
     def remove(self) -> None:
         """Remove it, with whatever lies beside it."""
