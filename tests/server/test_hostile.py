@@ -2,6 +2,7 @@
 
 import json
 import re
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -401,6 +402,24 @@ def test_a_manifest_of_many_layers_is_bounded_by_its_size(server: Watched) -> No
     answer = put(server, json.dumps(document).encode())
     assert answer.status == 400
     assert len(answer.json["errors"]) == 20_001
+
+
+@pytest.mark.parametrize("unit", [b"{},", b"0.1,"])
+def test_large_documents_at_once_are_read_one_by_one(running: Watched, unit: bytes) -> None:
+    body = b'{"a":[' + unit * (4_000_000 // len(unit)) + b"0]}"
+    raw = request(*PUT, CLOSE, f"Content-Length: {len(body)}", body=body)
+    found: list[int] = []
+    threads = [
+        threading.Thread(target=lambda: found.extend(statuses(running.send(raw, 30))))
+        for _ in range(12)
+    ]
+    with unmoved(running, more=160):
+        for one in threads:
+            one.start()
+        for one in threads:
+            one.join()
+    assert len(found) == 12
+    assert set(found) <= {400, 408}  # those that could not send in time, with limits so short
 
 
 def test_an_index_in_the_tree_that_lists_itself(server: Watched) -> None:
