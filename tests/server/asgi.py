@@ -7,15 +7,17 @@ from typing import Any
 from jettison.server.requests import Request
 
 TIMEOUT = 0.05
+Headers = Mapping[str, str] | Sequence[tuple[str, str]]
 
 
 def scope(
-    method: str = "GET", headers: Mapping[str, str] | None = None, query: bytes = b"", **more: Any
+    method: str = "GET", headers: Headers = (), query: bytes = b"", **more: Any
 ) -> dict[str, Any]:
+    pairs = headers.items() if isinstance(headers, Mapping) else headers
     found = {
         "type": "http",
         "method": method,
-        "headers": [(k.lower().encode(), v.encode()) for k, v in (headers or {}).items()],
+        "headers": [(name.lower().encode(), value.encode()) for name, value in pairs],
         "query_string": query,
         "scheme": "http",
     }
@@ -24,7 +26,7 @@ def scope(
 
 def request(
     method: str = "GET",
-    headers: Mapping[str, str] | None = None,
+    headers: Headers = (),
     query: bytes = b"",
     pieces: Sequence[bytes | None] = (b"",),
 ) -> Request:

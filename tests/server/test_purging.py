@@ -21,6 +21,9 @@ from jettison.store.uploads import UploadFile, start_upload
 if TYPE_CHECKING:
     from jettison.server.context import Context
 
+if TYPE_CHECKING:
+    from jettison.server.context import Context
+
 DAY = 86_400.0
 
 

@@ -27,7 +27,21 @@ async def test_of_a_body_announced_too_long_nothing_is_read() -> None:
 
 async def test_pieces_are_gathered() -> None:
     one = request("PUT", pieces=[b"a", b"b", b"c", b"d", b"e"])
-    assert [some async for some in one.gathered(2)] == [[b"a", b"b"], [b"c", b"d"], [b"e"]]
+    found = [pieces async for pieces in one.gathered(2)]
+    assert found == [[b"a", b"b"], [b"c", b"d"], [b"e"]]
+
+
+async def test_what_came_before_a_client_went_away_is_not_lost() -> None:
+    one = request("PATCH", pieces=[b"a", b"b", b"c", None])
+    found: list[bytes] = []
+
+    async def gather() -> None:
+        async for pieces in one.gathered(2):
+            found.extend(pieces)
+
+    with pytest.raises(Disconnected):
+        await gather()
+    assert found == [b"a", b"b", b"c"]
 
 
 async def test_a_client_that_goes_away_is_noticed() -> None:
@@ -94,6 +108,11 @@ def test_any_query_is_read_or_refused(query: bytes) -> None:
             "https://b",
         ),
         ({"Host": "a", "X-Forwarded-Proto": "javascript"}, "http://a"),
+        ({"Host": "a", "Forwarded": 'for=1.2.3.4;host="b:8";Proto=https, host=c'}, "https://b:8"),
+        ({"Host": "a", "Forwarded": "proto=https"}, "https://a"),
+        ({"Host": "a", "Forwarded": "host=b", "X-Forwarded-Proto": "https"}, "http://b"),
+        ({"Host": "a", "Forwarded": "nonsense; =;;"}, "http://a"),
+        ({"Host": "a", "Forwarded": 'host="b/c"'}, None),
         ({}, None),
         ({"Host": ""}, None),
         ({"Host": 'a"b'}, None),
@@ -108,7 +127,7 @@ def test_the_origin_is_what_the_client_used(headers: dict[str, str], origin: str
 
 
 def test_a_header_that_comes_twice_is_joined() -> None:
-    one = request(headers={"Accept": "a", "accept": "b"})
+    one = request(headers=[("Accept", "a"), ("X", "x"), ("Accept", "b")])
     assert one.header(b"accept") == "a, b"
     assert one.header(b"other") is None
 

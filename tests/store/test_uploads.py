@@ -53,7 +53,7 @@ def test_it_is_added_to_by_one_after_the_other(tree: StorageTree) -> None:
     name = start_upload(tree, REPO)
     with opened(tree, name) as upload:
         upload.append([RAW[:3]])
-        upload.append([RAW[3:4], RAW[4:5]])
+        upload.append([RAW[3:4], b"", RAW[4:5]])
         assert upload.size == 5
     with opened(tree, name) as upload:
         assert upload.size == 5
@@ -174,25 +174,22 @@ def test_what_came_too_much_is_taken_back(tree: StorageTree) -> None:
 
 
 def test_of_a_piece_that_does_not_fit_nothing_stays(tree: StorageTree) -> None:
-    """Linux has a device that is always full, and ways to make a file stop short."""
     name = start_upload(tree, REPO)
     with opened(tree, name) as upload:
         upload.append([RAW])
-        real, writes = os.write, [len(RAW)]
+        real = os.writev
 
-        def write(descriptor: int, raw: bytes) -> int:
-            if descriptor != upload.descriptor:
-                return real(descriptor, raw)
-            if len(writes) > 1:
-                raise OSError(28, "No space left on device")
-            writes.append(3)
-            return real(descriptor, bytes(raw)[:3])
+        def stop_short(descriptor: int, pieces: list[bytes]) -> int:
+            return real(descriptor, [b"".join(pieces)[:3]])
+
+        def fail(descriptor: int, raw: bytes) -> int:
+            raise OSError(28, "No space left on device")
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(os, "write", write)
-            patch.setattr(os, "writev", lambda into, pieces: write(into, b"".join(pieces)))
+            patch.setattr(os, "writev", stop_short)
+            patch.setattr(os, "write", fail)
             with pytest.raises(StorageError, match="No space left") as caught:
-                upload.append([b"0123456789"])
+                upload.append([b"01234", b"56789"])
         assert isinstance(caught.value.__cause__, OSError)
         assert caught.value.__cause__.errno == 28
         assert upload.size == len(RAW)

@@ -23,6 +23,9 @@ _NAMES: Final = {
 }
 """The members of manifests and descriptors that have a meaning, by what Go compares."""
 
+_MOST_PARTS: Final = 300_000
+"""Objects and lists in a document; a manifest of 4 MiB has room for 50,000 layers."""
+
 _LISTS: Final = ("layers", "manifests", "blobs")
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 
@@ -30,10 +33,13 @@ _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 def check_unambiguous(raw: bytes) -> None:
     """Raise :class:`~jettison.errors.InvalidManifest` unless ``raw`` is plain, unambiguous JSON.
 
-    It has to be one object in UTF-8, without a name twice in any object, and not nested deeper than
-    any manifest is. In it and in its descriptors no names may differ in case only, nor one that
-    means something be written in another case; annotations may be named as one likes.
+    It has to be one object in UTF-8, without a name twice in any object, neither nested deeper nor
+    of more parts than any manifest is. In it and in its descriptors no names may differ in case
+    only, nor one that means something be written in another case; annotations may be named as one
+    likes.
     """
+    if raw.count(b"{") + raw.count(b"[") > _MOST_PARTS:
+        raise InvalidManifest("it has more objects and lists than any manifest")
     try:
         document = json.loads(raw.decode(), object_pairs_hook=_once, parse_constant=_no_number)
         if _SURROGATE.search(raw) is not None:

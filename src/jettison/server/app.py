@@ -63,7 +63,7 @@ _DELETE: Final = (Action.DELETE,)
 _ALLOW_READING: Final = (b"allow", b"GET, HEAD")
 _PLAIN: Final = frozenset({Endpoint.ROOT, Endpoint.OTHER})
 _WITHOUT_REPOSITORY: Final = frozenset({Endpoint.BASE, Endpoint.CATALOG})
-_NO_CONTENT: Final = 204
+_WITHOUT_LENGTH: Final = frozenset({204, 304})
 _LABELS: Final = {Endpoint.ROOT: "other", Endpoint.UPLOADS: "upload"}
 _GONE: Final = 499
 """What the log says of a request whose client went away, as other servers do."""
@@ -144,7 +144,7 @@ class RegistryApp:
         for name, _ in answer.headers:
             if name == b"content-length":
                 return answer
-        if answer.status != _NO_CONTENT:
+        if answer.status not in _WITHOUT_LENGTH:
             answer.headers.append((b"content-length", b"%d" % answer.length))
         return answer
 
@@ -286,7 +286,7 @@ OPERATIONS: Final[dict[Endpoint, dict[str, _Operation]]] = {
     },
     Endpoint.UPLOADS: {"POST": _Operation(uploads.begin_upload, _PUSH, writes=True)},
     Endpoint.UPLOAD: {
-        "GET": _Operation(uploads.upload_status, _PUSH),
+        **_reading(uploads.upload_status, _PUSH),
         "PATCH": _Operation(uploads.patch_upload, _PUSH, writes=True),
         "PUT": _Operation(uploads.finish_upload, _PUSH, writes=True),
         "DELETE": _Operation(uploads.cancel_upload, _PUSH, writes=True),

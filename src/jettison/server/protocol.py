@@ -66,7 +66,7 @@ class _Cycle(RequestResponseCycle):
             if not self._pieces:
                 await self.message_event.wait()
                 self.message_event.clear()
-        if self.disconnected or self.response_complete:
+        if (self.disconnected and not self._pieces) or self.response_complete:
             return {"type": "http.disconnect"}
         body = self._pieces.popleft() if self._pieces else b""
         self._waiting -= len(body)
@@ -167,14 +167,24 @@ class _Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
             return
-        # Bodies are bounded elsewhere; pipelined requests make this no more than a little lax.
+        # Bodies are bounded elsewhere; trailers, which come behind them, are kept like headers.
+        # Pipelined requests make this no more than a little lax.
         before, self._in_headers = self._in_headers, self._in_headers + len(data)
-        if self._reading_headers and before > self.limits.header_bytes:
+        if before > self.limits.header_bytes:
             self._refuse(_TOO_LARGE)
             return
         super().data_received(data)
-        if self._reading_headers and self._deadline is None and self._in_headers:
+        if not self._reading_headers:
+            self._keep_the_clock_running()
+        elif self._deadline is None and self._in_headers:
             self._expect_headers()
+
+    def _keep_the_clock_running(self) -> None:
+        """Do not let what is left of a request that was answered already stop the pause's end."""
+        if self.cycle.response_complete and self.timeout_keep_alive_task is None:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
 
     def on_message_begin(self) -> None:
         self.url = b""
@@ -227,6 +237,7 @@ class _Connection(HttpToolsProtocol):
             self.pipeline.appendleft((self.cycle, self.app))
 
     def on_body(self, body: bytes) -> None:
+        self._in_headers = 0
         if not self.cycle.response_complete:
             cast("_Cycle", self.cycle).take(body)
 
@@ -250,6 +261,10 @@ class _Connection(HttpToolsProtocol):
 
     def _refuse(self, status: int) -> None:
         self._stop_waiting()
+        cycle = cast("_Cycle | None", self.cycle)
+        if cycle is not None and cycle.response_started:
+            self.transport.close()  # a second answer would be taken for part of the first
+            return
         head = _STATUS_LINES[status] + b"content-length: 0\r\nconnection: close\r\n\r\n"
         self.transport.write(head)
         self.transport.close()

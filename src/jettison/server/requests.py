@@ -21,6 +21,7 @@ _MOST_PIECES: Final = 512
 _HOST: Final = re.compile(
     r"[A-Za-z0-9._-]{1,255}(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?"
 )
+_FORWARDED: Final = re.compile(r'(?:^|;)\s*(host|proto)="?([^\s;,"]+)"?\s*(?=;|$)')
 
 
 class Disconnected(Exception):
@@ -121,15 +122,21 @@ class Request:
     async def gathered(self, size: int) -> AsyncIterator[list[bytes]]:
         """Yield the body as lists of pieces, each list of about ``size`` bytes."""
         waiting: list[bytes] = []
+        ended: Exception | None = None
         length = 0
-        async for piece in self.pieces():
-            waiting.append(piece)
-            length += len(piece)
-            if length >= size or len(waiting) == _MOST_PIECES:
-                yield waiting
-                waiting, length = [], 0
+        try:
+            async for piece in self.pieces():
+                waiting.append(piece)
+                length += len(piece)
+                if length >= size or len(waiting) == _MOST_PIECES:
+                    yield waiting
+                    waiting, length = [], 0
+        except (ApiError, Disconnected) as error:
+            ended = error  # what came before that counts: the client may go on from there
         if waiting:
             yield waiting
+        if ended is not None:
+            raise ended
 
     async def body(self, limit: int) -> bytes | None:
         """Return the whole body, or None as soon as it is longer than ``limit`` bytes."""
@@ -144,11 +151,22 @@ class Request:
         return bytes(found)
 
     def origin(self) -> str | None:
-        """Return ``scheme://host`` as the client knows it, also behind a proxy that tells it."""
-        host = self.header(b"x-forwarded-host") or self.header(b"host") or ""
-        host = host.partition(",")[0].strip()
+        """Return ``scheme://host`` as the client knows it, also behind a proxy that tells it.
+
+        A proxy's ``Forwarded`` (RFC 7239) counts for more than its ``X-Forwarded-…``.
+        """
+        host, scheme = self.header(b"host"), str(self.scope["scheme"])
+        forwarded = self.header(b"forwarded")
+        if forwarded is not None:
+            # The first is what the proxy nearest to the client has seen.
+            told = dict(_FORWARDED.findall(forwarded.partition(",")[0].lower()))
+            host = told.get("host", host)
+            scheme = told.get("proto", scheme)
+        else:
+            host = self.header(b"x-forwarded-host") or host
+            scheme = self.header(b"x-forwarded-proto") or scheme
+        host = (host or "").partition(",")[0].strip()
         if _HOST.fullmatch(host) is None:
             return None
-        scheme: str = self.header(b"x-forwarded-proto") or self.scope["scheme"]
-        scheme = scheme.partition(",")[0]
-        return f"{'https' if scheme.strip() == 'https' else 'http'}://{host}"
+        secure = scheme.partition(",")[0].strip() == "https"
+        return f"{'https' if secure else 'http'}://{host}"

@@ -64,7 +64,7 @@ def _part(request: Request, digest: str, size: int) -> tuple[int, int, bool] | N
     none_match = request.header(b"if-none-match")
     if none_match is not None and etag_matches(none_match, digest):
         return None
-    wanted = request.header(b"range")
+    wanted = request.header(b"range") if request.method == "GET" else None
     if_range = request.header(b"if-range")
     if if_range is not None and if_range.strip() != f'"{digest}"':
         wanted = None
