@@ -224,7 +224,8 @@ class StorageTree(TreeReader):
         if away is None:
             return False
         # The tag is gone; what remains of it is cleaned up later if not now.
-        shutil.rmtree(self.path(away), ignore_errors=True)
+        with contextlib.suppress(OSError):
+            _remove_tree(self.path(away))
         return True
 
     def _take_away(self, folder: str) -> str | None:
@@ -258,7 +259,7 @@ class StorageTree(TreeReader):
                         continue
                     if entry.is_dir(follow_symlinks=False):  # a tag
                         with storage_errors("remove", f"{folder.path}/{entry.name}"):
-                            shutil.rmtree(self.path(f"{path}/{entry.name}"))
+                            _remove_tree(self.path(f"{path}/{entry.name}"))
                     else:
                         folder.unlink(entry.name)
         leaving = []
@@ -273,7 +274,7 @@ class StorageTree(TreeReader):
                 leaving.append(entry.name)
         for path in leaving:
             with storage_errors("remove", self.path(path)):
-                shutil.rmtree(self.path(path))
+                _remove_tree(self.path(path))
 
     def delete_revision(self, repository: RepoName, digest: Digest) -> bool:
         """Remove the tags that point to a manifest, then it itself from the repository.
@@ -350,7 +351,7 @@ class StorageTree(TreeReader):
         if away is None:
             return False
         with storage_errors("remove", self.path(away)):
-            shutil.rmtree(self.path(away))
+            _remove_tree(self.path(away))
         return True
 
     def make_ours(self) -> None:
@@ -476,6 +477,20 @@ class BlobDraft:
         os.close(self._descriptor)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._path)
+
+
+def _remove_tree(path: str) -> None:
+    """Remove a folder with all that is in it, which others may be doing at the same time."""
+    for attempt in range(_ATTEMPTS):
+        try:
+            shutil.rmtree(path)
+        except FileNotFoundError:
+            if not os.path.lexists(path):
+                return
+            if attempt == _ATTEMPTS - 1:
+                raise
+        else:
+            return
 
 
 def _sync_folder(path: str) -> None:
