@@ -278,6 +278,24 @@ def test_the_draft_of_a_tag_that_was_left_is_removed(tree: Tree) -> None:
     assert list(draft.parent.parent.iterdir()) == []
 
 
+@pytest.mark.parametrize("damage", ["bytes", "length"])
+def test_what_is_damaged_is_healed_by_putting_it_again(tree: Tree, damage: str) -> None:
+    raw = b'{"schemaVersion": 2}'
+    digest, opened = Digest.of(raw), tree.open()
+    opened.put_manifest(APP, digest, raw)
+    opened.put_blob(APP, Digest.of(b"blob"), [b"bl", b"ob"])
+    for content in (raw, b"blob"):
+        path = tree.data(Digest.of(content))
+        before = path.stat().st_ino
+        opened.put_blob(APP, Digest.of(content), [content])
+        assert path.stat().st_ino == before
+        path.write_bytes(b"\0" * len(content) if damage == "bytes" else content[1:])
+    opened.put_manifest(APP, digest, raw)
+    opened.put_blob(APP, Digest.of(b"blob"), [b"bl", b"ob"])
+    assert tree.data(digest).read_bytes() == raw
+    assert tree.data(Digest.of(b"blob")).read_bytes() == b"blob"
+
+
 @pytest.mark.parametrize("how", ["upload", "remains", "tag"])
 def test_two_may_remove_the_same_at_once(
     tree: Tree, monkeypatch: pytest.MonkeyPatch, how: str

@@ -31,6 +31,7 @@ __all__ = ["BlobDraft", "StorageTree"]
 
 _FOLDERS: Final = ("docker", "docker/registry", layout.MARKER, layout.BLOBS, layout.REPOSITORIES)
 _ATTEMPTS: Final = 5
+_PIECE: Final = 256 * 1024
 _OCCUPIED: Final = frozenset({errno.ENOTEMPTY, errno.EEXIST})
 
 
@@ -91,7 +92,8 @@ class StorageTree(TreeReader):
         self._refuse_links(layout.repository(repository))
         if not digest.matches(raw):
             raise VerificationFailed(f"the manifest to store does not have the digest {digest}")
-        if not self._touch_whole(digest, len(raw)):
+        path = self.path(layout.blob_data(digest))
+        if not self._touch_whole(digest, len(raw)) or not _holds(path, raw):
             self.write(layout.blob_data(digest), raw)
         self.write(layout.revision_link(repository, digest), digest.encode())
         for tag in tags:
@@ -198,11 +200,13 @@ class StorageTree(TreeReader):
         """Put a finished file of the tree in a blob's place, synced, or touch the one there.
 
         ``draft`` is its full path and ``descriptor`` what it was written through; that its bytes
-        have the digest is known. A blob that is there with another length is damaged: the new file
+        have the digest is known. A blob that is there with other bytes is damaged: the new file
         takes its place. What is not used stays where it is.
         """
-        with storage_errors("write", self.path(layout.blob_data(digest))):
-            if not self._touch_whole(digest, os.fstat(descriptor).st_size):
+        path = self.path(layout.blob_data(digest))
+        with storage_errors("write", path):
+            there = self._touch_whole(digest, os.fstat(descriptor).st_size)
+            if not there or not _same_bytes(draft, path):
                 os.fsync(descriptor)
                 self._place(draft, layout.blob_data(digest))
 
@@ -477,6 +481,26 @@ class BlobDraft:
         os.close(self._descriptor)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._path)
+
+
+def _holds(path: str, raw: bytes) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(raw) + 1) == raw
+    except OSError:
+        return False
+
+
+def _same_bytes(one: str, other: str) -> bool:
+    """Whether two files of the same length are equal; not so if the other cannot be read."""
+    try:
+        with open(one, "rb", buffering=0) as first, open(other, "rb", buffering=0) as second:
+            while piece := first.read(_PIECE):
+                if second.read(len(piece)) != piece:
+                    return False
+    except OSError:
+        return False
+    return True
 
 
 def _remove_tree(path: str) -> None:
