@@ -31,6 +31,7 @@ __all__ = ["BlobDraft", "StorageTree"]
 
 _FOLDERS: Final = ("docker", "docker/registry", layout.MARKER, layout.BLOBS, layout.REPOSITORIES)
 _ATTEMPTS: Final = 5
+_NO_LOCKS: Final = frozenset({errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.EOPNOTSUPP})
 _PIECE: Final = 256 * 1024
 _OCCUPIED: Final = frozenset({errno.ENOTEMPTY, errno.EEXIST})
 
@@ -171,10 +172,25 @@ class StorageTree(TreeReader):
                     fcntl.flock(descriptor, fcntl.LOCK_EX)
                     if os.fstat(descriptor).st_nlink:
                         return descriptor
-                except BaseException:
+                except OSError as error:
                     os.close(descriptor)
-                    raise
+                    if error.errno not in _NO_LOCKS:
+                        raise
+                    return self._lock_file()
             os.close(descriptor)  # removed meanwhile, for it was empty; there may be a new one
+
+    def _lock_file(self) -> int:
+        """Lock a file of ours, one for all repositories: NFS does not lock folders."""
+        self.make_ours()
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(self.path(layout.WRITING), flags, 0o644)
+        try:
+            adopt(descriptor, self.path(layout.OURS))
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
 
     def link_layer(self, repository: RepoName, digest: Digest) -> None:
         """Make a blob readable through a repository."""
