@@ -190,8 +190,8 @@ def points(server: OneThread, call: str, most: int | None) -> list[int]:
 def finish(server: OneThread, jettison: Jettison, push: Push) -> Iterator[str]:
     """Yield what is wrong after a crash or an error, and after a push again."""
     yield from push.wrong()
-    report = jettison("fsck", server.root, "-o", "json", check=None).json
-    if report["damage"]:
+    report = jettison("fsck", server.root, "--grace", "0s", "-o", "json", check=None).json
+    if report["damage"] or not report["classes"].keys() <= {"leftover"}:
         yield f"fsck: {report['flaws']}"
     again = Push(server, push.repo, push.made)
     again.run()
@@ -416,3 +416,42 @@ def test_an_upload_survives_a_restart(server: OneThread, end: str) -> None:
     assert done.status == 201
     assert server.request("GET", f"/v2/app/blobs/{Digest.of(raw)}").body == raw
     assert uploads(server, "app") == []
+
+
+def test_an_upload_goes_on_in_another_worker(tmp_path: Path) -> None:
+    """Whichever worker it was begun in is killed, and others take over."""
+    raw = random_bytes("workers", 900_000)
+    extra = {"jettison": {"workers": 3}}
+    with JettisonRegistry(tmp_path / "registry", delete=True, extra=extra) as server:
+        started = server.request("POST", "/v2/app/blobs/uploads/")
+        path = urlsplit(started.headers["Location"]).path
+        for first in range(0, len(raw), 100_000):
+            if first == 400_000:
+                for worker in children(vars(server)["_process"].pid):
+                    os.kill(worker, signal.SIGKILL)
+            headers = {"Content-Range": f"{first}-{first + 99_999}"}
+            answer = patiently(server, "PATCH", path, headers, raw[first : first + 100_000])
+            assert answer.status == 202
+        assert server.request("PUT", f"{path}?digest={Digest.of(raw)}").status == 201
+        assert server.request("GET", f"/v2/app/blobs/{Digest.of(raw)}").body == raw
+        assert server.running
+        assert len(children(vars(server)["_process"].pid)) == 3
+
+
+def children(pid: int) -> list[int]:
+    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
+    return [int(word) for word in listed.split()]
+
+
+def patiently(
+    server: DockerRegistry, method: str, path: str, headers: dict[str, str], body: bytes
+) -> Response:
+    """Send a request; again if a worker that was just killed had taken the connection."""
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            return server.request(method, path, headers, body)
+        except (OSError, http.client.HTTPException):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
