@@ -231,7 +231,7 @@ def cut_short(server: OneThread, call: str, number: int) -> Push:
 
 @pytest.mark.parametrize("call", ["fsync", "rename"])
 def test_killed_at_some_calls(server: OneThread, jettison: Jettison, call: str) -> None:
-    killed(server, jettison, call, 4)
+    killed(server, jettison, call, 3)
 
 
 @pytest.mark.soak
@@ -295,7 +295,7 @@ def uploads(server: DockerRegistry, repo: str) -> list[str]:
 @pytest.mark.parametrize("error", ["EIO", "ENOSPC"])
 def test_errors_at_some_calls(server: OneThread, jettison: Jettison, error: str) -> None:
     for call in ("fsync", "rename", "write"):
-        failed(server, jettison, call, error, 3)
+        failed(server, jettison, call, error, 2)
 
 
 @pytest.mark.soak
