@@ -12,21 +12,23 @@ SOURCES := $(wildcard src tests bench)
 # More arguments for pytest: make test ARGS="tests/e2e -k undo"
 ARGS ?=
 
-# program:package, for what the demo and the tests run beside Python
+# program:package, for what the tests and benchmarks run beside Python
 PROGRAMS := docker-registry:docker-registry skopeo:skopeo htpasswd:apache2-utils \
 	openssl:openssl strace:strace zstd:zstd redis-server:redis-server \
 	wrk:wrk buildah:buildah podman:podman dockerd:docker.io ctr:containerd unshare:util-linux
 
-.PHONY: help setup system demo test lint soak bench fix lock clean docs
+.PHONY: help setup system python demo test lint soak bench fix lock clean docs
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: system $(STAMP) ## Debian packages (as root), virtual environment, locked dependencies
 
-system:
+system: NEEDED = $(PROGRAMS)
+python: NEEDED =
+system python:
 	@missing=(); \
-	for pair in $(PROGRAMS); do \
+	for pair in $(NEEDED); do \
 		command -v "$${pair%%:*}" >/dev/null || missing+=("$${pair##*:}"); \
 	done; \
 	command -v $(PYTHON) >/dev/null || missing+=(python3); \
@@ -57,7 +59,7 @@ $(STAMP): pyproject.toml requirements.txt
 		--no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: setup ## The whole story on sample images, against a real registry
+demo: python $(STAMP) ## The whole story on sample images; no other program is needed
 	@$(BIN)/jettison demo
 
 test: setup lint ## Lint, then every test but the long ones
@@ -71,8 +73,9 @@ lint: setup ## ruff (rules and format) and mypy
 soak: setup ## The long tests
 	@$(BIN)/pytest -n 2 --dist worksteal -m soak $(ARGS)
 
-bench: setup ## jettison gc beside docker-registry's collector; ARGS=--quick takes seconds
+bench: setup ## jettison gc and serve beside docker-registry; ARGS=--quick takes seconds
 	@$(BIN)/python bench/gc.py $(ARGS)
+	@$(BIN)/python bench/serve.py $(ARGS)
 
 fix: setup ## What ruff can put right by itself
 	@$(BIN)/ruff check --fix $(SOURCES)

@@ -66,7 +66,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--registry",
         choices=tuple(REGISTRIES),
-        default="docker-registry",
+        default="jettison",
         help="the server of all tests that do not say which one they are about",
     )
 

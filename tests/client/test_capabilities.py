@@ -7,6 +7,7 @@ import pytest
 
 from client.conftest import Connect
 from client.scripted import Answer, Scripted
+from jettison import __version__
 from jettison.client import Credentials
 from jettison.demo import images
 from jettison.errors import LoginRefused, NotARegistry, Unreachable
@@ -186,6 +187,7 @@ async def test_what_cannot_be_probed_raises(server: Scripted, connect: Connect) 
         await connect(server.host).capabilities()
 
 
+@pytest.mark.distribution
 @pytest.mark.parametrize(
     ("options", "deletion", "untag", "product"),
     [
@@ -222,3 +224,34 @@ async def test_the_real_registry(
     assert (await registry.capabilities()).deletion is deletion
     assert real.snapshot() == before
     assert await registry.resolve(REPO, Tag("1")) is not None
+
+
+@pytest.mark.parametrize(
+    ("options", "deletion"),
+    [
+        ({"delete": True}, Deletion.ENABLED),
+        ({"delete": None}, Deletion.DISABLED),
+        ({"delete": True, "readonly": True}, Deletion.READ_ONLY),
+    ],
+)
+@pytest.mark.parametrize("program", ["jettison"])
+async def test_our_own_registry(
+    registry_factory: RegistryFactory, connect: Connect, options: Options, deletion: Deletion
+) -> None:
+    real = registry_factory()
+    for tag in ("1", "2"):
+        real.push("team/app", tag, images.image([images.layer({"f": tag.encode()})]))
+    real.reconfigure(**options)
+    before = real.snapshot()
+    found = await connect(real.host).capabilities(REPO)
+    untag = True if deletion is Deletion.ENABLED else None
+    assert found == Capabilities(
+        deletion=deletion,
+        product=f"Jettison/{__version__}",
+        login="none",
+        untag=untag,
+        referrers=True,
+        paging=True,
+        catalog=True,
+    )
+    assert real.snapshot() == before

@@ -391,6 +391,7 @@ async def test_something_that_is_not_http(connect: Connect) -> None:
 # -- TLS ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.distribution  # only Go tells a client without TLS what it has done
 async def test_tls_options_against_a_real_registry(
     registry_factory: RegistryFactory, connect: Connect
 ) -> None:

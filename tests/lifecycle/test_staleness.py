@@ -20,6 +20,10 @@ OWN = sorted(blob.digest for blob in GOES.blobs() if blob != BASE)
 REMOVED = [(APP, blob.digest) for blob in GOES.blobs()]
 
 
+# Only Distribution remembers blobs.
+pytestmark = pytest.mark.distribution
+
+
 @pytest.fixture
 def stale(registry_factory: RegistryFactory) -> DockerRegistry:
     """A registry that remembers all blobs of an image which a collection has removed.

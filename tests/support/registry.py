@@ -24,7 +24,6 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Final, Literal, Protocol, Self, TypedDict, Unpack
@@ -469,9 +468,7 @@ REGISTRIES: Final[Mapping[Program, type[DockerRegistry]]] = {
     one.program: one for one in (DockerRegistry, JettisonRegistry)
 }
 
-SERVERS: Final[tuple[Program, ...]] = (
-    tuple(REGISTRIES) if find_spec("jettison.cli.serve") else ("docker-registry",)
-)
+SERVERS: Final = tuple(REGISTRIES)
 """The programs that a test of both is parametrized with."""
 
 

@@ -10,15 +10,16 @@ from typing import Final
 
 import msgspec
 
+from jettison.client.answers import describe, error_codes
 from jettison.client.auth import Access, Challenge
 from jettison.client.transport import LIST_LIMIT, Response, Transport
-from jettison.errors import AccessDenied, DeletionDisabled, LoginRefused
+from jettison.errors import AccessDenied, DeletionDisabled, LoginRefused, Refused
 from jettison.model.digest import Digest
 from jettison.model.mediatypes import OCI_INDEX
 from jettison.model.reference import RepoName
 from jettison.registry import Capabilities, Deletion
 
-__all__ = ["DISABLED_HINT", "READ_ONLY_HINT", "deletion_disabled", "probe"]
+__all__ = ["DISABLED_HINT", "READ_ONLY_HINT", "probe", "refused_deletion"]
 
 DISABLED_HINT: Final = (
     "Set storage.delete.enabled: true in the registry's configuration and restart it; "
@@ -32,8 +33,12 @@ READ_ONLY_HINT: Final = (
 _ABSENT: Final = RepoName("jettison-probe/absent")
 
 
-def deletion_disabled(host: str, response: Response) -> DeletionDisabled:
+def refused_deletion(host: str, response: Response) -> DeletionDisabled | Refused:
     """Make the error for a DELETE that was answered with 405 (or 501)."""
+    if "DENIED" in error_codes(response):
+        message = f"{host} refuses to delete it: {describe(response)}"
+        hint = "Remove what needs it first; or set jettison.protect_references: false there."
+        return Refused(message, hint=hint)
     if _deletion(response) is Deletion.READ_ONLY:
         return DeletionDisabled(f"{host} is read-only", hint=READ_ONLY_HINT)
     if response.content_type == "text/html":

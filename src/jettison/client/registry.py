@@ -339,7 +339,11 @@ class RemoteRegistry:
         return await self._delete(repository, tag)
 
     async def delete_manifest(self, repository: RepoName, digest: Digest) -> bool:
-        """Remove a manifest by digest, and so every tag of the repository on it (end-9)."""
+        """Remove a manifest by digest, and so every tag of the repository on it (end-9).
+
+        Raises :class:`~jettison.errors.Refused` where the registry protects it, as ours does while
+        an index lists it.
+        """
         return await self._delete(repository, digest)
 
     async def _delete(self, repository: RepoName, reference: Tag | Digest) -> bool:
@@ -354,7 +358,7 @@ class RemoteRegistry:
             return response.uncertain
         if response.status in {405, 501}:
             await self._expect_registry(response)
-            raise capabilities.deletion_disabled(self._host, response)
+            raise capabilities.refused_deletion(self._host, response)
         if response.status == HTTPStatus.BAD_REQUEST and isinstance(reference, Tag):
             message = f"{self._host} cannot remove a tag by itself"
             hint = "Distribution does so from version 3 on."

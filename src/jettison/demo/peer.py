@@ -1,9 +1,9 @@
-"""A real registry for the demo: Debian's docker-registry, on a free loopback port."""
+"""A registry for the demo: our own, on a free loopback port."""
 
 import os
-import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,6 @@ from jettison.errors import JettisonError
 
 __all__ = ["Peer", "running"]
 
-PROGRAMS: Final = ("docker-registry", "registry")
 CONFIGURATION: Final = """\
 version: 0.1
 # A registry as many run it; only the address and the folder are the demo's.
@@ -42,20 +41,13 @@ class Peer(NamedTuple):
 @contextmanager
 def running(folder: Path) -> Iterator[Peer]:
     """Start a registry that keeps everything in ``folder``; it is stopped at the end."""
-    program = next((found for name in PROGRAMS if (found := shutil.which(name))), None)
-    if program is None:
-        raise JettisonError(
-            "the demo needs a registry program, and there is none",
-            hint="On Debian: apt-get install docker-registry",
-        )
     peer = Peer(f"127.0.0.1:{_free_port()}", folder / "config.yml", folder / "registry")
     peer.configuration.write_text(CONFIGURATION.format(root=peer.root, host=peer.host))
-    # Its S3 driver panics on this variable, whatever storage is configured.
-    environment = {k: v for k, v in os.environ.items() if k != "AWS_CA_BUNDLE"}
+    command = [sys.executable, "-m", "jettison", "serve", str(peer.configuration)]
+    # A variable of the user's own registry must not change the demo's.
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("REGISTRY_")}
     with (folder / "registry.log").open("wb") as log:
-        process = subprocess.Popen(
-            [program, "serve", str(peer.configuration)], env=environment, stdout=log, stderr=log
-        )
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     try:
         _wait(process, peer.host, folder / "registry.log")
         yield peer

@@ -100,10 +100,13 @@ class _Story:
         self._jettison("undo", "last")
         self._pull("shop/tools:1")
 
-        self._say("6. Now it may really go. Ending the undo window needs a registry that rests:")
+        self._say(
+            "6. Now it may really go. Ending the undo window, and not waiting until what the undo "
+            "has just used is idle, needs a registry that rests:"
+        )
         self._jettison("rm", f"{host}/shop/tools:1", "--storage", config, "--yes")
         before = self._disk()
-        self._jettison("gc", config, "--now", "--assume-quiescent", "--yes")
+        self._jettison("gc", config, "--now", "--grace", "0", "--assume-quiescent", "--yes")
         after = self._disk()
         self._say(f"   {before:,} - {after:,} = {before - after:,} bytes came back.")
         self._jettison("verify", "last")

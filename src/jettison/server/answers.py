@@ -13,6 +13,7 @@ __all__ = [
     "ApiError",
     "Code",
     "Header",
+    "Piece",
     "Problem",
     "encode_json",
     "json_answer",
@@ -22,6 +23,7 @@ __all__ = [
 ]
 
 Header = tuple[bytes, bytes]
+Piece = bytes | bytearray
 
 API_VERSION: Final = (b"docker-distribution-api-version", b"registry/2.0")
 JSON: Final = (b"content-type", b"application/json")
@@ -65,7 +67,7 @@ class Answer:
         status: int,
         headers: list[Header],
         body: bytes = b"",
-        stream: AsyncGenerator[bytes] | None = None,
+        stream: AsyncGenerator[Piece] | None = None,
         length: int | None = None,
     ) -> None:
         self.status = status

@@ -18,9 +18,11 @@ from jettison.server.answers import (
     ApiError,
     Code,
     Header,
+    Piece,
     json_answer,
     text_answer,
 )
+from jettison.server.configuration import Token
 from jettison.server.context import Call, Context, parse_name
 from jettison.server.failures import answer_to_storage_error, unexpected_answer
 from jettison.server.observing.exchange import Exchange
@@ -61,7 +63,7 @@ _DELETE: Final = (Action.DELETE,)
 _ALLOW_READING: Final = (b"allow", b"GET, HEAD")
 _PLAIN: Final = frozenset({Endpoint.ROOT, Endpoint.OTHER})
 _WITHOUT_REPOSITORY: Final = frozenset({Endpoint.BASE, Endpoint.CATALOG})
-_NO_CONTENT: Final = 204
+_WITHOUT_LENGTH: Final = frozenset({204, 304})
 _LABELS: Final = {Endpoint.ROOT: "other", Endpoint.UPLOADS: "upload"}
 _GONE: Final = 499
 """What the log says of a request whose client went away, as other servers do."""
@@ -82,6 +84,8 @@ class RegistryApp:
         self._guard = guard
         self._observer = observer
         http = context.configuration.http
+        auth = context.configuration.auth
+        self._tells_origin = isinstance(auth, Token) and auth.autoredirect
         self._prefix = http.prefix.rstrip("/")
         self._timeout = context.configuration.limits.body_timeout
         self._readonly = context.configuration.storage.readonly
@@ -140,7 +144,7 @@ class RegistryApp:
         for name, _ in answer.headers:
             if name == b"content-length":
                 return answer
-        if answer.status != _NO_CONTENT:
+        if answer.status not in _WITHOUT_LENGTH:
             answer.headers.append((b"content-length", b"%d" % answer.length))
         return answer
 
@@ -165,7 +169,7 @@ class RegistryApp:
     ) -> Grant:
         repository = None if isinstance(name, ApiError) else name
         authorization = request.header(b"authorization")
-        origin = request.origin() or ""
+        origin = (request.origin() or "") if self._tells_origin else ""
         try:
             grant = await self._guard.admit(
                 authorization, (Wanted(repository, operation.actions),), origin=origin
@@ -187,7 +191,7 @@ class RegistryApp:
 
 def _exchange(request: Request, route: Route, number: str) -> Exchange:
     scope = request.scope
-    headers = dict(request.headers)
+    headers = request.fields
     target, query, client = (
         scope["raw_path"].decode("latin-1"),
         scope["query_string"],
@@ -210,7 +214,7 @@ def _exchange(request: Request, route: Route, number: str) -> Exchange:
 
 async def _send_stream(
     answer: Answer,
-    stream: AsyncGenerator[bytes],
+    stream: AsyncGenerator[Piece],
     request: Request,
     send: Send,
     exchange: Exchange,
@@ -282,7 +286,7 @@ OPERATIONS: Final[dict[Endpoint, dict[str, _Operation]]] = {
     },
     Endpoint.UPLOADS: {"POST": _Operation(uploads.begin_upload, _PUSH, writes=True)},
     Endpoint.UPLOAD: {
-        "GET": _Operation(uploads.upload_status, _PUSH),
+        **_reading(uploads.upload_status, _PUSH),
         "PATCH": _Operation(uploads.patch_upload, _PUSH, writes=True),
         "PUT": _Operation(uploads.finish_upload, _PUSH, writes=True),
         "DELETE": _Operation(uploads.cancel_upload, _PUSH, writes=True),

@@ -47,6 +47,8 @@ class Context:
         self.sessions = Sessions()
         self.listings = Listings(tree)
         self.catalog = Catalog(tree)
+        self.reading = asyncio.Lock()
+        """Held while a large manifest is read, which takes many times its room: one at a time."""
         self._executor = executor
         self._locks: weakref.WeakValueDictionary[RepoName, asyncio.Lock] = (
             weakref.WeakValueDictionary()

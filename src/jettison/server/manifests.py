@@ -1,6 +1,7 @@
 """Manifests: GET, HEAD, PUT and DELETE (distribution specification, end-3, end-7 and end-9)."""
 
 import asyncio
+import contextlib
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -25,6 +26,9 @@ MOST_TAGS: Final = 100
 
 _PATIENCE: Final = 1.0
 """Seconds to wait for a collection to put back what it has set aside."""
+
+_LARGE: Final = 64 * 1024
+"""Bytes of a manifest that most do not have."""
 
 _WAIT_SECONDS: Final = 0.05
 _OCI: Final = "application/vnd.oci."
@@ -113,9 +117,11 @@ async def put_manifest(call: Call) -> Answer:
     raw = await request.body(context.configuration.limits.manifest_bytes)
     if raw is None:
         message = f"a manifest has at most {context.configuration.limits.manifest_bytes} bytes"
-        raise ApiError(413, Code.SIZE_INVALID, message, headers=[(b"connection", b"close")])
+        # The connection stays: closed, it would be reset before the client has read this.
+        raise ApiError(413, Code.SIZE_INVALID, message)
     digest = _digest_of(raw, expected)
-    manifest = await context.run(_read, raw, request.header(b"content-type"))
+    async with context.reading if len(raw) > _LARGE else contextlib.nullcontext():
+        manifest = await context.run(_read, raw, request.header(b"content-type"))
     _check_urls(context, manifest)
     missing = await _store(call, digest, raw, manifest, tags)
     if missing:

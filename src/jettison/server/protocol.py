@@ -7,6 +7,7 @@ requests and to take in large bodies.
 """
 
 import asyncio
+from collections import deque
 from http import HTTPStatus
 from typing import Any, ClassVar, Final, cast
 from urllib.parse import unquote
@@ -41,7 +42,7 @@ class _Cycle(RequestResponseCycle):
     def __init__(self, **arguments: Any) -> None:  # noqa: ANN401 - uvicorn's own
         super().__init__(**arguments)
         self._head = b""
-        self._pieces: list[bytes] = []
+        self._pieces: deque[bytes] = deque()
         self._waiting = 0
 
     # Receiving.
@@ -55,22 +56,24 @@ class _Cycle(RequestResponseCycle):
         self.message_event.set()
 
     async def receive(self) -> ASGIReceiveEvent:
-        """Return all that has come of the body since the last time."""
+        """Return the next piece of the body, as it came."""
         if self.waiting_for_100_continue and not self.transport.is_closing():
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             self.waiting_for_100_continue = False
         if not self.disconnected and not self.response_complete:
-            self.flow.resume_reading()
-            await self.message_event.wait()
-            self.message_event.clear()
-        if self.disconnected or self.response_complete:
+            if self._waiting < _MOST_WAITING:
+                self.flow.resume_reading()
+            if not self._pieces:
+                await self.message_event.wait()
+                self.message_event.clear()
+        if (self.disconnected and not self._pieces) or self.response_complete:
             return {"type": "http.disconnect"}
-        pieces, self._pieces, self._waiting = self._pieces, [], 0
-        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        body = self._pieces.popleft() if self._pieces else b""
+        self._waiting -= len(body)
         message: HTTPRequestEvent = {
             "type": "http.request",
             "body": body,
-            "more_body": self.more_body,
+            "more_body": self.more_body or bool(self._pieces),
         }
         return message
 
@@ -145,6 +148,7 @@ class _Connection(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._deadline: asyncio.TimerHandle | None = None
+        self._reading_headers = True
         self._in_headers = 0
         self._extensions: dict[str, Any] = {}
 
@@ -163,22 +167,34 @@ class _Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
             return
-        # Bodies are bounded elsewhere; pipelined requests make this no more than a little lax.
+        # Bodies are bounded elsewhere; trailers, which come behind them, are kept like headers.
+        # Pipelined requests make this no more than a little lax.
         before, self._in_headers = self._in_headers, self._in_headers + len(data)
-        if before > self.limits.header_bytes and self._deadline is not None:
+        if before > self.limits.header_bytes:
             self._refuse(_TOO_LARGE)
             return
         super().data_received(data)
+        if not self._reading_headers:
+            self._keep_the_clock_running()
+        elif self._deadline is None and self._in_headers:
+            self._expect_headers()
+
+    def _keep_the_clock_running(self) -> None:
+        """Do not let what is left of a request that was answered already stop the pause's end."""
+        if self.cycle.response_complete and self.timeout_keep_alive_task is None:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
 
     def on_message_begin(self) -> None:
         self.url = b""
         self.expect_100_continue = False
         self.headers = []
-        self._in_headers = 0
-        if self._deadline is None:
-            self._expect_headers()
+        self._in_headers = 1
+        self._reading_headers = True
 
     def on_headers_complete(self) -> None:
+        self._reading_headers = False
         self._stop_waiting()
         version = self.parser.get_http_version()
         parsed = httptools.parse_url(self.url)
@@ -221,6 +237,7 @@ class _Connection(HttpToolsProtocol):
             self.pipeline.appendleft((self.cycle, self.app))
 
     def on_body(self, body: bytes) -> None:
+        self._in_headers = 0
         if not self.cycle.response_complete:
             cast("_Cycle", self.cycle).take(body)
 
@@ -244,6 +261,10 @@ class _Connection(HttpToolsProtocol):
 
     def _refuse(self, status: int) -> None:
         self._stop_waiting()
+        cycle = cast("_Cycle | None", self.cycle)
+        if cycle is not None and cycle.response_started:
+            self.transport.close()  # a second answer would be taken for part of the first
+            return
         head = _STATUS_LINES[status] + b"content-length: 0\r\nconnection: close\r\n\r\n"
         self.transport.write(head)
         self.transport.close()

@@ -15,9 +15,13 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _MOST_PARAMETERS: Final = 200
+_MOST_PIECES: Final = 512
+"""The system writes no more than 1,024 of them in one go."""
+
 _HOST: Final = re.compile(
     r"[A-Za-z0-9._-]{1,255}(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?"
 )
+_FORWARDED: Final = re.compile(r'(?:^|;)\s*(host|proto)="?([^\s;,"]+)"?\s*(?=;|$)')
 
 
 class Disconnected(Exception):
@@ -27,6 +31,7 @@ class Disconnected(Exception):
 class Request:
     """One request: its headers, its query, its body piece by piece.
 
+    ``fields`` are the headers by name, of several with one name the last.
     ``received`` counts the bytes of the body that came so far.
     """
 
@@ -34,6 +39,7 @@ class Request:
         "_query",
         "_receive",
         "_timeout",
+        "fields",
         "finished",
         "headers",
         "method",
@@ -45,6 +51,7 @@ class Request:
         self.scope = scope
         self.method: str = scope["method"]
         self.headers: list[tuple[bytes, bytes]] = scope["headers"]
+        self.fields = dict(self.headers)
         self.received = 0
         self.finished = False
         self._receive = receive
@@ -53,10 +60,10 @@ class Request:
 
     def header(self, name: bytes) -> str | None:
         """Return the value of a header, given in lower case; several are joined by commas."""
-        found = [value for key, value in self.headers if key == name]
-        if not found:
-            return None
-        return (found[0] if len(found) == 1 else b", ".join(found)).decode("latin-1")
+        found = self.fields.get(name)
+        if found is not None and len(self.fields) != len(self.headers):
+            found = b", ".join(value for key, value in self.headers if key == name)
+        return None if found is None else found.decode("latin-1")
 
     @property
     def query(self) -> dict[str, list[str]]:
@@ -112,18 +119,24 @@ class Request:
                 self.received += len(body)
                 yield body
 
-    async def joined(self, size: int) -> AsyncIterator[bytes]:
-        """Yield the body in pieces of about ``size`` bytes: fewer of them cost less to store."""
+    async def gathered(self, size: int) -> AsyncIterator[list[bytes]]:
+        """Yield the body as lists of pieces, each list of about ``size`` bytes."""
         waiting: list[bytes] = []
+        ended: Exception | None = None
         length = 0
-        async for piece in self.pieces():
-            waiting.append(piece)
-            length += len(piece)
-            if length >= size:
-                yield b"".join(waiting)
-                waiting, length = [], 0
+        try:
+            async for piece in self.pieces():
+                waiting.append(piece)
+                length += len(piece)
+                if length >= size or len(waiting) == _MOST_PIECES:
+                    yield waiting
+                    waiting, length = [], 0
+        except (ApiError, Disconnected) as error:
+            ended = error  # what came before that counts: the client may go on from there
         if waiting:
-            yield b"".join(waiting)
+            yield waiting
+        if ended is not None:
+            raise ended
 
     async def body(self, limit: int) -> bytes | None:
         """Return the whole body, or None as soon as it is longer than ``limit`` bytes."""
@@ -138,11 +151,22 @@ class Request:
         return bytes(found)
 
     def origin(self) -> str | None:
-        """Return ``scheme://host`` as the client knows it, also behind a proxy that tells it."""
-        host = self.header(b"x-forwarded-host") or self.header(b"host") or ""
-        host = host.partition(",")[0].strip()
+        """Return ``scheme://host`` as the client knows it, also behind a proxy that tells it.
+
+        A proxy's ``Forwarded`` (RFC 7239) counts for more than its ``X-Forwarded-…``.
+        """
+        host, scheme = self.header(b"host"), str(self.scope["scheme"])
+        forwarded = self.header(b"forwarded")
+        if forwarded is not None:
+            # The first is what the proxy nearest to the client has seen.
+            told = dict(_FORWARDED.findall(forwarded.partition(",")[0].lower()))
+            host = told.get("host", host)
+            scheme = told.get("proto", scheme)
+        else:
+            host = self.header(b"x-forwarded-host") or host
+            scheme = self.header(b"x-forwarded-proto") or scheme
+        host = (host or "").partition(",")[0].strip()
         if _HOST.fullmatch(host) is None:
             return None
-        scheme: str = self.header(b"x-forwarded-proto") or self.scope["scheme"]
-        scheme = scheme.partition(",")[0]
-        return f"{'https' if scheme.strip() == 'https' else 'http'}://{host}"
+        secure = scheme.partition(",")[0].strip() == "https"
+        return f"{'https' if secure else 'http'}://{host}"

@@ -3,10 +3,10 @@
 import asyncio
 import os
 from collections.abc import AsyncGenerator
-from functools import partial
 from typing import Final
 
-from jettison.server.answers import Answer, Header
+from jettison.errors import StorageError
+from jettison.server.answers import Answer, Header, Piece
 from jettison.server.conditions import etag_matches, requested_range
 from jettison.server.context import Context
 from jettison.server.requests import Request
@@ -17,12 +17,13 @@ _PIECE: Final = 256 * 1024
 """In bytes; larger ones are no faster, and each download holds two."""
 
 _HAS_CHANGED: Final = (b"content-length", b"content-type", b"accept-ranges")
+_NOWAIT: Final = getattr(os, "RWF_NOWAIT", 0)
 _CONDITIONS: Final = frozenset({b"range", b"if-none-match"})
 
 
 def content_answer(request: Request, digest: str, headers: list[Header], raw: bytes) -> Answer:
     """Answer with bytes that are in memory; ``headers`` are those of the whole content."""
-    if not any(name in _CONDITIONS for name, _ in request.headers):
+    if _CONDITIONS.isdisjoint(request.fields):
         return Answer(200, headers, raw)
     part = _part(request, digest, len(raw))
     if part is None:
@@ -63,7 +64,7 @@ def _part(request: Request, digest: str, size: int) -> tuple[int, int, bool] | N
     none_match = request.header(b"if-none-match")
     if none_match is not None and etag_matches(none_match, digest):
         return None
-    wanted = request.header(b"range")
+    wanted = request.header(b"range") if request.method == "GET" else None
     if_range = request.header(b"if-range")
     if if_range is not None and if_range.strip() != f'"{digest}"':
         wanted = None
@@ -85,36 +86,44 @@ def _in_part(headers: list[Header], first: int, length: int, size: int) -> list[
 
 async def _stream(
     context: Context, descriptor: int, offset: int, length: int
-) -> AsyncGenerator[bytes]:
-    """Yield a part of a file, the next piece being read while one is sent; then close it."""
-    ahead: asyncio.Task[bytes] | None = None
+) -> AsyncGenerator[Piece]:
+    """Yield a part of a file, and close it.
+
+    What the system has in memory is read at once; for the rest a thread waits for the disk, one
+    piece ahead of what is being sent.
+    """
+    ahead: asyncio.Future[bytes] | None = None
+    waits = False
     try:
         while length > 0:
-            if ahead is not None:
-                piece, ahead = await ahead, None
-            else:
-                piece = await _read(context, descriptor, offset, length)
+            size = min(_PIECE, length)
+            piece: Piece | None = None if waits else _cached(descriptor, offset, size)
+            if piece is None:
+                waits = True
+                reading = ahead or context.run(os.pread, descriptor, size, offset)
+                piece, ahead = await reading, None
             if not piece:
-                message = "the file has become shorter"
-                raise OSError(message)
+                raise StorageError("a blob has become shorter while it was sent")
             offset += len(piece)
             length -= len(piece)
-            if length > 0:
-                ahead = _read_ahead(context, descriptor, offset, length)
+            if waits and length > 0:
+                size = min(_PIECE, length)
+                ahead = asyncio.ensure_future(context.run(os.pread, descriptor, size, offset))
             yield piece
     finally:
         if ahead is not None:
-            ahead.cancel()
-            await asyncio.wait([ahead])
+            await asyncio.wait([ahead])  # it uses the descriptor
         os.close(descriptor)
 
 
-def _read_ahead(
-    context: Context, descriptor: int, offset: int, length: int
-) -> "asyncio.Task[bytes]":
-    return asyncio.create_task(_read(context, descriptor, offset, length))
-
-
-async def _read(context: Context, descriptor: int, offset: int, length: int) -> bytes:
-    size = min(_PIECE, length)
-    return await context.run(partial(os.pread, descriptor, size, offset))
+def _cached(descriptor: int, offset: int, size: int) -> bytearray | None:
+    """Return what can be read without waiting; None where nothing can, or where none can tell."""
+    if not _NOWAIT:
+        return None
+    piece = bytearray(size)
+    try:
+        count = os.preadv(descriptor, [piece], offset, _NOWAIT)
+    except OSError:
+        return None  # not in memory; or a file system that cannot tell, such as tmpfs
+    del piece[count:]
+    return piece

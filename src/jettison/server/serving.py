@@ -9,6 +9,7 @@ import contextlib
 import gc
 import logging
 import os
+import resource
 import signal
 import socket
 import ssl
@@ -19,9 +20,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import uvicorn
 import uvloop
 
+from jettison import __version__
 from jettison.errors import JettisonError
 from jettison.server.access import make_guard
 from jettison.server.app import RegistryApp
@@ -40,6 +43,12 @@ __all__ = ["serve"]
 
 _THREADS: Final = 16
 _BACKLOG: Final = 2048
+_OWN_FILES: Final = 128
+"""Files that are open whatever clients do: threads, sockets, folders, the log."""
+
+_FILES_EACH: Final = 2
+"""Files that a client may take up: its connection, and what it sends or gets."""
+
 _log: Final = logging.getLogger(__name__)
 
 
@@ -53,6 +62,7 @@ def serve(configuration: ServerConfiguration, announce: Callable[[str], None]) -
     log_messages(configuration.log)
     for warning in configuration.warnings:
         _log.warning("%s", warning)
+    configuration = _within_files(configuration)
     tree = StorageTree.make(configuration.storage.root)
     make_guard(configuration.auth, configuration.access).close()
     http = configuration.http
@@ -80,6 +90,31 @@ def serve(configuration: ServerConfiguration, announce: Callable[[str], None]) -
             watch_over(configuration.workers, work, lambda: announce(url))
         if http.net == "unix":
             Path(http.addr).unlink(missing_ok=True)
+
+
+def _within_files(configuration: ServerConfiguration) -> ServerConfiguration:
+    """Ask for as many open files as all connections need, or take fewer connections.
+
+    With none left no connection could be taken and no file be opened, for anybody.
+    """
+    limits = configuration.limits
+    wanted = _OWN_FILES + _FILES_EACH * limits.connections
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= soft < wanted:  # a negative one is none
+        soft = wanted if hard < 0 else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft < 0:
+        return configuration
+    most = max(1, (soft - _OWN_FILES) // _FILES_EACH)
+    if most >= limits.connections:
+        return configuration
+    _log.warning(
+        "jettison.limits.connections is %d, but a process may open %d files (ulimit -n): "
+        "%d connections are taken",
+        *(limits.connections, soft, most),
+    )
+    limits = msgspec.structs.replace(limits, connections=most)
+    return msgspec.structs.replace(configuration, limits=limits)
 
 
 class _Observer:
@@ -183,6 +218,7 @@ def _uvicorn(
         access_log=False,
         proxy_headers=False,
         server_header=False,
+        headers=[("server", f"Jettison/{__version__}")],
         timeout_keep_alive=max(1, round(limits.keepalive_timeout)),
         timeout_graceful_shutdown=max(1, round(configuration.http.drain_timeout)),
         backlog=_BACKLOG,

@@ -7,6 +7,7 @@ is not known, after a restart or in another process, the file is read again at t
 import asyncio
 import hashlib
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from jettison.model.digest import Digest
@@ -31,12 +32,13 @@ class Session:
         self.offset = 0
         self.lock = asyncio.Lock()
 
-    def append(self, upload: UploadFile, piece: bytes) -> None:
-        """Write a piece, and take it into the digest if all before it is in there."""
+    def append(self, upload: UploadFile, pieces: Sequence[bytes]) -> None:
+        """Write pieces, and take them into the digest if all before them is in there."""
         known = self.offset == upload.size
-        upload.append(piece)
+        upload.append(pieces)
         if known:
-            self._hash.update(piece)
+            for piece in pieces:
+                self._hash.update(piece)
             self.offset = upload.size
 
     def forget(self) -> None:

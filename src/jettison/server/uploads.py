@@ -5,12 +5,12 @@ import contextlib
 import errno
 import re
 from collections.abc import AsyncIterator
-from typing import Final
+from typing import Final, Self
 
 from jettison.errors import Locked, StorageError
 from jettison.model.digest import ALGORITHMS, Digest
 from jettison.server.answers import Answer, ApiError, Code, Header, shown
-from jettison.server.context import Call, parse_digest
+from jettison.server.context import Call, Context, parse_digest
 from jettison.server.mounts import mount
 from jettison.server.sessions import Session
 from jettison.store.uploads import UploadFile, start_upload
@@ -19,6 +19,9 @@ __all__ = ["begin_upload", "cancel_upload", "finish_upload", "patch_upload", "up
 
 _PIECE: Final = 1024 * 1024
 """Bytes that are written and hashed in one go, in a thread."""
+
+_SYNCED: Final = 32 * 1024 * 1024
+"""Bytes after which the disk is told to begin."""
 
 _PATIENCE: Final = 10.0
 """Seconds to wait for an earlier request to the same upload, whose client may just be gone."""
@@ -119,22 +122,49 @@ async def _give_up(call: Call, upload: UploadFile) -> None:
     call.context.sessions.remove(call.reference)
 
 
+class _Writer:
+    """Writes what comes in while more comes in, and lets the disk begin before all is there."""
+
+    def __init__(self, context: Context, upload: UploadFile, session: Session) -> None:
+        self._context = context
+        self._upload = upload
+        self._session = session
+        self._writing: asyncio.Future[None] | None = None
+        self._syncing: asyncio.Future[None] | None = None
+        self._unsynced = 0
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def write(self, pieces: list[bytes]) -> None:
+        """Begin to write, once what came before is written."""
+        if self._writing is not None:
+            await self._writing
+        if self._unsynced >= _SYNCED and (self._syncing is None or self._syncing.done()):
+            if self._syncing is not None:
+                await self._syncing  # the disk's error, if there was one, is told only once
+            self._unsynced = 0
+            self._syncing = asyncio.ensure_future(self._context.run(self._upload.sync))
+        self._unsynced += sum(map(len, pieces))
+        writing = self._context.run(self._session.append, self._upload, pieces)
+        self._writing = asyncio.ensure_future(writing)
+
+    async def __aexit__(self, *_: object) -> None:
+        """Wait for what is under way: it needs the file, which is closed next."""
+        pending = [one for one in (self._writing, self._syncing) if one is not None]
+        if pending:
+            await asyncio.wait(pending)
+            for one in pending:
+                one.result()
+
+
 async def _append(call: Call, upload: UploadFile, session: Session) -> None:
     """Append the body, if ``Content-Range`` says that it goes where the file ends."""
     request, start = call.request, upload.size
     expected = _expected_length(call, upload)
-    writing: asyncio.Future[None] | None = None
-    try:
-        # While one piece is written, the next comes in.
-        async for piece in request.joined(_PIECE):
-            if writing is not None:
-                await writing
-            writing = asyncio.ensure_future(call.context.run(session.append, upload, piece))
-        if writing is not None:
-            await writing
-    finally:
-        if writing is not None and not writing.done():
-            await asyncio.wait([writing])  # it needs the file, which is closed next
+    async with _Writer(call.context, upload, session) as writer:
+        async for pieces in request.gathered(_PIECE):
+            await writer.write(pieces)
     if expected is not None and upload.size - start != expected:
         message = f"Content-Range announced {expected} bytes, and {upload.size - start} came"
         await call.context.run(upload.truncate, start)

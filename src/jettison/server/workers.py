@@ -1,11 +1,12 @@
 """Several processes that serve the same socket, and the one that watches over them."""
 
+import contextlib
 import os
 import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
 from typing import Final
 
@@ -15,6 +16,7 @@ __all__ = ["watch_over"]
 
 _QUICK_SECONDS: Final = 5.0
 _MOST_QUICK: Final = 5
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 Work = Callable[[int, Callable[[], None]], None]
 
@@ -31,15 +33,19 @@ def watch_over(count: int, work: Work, ready: Callable[[], None]) -> None:
     def stop(number: int, _: FrameType | None) -> None:
         nonlocal stopping
         stopping = True
-        for process in running:
-            os.kill(process, signal.SIGTERM if number == signal.SIGTERM else number)
+        _hand_on(number, running)
 
-    before = {one: signal.signal(one, stop) for one in (signal.SIGTERM, signal.SIGINT)}
+    def begin(number: int, told: Callable[[], None]) -> None:
+        # A signal waits until the process is known, or it would not be handed on to it.
+        with _signals_held_back():
+            if not stopping:
+                running[_begin(number, work, told)] = (number, time.monotonic())
+
+    before = {one: signal.signal(one, stop) for one in _SIGNALS}
     quick = 0
     try:
         for number in range(count):
-            told = ready if number == 0 else _nothing
-            running[_begin(number, work, told)] = (number, time.monotonic())
+            begin(number, ready if number == 0 else _nothing)
         while running:
             process, _ = os.wait()
             number, began = running.pop(process, (-1, 0.0))
@@ -48,12 +54,29 @@ def watch_over(count: int, work: Work, ready: Callable[[], None]) -> None:
             quick = quick + 1 if time.monotonic() - began < _QUICK_SECONDS else 0
             if quick > _MOST_QUICK:
                 stop(signal.SIGTERM, None)
-                message = "the worker processes end as soon as they begin; the log says why"
-                raise JettisonError(message)
-            running[_begin(number, work, _nothing)] = (number, time.monotonic())
+            else:
+                begin(number, _nothing)
+        if quick > _MOST_QUICK:
+            message = "the worker processes end as soon as they begin; the log says why"
+            raise JettisonError(message)
     finally:
         for one, handler in before.items():
             signal.signal(one, handler)
+
+
+def _hand_on(number: int, processes: Iterable[int]) -> None:
+    for process in processes:
+        with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
+            os.kill(process, number)
+
+
+@contextlib.contextmanager
+def _signals_held_back() -> Iterator[None]:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _begin(number: int, work: Work, ready: Callable[[], None]) -> int:
@@ -63,8 +86,9 @@ def _begin(number: int, work: Work, ready: Callable[[], None]) -> int:
     code = 1
     try:
         # The parent's handlers are not ours; until the server has its own, a signal ends us.
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        for one in _SIGNALS:
+            signal.signal(one, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         work(number, ready)
         code = 0
     except BaseException:  # noqa: BLE001 - whatever it is, this process ends here

@@ -7,6 +7,7 @@ snapshot is kept in ``jettison/relations/``, which spares reading all of it agai
 it may be removed at any time.
 """
 
+import hashlib
 import threading
 from collections import OrderedDict, defaultdict
 from typing import Final
@@ -14,7 +15,7 @@ from typing import Final
 import msgspec
 
 from jettison.errors import InvalidManifest, StorageError
-from jettison.model.digest import RawDigest
+from jettison.model.digest import Digest, RawDigest
 from jettison.model.reference import RepoName
 from jettison.model.references import references_of
 from jettison.store import layout
@@ -28,6 +29,7 @@ SNAPSHOT_EVERY: Final = 512
 """How many manifests are read before a snapshot is written again."""
 
 _VERSION: Final = 1
+_CHECK_BYTES: Final = 32
 _LARGEST: Final = 1 << 30
 _MOST_REPOSITORIES: Final = 64
 
@@ -89,8 +91,9 @@ class Relations:
     def _read(self, digest: RawDigest) -> None:
         try:
             raw = self._tree.read_manifest(digest)
-            if raw is None:
-                self._times = ()  # it is being put, or was collected: look again next time
+            if raw is None or not Digest.from_raw(digest).matches(raw):
+                # It is being put, was collected, or is damaged: look again next time.
+                self._times = ()
                 return
             found = references_of(raw)
         except InvalidManifest:
@@ -122,8 +125,11 @@ class Relations:
                 raw = opened.read(name, _LARGEST)
             except UnusableError:
                 return
+        packed = (raw or b"")[_CHECK_BYTES:]
+        if raw is None or raw[:_CHECK_BYTES] != _check(packed):
+            return
         try:
-            found = msgspec.msgpack.decode(raw or b"", type=_Snapshot)
+            found = msgspec.msgpack.decode(packed, type=_Snapshot)
         except msgspec.DecodeError:
             return
         if found.version == _VERSION:
@@ -136,11 +142,17 @@ class Relations:
         snapshot = _Snapshot(
             _VERSION, list[bytes](self._known), _plain(self._listed), _plain(self._subjects)
         )
+        packed = msgspec.msgpack.encode(snapshot)
         try:
-            self._tree.write(self._path, msgspec.msgpack.encode(snapshot))
+            self._tree.write(self._path, _check(packed) + packed)
         except StorageError:
             return  # read-only or full: everything is read again next time
         self._unsaved = 0
+
+
+def _check(packed: bytes) -> bytes:
+    """Return what a snapshot begins with: a single bit that fell over would hide a referrer."""
+    return hashlib.sha256(packed).digest()
 
 
 def _plain(relation: dict[RawDigest, list[RawDigest]]) -> Pairs:

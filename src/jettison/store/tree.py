@@ -90,7 +90,7 @@ class StorageTree(TreeReader):
         What it references is not looked at: an undo puts children before parents. The order of
         writing is that of Distribution: blob, revision, the tag's history, the tag.
         """
-        self._refuse_links(layout.repository(repository))
+        self.refuse_links(layout.repository(repository))
         if not digest.matches(raw):
             raise VerificationFailed(f"the manifest to store does not have the digest {digest}")
         path = self.path(layout.blob_data(digest))
@@ -194,12 +194,12 @@ class StorageTree(TreeReader):
 
     def link_layer(self, repository: RepoName, digest: Digest) -> None:
         """Make a blob readable through a repository."""
-        self._refuse_links(layout.layers(repository))
+        self.refuse_links(layout.layers(repository))
         self.write(layout.layer_link(repository, digest), digest.encode())
 
     def link_revision(self, repository: RepoName, digest: Digest) -> None:
         """Make a manifest part of a repository."""
-        self._refuse_links(layout.revisions(repository))
+        self.refuse_links(layout.revisions(repository))
         self.write(layout.revision_link(repository, digest), digest.encode())
 
     def touch(self, digest: Digest) -> bool:
@@ -250,7 +250,7 @@ class StorageTree(TreeReader):
 
     def _take_away(self, folder: str) -> str | None:
         """Rename a folder out of the registry's sight; return where to, None if it is not there."""
-        self._refuse_links(folder)
+        self.refuse_links(folder)
         name = str(uuid.uuid4())
         with storage_errors("remove", self.path(folder)):
             room = self._make_folders_if_room(layout.LEAVING)
@@ -278,8 +278,7 @@ class StorageTree(TreeReader):
                     if not draft or (folder.time(entry.name) or 0) >= before * 1e9:
                         continue
                     if entry.is_dir(follow_symlinks=False):  # a tag
-                        with storage_errors("remove", f"{folder.path}/{entry.name}"):
-                            _remove_tree(self.path(f"{path}/{entry.name}"))
+                        self._remove_all(f"{path}/{entry.name}")
                     else:
                         folder.unlink(entry.name)
         leaving = []
@@ -293,8 +292,7 @@ class StorageTree(TreeReader):
             if what != entry.name and layout.digest_of(*what.partition("-")[::2]) is None:
                 leaving.append(entry.name)
         for path in leaving:
-            with storage_errors("remove", self.path(path)):
-                _remove_tree(self.path(path))
+            self._remove_all(path)
 
     def delete_revision(self, repository: RepoName, digest: Digest) -> bool:
         """Remove the tags that point to a manifest, then it itself from the repository.
@@ -314,7 +312,7 @@ class StorageTree(TreeReader):
 
     def unlink(self, relative: str) -> bool:
         """Remove a file; False if it was not there. No symbolic link on the way is followed."""
-        self._refuse_links(relative.rpartition("/")[0])
+        self.refuse_links(relative.rpartition("/")[0])
         with storage_errors("remove", self.path(relative)):
             try:
                 os.unlink(self.path(relative))
@@ -338,7 +336,7 @@ class StorageTree(TreeReader):
         False if something stays. Repositories inside of it are others, and stay.
         """
         top = layout.repository(repository)
-        self._refuse_links(top)
+        self.refuse_links(top)
         # Whoever puts a manifest holds the folder's lock: it must not go away from under it.
         with self.writing(repository):
             for inner in (layout.UPLOADS, "_manifests", layout.LAYERS):
@@ -354,14 +352,14 @@ class StorageTree(TreeReader):
 
     def make_folder_if_room(self, relative: str) -> bool:
         """Make a folder, if it is not there; False on a disk that is full."""
-        self._refuse_links(relative)
+        self.refuse_links(relative)
         with storage_errors("make", self.path(relative)):
             return self._make_folders_if_room(relative)
 
     def make_folder_of(self, relative: str) -> None:
         """Make the folder that a file is to lie in, if it is not there."""
         folder = relative.rpartition("/")[0]
-        self._refuse_links(folder)
+        self.refuse_links(folder)
         with storage_errors("make", self.path(folder)):
             self._make_folders(folder)
 
@@ -370,16 +368,20 @@ class StorageTree(TreeReader):
         away = self._take_away(f"{layout.uploads(repository)}/{upload}")
         if away is None:
             return False
-        with storage_errors("remove", self.path(away)):
-            _remove_tree(self.path(away))
+        self._remove_all(away)
         return True
 
     def make_ours(self) -> None:
         """Make the folder for what is ours in the tree, if it is not there."""
-        self._refuse_links(layout.OURS)
+        self.refuse_links(layout.OURS)
         self._make_folders(layout.OURS)
 
     # How.
+
+    def _remove_all(self, folder: str) -> None:
+        """Remove a folder with all in it, which somebody else may be removing too."""
+        with storage_errors("remove", self.path(folder)):
+            _remove_tree(self.path(folder))
 
     def write(self, relative: str, raw: bytes) -> None:
         """Write a file, whole or not at all, synced, in place of the one that may be there."""
@@ -449,7 +451,7 @@ class StorageTree(TreeReader):
     def _sync(self, folder: str) -> None:
         _sync_folder(self.path(folder))
 
-    def _refuse_links(self, folder: str) -> None:
+    def refuse_links(self, folder: str) -> None:
         """Raise if a symbolic link stands on the way to a folder that is to be changed."""
         path = self.path("").rstrip("/")
         for part in folder.split("/"):
@@ -489,7 +491,7 @@ class BlobDraft:
         if self._hash.hexdigest() != self._digest.hex:
             message = f"the bytes written for blob {self._digest} do not have that digest"
             raise VerificationFailed(message)
-        self._tree._refuse_links(layout.layers(self._repository))  # noqa: SLF001 - as above
+        self._tree.refuse_links(layout.layers(self._repository))
         self._tree.place_blob(self._path, self._descriptor, self._digest)
         self._tree.link_layer(self._repository, self._digest)
 

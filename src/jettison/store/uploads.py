@@ -14,6 +14,7 @@ import re
 import shutil
 import time
 import uuid
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final, Self
 
@@ -86,11 +87,13 @@ class UploadFile:
 
         Raises FileNotFoundError if there is none of that name, and
         :class:`~jettison.errors.Locked` if somebody else still writes to it after ``patience``
-        seconds.
+        seconds. No symbolic link on the way is followed.
         """
         if _ID.fullmatch(name) is None:
             raise FileNotFoundError(name)
-        path = tree.path(f"{layout.uploads(repository)}/{name}/data")
+        folder = f"{layout.uploads(repository)}/{name}"
+        tree.refuse_links(folder)
+        path = tree.path(f"{folder}/data")
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             _lock(descriptor, name, patience)
@@ -106,18 +109,26 @@ class UploadFile:
     def _path(self) -> str:
         return self._tree.path(f"{self._folder}/data")
 
-    def append(self, chunk: bytes | bytearray | memoryview) -> None:
-        """Write at the end. Of a chunk that does not fit on the disk nothing stays."""
+    def append(self, pieces: Sequence[bytes]) -> None:
+        """Write pieces, 1,024 at most, at the end. If they do not fit on the disk none stays."""
+        size = sum(map(len, pieces))
         with storage_errors("write", self._path):
-            rest = memoryview(chunk)
             try:
-                while rest:
-                    rest = rest[os.write(self.descriptor, rest) :]
+                written = os.writev(self.descriptor, pieces)
+                if written < size:
+                    rest = memoryview(b"".join(pieces))[written:]
+                    while rest:
+                        rest = rest[os.write(self.descriptor, rest) :]
             except OSError:
                 with contextlib.suppress(OSError):
                     os.ftruncate(self.descriptor, self.size)
                 raise
-        self.size += len(chunk)
+        self.size += size
+
+    def sync(self) -> None:
+        """Let what has been written so far reach the disk; then the end has less to wait for."""
+        with storage_errors("write", self._path):
+            os.fdatasync(self.descriptor)
 
     def truncate(self, size: int) -> None:
         """Take back what came after the first ``size`` bytes."""
