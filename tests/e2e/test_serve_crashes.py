@@ -163,7 +163,11 @@ class Tracer:
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[OneThread]:
     need("strace")
-    with OneThread(tmp_path / "registry", delete=True) as registry:
+    registry = OneThread(tmp_path / "registry", delete=True)
+    for number in range(256):
+        # Else a push makes a few folders fewer, the more of them are there already.
+        (registry.tree / "blobs" / "sha256" / f"{number:02x}").mkdir(parents=True)
+    with registry:
         yield registry
 
 
@@ -221,13 +225,13 @@ def cut_short(server: OneThread, call: str, number: int) -> Push:
             push.run()
         if None in push.answers.values():
             return push
-        # A digest began as another one's, so there was a folder fewer to be made.
+        # The event loop was woken up less often this time.
     pytest.fail(f"{call} {number} never happens")
 
 
 @pytest.mark.parametrize("call", ["fsync", "rename"])
 def test_killed_at_some_calls(server: OneThread, jettison: Jettison, call: str) -> None:
-    killed(server, jettison, call, 4)
+    killed(server, jettison, call, 3)
 
 
 @pytest.mark.soak
@@ -251,15 +255,16 @@ def failed(server: OneThread, jettison: Jettison, call: str, error: str, most: i
 
 def disturbed(server: OneThread, call: str, number: int, error: str) -> Push:
     """Push, and meet an error at a call for the tree."""
-    for _ in range(6):
+    for more in (0, 0, 1, -1, 2, -2, 3, -3):
         push = Push.of(server)
-        inject = f"inject={call}:error={error}:when={number}"
+        inject = f"inject={call}:error={error}:when={max(1, number + more)}"
         with Tracer(server).attached("-e", f"trace={call}", "-e", inject) as log:
             push.run()
         hit = [line for line in log.read_text(encoding="utf-8").splitlines() if "INJECTED" in line]
         if hit and str(server.root) in hit[0]:
             return push
-        # It was the event loop that was to be woken up, and that cannot live with it.
+        # It was the event loop that was to be woken up, and that cannot live with it. How often
+        # that happens is chance, so the next may be one for the tree.
         server.restart()
     pytest.fail(f"{call} {number} is never one for the tree")
 
@@ -290,7 +295,7 @@ def uploads(server: DockerRegistry, repo: str) -> list[str]:
 @pytest.mark.parametrize("error", ["EIO", "ENOSPC"])
 def test_errors_at_some_calls(server: OneThread, jettison: Jettison, error: str) -> None:
     for call in ("fsync", "rename", "write"):
-        failed(server, jettison, call, error, 3)
+        failed(server, jettison, call, error, 2)
 
 
 @pytest.mark.soak
