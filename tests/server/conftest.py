@@ -1,22 +1,10 @@
-"""A server for the tests of the API."""
-
-from collections.abc import Iterator
+"""Here a foreign registry is what the server is compared with; its own is started by hand."""
 
 import pytest
 
-from support.registry import JettisonRegistry
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JettisonRegistry]:
-    """One server for most of the tests; each has repositories of its own."""
-    urls = {"validation": {"manifests": {"urls": {"deny": ["^ftp:"]}}}}
-    with JettisonRegistry(tmp_path_factory.mktemp("api"), delete=True, extra=urls) as running:
-        yield running
+from support.registry import Program
 
 
 @pytest.fixture
-def repo(request: pytest.FixtureRequest) -> str:
-    """The name of a repository that only this test uses."""
-    name: str = request.node.name.partition("[")[0].removeprefix("test_")
-    return f"{name}-{abs(hash(request.node.name)) % 10**6}".replace("_", "-")
+def program() -> Program:
+    return "docker-registry"

@@ -278,6 +278,57 @@ def test_the_draft_of_a_tag_that_was_left_is_removed(tree: Tree) -> None:
     assert list(draft.parent.parent.iterdir()) == []
 
 
+@pytest.mark.parametrize("damage", ["bytes", "length"])
+def test_what_is_damaged_is_healed_by_putting_it_again(tree: Tree, damage: str) -> None:
+    raw = b'{"schemaVersion": 2}'
+    digest, opened = Digest.of(raw), tree.open()
+    opened.put_manifest(APP, digest, raw)
+    opened.put_blob(APP, Digest.of(b"blob"), [b"bl", b"ob"])
+    for content in (raw, b"blob"):
+        path = tree.data(Digest.of(content))
+        before = path.stat().st_ino
+        opened.put_blob(APP, Digest.of(content), [content])
+        assert path.stat().st_ino == before
+        path.write_bytes(b"\0" * len(content) if damage == "bytes" else content[1:])
+    opened.put_manifest(APP, digest, raw)
+    opened.put_blob(APP, Digest.of(b"blob"), [b"bl", b"ob"])
+    assert tree.data(digest).read_bytes() == raw
+    assert tree.data(Digest.of(b"blob")).read_bytes() == b"blob"
+
+
+@pytest.mark.parametrize("how", ["upload", "remains", "tag"])
+def test_two_may_remove_the_same_at_once(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """A collection clears up what a server is still removing."""
+    tree.image("app", "1", [b"layer"])
+    upload = "0b3c7e52-7b1c-4a5e-8f0a-2f6d1f0c9d11"
+    for path in (
+        tree.repository("app") / "_uploads" / upload,
+        tree.root / "jettison" / "leaving" / "one",
+    ):
+        tree.write(path / "data", b"half")
+        tree.write(path / "startedat", b"")
+    opened, unlink = tree.open(), os.unlink
+    met = 0
+
+    def meet(path: str, *, dir_fd: int | None = None) -> None:
+        nonlocal met
+        met += 1
+        unlink(path, dir_fd=dir_fd)
+        unlink(path, dir_fd=dir_fd)  # again, as it is when somebody else was quicker
+
+    monkeypatch.setattr(os, "unlink", meet)
+    if how == "upload":
+        assert opened.remove_upload(APP, upload)
+    elif how == "remains":
+        opened.remove_remains(0)
+    else:
+        assert opened.untag(APP, tag("1"))
+    assert met > 1
+    assert not list((tree.root / "jettison" / "leaving").glob("*")) or how != "remains"
+
+
 def test_nothing_is_changed_through_a_symbolic_link(tree: Tree, tmp_path: Path) -> None:
     outside = Tree(tmp_path / "outside")
     digest = outside.image("app", "1", [b"layer"])

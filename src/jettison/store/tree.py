@@ -31,6 +31,8 @@ __all__ = ["BlobDraft", "StorageTree"]
 
 _FOLDERS: Final = ("docker", "docker/registry", layout.MARKER, layout.BLOBS, layout.REPOSITORIES)
 _ATTEMPTS: Final = 5
+_NO_LOCKS: Final = frozenset({errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.EOPNOTSUPP})
+_PIECE: Final = 256 * 1024
 _OCCUPIED: Final = frozenset({errno.ENOTEMPTY, errno.EEXIST})
 
 
@@ -91,7 +93,8 @@ class StorageTree(TreeReader):
         self.refuse_links(layout.repository(repository))
         if not digest.matches(raw):
             raise VerificationFailed(f"the manifest to store does not have the digest {digest}")
-        if not self._touch_whole(digest, len(raw)):
+        path = self.path(layout.blob_data(digest))
+        if not self._touch_whole(digest, len(raw)) or not _holds(path, raw):
             self.write(layout.blob_data(digest), raw)
         self.write(layout.revision_link(repository, digest), digest.encode())
         for tag in tags:
@@ -169,10 +172,25 @@ class StorageTree(TreeReader):
                     fcntl.flock(descriptor, fcntl.LOCK_EX)
                     if os.fstat(descriptor).st_nlink:
                         return descriptor
-                except BaseException:
+                except OSError as error:
                     os.close(descriptor)
-                    raise
+                    if error.errno not in _NO_LOCKS:
+                        raise
+                    return self._lock_file()
             os.close(descriptor)  # removed meanwhile, for it was empty; there may be a new one
+
+    def _lock_file(self) -> int:
+        """Lock a file of ours, one for all repositories: NFS does not lock folders."""
+        self.make_ours()
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(self.path(layout.WRITING), flags, 0o644)
+        try:
+            adopt(descriptor, self.path(layout.OURS))
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
 
     def link_layer(self, repository: RepoName, digest: Digest) -> None:
         """Make a blob readable through a repository."""
@@ -198,11 +216,13 @@ class StorageTree(TreeReader):
         """Put a finished file of the tree in a blob's place, synced, or touch the one there.
 
         ``draft`` is its full path and ``descriptor`` what it was written through; that its bytes
-        have the digest is known. A blob that is there with another length is damaged: the new file
+        have the digest is known. A blob that is there with other bytes is damaged: the new file
         takes its place. What is not used stays where it is.
         """
-        with storage_errors("write", self.path(layout.blob_data(digest))):
-            if not self._touch_whole(digest, os.fstat(descriptor).st_size):
+        path = self.path(layout.blob_data(digest))
+        with storage_errors("write", path):
+            there = self._touch_whole(digest, os.fstat(descriptor).st_size)
+            if not there or not _same_bytes(draft, path):
                 os.fsync(descriptor)
                 self._place(draft, layout.blob_data(digest))
 
@@ -224,7 +244,8 @@ class StorageTree(TreeReader):
         if away is None:
             return False
         # The tag is gone; what remains of it is cleaned up later if not now.
-        shutil.rmtree(self.path(away), ignore_errors=True)
+        with contextlib.suppress(OSError):
+            _remove_tree(self.path(away))
         return True
 
     def _take_away(self, folder: str) -> str | None:
@@ -359,11 +380,8 @@ class StorageTree(TreeReader):
 
     def _remove_all(self, folder: str) -> None:
         """Remove a folder with all in it, which somebody else may be removing too."""
-        path = self.path(folder)
-        with storage_errors("remove", path):
-            while os.path.lexists(path):
-                with contextlib.suppress(FileNotFoundError):
-                    shutil.rmtree(path)
+        with storage_errors("remove", self.path(folder)):
+            _remove_tree(self.path(folder))
 
     def write(self, relative: str, raw: bytes) -> None:
         """Write a file, whole or not at all, synced, in place of the one that may be there."""
@@ -481,6 +499,40 @@ class BlobDraft:
         os.close(self._descriptor)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._path)
+
+
+def _holds(path: str, raw: bytes) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(raw) + 1) == raw
+    except OSError:
+        return False
+
+
+def _same_bytes(one: str, other: str) -> bool:
+    """Whether two files of the same length are equal; not so if the other cannot be read."""
+    try:
+        with open(one, "rb", buffering=0) as first, open(other, "rb", buffering=0) as second:
+            while piece := first.read(_PIECE):
+                if second.read(len(piece)) != piece:
+                    return False
+    except OSError:
+        return False
+    return True
+
+
+def _remove_tree(path: str) -> None:
+    """Remove a folder with all that is in it, which others may be doing at the same time."""
+    for attempt in range(_ATTEMPTS):
+        try:
+            shutil.rmtree(path)
+        except FileNotFoundError:
+            if not os.path.lexists(path):
+                return
+            if attempt == _ATTEMPTS - 1:
+                raise
+        else:
+            return
 
 
 def _sync_folder(path: str) -> None:
