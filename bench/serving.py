@@ -29,6 +29,7 @@ REPOSITORY: Final = "bench/app"
 TAG: Final = "1.0"
 SMALL: Final = 10 * 1024
 WARM_UP: Final = 1
+REST_SECONDS: Final = 3
 
 Ratio = Callable[[str, Series, Series, Target | None], Row]
 
@@ -257,6 +258,8 @@ class Bench:
         with self._tree(listing.what, shape) as tree:
             roots = dict.fromkeys(self._settings.names, tree)
             expected = expected_names(tree, listing)
+            # Jettison keeps no list of a folder that was written to a moment ago.
+            time.sleep(REST_SECONDS)
             with self._servers(listing.what, roots) as servers:
                 whole = self._listed(servers, what, lambda client: listed(client, listing, many))
                 self._check(whole, expected, what)

@@ -19,6 +19,7 @@ __all__ = ["Catalog", "Listing", "Listings"]
 _KEPT_TAGS: Final = 200_000
 _KEPT_FOLDERS: Final = 100_000
 _TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+_TAGS: Final = re.compile(rf"(?:{_TAG.pattern}\n)*+")
 
 
 class Listing(NamedTuple):
@@ -54,7 +55,10 @@ class Listings:
             return _made(repository, 0, []) if exists else None
         with folder, storage_errors("list", folder.path):
             changed = folder.own_time()
-            names = sorted(filter(_TAG.fullmatch, os.listdir(folder.descriptor)))  # noqa: PTH208 - it is open
+            names = os.listdir(folder.descriptor)  # noqa: PTH208 - it is open
+        if _TAGS.fullmatch("".join(f"{name}\n" for name in names)) is None:
+            names = [name for name in names if _TAG.fullmatch(name)]
+        names.sort()
         found = _made(repository, changed, names)
         if changed < time.time_ns() - SETTLED_NS:
             self._keep(repository, found)
