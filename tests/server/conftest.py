@@ -1,10 +1,16 @@
-"""A server for the tests of the API."""
+"""Servers for the tests of the server: ours, and a foreign registry to compare it with."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from support.registry import JettisonRegistry
+from support.registry import JettisonRegistry, Program
+
+
+@pytest.fixture
+def program() -> Program:
+    """A registry that a test asks for is the foreign one; our own has fixtures of its own."""
+    return "docker-registry"
 
 
 @pytest.fixture(scope="module")

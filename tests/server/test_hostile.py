@@ -581,3 +581,23 @@ def test_nothing_is_told_to_those_who_may_not_come_in(tmp_path: Path) -> None:
         assert len(bodies) == 1
         server.authorization = login
         assert server.tags("secret") == ["1"]
+
+
+def test_who_does_not_read_does_not_keep_the_server_from_stopping(tmp_path: Path) -> None:
+    extra = {"http": {"draintimeout": "1s"}}
+    with Watched(tmp_path / "registry", delete=True, extra=extra) as server:
+        digest = blob(server, "a", images.random_bytes("drain", 8_000_000))
+        kept = [server.connect() for _ in range(4)]
+        kept[0].sendall(request("GET", f"/v2/a/blobs/{digest}"))
+        kept[1].sendall(request("PUT", "/v2/a/manifests/1", "Content-Length: 9", body=b"abc"))
+        kept[2].sendall(b"GET /v2/ HT")
+        time.sleep(0.2)
+        process = server._process
+        assert process is not None
+        began = time.monotonic()
+        process.terminate()
+        assert process.wait(10) == 0
+        assert time.monotonic() - began < 5
+        for one in kept:
+            one.close()
+        assert "Traceback" not in server.log.read_text(encoding="utf-8")

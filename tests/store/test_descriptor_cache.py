@@ -80,6 +80,7 @@ def push_and_collect(registry: DockerRegistry) -> None:
         (registry.tree / "blobs/sha256" / digest.hex[:2] / digest.hex / "data").unlink()
 
 
+@pytest.mark.distribution
 def test_a_collected_image_is_forgotten_and_can_be_pushed_again(
     start: Callable[..., Server], registry_factory: RegistryFactory
 ) -> None:
@@ -119,6 +120,7 @@ def test_a_collected_image_is_forgotten_and_can_be_pushed_again(
     assert pulled.blobs.keys() == {blob.digest for blob in GOES.blobs()}
 
 
+@pytest.mark.distribution
 def test_without_forgetting_a_push_makes_a_broken_image(
     redis: Server, registry_factory: RegistryFactory
 ) -> None:

@@ -7,6 +7,7 @@ requests and to take in large bodies.
 """
 
 import asyncio
+import re
 from collections import deque
 from http import HTTPStatus
 from typing import Any, ClassVar, Final, cast
@@ -31,13 +32,16 @@ _MOST_WAITING: Final = 1024 * 1024
 _JOINED: Final = 64 * 1024
 """Up to so many bytes it is quicker to copy a body behind its head than to write twice."""
 
+_UPGRADE: Final = re.compile(rb"\r\nupgrade[ \t]*:", re.IGNORECASE)
 _STATUS_LINES: Final = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
 }
 
 
 class _Cycle(RequestResponseCycle):
-    """A request and its answer."""
+    """A request and its answer; ``patience`` is how long a client may read nothing, in seconds."""
+
+    patience = 60.0
 
     def __init__(self, **arguments: Any) -> None:  # noqa: ANN401 - uvicorn's own
         super().__init__(**arguments)
@@ -82,7 +86,7 @@ class _Cycle(RequestResponseCycle):
     async def send(self, message: ASGISendEvent) -> None:
         """Send the head together with the first of the body."""
         if self.flow.write_paused and not self.disconnected:
-            await self.flow.drain()
+            await self._drain()
         if self.disconnected:
             return
         event = cast("dict[str, Any]", message)
@@ -103,6 +107,15 @@ class _Cycle(RequestResponseCycle):
             self.transport.write(body)
         if not event.get("more_body", False):
             self._complete()
+
+    async def _drain(self) -> None:
+        """Wait until the client has read what it was sent, but not for ever."""
+        try:
+            async with asyncio.timeout(self.patience):
+                await self.flow.drain()
+        except TimeoutError:
+            self.disconnected = True
+            self.transport.abort()
 
     def _make_head(self, event: dict[str, Any]) -> bytes:
         status: int = event["status"]
@@ -173,6 +186,8 @@ class _Connection(HttpToolsProtocol):
         if before > self.limits.header_bytes:
             self._refuse(_TOO_LARGE)
             return
+        if self._reading_headers and b"pgrade" in data:
+            data = _without_upgrade(data)
         super().data_received(data)
         if not self._reading_headers:
             self._keep_the_clock_running()
@@ -229,6 +244,7 @@ class _Connection(HttpToolsProtocol):
             keep_alive=version != "1.0" and self.parser.should_keep_alive(),
             on_response=self.on_response_complete,
         )
+        self.cycle.patience = self.limits.body_timeout
         if before is None or before.response_complete:
             self._start_asgi_task(self.cycle, self.app)
         else:
@@ -268,6 +284,15 @@ class _Connection(HttpToolsProtocol):
         head = _STATUS_LINES[status] + b"content-length: 0\r\nconnection: close\r\n\r\n"
         self.transport.write(head)
         self.transport.close()
+
+
+def _without_upgrade(data: bytes) -> bytes:
+    """Rename the header that asks for another protocol, such as h2c: the parser would stop there.
+
+    It is ignored, as the specification allows; some clients try it with each request.
+    """
+    head, end, rest = data.partition(b"\r\n\r\n")
+    return _UPGRADE.sub(b"\r\nx-upgrade:", head) + end + rest
 
 
 def limited_protocol(limits: Limits) -> type[asyncio.Protocol]:

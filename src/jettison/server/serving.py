@@ -43,6 +43,9 @@ __all__ = ["serve"]
 
 _THREADS: Final = 16
 _BACKLOG: Final = 2048
+_LAST_SECONDS: Final = 5.0
+"""How long requests that were cancelled may take to let go of their files."""
+
 _OWN_FILES: Final = 128
 """Files that are open whatever clients do: threads, sockets, folders, the log."""
 
@@ -193,7 +196,7 @@ class _Server:
 
 
 class _Uvicorn(uvicorn.Server):
-    """uvicorn's server, which tells when it listens."""
+    """uvicorn's server, which tells when it listens, and leaves nothing open behind it."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -202,6 +205,17 @@ class _Uvicorn(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.listening.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        # Whoever has not taken the rest of an answer by now would be waited for without end.
+        for connection in list(self.server_state.connections):
+            if connection.transport is not None:
+                connection.transport.abort()
+        remaining = list(self.server_state.tasks)
+        if remaining:
+            await asyncio.wait(remaining, timeout=_LAST_SECONDS)
+        await asyncio.sleep(0)  # what was aborted is closed in the loop's next turn
 
 
 def _uvicorn(
