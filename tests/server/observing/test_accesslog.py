@@ -126,6 +126,7 @@ def test_logstash_names_the_rest_as_distribution_does() -> None:
     assert not line.keys() & {"time", "msg"}
 
 
+@pytest.mark.distribution
 @pytest.mark.parametrize("formatter", ["json", "logstash"])
 def test_our_names_are_those_of_the_real_registry(
     registry_factory: RegistryFactory, formatter: str

@@ -108,6 +108,7 @@ def shape(value: Any) -> Any:
     return [shape(below) for below in value] if isinstance(value, list) else type(value)
 
 
+@pytest.mark.distribution
 async def test_the_envelope_is_that_of_the_real_registry(
     sink: Sink, registry_factory: RegistryFactory
 ) -> None:
