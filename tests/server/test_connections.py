@@ -58,3 +58,26 @@ def test_a_client_that_does_not_read_is_let_go(tmp_path: Path) -> None:
                     received += len(piece)
             assert received < len(raw) // 2
         assert server.request("GET", "/v2/").status == 200
+
+
+def test_an_upgrade_that_comes_in_two_pieces_is_refused(tmp_path: Path) -> None:
+    with (
+        starting(tmp_path) as server,
+        socket.create_connection(("127.0.0.1", server.port), timeout=5) as connection,
+    ):
+        connection.sendall(b"PUT /v2/app/manifests/1 HTTP/1.1\r\nConnection: Upgrade\r\nUpg")
+        time.sleep(0.2)
+        connection.sendall(b"rade: h2c\r\nContent-Length: 5\r\n\r\nhello")
+        assert b" 400 " in read_head(connection)
+        assert connection.recv(100) == b""
+
+
+def test_an_upgrade_of_a_later_request_is_ignored_too(tmp_path: Path) -> None:
+    with (
+        starting(tmp_path) as server,
+        socket.create_connection(("127.0.0.1", server.port), timeout=5) as connection,
+    ):
+        for _ in range(2):
+            head = b"PUT /v2/app/manifests/1 HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n"
+            connection.sendall(head + b"Content-Length: 5\r\n\r\nhello")
+            assert b"is no JSON" in read_head(connection)

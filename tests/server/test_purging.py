@@ -35,7 +35,7 @@ def tree(tmp_path: Path) -> StorageTree:
 def upload(tree: StorageTree, repository: str, days: float, raw: bytes = b"abc") -> Path:
     """An upload that was begun and last added to so many days ago."""
     name = start_upload(tree, RepoName(repository))
-    with UploadFile.open(tree, RepoName(repository), name, 0) as opened:
+    with UploadFile.open(tree, RepoName(repository), name) as opened:
         opened.append([raw])
     folder = tree.root / f"docker/registry/v2/repositories/{repository}/_uploads/{name}"
     when = time.time() - days * DAY
@@ -65,7 +65,7 @@ def test_one_that_was_purged_is_gone_for_its_client(tree: StorageTree) -> None:
     name = upload(tree, "a", 8).name
     purge_uploads(tree, time.time())
     with pytest.raises(FileNotFoundError):
-        UploadFile.open(tree, RepoName("a"), name, 0)
+        UploadFile.open(tree, RepoName("a"), name)
 
 
 class Waiting:

@@ -57,7 +57,7 @@ def test_a_collection_that_removes_empty_folders_is_in_nobodys_way(
         mkdir(path, *args)
 
     monkeypatch.setattr(os, "mkdir", meet)
-    with UploadFile.open(tree, APP, start_upload(tree, APP), 0) as upload:
+    with UploadFile.open(tree, APP, start_upload(tree, APP)) as upload:
         upload.append([b"blob"])
         upload.commit(Digest.of(b"blob"))
     assert len(removed) > 2
@@ -73,7 +73,7 @@ def test_a_commit_that_fails_can_be_repeated_or_leaves_nothing(
         raise StorageError("no")
 
     name = start_upload(tree, APP)
-    with UploadFile.open(tree, APP, name, 0) as upload:
+    with UploadFile.open(tree, APP, name) as upload:
         upload.append([b"blob"])
         with monkeypatch.context() as patched:
             patched.setattr(tree, failing, fail)
@@ -82,7 +82,7 @@ def test_a_commit_that_fails_can_be_repeated_or_leaves_nothing(
     if failing == "link_layer":
         assert list(folder(tree).iterdir()) == []
         return
-    with UploadFile.open(tree, APP, name, 0) as upload:
+    with UploadFile.open(tree, APP, name) as upload:
         upload.commit(Digest.of(b"blob"))
     assert (tree.root / blob_data(Digest.of(b"blob"))).read_bytes() == b"blob"
 

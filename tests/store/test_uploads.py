@@ -38,7 +38,14 @@ def link(tree: StorageTree, digest: Digest = DIGEST) -> Path:
 
 
 def opened(tree: StorageTree, name: str, patience: float = 0.0) -> UploadFile:
-    return UploadFile.open(tree, REPO, name, patience)
+    end = time.monotonic() + patience
+    while True:
+        try:
+            return UploadFile.open(tree, REPO, name)
+        except Locked:
+            if time.monotonic() >= end:
+                raise
+        time.sleep(0.01)
 
 
 def test_it_lies_where_distribution_keeps_its_own(tree: StorageTree) -> None:

@@ -11,6 +11,8 @@ from jettison.errors import UsageError
 
 __all__ = ["EXAMPLE", "serve"]
 
+_VARIABLE = "REGISTRY_CONFIGURATION_PATH"
+
 EXAMPLE = (
     "Example: jettison serve --root ./registry-data --addr 127.0.0.1:5000 · "
     "jettison serve /etc/docker/registry/config.yml"
@@ -22,8 +24,8 @@ def serve(
         Path | None,
         typer.Argument(
             metavar="CONFIG.yml",
-            envvar="REGISTRY_CONFIGURATION_PATH",
-            help="Distribution's configuration file; REGISTRY_… variables override its keys.",
+            help="Distribution's configuration file; without it, REGISTRY_CONFIGURATION_PATH "
+            "names it. REGISTRY_… variables override its keys.",
         ),
     ] = None,
     root: Annotated[
@@ -43,17 +45,18 @@ def serve(
     from jettison.server.serving import serve as serve_registry
 
     if root is not None:
-        if config is not None and "REGISTRY_CONFIGURATION_PATH" not in os.environ:
+        if config is not None:
             raise UsageError("give a configuration file or --root, not both")
         configuration = for_folder(root, addr or "127.0.0.1:5000")
-    elif config is None:
+    elif not (config or os.environ.get(_VARIABLE)):
         hint = "For example: jettison serve --root ./registry-data --addr 127.0.0.1:5000"
         raise UsageError("give a configuration file, or a folder with --root", hint=hint)
     elif addr is not None:
         message = "--addr goes with --root; a file has http.addr"
         raise UsageError(message, hint=f"Or set REGISTRY_HTTP_ADDR={addr}.")
     else:
-        configuration = read_server_configuration(config, os.environ)
+        path = config or Path(os.environ[_VARIABLE])
+        configuration = read_server_configuration(path, os.environ)
     storage = configuration.storage
     note(f"Serving {storage.root}; Ctrl-C ends it.")
     serve_registry(configuration, lambda url: note(f"Listening at {url}"))

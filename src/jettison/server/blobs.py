@@ -1,5 +1,8 @@
 """Blobs: HEAD, GET and DELETE (distribution specification, end-2 and end-10)."""
 
+import contextlib
+
+from jettison.errors import StorageError
 from jettison.model.digest import Digest
 from jettison.model.reference import RepoName
 from jettison.server.answers import Answer, ApiError, Code
@@ -43,9 +46,11 @@ async def head_blob(call: Call) -> Answer:
     """
     contents = call.context.contents
     digest = parse_digest(call.reference)
-    writable = not call.context.configuration.storage.readonly
-    if writable and not contents.touch_layer(call.repository, digest):
-        raise _unknown(digest)
+    if not call.context.configuration.storage.readonly:
+        # What cannot be touched can be pulled all the same; the PUT of a manifest will say so.
+        with contextlib.suppress(StorageError):
+            if not contents.touch_layer(call.repository, digest):
+                raise _unknown(digest)
     target = contents.layer(call.repository, digest)
     size = None if target is None else contents.size(target)
     if size is None:
@@ -66,9 +71,10 @@ async def delete_blob(call: Call) -> Answer:
 
 
 def _delete(context: Context, repository: RepoName, digest: Digest) -> bool:
-    with context.tree.writing(repository):
-        if context.contents.layer(repository, digest) is None:
-            return False
+    if context.contents.layer(repository, digest) is None:
+        return False
+    # The first manifest may be on its way: made here, the folder's lock keeps it out meanwhile.
+    with context.tree.writing(repository, make=True):
         if context.configuration.protect_references:
             refuse_used_blob(context, repository, digest)
         return context.tree.unlink(layout.layer_link(repository, digest))

@@ -6,6 +6,7 @@ cache). Only the bytes of small contents are kept, by digest: they cannot change
 still on the disk is looked at each time.
 """
 
+import errno
 import os
 import stat
 from collections import OrderedDict
@@ -18,6 +19,7 @@ from jettison.model.reference import RepoName, Tag
 from jettison.server.answers import Header
 from jettison.store import layout
 from jettison.store.folder import Folder, storage_error
+from jettison.store.reading import LARGEST_MANIFEST
 from jettison.store.tree import StorageTree
 
 __all__ = ["SMALL", "Content", "Contents"]
@@ -26,6 +28,7 @@ SMALL: Final = 64 * 1024
 """Up to so many bytes a content is read at once and may be kept."""
 
 _KEPT_BYTES: Final = 16 * 1024 * 1024
+_KEPT_TYPES: Final = 4096
 _LINK: Final = 256
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _ABSENT: Final = (FileNotFoundError, NotADirectoryError)
@@ -58,6 +61,27 @@ def blob_headers(digest: Digest, size: int) -> list[Header]:
     ]
 
 
+def manifest_headers(digest: Digest, size: int, media_type: str) -> list[Header]:
+    """Return the headers of a manifest's answer, but for its range."""
+    kind = media_type.encode("latin-1", "replace") or _UNKNOWN_TYPE
+    return [
+        (name, kind if name == b"content-type" else value)
+        for name, value in blob_headers(digest, size)
+        if name != b"cache-control"  # a tag may lead elsewhere the next moment
+    ]
+
+
+def _type_of(digest: Digest, raw: bytes) -> str:
+    """Return what a manifest says of its type, "" where it says none."""
+    if not digest.matches(raw):
+        message = f"manifest {digest} is damaged on the disk: its bytes have another digest"
+        raise StorageError(message, hint="Push the image again.")
+    try:
+        return parse_manifest(raw).media_type
+    except InvalidManifest:
+        return ""
+
+
 class Contents:
     """What is in a tree, as requests ask for it."""
 
@@ -67,6 +91,7 @@ class Contents:
         self._blobs = _open(tree.blobs_folder, tree, layout.BLOBS)
         self._kept: OrderedDict[str, Content] = OrderedDict()
         self._kept_bytes = 0
+        self._types: dict[str, tuple[tuple[int, int], str]] = {}
 
     # Links.
 
@@ -146,27 +171,41 @@ class Contents:
             return None
         return self._read(digest, path, found.st_size)
 
-    def manifest(self, digest: Digest, limit: int) -> Content | None:
-        """Return a manifest, its type known; None if it is absent.
+    def manifest(self, digest: Digest) -> Content | None:
+        """Return a small manifest, its type known; None if it is absent or larger.
 
         Raises :class:`~jettison.errors.StorageError` for bytes that have another digest.
         """
-        content = self.small(digest, limit)
+        content = self.small(digest)
         if content is not None and content.media_type is None:
-            if not digest.matches(content.raw):
-                message = f"manifest {digest} is damaged on the disk: its bytes have another digest"
-                raise StorageError(message, hint="Push the image again.")
-            try:
-                content.media_type = parse_manifest(content.raw).media_type
-            except InvalidManifest:
-                content.media_type = ""
-            kind = content.media_type.encode("latin-1", "replace") or _UNKNOWN_TYPE
-            content.manifest_headers = [
-                (name, kind if name == b"content-type" else value)
-                for name, value in content.blob_headers
-                if name != b"cache-control"  # a tag may lead elsewhere the next moment
-            ]
+            kind = _type_of(digest, content.raw)
+            content.media_type = kind
+            content.manifest_headers = manifest_headers(digest, len(content.raw), kind)
         return content
+
+    def large_type(self, digest: Digest) -> str | None:
+        """Return the type of a larger manifest that :meth:`examine` has read; None for others."""
+        known = self._types.get(digest)
+        return None if known is None or known[0] != self._identity(digest) else known[1]
+
+    def examine(self, digest: Digest) -> str | None:
+        """Read a larger manifest and return its type; None if it is absent. Takes a while."""
+        identity = self._identity(digest)
+        content = self.small(digest, LARGEST_MANIFEST)
+        if content is None or identity is None:
+            return None
+        kind = _type_of(digest, content.raw)
+        if len(self._types) >= _KEPT_TYPES:
+            self._types.clear()
+        self._types[digest] = (identity, kind)
+        return kind
+
+    def _identity(self, digest: Digest) -> tuple[int, int] | None:
+        try:
+            found = os.stat(_path(digest), dir_fd=self._blobs)
+        except OSError:
+            return None
+        return found.st_ino, found.st_size
 
     def _read(self, digest: Digest, path: str, size: int) -> Content | None:
         try:
@@ -215,10 +254,19 @@ class Contents:
 
     # Saying that somebody wants something (design.md, rule 6).
 
-    def touch_layer(self, repository: RepoName, digest: Digest) -> bool:
-        """Touch a layer's link and its blob; False if either is missing."""
+    def touch_layer(self, repository: RepoName, digest: Digest, size: int | None = None) -> bool:
+        """Touch a layer's link and its blob; False if either is missing.
+
+        So is a blob that has another ``size`` in bytes than it should have, if that is known, or
+        none at all: a power cut leaves such, and a push that is told so brings it again.
+        """
         target = self.layer(repository, digest)
         if target is None:
+            return False
+        found = self.size(target)
+        if found is None or (size is not None and found != size):
+            return False
+        if not found and not target.matches(b""):
             return False
         link = f"{repository}/_layers/{digest.algorithm}/{digest.hex}/link"
         return self._touch(self._repositories, link) and self._touch(self._blobs, _path(target))
@@ -235,9 +283,10 @@ class Contents:
             os.utime(path, dir_fd=folder, follow_symlinks=False)
         except _ABSENT:
             return False
-        except OSError:
-            # It is there, and nobody can write here: then nobody can take it away either.
-            return True
+        except OSError as error:
+            if error.errno != errno.EROFS:
+                raise storage_error("touch", path, error) from error
+            # Nobody can write here: then nobody can take it away either.
         return True
 
 

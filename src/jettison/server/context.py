@@ -26,6 +26,7 @@ __all__ = ["Call", "Context", "parse_digest", "parse_name", "parse_tag"]
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_MOST_LARGE: Final = 16
 _DELETION_OFF: Final = "deletion is not enabled; set storage.delete.enabled: true"
 
 
@@ -43,12 +44,14 @@ class Context:
         self.tree = tree
         self.events = events
         self.contents = Contents(tree)
-        self.relations = AllRelations(tree)
+        self.relations = AllRelations(tree, save=not configuration.storage.readonly)
         self.sessions = Sessions()
         self.listings = Listings(tree)
         self.catalog = Catalog(tree)
         self.reading = asyncio.Lock()
         """Held while a large manifest is read, which takes many times its room: one at a time."""
+        self.large_bodies = asyncio.Semaphore(_MOST_LARGE)
+        """Held while a large manifest comes in, so that all of them together have a bound."""
         self._executor = executor
         self._locks: weakref.WeakValueDictionary[RepoName, asyncio.Lock] = (
             weakref.WeakValueDictionary()
@@ -57,7 +60,13 @@ class Context:
     async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a function that waits for the disk, in a thread; others are served meanwhile."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, lambda: function(*args, **kwargs))
+        future = loop.run_in_executor(self._executor, lambda: function(*args, **kwargs))
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            # The thread goes on all the same, with files that the caller is about to close.
+            await asyncio.wait([future])
+            raise
 
     def writing(self, repository: RepoName) -> asyncio.Lock:
         """Return the lock of those who write to a repository: they wait here, not in threads.

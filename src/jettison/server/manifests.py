@@ -12,12 +12,11 @@ from jettison.model.manifest import Descriptor, Manifest, parse_manifest
 from jettison.model.reference import RepoName, Tag
 from jettison.model.unambiguous import check_unambiguous
 from jettison.server.answers import Answer, ApiError, Code, Header, Problem, problems_answer, shown
-from jettison.server.contents import Content
+from jettison.server.contents import manifest_headers
 from jettison.server.context import Call, Context, parse_digest, parse_tag
 from jettison.server.protection import refuse_listed_manifest
-from jettison.server.sending import content_answer
+from jettison.server.sending import content_answer, file_answer
 from jettison.store import layout
-from jettison.store.reading import LARGEST_MANIFEST
 
 __all__ = ["delete_manifest", "get_manifest", "put_manifest"]
 
@@ -36,33 +35,41 @@ _OCI: Final = "application/vnd.oci."
 
 async def get_manifest(call: Call) -> Answer:
     """Send a manifest, or for HEAD its headers."""
-    digest, content = _find(call)
-    _check_acceptable(call, digest, content)
-    answer = content_answer(call.request, digest, content.manifest_headers, content.raw)
-    tag = "" if ":" in call.reference else call.reference
-    call.context.events.manifest(
-        call,
-        "pull",
-        digest,
-        media_type=content.media_type or "",
-        size=len(content.raw),
-        tag=tag,
-    )
-    return answer
-
-
-def _find(call: Call) -> tuple[Digest, Content]:
-    contents = call.context.contents
+    context, contents = call.context, call.context.contents
     if ":" in call.reference:
         digest: Digest | None = parse_digest(call.reference)
     else:
         digest = contents.tag(call.repository, _known_tag(call.reference))
     if digest is None or not contents.has_revision(call.repository, digest):
         raise _unknown(call)
-    content = contents.manifest(digest, LARGEST_MANIFEST)
+    content = contents.manifest(digest)
     if content is None:
+        answer, kind, size = await _large(call, digest)
+    else:
+        kind, size = content.media_type or "", len(content.raw)
+        _check_acceptable(call, digest, kind)
+        answer = content_answer(call.request, digest, content.manifest_headers, content.raw)
+    tag = "" if ":" in call.reference else call.reference
+    context.events.manifest(call, "pull", digest, media_type=kind, size=size, tag=tag)
+    return answer
+
+
+async def _large(call: Call, digest: Digest) -> tuple[Answer, str, int]:
+    """Answer with a manifest of a size that few have: read and parsed once, then sent as a file."""
+    context = call.context
+    kind = context.contents.large_type(digest)
+    if kind is None:
+        async with context.reading:
+            kind = await context.run(context.contents.examine, digest)
+    if kind is None:
         raise _unknown(call)
-    return digest, content
+    _check_acceptable(call, digest, kind)
+    opened = context.contents.open(digest)
+    if opened is None:
+        raise _unknown(call)
+    size = opened[1]
+    headers = manifest_headers(digest, size, kind)
+    return file_answer(context, call.request, digest, headers, opened), kind, size
 
 
 def _known_tag(text: str) -> Tag:
@@ -73,13 +80,12 @@ def _known_tag(text: str) -> Tag:
         raise ApiError(404, Code.MANIFEST_UNKNOWN, error.message) from None
 
 
-def _check_acceptable(call: Call, digest: Digest, content: Content) -> None:
+def _check_acceptable(call: Call, digest: Digest, kind: str) -> None:
     """Raise 404 if the client does not say that it understands the manifest's type.
 
     As in Distribution, which never sends an OCI manifest to a client that does not ask for one; it
     would take it for something else.
     """
-    kind = content.media_type or ""
     accept = call.request.header(b"accept")
     if accept is None:
         if not kind.startswith(_OCI):
@@ -114,11 +120,7 @@ async def put_manifest(call: Call) -> Answer:
     if len(tags) > MOST_TAGS:
         message = f"{len(tags)} tags in one request; {MOST_TAGS} are allowed"
         raise ApiError(414, Code.TAG_INVALID, message)
-    raw = await request.body(context.configuration.limits.manifest_bytes)
-    if raw is None:
-        message = f"a manifest has at most {context.configuration.limits.manifest_bytes} bytes"
-        # The connection stays: closed, it would be reset before the client has read this.
-        raise ApiError(413, Code.SIZE_INVALID, message)
+    raw = await _body(call)
     digest = _digest_of(raw, expected)
     async with context.reading if len(raw) > _LARGE else contextlib.nullcontext():
         manifest = await context.run(_read, raw, request.header(b"content-type"))
@@ -145,6 +147,25 @@ async def put_manifest(call: Call) -> Answer:
     if manifest.subject is not None:
         headers.append((b"oci-subject", manifest.subject.encode()))
     return Answer(201, headers)
+
+
+async def _body(call: Call) -> bytes:
+    """Return the bytes of a pushed manifest; of large ones only a few are taken in at a time."""
+    limits, announced = call.context.configuration.limits, call.request.content_length
+    is_large = announced is None or announced > _LARGE
+    async with call.context.large_bodies if is_large else contextlib.nullcontext():
+        try:
+            async with asyncio.timeout(limits.body_timeout):
+                raw = await call.request.body(limits.manifest_bytes)
+        except TimeoutError:
+            message = f"the manifest was not there after {limits.body_timeout:g} s"
+            close = [(b"connection", b"close")]
+            raise ApiError(408, Code.UNAVAILABLE, message, headers=close) from None
+    if raw is None:
+        message = f"a manifest has at most {limits.manifest_bytes} bytes"
+        # The connection stays: closed, it would be reset before the client has read this.
+        raise ApiError(413, Code.SIZE_INVALID, message)
+    return raw
 
 
 def _digest_of(raw: bytes, expected: Digest | None) -> Digest:
@@ -234,7 +255,7 @@ def _touch(context: Context, repository: RepoName, manifest: Manifest) -> list[D
     missing = [
         blob.digest
         for blob in _distinct(manifest.blobs)
-        if not contents.touch_layer(repository, blob.digest) and blob.distributable
+        if not contents.touch_layer(repository, blob.digest, blob.size) and blob.distributable
     ]
     missing += [
         child.digest

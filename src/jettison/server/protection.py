@@ -2,8 +2,10 @@
 
 An image whose layer was deleted, or an index whose child was, is broken for everybody who pulls it,
 and nobody is told. So such a DELETE is refused and names who holds what was to go. What cannot be
-read holds nothing here: whatever it may reference is kept by the collector.
+read holds everything (design.md, rule 2), but for itself: it can be pushed again, or deleted.
 """
+
+from typing import Final
 
 from jettison.errors import InvalidManifest, StorageError
 from jettison.model.digest import Digest, RawDigest
@@ -15,13 +17,20 @@ from jettison.store.repository import RepositoryReader
 
 __all__ = ["refuse_listed_manifest", "refuse_used_blob"]
 
+_MEND: Final = "push that again, or delete it first"
+
 
 def refuse_listed_manifest(context: Context, repository: RepoName, digest: Digest) -> None:
     """Raise 405 ``DENIED`` if an index of the repository lists a manifest."""
-    holders = context.relations.of(repository).indexes_with(digest.raw)
+    relations = context.relations.of(repository)
+    holders = relations.indexes_with(digest.raw)
     if holders:
         message = f"manifest {digest} is listed by the index {{}}: delete that first"
         raise _denied(context, repository, digest, holders[0], message)
+    unread = relations.unread()
+    if unread and digest.raw not in unread:
+        message = f"manifest {digest} may be listed by {{}}, which cannot be read: {_MEND}"
+        raise _denied(context, repository, digest, unread[0], message)
 
 
 def refuse_used_blob(context: Context, repository: RepoName, digest: Digest) -> None:
@@ -35,10 +44,13 @@ def refuse_used_blob(context: Context, repository: RepoName, digest: Digest) -> 
     for revision in linked:
         try:
             found = context.tree.read_manifest(revision)
-            references = None if found is None else references_of(found)
+            edges = None if found is None else references_of(found).edges
         except (InvalidManifest, StorageError):
-            continue
-        if references is not None and references.edges and raw in references.edges.blobs:
+            edges = None
+        if edges is None:
+            message = f"blob {digest} may be used by {{}}, which cannot be read: {_MEND}"
+            raise _denied(context, repository, digest, revision, message)
+        if raw in edges.blobs:
             message = f"blob {digest} is used by the manifest {{}}: delete that first"
             raise _denied(context, repository, digest, revision, message)
 

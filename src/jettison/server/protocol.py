@@ -24,6 +24,7 @@ from jettison.server.configuration import Limits
 
 __all__ = ["limited_protocol"]
 
+_BAD_REQUEST: Final = 400
 _TOO_MANY: Final = 503
 _TOO_LARGE: Final = 431
 _MOST_WAITING: Final = 1024 * 1024
@@ -162,6 +163,7 @@ class _Connection(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._deadline: asyncio.TimerHandle | None = None
         self._reading_headers = True
+        self._between = True
         self._in_headers = 0
         self._extensions: dict[str, Any] = {}
 
@@ -186,9 +188,11 @@ class _Connection(HttpToolsProtocol):
         if before > self.limits.header_bytes:
             self._refuse(_TOO_LARGE)
             return
-        if self._reading_headers and b"pgrade" in data:
+        if self._between and (b"pgrade" in data or b"PGRADE" in data):
             data = _without_upgrade(data)
         super().data_received(data)
+        if self.transport.is_closing():
+            return
         if not self._reading_headers:
             self._keep_the_clock_running()
         elif self._deadline is None and self._in_headers:
@@ -207,10 +211,15 @@ class _Connection(HttpToolsProtocol):
         self.headers = []
         self._in_headers = 1
         self._reading_headers = True
+        self._between = False
 
     def on_headers_complete(self) -> None:
         self._reading_headers = False
         self._stop_waiting()
+        if self.parser.should_upgrade():
+            # Not seen in time, and the parser would take the body for another protocol.
+            self._refuse(_BAD_REQUEST)
+            return
         version = self.parser.get_http_version()
         parsed = httptools.parse_url(self.url)
         raw_path = cast("bytes | None", parsed.path) or b"/"  # none: CONNECT
@@ -254,13 +263,16 @@ class _Connection(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         self._in_headers = 0
-        if not self.cycle.response_complete:
-            cast("_Cycle", self.cycle).take(body)
+        cycle = cast("_Cycle | None", self.cycle)
+        if cycle is not None and not cycle.response_complete:
+            cycle.take(body)
 
     def on_message_complete(self) -> None:
-        if not self.cycle.response_complete:
-            self.cycle.more_body = False
-            self.cycle.message_event.set()
+        self._between = True
+        cycle = cast("_Cycle | None", self.cycle)
+        if cycle is not None and not cycle.response_complete:
+            cycle.more_body = False
+            cycle.message_event.set()
 
     def _expect_headers(self) -> None:
         self._deadline = self.loop.call_later(self.limits.header_timeout, self._too_slow)

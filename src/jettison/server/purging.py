@@ -46,10 +46,13 @@ def purge_uploads(tree: StorageTree, before: float, *, dry_run: bool = False) ->
     """
     count = size = 0
     for name in tree.repositories():
-        with RepositoryReader(tree, name) as repository:
-            uploads = [one for one in repository.uploads() if one.moved_ns < before * 1e9]
-        for upload in uploads:
-            if dry_run or tree.remove_upload(name, upload.id):
-                count += 1
-                size += upload.bytes
+        try:
+            with RepositoryReader(tree, name) as repository:
+                uploads = [one for one in repository.uploads() if one.moved_ns < before * 1e9]
+            for upload in uploads:
+                if dry_run or tree.remove_upload(name, upload.id):
+                    count += 1
+                    size += upload.bytes
+        except StorageError as error:
+            _log.error("the uploads of %s were not purged: %s", name, error)
     return count, size

@@ -103,8 +103,9 @@ def _within_files(configuration: ServerConfiguration) -> ServerConfiguration:
     limits = configuration.limits
     wanted = _OWN_FILES + _FILES_EACH * limits.connections
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if 0 <= soft < wanted:  # a negative one is none
-        soft = wanted if hard < 0 else min(wanted, hard)
+    if 0 <= soft != hard:  # a negative one is none
+        # As many as there may be: who is still at TLS has one too, and is no connection yet.
+        soft = hard if hard >= 0 else wanted
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     if soft < 0:
         return configuration
@@ -196,14 +197,37 @@ class _Server:
 
 
 class _Uvicorn(uvicorn.Server):
-    """uvicorn's server, which tells when it listens, and leaves nothing open behind it."""
+    """uvicorn's server, which tells when it listens, and leaves nothing open behind it.
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    ``handshake`` is how long a client may take for TLS, in seconds.
+    """
+
+    def __init__(self, config: uvicorn.Config, handshake: float) -> None:
         super().__init__(config)
         self.listening = asyncio.Event()
+        self._handshake = handshake
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        config, loop = self.config, asyncio.get_running_loop()
+
+        def connect() -> asyncio.Protocol:
+            made: asyncio.Protocol = config.http_protocol_class(  # type: ignore[call-arg]
+                config=config, server_state=self.server_state, app_state={}, _loop=loop
+            )
+            return made
+
+        timeout = None if config.ssl is None else self._handshake
+        self.servers = [
+            await loop.create_server(
+                connect,
+                sock=one,
+                ssl=config.ssl,
+                backlog=config.backlog,
+                ssl_handshake_timeout=timeout,
+            )
+            for one in sockets or ()
+        ]
+        self.started = True
         self.listening.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -239,7 +263,7 @@ def _uvicorn(
     )
     config.load()
     config.ssl = tls
-    return _Uvicorn(config)
+    return _Uvicorn(config, limits.header_timeout)
 
 
 async def _serve_all(

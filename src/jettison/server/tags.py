@@ -2,6 +2,7 @@
 
 import os
 import re
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -37,13 +38,16 @@ class Listings:
         self._tree = tree
         self._kept: OrderedDict[str, Listing] = OrderedDict()
         self._count = 0
+        self._lock = threading.Lock()
 
     def kept(self, repository: RepoName) -> Listing | None:
         """Return what is known if it is still right, which one look at the folder tells."""
         found = self._kept.get(repository)
         if found is None or found.changed != self._tree.mtime(layout.tags(repository)):
             return None
-        self._kept.move_to_end(repository)
+        with self._lock:
+            if repository in self._kept:
+                self._kept.move_to_end(repository)
         return found
 
     def read(self, repository: RepoName) -> Listing | None:
@@ -65,12 +69,13 @@ class Listings:
         return found
 
     def _keep(self, repository: RepoName, found: Listing) -> None:
-        before = self._kept.pop(repository, None)
-        self._count += len(found.tags) - (0 if before is None else len(before.tags))
-        self._kept[repository] = found
-        while self._count > _KEPT_TAGS and len(self._kept) > 1:
-            _, oldest = self._kept.popitem(last=False)
-            self._count -= len(oldest.tags)
+        with self._lock:
+            before = self._kept.pop(repository, None)
+            self._count += len(found.tags) - (0 if before is None else len(before.tags))
+            self._kept[repository] = found
+            while self._count > _KEPT_TAGS and len(self._kept) > 1:
+                _, oldest = self._kept.popitem(last=False)
+                self._count -= len(oldest.tags)
 
 
 def _made(repository: RepoName, changed: int, tags: list[str]) -> Listing:

@@ -13,7 +13,7 @@ from jettison.server.answers import Answer, ApiError, Code, Header, shown
 from jettison.server.context import Call, Context, parse_digest
 from jettison.server.mounts import mount
 from jettison.server.sessions import Session
-from jettison.store.uploads import UploadFile, start_upload
+from jettison.store.uploads import UploadFile, start_upload, upload_size
 
 __all__ = ["begin_upload", "cancel_upload", "finish_upload", "patch_upload", "upload_status"]
 
@@ -26,6 +26,7 @@ _SYNCED: Final = 32 * 1024 * 1024
 _PATIENCE: Final = 10.0
 """Seconds to wait for an earlier request to the same upload, whose client may just be gone."""
 
+_WAIT_SECONDS: Final = 0.1
 _RANGE: Final = re.compile(r"(?:bytes[ =])?([0-9]{1,19})-([0-9]{1,19})(?:/(?:[0-9]+|\*))?")
 _UNKNOWN: Final = "there is no such upload: it was finished, cancelled, or given up"
 
@@ -75,8 +76,11 @@ async def finish_upload(call: Call) -> Answer:
 
 async def upload_status(call: Call) -> Answer:
     """Say how many bytes have arrived."""
-    async with _opened(call) as (upload, _):
-        return Answer(204, _progress(call, upload.size))
+    context = call.context
+    size = await context.run(upload_size, context.tree, call.repository, call.reference)
+    if size is None:
+        raise ApiError(404, Code.BLOB_UPLOAD_UNKNOWN, _UNKNOWN)
+    return Answer(204, _progress(call, size))
 
 
 async def cancel_upload(call: Call) -> Answer:
@@ -91,22 +95,14 @@ async def _opened(call: Call) -> AsyncIterator[tuple[UploadFile, Session]]:
     """Open the upload for this request alone; what is left of a full disk's upload is removed."""
     context, name = call.context, call.reference
     session = context.sessions.get(name)
+    deadline = asyncio.get_running_loop().time() + _PATIENCE
     try:
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout_at(deadline):
             await session.lock.acquire()
     except TimeoutError:
         raise _busy(name) from None
     try:
-        try:
-            upload = await context.run(
-                UploadFile.open, context.tree, call.repository, name, _PATIENCE
-            )
-        except (FileNotFoundError, NotADirectoryError):
-            context.sessions.remove(name)
-            raise ApiError(404, Code.BLOB_UPLOAD_UNKNOWN, _UNKNOWN) from None
-        except Locked:
-            raise _busy(name) from None
-        with upload:
+        with await _open(call, deadline) as upload:
             try:
                 yield upload, session
             except StorageError as error:
@@ -115,6 +111,21 @@ async def _opened(call: Call) -> AsyncIterator[tuple[UploadFile, Session]]:
                 raise
     finally:
         session.lock.release()
+
+
+async def _open(call: Call, deadline: float) -> UploadFile:
+    """Open the upload once no other process has it open; nobody waits for that in a thread."""
+    context = call.context
+    while True:
+        try:
+            return await context.run(UploadFile.open, context.tree, call.repository, call.reference)
+        except (FileNotFoundError, NotADirectoryError):
+            context.sessions.remove(call.reference)
+            raise ApiError(404, Code.BLOB_UPLOAD_UNKNOWN, _UNKNOWN) from None
+        except Locked:
+            if asyncio.get_running_loop().time() > deadline:
+                raise _busy(call.reference) from None
+        await asyncio.sleep(_WAIT_SECONDS)
 
 
 async def _give_up(call: Call, upload: UploadFile) -> None:

@@ -46,20 +46,34 @@ class _Snapshot(msgspec.Struct):
 class Relations:
     """The relations of one repository; safe to use from several threads."""
 
-    def __init__(self, tree: StorageTree, repository: RepoName) -> None:
+    def __init__(self, tree: StorageTree, repository: RepoName, *, save: bool = True) -> None:
         self._tree = tree
         self._repository = repository
+        self._saves = save
         self._lock = threading.Lock()
         self._known: set[RawDigest] = set()
         self._listed: defaultdict[RawDigest, list[RawDigest]] = defaultdict(list)
         self._subjects: defaultdict[RawDigest, list[RawDigest]] = defaultdict(list)
         self._times: tuple[int, ...] = ()
+        self._unread: set[RawDigest] = set()
+        self._no_manifests: set[RawDigest] = set()
         self._unsaved = 0
         self._load()
 
     def indexes_with(self, child: RawDigest) -> list[RawDigest]:
         """Return the indexes that are linked into the repository and list ``child``."""
         return self._linked(self._listed, child)
+
+    def unread(self) -> list[RawDigest]:
+        """Return the manifests that are linked into the repository and cannot be read.
+
+        Nobody knows what they reference. What is damaged or missing is among them.
+        """
+        with self._lock, RepositoryReader(self._tree, self._repository) as reader:
+            self._refresh(reader)
+            with reader.links(layout.REVISIONS) as links:
+                unread = self._unread | self._no_manifests
+                return sorted(one for one in unread if links.time(one) is not None)
 
     def referrers(self, subject: RawDigest) -> list[RawDigest]:
         """Return the manifests that are linked into the repository and are about ``subject``."""
@@ -82,10 +96,11 @@ class Relations:
         if times and times == self._times:
             return
         self._times = times
+        self._unread.clear()
         for digest in reader.revision_folders():
-            if digest not in self._known:
+            if digest not in self._known and digest not in self._no_manifests:
                 self._read(digest)
-        if self._unsaved >= SNAPSHOT_EVERY:
+        if self._saves and self._unsaved >= SNAPSHOT_EVERY:
             self._save()
 
     def _read(self, digest: RawDigest) -> None:
@@ -93,14 +108,14 @@ class Relations:
             raw = self._tree.read_manifest(digest)
             if raw is None or not Digest.from_raw(digest).matches(raw):
                 # It is being put, was collected, or is damaged: look again next time.
-                self._times = ()
+                self._not_read(digest)
                 return
             found = references_of(raw)
         except InvalidManifest:
-            self._known.add(digest)
+            self._no_manifests.add(digest)  # and never will be: its bytes are right
             return
         except StorageError:
-            self._times = ()
+            self._not_read(digest)
             return
         self._known.add(digest)
         self._unsaved += 1
@@ -108,6 +123,10 @@ class Relations:
             self._subjects[found.subject].append(digest)
         for child in found.edges.children if found.edges is not None else ():
             self._listed[child].append(digest)
+
+    def _not_read(self, digest: RawDigest) -> None:
+        self._times = ()
+        self._unread.add(digest)
 
     # The snapshot.
 
@@ -160,17 +179,20 @@ def _plain(relation: dict[RawDigest, list[RawDigest]]) -> Pairs:
 
 
 class AllRelations:
-    """The relations of the repositories that were asked about last."""
+    """The relations of the repositories that were asked about last; ``save`` lets it write."""
 
-    def __init__(self, tree: StorageTree) -> None:
+    def __init__(self, tree: StorageTree, *, save: bool = True) -> None:
         self._tree = tree
+        self._saves = save
         self._lock = threading.Lock()
         self._recent: OrderedDict[RepoName, Relations] = OrderedDict()
 
     def of(self, repository: RepoName) -> Relations:
         """Return the relations of a repository."""
         with self._lock:
-            found = self._recent.pop(repository, None) or Relations(self._tree, repository)
+            found = self._recent.pop(repository, None) or Relations(
+                self._tree, repository, save=self._saves
+            )
             self._recent[repository] = found
             if len(self._recent) > _MOST_REPOSITORIES:
                 self._recent.popitem(last=False)

@@ -96,6 +96,8 @@ class StorageTree(TreeReader):
         path = self.path(layout.blob_data(digest))
         if not self._touch_whole(digest, len(raw)) or not _holds(path, raw):
             self.write(layout.blob_data(digest), raw)
+        else:
+            self._sync_blob(digest)
         self.write(layout.revision_link(repository, digest), digest.encode())
         for tag in tags:
             if not self._make_tag(repository, tag, digest):
@@ -225,6 +227,19 @@ class StorageTree(TreeReader):
             if not there or not _same_bytes(draft, path):
                 os.fsync(descriptor)
                 self._place(draft, layout.blob_data(digest))
+            else:
+                self._sync_blob(digest)
+
+    def _sync_blob(self, digest: Digest) -> None:
+        """Make sure that a blob is on the disk which somebody else may just have put there."""
+        path = self.path(layout.blob_data(digest))
+        with storage_errors("write", path):
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            self._sync(layout.blob(digest))
 
     def _touch_whole(self, digest: Digest, size: int) -> bool:
         if not self.touch(digest):

@@ -12,7 +12,6 @@ import fcntl
 import os
 import re
 import shutil
-import time
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -25,10 +24,9 @@ from jettison.store import layout
 from jettison.store.folder import adopt, storage_errors
 from jettison.store.tree import StorageTree
 
-__all__ = ["UploadFile", "start_upload"]
+__all__ = ["UploadFile", "start_upload", "upload_size"]
 
 _ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_WAIT_SECONDS: Final = 0.05
 _ATTEMPTS: Final = 5
 
 
@@ -66,6 +64,18 @@ def _make(tree: StorageTree, parent: str, name: str) -> None:
             raise
 
 
+def upload_size(tree: StorageTree, repository: RepoName, name: str) -> int | None:
+    """Return how many bytes an upload has so far, also while it is written to; None: no such."""
+    if _ID.fullmatch(name) is None:
+        return None
+    folder = tree.folder(f"{layout.uploads(repository)}/{name}")
+    if folder is None:
+        return None
+    with folder:
+        found = folder.look("data")
+    return None if found is None else found.st_size
+
+
 class UploadFile:
     """One upload, held open and locked, in a ``with`` block; made by :meth:`open`.
 
@@ -82,12 +92,12 @@ class UploadFile:
             self.size = os.fstat(descriptor).st_size
 
     @classmethod
-    def open(cls, tree: StorageTree, repository: RepoName, name: str, patience: float) -> Self:
-        """Open an upload, for this process alone.
+    def open(cls, tree: StorageTree, repository: RepoName, name: str) -> Self:
+        """Open an upload, for the caller alone.
 
         Raises FileNotFoundError if there is none of that name, and
-        :class:`~jettison.errors.Locked` if somebody else still writes to it after ``patience``
-        seconds. No symbolic link on the way is followed.
+        :class:`~jettison.errors.Locked` if somebody else has it open. No symbolic link on the way
+        is followed.
         """
         if _ID.fullmatch(name) is None:
             raise FileNotFoundError(name)
@@ -96,8 +106,12 @@ class UploadFile:
         path = tree.path(f"{folder}/data")
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            _lock(descriptor, name, patience)
-            # Finished while we waited, it is a blob by now, and not to be written to.
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                message = f"another request is writing to the upload {name}"
+                raise Locked(message, hint="Ask for its status, and go on there.") from None
+            # Finished in between, it is a blob by now, and not to be written to.
             if not os.path.samestat(os.stat(path, follow_symlinks=False), os.fstat(descriptor)):
                 raise FileNotFoundError(name)  # noqa: TRY301 - the descriptor is to be closed
             return cls(tree, repository, name, descriptor)
@@ -170,17 +184,3 @@ class UploadFile:
 
     def __exit__(self, *_: object) -> None:
         os.close(self.descriptor)
-
-
-def _lock(descriptor: int, name: str, patience: float) -> None:
-    end = time.monotonic() + patience
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= end:
-                message = f"another request is writing to the upload {name}"
-                raise Locked(message, hint="Ask for its status, and go on there.") from None
-            time.sleep(_WAIT_SECONDS)
-        else:
-            return

@@ -2,7 +2,6 @@
 
 from jettison.server.access.grant import (
     Action,
-    Forbidden,
     Grant,
     Guard,
     TooManyLogins,
@@ -13,7 +12,6 @@ from jettison.server.access.making import make_guard
 
 __all__ = [
     "Action",
-    "Forbidden",
     "Grant",
     "Guard",
     "TooManyLogins",

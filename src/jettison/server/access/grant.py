@@ -13,7 +13,6 @@ from jettison.model.reference import RepoName
 __all__ = [
     "Action",
     "Bounds",
-    "Forbidden",
     "Grant",
     "Guard",
     "TooManyLogins",
@@ -57,14 +56,6 @@ class Unauthorized(Exception):
 
 class TooManyLogins(Unauthorized):
     """More logins wait for their check than the server will hold; 429 says it best."""
-
-
-class Forbidden(Exception):
-    """Logged in, and not allowed to do this: 403."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.message = message
 
 
 class Bounds(Protocol):

@@ -197,7 +197,7 @@ def _limits(section: Section) -> Limits:
         return section.seconds(key, seconds, unit=True, zero=False)
 
     return Limits(
-        manifest_bytes=section.size("manifest_bytes", default.manifest_bytes, _KIB, 256 * _MIB),
+        manifest_bytes=section.size("manifest_bytes", default.manifest_bytes, _KIB, 4 * _MIB),
         header_bytes=section.size("header_bytes", default.header_bytes, _KIB, 16 * _MIB),
         header_timeout=timeout("header_timeout", default.header_timeout),
         body_timeout=timeout("body_timeout", default.body_timeout),
