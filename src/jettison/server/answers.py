@@ -1,7 +1,7 @@
 """What is sent back: answers, and the errors of the distribution specification ("Error Codes")."""
 
 import enum
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from typing import Any, Final
 
 import msgspec
@@ -15,6 +15,7 @@ __all__ = [
     "Header",
     "Piece",
     "Problem",
+    "encode_headers",
     "encode_json",
     "json_answer",
     "problems_answer",
@@ -58,9 +59,12 @@ class Code(enum.StrEnum):
 
 
 class Answer:
-    """A status, headers, and a body: bytes, or a stream of exactly ``length`` bytes."""
+    """A status, headers, and a body: bytes, or a stream of exactly ``length`` bytes.
 
-    __slots__ = ("body", "headers", "length", "status", "stream")
+    ``encoded`` is what :func:`encode_headers` makes of the headers, where that is known already.
+    """
+
+    __slots__ = ("body", "encoded", "headers", "length", "status", "stream")
 
     def __init__(
         self,
@@ -69,7 +73,9 @@ class Answer:
         body: bytes = b"",
         stream: AsyncGenerator[Piece] | None = None,
         length: int | None = None,
+        encoded: bytes = b"",
     ) -> None:
+        self.encoded = encoded
         self.status = status
         self.headers = headers
         self.body = body
@@ -107,6 +113,16 @@ class ApiError(Exception):
         """Return it as it is sent."""
         problem = Problem(self.code, self.message, self.detail)
         return problems_answer(self.status, [problem], self.headers)
+
+
+def encode_headers(headers: Iterable[Header]) -> bytes:
+    """Return headers as they go over the wire."""
+    found: list[bytes] = []
+    for name, value in headers:
+        if b"\n" in value or b"\r" in value:
+            raise ValueError(f"the header {name!r} has more than one line")
+        found += (name, b": ", value, b"\r\n")
+    return b"".join(found)
 
 
 def encode_json(content: object) -> bytes:

@@ -19,6 +19,7 @@ from jettison.server.answers import (
     Code,
     Header,
     Piece,
+    encode_headers,
     json_answer,
     text_answer,
 )
@@ -29,10 +30,15 @@ from jettison.server.observing.exchange import Exchange
 from jettison.server.requests import Disconnected, Receive, Request, Scope, Send
 from jettison.server.routes import Endpoint, Route, find_route
 
-__all__ = ["GONE", "Observer", "RegistryApp"]
+__all__ = ["ENCODED", "GONE", "LENGTH", "Observer", "RegistryApp"]
 
 GONE: Final = "jettison.gone"
 """The extension of the scope that tells whether the client has closed the connection."""
+
+ENCODED: Final = "jettison.encoded"
+LENGTH: Final = "jettison.length"
+"""The headers of an answer as they go over the wire, and the length of its body: to whom it helps,
+beside the usual list."""
 
 _log: Final = logging.getLogger("jettison.server")
 
@@ -93,6 +99,7 @@ class RegistryApp:
         for name, values in http.headers.items():
             lower = name.lower().encode("latin-1")
             self._headers += [(lower, value.encode("latin-1")) for value in values]
+        self._encoded = encode_headers(self._headers)
         # Several processes and restarts must not use the same.
         self._ids = map((secrets.token_hex(5) + "%08x").__mod__, itertools.count(1))
 
@@ -112,9 +119,13 @@ class RegistryApp:
         try:
             answer = await self._answer(request, route, exchange)
             exchange.status = answer.status
-            number = (b"x-request-id", exchange.request_id.encode())
-            headers = [*answer.headers, *self._headers, number]
+            number = exchange.request_id.encode()
+            headers = [*answer.headers, *self._headers, (b"x-request-id", number)]
             start = {"type": "http.response.start", "status": answer.status, "headers": headers}
+            if answer.encoded:
+                identified = b"x-request-id: %b\r\n" % number
+                start[ENCODED] = answer.encoded + self._encoded + identified
+                start[LENGTH] = answer.length
             await send(start)
             if answer.stream is None:
                 exchange.sent = 0 if request.method == "HEAD" else answer.length
@@ -141,6 +152,8 @@ class RegistryApp:
         except Exception:  # noqa: BLE001 - whatever it is, the client gets an answer
             _log.exception("request %s: %s %s", exchange.request_id, request.method, route)
             answer = unexpected_answer(exchange.request_id)
+        if answer.encoded:
+            return answer
         for name, _ in answer.headers:
             if name == b"content-length":
                 return answer

@@ -24,10 +24,10 @@ async def get_blob(call: Call) -> Answer:
         raise _unknown(digest)
     content = contents.small(target)
     if content is not None:
-        headers, size = content.blob_headers, len(content.raw)
+        headers, size, encoded = content.blob_headers, len(content.raw), content.blob_encoded
         if target != digest:
-            headers = blob_headers(digest, size)
-        answer = content_answer(call.request, digest, headers, content.raw)
+            headers, encoded = blob_headers(digest, size), b""
+        answer = content_answer(call.request, digest, headers, content.raw, encoded)
     else:
         opened = contents.open(target)
         if opened is None:

@@ -1,7 +1,7 @@
 """Reading links and contents for an answer, at a handful of system calls each.
 
-What a tag or a layer leads to is read from the disk every time, so what another program does to the
-tree is seen at once, and nothing is ever promised from memory (registry-facts: the descriptor
+What a tag or a layer leads to is looked at on the disk every time, so what another program does to
+the tree is seen at once, and nothing is ever promised from memory (registry-facts: the descriptor
 cache). Only the bytes of small contents are kept, by digest: they cannot change, and that they are
 still on the disk is looked at each time.
 """
@@ -9,6 +9,7 @@ still on the disk is looked at each time.
 import errno
 import os
 import stat
+import time
 from collections import OrderedDict
 from typing import Final
 
@@ -16,10 +17,10 @@ from jettison.errors import InvalidDigest, InvalidManifest, StorageError
 from jettison.model.digest import Digest
 from jettison.model.manifest import parse_manifest
 from jettison.model.reference import RepoName, Tag
-from jettison.server.answers import Header
+from jettison.server.answers import Header, encode_headers
 from jettison.store import layout
 from jettison.store.folder import Folder, storage_error
-from jettison.store.reading import LARGEST_MANIFEST
+from jettison.store.reading import LARGEST_MANIFEST, SETTLED_NS
 from jettison.store.tree import StorageTree
 
 __all__ = ["SMALL", "Content", "Contents"]
@@ -29,6 +30,7 @@ SMALL: Final = 64 * 1024
 
 _KEPT_BYTES: Final = 16 * 1024 * 1024
 _KEPT_TYPES: Final = 4096
+_KEPT_LINKS: Final = 8192
 _LINK: Final = 256
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _ABSENT: Final = (FileNotFoundError, NotADirectoryError)
@@ -38,12 +40,17 @@ _UNKNOWN_TYPE: Final = b"application/octet-stream"
 class Content:
     """A manifest or a small blob: its bytes, and the headers that depend on nothing else."""
 
-    __slots__ = ("blob_headers", "inode", "manifest_headers", "media_type", "raw")
+    __slots__ = (
+        *("blob_encoded", "blob_headers", "inode"),
+        *("manifest_encoded", "manifest_headers", "media_type", "raw"),
+    )
 
     def __init__(self, digest: Digest, raw: bytes, inode: int) -> None:
         self.raw = raw
         self.inode = inode
         self.blob_headers = blob_headers(digest, len(raw))
+        self.blob_encoded = encode_headers(self.blob_headers)
+        self.manifest_encoded = b""
         self.media_type: str | None = None
         self.manifest_headers: list[Header] = []
 
@@ -91,6 +98,7 @@ class Contents:
         self._blobs = _open(tree.blobs_folder, tree, layout.BLOBS)
         self._kept: OrderedDict[str, Content] = OrderedDict()
         self._kept_bytes = 0
+        self._links: dict[str, tuple[int, int, Digest]] = {}
         self._types: dict[str, tuple[tuple[int, int], str]] = {}
 
     # Links.
@@ -121,6 +129,28 @@ class Contents:
         return found.st_size == len(digest)
 
     def _link(self, path: str) -> Digest | None:
+        """Read a link, unless it is the very file that was read before.
+
+        A file that was written to a moment ago may be written to again without its time showing it.
+        """
+        try:
+            status = os.stat(path, dir_fd=self._repositories)
+        except _ABSENT:
+            return None
+        except OSError as error:
+            raise storage_error("look at", path, error) from error
+        changed = status.st_mtime_ns
+        known = self._links.get(path)
+        if known is not None and known[0] == changed and known[1] == status.st_ino:
+            return known[2]
+        found = self._read_link(path)
+        if found is not None and changed < time.time_ns() - SETTLED_NS:
+            if len(self._links) >= _KEPT_LINKS:
+                self._links.clear()
+            self._links[path] = (changed, status.st_ino, found)
+        return found
+
+    def _read_link(self, path: str) -> Digest | None:
         try:
             descriptor = os.open(path, _FILE, dir_fd=self._repositories)
         except _ABSENT:
@@ -181,6 +211,7 @@ class Contents:
             kind = _type_of(digest, content.raw)
             content.media_type = kind
             content.manifest_headers = manifest_headers(digest, len(content.raw), kind)
+            content.manifest_encoded = encode_headers(content.manifest_headers)
         return content
 
     def large_type(self, digest: Digest) -> str | None:

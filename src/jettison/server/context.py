@@ -4,6 +4,7 @@ import asyncio
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Executor
+from functools import lru_cache
 from typing import Final, ParamSpec, TypeVar
 
 from jettison.errors import InvalidDigest, InvalidName
@@ -27,6 +28,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _MOST_LARGE: Final = 16
+_KEPT: Final = 4096
 _DELETION_OFF: Final = "deletion is not enabled; set storage.delete.enabled: true"
 
 
@@ -125,10 +127,15 @@ class Call:
         return (b"location", self.url(path).encode("latin-1"))
 
 
+# Clients ask for the same again and again.
+_name: Final = lru_cache(_KEPT)(RepoName)
+_digest: Final = lru_cache(_KEPT)(Digest)
+
+
 def parse_name(text: str) -> RepoName:
     """Return the name of a repository, or raise 400 ``NAME_INVALID``."""
     try:
-        return RepoName(text)
+        return _name(text)
     except InvalidName:
         message = f"invalid repository name: {shown(text)}"
         raise ApiError(400, Code.NAME_INVALID, message) from None
@@ -137,7 +144,7 @@ def parse_name(text: str) -> RepoName:
 def parse_digest(text: str) -> Digest:
     """Return a digest, or raise 400 ``DIGEST_INVALID``."""
     try:
-        return Digest(text)
+        return _digest(text)
     except InvalidDigest:
         message = f"{shown(text)} is no digest; it looks like sha256:<64 hex digits>"
         raise ApiError(400, Code.DIGEST_INVALID, message) from None

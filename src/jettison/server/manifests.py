@@ -48,7 +48,13 @@ async def get_manifest(call: Call) -> Answer:
     else:
         kind, size = content.media_type or "", len(content.raw)
         _check_acceptable(call, digest, kind)
-        answer = content_answer(call.request, digest, content.manifest_headers, content.raw)
+        answer = content_answer(
+            call.request,
+            digest,
+            content.manifest_headers,
+            content.raw,
+            content.manifest_encoded,
+        )
     tag = "" if ":" in call.reference else call.reference
     context.events.manifest(call, "pull", digest, media_type=kind, size=size, tag=tag)
     return answer

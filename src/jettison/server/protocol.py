@@ -19,7 +19,8 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from jettison.server.app import GONE
+from jettison.server.answers import encode_headers
+from jettison.server.app import ENCODED, GONE, LENGTH
 from jettison.server.configuration import Limits
 
 __all__ = ["limited_protocol"]
@@ -121,21 +122,22 @@ class _Cycle(RequestResponseCycle):
     def _make_head(self, event: dict[str, Any]) -> bytes:
         status: int = event["status"]
         self.waiting_for_100_continue = False
-        head = [_STATUS_LINES[status]]
-        for name, value in (*self.default_headers, *event["headers"]):
-            if b"\n" in value or b"\r" in value:
-                raise ValueError(f"the header {name!r} has more than one line")
-            head += (name, b": ", value, b"\r\n")
-            if name == b"content-length":
-                self.expected_content_length = int(value)
-            elif name == b"connection":
-                self.keep_alive = False
+        encoded: bytes | None = event.get(ENCODED)
+        closes = False
+        if encoded is not None:
+            self.expected_content_length = event[LENGTH]
+        else:
+            encoded = encode_headers(event["headers"])
+            for name, value in event["headers"]:
+                if name == b"content-length":
+                    self.expected_content_length = int(value)
+                elif name == b"connection":
+                    closes, self.keep_alive = True, False
         if self.scope["method"] == "HEAD":
             self.expected_content_length = 0
-        if not self.keep_alive:
-            head.append(b"connection: close\r\n")
-        head.append(b"\r\n")
-        return b"".join(head)
+        usual = encode_headers(self.default_headers)
+        close = b"" if self.keep_alive or closes else b"connection: close\r\n"
+        return b"".join((_STATUS_LINES[status], usual, encoded, close, b"\r\n"))
 
     def _complete(self) -> None:
         self.response_complete = True

@@ -21,10 +21,15 @@ _NOWAIT: Final = getattr(os, "RWF_NOWAIT", 0)
 _CONDITIONS: Final = frozenset({b"range", b"if-none-match"})
 
 
-def content_answer(request: Request, digest: str, headers: list[Header], raw: bytes) -> Answer:
-    """Answer with bytes that are in memory; ``headers`` are those of the whole content."""
+def content_answer(
+    request: Request, digest: str, headers: list[Header], raw: bytes, encoded: bytes = b""
+) -> Answer:
+    """Answer with bytes that are in memory; ``headers`` are those of the whole content.
+
+    ``encoded`` are the same headers, where they are encoded already.
+    """
     if _CONDITIONS.isdisjoint(request.fields):
-        return Answer(200, headers, raw)
+        return Answer(200, headers, raw, encoded=encoded)
     part = _part(request, digest, len(raw))
     if part is None:
         return _not_modified(headers)
