@@ -28,7 +28,7 @@ __all__ = ["limited_protocol"]
 _BAD_REQUEST: Final = 400
 _TOO_MANY: Final = 503
 _TOO_LARGE: Final = 431
-_MOST_WAITING: Final = 1024 * 1024
+_MOST_WAITING: Final = 2 * 1024 * 1024
 """Bytes of a body that are taken in before the application has asked for them."""
 
 _JOINED: Final = 64 * 1024
@@ -166,6 +166,7 @@ class _Connection(HttpToolsProtocol):
         self._deadline: asyncio.TimerHandle | None = None
         self._reading_headers = True
         self._between = True
+        self._idle_since: float | None = None
         self._in_headers = 0
         self._extensions: dict[str, Any] = {}
 
@@ -179,6 +180,9 @@ class _Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
+        if self.timeout_keep_alive_task is not None:
+            self.timeout_keep_alive_task.cancel()
+            self.timeout_keep_alive_task = None
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -195,23 +199,47 @@ class _Connection(HttpToolsProtocol):
         super().data_received(data)
         if self.transport.is_closing():
             return
-        if not self._reading_headers:
-            self._keep_the_clock_running()
-        elif self._deadline is None and self._in_headers:
+        if self._reading_headers and self._deadline is None and self._in_headers:
             self._expect_headers()
 
-    def _keep_the_clock_running(self) -> None:
-        """Do not let what is left of a request that was answered already stop the pause's end."""
-        if self.cycle.response_complete and self.timeout_keep_alive_task is None:
-            self.timeout_keep_alive_task = self.loop.call_later(
-                self.timeout_keep_alive, self.timeout_keep_alive_handler
-            )
+    # The pause between two requests. uvicorn sets a timer after each answer and cancels it at the
+    # next byte; one that looks when it is due costs nothing in between, and no stray byte stops it.
+
+    def _unset_keepalive_if_required(self) -> None:
+        pass
+
+    def on_response_complete(self) -> None:
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+            return
+        self._idle_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self._look_again(self.timeout_keep_alive)
+
+    def _look_again(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(seconds, self._end_if_idle)
+
+    def _end_if_idle(self) -> None:
+        self.timeout_keep_alive_task = None
+        if self._idle_since is None:
+            self._look_again(self.timeout_keep_alive)
+            return
+        left = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if left > 0:
+            self._look_again(left)
+        else:
+            self.timeout_keep_alive_handler()
 
     def on_message_begin(self) -> None:
         self.url = b""
         self.expect_100_continue = False
         self.headers = []
         self._in_headers = 1
+        self._idle_since = None
         self._reading_headers = True
         self._between = False
 

@@ -32,14 +32,11 @@ class Session:
         self.offset = 0
         self.lock = asyncio.Lock()
 
-    def append(self, upload: UploadFile, pieces: Sequence[bytes]) -> None:
-        """Write pieces, and take them into the digest if all before them is in there."""
-        known = self.offset == upload.size
-        upload.append(pieces)
-        if known:
-            for piece in pieces:
-                self._hash.update(piece)
-            self.offset = upload.size
+    def update(self, pieces: Sequence[bytes]) -> None:
+        """Take into the digest what is written behind all that is in there."""
+        for piece in pieces:
+            self._hash.update(piece)
+        self.offset += sum(map(len, pieces))
 
     def forget(self) -> None:
         """Note that the file is not what it was: its digest has to be computed anew."""

@@ -17,7 +17,7 @@ from jettison.store.uploads import UploadFile, start_upload, upload_size
 
 __all__ = ["begin_upload", "cancel_upload", "finish_upload", "patch_upload", "upload_status"]
 
-_PIECE: Final = 1024 * 1024
+_PIECE: Final = 2 * 1024 * 1024
 """Bytes that are written and hashed in one go, in a thread."""
 
 _SYNCED: Final = 32 * 1024 * 1024
@@ -157,8 +157,17 @@ class _Writer:
             self._unsynced = 0
             self._syncing = asyncio.ensure_future(self._context.run(self._upload.sync))
         self._unsynced += sum(map(len, pieces))
-        writing = self._context.run(self._session.append, self._upload, pieces)
-        self._writing = asyncio.ensure_future(writing)
+        self._writing = asyncio.ensure_future(self._store(pieces))
+
+    async def _store(self, pieces: list[bytes]) -> None:
+        """Write and hash, side by side, unless the digest of what is there is not known."""
+        known = self._session.offset == self._upload.size
+        jobs = [self._context.run(self._upload.append, pieces)]
+        if known:
+            jobs.append(self._context.run(self._session.update, pieces))
+        for one in await asyncio.gather(*jobs, return_exceptions=True):
+            if isinstance(one, BaseException):
+                raise one
 
     async def __aexit__(self, *_: object) -> None:
         """Wait for what is under way: it needs the file, which is closed next."""
