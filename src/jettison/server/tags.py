@@ -89,7 +89,7 @@ class Catalog:
         self._tree = tree
         self._known: dict[str, InnerFolders] = {}
 
-    def walk(self, after: str) -> Iterator[RepoName]:
+    def walk(self, after: str) -> Iterator[str]:
         """Yield the repositories behind ``after``, in lexical order."""
         if len(self._known) > _KEPT_FOLDERS:
             self._known = {}

@@ -8,7 +8,6 @@ stand for (design.md, rule 2); what cannot be *listed* raises, because nobody kn
 Digests are raw here: a tree has millions of them.
 """
 
-import contextlib
 import enum
 import os
 import stat
@@ -106,14 +105,26 @@ class Blob(NamedTuple):
 
 
 class InnerFolders(NamedTuple):
-    """A folder below ``repositories/``, when it changed, and those in it that may be others."""
+    """A folder below ``repositories/``, and when it changed.
+
+    ``below`` are the folders in it that may be repositories, or hold some, in reversed order: each
+    by its name, and once more with a slash for what is in it.
+    """
 
     changed: int
     is_repository: bool
-    names: list[str]
+    below: list[str]
 
 
-_NO_FOLDERS: Final = InnerFolders(0, is_repository=False, names=[])
+_NO_FOLDERS: Final = InnerFolders(0, is_repository=False, below=[])
+
+
+def _is_name(text: str) -> bool:
+    try:
+        RepoName(text)
+    except InvalidName:
+        return False
+    return True
 
 
 class TreeReader:
@@ -210,7 +221,7 @@ class TreeReader:
 
     def walk_repositories(
         self, after: str = "", known: "dict[str, InnerFolders] | None" = None
-    ) -> Iterator[RepoName]:
+    ) -> Iterator[str]:
         """Yield the repositories that have manifests, in lexical order, those behind ``after``.
 
         Only folders are read in which there may be one, and none ahead of what is asked for. Those
@@ -219,25 +230,21 @@ class TreeReader:
         known = {} if known is None else known
         # A name is for a repository itself, one with a slash for all below it. In lexical order the
         # latter stand together, though app-2 stands between app and app/web.
-        todo = ["/"]
-        inner = {"": self._inner_folders("", known).names}
+        todo = list(self._inner_folders("", known).below)
+        inner: dict[str, list[str]] = {}
         while todo:
             name = todo.pop()
-            if not name.endswith("/"):
+            if name[-1] != "/":
                 if name > after:
                     found = self._inner_folders(name, known)
-                    inner[name] = found.names
+                    if found.below:
+                        inner[name] = found.below
                     if found.is_repository:
-                        with contextlib.suppress(InvalidName):
-                            yield RepoName(name)
-                continue
-            names = inner.pop(name[:-1], None)
-            if name.lstrip("/") < after and not after.startswith(name.lstrip("/")):
-                continue
-            if names is None:
-                names = self._inner_folders(name[:-1], known).names
-            below = [f"{name}{one}".lstrip("/") for one in names]
-            todo += sorted([*below, *(f"{one}/" for one in below)], reverse=True)
+                        yield name
+            elif name[:-1] > after:
+                todo += inner.pop(name[:-1], ())
+            elif name > after or after.startswith(name):
+                todo += self._inner_folders(name[:-1], known).below
 
     def _inner_folders(self, name: str, known: "dict[str, InnerFolders]") -> "InnerFolders":
         """Return whether a folder is a repository with manifests, and what may be others in it."""
@@ -257,8 +264,10 @@ class TreeReader:
         with folder:
             changed = folder.own_time()
             names, _ = folder.folders()
-        inner = [one for one in names if not one.startswith("_")]
-        found = InnerFolders(changed, "_manifests" in names, inner)
+        prefix = f"{name}/" if name else ""
+        inner = [f"{prefix}{one}" for one in names if not one.startswith("_")]
+        below = sorted([*inner, *(f"{one}/" for one in inner)], reverse=True)
+        found = InnerFolders(changed, "_manifests" in names and _is_name(name), below)
         if changed < time.time_ns() - SETTLED_NS:
             known[name] = found
         return found
