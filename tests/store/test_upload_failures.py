@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import fcntl
 import os
 from pathlib import Path
 
@@ -85,29 +84,3 @@ def test_a_commit_that_fails_can_be_repeated_or_leaves_nothing(
     with UploadFile.open(tree, APP, name) as upload:
         upload.commit(Digest.of(b"blob"))
     assert (tree.root / blob_data(Digest.of(b"blob"))).read_bytes() == b"blob"
-
-
-def test_a_lock_is_never_that_of_a_folder_which_is_gone(
-    tree: StorageTree, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    manifests = tree.root / "docker/registry/v2/repositories/team/app/_manifests"
-    with tree.writing(APP):
-        assert not manifests.exists()
-    flock = fcntl.flock
-    calls = 0
-
-    def meet(descriptor: int, kind: int) -> None:
-        nonlocal calls
-        calls += 1
-        if calls < 3:
-            manifests.rmdir()
-        flock(descriptor, kind)
-
-    monkeypatch.setattr(fcntl, "flock", meet)
-    with tree.writing(APP, make=True):
-        assert manifests.exists()
-        other = os.open(manifests, os.O_RDONLY)
-        with pytest.raises(BlockingIOError):
-            flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.close(other)
-    assert calls == 3

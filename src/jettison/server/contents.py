@@ -120,25 +120,17 @@ class Contents:
         What a link of that length says is not read: nobody writes another than its folder's name.
         """
         path = f"{repository}/_manifests/revisions/{digest.algorithm}/{digest.hex}/link"
-        try:
-            found = os.stat(path, dir_fd=self._repositories)
-        except _ABSENT:
-            return False
-        except OSError as error:
-            raise storage_error("look at", path, error) from error
-        return found.st_size == len(digest)
+        found = _look(self._repositories, path)
+        return found is not None and found.st_size == len(digest)
 
     def _link(self, path: str) -> Digest | None:
         """Read a link, unless it is the very file that was read before.
 
         A file that was written to a moment ago may be written to again without its time showing it.
         """
-        try:
-            status = os.stat(path, dir_fd=self._repositories)
-        except _ABSENT:
+        status = _look(self._repositories, path)
+        if status is None:
             return None
-        except OSError as error:
-            raise storage_error("look at", path, error) from error
         changed = status.st_mtime_ns
         known = self._links.get(path)
         if known is not None and known[0] == changed and known[1] == status.st_ino:
@@ -151,12 +143,9 @@ class Contents:
         return found
 
     def _read_link(self, path: str) -> Digest | None:
-        try:
-            descriptor = os.open(path, _FILE, dir_fd=self._repositories)
-        except _ABSENT:
+        descriptor = _descriptor(self._repositories, path)
+        if descriptor is None:
             return None
-        except OSError as error:
-            raise storage_error("read", path, error) from error
         try:
             raw = os.read(descriptor, _LINK)
         except OSError as error:
@@ -176,23 +165,15 @@ class Contents:
 
     def size(self, digest: Digest) -> int | None:
         """Return the size of a blob in bytes; None if there is none."""
-        try:
-            found = os.stat(_path(digest), dir_fd=self._blobs)
-        except _ABSENT:
-            return None
-        except OSError as error:
-            raise storage_error("look at", _path(digest), error) from error
-        return found.st_size if stat.S_ISREG(found.st_mode) else None
+        found = _look(self._blobs, _path(digest))
+        return None if found is None or not stat.S_ISREG(found.st_mode) else found.st_size
 
     def small(self, digest: Digest, limit: int = SMALL) -> Content | None:
         """Return a content of at most ``limit`` bytes; None if it is absent or larger."""
         path = _path(digest)
-        try:
-            found = os.stat(path, dir_fd=self._blobs)
-        except _ABSENT:
+        found = _look(self._blobs, path)
+        if found is None:
             return None
-        except OSError as error:
-            raise storage_error("look at", path, error) from error
         kept = self._kept.get(digest)
         if kept is not None and kept.inode == found.st_ino and len(kept.raw) == found.st_size:
             self._kept.move_to_end(digest)
@@ -239,12 +220,9 @@ class Contents:
         return found.st_ino, found.st_size
 
     def _read(self, digest: Digest, path: str, size: int) -> Content | None:
-        try:
-            descriptor = os.open(path, _FILE, dir_fd=self._blobs)
-        except _ABSENT:
+        descriptor = _descriptor(self._blobs, path)
+        if descriptor is None:
             return None
-        except OSError as error:
-            raise storage_error("read", path, error) from error
         try:
             raw = os.read(descriptor, size + 1)
             while len(raw) < size and (more := os.read(descriptor, size - len(raw))):
@@ -271,12 +249,9 @@ class Contents:
     def open(self, digest: Digest) -> tuple[int, int] | None:
         """Open a blob: a descriptor and the size in bytes; None if there is none."""
         path = _path(digest)
-        try:
-            descriptor = os.open(path, _FILE, dir_fd=self._blobs)
-        except _ABSENT:
+        descriptor = _descriptor(self._blobs, path)
+        if descriptor is None:
             return None
-        except OSError as error:
-            raise storage_error("read", path, error) from error
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             os.close(descriptor)
@@ -319,6 +294,24 @@ class Contents:
                 raise storage_error("touch", path, error) from error
             # Nobody can write here: then nobody can take it away either.
         return True
+
+
+def _look(folder: int, path: str) -> os.stat_result | None:
+    try:
+        return os.stat(path, dir_fd=folder)
+    except _ABSENT:
+        return None
+    except OSError as error:
+        raise storage_error("look at", path, error) from error
+
+
+def _descriptor(folder: int, path: str) -> int | None:
+    try:
+        return os.open(path, _FILE, dir_fd=folder)
+    except _ABSENT:
+        return None
+    except OSError as error:
+        raise storage_error("read", path, error) from error
 
 
 def _path(digest: Digest) -> str:
