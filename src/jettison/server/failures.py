@@ -3,23 +3,22 @@
 Paths and reasons are for the log, which the request's id leads to; a client learns what it can do.
 """
 
-import errno
 import logging
 from typing import Final
 
 from jettison.errors import StorageError
 from jettison.server.answers import Answer, ApiError, Code
+from jettison.store.folder import FULL
 
 __all__ = ["answer_to_storage_error", "unexpected_answer"]
 
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _log: Final = logging.getLogger("jettison.server")
 
 
 def answer_to_storage_error(error: StorageError, number: str) -> Answer:
     """Log an error of the storage, and return 507 for a full disk, 500 for anything else."""
     _log.error("request %s: %s%s", number, error.message, f" {error.hint}" if error.hint else "")
-    if getattr(error.__cause__, "errno", None) in _FULL:
+    if getattr(error.__cause__, "errno", None) in FULL:
         message = "the registry's disk is full; nothing of this request was kept"
         return ApiError(507, Code.UNAVAILABLE, message, {"request": number}).answer()
     message = "the registry's storage failed; its log says more"

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import errno
 import re
 from collections.abc import AsyncIterator
 from typing import Final, Self
@@ -13,6 +12,7 @@ from jettison.server.answers import Answer, ApiError, Code, Header, shown
 from jettison.server.context import Call, Context, parse_digest
 from jettison.server.mounts import mount
 from jettison.server.sessions import Session
+from jettison.store.folder import FULL
 from jettison.store.uploads import UploadFile, start_upload, upload_size
 
 __all__ = ["begin_upload", "cancel_upload", "finish_upload", "patch_upload", "upload_status"]
@@ -106,7 +106,7 @@ async def _opened(call: Call) -> AsyncIterator[tuple[UploadFile, Session]]:
             try:
                 yield upload, session
             except StorageError as error:
-                if getattr(error.__cause__, "errno", None) in {errno.ENOSPC, errno.EDQUOT}:
+                if getattr(error.__cause__, "errno", None) in FULL:
                     await _give_up(call, upload)
                 raise
     finally:

@@ -16,6 +16,7 @@ from typing import Final, Self
 from jettison.errors import StorageError
 
 __all__ = [
+    "FULL",
     "BlockedError",
     "Folder",
     "UnreadableError",
@@ -23,6 +24,9 @@ __all__ = [
     "adopt",
     "storage_errors",
 ]
+
+FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""What the system says where there is no room left."""
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

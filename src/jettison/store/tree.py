@@ -23,7 +23,7 @@ from jettison.errors import StorageError, VerificationFailed
 from jettison.model.digest import Digest
 from jettison.model.reference import RepoName, Tag
 from jettison.store import layout
-from jettison.store.folder import BlockedError, Folder, adopt, storage_errors
+from jettison.store.folder import FULL, BlockedError, Folder, adopt, storage_errors
 from jettison.store.reading import TreeReader
 from jettison.store.repository import RepositoryReader
 
@@ -458,7 +458,7 @@ class StorageTree(TreeReader):
         try:
             self._make_folders(relative)
         except OSError as error:
-            if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            if error.errno not in FULL:
                 raise
             return False
         return True
