@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from jettison.demo import images
+from jettison.model.digest import Digest
 from store.trees import Tree
 from support.cli import Jettison
 from support.redis import Server
@@ -178,6 +179,26 @@ def test_ctrl_c_is_told_with_the_next_step(jettison: Jettison, tree: Tree) -> No
     assert process.returncode == 130
     assert "interrupted" in told
     assert "same command finishes it" in told
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize("command", ["gc", "garbage-collect"])
+def test_a_collection_that_is_ended_leaves_nothing_out_of_sight(
+    jettison: Jettison, tree: Tree, tmp_path: Path, command: str, number: signal.Signals
+) -> None:
+    config = tmp_path / "config.yml"
+    config.write_text(f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {tree.root}}}}}\n")
+    args = {"gc": ("gc", tree.root, "--yes"), "garbage-collect": ("garbage-collect", config)}
+    before = tree.blobs()
+    process = jettison.start(*args[command])
+    garbage = Digest.of(b"garbage")
+    while tree.data(garbage).exists():  # then it is aside, for half a second
+        assert process.poll() is None
+        time.sleep(0.002)
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert tree.blobs() == before
 
 
 def test_a_dry_run_says_what_would_be(jettison: Jettison, tree: Tree) -> None:

@@ -3,8 +3,9 @@
 `jettison --help` must answer at once, so command modules import what they need when they run.
 """
 
+import signal
 import sys
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -85,8 +86,29 @@ def _global(
     pass
 
 
+_ENDING: Final = (signal.SIGTERM, signal.SIGHUP)
+
+
+def _interrupt(_: int, __: object) -> None:
+    """Do what Ctrl-C does at this moment, which an event loop may have changed."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's job in the background
+        raise KeyboardInterrupt
+    signal.raise_signal(signal.SIGINT)
+
+
+def _end_like_ctrl_c() -> None:
+    """Let whoever ends a command by SIGTERM or SIGHUP leave no work half done behind.
+
+    At once they would end it like ``kill -9``: what a collection has set aside stays out of sight.
+    """
+    for number in _ENDING:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup does
+            signal.signal(number, _interrupt)
+
+
 def main() -> None:
     """Run the command line; the exit codes are design.md's, rule 10."""
+    _end_like_ctrl_c()
     try:
         app()
     except JettisonError as error:

@@ -12,9 +12,9 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Final
 
-from jettison.errors import Interrupted, NotQuiescent, PartlyDone
+from jettison.errors import NotQuiescent, PartlyDone
 from jettison.model.digest import Digest
 
 if TYPE_CHECKING:
@@ -112,21 +112,20 @@ def _ask(configuration: "Configuration", host: str, port: int, timeout: float) -
 def quiesced(quiesce: str | None, resume: str | None) -> Iterator[None]:
     """Run a shell command before, and another one after, whatever happens in between.
 
-    ``resume`` is run also when ``quiesce`` fails, for it may have come half-way, and on Ctrl-C,
-    SIGTERM and SIGHUP. Raises :class:`~jettison.errors.NotQuiescent` if ``quiesce`` fails, and
+    ``resume`` is run also when ``quiesce`` fails, for it may have come half-way, and on Ctrl-C.
+    Raises :class:`~jettison.errors.NotQuiescent` if ``quiesce`` fails, and
     :class:`~jettison.errors.PartlyDone` if ``resume`` does: the registry may then be down.
     """
-    with _signals_raise():
-        try:
-            if quiesce is not None and (code := _shell(quiesce)):
-                message = f"the command to quiesce ended with exit code {code}: {quiesce}"
-                raise NotQuiescent(message, hint="Nothing was collected; run it by hand to see.")
-            yield
-        finally:
-            if resume is not None and (code := _resume(resume)):
-                message = f"the command to resume ended with exit code {code}: {resume}"
-                hint = "The registry may still be stopped or read-only: look at it now."
-                raise PartlyDone(message, hint=hint)
+    try:
+        if quiesce is not None and (code := _shell(quiesce)):
+            message = f"the command to quiesce ended with exit code {code}: {quiesce}"
+            raise NotQuiescent(message, hint="Nothing was collected; run it by hand to see.")
+        yield
+    finally:
+        if resume is not None and (code := _resume(resume)):
+            message = f"the command to resume ended with exit code {code}: {resume}"
+            hint = "The registry may still be stopped or read-only: look at it now."
+            raise PartlyDone(message, hint=hint)
 
 
 def _shell(command: str, *, alone: bool = False) -> int:
@@ -155,21 +154,3 @@ def _resume(command: str) -> int:
 
 def _wait(_: int, __: object) -> None:
     """Do nothing; unlike a signal that is ignored, this is not handed down to commands."""
-
-
-@contextmanager
-def _signals_raise() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end what is going on as Ctrl-C does, instead of at once."""
-
-    def interrupt(number: int, _: object) -> NoReturn:
-        raise Interrupted(f"ended by {signal.Signals(number).name}")
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, interrupt) for number in _ENDING}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
