@@ -1,4 +1,4 @@
-"""A lower layer never imports a higher one, and the model touches nothing outside of itself."""
+"""A lower layer never imports a higher one, the model is pure, and JSON has one reader."""
 
 import ast
 from collections.abc import Iterator
@@ -42,6 +42,10 @@ IMPURE_MODULES = frozenset({
     "uvicorn", "warnings",
 })
 # fmt: on
+# Whoever reads JSON without limits can be stopped by one deep document (issue 9).
+STRICT_READER = "model/strict_json.py"
+READERS = frozenset({"json", "msgspec.json", "msgspec.msgpack"})
+READING = frozenset({"Decoder", "JSONDecoder", "decode", "load", "loads"})
 IMPURE_METHODS = frozenset({"now", "today", "utcnow"})
 IMPURE_FUNCTIONS = frozenset({"breakpoint", "input", "open", "print"})
 
@@ -86,6 +90,22 @@ def impurities(tree: ast.AST) -> Iterator[tuple[int, str]]:
             yield node.lineno, f"calls .{node.func.attr}()"
 
 
+def lax_readers(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Each place that reads JSON or MessagePack by itself."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr in READING:
+            if ast.unparse(node.value) in READERS:
+                yield node.lineno, ast.unparse(node)
+        elif isinstance(node, ast.ImportFrom) and node.module in READERS:
+            for alias in node.names:
+                if alias.name in READING:
+                    yield node.lineno, f"{node.module}.{alias.name}"
+        elif isinstance(node, ast.ImportFrom) and node.module == "msgspec":
+            for alias in node.names:
+                if f"msgspec.{alias.name}" in READERS:
+                    yield node.lineno, f"msgspec.{alias.name}"
+
+
 def violations(root: Path) -> list[str]:
     """Each breach of the layering under the package folder `root`, as one line of text."""
     found = []
@@ -108,6 +128,11 @@ def violations(root: Path) -> list[str]:
                 found.append(f"{where}:{line}: {unit} must not know {name}")
         if unit == "model":
             found += [f"{where}:{line}: model {what}" for line, what in impurities(tree)]
+        if str(where) != STRICT_READER and unit != "demo":
+            found += [
+                f"{where}:{line}: {what} reads without limits; use jettison.model.strict_json"
+                for line, what in lax_readers(tree)
+            ]
     return found
 
 
@@ -136,6 +161,11 @@ def test_jettison_keeps_its_layers() -> None:
         ("gc/a.py", "from jettison.lifecycle.plan import x", "gc must not know"),
         ("lifecycle/a.py", "import jettison.cli.render", "which is above it"),
         ("novel/a.py", "", "novel: no layer is set for it"),
+        ("store/a.py", "import json\njson.loads(b'1')", "a.py:2: json.loads reads without limits"),
+        ("client/a.py", "import msgspec\nf = msgspec.json.Decoder(int).decode", "a.py:2: msgspec"),
+        ("gc/a.py", "import msgspec\nf = msgspec.msgpack.decode", "msgspec.msgpack.decode reads"),
+        ("cli/a.py", "from json import load", "json.load reads without limits"),
+        ("server/a.py", "from msgspec import json", "msgspec.json reads without limits"),
     ],
 )
 def test_the_checker_sees(tmp_path: Path, path: str, code: str, expected: str) -> None:
@@ -156,6 +186,8 @@ def test_the_checker_sees(tmp_path: Path, path: str, code: str, expected: str) -
         ("cli/a.py", "from jettison import __version__, lifecycle"),
         ("__init__.py", "from jettison.lifecycle import plan"),
         ("__main__.py", "from jettison.cli.main import main"),
+        ("model/strict_json.py", "import json, msgspec\njson.loads(b'1')\nmsgspec.json.decode"),
+        ("client/a.py", "import json, msgspec\njson.dumps(1)\nmsgspec.json.encode(1)"),
     ],
 )
 def test_the_checker_allows(tmp_path: Path, path: str, code: str) -> None:

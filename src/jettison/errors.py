@@ -9,6 +9,7 @@
     │   ├── InvalidReference
     │   └── ConfigurationError       a configuration file that is not one, or says the impossible
     ├── InvalidManifest              exit 1   bytes that are no manifest
+    ├── InvalidDocument              exit 1   JSON that is malformed, too deep or too long
     ├── NotFoundError                exit 1   a repository, tag, digest or run that does not exist
     ├── StorageError                 exit 1   the storage tree cannot be read or written
     ├── JournalError                 exit 1   a journal entry that this version cannot read
@@ -41,6 +42,7 @@ __all__ = [
     "DeletionDisabled",
     "Interrupted",
     "InvalidDigest",
+    "InvalidDocument",
     "InvalidManifest",
     "InvalidName",
     "InvalidReference",
@@ -112,6 +114,10 @@ class ConfigurationError(UsageError):
 
 class InvalidManifest(JettisonError):
     """Bytes that claim to be a manifest and are none, or do not have the digest they should."""
+
+
+class InvalidDocument(JettisonError):
+    """Bytes from outside that are not the JSON they should be, or deeper or longer than is read."""
 
 
 class NotFoundError(JettisonError):

@@ -494,6 +494,41 @@ def test_very_many_broken_tags(sample: Sample, jettison: Jettison) -> None:
     assert sample.collected
 
 
+# Manifests that nobody can read.
+
+UNREADABLE = {
+    "deep lists": b"[" * 900 + b"]" * 900,
+    "deeper than any stack": b"[" * 200_000 + b"]" * 200_000,
+    "deep objects": b'{"a":' * 950 + b"1" + b"}" * 950,
+    "never closed": b"[" * 200_000,
+    "no UTF-8": b'"\xff"',
+}
+
+
+@pytest.mark.parametrize("what", UNREADABLE)
+def test_an_unreadable_manifest_stops_nothing_but_its_own_repository(
+    sample: Sample, jettison: Jettison, what: str
+) -> None:
+    tree = sample.tree
+    document = b'{"schemaVersion":2,"mediaType":"%s","manifests":[],"annotations":%s}'
+    raw = document % (b"application/vnd.oci.image.index.v1+json", UNREADABLE[what])
+    deep = tree.put_raw("far", raw, "1")
+    loose = tree.blob(b"perhaps wanted", "far")
+    done = jettison("gc", tree.root, *COLLECT, check=3)
+    told(done, str(deep))
+    assert loose in _blobs(tree)
+    assert sample.whole
+    assert sample.collected
+    checked = jettison("fsck", tree.root, check=5)
+    told(checked)
+    assert str(deep) in checked.stdout
+    config = tree.root / "config.yml"
+    config.write_text(f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {tree.root}}}}}\n")
+    collected = jettison("garbage-collect", config, check=None)
+    assert "Traceback" not in collected.stderr
+    assert loose in _blobs(tree)
+
+
 # A file where a folder should be.
 
 IN_THE_WAY: dict[str, Place] = {

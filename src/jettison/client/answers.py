@@ -9,7 +9,8 @@ import msgspec
 
 from jettison.client.failures import tidy
 from jettison.client.transport import Response
-from jettison.errors import InvalidDigest, InvalidManifest
+from jettison.errors import InvalidDigest, InvalidDocument, InvalidManifest
+from jettison.model import strict_json
 from jettison.model.digest import Digest
 from jettison.model.manifest import parse_manifest
 
@@ -44,17 +45,17 @@ class _Index(msgspec.Struct):
 
 def read_repositories(body: bytes) -> list[str]:
     """Read a page of the catalog."""
-    return msgspec.json.decode(body, type=_Repositories).repositories or []
+    return strict_json.decode(body, _Repositories).repositories or []
 
 
 def read_tags(body: bytes) -> list[str]:
     """Read a page of tags; Distribution 2.x writes null where all were deleted."""
-    return msgspec.json.decode(body, type=_Tags).tags or []
+    return strict_json.decode(body, _Tags).tags or []
 
 
 def read_index(body: bytes) -> list[str]:
     """Read a page of referrers: the digests in an index."""
-    return [entry.digest for entry in msgspec.json.decode(body, type=_Index).manifests or []]
+    return [entry.digest for entry in strict_json.decode(body, _Index).manifests or []]
 
 
 class _Problem(msgspec.Struct):
@@ -75,8 +76,8 @@ def _problems(response: Response) -> list[_Problem]:
     if response.status < HTTPStatus.BAD_REQUEST or response.body.lstrip()[:1] != b"{":
         return []
     try:
-        return msgspec.json.decode(response.body, type=_Problems).errors or []
-    except msgspec.DecodeError:
+        return strict_json.decode(response.body, _Problems).errors or []
+    except InvalidDocument:
         return []
 
 

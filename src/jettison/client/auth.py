@@ -16,7 +16,14 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import msgspec
 
 from jettison.client.credentials import Credentials, CredentialSource
-from jettison.errors import AccessDenied, LoginRefused, RegistryError, UnexpectedResponse
+from jettison.errors import (
+    AccessDenied,
+    InvalidDocument,
+    LoginRefused,
+    RegistryError,
+    UnexpectedResponse,
+)
+from jettison.model import strict_json
 from jettison.model.reference import RepoName
 
 __all__ = [
@@ -126,9 +133,6 @@ class _TokenBody(msgspec.Struct):
     token: str = ""
     access_token: str = ""
     expires_in: float | None = None
-
-
-_BODY: Final = msgspec.json.Decoder(_TokenBody, strict=False)
 
 
 class Authenticator:
@@ -317,8 +321,8 @@ class Authenticator:
         if reply.status != HTTPStatus.OK:
             raise UnexpectedResponse(f"{message}answers {reply.status}")
         try:
-            body = _BODY.decode(reply.body)
-        except msgspec.DecodeError:
+            body = strict_json.decode(reply.body, _TokenBody, strict=False)
+        except InvalidDocument:
             raise UnexpectedResponse(f"{message}does not answer with a token") from None
         value = body.token or body.access_token
         # A token with a line break in it would be a header of its own.

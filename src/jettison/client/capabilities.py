@@ -13,7 +13,8 @@ import msgspec
 from jettison.client.answers import describe, error_codes
 from jettison.client.auth import Access, Challenge
 from jettison.client.transport import LIST_LIMIT, Response, Transport
-from jettison.errors import AccessDenied, DeletionDisabled, LoginRefused, Refused
+from jettison.errors import AccessDenied, DeletionDisabled, InvalidDocument, LoginRefused, Refused
+from jettison.model import strict_json
 from jettison.model.digest import Digest
 from jettison.model.mediatypes import OCI_INDEX
 from jettison.model.reference import RepoName
@@ -174,8 +175,8 @@ async def _probe_list(
     if response.status != HTTPStatus.OK:
         return (False if response.status in {401, 403, 404, 405} else None), None
     try:
-        names = msgspec.json.decode(response.body, type=_Names)
-    except msgspec.DecodeError:
+        names = strict_json.decode(response.body, _Names)
+    except InvalidDocument:
         return None, None
     if "Link" in response.headers:
         return True, True

@@ -19,7 +19,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from jettison.errors import ConfigurationError, UsageError
+import msgspec
+
+from jettison.errors import ConfigurationError, InvalidDocument, UsageError
+from jettison.model import strict_json
 from jettison.model.reference import RepoName
 
 __all__ = ["CredentialSource", "CredentialStore", "Credentials", "FixedCredentials"]
@@ -276,17 +279,15 @@ def _entry(path: Path, name: str, entry: object) -> Credentials | None:
 def _load(path: Path) -> dict[str, Any] | None:
     """Read a file, or return None if there is none; an empty one is as good as ``{}``."""
     try:
-        text = path.read_text(encoding="utf-8")
+        raw = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         message = f"cannot read the credentials file {path}: {(error.strerror or '').lower()}"
         raise ConfigurationError(message) from None
-    except UnicodeDecodeError:
-        text = "?"
     try:
-        document = json.loads(text) if text.strip() else {}
-    except (ValueError, RecursionError):
+        document = strict_json.decode(raw, object) if raw.strip() else {}
+    except InvalidDocument:
         document = None
     if not isinstance(document, dict):
         message = f"{path} is not a credentials file: it is no JSON object"
@@ -336,6 +337,13 @@ def _write(path: Path, document: Mapping[str, Any]) -> None:
 # -- helpers -----------------------------------------------------------------------------------
 
 
+class _Answer(msgspec.Struct):
+    """What a helper says of a login."""
+
+    username: str = msgspec.field(name="Username")
+    secret: str = msgspec.field(name="Secret")
+
+
 @dataclass(frozen=True, slots=True)
 class _Helper:
     """A ``docker-credential-*`` program: one word as argument, the rest on stdin, JSON back."""
@@ -352,17 +360,14 @@ class _Helper:
                 return None
             raise self._failed("get")
         try:
-            answer = json.loads(done.stdout)
-            username, secret = answer["Username"], answer["Secret"]
-        except (ValueError, KeyError, TypeError):
+            answer = strict_json.decode(done.stdout.encode(), _Answer)
+        except InvalidDocument:
             raise self._failed("get") from None
-        if not isinstance(username, str) or not isinstance(secret, str):
-            raise self._failed("get")
-        if not secret:
+        if not answer.secret:
             return None
-        if username == "<token>":
-            return Credentials("", identity_token=secret)
-        return Credentials(username, secret)
+        if answer.username == "<token>":
+            return Credentials("", identity_token=answer.secret)
+        return Credentials(answer.username, answer.secret)
 
     def store(self, server: str, credentials: Credentials) -> None:
         body = {

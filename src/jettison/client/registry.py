@@ -12,7 +12,6 @@ from contextlib import suppress
 from http import HTTPStatus
 from typing import Final, Self, TypeVar
 
-import msgspec
 from yarl import URL
 
 from jettison.client import capabilities
@@ -41,6 +40,7 @@ from jettison.client.transport import (
 from jettison.errors import (
     AccessDenied,
     InvalidDigest,
+    InvalidDocument,
     InvalidManifest,
     InvalidName,
     LoginRefused,
@@ -234,7 +234,7 @@ class RemoteRegistry:
                 raise await self._unexpected(response, access, f"GET {path}")
             try:
                 page = read(response.body)
-            except msgspec.DecodeError:
+            except InvalidDocument:
                 raise await self._unreadable(response, path) from None
             fresh = [text for text in dict.fromkeys(page) if text not in seen]
             seen.update(fresh)

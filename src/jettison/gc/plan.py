@@ -16,6 +16,7 @@ from jettison.gc.pending import drafted_references, wanted_by, wanted_by_pending
 from jettison.gc.survey import Hollow, Leftover, RepositorySurvey, Surveyor, leftovers_in
 from jettison.gc.trace import Tracing, by_folders, traced
 from jettison.gc.workers import side_by_side
+from jettison.model import strict_json
 from jettison.model.digest import Digest, RawDigest
 from jettison.model.digests import RawDigests
 from jettison.model.reference import RepoName, Tag
@@ -185,8 +186,9 @@ def encode_plan(plan: CollectionPlan) -> bytes:
 
 
 def decode_plan(document: bytes) -> CollectionPlan:
-    """Read what :func:`encode_plan` wrote; raises :class:`msgspec.ValidationError`."""
-    return msgspec.json.decode(document, type=CollectionPlan, dec_hook=_decode)
+    """Read what :func:`encode_plan` wrote; raises :class:`~jettison.errors.InvalidDocument`."""
+    size = len(document)
+    return strict_json.decode(document, CollectionPlan, max_bytes=size, dec_hook=_decode)
 
 
 def plan_collection(

@@ -3,19 +3,18 @@
 from collections.abc import Iterator
 from typing import Final
 
-import msgspec
-
-from jettison.errors import InvalidName, JournalError
+from jettison.errors import InvalidDocument, InvalidName, JournalError
 from jettison.gc.mark import NOTHING_REMOVED, HeldManifest, Without
 from jettison.gc.options import CollectOptions
 from jettison.gc.plan import CollectionPlan, plan_collection
 from jettison.gc.trace import Tracing
+from jettison.model import strict_json
 from jettison.model.digest import Digest
 from jettison.model.reference import RepoName
 from jettison.model.repair import Move, RepairPlan
 from jettison.model.run import Kind, Run, State
 from jettison.progress import Progress, silent
-from jettison.store.journal import Journal, Unreadable
+from jettison.store.journal import LARGEST_ENTRY, Journal, Unreadable
 from jettison.store.repository import RepositoryReader
 from jettison.store.tree import StorageTree
 
@@ -56,10 +55,10 @@ def held_manifests(tree: StorageTree, now: float) -> Iterator[HeldManifest]:
 def _unguarded(tree: StorageTree, run: Run) -> Iterator[HeldManifest]:
     path = tree.root / str(run.details.get("folder")) / "manifest.json"
     try:
-        plan = msgspec.json.decode(path.read_bytes(), type=RepairPlan)
+        plan = strict_json.decode(path.read_bytes(), RepairPlan, max_bytes=LARGEST_ENTRY)
     except FileNotFoundError:
         return  # it cannot be undone any more
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, InvalidDocument) as error:
         message = f"{path} cannot be read, and what it holds back is not known: {error}"
         raise JournalError(message, hint="Look at it; nothing is collected until then.") from error
     moves = (step for step in plan.steps if isinstance(step, Move))

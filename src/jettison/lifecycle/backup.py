@@ -11,7 +11,14 @@ from typing import Any, Final
 
 import msgspec
 
-from jettison.errors import InvalidManifest, JettisonError, NotFoundError, StorageError
+from jettison.errors import (
+    InvalidDocument,
+    InvalidManifest,
+    JettisonError,
+    NotFoundError,
+    StorageError,
+)
+from jettison.model import strict_json
 from jettison.model.digest import Digest
 from jettison.model.manifest import Manifest, parse_manifest
 from jettison.model.run import Saved
@@ -22,6 +29,15 @@ __all__ = ["Backup"]
 
 REF_NAME: Final = "org.opencontainers.image.ref.name"
 CHUNK: Final = 1 << 20
+
+
+class _Listed(msgspec.Struct):
+    digest: str
+    annotations: dict[str, str] = {}
+
+
+class _Index(msgspec.Struct):
+    manifests: list[_Listed]
 
 
 class Backup:
@@ -107,11 +123,16 @@ class Backup:
         """Add what was tagged, and what nothing else in the layout leads to, to ``index.json``."""
         path = self.folder / "index.json"
         index: dict[str, Any] = {"schemaVersion": 2, "manifests": []}
+        listed: list[_Listed] = []
         if path.exists():
-            index = msgspec.json.decode(path.read_bytes())
-        present = {
-            (m["digest"], m.get("annotations", {}).get(REF_NAME)) for m in index["manifests"]
-        }
+            raw = path.read_bytes()
+            try:
+                listed = strict_json.decode(raw, _Index).manifests
+                index = strict_json.decode(raw, dict[str, Any])
+            except InvalidDocument as error:
+                message = f"{path} is no index of an OCI layout: {error}; nothing was removed"
+                raise StorageError(message, hint="Give an empty folder: --backup DIR.") from None
+        present = {(one.digest, one.annotations.get(REF_NAME)) for one in listed}
         for entry in entries:
             names: list[str | None] = [f"{entry.repository}:{tag}" for tag in entry.tags]
             for name in names or [None]:

@@ -11,8 +11,15 @@ from typing import Final, Protocol
 import msgspec
 
 from jettison.client.cache import ConfigFacts
-from jettison.errors import AccessDenied, InvalidManifest, NotFoundError, UnexpectedResponse
+from jettison.errors import (
+    AccessDenied,
+    InvalidDocument,
+    InvalidManifest,
+    NotFoundError,
+    UnexpectedResponse,
+)
 from jettison.lifecycle.concurrency import each
+from jettison.model import strict_json
 from jettison.model.digest import Digest
 from jettison.model.manifest import Kind, Manifest, parse_manifest
 from jettison.model.reference import RepoName, Tag
@@ -279,8 +286,8 @@ async def image_facts(
             return known
         try:
             raw = b"".join([chunk async for chunk in registry.read_blob(repository, digest)])
-            facts = msgspec.json.decode(raw, type=ConfigFacts)
-        except (msgspec.DecodeError, NotFoundError, InvalidManifest):
+            facts = strict_json.decode(raw, ConfigFacts)
+        except (InvalidDocument, NotFoundError, InvalidManifest):
             return ConfigFacts(None)
         if cache is not None:
             cache.put_config(digest, facts)

@@ -12,8 +12,8 @@ from typing import Any, Final, Self
 
 import msgspec
 
-from jettison.errors import InvalidDigest, InvalidManifest
-from jettison.model import mediatypes
+from jettison.errors import InvalidDigest, InvalidDocument, InvalidManifest
+from jettison.model import mediatypes, strict_json
 from jettison.model.digest import Digest
 
 __all__ = ["Descriptor", "Kind", "Manifest", "Platform", "parse_manifest", "referenced_digest"]
@@ -130,10 +130,7 @@ class _Wire(msgspec.Struct, rename="camel"):
 
     @classmethod
     def read(cls, raw: bytes) -> Self:
-        return _DECODER.decode(raw)  # type: ignore[return-value]
-
-
-_DECODER: Final = msgspec.json.Decoder(_Wire)
+        return strict_json.decode(raw, cls)
 
 
 def parse_manifest(raw: bytes, content_type: str | None = None) -> Manifest:
@@ -147,12 +144,11 @@ def parse_manifest(raw: bytes, content_type: str | None = None) -> Manifest:
     declared = (content_type or "").partition(";")[0].strip()
     try:
         wire = _Wire.read(raw)
-    except msgspec.DecodeError as error:
+    except InvalidDocument as error:
         # A body that only its own type understands is no error; a broken one of ours is.
         if declared and declared not in mediatypes.MANIFESTS and _is_foreign(raw, declared):
             return Manifest(digest, declared, len(raw), Kind.OPAQUE)
-        message = f"manifest {digest} cannot be read: {error}"
-        raise InvalidManifest(message) from None
+        raise InvalidManifest(f"manifest {digest} cannot be read: {error}") from None
     media_type = wire.media_type or _known(declared) or _by_shape(wire) or declared
     try:
         return _build(wire, digest, media_type, len(raw))
@@ -166,8 +162,8 @@ def _is_foreign(raw: bytes, declared: str) -> bool:
     if declared in {"application/json", "text/plain", "application/octet-stream"}:
         return False
     try:
-        body = msgspec.json.decode(raw)
-    except msgspec.DecodeError:
+        body = strict_json.decode(raw, object)
+    except InvalidDocument:
         return False
     return isinstance(body, dict) and body.get("mediaType", declared) not in mediatypes.MANIFESTS
 

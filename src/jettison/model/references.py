@@ -9,7 +9,8 @@ from typing import Annotated, Any, Final, NamedTuple, cast
 
 import msgspec
 
-from jettison.model import mediatypes
+from jettison.errors import InvalidDocument
+from jettison.model import mediatypes, strict_json
 from jettison.model.digest import RawDigest
 from jettison.model.graph import Edges, edges_of
 from jettison.model.manifest import parse_manifest
@@ -49,7 +50,6 @@ class _Short(msgspec.Struct, rename="camel", gc=False):
     fs_layers: Any = None
 
 
-_DECODE: Final = msgspec.json.Decoder(_Short).decode
 _IMAGE_TYPES: Final = mediatypes.IMAGES | {""}
 _INDEX_TYPES: Final = mediatypes.INDEXES | {""}
 _PREFIX: Final = "sha256:"
@@ -67,8 +67,8 @@ def references_of(raw: bytes) -> References:
     Raises :class:`~jettison.errors.InvalidManifest` for bytes that are no manifest.
     """
     try:
-        return _on_the_short_way(_DECODE(raw))
-    except (msgspec.DecodeError, _LongWay):
+        return _on_the_short_way(strict_json.decode(raw, _Short))
+    except (InvalidDocument, _LongWay):
         pass
     manifest = parse_manifest(raw)
     subject = None if manifest.subject is None else manifest.subject.raw

@@ -10,7 +10,7 @@ from jettison.model import mediatypes
 from jettison.model.digest import ALGORITHMS, Digest
 from jettison.model.manifest import Descriptor, Manifest, parse_manifest
 from jettison.model.reference import RepoName, Tag
-from jettison.model.unambiguous import check_unambiguous
+from jettison.model.strict_json import check_unambiguous
 from jettison.server.answers import Answer, ApiError, Code, Header, Problem, problems_answer, shown
 from jettison.server.contents import manifest_headers
 from jettison.server.context import Call, Context, parse_digest, parse_tag
@@ -193,8 +193,6 @@ def _read(raw: bytes, content_type: str | None) -> Manifest:
         manifest = parse_manifest(raw, declared)
     except InvalidManifest as error:
         raise ApiError(400, Code.MANIFEST_INVALID, error.message) from None
-    except RecursionError:
-        raise ApiError(400, Code.MANIFEST_INVALID, "it is nested too deeply") from None
     kind = manifest.media_type
     if kind in mediatypes.SCHEMA1:
         message = "manifests of schema 1 are not taken any more; push it as schema 2 or OCI"

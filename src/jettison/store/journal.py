@@ -18,7 +18,14 @@ from typing import Any, Final
 
 import msgspec
 
-from jettison.errors import JettisonError, JournalError, JournalNewer, NotFoundError
+from jettison.errors import (
+    InvalidDocument,
+    JettisonError,
+    JournalError,
+    JournalNewer,
+    NotFoundError,
+)
+from jettison.model import strict_json
 from jettison.model.run import RUN_SCHEMA, UNDOABLE, Kind, Run
 from jettison.store.folder import adopt
 
@@ -26,6 +33,9 @@ __all__ = ["Journal", "StepLog", "Unreadable", "new_run_id", "state_directory"]
 
 
 _ROOM: Final = 256 * 1024
+
+LARGEST_ENTRY: Final = 1024 * 1024 * 1024
+"""Bytes of a run, or of the plan of a repair: it holds each manifest that it removed."""
 
 
 class Unreadable(msgspec.Struct, frozen=True):
@@ -65,9 +75,6 @@ def _decode_hook(wanted: type, value: Any) -> Any:  # noqa: ANN401 - the signatu
 
 
 _ENCODER: Final = msgspec.json.Encoder(enc_hook=_encode_hook)
-_DECODER: Final = msgspec.json.Decoder(Run, dec_hook=_decode_hook)
-_HEAD: Final = msgspec.json.Decoder(_Head)
-_LINES: Final = msgspec.json.Decoder(_Line)
 
 
 def state_directory(environment: Mapping[str, str]) -> Path:
@@ -188,7 +195,7 @@ class Journal:
             message = f"cannot read {path}: {error.strerror}"
             raise JournalError(message) from error
         try:
-            head = _HEAD.decode(document)
+            head = strict_json.decode(document, _Head, max_bytes=LARGEST_ENTRY)
             if head.schema_version > RUN_SCHEMA:
                 message = (
                     f"run {run_id} was written by a newer version of Jettison "
@@ -201,14 +208,15 @@ class Journal:
                     raise JournalError(message)
                 there = Journal(Path(head.elsewhere))
                 return there._read(run_id, may_point=False)
-            return _DECODER.decode(document)
-        except (msgspec.DecodeError, UnicodeDecodeError, NotImplementedError) as error:
+            return strict_json.decode(document, Run, max_bytes=LARGEST_ENTRY, dec_hook=_decode_hook)
+        except InvalidDocument as error:
             message = f"run {run_id} cannot be read: {error}"
             raise JournalError(message, hint=f"Look at {path}.") from error
 
     def home_of(self, run_id: str) -> "Journal":
         """Return the journal that holds the run itself: this one, or the one it points to."""
-        head = _HEAD.decode((self.folder / f"{run_id}.json").read_bytes())
+        document = (self.folder / f"{run_id}.json").read_bytes()
+        head = strict_json.decode(document, _Head, max_bytes=LARGEST_ENTRY)
         return self if head.elsewhere is None else Journal(Path(head.elsewhere))
 
     def steps(self, run_id: str) -> StepLog:
@@ -221,8 +229,8 @@ class Journal:
         done: set[int] = set()
         for line in text.split(b"\n"):
             try:
-                entry = _LINES.decode(line)
-            except msgspec.DecodeError:
+                entry = strict_json.decode(line, _Line)
+            except InvalidDocument:
                 continue
             (done if entry.done else begun).add(entry.step)
         return StepLog(frozenset(begun), frozenset(done))

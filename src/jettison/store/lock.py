@@ -16,7 +16,8 @@ from typing import Self
 
 import msgspec
 
-from jettison.errors import Locked
+from jettison.errors import InvalidDocument, Locked
+from jettison.model import strict_json
 from jettison.store import layout
 from jettison.store.folder import adopt, storage_errors
 from jettison.store.tree import StorageTree
@@ -105,8 +106,8 @@ class StorageLock:
 def _locked(tree: StorageTree, content: bytes) -> Locked:
     hint = "Wait until it is done, or end that process; a killed one leaves no lock."
     try:
-        holder = msgspec.json.decode(content, type=_Holder)
-    except msgspec.DecodeError:
+        holder = strict_json.decode(content, _Holder)
+    except InvalidDocument:
         return Locked(f"{tree.root} is locked by another process", hint=hint)
     return Locked(
         f"{tree.root} is locked by process {holder.pid} on {holder.host} "

@@ -14,7 +14,8 @@ from typing import Final
 
 import msgspec
 
-from jettison.errors import InvalidManifest, StorageError
+from jettison.errors import InvalidDocument, InvalidManifest, StorageError
+from jettison.model import strict_json
 from jettison.model.digest import Digest, RawDigest
 from jettison.model.reference import RepoName
 from jettison.model.references import references_of
@@ -148,8 +149,8 @@ class Relations:
         if raw is None or raw[:_CHECK_BYTES] != _check(packed):
             return
         try:
-            found = msgspec.msgpack.decode(packed, type=_Snapshot)
-        except msgspec.DecodeError:
+            found = strict_json.unpack(packed, _Snapshot)
+        except InvalidDocument:
             return
         if found.version == _VERSION:
             self._known.update(map(RawDigest, found.known))

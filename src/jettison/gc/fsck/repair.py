@@ -11,14 +11,16 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from jettison.errors import JournalError, NotFoundError, StorageError
+from jettison.errors import InvalidDocument, JournalError, NotFoundError, StorageError
 from jettison.gc.fsck.hands import Hands, InTheWayError
 from jettison.gc.fsck.hashing import hash_blob
+from jettison.model import strict_json
 from jettison.model.digest import raw_digest
 from jettison.model.flaws import Action, CheckReport, Flaw, Remedy
 from jettison.model.repair import Move, RepairPlan, Seen, Skipped, Write
 from jettison.progress import Progress, silent
 from jettison.store import layout
+from jettison.store.journal import LARGEST_ENTRY
 from jettison.store.tree import StorageTree
 
 __all__ = ["Outcome", "execute", "keep_plan", "load_plan", "plan_repair", "take_back"]
@@ -174,11 +176,11 @@ def load_plan(tree: StorageTree, folder: str) -> RepairPlan:
     """
     path = tree.root / folder / "manifest.json"
     try:
-        return msgspec.json.decode(path.read_bytes(), type=RepairPlan)
+        return strict_json.decode(path.read_bytes(), RepairPlan, max_bytes=LARGEST_ENTRY)
     except FileNotFoundError:
         message = f"{path} is not there any more, so the repair cannot be undone"
         raise NotFoundError(message, hint="Somebody removed what it had moved aside.") from None
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, InvalidDocument) as error:
         message = f"{path} cannot be read: {error}"
         raise JournalError(message) from error
 

@@ -7,7 +7,6 @@ to a trusted certificate, and ``jwk`` has to be a trusted one.
 """
 
 import base64
-import binascii
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +16,8 @@ import jwt.algorithms
 import msgspec
 from cryptography import x509
 
-from jettison.errors import ConfigurationError
+from jettison.errors import ConfigurationError, InvalidDocument
+from jettison.model import strict_json
 from jettison.server.access.chains import verified_key
 from jettison.server.access.challenges import bearer_token, challenge, scope
 from jettison.server.access.grant import Action, Grant, Guard, Unauthorized, Wanted
@@ -210,10 +210,10 @@ class TokenGuard(Guard):
         if parts is None or len(parts[3]) > MAX_SIGNATURE:
             raise _Untrusted("malformed token")
         try:
-            header = msgspec.json.decode(_decoded(parts[1]), type=_Header)
-            claims = msgspec.json.decode(_decoded(parts[2]), type=_Claims)
+            header = strict_json.decode(_decoded(parts[1]), _Header)
+            claims = strict_json.decode(_decoded(parts[2]), _Claims)
             signature = _decoded(parts[3])
-        except (binascii.Error, msgspec.DecodeError, RecursionError, ValueError):
+        except (InvalidDocument, ValueError):
             raise _Untrusted("malformed token") from None
         if header.alg not in self._algorithms or header.crit is not None:
             raise _Untrusted("the token's kind of signature is not allowed")

@@ -24,6 +24,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt import PyJWK, PyJWTError
 
+from jettison.errors import InvalidDocument
+from jettison.model import strict_json
+
 __all__ = [
     "Key",
     "Keys",
@@ -103,8 +106,8 @@ def parse_jwks(raw: bytes) -> tuple[tuple[str, Key], ...]:
     other curves. Raises ``ValueError`` if none is left.
     """
     try:
-        document = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, RecursionError):
+        document: object = strict_json.decode(raw, object)
+    except InvalidDocument:
         document = None
     listed = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(listed, list):

@@ -15,6 +15,7 @@ from urllib.parse import unquote
 
 import msgspec
 
+from jettison.model import strict_json
 from jettison.server.configuration import Log
 from jettison.server.observing.exchange import Exchange
 from jettison.server.observing.output import Output
@@ -234,7 +235,7 @@ class _Json:
         ):
             exchange = _shortened(exchange, target, referer)
             raw = self._encoded(exchange, exchange.target, exchange.referer)
-            raw = json.dumps(json.loads(raw)).replace("\x7f", "\\u007f").encode()
+            raw = json.dumps(strict_json.decode(raw, object)).replace("\x7f", "\\u007f").encode()
         text = raw.decode("ascii")
         end = self._good if exchange.status < _SERVER_ERROR else self._bad
         fraction = int((finished - second) * 1000)

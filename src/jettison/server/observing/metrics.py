@@ -18,6 +18,8 @@ from typing import Final
 
 import msgspec
 
+from jettison.errors import InvalidDocument
+from jettison.model import strict_json
 from jettison.server.observing.exchange import ROUTES, Exchange
 
 __all__ = ["BOUNDS", "METHODS", "EndpointFigures", "Figures", "Metrics", "Series"]
@@ -177,8 +179,8 @@ class Metrics:
                 if path.name == self._file:
                     continue
                 # A file that goes away, or one of another version, is left out.
-                with suppress(OSError, msgspec.MsgspecError, ValueError):
-                    other = msgspec.msgpack.decode(path.read_bytes(), type=Figures)
+                with suppress(OSError, InvalidDocument, ValueError):
+                    other = strict_json.unpack(path.read_bytes(), Figures)
                     total.add(other, alive=_alive(int(path.name.partition("-")[0])))
         return total
 

@@ -1,0 +1,160 @@
+"""The one reader of JSON that comes from outside: manifests, answers, tokens, journals, plans.
+
+It has limits of its own for size and depth, so that what it takes does not depend on how deep the
+program happens to be, and raises one error for everything that it does not take.
+
+Beside it is the check that every reader understands a manifest alike. Two members of one name are
+read differently by different programs: one takes the first, one the last, and Go takes names that
+differ in case only for the same. What a collector does not see in a manifest, another program may
+pull (as in CVE-2021-41190), so such a manifest is not taken in.
+"""
+
+import functools
+import json
+import re
+from collections.abc import Callable, Hashable, Iterator
+from itertools import accumulate
+from typing import Any, Final, NoReturn, TypeVar
+
+import msgspec
+
+from jettison.errors import InvalidDocument, InvalidManifest
+
+__all__ = ["MOST_BYTES", "MOST_LEVELS", "check_unambiguous", "decode", "unpack"]
+
+MOST_LEVELS: Final = 100
+"""How deep objects and lists may stand in one another; no manifest has more than ten levels."""
+
+MOST_BYTES: Final = 64 * 1024 * 1024
+"""The size of a document, unless a reader sets another one."""
+
+_T = TypeVar("_T")
+_Hook = Callable[[type, Any], Any]
+
+_STEPS: Final = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
+_OTHERS: Final = bytes(set(range(256)) - set(b'[]{}"'))
+
+_NAMES: Final = {
+    name.casefold(): name
+    for name in (
+        *("schemaVersion", "mediaType", "artifactType", "config", "layers", "manifests", "blobs"),
+        *("subject", "annotations", "fsLayers", "digest", "size", "urls", "platform", "data"),
+    )
+}
+"""The members of manifests and descriptors that have a meaning, by what Go compares."""
+
+_MOST_PARTS: Final = 300_000
+"""Objects and lists in a document; a manifest of 4 MiB has room for 50,000 layers."""
+
+_LISTS: Final = ("layers", "manifests", "blobs")
+_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+def decode(
+    raw: bytes,
+    type: type[_T],  # noqa: A002 - msgspec's word
+    *,
+    max_depth: int = MOST_LEVELS,
+    max_bytes: int = MOST_BYTES,
+    strict: bool = True,
+    dec_hook: _Hook | None = None,
+) -> _T:
+    """Return the document, as msgspec reads it into ``type``; plain objects for ``object``.
+
+    ``strict`` and ``dec_hook`` are msgspec's. Raises
+    :class:`~jettison.errors.InvalidDocument` for what is longer than ``max_bytes``, has objects
+    and lists nested deeper than ``max_depth``, is no JSON in UTF-8, or has not the type's members.
+    """
+    if len(raw) > max_bytes:
+        raise InvalidDocument(f"it is {len(raw)} bytes long, and may have {max_bytes}")
+    _check_depth(raw, max_depth)
+    try:
+        return _decoder(type, strict, dec_hook).decode(raw)  # type: ignore[no-any-return, arg-type]
+    except (msgspec.DecodeError, ValueError, NotImplementedError) as error:
+        raise InvalidDocument(str(error)) from None
+
+
+def unpack(raw: bytes, type: type[_T]) -> _T:  # noqa: A002 - msgspec's word
+    """Return what MessagePack bytes are; raises as :func:`decode` does."""
+    try:
+        return msgspec.msgpack.decode(raw, type=type)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise InvalidDocument(str(error)) from None
+
+
+@functools.lru_cache(maxsize=64)
+def _decoder(wanted: Hashable, strict: bool, dec_hook: _Hook | None) -> Any:  # noqa: ANN401, FBT001 - of any type
+    shape = Any if wanted is object else wanted
+    return msgspec.json.Decoder(shape, strict=strict, dec_hook=dec_hook)
+
+
+def _check_depth(raw: bytes, most: int) -> None:
+    """Raise if a decoder would have to go deeper than ``most`` levels, wherever it stops.
+
+    Few documents have more brackets than levels are allowed, so nearly always counting is all. In
+    the others everything is cut out but the brackets outside of texts, each a step up or down.
+    Where the JSON is broken, the answer holds up to the first fault, where decoders stop.
+    """
+    if raw.count(b"{") + raw.count(b"[") <= most:
+        return
+    if b"\\" in raw:
+        raw = raw.replace(b"\\\\", b"").replace(b'\\"', b"")
+    steps = raw.translate(_STEPS, _OTHERS).replace(b'""', b"")
+    if b'"' in steps:
+        steps = b"".join(steps.split(b'"')[::2])
+    if max(accumulate(memoryview(steps).cast("b")), default=0) > most:
+        raise InvalidDocument(f"it is nested more than {most} levels deep")
+
+
+def check_unambiguous(raw: bytes) -> None:
+    """Raise :class:`~jettison.errors.InvalidManifest` unless ``raw`` is plain, unambiguous JSON.
+
+    It has to be one object in UTF-8, without a name twice in any object, neither nested deeper nor
+    of more parts than any manifest is. In it and in its descriptors no names may differ in case
+    only, nor one that means something be written in another case; annotations may be named as one
+    likes.
+    """
+    if raw.count(b"{") + raw.count(b"[") > _MOST_PARTS:
+        raise InvalidManifest("it has more objects and lists than any manifest")
+    try:
+        _check_depth(raw, MOST_LEVELS)
+        document = json.loads(raw.decode(), object_pairs_hook=_once, parse_constant=_no_number)
+        if _SURROGATE.search(raw) is not None:
+            json.dumps(document, ensure_ascii=False).encode()  # half a character is no UTF-8
+    except InvalidDocument as error:
+        raise InvalidManifest(error.message) from None
+    except ValueError as error:  # also what is no UTF-8
+        raise InvalidManifest(f"it is no JSON: {error}") from None
+    if not isinstance(document, dict):
+        raise InvalidManifest("it is no JSON object")
+    for one in _objects(document):
+        _check_case(one)
+
+
+def _objects(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the manifest and its descriptors."""
+    inner = [document, document.get("config"), document.get("subject")]
+    for name in _LISTS:
+        members = document.get(name)
+        inner += members if isinstance(members, list) else ()
+    return (one for one in inner if isinstance(one, dict))
+
+
+def _check_case(names: dict[str, Any]) -> None:
+    folded = {name.casefold(): name for name in names}
+    if len(folded) != len(names):
+        raise InvalidManifest("names in one object differ in case only")
+    for key, name in folded.items():
+        if _NAMES.get(key, name) != name:
+            raise InvalidManifest(f"{_NAMES[key]} is written in another case")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise InvalidManifest("a name occurs twice in one object")
+    return found
+
+
+def _no_number(text: str) -> NoReturn:
+    raise InvalidManifest(f"{text} is no number in JSON")
