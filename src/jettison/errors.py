@@ -35,6 +35,8 @@ The exit codes are design.md's, rule 10. A class owns its code, so that no comma
 
 from typing import ClassVar
 
+from jettison.model.printable import printable
+
 __all__ = [
     "AccessDenied",
     "ConfigurationError",
@@ -92,8 +94,8 @@ class UsageError(JettisonError):
 
 def underline(text: str, start: int, end: int) -> str:
     """Return ``text`` with a second line of carets below ``text[start:end]``."""
-    width = max(1, end - start)
-    return f"{text}\n{' ' * start}{'^' * width}"
+    before, marked, after = map(printable, (text[:start], text[start:end], text[end:]))
+    return f"{before}{marked}{after}\n{' ' * len(before)}{'^' * max(1, len(marked))}"
 
 
 class InvalidDigest(UsageError):

@@ -22,6 +22,7 @@ from jettison.cli.options import AssumeQuiescent, Grace, timestamp, user_journal
 from jettison.cli.output import ago, counted, note, size_exactly, write
 from jettison.cli.progress import reporting
 from jettison.errors import JournalError, UsageError
+from jettison.model.printable import printable
 
 if TYPE_CHECKING:
     from jettison.gc.job import CollectionJob
@@ -135,7 +136,7 @@ def garbage_collect(
     def tell(name: str, trace: "RepositoryTrace") -> None:
         marked.add_all(_marked(trace))
         if lines := list(marking_lines(name, trace)):
-            write("\n".join(lines))
+            write(*lines)
 
     options = CollectOptions(grace=grace, untagged=0.0 if delete_untagged else None)
     job = CollectionJob(tree, configuration, options)
@@ -147,7 +148,7 @@ def garbage_collect(
     with reporting(wanted=quiet or not sys.stdout.isatty()) as progress:
         plan = job.plan(time.time(), progress=progress, tracing=None if quiet else tell)
     if not quiet:
-        write("\n".join(eligible_lines(plan, len(marked))))
+        write(*eligible_lines(plan, len(marked)))
     for remark in _remarks(plan):
         log("info", remark)
     problems, failures = plan.problems, 0
@@ -188,7 +189,7 @@ def _carry_out(
 
 def marking_lines(name: str, trace: "RepositoryTrace") -> Iterator[str]:
     """Yield the lines about one repository, its manifests in the order of their digests."""
-    shown = name if name.isprintable() else ascii(name)[1:-1]
+    shown = printable(name)
     if not (trace.has_layers or trace.marked or trace.going or trace.protected):
         return  # an upload alone makes no repository for Distribution
     yield shown
@@ -236,7 +237,7 @@ class _Log:
     def __call__(self, level: str, *messages: str) -> None:
         if messages and _LEVELS.index(level) <= self._least:
             now = self._clock_ns()
-            note("\n".join(log_line(level, message, now) for message in messages))
+            note(*(log_line(level, message, now) for message in messages))
 
 
 def _first(entry: tuple[bytes, object]) -> bytes:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jettison.cli.options import Connection, run, with_connection
+from jettison.cli.options import Connection, ask, run, with_connection
 from jettison.cli.output import note
 from jettison.errors import UsageError
 
@@ -43,8 +43,7 @@ def login(
     if username is None:
         if password_stdin:
             raise UsageError("--password-stdin needs --username")
-        note("Username: ")
-        username = sys.stdin.readline().strip()
+        username = ask("Username:").strip()
     password = sys.stdin.read().rstrip("\r\n") if password_stdin else getpass.getpass()
     if not username or not password:
         raise UsageError("the user name and the password must not be empty")

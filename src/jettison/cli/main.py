@@ -3,8 +3,11 @@
 `jettison --help` must answer at once, so command modules import what they need when they run.
 """
 
+import os
+import re
 import signal
 import sys
+from collections.abc import Sequence
 from typing import Annotated, Final
 
 import typer
@@ -26,8 +29,8 @@ from jettison.cli import (
     verify,
 )
 from jettison.cli.options import optional_values
-from jettison.cli.output import report
-from jettison.errors import Interrupted, JettisonError
+from jettison.cli.output import Format, finish, open_streams, report, write
+from jettison.errors import Interrupted, JettisonError, UsageError
 
 __all__ = ["app", "main"]
 
@@ -39,7 +42,6 @@ app = typer.Typer(
         "`gc` frees what nothing needs any more."
     ),
     epilog="Example: jettison rm localhost:5000/app:1.0 --reclaim --storage /srv/registry",
-    no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -70,7 +72,7 @@ app.command(rich_help_panel="More", epilog=demo.EXAMPLE)(demo.demo)
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"jettison {__version__}")
+        write(f"jettison {__version__}")
         raise typer.Exit
 
 
@@ -108,16 +110,49 @@ def _end_like_ctrl_c() -> None:
 
 def main() -> None:
     """Run the command line; the exit codes are design.md's, rule 10."""
+    open_streams()
+    arguments = sys.argv[1:]
     _end_like_ctrl_c()
     try:
-        app()
-    except JettisonError as error:
-        report(error)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(Interrupted.exit_code)
-    except OSError as error:
-        # What is written to may be a full disk too; all else has an error of its own.
-        hint = "Look at where the output goes." if error.filename is None else None
-        report(JettisonError(str(error), hint=hint))
-        sys.exit(JettisonError.exit_code)
+        code = app(arguments or ["--help"], standalone_mode=False) or 0
+        if not arguments:
+            code = UsageError.exit_code
+        elif code == Interrupted.exit_code:
+            report(Interrupted("interrupted"), asked_format(arguments))
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else JettisonError.exit_code
+    except BaseException as error:
+        if os.environ.get("JETTISON_DEBUG"):
+            raise
+        told = as_told(error)
+        report(told, asked_format(arguments))
+        code = told.exit_code
+    sys.exit(finish(code))
+
+
+def asked_format(arguments: Sequence[str]) -> Format:
+    """Return what ``-o`` asks for; errors honour it too, those of the command line as well."""
+    line = "\0".join(arguments)
+    found = re.search(r"(?:^|\0)(?:-[a-z]*o|--output)[=\0]?(json|ndjson)(?=\0|$)", line)
+    return Format.TABLE if found is None else Format(found[1])
+
+
+def as_told(error: BaseException) -> JettisonError:
+    """Return the error as a person is told it, with the next step."""
+    if isinstance(error, JettisonError):
+        return error
+    if isinstance(error, KeyboardInterrupt):
+        return Interrupted("interrupted")
+    if isinstance(error, typer.TyperException):
+        context = getattr(error, "ctx", None)
+        text = error.format_message().removesuffix(".")
+        path = "jettison" if context is None else context.command_path
+        return UsageError(f"{text[:1].lower()}{text[1:]}", hint=f"See `{path} --help`.")
+    if isinstance(error, OSError) and error.strerror:
+        where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+        return JettisonError(f"{where}{error.strerror}")
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return JettisonError(
+        f"a fault in jettison: {text}",
+        hint="Report it where jettison came from; JETTISON_DEBUG=1 shows the place to tell.",
+    )

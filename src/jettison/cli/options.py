@@ -3,19 +3,18 @@
 import functools
 import inspect
 import os
+import signal
 import sys
-import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
 from typer.core import TyperCommand
 
-from jettison.cli.output import Format
+from jettison.cli.output import Format, note, prompt, timestamp
 from jettison.errors import Declined, Interrupted, Refused, UsageError
 
 if TYPE_CHECKING:
@@ -31,6 +30,7 @@ __all__ = [
     "Quick",
     "Storage",
     "Yes",
+    "ask",
     "confirm",
     "one_of",
     "optional_values",
@@ -271,19 +271,16 @@ def with_connection(command: Callable[..., None]) -> Callable[..., None]:
 def run(work: Coroutine[Any, Any, Result]) -> Result:
     """Run a command's asynchronous part; Ctrl-C ends it after the step that is under way."""
     import asyncio
+    import logging
 
+    # What a task that nobody waits for any more raises is no message for a person.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     try:
         return asyncio.run(work)
     except KeyboardInterrupt:
         raise Interrupted(
             "interrupted", hint="`jettison runs` tells what was done; the same command finishes it."
         ) from None
-
-
-def timestamp(seconds: float | None = None) -> str:
-    """Return a time (default: now) in RFC 3339, UTC."""
-    moment = datetime.fromtimestamp(time.time() if seconds is None else seconds, UTC)
-    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def user_journal() -> "Journal":
@@ -299,10 +296,22 @@ def confirm(question: str, *, yes: bool) -> None:
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise Refused("this needs a confirmation, and there is no terminal", hint="Say --yes.")
-    typer.echo(f"{question} [y/N] ", nl=False, err=True)
-    answer = sys.stdin.readline()
-    if answer.strip().lower() not in {"y", "yes"}:
+    if ask(f"{question} [y/N]").strip().lower() not in {"y", "yes"}:
         raise Declined("declined; nothing was changed")
+
+
+def ask(question: str) -> str:
+    """Return the line that is typed, empty at its end; Ctrl-C raises :class:`Interrupted`."""
+    # An event loop only notes Ctrl-C, and would see it when the line is there.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        prompt(question)
+        return sys.stdin.readline()
+    except KeyboardInterrupt:
+        note("")
+        raise Interrupted("interrupted; nothing was changed") from None
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def one_of(first: str, *, given: bool, second: str, also: bool) -> None:

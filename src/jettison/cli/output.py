@@ -2,34 +2,52 @@
 
 Data goes to stdout, everything else to stderr (design.md, rule 9). Tables are never cut: what is
 piped into another program is what is there.
+
+This is the one door to the terminal: all that is printed passes :func:`write` or :func:`note`.
+What came from a registry, a tree, a file name or an error is shown there and never obeyed, a
+stream that cannot say a sign gets it in plain letters, and one that is closed or full ends no
+work that is under way.
 """
 
+import codecs
 import enum
+import errno
 import os
+import re
 import sys
-from collections.abc import Iterable, Sequence
+import time
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final, TextIO
 
-import typer
-
-from jettison.errors import JettisonError
+from jettison.errors import JettisonError, UsageError
+from jettison.model.printable import printable
 
 __all__ = [
     "SCHEMA_VERSION",
     "Format",
     "ago",
+    "as_json",
     "bold",
     "counted",
     "dim",
+    "document",
     "emit",
+    "finish",
     "green",
+    "moment",
     "note",
+    "open_streams",
+    "prompt",
     "red",
     "report",
     "size",
     "size_exactly",
+    "stdout_ended",
     "table",
     "tag_name",
+    "timestamp",
     "write",
     "yellow",
 ]
@@ -47,15 +65,23 @@ class Format(enum.StrEnum):
 
 # Colour: only on a terminal, and not with NO_COLOR.
 
+# A style is marked by what nobody outside can know, so that no text can bring its own.
+_SECRET: Final = os.urandom(8).hex()
+_MARK: Final = re.compile(rf"\x1b{_SECRET}([0-9;]+)m")
+
 
 def _coloured(stream: TextIO) -> bool:
     if os.environ.get("NO_COLOR"):
         return False
-    return bool(os.environ.get("FORCE_COLOR")) or stream.isatty()
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def _styled(text: str, code: str, stream: TextIO | None = None) -> str:
-    return f"\x1b[{code}m{text}\x1b[0m" if _coloured(stream or sys.stdout) else text
+    if not _coloured(stream or sys.stdout):
+        return text
+    return f"\x1b{_SECRET}{code}m{text}\x1b{_SECRET}0m"
 
 
 def bold(text: str) -> str:
@@ -127,73 +153,221 @@ def ago(seconds: float) -> str:
     return f"{int(seconds)} s"
 
 
+_LAST_SECOND: Final = 253402300799  # of the year 9999; a journal may say anything
+
+
+def timestamp(seconds: float | None = None) -> str:
+    """Return a time (seconds since the epoch, default: now) in RFC 3339, UTC."""
+    seconds = time.time() if seconds is None else min(max(seconds, 0), _LAST_SECOND)
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def moment(seconds: float) -> str:
+    """Return a time (seconds since the epoch) for people: ``2026-01-02 03:04 UTC``."""
+    return timestamp(seconds)[:16].replace("T", " ") + " UTC"
+
+
 # Writing.
+
+_PLAIN: Final = {"≤": "<=", "≥": ">=", "→": "->", "✓": "ok", "✗": "FAIL", "…": "...", "·": "-"}
+
+
+def _plainly(error: UnicodeError) -> tuple[str, int]:
+    """Say in the letters of a stream what it has no sign for; see :func:`codecs.register_error`."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    signs = error.object[error.start : error.end]
+    return "".join(_PLAIN.get(sign) or ascii(sign)[1:-1] for sign in signs), error.end
+
+
+codecs.register_error("jettison", _plainly)
+
+
+class _Stream:
+    """Standard output or error; remembers why it takes nothing any more."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self.failure: OSError | None = None
+
+    @property
+    def stream(self) -> TextIO:
+        """The stream as it is now: tests, and programs that use us, exchange it."""
+        return sys.stdout if self._number == 1 else sys.stderr
+
+    def put(self, text: str) -> None:
+        """Write; what is to be done is done all the same if nobody takes it."""
+        if self.failure is not None:
+            return
+        try:
+            self.stream.write(text)
+            self.stream.flush()
+        except OSError as error:
+            self.failure = error
+            # What is still in the buffer has to go somewhere when the program ends.
+            nothing = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nothing, self._number)
+            os.close(nothing)
+
+
+_STDOUT: Final = _Stream(1)
+_STDERR: Final = _Stream(2)
+
+
+def open_streams() -> None:
+    """Make the three streams usable, whatever the program was started with.
+
+    One that is closed is opened on nothing, so that no file gets its number; what the encoding of
+    a terminal lacks is spelled in plain letters.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:
+            nothing = os.open(os.devnull, os.O_RDONLY if mode == "r" else os.O_WRONLY)
+            stream = os.fdopen(nothing, mode, closefd=False)
+            setattr(sys, name, stream)
+        if mode == "w":
+            stream.reconfigure(errors="jettison")
+
+
+def stdout_ended() -> bool:
+    """Whether nobody reads standard output any more (``| head``): nothing more need be said."""
+    return _STDOUT.failure is not None
+
+
+def finish(code: int) -> int:
+    """Flush what was printed; return the exit code, 1 for 0 if the output could not be written."""
+    _STDOUT.put("")
+    failure = _STDOUT.failure
+    if failure is not None and failure.errno != errno.EPIPE and not code:
+        text = f"standard output could not be written: {failure.strerror}"
+        report(JettisonError(text, hint="Look at where the output goes."))
+        code = JettisonError.exit_code
+    _STDERR.put("")
+    return code
+
+
+def _shown(text: str) -> str:
+    """Return a line with the styles that are ours, and all else made printable."""
+    if text.isprintable():
+        return text
+    parts = _MARK.split(text)
+    return "".join(f"\x1b[{p}m" if at % 2 else printable(p) for at, p in enumerate(parts))
 
 
 def write(*lines: str) -> None:
-    """Write data to stdout.
-
-    Whoever read it may have seen enough (`| head`); what is to be done is done all the same.
-    """
-    try:
-        for line in lines:
-            typer.echo(line)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    """Write lines of data to stdout, each on one line whatever is in it."""
+    _STDOUT.put("".join(f"{_shown(line)}\n" for line in lines))
 
 
 def note(*lines: str) -> None:
-    """Write messages to stderr."""
-    for line in lines:
-        typer.echo(line, err=True)
+    """Write messages to stderr, each on one line whatever is in it."""
+    _STDERR.put("".join(f"{_shown(line)}\n" for line in lines))
+
+
+def prompt(text: str) -> None:
+    """Write a question to stderr, and stay on its line."""
+    _STDERR.put(f"{_shown(text)} ")
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[str] = ()) -> None:
     """Write rows in aligned columns; those named in ``right`` are aligned there."""
     cells = [list(row) for row in rows]
     widths = [
-        max(len(name), *(len(row[place]) for row in cells)) if cells else len(name)
+        max(_width(name), *(_width(row[place]) for row in cells)) if cells else _width(name)
         for place, name in enumerate(columns)
     ]
 
     def line(row: Sequence[str]) -> str:
-        padded = [
-            text.rjust(width) if name in right else text.ljust(width)
-            for name, text, width in zip(columns, row, widths, strict=True)
-        ]
+        padded = []
+        for name, text, width in zip(columns, row, widths, strict=True):
+            space = " " * (width - _width(text))
+            padded.append(space + text if name in right else text + space)
         return "  ".join(padded).rstrip()
 
     write(dim(line(columns)), *(line(row) for row in cells))
 
 
-def emit(form: Format, document: dict[str, Any], items: str | None = None) -> None:
+def _width(text: str) -> int:
+    """Return how many columns of a terminal a cell takes."""
+    shown = "".join(map(printable, _MARK.split(text)[::2]))
+    encoding = sys.stdout.encoding or "utf-8"
+    shown = shown if shown.isascii() else shown.encode(encoding, "jettison").decode(encoding)
+    if shown.isascii():
+        return len(shown)
+    wide = sum(unicodedata.east_asian_width(sign) in "WF" for sign in shown)
+    return len(shown) + wide - sum(unicodedata.combining(sign) > 0 for sign in shown)
+
+
+# Documents.
+
+
+def emit(form: Format, content: Mapping[str, Any], items: str | None = None) -> None:
     """Write a document as JSON; as NDJSON, a line for each of its ``items`` if there are any."""
-    import msgspec
-
-    def encode(value: dict[str, Any]) -> str:
-        return msgspec.json.encode(
-            {"schema_version": SCHEMA_VERSION, **value}, enc_hook=str
-        ).decode()
-
+    plain = document(content)
     if form is Format.NDJSON and items is not None:
-        rest = {key: value for key, value in document.items() if key != items}
-        write(*(encode(rest | _builtins(item)) for item in document[items]))
+        rest = {key: value for key, value in plain.items() if key != items}
+        write(*(as_json(rest | item) for item in plain[items]))
     elif form is Format.NDJSON:
-        write(encode(document))
+        write(as_json(plain))
     else:
-        write(msgspec.json.format(encode(document).encode(), indent=2).decode())
+        write(*as_json(plain, indent=2).split("\n"))
 
 
-def _builtins(item: Any) -> dict[str, Any]:  # noqa: ANN401 - whatever can become JSON
+def document(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a program gets to read: plain values, with times in RFC 3339."""
     import msgspec
 
-    found: dict[str, Any] = msgspec.to_builtins(item, enc_hook=str)
+    found = msgspec.to_builtins(content, enc_hook=str, str_keys=True)
+    return {"schema_version": SCHEMA_VERSION, **_with_times(found)}
+
+
+_SECONDS: Final = frozenset({"started", "until", "window_until"})
+
+
+def _with_times(value: Any) -> Any:  # noqa: ANN401 - whatever JSON can say
+    """Write times as RFC 3339: the fields of seconds, and those of nanoseconds (``mtime_ns``)."""
+    if isinstance(value, list | tuple):
+        return [_with_times(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    found = {}
+    for key, one in value.items():
+        number = isinstance(one, int | float) and not isinstance(one, bool)
+        if number and key in _SECONDS:
+            found[key] = timestamp(one)
+        elif number and key.endswith("_ns"):
+            found[key.removesuffix("_ns")] = timestamp(one // 1_000_000_000)
+        else:
+            found[key] = _with_times(one)
     return found
 
 
-def report(error: JettisonError) -> None:
-    """Tell an error and its next step."""
+def as_json(content: Mapping[str, Any], indent: int | None = None) -> str:
+    r"""Return JSON in ASCII: no terminal obeys it, each can show it, ``\udcff`` has a place."""
+    import json
+
+    separators = (",", ":") if indent is None else (",", ": ")
+    return json.dumps(content, indent=indent, separators=separators)
+
+
+def report(error: JettisonError, form: Format = Format.TABLE) -> None:
+    """Tell an error and its next step on stderr; with ``form`` for programs as a line of JSON."""
+    if form is not Format.TABLE:
+        told = {"code": _code(error), "message": error.message, "hint": error.hint}
+        note(as_json(document({"error": {**told, "exit_code": error.exit_code}})))
+        return
     first, *rest = error.message.split("\n")
+    if not isinstance(error, UsageError):
+        # What came from outside cannot begin a line that looks like ours; what was typed may.
+        rest = [f"  {line.strip()}" for line in rest]
     note(f"{_styled('error:', '1;31', sys.stderr)} {first}", *rest)
     if error.hint:
         note(f"{_styled(' next:', '1', sys.stderr)} {error.hint}")
+
+
+def _code(error: JettisonError) -> str:
+    """Return the kind of an error for programs: ``not_found``, ``login_refused``."""
+    name = type(error).__name__.removesuffix("Error")
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower() if name != "Jettison" else "error"

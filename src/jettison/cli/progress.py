@@ -1,6 +1,7 @@
 """Progress on a terminal, lines of JSON for a log, silence elsewhere."""
 
 import enum
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -8,7 +9,8 @@ from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from jettison.cli.output import note, size
+from jettison.cli.output import as_json, note, size, timestamp
+from jettison.model.printable import printable
 from jettison.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ def reporting(
         finally:
             phases.end()
         return
-    if not wanted or not sys.stderr.isatty():
+    if not wanted or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         yield silent
         return
     from rich.console import Console
@@ -58,15 +60,17 @@ def reporting(
     )
     from rich.text import Text
 
+    current = ""
+
     class Amount(ProgressColumn):
         """How much is done, and how much in a second."""
 
         def render(self, task: "Task") -> Text:
-            return Text(_amount(task, in_bytes=task.description in in_bytes))
+            return Text(_amount(task, in_bytes=current in in_bytes))
 
     bars = Bars(
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
         Amount(),
         TimeRemainingColumn(),
@@ -76,7 +80,6 @@ def reporting(
     )
     with bars:
         task = bars.add_task("", total=None)
-        current = ""
         shown = 0.0
 
         def show(phase: str, done: int, total: int | None = None) -> None:
@@ -84,7 +87,7 @@ def reporting(
             if phase != current:
                 current = phase
                 shown = 0.0
-                bars.reset(task, total=total, description=phase, completed=done)
+                bars.reset(task, total=total, description=printable(phase), completed=done)
             bars.update(task, completed=done, total=total)
             now = time.monotonic()
             if now - shown >= _REFRESH_SECONDS:
@@ -129,8 +132,5 @@ class _Phases:
             self._phase = ""
 
     def _write(self, event: str, figures: dict[str, float | None]) -> None:
-        import msgspec
-
-        moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        line = {"time": moment, "phase": self._phase, "event": event, **figures}
-        note(msgspec.json.encode(line).decode())
+        line = {"time": timestamp(), "phase": self._phase, "event": event, **figures}
+        note(as_json(line))

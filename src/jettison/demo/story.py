@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
+from jettison.cli.output import bold, write
 from jettison.client import RemoteRegistry
 from jettison.demo.images import (
     Image,
@@ -43,7 +44,7 @@ def tell(*, keep: bool = False) -> None:
             _Story(folder, peer).tell()
     finally:
         if keep:
-            print(f"Everything is still in {folder}.")
+            write(f"Everything is still in {folder}.")
         else:
             shutil.rmtree(folder)
 
@@ -115,13 +116,10 @@ class _Story:
     # Showing.
 
     def _say(self, text: str) -> None:
-        coloured = self._environment.get("FORCE_COLOR")
-        print(f"\n\x1b[1;36m{text}\x1b[0m" if coloured else f"\n{text}", flush=True)
+        write("", bold(text))
 
     def _show(self, command: str) -> None:
-        coloured = self._environment.get("FORCE_COLOR")
-        prompt = f"\n\x1b[1m$ {command}\x1b[0m" if coloured else f"\n$ {command}"
-        print(prompt, flush=True)
+        write("", bold(f"$ {command}"))
 
     def _jettison(self, *arguments: str) -> None:
         self._show(shlex.join(["jettison", *arguments]))
@@ -139,7 +137,7 @@ class _Story:
             self._run(
                 ["skopeo", "--insecure-policy", "copy", *options, source, f"dir:{target}/pulled"],
             )
-        print("pulled in full", flush=True)
+        write("pulled in full")
 
     def _run(self, command: list[str]) -> None:
         subprocess.run(command, env=self._environment, cwd=self._folder, check=True)
@@ -151,7 +149,7 @@ class _Story:
             "find registry/docker/registry/v2/blobs -type f -printf '%s\\n' | paste -sd+ | bc"
         )
         total = sum(path.stat().st_size for path in blobs.rglob("*") if path.is_file())
-        print(total, flush=True)
+        write(str(total))
         return total
 
 

@@ -6,6 +6,8 @@ from typing import Any, Final
 
 import msgspec
 
+from jettison.model.printable import printable
+
 __all__ = [
     "API_VERSION",
     "JSON",
@@ -148,5 +150,5 @@ def text_answer(status: int, text: str, headers: list[Header] | None = None) -> 
 
 def shown(text: str) -> str:
     """Return what a client sent as an error may show it: printable, and not too long."""
-    clean = text if text.isprintable() else text.encode("unicode_escape").decode()
+    clean = printable(text)
     return clean if len(clean) <= _SHOWN else f"{clean[:_SHOWN]}…"

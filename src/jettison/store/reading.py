@@ -21,6 +21,7 @@ import msgspec
 
 from jettison.errors import InvalidName, StorageError
 from jettison.model.digest import ALGORITHMS, RawDigest, raw_digest
+from jettison.model.printable import printable
 from jettison.model.reference import RepoName
 from jettison.store import layout
 from jettison.store.folder import BlockedError, Folder, UnusableError, storage_errors
@@ -71,15 +72,8 @@ def make_problem(
     repository: str | None, path: str, message: str, protects: Protects = Protects.REPOSITORY
 ) -> Problem:
     """Return a problem whose texts can be printed, whatever bytes the names on the disk have."""
-    shown = None if repository is None else _printable(repository)
-    return Problem(shown, _printable(path), message, protects)
-
-
-def _printable(text: str) -> str:
-    if text.isascii() and text.isprintable():
-        return text
-    clean = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in clean)
+    shown = None if repository is None else printable(repository)
+    return Problem(shown, printable(path), message, protects)
 
 
 class Repositories(NamedTuple):
