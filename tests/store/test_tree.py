@@ -344,3 +344,30 @@ def test_nothing_is_changed_through_a_symbolic_link(tree: Tree, tmp_path: Path) 
         with pytest.raises(StorageError, match="symbolic link"):
             change()
     assert outside.snapshot() == before
+
+
+@pytest.mark.parametrize("what", ["tag", "revision", "layer"])
+def test_a_link_with_its_old_time_may_still_be_in_the_middle_of_a_rewrite(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    digest = tree.image("app", "1", [b"layer"])
+    layer = Digest.of(b"layer")
+    links = {
+        "tag": tree.tag_path("app", "1"),
+        "revision": tree.revision_path("app", digest),
+        "layer": tree.layer_path("app", layer),
+    }
+    link = links[what]
+    whole = link.read_bytes()
+    tree.write(link, b"")
+
+    def rewrite(_: float) -> None:
+        tree.write(link, whole)
+
+    monkeypatch.setattr("jettison.store.repository.time.sleep", rewrite)
+    with reader(tree) as found:
+        tags, revisions, target = found.tags(), found.revisions(), found.layer_target(layer.raw)
+    assert not tags.problems
+    assert tags.current == {tag("1"): digest.raw}
+    assert not revisions.problems
+    assert target == layer.raw

@@ -152,7 +152,14 @@ class _Marker:
         self._linked = revisions.linked - gone
         self._revisions = revisions
         # A removal cannot get at a revision whose link is broken.
-        self._damaged = revisions.damaged
+        self._damaged = revisions.damaged.union(self._meant(tags, untagged))
+
+    def _meant(self, tags: Tags, untagged: set[Tag]) -> set[RawDigest]:
+        """Return what is there of all that damaged links and names may have been meant to be."""
+        meant = set(self._revisions.meant)
+        for name in (*tags.strange, *(tags.broken.keys() - untagged)):
+            meant |= self._repository.meant_by_tag(name)
+        return {digest for digest in meant if self._tree.blob(digest) is not None}
 
     def mark(self, also: Collection[RawDigest]) -> RepositoryMark:
         """Follow the roots."""
@@ -187,7 +194,7 @@ class _Marker:
             protected |= self._layers.named
             # Only here are layer links opened: one may lead to another digest than its name's.
             targets = (self._repository.layer_target(d) for d in self._layers.named)
-            protected.update(target for target in targets if target is not None)
+            protected.update(target for target in targets if isinstance(target, bytes))
             protected -= reached
             return RepositoryMark(reached, held, protected, [], [], emptied, tags, names, problems)
         unlinked = sorted(self._linked - kept_manifests)
@@ -268,7 +275,9 @@ class _Marker:
         for digest in found.blobs:
             if len(digest) != _SHA256_BYTES:
                 target = self._repository.layer_target(digest)
-                if target is not None:
+                if isinstance(target, Problem):
+                    self._problems.append(target)
+                elif target is not None:
                     digests.add(target)
         return digests
 

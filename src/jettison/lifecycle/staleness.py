@@ -115,7 +115,7 @@ async def serves(registry: Registry, repository: RepoName, digest: Digest) -> bo
 
 def _is_linked(tree: StorageTree, repository: RepoName, digest: Digest) -> bool:
     with RepositoryReader(tree, repository) as reader:
-        return reader.layer_target(digest.raw) is not None
+        return isinstance(reader.layer_target(digest.raw), bytes)
 
 
 def stale_finding(stale: Collection[str]) -> Finding:

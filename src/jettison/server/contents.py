@@ -11,6 +11,7 @@ import os
 import stat
 import time
 from collections import OrderedDict
+from collections.abc import Iterator
 from typing import Final
 
 from jettison.errors import InvalidDigest, InvalidManifest, StorageError
@@ -31,6 +32,8 @@ SMALL: Final = 64 * 1024
 _KEPT_BYTES: Final = 16 * 1024 * 1024
 _KEPT_TYPES: Final = 4096
 _KEPT_LINKS: Final = 8192
+_PAUSES: Final = (0.0, 0.0005, 0.001, 0.002, 0.005, 0.01)
+"""Seconds until a link is read again that is none: Distribution 2.x empties and rewrites links."""
 _LINK: Final = 256
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _ABSENT: Final = (FileNotFoundError, NotADirectoryError)
@@ -100,6 +103,7 @@ class Contents:
         self._kept_bytes = 0
         self._links: dict[str, tuple[int, int, Digest]] = {}
         self._types: dict[str, tuple[tuple[int, int], str]] = {}
+        self._broken: dict[str, tuple[int, int, int]] = {}
 
     # Links.
 
@@ -121,7 +125,13 @@ class Contents:
         """
         path = f"{repository}/_manifests/revisions/{digest.algorithm}/{digest.hex}/link"
         found = _look(self._repositories, path)
-        return found is not None and found.st_size == len(digest)
+        if found is None or found.st_size == len(digest):
+            return found is not None
+        for _ in self._moments(path, found):
+            again = _look(self._repositories, path)
+            if again is None or again.st_size == len(digest):
+                return again is not None
+        return False
 
     def _link(self, path: str) -> Digest | None:
         """Read a link, unless it is the very file that was read before.
@@ -135,27 +145,51 @@ class Contents:
         known = self._links.get(path)
         if known is not None and known[0] == changed and known[1] == status.st_ino:
             return known[2]
-        found = self._read_link(path)
+        found = self._read_link(path, status)
         if found is not None and changed < time.time_ns() - SETTLED_NS:
             if len(self._links) >= _KEPT_LINKS:
                 self._links.clear()
             self._links[path] = (changed, status.st_ino, found)
         return found
 
-    def _read_link(self, path: str) -> Digest | None:
+    def _read_link(self, path: str, status: os.stat_result) -> Digest | None:
+        raw = self._link_bytes(path)
+        found = None if raw is None else _parse(raw)
+        if raw is None or found is not None:
+            return found
+        for _ in self._moments(path, status):
+            raw = self._link_bytes(path)
+            found = None if raw is None else _parse(raw)
+            if raw is None or found is not None:
+                return found
+        raise self._damaged(path, raw or b"")
+
+    def _link_bytes(self, path: str) -> bytes | None:
         descriptor = _descriptor(self._repositories, path)
         if descriptor is None:
             return None
         try:
-            raw = os.read(descriptor, _LINK)
+            return os.read(descriptor, _LINK)
         except OSError as error:
             raise storage_error("read", path, error) from error
         finally:
             os.close(descriptor)
-        try:
-            return Digest(raw.decode("ascii"))
-        except (InvalidDigest, UnicodeDecodeError):
-            raise self._damaged(path, raw) from None
+
+    def _moments(self, path: str, status: os.stat_result) -> Iterator[None]:
+        """Pause, ever longer and 20 ms in all, while a link may be in the middle of a rewrite.
+
+        Nobody is kept waiting for one that was found broken before and has not changed since.
+        """
+        known = (status.st_mtime_ns, status.st_ino, status.st_size)
+        if self._broken.get(path) == known:
+            return
+        for pause in _PAUSES:
+            time.sleep(pause)
+            yield
+        if status.st_mtime_ns < time.time_ns() - SETTLED_NS:
+            if len(self._broken) >= _KEPT_LINKS:
+                self._broken.clear()
+            self._broken[path] = known
 
     def _damaged(self, path: str, raw: bytes) -> StorageError:
         message = f"{self._tree.path(layout.REPOSITORIES)}/{path} holds no digest, but {raw[:80]!r}"
@@ -294,6 +328,13 @@ class Contents:
                 raise storage_error("touch", path, error) from error
             # Nobody can write here: then nobody can take it away either.
         return True
+
+
+def _parse(raw: bytes) -> Digest | None:
+    try:
+        return Digest(raw.decode("ascii"))
+    except (InvalidDigest, UnicodeDecodeError):
+        return None
 
 
 def _look(folder: int, path: str) -> os.stat_result | None:

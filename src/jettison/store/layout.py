@@ -5,6 +5,7 @@ All paths are relative to the root directory and use ``/``. What belongs to the 
 what is ours is below ``jettison``, beside it, which Distribution ignores.
 """
 
+import re
 from typing import Final
 
 from jettison.errors import InvalidDigest
@@ -32,6 +33,7 @@ __all__ = [
     "blob_file",
     "current_link",
     "digest_of",
+    "digests_in",
     "history",
     "history_link",
     "layer_link",
@@ -79,6 +81,7 @@ LAYERS: Final = "_layers"
 REVISIONS: Final = "_manifests/revisions"
 TAGS: Final = "_manifests/tags"
 UPLOADS: Final = "_uploads"
+_HEX_RUN: Final = re.compile(r"[0-9a-f]{64,}")
 _LONGEST_LINK: Final = len("sha512:") + ALGORITHMS["sha512"]
 
 
@@ -193,6 +196,19 @@ def digest_of(algorithm: str, encoded: str) -> Digest | None:
         return Digest(f"{algorithm}:{encoded}")
     except InvalidDigest:
         return None
+
+
+def digests_in(text: str) -> set[RawDigest]:
+    """Return every digest that a damaged name or link may have been meant to be.
+
+    In whatever case, of whatever algorithm it calls itself, and whatever stands around it.
+    """
+    found: set[RawDigest] = set()
+    for run in _HEX_RUN.findall(text.lower()):
+        for length in ALGORITHMS.values():
+            if len(run) >= length:
+                found.update(RawDigest(bytes.fromhex(one)) for one in (run[:length], run[-length:]))
+    return found
 
 
 def parse_link(raw: bytes) -> Digest:

@@ -193,7 +193,7 @@ class StorageRegistry:
         """Return the blob that the repository's link of this digest leads to."""
         with RepositoryReader(self.tree, repository) as reader:
             target = reader.layer_target(digest.raw)
-        return None if target is None else self.tree.blob(target)
+        return self.tree.blob(target) if isinstance(target, bytes) else None
 
     def _check(self, repository: RepoName) -> None:
         if not self.tree.has_repository(repository):

@@ -29,7 +29,10 @@ from jettison.store.reading import (
 __all__ = ["History", "Layers", "Links", "RepositoryReader", "Revisions", "Tags", "Upload"]
 
 PATIENCE_SECONDS: Final = 2.0
-"""How long something that is being written may look broken before it counts as broken."""
+"""How long something that was written lately may look broken before it counts as broken."""
+
+BRIEF_SECONDS: Final = 0.06
+"""The same for what was not: a link in the middle of a rewrite may still have its old time."""
 
 _REREAD_SECONDS: Final = 0.02
 _FRESH_NS: Final = 10_000_000_000
@@ -77,9 +80,10 @@ class Links:
 
 
 class _Unsettled(NamedTuple):
-    """Something that looks broken and was written so lately that it may not be finished."""
+    """Something that looks broken, and may not be finished; more so if written lately."""
 
     problem: Problem
+    fresh: bool
 
 
 def _patiently(
@@ -90,21 +94,21 @@ def _patiently(
     A registry rewrites links in place, so for a moment one is empty, and it makes and removes a
     tag file by file. On a slow disk a moment can last.
     """
-    end = 0.0
+    began = 0.0
     while keys:
         again: list[Key] = []
-        last = bool(end) and time.monotonic() > end
+        waited = time.monotonic() - began if began else 0.0
         for key in keys:
             found = look(key)
             if not isinstance(found, _Unsettled):
                 yield key, found
-            elif last:
+            elif waited > (PATIENCE_SECONDS if found.fresh else BRIEF_SECONDS):
                 yield key, found.problem
             else:
                 again.append(key)
         keys = again
         if keys:
-            end = end or time.monotonic() + PATIENCE_SECONDS
+            began = began or time.monotonic()
             time.sleep(_REREAD_SECONDS)
 
 
@@ -113,6 +117,15 @@ def _plain_link(raw: bytes) -> RawDigest | None:
     if len(raw) != _LINK_LENGTH or not raw.startswith(_PREFIX):
         return None
     return raw_digest("sha256", raw[7:].decode("ascii", "replace"))
+
+
+def _meant(folder: Folder, name: str) -> set[RawDigest]:
+    """Return the digests that stand in a file, whatever else does."""
+    try:
+        raw = folder.read(name, _LONGEST)
+    except UnusableError:
+        return set()
+    return set() if raw is None else layout.digests_in(raw.decode("latin-1"))
 
 
 def _is_fresh(folder: Folder, name: str) -> bool:
@@ -128,6 +141,8 @@ class Tags(NamedTuple):
     broken: dict[Tag, Problem]
     problems: list[Problem]
     """Those of ``broken``, and those of entries that have no tag's name."""
+    strange: list[str]
+    """The names of those entries."""
 
 
 class History(NamedTuple):
@@ -142,7 +157,7 @@ class Revisions(NamedTuple):
 
     ``folders`` are all that have a folder, ``emptied`` those of them without a link, which is what
     a DELETE leaves. ``damaged`` are digests that a link's folder or content names without the two
-    being one sound link.
+    being one sound link, ``meant`` what else a damaged name or link may have been meant to be.
     """
 
     folders: list[RawDigest]
@@ -150,6 +165,7 @@ class Revisions(NamedTuple):
     emptied: list[RawDigest]
     damaged: set[RawDigest]
     problems: list[Problem]
+    meant: set[RawDigest]
 
 
 class Layers(NamedTuple):
@@ -196,7 +212,7 @@ class RepositoryReader:
 
     def tags(self) -> Tags:
         """Return what each tag points to; none if there is no tags folder."""
-        found = Tags({}, {}, [])
+        found = Tags({}, {}, [], [])
         folder = self.open(layout.TAGS, found.problems)
         if folder is None:
             return found
@@ -211,6 +227,7 @@ class RepositoryReader:
                 except InvalidName:
                     message = "is a tag whose name the specification does not allow"
                     found.problems.append(self._problem(folder, name, message))
+                    found.strange.append(name)
                     continue
                 digest = None if raw is None else _plain_link(raw)
                 if digest is None:
@@ -241,7 +258,7 @@ class RepositoryReader:
             link = self._link(folder, name)
         except UnusableError as error:
             problem = self._problem(folder, name, str(error))
-            return _Unsettled(problem) if _is_fresh(folder, name) else problem
+            return _Unsettled(problem, _is_fresh(folder, name))
         if link is not None:
             return link
         if folder.look(tag) is None:
@@ -250,7 +267,19 @@ class RepositoryReader:
         message = "is missing, so nobody knows what the tag points to"
         problem = self._problem(folder, name, message)
         fresh = any(_is_fresh(folder, inner) for inner in (tag, f"{tag}/current", f"{tag}/index"))
-        return _Unsettled(problem) if fresh else problem
+        return _Unsettled(problem, fresh)
+
+    def meant_by_tag(self, name: str) -> set[RawDigest]:
+        """Return what an entry of the tags that is not understood may have been meant to point to.
+
+        That is whatever its link or its history name. ``name`` may be none that a tag can have.
+        """
+        folder = self.open(f"{layout.TAGS}/{name}", [])
+        if folder is None:
+            return set()
+        with folder:
+            found = _meant(folder, f"current/{layout.LINK}")
+        return found.union(self.history(name).digests)
 
     def had_others(self, tag: Tag) -> bool:
         """Whether a tag may ever have pointed to anything else, at the cost of one look.
@@ -262,7 +291,7 @@ class RepositoryReader:
         found = self._folder.look(f"{layout.TAGS}/{tag}/index/sha256")
         return found is None or found.st_nlink != _ONE_FOLDER
 
-    def history(self, tag: Tag) -> History:
+    def history(self, tag: str) -> History:
         """Return what the tag's history names, and what in it could not be understood."""
         found = History([], [])
         top = self.open(f"{layout.TAGS}/{tag}/index", found.problems)
@@ -289,7 +318,7 @@ class RepositoryReader:
 
     def revisions(self) -> Revisions:
         """Return the manifests linked into the repository, tagged or not."""
-        found = Revisions([], set(), [], set(), [])
+        found = Revisions([], set(), [], set(), [], set())
         top = self.open(layout.REVISIONS, found.problems)
         if top is None:
             return found
@@ -307,22 +336,25 @@ class RepositoryReader:
         for name in strange:
             message = "is named after something that is no digest"
             found.problems.append(self._problem(folder, name, message))
+            found.meant.update(layout.digests_in(name), _meant(folder, f"{name}/{layout.LINK}"))
         for entry in others:
             if not is_leftover(entry):
                 digest = raw_digest(algorithm, entry.name)
                 if digest is not None:
                     found.damaged.add(digest)
                 found.problems.append(self._no_folder(folder, entry))
+                found.meant.update(layout.digests_in(entry.name), _meant(folder, entry.name))
         found.folders.extend(digests)
         encoded = [digest.hex() for digest in digests]
         raws = folder.read_each([f"{name}/link" for name in encoded], _FIRST)
         wanted = [f"{algorithm}:{name}".encode() for name in encoded]
         found.linked.update(compress(digests, map(eq, raws, wanted)))
         odd = [digest for digest in digests if digest not in found.linked]
-        for digest, link in _patiently(odd, lambda one: self._revision(folder, one)):
+        for digest, link in _patiently(odd, lambda one: self._linked(folder, one)):
             if isinstance(link, Problem):
                 found.damaged.add(digest)
                 found.problems.append(link)
+                found.meant.update(_meant(folder, f"{digest.hex()}/{layout.LINK}"))
             elif link is None:
                 found.emptied.append(digest)  # DELETE leaves the folder and takes the link
             elif link == digest:
@@ -333,7 +365,7 @@ class RepositoryReader:
                 path = f"{digest.hex()}/{layout.LINK}"
                 found.problems.append(self._problem(folder, path, message + "named after"))
 
-    def _revision(
+    def _linked(
         self, folder: Folder, digest: RawDigest
     ) -> "RawDigest | Problem | _Unsettled | None":
         name = f"{digest.hex()}/{layout.LINK}"
@@ -341,7 +373,7 @@ class RepositoryReader:
             return self._link(folder, name)
         except UnusableError as error:
             problem = self._problem(folder, name, str(error))
-            return _Unsettled(problem) if _is_fresh(folder, name) else problem
+            return _Unsettled(problem, _is_fresh(folder, name))
 
     def revision_folders(self) -> list[RawDigest]:
         """Return the digests that have a folder among the revisions, linked or not."""
@@ -364,21 +396,19 @@ class RepositoryReader:
                 found.problems.append(make_problem(self.name, path, message))
         return found
 
-    def layer_target(self, digest: RawDigest) -> RawDigest | None:
-        """Return the blob that a layer's link leads to.
+    def layer_target(self, digest: RawDigest) -> RawDigest | Problem | None:
+        """Return the blob that a layer's link leads to, or what is wrong with it.
 
         It is the digest itself, but for content pushed under another algorithm: Distribution
         stores that under its sha256 and makes the other digest's link point there. None for a
-        link that is absent or damaged.
+        link that is absent.
         """
         folder = self._digest_folder(layout.LAYERS, digest)
         if folder is None:
             return None
         with folder:
-            try:
-                return self._link(folder, f"{digest.hex()}/{layout.LINK}")
-            except UnusableError:
-                return None
+            [(_, link)] = _patiently([digest], lambda one: self._linked(folder, one))
+            return link
 
     def layer_time(self, digest: RawDigest) -> int | None:
         """Return when a layer was linked (nanoseconds), or None if it is not."""
