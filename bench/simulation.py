@@ -111,7 +111,7 @@ class _Tree:
         return found + [_blob(number) for number in range(first, count, 256)]
 
     def blob(self, digest: RawDigest) -> Blob:
-        return Blob(digest, 1000, OLD_NS)
+        return Blob(digest, 1000, OLD_NS, OLD_NS)
 
     def folder(self, relative: str) -> None:
         return None

@@ -78,6 +78,7 @@ def age_folders(tree: Tree, when: float = LONG_AGO) -> None:
 
 def gc(jettison: Jettison, tree: Tree, *options: str, check: int = 0) -> Any:
     """Collect with Jettison; what it predicted, what it says and what the disk shows agree."""
+    jettison = jettison.later()
     before = sum(tree.blobs().values())
     told = jettison("gc", tree.root, *options, "-n", "-o", "json", check=check).json["plan"]
     assert sum(tree.blobs().values()) == before
@@ -162,7 +163,7 @@ def test_2_a_vanished_link_ends_nothing(tree: Tree, jettison: Jettison, tmp_path
     assert len(list(other.repository("app").glob("_manifests/tags/*/current/link"))) == 10
 
     prefix = absent_once(tree.revision_path("app", vanishing))
-    process = jettison.start("gc", tree.root, "--yes", prefix=prefix)
+    process = jettison.later().start("gc", tree.root, "--yes", prefix=prefix)
     _, messages = process.communicate(timeout=60)
     assert process.returncode == 0, messages
     assert gone(before, tree) == {garbage}

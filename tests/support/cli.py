@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,11 @@ class Jettison:
             f"--- stdout\n{result.stdout}\n--- stderr\n{result.stderr}"
         )
         return result
+
+    def later(self, seconds: float = 7200) -> "Jettison":
+        """Return the same command as it runs some time from now: what is there has aged."""
+        command = (sys.executable, str(Path(__file__).with_name("later.py")), str(seconds))
+        return replace(self, command=command)
 
     def start(
         self,

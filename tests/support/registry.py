@@ -216,10 +216,14 @@ class DockerRegistry:
         return {str(file.relative_to(self.root)): file.read_bytes() for file in _files(self.root)}
 
     def age(self, seconds: float) -> None:
-        """Set the times of all files in the storage back, so that they count as idle."""
-        for file in _files(self.root):
-            status = file.stat()
-            os.utime(file, (status.st_atime - seconds, status.st_mtime - seconds))
+        """Set the times of all files and folders in the storage back, so that they count as idle.
+
+        Folders too: one that a revision's link was removed from says that its manifest is no
+        newcomer, whose time of arrival would count, which nothing can set back.
+        """
+        for path in sorted(self.root.rglob("*"), reverse=True):
+            status = path.stat()
+            os.utime(path, (status.st_atime - seconds, status.st_mtime - seconds))
 
     # -- talking to it -------------------------------------------------------------------------
 

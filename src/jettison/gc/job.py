@@ -11,7 +11,12 @@ from jettison.gc.plan import CollectionPlan, CollectOptions, plan_collection
 from jettison.gc.quiescence import probe_address, require_quiescent
 from jettison.gc.sweep import CollectionReceipt, collect, recover
 from jettison.gc.trace import Tracing
-from jettison.gc.windows import held_manifests, plan_within_windows, tree_journal
+from jettison.gc.windows import (
+    held_manifests,
+    plan_within_windows,
+    removed_manifests,
+    tree_journal,
+)
 from jettison.model.digest import Digest
 from jettison.model.run import Finding, Kind, Receipt, Run, State
 from jettison.progress import Progress, silent
@@ -64,7 +69,7 @@ class CollectionJob:
         self.configuration = configuration
         self._options = options
         self._end_undo = end_undo
-        self._recovered = 0
+        self._recovered: list[Digest] = []
         self._windows: set[str] = set()
 
     def require_quiescent(self) -> None:
@@ -81,10 +86,19 @@ class CollectionJob:
         """Plan it as of ``now`` (seconds since the epoch), and change nothing."""
         tree, options = self.tree, self._options
         if not self._end_undo:
-            return plan_within_windows(tree, options, now, progress=progress, tracing=tracing)
+            return plan_within_windows(
+                tree, options, now, progress=progress, tracing=tracing, unlinked=self._recovered
+            )
         # A window that cannot be read cannot be ended.
         self._windows = {one.run for one in held_manifests(tree, now)}
-        return plan_collection(tree, options, now, progress=progress, tracing=tracing)
+        return plan_collection(
+            tree,
+            options,
+            now,
+            progress=progress,
+            tracing=tracing,
+            unlinked=(*self._recovered, *removed_manifests(tree)),
+        )
 
     def recover(self) -> None:
         """Put back what a killed collection had set aside, so that it is planned for."""
@@ -109,7 +123,7 @@ class CollectionJob:
         receipt, forgotten = collect_and_forget(
             self.tree, self.configuration, plan, clock, progress
         )
-        recovered = receipt.recovered + self._recovered
+        recovered = receipt.recovered + len(self._recovered)
         receipt = msgspec.structs.replace(receipt, recovered=recovered)
         findings = [*_findings(self.tree, plan, receipt), *forgotten]
         run = Run(

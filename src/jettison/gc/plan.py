@@ -200,18 +200,23 @@ def plan_collection(
     progress: Progress = silent,
     *,
     tracing: Tracing | None = None,
+    unlinked: Iterable[Digest] = (),
 ) -> CollectionPlan:
     """Find what can be removed from the tree, and change nothing.
 
     ``now`` is in seconds since the epoch. ``held`` are manifests that can still be brought back;
     those whose ``until`` has passed count no more. ``without`` treats a removal as done.
-    ``tracing`` is told what is marked in each repository. Raises
+    ``tracing`` is told what is marked in each repository. ``unlinked`` are blobs known to have lost
+    their links on purpose, or to have been put back: when they came to their place does not matter.
+
+    Raises:
     :class:`~jettison.errors.StorageError` if a part of the tree cannot be listed: nobody knows
     what it hides.
     """
     windows = [one for one in held if one.until > now]
     planner = _Planner(tree, options, now, progress)
     planner.mark(windows, without, tracing)
+    planner.speak_of(unlinked)
     return planner.plan({one.run: one.until for one in windows}, without)
 
 
@@ -231,6 +236,7 @@ class _Planner:
         self._protected: set[bytes] = set()
         self._young: set[bytes] = set()
         self._young_links = 0
+        self._spoken_of: set[RawDigest] = set()
         self._layer_links: list[LinkedDigest] = []
         self._revisions: list[LinkedDigest] = []
         self._history: list[HistoryEntry] = []
@@ -254,6 +260,7 @@ class _Planner:
         surveyor = Surveyor(
             self._tree, self._moments, windows, without, thorough=thorough, trace=trace
         )
+        self._spoken_of.update(digest.raw for _, digest in without.manifests)
         self._progress("marking repositories", 0, len(names))
         if tracing is None:
             surveys = side_by_side(names, surveyor.survey)
@@ -264,6 +271,10 @@ class _Planner:
             self._add(name, survey)
             self._progress("marking repositories", count, len(names))
         self._hollow_parents(found.hollow)
+
+    def speak_of(self, unlinked: Iterable[Digest]) -> None:
+        """Take it that these have not come ahead of their links."""
+        self._spoken_of.update(digest.raw for digest in unlinked)
 
     def _add(self, name: str, survey: RepositorySurvey) -> None:
         emptied = tuple(_digest(one.digest) for one in survey.emptied)
@@ -278,6 +289,11 @@ class _Planner:
             self._held[RawDigest(digest)].append(run)
         self._young.update(survey.young)
         self._young_links += survey.young_links
+        self._spoken_of.update(RawDigest(link.digest) for link in survey.layer_links)
+        self._spoken_of.update(RawDigest(link.digest) for link in survey.revisions)
+        self._spoken_of.update(
+            RawDigest(one.digest) for one in (*survey.emptied, *survey.hollow) if one.idle
+        )
         if survey.problems:
             return
         repository = RepoName(name)
@@ -332,13 +348,13 @@ class _Planner:
         self._progress("looking for garbage", 0, len(folders))
         for name, look in side_by_side(folders, self._look_into):
             self._add_look(name, look)
-            for digest, size, mtime_ns in look.loose:
+            for digest, size, mtime_ns, arrived_ns in look.loose:
                 if blind or digest in self._protected:
                     tally = protected
                 elif digest in self._held:
                     # What several runs hold back is free when the last of their windows has ended.
                     tally = held[max(self._held[digest], key=windows.__getitem__)]
-                elif mtime_ns > self._moments.idle or digest in self._young:
+                elif self._is_young(digest, mtime_ns, arrived_ns):
                     tally = young
                     fresh.append(digest)
                 else:
@@ -376,6 +392,18 @@ class _Planner:
             unfinished=tuple(self._unfinished),
             hypothetical=bool(without.tags or without.manifests),
         )
+
+    def _is_young(self, digest: RawDigest, mtime_ns: int, arrived_ns: int) -> bool:
+        """Whether a blob was pushed or touched lately, or may have come ahead of its links.
+
+        Where a tree is being copied in, files come with the times of the originals, and blobs
+        before the repositories: only the time of arrival tells them from garbage. A blob that a
+        link speaks of, or spoke of, has not come ahead.
+        """
+        idle = self._moments.idle
+        if digest in self._young or mtime_ns > idle:
+            return True
+        return arrived_ns > idle and digest not in self._spoken_of
 
     def _leave_to_pending(
         self, fresh: list[RawDigest], blobs: list[SweptBlob], young: list[int]

@@ -131,17 +131,18 @@ def collect(
         return _Sweep(tree, plan, aside, clock, sleep, progress).run()
 
 
-def recover(tree: StorageTree) -> int:
-    """Put back what a killed collection left aside, and return how many blobs that were.
+def recover(tree: StorageTree) -> list[Digest]:
+    """Put back what a killed collection left aside, and return which blobs that were.
 
     Before a plan is made, so that they are in it. Takes the tree's lock if there are any; raises
     as :func:`collect`.
     """
     with Aside(tree) as aside:
         if not any(True for _ in aside.digests()):
-            return 0
+            return []
         with StorageLock(tree, "collection"):
-            return sum(aside.put_back(digest) for digest in list(aside.digests()))
+            found = [digest for digest in list(aside.digests()) if aside.put_back(digest)]
+            return [Digest.from_raw(digest) for digest in found]
 
 
 class _Sweep:

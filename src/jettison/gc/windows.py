@@ -1,6 +1,6 @@
 """What the undo windows of a tree's own journal hold back from a collection."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final
 
 from jettison.errors import InvalidDocument, InvalidName, JournalError
@@ -18,7 +18,7 @@ from jettison.store.journal import LARGEST_ENTRY, Journal, Unreadable
 from jettison.store.repository import RepositoryReader
 from jettison.store.tree import StorageTree
 
-__all__ = ["FOREVER", "held_manifests", "plan_within_windows", "tree_journal"]
+__all__ = ["FOREVER", "held_manifests", "plan_within_windows", "removed_manifests", "tree_journal"]
 
 FOREVER: Final = 253402300799.0
 """The end of the year 9999, in seconds since the epoch: what a window without an end has."""
@@ -74,6 +74,13 @@ def _unguarded(tree: StorageTree, run: Run) -> Iterator[HeldManifest]:
                 yield HeldManifest(run.id, FOREVER, repository, Digest.from_raw(digest), b"")
 
 
+def removed_manifests(tree: StorageTree) -> Iterator[Digest]:
+    """Yield the manifests that removals have saved in the tree's journal before they went."""
+    for run in tree_journal(tree).runs():
+        if isinstance(run, Run) and run.kind is Kind.RM:
+            yield from (saved.digest for saved in run.saved)
+
+
 def _is_there(tree: StorageTree, path: str) -> bool:
     above, _, name = path.rpartition("/")
     folder = tree.folder(above)
@@ -89,9 +96,13 @@ def plan_within_windows(
     now: float,
     without: Without = NOTHING_REMOVED,
     progress: Progress = silent,
+    *,
     tracing: Tracing | None = None,
+    unlinked: Collection[Digest] = (),
 ) -> CollectionPlan:
     """Plan a collection that keeps what the undo windows of the tree's journal hold.
+
+    ``unlinked`` are manifests that were removed on purpose, beside those that the journal names.
 
     A removal writes its journal entry before it removes anything. So if one has begun while the
     tree was read, what it removed was perhaps seen as gone, and the plan is made again.
@@ -99,7 +110,14 @@ def plan_within_windows(
     held = list(held_manifests(tree, now))
     while True:
         plan = plan_collection(
-            tree, options, now, held, without, progress=progress, tracing=tracing
+            tree,
+            options,
+            now,
+            held,
+            without,
+            progress=progress,
+            tracing=tracing,
+            unlinked=(*unlinked, *removed_manifests(tree)),
         )
         again = list(held_manifests(tree, now))
         if {one.run for one in again} <= {one.run for one in held}:

@@ -254,9 +254,15 @@ class Remover:
     def _collect(self, tree: StorageTree, run: Run) -> tuple[CollectionReceipt, list[Finding]]:
         # As of the moment of the plan: what was not idle then is not swept now.
         now = float(run.details.get("now") or self._clock())
-        recover(tree)
+        recovered = recover(tree)
         options = CollectOptions(grace=float(run.details.get("grace") or 0.0))
-        made = plan_within_windows(tree, options, now, progress=self._progress)
+        made = plan_within_windows(
+            tree,
+            options,
+            now,
+            progress=self._progress,
+            unlinked=[*recovered, *(saved.digest for saved in run.saved)],
+        )
         return collect_and_forget(
             tree, self._place.configuration, made, self._clock, self._progress
         )

@@ -33,6 +33,7 @@ __all__ = [
     "Protects",
     "Repositories",
     "TreeReader",
+    "arrival",
     "is_leftover",
     "make_problem",
 ]
@@ -91,11 +92,16 @@ class Repositories(NamedTuple):
 
 
 class Blob(NamedTuple):
-    """A blob file: its size in bytes and when it was written or touched (nanoseconds)."""
+    """A blob file: its size in bytes and when it was written or touched (nanoseconds).
+
+    ``arrived_ns`` is the latest of all its times: a copy that keeps those of the original, as
+    ``cp -a``, ``rsync -a`` or a restore makes it, cannot keep that of the inode.
+    """
 
     digest: RawDigest
     size: int
     mtime_ns: int
+    arrived_ns: int
 
 
 class InnerFolders(NamedTuple):
@@ -378,7 +384,7 @@ class TreeReader:
         found = None if top is None else top.look(layout.blob_file(digest))
         if found is None or not stat.S_ISREG(found.st_mode):
             return None
-        return Blob(digest, found.st_size, found.st_mtime_ns)
+        return Blob(digest, found.st_size, found.st_mtime_ns, arrival(found))
 
     def read_manifest(self, digest: RawDigest) -> bytes | None:
         """Return a manifest's bytes, whatever they are, or None if there is no such blob.
@@ -440,6 +446,11 @@ def raw_digests(algorithm: str, names: Sequence[str]) -> tuple[list[RawDigest], 
     pairs = [(name, raw_digest(algorithm, name)) for name in names]
     good = [digest for _, digest in pairs if digest is not None]
     return good, [name for name, digest in pairs if digest is None]
+
+
+def arrival(status: os.stat_result) -> int:
+    """Return the latest of a file's times (nanoseconds), and so not before it came to its place."""
+    return max(status.st_mtime_ns, status.st_ctime_ns)
 
 
 def is_leftover(entry: os.DirEntry[str]) -> bool:
