@@ -1,5 +1,6 @@
 """Write docs/commands.md from the program's own help: `make docs`."""
 
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,8 @@ error then: `{"schema_version":1,"error":{"code":"not_found","message":…,"hint
 What was done before the error is a document on standard output.
 
 What came from a registry, a tree or a file name is shown and never obeyed: control characters,
-text directions and the like are written out (`\\x1b`). A terminal that lacks a sign gets it in plain
-letters (`<=`); colours are left out with `NO_COLOR`, with `TERM=dumb` and where there is no
+text directions and the like are written out (`\\x1b`). A terminal that lacks a sign gets it in
+plain letters (`<=`); colours are left out with `NO_COLOR`, with `TERM=dumb` and where there is no
 terminal. A fault in the program itself is one line; `JETTISON_DEBUG=1` shows where it is.
 
 ## Exit codes
@@ -54,10 +55,11 @@ def render() -> str:
 
 def _section(name: str, command: Any) -> Iterator[str]:  # noqa: ANN401 - the parser's classes are typer's own
     yield f"## `{name}`\n"
-    yield (command.help or "").strip().replace("\x0c", "") + "\n"
-    example = (command.epilog or "").removeprefix("Example: ")
-    if example:
-        yield "```\n" + "\n".join(example.split(" · ")) + "\n```\n"
+    paragraphs = (command.help or "").strip().replace("\x0c", "").split("\n\n")
+    yield "\n\n".join(textwrap.fill(one, 100, break_on_hyphens=False) for one in paragraphs) + "\n"
+    examples = (command.epilog or "").split("\n\n")[1:]
+    if examples:
+        yield "```\n" + "\n".join(examples) + "\n```\n"
     arguments = [p for p in command.params if p.param_type_name == "argument"]
     options = [p for p in command.params if p.param_type_name == "option"]
     rows = [(f"`{_cell(p.metavar or p.name)}`", p.help or "") for p in arguments]

@@ -64,7 +64,11 @@ def logout(
     host: Annotated[str, typer.Argument(metavar="HOST", help="The registry.")],
     authfile: Annotated[
         Path | None,
-        typer.Option("--authfile", help="Credentials file. Default: those of Docker and Podman."),
+        typer.Option(
+            "--authfile",
+            metavar="FILE",
+            help="Credentials file. Default: those of Docker and Podman.",
+        ),
     ] = None,
 ) -> None:
     """Forget the login for a registry, wherever it is found."""

@@ -7,10 +7,13 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Sequence
+import traceback
+from collections.abc import Callable, Sequence
+from inspect import cleandoc
 from typing import Annotated, Final
 
 import typer
+from typer.core import TyperCommand
 
 from jettison import __version__
 from jettison.cli import (
@@ -29,7 +32,7 @@ from jettison.cli import (
     verify,
 )
 from jettison.cli.options import optional_values
-from jettison.cli.output import Format, finish, open_streams, report, write
+from jettison.cli.output import Format, finish, note, open_streams, report, write
 from jettison.errors import Interrupted, JettisonError, UsageError
 
 __all__ = ["app", "main"]
@@ -41,33 +44,54 @@ app = typer.Typer(
         "Deleting is undoable, collecting is final: `rm` drops references and writes a journal, "
         "`gc` frees what nothing needs any more."
     ),
-    epilog="Example: jettison rm localhost:5000/app:1.0 --reclaim --storage /srv/registry",
+    epilog="Example:\n\njettison rm localhost:5000/app:1.0 --reclaim --storage /srv/registry",
     add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-LOOK, REMOVE, KEEP = "Look", "Remove and free", "Prove and take back"
-app.command(rich_help_panel=LOOK, epilog=check.EXAMPLE)(check.check)
-app.command(rich_help_panel=LOOK, epilog=ls.EXAMPLE)(ls.ls)
-app.command(rich_help_panel=LOOK, epilog=inspect.EXAMPLE)(inspect.inspect)
-app.command(rich_help_panel=LOOK, epilog=fsck.EXAMPLE)(fsck.fsck)
-app.command(rich_help_panel=REMOVE, epilog=rm.EXAMPLE)(rm.rm)
-app.command(rich_help_panel=REMOVE, epilog=gc.EXAMPLE, cls=optional_values(gc.OPTIONAL))(gc.gc)
-app.command(
-    "garbage-collect",
+
+def _add(
+    command: Callable[..., None],
+    panel: str,
+    example: str,
+    *,
+    name: str | None = None,
+    cls: type[TyperCommand] | None = None,
+) -> None:
+    """Add a command; its paragraphs flow, whatever the terminal's width, and so do examples."""
+    paragraphs = cleandoc(command.__doc__ or "").split("\n\n")
+    app.command(
+        name,
+        cls=cls,
+        rich_help_panel=panel,
+        help="\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs),
+        epilog="\n\n".join(["Example:", *example.removeprefix("Example: ").split(" · ")]),
+    )(command)
+
+
+LOOK, REMOVE, KEEP, MORE = "Look", "Remove and free", "Prove and take back", "More"
+_add(check.check, LOOK, check.EXAMPLE)
+_add(ls.ls, LOOK, ls.EXAMPLE)
+_add(inspect.inspect, LOOK, inspect.EXAMPLE)
+_add(fsck.fsck, LOOK, fsck.EXAMPLE)
+_add(rm.rm, REMOVE, rm.EXAMPLE)
+_add(gc.gc, REMOVE, gc.EXAMPLE, cls=optional_values(gc.OPTIONAL))
+_add(
+    garbage_collect.garbage_collect,
+    REMOVE,
+    garbage_collect.EXAMPLE,
+    name="garbage-collect",
     cls=garbage_collect.PflagCommand,
-    rich_help_panel=REMOVE,
-    epilog=garbage_collect.EXAMPLE,
-)(garbage_collect.garbage_collect)
-app.command(rich_help_panel=KEEP, epilog=verify.EXAMPLE)(verify.verify)
-app.command(rich_help_panel=KEEP, epilog=undo.EXAMPLE)(undo.undo)
-app.command(rich_help_panel=KEEP, epilog=runs.EXAMPLE)(runs.runs)
-app.command(rich_help_panel="More", epilog=serve.EXAMPLE)(serve.serve)
-app.command(rich_help_panel="More", epilog=login.LOGIN_EXAMPLE)(login.login)
-app.command(rich_help_panel="More", epilog=login.LOGOUT_EXAMPLE)(login.logout)
-app.command(rich_help_panel="More", epilog=demo.EXAMPLE)(demo.demo)
+)
+_add(verify.verify, KEEP, verify.EXAMPLE)
+_add(undo.undo, KEEP, undo.EXAMPLE)
+_add(runs.runs, KEEP, runs.EXAMPLE)
+_add(serve.serve, MORE, serve.EXAMPLE)
+_add(login.login, MORE, login.LOGIN_EXAMPLE)
+_add(login.logout, MORE, login.LOGOUT_EXAMPLE)
+_add(demo.demo, MORE, demo.EXAMPLE)
 
 
 def _print_version(wanted: bool) -> None:
@@ -121,10 +145,10 @@ def main() -> None:
             report(Interrupted("interrupted"), asked_format(arguments))
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else JettisonError.exit_code
-    except BaseException as error:
-        if os.environ.get("JETTISON_DEBUG"):
-            raise
+    except BaseException as error:  # noqa: BLE001 - whatever it is, a person is to read it
         told = as_told(error)
+        if told is not error and os.environ.get("JETTISON_DEBUG"):
+            note(*"".join(traceback.format_exception(error)).splitlines())
         report(told, asked_format(arguments))
         code = told.exit_code
     sys.exit(finish(code))

@@ -90,7 +90,14 @@ def _with_value(arg: str, following: str, defaults: Mapping[str, str]) -> str:
 
 
 Output = Annotated[
-    Format, typer.Option("--output", "-o", help="How to print data.", rich_help_panel="Output")
+    Format,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FORMAT",
+        help="How to print data: table, json or ndjson.",
+        rich_help_panel="Output",
+    ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="Print the plan and change nothing.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
@@ -197,7 +204,10 @@ _CONNECTION: Final[dict[str, tuple[Any, Any]]] = {
         Annotated[
             Path | None,
             typer.Option(
-                "--ca-file", help="Trust the authorities in this PEM file.", rich_help_panel=_PANEL
+                "--ca-file",
+                metavar="FILE",
+                help="Trust the authorities in this PEM file.",
+                rich_help_panel=_PANEL,
             ),
         ],
         None,
@@ -205,14 +215,21 @@ _CONNECTION: Final[dict[str, tuple[Any, Any]]] = {
     "cert": (
         Annotated[
             Path | None,
-            typer.Option("--cert", help="Client certificate, PEM.", rich_help_panel=_PANEL),
+            typer.Option(
+                "--cert", metavar="FILE", help="Client certificate, PEM.", rich_help_panel=_PANEL
+            ),
         ],
         None,
     ),
     "key": (
         Annotated[
             Path | None,
-            typer.Option("--key", help="Key of the client certificate.", rich_help_panel=_PANEL),
+            typer.Option(
+                "--key",
+                metavar="FILE",
+                help="Key of the client certificate.",
+                rich_help_panel=_PANEL,
+            ),
         ],
         None,
     ),
@@ -221,6 +238,7 @@ _CONNECTION: Final[dict[str, tuple[Any, Any]]] = {
             Path | None,
             typer.Option(
                 "--authfile",
+                metavar="FILE",
                 help="Credentials file. Default: those of Docker and Podman.",
                 rich_help_panel=_PANEL,
             ),
@@ -231,7 +249,13 @@ _CONNECTION: Final[dict[str, tuple[Any, Any]]] = {
         Annotated[
             int,
             typer.Option(
-                "--jobs", "-j", min=1, max=256, help="Requests at once.", rich_help_panel=_PANEL
+                "--jobs",
+                "-j",
+                metavar="N",
+                min=1,
+                max=256,
+                help="Requests at once.",
+                rich_help_panel=_PANEL,
             ),
         ],
         8,
@@ -240,7 +264,11 @@ _CONNECTION: Final[dict[str, tuple[Any, Any]]] = {
         Annotated[
             float,
             typer.Option(
-                "--timeout", min=0.1, help="Seconds to wait for an answer.", rich_help_panel=_PANEL
+                "--timeout",
+                metavar="SECONDS",
+                min=0.1,
+                help="Seconds to wait for an answer.",
+                rich_help_panel=_PANEL,
             ),
         ],
         30.0,
