@@ -18,12 +18,13 @@
     ├── Refused                      exit 4   Jettison will not do this without being told to
     │   └── Declined                          the person at the terminal said no
     ├── VerificationFailed           exit 5   what was promised is not what is there
-    ├── RegistryError                exit 10  the registry cannot be used
-    │   ├── Unreachable
-    │   ├── NotARegistry
-    │   ├── LoginRefused
-    │   ├── AccessDenied
-    │   └── UnexpectedResponse
+    ├── RegistryError                exit 1   the registry does not do what was asked
+    │   ├── Unreachable              exit 10  no connection, or only a gateway's errors
+    │   ├── NotARegistry             exit 10  something else answers there
+    │   ├── LoginRefused             exit 10
+    │   ├── AccessDenied             exit 10  the login is good, and refused this
+    │   └── UnexpectedResponse       exit 1
+    │       └── RegistryFailing      exit 1   this one request fails there, others do not
     ├── DeletionDisabled             exit 11
     ├── NotQuiescent                 exit 12
     │   └── Locked
@@ -60,6 +61,7 @@ __all__ = [
     "PlanStale",
     "Refused",
     "RegistryError",
+    "RegistryFailing",
     "StorageError",
     "UnexpectedResponse",
     "Unreachable",
@@ -161,29 +163,45 @@ class VerificationFailed(JettisonError):
 
 
 class RegistryError(JettisonError):
-    """The registry cannot be used."""
-
-    exit_code = 10
+    """The registry does not do what was asked."""
 
 
 class Unreachable(RegistryError):
-    """No connection, no name, a TLS failure, a time-out, or errors until patience ran out."""
+    """No connection, no name, a TLS failure, or nothing but a gateway's errors."""
+
+    exit_code = 10
 
 
 class NotARegistry(RegistryError):
     """Something answers, but it does not speak the distribution API."""
 
+    exit_code = 10
+
 
 class LoginRefused(RegistryError):
     """A login is needed and absent, or was given and not accepted (401)."""
+
+    exit_code = 10
 
 
 class AccessDenied(RegistryError):
     """The login is accepted, and not allowed to do this (403)."""
 
+    exit_code = 10
+
 
 class UnexpectedResponse(RegistryError):
     """A status or body that the specification does not allow here."""
+
+
+class RegistryFailing(UnexpectedResponse):
+    """An answer 5xx or 429, none in time, or one that breaks off, until patience ran out.
+
+    The registry as such can be reached: other requests are answered. ``status`` is that of the
+    answer, None if there was none.
+    """
+
+    status: int | None = None
 
 
 class DeletionDisabled(JettisonError):

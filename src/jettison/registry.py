@@ -11,6 +11,7 @@ from typing import Protocol
 import msgspec
 
 from jettison.model.digest import Digest
+from jettison.model.problems import ListingProblem
 from jettison.model.reference import RepoName, Tag
 
 __all__ = ["Capabilities", "Deletion", "RawManifest", "Registry"]
@@ -58,11 +59,16 @@ class Registry(Protocol):
     def name(self) -> str:
         """How messages call it: the host, or the path of the storage."""
 
-    def repositories(self) -> AsyncIterator[RepoName]:
-        """Yield the names of all repositories, each once, in no promised order."""
+    def repositories(self) -> AsyncIterator[RepoName | ListingProblem]:
+        """Yield the names of all repositories, each once, in no promised order.
 
-    def tags(self, repository: RepoName) -> AsyncIterator[Tag]:
-        """Yield all tags, each once, in no promised order.
+        What is listed and cannot be named, or a list that ends before its end, is a
+        :class:`~jettison.model.problems.ListingProblem` among them; a list of which nothing can
+        be had raises.
+        """
+
+    def tags(self, repository: RepoName) -> AsyncIterator[Tag | ListingProblem]:
+        """Yield all tags, each once, in no promised order, and problems as above.
 
         An unknown repository raises :class:`~jettison.errors.NotFoundError`; one without tags
         yields nothing.

@@ -36,7 +36,11 @@ async def test_lists(registry: DockerRegistry, connect: Connect) -> None:
     assert [name async for name in client.repositories()] == []
     for repository in ("pg", "pg/0/p", "team/app"):
         registry.push(repository, "1", ONE)
-    assert sorted([name async for name in client.repositories()]) == ["pg", "pg/0/p", "team/app"]
+    assert sorted([str(name) async for name in client.repositories()]) == [
+        "pg",
+        "pg/0/p",
+        "team/app",
+    ]
     for number in range(30):
         registry.put_manifest("pg", f"v{number}", ONE.manifest.raw, ONE.manifest.media_type)
     assert len([tag async for tag in client.tags(RepoName("pg"))]) == 31

@@ -24,6 +24,7 @@ from jettison.errors import (
 )
 from jettison.model.digest import Digest
 from jettison.model.mediatypes import ACCEPT, OCI_INDEX, OCI_MANIFEST
+from jettison.model.problems import ListingProblem, ProblemCode
 from jettison.model.reference import RepoName, Tag
 from jettison.registry import RawManifest, Registry
 
@@ -166,20 +167,33 @@ async def test_a_page_size_that_is_not_liked_is_left_out(
         await all_tags(connect(server.host))
 
 
-async def test_pages_elsewhere_are_not_followed(
+async def test_pages_elsewhere_are_asked_for_here(
     server: Scripted, elsewhere: Scripted, connect: Connect
 ) -> None:
-    link = f'<http://{elsewhere.host}{TAGS}?n=1000>; rel="next"'
-    server.on("GET", TAGS, names("a", link=link))
-    with pytest.raises(UnexpectedResponse, match="next page is at another address"):
-        await all_tags(connect(server.host))
+    """Behind a proxy a registry may name its next page by its inner address."""
+    link = f'<http://{elsewhere.host}{TAGS}?last=a&n=1>; rel="next"'
+    server.on("GET", f"{TAGS}?n=1000", names("a", link=link))
+    server.on("GET", f"{TAGS}?last=a&n=1", names("b"))
+    assert await all_tags(connect(server.host)) == ["a", "b"]
+    # What is not below /v2/ is no path of a registry's.
+    server.on("GET", f"{TAGS}?n=1000", names("a", link="<//other.example/x?p=2>; rel=next"))
+    server.on("GET", f"{TAGS}?p=2", names("c"))
+    assert await all_tags(connect(server.host)) == ["a", "c"]
     assert elsewhere.seen == []
+
+
+async def marked(registry: RemoteRegistry) -> tuple[list[str], list[ListingProblem]]:
+    """The tags that can be named, and the problems among them."""
+    found = [item async for item in registry.tags(REPO)]
+    problems = [item for item in found if isinstance(item, ListingProblem)]
+    return [str(item) for item in found if not isinstance(item, ListingProblem)], problems
 
 
 async def test_pages_in_circles(server: Scripted, connect: Connect) -> None:
     server.on("GET", TAGS, names("a", link=f'<{TAGS}?n=1000>; rel="next"'))
-    with pytest.raises(UnexpectedResponse, match="in circles"):
-        await all_tags(connect(server.host))
+    tags, [problem] = await marked(connect(server.host))
+    assert (tags, problem.code) == (["a"], ProblemCode.CUT_SHORT)
+    assert "in circles" in problem.message
     count = 0
 
     async def another(_request: web.BaseRequest) -> web.StreamResponse:
@@ -188,16 +202,39 @@ async def test_pages_in_circles(server: Scripted, connect: Connect) -> None:
         return names("a", link=f'<{TAGS}?page={count}>; rel="next"').response()
 
     server.on("GET", TAGS, another)
-    with pytest.raises(UnexpectedResponse, match="in circles"):
-        await all_tags(connect(server.host))
+    tags, [problem] = await marked(connect(server.host))
+    assert (tags, problem.code) == (["a"], ProblemCode.CUT_SHORT)
     assert count < 100
+
+
+async def test_a_list_without_end_is_no_list(
+    server: Scripted, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jettison.client.registry._NAMES", 1000)
+    count = 0
+
+    async def fresh(_request: web.BaseRequest) -> web.StreamResponse:
+        nonlocal count
+        count += 1
+        many = [f"t{count}-{number}" for number in range(100)]
+        return names(*many, link=f'<{TAGS}?page={count}>; rel="next"').response()
+
+    server.on("GET", TAGS, fresh)
+    with pytest.raises(UnexpectedResponse, match="no end"):
+        await marked(connect(server.host))
+    assert count == 11
+    server.on("GET", TAGS, names(*map(str, range(1002))))
+    with pytest.raises(UnexpectedResponse, match="no end"):
+        await marked(connect(server.host))
 
 
 async def test_a_later_page_that_is_missing_is_no_end(server: Scripted, connect: Connect) -> None:
     server.on("GET", f"{TAGS}?n=1000", names("a", link=f'<{TAGS}?page=2>; rel="next"'))
     server.on("GET", f"{TAGS}?page=2", Answer(404, '{"errors": [{"code": "NAME_UNKNOWN"}]}'))
-    with pytest.raises(UnexpectedResponse, match="404"):
-        await all_tags(connect(server.host))
+    tags, [problem] = await marked(connect(server.host))
+    assert (tags, problem.code) == (["a"], ProblemCode.CUT_SHORT)
+    assert "404" in problem.message
+    assert problem.lacking
 
 
 async def test_an_unknown_repository(server: Scripted, connect: Connect) -> None:
@@ -206,13 +243,18 @@ async def test_an_unknown_repository(server: Scripted, connect: Connect) -> None
 
 
 @pytest.mark.parametrize("bad", ["", "a b", "../x", "UP", "a\n", "x" * 256])
-async def test_invalid_names_are_errors(server: Scripted, connect: Connect, bad: str) -> None:
-    server.on("GET", "/v2/_catalog", names("ok", bad, key="repositories"))
-    with pytest.raises(UnexpectedResponse, match="lists a repository with an invalid name"):
-        await all_repositories(connect(server.host))
+async def test_invalid_names_are_marked(server: Scripted, connect: Connect, bad: str) -> None:
+    """They hide nothing of the others, and are no reason for an exit code of their own."""
+    server.on("GET", "/v2/_catalog", names("ok", bad, "also", key="repositories"))
+    found = [item async for item in connect(server.host).repositories()]
+    assert [str(found[0]), str(found[2])] == ["ok", "also"]
+    assert isinstance(found[1], ListingProblem)
+    assert found[1].code is ProblemCode.INVALID_NAME
     server.on("GET", TAGS, names("ok", "-" + bad))
-    with pytest.raises(UnexpectedResponse, match="lists a tag with an invalid name in team/app"):
-        await all_tags(connect(server.host))
+    tags, [problem] = await marked(connect(server.host))
+    assert (tags, problem.code) == (["ok"], ProblemCode.INVALID_NAME)
+    assert problem.subject.isprintable()
+    assert not problem.lacking
 
 
 @pytest.mark.parametrize("body", ["", "[]", "{", '{"tags": "a"}', '{"tags": [1]}', "\0"])

@@ -53,14 +53,14 @@ async def once(content: bytes) -> AsyncIterator[bytes]:
 
 
 async def names(subject: Registry, repository: RepoName) -> set[Tag]:
-    found = [tag async for tag in subject.tags(repository)]
+    found = [tag async for tag in subject.tags(repository) if isinstance(tag, Tag)]
     assert len(found) == len(set(found))
     return set(found)
 
 
 async def test_lists_every_repository_once(subject: Registry) -> None:
     found = [name async for name in subject.repositories()]
-    assert sorted(found) == [APP, NESTED]
+    assert sorted(map(str, found)) == [APP, NESTED]
 
 
 async def test_lists_the_tags_of_a_repository(subject: Registry) -> None:

@@ -1,9 +1,11 @@
 """The rules of a removal, one by one. Random registries are in tests/property."""
 
 import pytest
+from msgspec.structs import replace
 
 from jettison.errors import Refused
 from jettison.model.plan import Action
+from jettison.model.problems import ListingProblem, ProblemCode
 from jettison.model.reference import Tag
 from jettison.model.removal import Removal, plan_removal
 from jettison.model.snapshot import RepositorySnapshot
@@ -197,6 +199,17 @@ def test_breaking_an_index_takes_what_only_the_child_held() -> None:
     content = [image(0, 0), index(1, [0]), index(2, [1]), image(3, 3, subject=1)]
     removal = remove(repository(APP, content, {"a": 2}), digests=(1,), force=True)
     assert removal.manifests == {manifest_digest(n) for n in (0, 1, 3)}
+
+
+def test_a_tag_that_cannot_be_resolved_lets_only_tags_go() -> None:
+    """It may point to anything, and deleting by digest would take it along unseen."""
+    problem = ListingProblem(ProblemCode.FAILING, "2", "the registry answers 500")
+    here = replace(repository(APP, [image(0, 0)], {"a": 0}), problems=(problem,))
+    removal = remove(here, "a")
+    assert story(removal) == ["untag 0 a: named by the request"]
+    assert "1 tag could not be read (2: the registry answers 500)" in removal.warnings[0]
+    # Who names a digest means it.
+    assert story(remove(here, digests=(0,))) == ["delete 0 a: named by the request"]
 
 
 @pytest.mark.parametrize("unreadable", [True, False])

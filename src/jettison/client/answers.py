@@ -3,16 +3,18 @@
 import re
 from collections.abc import Iterable
 from http import HTTPStatus
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from jettison.client.failures import tidy
-from jettison.client.transport import Response
 from jettison.errors import InvalidDigest, InvalidDocument, InvalidManifest
 from jettison.model import strict_json
 from jettison.model.digest import Digest
 from jettison.model.manifest import parse_manifest
+
+if TYPE_CHECKING:
+    from jettison.client.transport import Response
 
 __all__ = [
     "content_digest",
@@ -67,12 +69,12 @@ class _Problems(msgspec.Struct):
     errors: list[_Problem] | None = None
 
 
-def error_codes(response: Response) -> set[str]:
+def error_codes(response: "Response") -> set[str]:
     """Return the codes in an error body (distribution specification, "Error Codes")."""
     return {problem.code for problem in _problems(response) if problem.code}
 
 
-def _problems(response: Response) -> list[_Problem]:
+def _problems(response: "Response") -> list[_Problem]:
     if response.status < HTTPStatus.BAD_REQUEST or response.body.lstrip()[:1] != b"{":
         return []
     try:
@@ -81,7 +83,7 @@ def _problems(response: Response) -> list[_Problem]:
         return []
 
 
-def describe(response: Response) -> str:
+def describe(response: "Response") -> str:
     """Say what an answer was: its status, and what the registry says about it."""
     said = "; ".join(
         f"{problem.code}: {problem.message}".strip(": ") for problem in _problems(response)
@@ -91,12 +93,12 @@ def describe(response: Response) -> str:
     return f"{response.status} and a web page" if is_page(response) else str(response.status)
 
 
-def is_page(response: Response) -> bool:
+def is_page(response: "Response") -> bool:
     """Whether it is meant for a browser."""
     return response.content_type in {"text/html", "application/xhtml+xml"}
 
 
-def content_digest(response: Response) -> Digest | None:
+def content_digest(response: "Response") -> Digest | None:
     """Return ``Docker-Content-Digest``, or None where it is absent or no digest."""
     try:
         return Digest(response.headers.get("Docker-Content-Digest", ""))

@@ -47,12 +47,14 @@ from jettison.errors import (
     NotARegistry,
     NotFoundError,
     RegistryError,
+    RegistryFailing,
     UnexpectedResponse,
     Unreachable,
     VerificationFailed,
 )
 from jettison.model.digest import Digest
 from jettison.model.mediatypes import ACCEPT, OCI_INDEX
+from jettison.model.problems import ListingProblem, ProblemCode
 from jettison.model.reference import RepoName, Tag
 from jettison.registry import Capabilities, RawManifest
 
@@ -61,11 +63,19 @@ __all__ = ["RemoteRegistry"]
 _PAGE: Final = 1000
 # Pages in a row that bring nothing new: more is a registry that turns in circles.
 _IDLE_PAGES: Final = 20
+# A list has an end: far beyond what any registry holds, and what fits into memory.
+_PAGES: Final = 10_000
+_NAMES: Final = 1_000_000
+_BAD_NAMES: Final = 10_000
 _ABANDON_SECONDS: Final = 5.0
 _UNTYPED: Final = frozenset({"", "application/json", "application/octet-stream", "text/plain"})
 
 _CATALOG: Final = Access(None, ("*",))
 _NAME = TypeVar("_NAME", RepoName, Tag)
+
+
+class _EndlessList(UnexpectedResponse):
+    """More names than any registry has: nothing is to be done with those that came."""
 
 
 class RemoteRegistry:
@@ -128,7 +138,10 @@ class RemoteRegistry:
             return self._confirmed
 
     async def _ask_base(self) -> Response:
-        response = await self.transport.request("GET", "/v2/")
+        try:
+            response = await self.transport.request("GET", "/v2/")
+        except RegistryFailing as error:
+            raise Unreachable(error.message, hint=error.hint) from None
         if response.foreign:
             there = response.url
             message = (
@@ -154,32 +167,27 @@ class RemoteRegistry:
 
     # -- listing -------------------------------------------------------------------------------
 
-    async def repositories(self) -> AsyncIterator[RepoName]:
+    async def repositories(self) -> AsyncIterator[RepoName | ListingProblem]:
         """Yield the catalog, page by page (a Distribution extension: ``GET /v2/_catalog``)."""
         hint = f"Name a repository: {self._host}/REPO."
         try:
-            async for page in self._pages(
-                "/v2/_catalog", _CATALOG, read_repositories, numbered=True
-            ):
-                if page is None:
+            async for item in self._names("/v2/_catalog", _CATALOG, read_repositories, RepoName):
+                if item is None:
                     message = f"{self._host} does not list its repositories"
                     raise NotFoundError(message, hint=hint)
-                for text in page:
-                    yield self._checked(RepoName, text, "a repository", "its catalog")
-        except AccessDenied:
+                yield item
+        except AccessDenied as error:
             message = f"{self._host} does not allow this login to list its repositories"
-            raise AccessDenied(message, hint=hint) from None
+            raise AccessDenied(f"{message} ({error.message})", hint=hint) from None
 
-    async def tags(self, repository: RepoName) -> AsyncIterator[Tag]:
+    async def tags(self, repository: RepoName) -> AsyncIterator[Tag | ListingProblem]:
         """Yield the tags, page by page (distribution specification, end-8a and end-8b)."""
         path = f"/v2/{repository}/tags/list"
-        access = Access(repository, ("pull",))
-        async for page in self._pages(path, access, read_tags, numbered=True):
-            if page is None:
+        async for item in self._names(path, Access(repository, ("pull",)), read_tags, Tag):
+            if item is None:
                 message = f"there is no repository {repository} in {self._host}"
                 raise NotFoundError(message, hint=f"List them with: jettison ls {self._host}")
-            for text in page:
-                yield self._checked(Tag, text, "a tag", str(repository))
+            yield item
 
     async def referrers(self, repository: RepoName, digest: Digest) -> list[Digest] | None:
         """Return the manifests whose subject is ``digest`` (end-12a); None: no such API here."""
@@ -195,6 +203,43 @@ class RemoteRegistry:
                 message = f"{self._host} lists a referrer of {digest.short} with an {error.message}"
                 raise UnexpectedResponse(message) from None
         return found
+
+    async def _names(
+        self,
+        path: str,
+        access: Access,
+        read: Callable[[bytes], list[str]],
+        kind: type[_NAME],
+    ) -> AsyncIterator[_NAME | ListingProblem | None]:
+        """Yield what is listed; what cannot be named, and a list cut short, as problems."""
+        begun = False
+        bad = 0
+        try:
+            async for page in self._pages(path, access, read, numbered=True):
+                if page is None:
+                    yield None
+                    return
+                for text in page:
+                    name = _named(kind, text)
+                    bad += isinstance(name, ListingProblem)
+                    if bad > _BAD_NAMES:
+                        message = f"{self._host} lists more than {_BAD_NAMES:,} invalid names"
+                        yield ListingProblem(ProblemCode.CUT_SHORT, "(more)", message)
+                        return
+                    yield name
+                begun = True
+        except Unreachable as error:
+            # Is it the registry that is out of reach, or this list?
+            if self._confirmed is not None:
+                raise
+            await self.confirm()
+            raise RegistryFailing(error.message, hint=error.hint) from None
+        except (AccessDenied, UnexpectedResponse) as error:
+            # What came before is true all the same.
+            if not begun or isinstance(error, _EndlessList):
+                raise
+            message = f"the list ends before its end: {error.message}"
+            yield ListingProblem(ProblemCode.CUT_SHORT, "(more)", message)
 
     async def _pages(
         self,
@@ -232,6 +277,8 @@ class RemoteRegistry:
                 return
             if response.status != HTTPStatus.OK:
                 raise await self._unexpected(response, access, f"GET {path}")
+            if response.body.count(b",") > _NAMES:
+                raise self._endless(path)
             try:
                 page = read(response.body)
             except InvalidDocument:
@@ -244,23 +291,27 @@ class RemoteRegistry:
             target = next_link(response.headers.getall("Link", []))
             if target is None:
                 return
-            url = self.transport.url(target, response.url)
-            if not same_origin(url, self.transport.origin):
-                message = (
-                    f"{self._host} says that its next page is at another address, {url.origin()}"
-                )
-                hint = "Set http.host, or http.relativeurls: true, in the registry's configuration."
-                raise UnexpectedResponse(message, hint=hint)
+            url = self._next_page(path, self.transport.url(target, response.url))
             if url in visited or idle >= _IDLE_PAGES:
                 message = f"the pages of {path} on {self._host} go round in circles"
                 raise UnexpectedResponse(message)
+            if len(visited) >= _PAGES or len(seen) > _NAMES:
+                raise self._endless(path)
 
-    def _checked(self, kind: type[_NAME], text: str, what: str, where: str) -> _NAME:
-        try:
-            return kind(text)
-        except InvalidName:
-            message = f"{self._host} lists {what} with an invalid name in {where}: {tidy(text)!r}"
-            raise UnexpectedResponse(message) from None
+    def _next_page(self, path: str, url: URL) -> URL:
+        """Return where to ask for the next page: nowhere but at the registry.
+
+        Behind a proxy a registry may name it by its inner address, ``http://registry:5000/v2/…``;
+        what counts is what it asks to be asked.
+        """
+        if same_origin(url, self.transport.origin):
+            return url
+        inner = url.raw_path if url.raw_path.startswith("/v2/") else path
+        return self.transport.url(f"{inner}?{url.raw_query_string}")
+
+    def _endless(self, path: str) -> UnexpectedResponse:
+        message = f"{self._host} answers GET {path} with a list that has no end"
+        return _EndlessList(message)
 
     # -- manifests -----------------------------------------------------------------------------
 
@@ -268,7 +319,16 @@ class RemoteRegistry:
         """Return the digest behind a tag: from HEAD, or by hashing where HEAD does not say."""
         access = Access(repository, ("pull",))
         path = f"/v2/{repository}/manifests/{tag}"
-        response = await self.transport.request("HEAD", path, access, headers={"Accept": ACCEPT})
+        try:
+            response = await self.transport.request(
+                "HEAD", path, access, headers={"Accept": ACCEPT}
+            )
+        except RegistryFailing as error:
+            if error.status is None:
+                raise
+            # GET may do better, and if not, its answer says why.
+            manifest = await self.manifest(repository, tag)
+            return None if manifest is None else manifest.digest
         if response.status == HTTPStatus.NOT_FOUND:
             await self._expect_registry(response)
             return None
@@ -482,7 +542,7 @@ class RemoteRegistry:
 
         try:
             response = await self.transport.upload("PATCH", upload, access, hashed())
-        except Unreachable:
+        except (Unreachable, RegistryFailing):
             if failed:
                 raise failed[0] from None
             raise
@@ -555,6 +615,14 @@ class RemoteRegistry:
     def _no_registry(self, evidence: str) -> NotARegistry:
         message = f"{self._host} is not a registry: {evidence}"
         return NotARegistry(message, hint="Check host and port.")
+
+
+def _named(kind: type[_NAME], text: str) -> _NAME | ListingProblem:
+    try:
+        return kind(text)
+    except InvalidName:
+        message = "an invalid name, which no request can carry"
+        return ListingProblem(ProblemCode.INVALID_NAME, tidy(text), message)
 
 
 def _expect_digest(wanted: Digest, found: str) -> None:

@@ -25,11 +25,14 @@ import aiohttp
 import msgspec
 from yarl import URL
 
+from jettison.client.answers import describe, is_page
 from jettison.client.auth import NO_ACCESS, Access, Authenticator, Reply
 from jettison.client.credentials import CredentialSource
 from jettison.client.failures import plain_reason, translated
 from jettison.errors import (
     ConfigurationError,
+    RegistryError,
+    RegistryFailing,
     UnexpectedResponse,
     Unreachable,
 )
@@ -58,6 +61,13 @@ _MAX_WAIT: Final = 60.0
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 # Not worth asking again: "not implemented" and "HTTP version not supported" stay so.
 _FINAL_5XX: Final = frozenset({501, 505})
+_RETRIES_OF_500: Final = 2
+_PATIENCE: Final = 120.0
+"""Seconds of pauses in one request, whether we or the registry chose them."""
+_SLOWEST: Final = 1024 * 1024
+"""Bytes a second: an answer that is read whole comes as fast, beyond the time to wait for it."""
+_STREAM_SLOWEST: Final = 1024
+"""Bytes a second of what is read piece by piece, on average."""
 
 
 class ClientOptions(msgspec.Struct, frozen=True):
@@ -126,12 +136,29 @@ class Response:
     request may have been carried out although its answer was lost.
     """
 
-    __slots__ = ("_host", "_raw", "body", "foreign", "headers", "status", "uncertain", "url")
+    __slots__ = (
+        "_host",
+        "_patience",
+        "_raw",
+        "body",
+        "foreign",
+        "headers",
+        "status",
+        "uncertain",
+        "url",
+    )
 
     def __init__(
-        self, host: str, raw: aiohttp.ClientResponse, body: bytes, *, foreign: bool
+        self,
+        host: str,
+        raw: aiohttp.ClientResponse,
+        body: bytes,
+        *,
+        foreign: bool,
+        patience: float,
     ) -> None:
         self._host = host
+        self._patience = patience
         self._raw = raw
         self.status = raw.status
         self.url = raw.url
@@ -153,8 +180,19 @@ class Response:
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the body as it comes; a connection that breaks off raises Unreachable."""
+        waited, size = 0.0, 0
+        pieces = self._raw.content.iter_chunked(_CHUNK)
         try:
-            async for chunk in self._raw.content.iter_chunked(_CHUNK):
+            while True:
+                # The time counts that the registry takes, not what is done with the bytes.
+                asked = time.monotonic()
+                chunk = await anext(pieces, None)
+                waited += time.monotonic() - asked
+                if chunk is None:
+                    return
+                size += len(chunk)
+                if size < (waited - self._patience) * _STREAM_SLOWEST:
+                    raise aiohttp.ServerTimeoutError
                 yield chunk
         except (aiohttp.ClientError, OSError) as error:
             raise translated(error, self.url, self._host) from None
@@ -181,7 +219,9 @@ class Transport:
         self._slots = asyncio.Semaphore(max(1, options.jobs))
         self._upload_slots = asyncio.Semaphore(max(1, options.jobs))
         self._session: aiohttp.ClientSession | None = None
+        # Whether anything has answered, and whether it was the registry and no gateway's error.
         self._reached = False
+        self._serves = False
         self.auth = Authenticator(
             host,
             credentials,
@@ -297,38 +337,60 @@ class Transport:
         limit: int | None,
     ) -> Response:
         """Send, and send again after what may pass, with growing pauses in between."""
-        streamed = isinstance(body, AsyncIterator)
-        slots = self._upload_slots if streamed else self._slots
-        retries = 0 if streamed else self.options.retries
+        retries = 0 if isinstance(body, AsyncIterator) else self.options.retries
         uncertain = False
+        patience = _PATIENCE
+        for attempt in itertools.count():
+            try:
+                response = await self._in_slot(method, url, headers, body, limit)
+            except (aiohttp.ClientError, OSError) as error:
+                if attempt >= min(retries, self._retries_after(error)):
+                    await self._ask_without_head(method, url, error)
+                    raise self._failed(error, url) from None
+                uncertain |= not isinstance(error, aiohttp.ClientConnectorError)
+                wait = self._pause(attempt, 0.1)
+            else:
+                response.uncertain = uncertain
+                if not _worth_retrying(response.status):
+                    self._reached = self._serves = True
+                    self._refuse_wrong_scheme(response)
+                    return response
+                self._reached = True
+                wait = self._asked_pause(response) or self._pause(attempt, 0.5)
+                few = self._retries_of(method, response.status)
+                if attempt >= min(retries, few) or wait > patience:
+                    raise self._out_of_patience(response)
+                uncertain |= response.status != HTTPStatus.TOO_MANY_REQUESTS
+            patience -= wait
+            await self._timing.sleep(wait)
+        raise AssertionError  # the loop ends by returning or raising
+
+    async def _in_slot(
+        self,
+        method: str,
+        url: URL,
+        headers: Mapping[str, str],
+        body: bytes | AsyncIterator[bytes] | None,
+        limit: int | None,
+    ) -> Response:
+        """Make one attempt in one of the places for requests; a stream keeps it until closed."""
+        slots = self._upload_slots if isinstance(body, AsyncIterator) else self._slots
         handed_over = False
         await slots.acquire()
         try:
-            for attempt in itertools.count():
-                try:
-                    response = await self._exchange(method, url, headers, body, limit)
-                except (aiohttp.ClientError, OSError) as error:
-                    if attempt >= retries or not self._may_pass(error):
-                        await self._ask_without_head(method, url, error)
-                        raise translated(error, url, self.host) from None
-                    uncertain |= not isinstance(error, aiohttp.ClientConnectorError)
-                    wait = self._pause(attempt, 0.1)
-                else:
-                    self._reached = True
-                    response.uncertain = uncertain
-                    if not _worth_retrying(response.status):
-                        self._refuse_wrong_scheme(response)
-                        handed_over = limit is None and _is_live(response.status)
-                        return response
-                    if attempt >= retries:
-                        raise _out_of_patience(response, self.host)
-                    uncertain |= response.status != HTTPStatus.TOO_MANY_REQUESTS
-                    wait = self._asked_pause(response) or self._pause(attempt, 0.5)
-                await self._timing.sleep(wait)
-            raise AssertionError  # the loop ends by returning or raising
+            # Nothing that is read whole may take for ever, a byte at a time.
+            whole = None if isinstance(body, AsyncIterator) else self._seconds_for(limit)
+            async with asyncio.timeout(whole):
+                response = await self._exchange(method, url, headers, body, limit)
+            handed_over = limit is None and _is_live(response.status)
+            return response
         finally:
             if not handed_over:
                 slots.release()
+
+    def _seconds_for(self, limit: int | None) -> float:
+        """Return how long an answer of at most ``limit`` bytes may take, from request to end."""
+        return self.options.timeout + (limit or _ERROR_LIMIT) / _SLOWEST
 
     async def _exchange(
         self,
@@ -358,7 +420,7 @@ class Transport:
         foreign = not same_origin(url, start)
         try:
             content = await self._body(raw, limit)
-            return Response(self.host, raw, content, foreign=foreign)
+            return Response(self.host, raw, content, foreign=foreign, patience=self.options.timeout)
         except BaseException:
             raw.close()
             raise
@@ -375,17 +437,61 @@ class Transport:
             raise UnexpectedResponse(message)
         return content
 
-    def _may_pass(self, error: Exception) -> bool:
-        """Whether the same request may succeed a moment later."""
+    def _retries_after(self, error: Exception) -> int:
+        """Return how often to ask again, since the same request may succeed a moment later."""
         if isinstance(error, ssl.SSLError | ssl.CertificateError | aiohttp.ClientSSLError):
-            return False
+            return 0
         if isinstance(error, aiohttp.ClientResponseError | aiohttp.InvalidURL):
-            return False
+            return 0
+        many = self.options.retries
         if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
             # A wrong name or port should be said at once; a registry that answered before is
             # perhaps being restarted.
-            return self._reached
-        return True
+            return many if self._reached else 0
+        # Whoever had all the time there was does not need it five times.
+        return 1 if isinstance(error, TimeoutError) else many
+
+    def _retries_of(self, method: str, status: int) -> int:
+        """Return how often to ask again after an answer that may pass."""
+        if status == HTTPStatus.INTERNAL_SERVER_ERROR and self._serves:
+            # What is damaged in a registry that serves other things stays so; and an answer to
+            # HEAD does not say why, GET asks next.
+            return 0 if method == "HEAD" else _RETRIES_OF_500
+        return self.options.retries
+
+    def _failed(self, error: Exception, url: URL) -> RegistryError:
+        """Make the error for a request that was not answered."""
+        made = translated(error, url, self.host)
+        no_connection = isinstance(error, aiohttp.ClientConnectorError)
+        if self._serves and isinstance(made, Unreachable) and not no_connection:
+            # The registry is there: it is this request that fails.
+            message = f"{made.message} (asked for {url.path})"
+            return RegistryFailing(message, hint=made.hint)
+        return made
+
+    def _out_of_patience(self, response: Response) -> RegistryError:
+        """Make the error for a registry that answers with errors of its own, or a gateway's."""
+        status = response.status
+        if status == HTTPStatus.TOO_MANY_REQUESTS:
+            message = f"{self.speaker(response)} keeps answering 429: too many requests"
+            hint = "Wait a while, or use fewer --jobs."
+        else:
+            said = f"{self.speaker(response)} keeps answering {describe(response)}"
+            message = f"{said} to {response.url.path}"
+            hint = "Look into the log of the registry, or of the proxy before it."
+            if status in {502, 503, 504} and not self._serves:
+                return Unreachable(message, hint=hint)
+        error = RegistryFailing(message, hint=hint)
+        error.status = status
+        return error
+
+    def speaker(self, response: Response) -> str:
+        """Name who gave an answer: the registry, another host, or something in front."""
+        if not same_origin(response.url, self.origin):
+            return f"{response.url.host_port_subcomponent} (where {self.host} leads)"
+        if is_page(response) and "Docker-Distribution-Api-Version" not in response.headers:
+            return f"something in front of {self.host}"
+        return self.host
 
     def _pause(self, attempt: int, first: float) -> float:
         grown: float = min(first * 2**attempt, _MAX_WAIT)
@@ -511,11 +617,3 @@ def _worth_retrying(status: int) -> bool:
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return status not in _FINAL_5XX
     return status == HTTPStatus.TOO_MANY_REQUESTS
-
-
-def _out_of_patience(response: Response, host: str) -> Unreachable:
-    if response.status == HTTPStatus.TOO_MANY_REQUESTS:
-        message = f"{host} keeps answering 429: too many requests"
-        return Unreachable(message, hint="Wait a while, or use fewer --jobs.")
-    message = f"{host} keeps answering {response.status} to {response.url.path}"
-    return Unreachable(message, hint="Look into the registry's log.")

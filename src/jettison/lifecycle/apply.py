@@ -83,7 +83,7 @@ async def check_current(registry: Registry, plan: Plan, progress: Progress = sil
     for repository, seen in plan.seen.items():
         steps = [step for step in plan.steps if step.repository == repository]
         going = {step.digest for step in steps if step.action is Action.DELETE}
-        now, _ = await resolve_tags(registry, repository, progress)
+        now = (await resolve_tags(registry, repository, progress)).tags
         for step in steps:
             for tag in step.tags:
                 if now.get(tag) != seen.get(tag):

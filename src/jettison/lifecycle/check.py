@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from jettison.errors import AccessDenied, NotFoundError
+from jettison.errors import AccessDenied, LoginRefused, NotFoundError, UnexpectedResponse
 from jettison.model.reference import RepoName
 from jettison.registry import Capabilities, Deletion, Registry
 from jettison.store.configuration import Configuration, findings, read_configuration
@@ -45,9 +45,10 @@ async def check_registry(
     if repository is None:
         try:
             async for name in registry.repositories():
-                repository = name
-                break
-        except (AccessDenied, NotFoundError):
+                if isinstance(name, RepoName):
+                    repository = name
+                    break
+        except (AccessDenied, LoginRefused, NotFoundError, UnexpectedResponse):
             repository = None
     found = await registry.capabilities(repository)
     login = {

@@ -4,9 +4,9 @@ Tags are always asked for; manifests never change, so they are fetched once and 
 cache, if one is given.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import aclosing
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -15,13 +15,18 @@ from jettison.errors import (
     AccessDenied,
     InvalidDocument,
     InvalidManifest,
+    JettisonError,
+    LoginRefused,
     NotFoundError,
+    StorageError,
     UnexpectedResponse,
+    VerificationFailed,
 )
 from jettison.lifecycle.concurrency import each
 from jettison.model import strict_json
 from jettison.model.digest import Digest
 from jettison.model.manifest import Kind, Manifest, parse_manifest
+from jettison.model.problems import ListingProblem, summarized
 from jettison.model.reference import RepoName, Tag
 from jettison.model.snapshot import RepositorySnapshot, Snapshot
 from jettison.progress import Progress, silent
@@ -29,6 +34,7 @@ from jettison.registry import RawManifest, Registry
 
 __all__ = [
     "Manifests",
+    "ResolvedTags",
     "add_manifests",
     "add_referrers",
     "discover",
@@ -39,6 +45,7 @@ __all__ = [
 ]
 
 UNTAGGED = "this registry's API does not list untagged manifests, which may share layers"
+_SENTENCES: Final = 20
 ELSEWHERE = "other repositories were not looked at, and may share layers"
 
 
@@ -52,31 +59,61 @@ class Manifests(Protocol):
         """Keep it, or not."""
 
 
-async def list_repositories(registry: Registry, progress: Progress = silent) -> list[RepoName]:
-    """Return the names of all repositories, sorted."""
+_BAD_ITEM: Final = (AccessDenied, InvalidManifest, StorageError, UnexpectedResponse)
+"""What may be wrong with one item of a listing while the others are well."""
+
+
+async def list_repositories(
+    registry: Registry, progress: Progress = silent
+) -> tuple[list[RepoName], list[ListingProblem]]:
+    """Return the names of all repositories, sorted, and what is listed and cannot be named."""
     names: list[RepoName] = []
+    problems: list[ListingProblem] = []
     async with aclosing(registry.repositories()) as found:  # type: ignore[type-var]
         async for name in found:
+            if isinstance(name, ListingProblem):
+                problems.append(name)
+                continue
             names.append(name)
             progress("listing repositories", len(names))
-    return sorted(names)
+    return sorted(names), problems
+
+
+class ResolvedTags(NamedTuple):
+    """The tags of a repository: with their digests, without any (``dangling``), and unresolved."""
+
+    tags: dict[Tag, Digest]
+    dangling: list[Tag]
+    problems: list[ListingProblem]
 
 
 async def resolve_tags(
     registry: Registry, repository: RepoName, progress: Progress = silent
-) -> tuple[dict[Tag, Digest], list[Tag]]:
-    """Return the digest of each tag, and the tags that are listed without having one."""
-    names = [tag async for tag in registry.tags(repository)]
+) -> ResolvedTags:
+    """Return the digest of each tag; a tag that cannot be resolved does not stop the others."""
+    found = [item async for item in registry.tags(repository)]
+    problems = [item for item in found if isinstance(item, ListingProblem)]
+    names = [item for item in found if not isinstance(item, ListingProblem)]
     tags: dict[Tag, Digest] = {}
     dangling: list[Tag] = []
+
+    async def resolve(tag: Tag) -> Digest | ListingProblem | None:
+        try:
+            return await registry.resolve(repository, tag)
+        except _BAD_ITEM as error:
+            return ListingProblem.of(tag, error)
+
     phase = f"resolving tags of {repository}"
-    async for tag, digest in each(names, lambda tag: registry.resolve(repository, tag)):
+    async for tag, digest in each(names, resolve):
         if digest is None:
             dangling.append(tag)
+        elif isinstance(digest, ListingProblem):
+            problems.append(digest)
         else:
             tags[tag] = digest
-        progress(phase, len(tags) + len(dangling), len(names))
-    return dict(sorted(tags.items())), sorted(dangling)
+        progress(phase, len(tags) + len(dangling) + len(problems), len(found))
+    problems.sort(key=lambda problem: problem.subject)
+    return ResolvedTags(dict(sorted(tags.items())), sorted(dangling), problems)
 
 
 async def discover_repository(
@@ -86,12 +123,18 @@ async def discover_repository(
     progress: Progress = silent,
 ) -> RepositorySnapshot:
     """Look at one repository; raise :class:`NotFoundError` if there is none of that name."""
-    tags, dangling = await resolve_tags(registry, repository, progress)
+    tags, dangling, problems = await resolve_tags(registry, repository, progress)
     revisions = await registry.revisions(repository)
     start = {*tags.values(), *(revisions or ())}
     manifests, unreadable = await _read(registry, repository, start, {}, cache, progress)
     return RepositorySnapshot(
-        repository, tags, manifests, unreadable, tuple(dangling), complete=revisions is not None
+        repository,
+        tags,
+        manifests,
+        unreadable,
+        tuple(dangling),
+        complete=revisions is not None,
+        problems=tuple(problems),
     )
 
 
@@ -101,18 +144,27 @@ async def add_manifests(
     digests: Iterable[Digest],
     cache: Manifests | None = None,
 ) -> RepositorySnapshot:
-    """Add manifests that no listing shows, with their children; those not there are left out."""
-    found = [
-        digest
-        for digest in digests
-        if digest not in repository.manifests
-        and await registry.manifest(repository.name, digest) is not None
-    ]
-    manifests, unreadable = await _read(
-        registry, repository.name, found, repository.manifests, cache, silent
-    )
+    """Add manifests that no listing shows, with their children; those not there are left out.
+
+    Whether the registry has them is asked of it, whatever the cache holds.
+    """
+
+    async def ask(digest: Digest) -> Manifest | JettisonError | None:
+        return await _fetch(registry, repository.name, digest, cache)
+
+    manifests = dict(repository.manifests)
+    unreadable = set(repository.unreadable)
+    below: set[Digest] = set()
+    wanted = [digest for digest in dict.fromkeys(digests) if digest not in manifests]
+    async for digest, found in each(wanted, ask):
+        if isinstance(found, Manifest):
+            manifests[digest] = found
+            below.update(child.digest for child in found.children)
+        elif found is not None:
+            unreadable.add(digest)
+    manifests, lost = await _read(registry, repository.name, below, manifests, cache, named=False)
     return msgspec.structs.replace(
-        repository, manifests=manifests, unreadable=repository.unreadable | unreadable
+        repository, manifests=manifests, unreadable=lost.union(unreadable)
     )
 
 
@@ -132,12 +184,31 @@ async def add_referrers(
         if subject in asked:
             continue
         asked.add(subject)
-        found = await registry.referrers(repository.name, subject)
+        try:
+            found = await registry.referrers(repository.name, subject)
+        except UnexpectedResponse:
+            found = None  # as without that API: what cannot be found stays
         if found is None:
             break
         repository = await add_manifests(registry, repository, found, cache)
         todo.extend(found)
     return repository
+
+
+async def _fetch(
+    registry: Registry, repository: RepoName, digest: Digest, cache: Manifests | None
+) -> Manifest | JettisonError | None:
+    """Return a manifest, None where the repository has none, or why it cannot be read."""
+    try:
+        raw = await registry.manifest(repository, digest)
+        if raw is None:
+            return None
+        manifest = parse_manifest(raw.raw, raw.media_type)
+    except _BAD_ITEM as error:
+        return error
+    if cache is not None:
+        cache.put(raw)
+    return manifest
 
 
 async def _read(
@@ -146,30 +217,30 @@ async def _read(
     start: Iterable[Digest],
     known: Mapping[Digest, Manifest],
     cache: Manifests | None,
-    progress: Progress,
+    progress: Progress = silent,
+    *,
+    named: bool = True,
 ) -> tuple[dict[Digest, Manifest], frozenset[Digest]]:
-    """Read manifests and all that they list; return ``known`` with them, and the unreadable."""
+    """Read manifests and all that they list; return ``known`` with them, and the unreadable.
 
-    async def read(digest: Digest) -> Manifest | InvalidManifest | None:
+    ``named``: a tag or a link names those of ``start``, so one that cannot be had is damage. A
+    child that an index lists and the repository lacks is simply not there.
+    """
+
+    async def read(digest: Digest) -> Manifest | JettisonError | None:
         raw = cache.get(digest) if cache is not None else None
-        if raw is not None:
-            return parse_manifest(raw.raw, raw.media_type)
+        if raw is None:
+            return await _fetch(registry, repository, digest, cache)
         try:
-            raw = await registry.manifest(repository, digest)
-            if raw is None:
-                return None
-            manifest = parse_manifest(raw.raw, raw.media_type)
+            return parse_manifest(raw.raw, raw.media_type)
         except InvalidManifest as error:
-            return error
-        if cache is not None:
-            cache.put(raw)
-        return manifest
+            return error  # an older version took it
 
     manifests = dict(known)
     unreadable: set[Digest] = set()
-    named = set(start)
     asked: set[Digest] = set()
-    todo = named - manifests.keys()
+    todo = set(start) - manifests.keys()
+    needed = set(todo) if named else set()
     while todo:
         asked |= todo
         below: set[Digest] = set()
@@ -178,9 +249,7 @@ async def _read(
                 manifests[digest] = manifest
                 below.update(child.digest for child in manifest.children)
                 progress(f"reading manifests of {repository}", len(manifests))
-            elif manifest is not None or digest in named:
-                # A child that an index lists and the repository lacks is simply not there; a
-                # tagged or linked manifest that cannot be had is damage.
+            elif manifest is not None or digest in needed:
                 unreadable.add(digest)
         todo = below - manifests.keys() - asked
     return manifests, frozenset(unreadable)
@@ -196,9 +265,8 @@ async def discover(
 ) -> Snapshot:
     """Look at a registry: at the ``wanted`` repositories, and if ``whole`` at all the others too.
 
-    A wanted repository that does not exist raises :class:`NotFoundError`. If the registry does
-    not let us list the others, or one of them cannot be read by us, the snapshot says so in
-    ``unknown``: what is computed from it is then an upper bound.
+    A wanted repository that does not exist, or cannot be listed, raises. Whatever else cannot be
+    seen is said in ``unknown``, a sentence each: what is computed is then an upper bound.
     """
     unknown: list[str] = []
     names = sorted(set(wanted))
@@ -206,27 +274,54 @@ async def discover(
     for name in names:
         found[name] = await discover_repository(registry, name, cache, progress)
     if whole:
-        try:
-            names = await list_repositories(registry, progress)
-        except (AccessDenied, NotFoundError, UnexpectedResponse) as error:
-            names = []
-            unknown.append(f"other repositories could not be listed: {error.message}")
-        others = [name for name in names if name not in found]
-        for done, name in enumerate(others):
-            progress("looking at repositories", done, len(others))
-            try:
-                found[name] = await discover_repository(registry, name, cache)
-            except NotFoundError:
-                continue  # deleted since it was listed, or listed without having tags
-            except AccessDenied as error:
-                unknown.append(f"{name} could not be looked at: {error.message}")
+        await _look_at_others(registry, found, unknown, cache, progress)
     else:
         unknown.append(ELSEWHERE)
+    unknown += [
+        f"{name}: {summarized(repository.problems, 'tag')}"
+        for name, repository in found.items()
+        if repository.problems
+    ]
     stored = await registry.blob_sizes()
     if not all(repository.complete for repository in found.values()):
         unknown.append(UNTAGGED)
     sizes = stored if stored is not None else await _ask_sizes(registry, found.values(), progress)
-    return Snapshot(registry.name, found, sizes, stored is not None, tuple(unknown))
+    return Snapshot(registry.name, found, sizes, stored is not None, _shortened(unknown))
+
+
+async def _look_at_others(
+    registry: Registry,
+    found: dict[RepoName, RepositorySnapshot],
+    unknown: list[str],
+    cache: Manifests | None,
+    progress: Progress,
+) -> None:
+    """Add all other repositories to ``found``, and to ``unknown`` what cannot be looked at."""
+    bad_item = (*_BAD_ITEM, LoginRefused)
+    try:
+        names, problems = await list_repositories(registry, progress)
+    except (NotFoundError, *bad_item) as error:
+        unknown.append(f"other repositories could not be listed: {error.message}")
+        return
+    others = [name for name in names if name not in found]
+    for done, name in enumerate(others):
+        progress("looking at repositories", done, len(others))
+        try:
+            found[name] = await discover_repository(registry, name, cache)
+        except NotFoundError:
+            continue  # deleted since it was listed, or listed without having tags
+        except bad_item as error:
+            problems.append(ListingProblem.of(name, error))
+    if problems:
+        unknown.append(summarized(problems, "repository"))
+
+
+def _shortened(sentences: Sequence[str]) -> tuple[str, ...]:
+    """Return the first sentences, and how many more there are."""
+    more = len(sentences) - _SENTENCES
+    if more <= 0:
+        return tuple(sentences)
+    return (*sentences[:_SENTENCES], f"and {more:,} more of this kind")
 
 
 async def _ask_sizes(
@@ -245,7 +340,10 @@ async def _ask_sizes(
     sizes: dict[Digest, int] = {}
 
     async def ask(item: tuple[Digest, RepoName]) -> int | None:
-        return await registry.blob_size(item[1], item[0])
+        try:
+            return await registry.blob_size(item[1], item[0])
+        except _BAD_ITEM:
+            return None  # as one that is absent, whose size nothing tells either
 
     async for (digest, _), size in each(asked.items(), ask):
         sizes[digest] = size or 0
@@ -285,9 +383,9 @@ async def image_facts(
         if known is not None:
             return known
         try:
-            raw = b"".join([chunk async for chunk in registry.read_blob(repository, digest)])
+            raw = await _read_config(registry, repository, digest)
             facts = strict_json.decode(raw, ConfigFacts)
-        except (InvalidDocument, NotFoundError, InvalidManifest):
+        except (InvalidDocument, NotFoundError, VerificationFailed, *_BAD_ITEM):
             return ConfigFacts(None)
         if cache is not None:
             cache.put_config(digest, facts)
@@ -298,3 +396,16 @@ async def image_facts(
         facts[manifest.digest] = found
         progress("reading image configurations", len(facts), len(wanted))
     return facts
+
+
+async def _read_config(registry: Registry, repository: RepoName, digest: Digest) -> bytes:
+    """Return a config's bytes; raise InvalidManifest for one without end."""
+    parts: list[bytes] = []
+    size = 0
+    async with aclosing(registry.read_blob(repository, digest)) as chunks:  # type: ignore[type-var]
+        async for chunk in chunks:
+            parts.append(chunk)
+            size += len(chunk)
+            if size > _MAX_CONFIG:
+                raise InvalidManifest(f"the config {digest} has more than {_MAX_CONFIG} bytes")
+    return b"".join(parts)

@@ -49,11 +49,11 @@ class Listing(msgspec.Struct, frozen=True):
 
 async def tag_counts(registry: Registry, progress: Progress = silent) -> dict[RepoName, int]:
     """Return every repository with the number of its tags: one request each, none for a tag."""
-    names = await list_repositories(registry, progress)
+    names, _ = await list_repositories(registry, progress)
 
     async def count(name: RepoName) -> int | None:
         try:
-            return sum([1 async for _ in registry.tags(name)])
+            return sum([1 async for tag in registry.tags(name) if isinstance(tag, Tag)])
         except NotFoundError:
             return None  # deleted since, or listed by the catalog without being a repository
 

@@ -9,6 +9,7 @@ import msgspec
 from jettison.errors import StorageError
 from jettison.gc.windows import tree_journal
 from jettison.lifecycle.check import Item, Level, check_storage
+from jettison.lifecycle.discover import list_repositories
 from jettison.model.plan import Plan
 from jettison.registry import Registry
 from jettison.store.configuration import Configuration, open_storage
@@ -43,7 +44,7 @@ class Place(msgspec.Struct, frozen=True):
         if self.tree is None:
             message = "not given, so bytes are upper bounds (≤) and nothing can be collected"
             return [Item(Level.INFO, "storage", message, "Give --storage CONFIG or DIR.")]
-        repositories = {name async for name in remote.repositories()}
+        repositories = set((await list_repositories(remote))[0])
         here = set(self.tree.repositories())
         if repositories and not repositories & here:
             message = f"{self.tree.root} has none of the repositories of {remote.name}"

@@ -90,7 +90,7 @@ async def view(
         )
     except NotFoundError as error:
         try:
-            names = await list_repositories(registry)
+            names, _ = await list_repositories(registry)
         except Exception:  # noqa: BLE001 - only the hint would be better with the list
             raise error from None
         missing = next((name for name in wanted if name not in names), None)

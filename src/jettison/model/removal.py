@@ -16,6 +16,7 @@ from jettison.model.digest import Digest
 from jettison.model.graph import Edges, reach
 from jettison.model.manifest import referenced_digest
 from jettison.model.plan import Action, Kept, Step
+from jettison.model.problems import summarized
 from jettison.model.reference import Tag
 from jettison.model.snapshot import RepositorySnapshot
 from jettison.model.traversal import postorder
@@ -52,7 +53,8 @@ def plan_removal(
 
     All of both must be in the snapshot. A digest that a kept index lists raises
     :class:`~jettison.errors.Refused` unless ``break_indexes``. A kept manifest that cannot be
-    read might list any other, so then only tags go (rule 2).
+    read might list any other, and a tag that cannot be resolved might point to any, so then only
+    tags go (rule 2); of digests that are named, an unresolved tag does not stop the removal.
     """
     tags_of = repository.tags_of()
     going = set(tags).union(*(tags_of.get(digest, ()) for digest in digests))
@@ -86,6 +88,12 @@ def plan_removal(
             "repository, so none is deleted, only tags are removed"
         )
         gone = unneeded = set(digests) if break_indexes else set()
+    elif repository.problems:
+        warnings.append(
+            f"{repository.name}: {summarized(repository.problems, 'tag')} and may point to any "
+            "manifest of the repository, so only tags are removed"
+        )
+        gone = unneeded = gone & digests
     refused = sorted(digests - gone)
     if refused:
         raise _held(repository, refused, kept.manifests, blind)
@@ -229,7 +237,7 @@ class _Reasons:
             elif manifest is not None and manifest.subject is not None:
                 reason = f"refers to {manifest.subject.short}, which stays"
             else:
-                reason = "protected by a manifest that cannot be understood"
+                reason = "protected by what cannot be read"
             found.append(Kept(self._repository.name, digest, None, reason))
         return found
 

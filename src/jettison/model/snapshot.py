@@ -8,6 +8,7 @@ import msgspec
 from jettison.model.digest import Digest
 from jettison.model.graph import Edges, edges_of
 from jettison.model.manifest import Manifest, referenced_digest
+from jettison.model.problems import ListingProblem
 from jettison.model.reference import RepoName, Tag
 
 __all__ = ["Node", "RepositorySnapshot", "Snapshot"]
@@ -22,7 +23,8 @@ class RepositorySnapshot(msgspec.Struct, frozen=True):
     ``manifests`` are those that could be read, whether tagged or not; ``unreadable`` are known to
     be there, and nothing is known of what they reference. ``dangling`` tags are listed, but have
     no manifest. ``complete`` says that untagged manifests are in it too, which only a storage
-    tree can tell.
+    tree can tell. ``problems`` are tags that are listed and cannot be resolved: each may point to
+    any manifest of the repository.
     """
 
     name: RepoName
@@ -31,6 +33,7 @@ class RepositorySnapshot(msgspec.Struct, frozen=True):
     unreadable: frozenset[Digest] = frozenset()
     dangling: tuple[Tag, ...] = ()
     complete: bool = False
+    problems: tuple[ListingProblem, ...] = ()
 
     def tags_of(self) -> dict[Digest, list[Tag]]:
         """Return the tags by the digest that they point to, each list sorted."""

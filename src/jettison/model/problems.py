@@ -1,0 +1,82 @@
+"""What a listing could not tell: a bad item is marked and counted, and the listing goes on."""
+
+import enum
+from collections.abc import Sequence
+from typing import Final, Self
+
+import msgspec
+
+from jettison.errors import (
+    AccessDenied,
+    InvalidManifest,
+    JettisonError,
+    LoginRefused,
+    RegistryFailing,
+    StorageError,
+)
+
+__all__ = ["ListingProblem", "ProblemCode", "summarized"]
+
+_SHOWN: Final = 3
+
+
+class ProblemCode(enum.StrEnum):
+    """Why an item could not be read; programs filter by it."""
+
+    INVALID_NAME = "invalid-name"
+    """The registry lists a name that the specification does not allow; no request can name it."""
+    DENIED = "denied"
+    """This login may not read it."""
+    FAILING = "failing"
+    """The registry answers with an error of its own, not in time, or breaks off."""
+    UNEXPECTED = "unexpected"
+    """The answer makes no sense."""
+    DAMAGED = "damaged"
+    """A file of the storage, or the bytes of a manifest, are not what they should be."""
+    CUT_SHORT = "cut-short"
+    """The list ends before its end: a later page could not be had, or there is no end to it."""
+
+
+_CODES: Final = {
+    (AccessDenied, LoginRefused): ProblemCode.DENIED,
+    (RegistryFailing,): ProblemCode.FAILING,
+    (InvalidManifest, StorageError): ProblemCode.DAMAGED,
+}
+
+
+class ListingProblem(msgspec.Struct, frozen=True):
+    """An item of a listing that could not be read, and why.
+
+    ``subject`` is its name as the registry gives it (a tag, a repository), or what was listed.
+    """
+
+    code: ProblemCode
+    subject: str
+    message: str
+
+    @classmethod
+    def of(cls, subject: str, error: JettisonError) -> Self:
+        """Return the problem that ``error`` is to a listing."""
+        for kinds, code in _CODES.items():
+            if isinstance(error, kinds):
+                return cls(code, subject, error.message)
+        return cls(ProblemCode.UNEXPECTED, subject, error.message)
+
+    @property
+    def lacking(self) -> bool:
+        """Whether a listing without it is not all that was asked for (exit code 3).
+
+        A name that no request can carry is all there is to know of its item.
+        """
+        return self.code is not ProblemCode.INVALID_NAME
+
+    def __str__(self) -> str:
+        return f"{self.subject}: {self.message}"
+
+
+def summarized(problems: Sequence[ListingProblem], what: str) -> str:
+    """Return one sentence on all of them: ``2 tags could not be read (1.0: …; 2.0: …)``."""
+    shown = "; ".join(map(str, problems[:_SHOWN]))
+    more = len(problems) - _SHOWN
+    number = f"{what} could not be read" if len(problems) == 1 else f"{what}s could not be read"
+    return f"{len(problems):,} {number} ({shown}{f'; and {more:,} more' if more > 0 else ''})"
