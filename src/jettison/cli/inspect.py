@@ -9,7 +9,7 @@ from jettison.cli.output import Format, bold, dim, emit, note, size, size_exactl
 from jettison.cli.progress import reporting
 
 if TYPE_CHECKING:
-    from jettison.lifecycle.listing import Report
+    from jettison.lifecycle.inspecting import Report
 
 __all__ = ["EXAMPLE", "inspect"]
 
@@ -36,7 +36,7 @@ def inspect(
 async def _inspect(
     text: str, storage: str | None, connection: Connection, *, quick: bool
 ) -> "Report":
-    from jettison.lifecycle.listing import inspect as look
+    from jettison.lifecycle.inspecting import inspect as look
     from jettison.lifecycle.place import open_place
     from jettison.model.reference import Reference
 

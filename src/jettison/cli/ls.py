@@ -1,94 +1,308 @@
 """``jettison ls``."""
 
+import enum
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jettison.cli.options import Connection, Output, Quick, Storage, run, with_connection
-from jettison.cli.output import Format, counted, dim, emit, note, size, table, tag_name
+from jettison.cli.options import Connection, Output, Storage, run, with_connection
+from jettison.cli.output import (
+    Format,
+    counted,
+    dim,
+    emit,
+    note,
+    size,
+    stdout_ended,
+    table,
+    tag_name,
+    write,
+    yellow,
+)
 from jettison.cli.progress import reporting
+from jettison.errors import PartlyDone, UsageError
 
 if TYPE_CHECKING:
     from jettison.lifecycle.listing import Row
+    from jettison.model.problems import ListingProblem
+    from jettison.model.reference import Location, RepoName, Tag
+    from jettison.registry import Registry
 
 __all__ = ["EXAMPLE", "ls"]
 
-EXAMPLE = "Example: jettison ls localhost:5000 · jettison ls localhost:5000/team/app -o json"
+EXAMPLE = (
+    "Example: jettison ls localhost:5000 · jettison ls localhost:5000/team/app · "
+    "jettison ls localhost:5000/team/app -l --filter 'v1.*' · "
+    "jettison ls localhost:5000/team/app --sort created --limit 20 · "
+    "jettison ls localhost:5000/team/app --exclusive -o json"
+)
+
+
+class Sort(enum.StrEnum):
+    """By what a listing is sorted."""
+
+    NAME = "name"
+    TAGS = "tags"
+    CREATED = "created"
+    SIZE = "size"
+    EXCLUSIVE = "exclusive"
 
 
 @with_connection
 def ls(
     location: Annotated[str, typer.Argument(metavar="HOST[/REPO]", help="What to list.")],
+    long: Annotated[
+        bool,
+        typer.Option(
+            "--long",
+            "-l",
+            help="Tell the number of tags of each repository; of each tag digest, size, siblings.",
+        ),
+    ] = False,
+    created: Annotated[
+        bool, typer.Option("--created", help="Tell when each image was made.")
+    ] = False,
+    exclusive: Annotated[
+        bool, typer.Option("--exclusive", help="Tell what removing each image alone would free.")
+    ] = False,
+    quick: Annotated[
+        bool,
+        typer.Option(
+            "--quick",
+            help="For --exclusive look at this repository only; bytes become upper bounds (≤).",
+        ),
+    ] = False,
+    pattern: Annotated[
+        str | None, typer.Option("--filter", metavar="GLOB", help="List only what matches.")
+    ] = None,
+    sort: Annotated[
+        Sort | None,
+        typer.Option(
+            metavar="KEY",
+            help="Sort by name, tags, created, size or exclusive: the newest and the largest "
+            "first. Without it names come as the registry lists them.",
+        ),
+    ] = None,
+    reverse: Annotated[bool, typer.Option("--reverse", "-r", help="The other way round.")] = False,
+    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="List N at most.")] = None,
     storage: Storage = None,
-    quick: Quick = False,
     output: Output = Format.TABLE,
     *,
     connection: Connection,
 ) -> None:
-    """List repositories, or the tags of one with what each would free.
+    """List repositories, or the tags of one.
 
-    EXCLUSIVE is what removing that image alone would free: bytes that nothing else in the
-    registry needs.
+    Names alone cost one request a page, and each page is printed as it comes. --long costs one
+    request for each repository or tag; --created one more for each image that was not seen before;
+    --exclusive looks at the whole registry. --created, --exclusive and a --sort that needs a figure
+    list at length too.
+
+    Exit code 3: something that was to be listed could not be read; the rest is there.
     """
     from jettison.model.reference import Location
 
-    run(_ls(Location.parse(location), storage, output, connection, quick=quick))
+    where = Location.parse(location)
+    mine = {Sort.NAME, Sort.TAGS} if where.repository is None else {*Sort} - {Sort.TAGS}
+    if sort is not None and sort not in mine:
+        keys = ", ".join(key for key in Sort if key in mine)
+        raise UsageError(f"--sort {sort} goes not with {where}", hint=f"Use one of: {keys}.")
+    if where.repository is None and (created or exclusive):
+        raise UsageError(
+            "--created and --exclusive go with a repository",
+            hint=f"Name it, for example {where}/REPO; jettison ls {where} lists them.",
+        )
+    created |= sort is Sort.CREATED
+    exclusive |= sort is Sort.EXCLUSIVE
+    long |= created or exclusive or sort in {Sort.TAGS, Sort.SIZE}
+    asked = _Ls(where, long, created, exclusive, quick, pattern, sort, reverse, limit, output)
+    run(asked.run(storage, connection))
 
 
-async def _ls(
-    location: Any,  # noqa: ANN401 - a Location, imported only when the command runs
-    storage: str | None,
-    output: Format,
-    connection: Connection,
-    *,
-    quick: bool,
-) -> None:
-    from jettison.lifecycle.listing import list_tags, tag_counts
-    from jettison.lifecycle.place import open_place
+@dataclass
+class _Ls:
+    """One call of the command, and what could not be read."""
 
-    async with connection.open(location.host) as remote:
-        registry = open_place(storage).source(remote)
-        if location.repository is None:
-            with reporting() as progress:
-                counts = await tag_counts(registry, progress)
-            if output is Format.TABLE:
-                rows = [(name, str(tags)) for name, tags in counts.items()]
-                table(["REPOSITORY", "TAGS"], rows, right=["TAGS"])
-                note(dim(counted(len(rows), "repository", "repositories")))
-                return
-            items = [{"repository": name, "tags": tags} for name, tags in counts.items()]
-            emit(output, {"registry": location.host, "repositories": items}, "repositories")
+    where: "Location"
+    long: bool
+    created: bool
+    exclusive: bool
+    quick: bool
+    pattern: str | None
+    sort: Sort | None
+    reverse: bool
+    limit: int | None
+    output: Format
+    problems: "list[ListingProblem]" = field(default_factory=list)
+
+    async def run(self, storage: str | None, connection: Connection) -> None:
+        """List, and tell at the end what could not be."""
+        from jettison.lifecycle.place import open_place
+
+        async with connection.open(self.where.host) as remote:
+            registry = open_place(storage).source(remote)
+            if not self.long:
+                await self._names(registry)
+            elif self.where.repository is None:
+                await self._repositories(registry)
+            else:
+                await self._tags(registry, self.where.repository, connection)
+        for problem in self.problems:
+            note(yellow(f"warning: {problem}"))
+        lacking = [problem for problem in self.problems if problem.lacking]
+        if lacking:
+            noun = "name" if self.where.repository is None else "tag"
+            raise PartlyDone(
+                f"{counted(len(lacking), noun)} of {self.where} could not be read",
+                hint="What is listed is right; what is told above is not in it.",
+            )
+
+    # What is listed.
+
+    async def _found(self, registry: "Registry") -> "AsyncGenerator[RepoName | Tag, None]":
+        """Yield the names that are asked for as they come; keep what is none."""
+        from jettison.lifecycle.listing import list_names
+        from jettison.model.problems import ListingProblem
+        from jettison.model.reference import matches_glob
+
+        async with aclosing(list_names(registry, self.where.repository)) as names:
+            async for name in names:
+                if isinstance(name, ListingProblem):
+                    self.problems.append(name)
+                elif self.pattern is None or matches_glob(name, self.pattern):
+                    yield name
+
+    async def _chosen(self, registry: "Registry") -> "list[Any]":
+        """Return the names in order; all of them, if they are sorted by a figure later."""
+        limit = self.limit if self.sort in {None, Sort.NAME} else None
+        with reporting() as progress:
+            names = []
+            async with aclosing(self._found(registry)) as found:
+                async for name in found:
+                    names.append(name)
+                    progress("listing names", len(names))
+                    if self.sort is None and len(names) == limit:
+                        break
+        return sorted(names, reverse=self.reverse)[:limit]
+
+    async def _names(self, registry: "Registry") -> None:
+        """List names alone, each page as it comes unless they are to be sorted."""
+        title, key = self._title
+        rows = []
+        if self.sort is not None or self.reverse:
+            rows = [{key: str(name)} for name in await self._chosen(registry)]
+            self._emit(rows)
             return
+        number = 0
+        async with aclosing(self._found(registry)) as found:
+            async for name in found:
+                number += 1
+                if self.output is Format.TABLE:
+                    write(*([dim(title)] if number == 1 else []), name)
+                elif self.output is Format.NDJSON:
+                    self._emit([{key: str(name)}])
+                else:
+                    rows.append({key: str(name)})
+                if number == self.limit or stdout_ended():
+                    break
+        if self.output is Format.JSON or not number:
+            self._emit(rows)
+        else:
+            self._count(number)
+
+    async def _repositories(self, registry: "Registry") -> None:
+        from jettison.lifecycle.listing import tag_counts
+
+        names = await self._chosen(registry)
+        with reporting() as progress:
+            counted_tags = await tag_counts(registry, names, progress)
+        self.problems += counted_tags.problems
+        items = list(counted_tags.tags.items())
+        if self.sort is Sort.TAGS:
+            items.sort(key=lambda item: -item[1])
+        if self.reverse:
+            items.reverse()
+        items = items[: self.limit]
+        if self.output is Format.TABLE:
+            table(["REPOSITORY", "TAGS"], [(n, str(tags)) for n, tags in items], right=["TAGS"])
+        else:
+            self._emit([{"repository": str(name), "tags": tags} for name, tags in items])
+        self._count(len(items))
+
+    async def _tags(
+        self, registry: "Registry", repository: "RepoName", connection: Connection
+    ) -> None:
+        from jettison.lifecycle.listing import Figures, arranged, list_tags
+
+        figures = Figures(self.created, self.exclusive, self.quick)
+        names = await self._chosen(registry)
         with reporting() as progress, connection.cache() as cache:
             listing = await list_tags(
-                registry, location.repository, quick=quick, cache=cache, progress=progress
+                registry,
+                repository,
+                names,
+                figures,
+                untagged=self.pattern is None and self.limit is None,
+                cache=cache,
+                progress=progress,
             )
-    if output is not Format.TABLE:
-        emit(
-            output,
-            {
-                "registry": location.host,
-                "repository": location.repository,
-                "exact": not listing.unknown,
-                "unknown": listing.unknown,
-                "tags": listing.rows,
-            },
-            "tags",
+        self.problems += listing.problems
+        sort = self.sort or Sort.NAME
+        rows = arranged(listing.rows, sort, reverse=self.reverse, limit=self.limit)
+        if self.output is not Format.TABLE:
+            self._emit(rows, listing.unknown)
+            return
+        bound = "≤ " if listing.unknown else ""
+        columns = ["TAG", "DIGEST", "WHAT", "SIZE", "EXCLUSIVE", "CREATED", "SIBLINGS"]
+        left_out = {"EXCLUSIVE": not self.exclusive, "CREATED": not self.created}
+        shown = [at for at, name in enumerate(columns) if not left_out.get(name)]
+        cells = [_cells(row, bound) for row in rows]
+        table(
+            [columns[at] for at in shown],
+            [[row[at] for at in shown] for row in cells],
+            right=["SIZE", "EXCLUSIVE"],
         )
-        return
-    bound = "≤ " if listing.unknown else ""
-    columns = ["TAG", "DIGEST", "WHAT", "SIZE", "EXCLUSIVE", "CREATED", "SIBLINGS"]
-    table(columns, [_cells(row, bound) for row in listing.rows], right=["SIZE", "EXCLUSIVE"])
-    note(*(dim(f"≤: {sentence}") for sentence in listing.unknown))
+        note(*(dim(f"≤: {sentence}") for sentence in listing.unknown))
+
+    # How it is told.
+
+    @property
+    def _title(self) -> tuple[str, str]:
+        of_registry = self.where.repository is None
+        return ("REPOSITORY", "repository") if of_registry else ("TAG", "tag")
+
+    def _count(self, number: int) -> None:
+        if self.output is Format.TABLE and self.where.repository is None:
+            note(dim(counted(number, "repository", "repositories")))
+
+    def _emit(self, rows: "list[Any]", unknown: tuple[str, ...] = ()) -> None:
+        """Print rows as a document, or (NDJSON) as one each."""
+        if self.output is Format.TABLE:
+            title, key = self._title
+            table([title], [[row[key]] for row in rows])
+            self._count(len(rows))
+            return
+        content: dict[str, Any] = {"registry": self.where.host}
+        items = "repositories"
+        if self.where.repository is not None:
+            items = "tags"
+            content["repository"] = self.where.repository
+            content |= {"exact": not unknown, "unknown": unknown}
+        if self.output is Format.JSON:
+            content["problems"] = self.problems
+        emit(self.output, {**content, items: rows}, items)
 
 
 def _cells(row: "Row", bound: str) -> list[str]:
+    """Return all that a row could show; what was not asked for is left out afterwards."""
     return [
         tag_name(row.tag or "(untagged)"),
         row.digest.short if row.digest else "?",
-        row.what,
-        size(row.size),
-        bound + size(row.exclusive_size),
+        row.what or "",
+        size(row.size if isinstance(row.size, int) else None),
+        bound + size(row.exclusive_size if isinstance(row.exclusive_size, int) else None),
         (row.created or "").partition("T")[0] or "-",
-        ", ".join(map(tag_name, row.siblings)) or "-",
+        ", ".join(map(tag_name, row.siblings or ())) or "-",
     ]

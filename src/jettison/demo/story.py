@@ -74,8 +74,8 @@ class _Story:
 
         self._say("1. Is it a registry that lets us delete, and what is in it?")
         self._jettison("check", host, "--storage", config)
-        self._jettison("ls", host)
-        self._jettison("ls", f"{host}/shop/web", "--storage", config)
+        self._jettison("ls", host, "-l")
+        self._jettison("ls", f"{host}/shop/web", "--exclusive", "--storage", config)
 
         self._say("2. Who shares the layers of an image, and what would removing it free?")
         self._jettison("inspect", f"{host}/shop/web:1.0", "--storage", config)

@@ -4,7 +4,7 @@ Tags are always asked for; manifests never change, so they are fetched once and 
 cache, if one is given.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Final, NamedTuple, Protocol
 
@@ -37,8 +37,10 @@ __all__ = [
     "ResolvedTags",
     "add_manifests",
     "add_referrers",
+    "ask_sizes",
     "discover",
     "discover_repository",
+    "discover_tags",
     "image_facts",
     "list_repositories",
     "resolve_tags",
@@ -285,7 +287,7 @@ async def discover(
     stored = await registry.blob_sizes()
     if not all(repository.complete for repository in found.values()):
         unknown.append(UNTAGGED)
-    sizes = stored if stored is not None else await _ask_sizes(registry, found.values(), progress)
+    sizes = stored if stored is not None else await ask_sizes(registry, found.values(), progress)
     return Snapshot(registry.name, found, sizes, stored is not None, _shortened(unknown))
 
 
@@ -324,7 +326,7 @@ def _shortened(sentences: Sequence[str]) -> tuple[str, ...]:
     return (*sentences[:_SENTENCES], f"and {more:,} more of this kind")
 
 
-async def _ask_sizes(
+async def ask_sizes(
     registry: Registry, repositories: Iterable[RepositorySnapshot], progress: Progress
 ) -> dict[Digest, int]:
     """Ask for the sizes that no descriptor tells.
@@ -349,6 +351,57 @@ async def _ask_sizes(
         sizes[digest] = size or 0
         progress("asking for sizes", len(sizes), len(asked))
     return sizes
+
+
+async def discover_tags(
+    registry: Registry,
+    repository: RepoName,
+    names: Collection[Tag],
+    cache: Manifests | None = None,
+    progress: Progress = silent,
+) -> RepositorySnapshot:
+    """Look at these tags and no others, with one request for each: for its manifest.
+
+    What an index lists comes from the cache, or costs one request more the first time.
+    """
+
+    async def ask(tag: Tag) -> Manifest | ListingProblem | None:
+        try:
+            raw = await registry.manifest(repository, tag)
+            manifest = None if raw is None else parse_manifest(raw.raw, raw.media_type)
+        except _BAD_ITEM as error:
+            return ListingProblem.of(tag, error)
+        if raw is not None and cache is not None:
+            cache.put(raw)
+        return manifest
+
+    tags: dict[Tag, Digest] = {}
+    manifests: dict[Digest, Manifest] = {}
+    dangling: list[Tag] = []
+    problems: list[ListingProblem] = []
+    async for tag, found in each(names, ask):
+        if found is None:
+            dangling.append(tag)
+        elif isinstance(found, ListingProblem):
+            problems.append(found)
+        else:
+            tags[tag] = found.digest
+            manifests[found.digest] = found
+        done = len(tags) + len(dangling) + len(problems)
+        progress(f"reading tags of {repository}", done, len(names))
+    below = {child.digest for manifest in manifests.values() for child in manifest.children}
+    manifests, unreadable = await _read(
+        registry, repository, below, manifests, cache, progress, named=False
+    )
+    problems.sort(key=lambda problem: problem.subject)
+    return RepositorySnapshot(
+        repository,
+        dict(sorted(tags.items())),
+        manifests,
+        unreadable,
+        tuple(sorted(dangling)),
+        problems=tuple(problems),
+    )
 
 
 _MAX_CONFIG: Final = 4 << 20

@@ -1,116 +1,260 @@
-"""What ``ls`` and ``inspect`` tell."""
+"""What ``ls`` tells: names for one request a page, and what costs only when it is asked for."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, Final
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from jettison.client.cache import ConfigFacts, ManifestCache
-from jettison.errors import InvalidManifest, NotFoundError, Refused
+from jettison.errors import (
+    AccessDenied,
+    LoginRefused,
+    NotFoundError,
+    StorageError,
+    UnexpectedResponse,
+)
 from jettison.lifecycle.concurrency import each
-from jettison.lifecycle.discover import image_facts, list_repositories
-from jettison.lifecycle.planning import Request, decide, view
+from jettison.lifecycle.describing import created_at, dated_by, seconds_of, what_it_is
+from jettison.lifecycle.discover import (
+    ask_sizes,
+    discover_repository,
+    discover_tags,
+    image_facts,
+)
+from jettison.lifecycle.planning import view, with_nearest
 from jettison.model.digest import Digest
 from jettison.model.graph import reach
-from jettison.model.manifest import Kind, Manifest, referenced_digest
-from jettison.model.plan import Plan
+from jettison.model.problems import ListingProblem
 from jettison.model.reclaim import Ledger
-from jettison.model.reference import Reference, RepoName, Tag
-from jettison.model.snapshot import RepositorySnapshot
+from jettison.model.reference import RepoName, Tag
+from jettison.model.snapshot import RepositorySnapshot, Snapshot
 from jettison.progress import Progress, silent
 from jettison.registry import Registry
 
-__all__ = ["Layer", "Listing", "Part", "Report", "Row", "inspect", "list_tags", "tag_counts"]
+__all__ = [
+    "SORTS",
+    "Counted",
+    "Figures",
+    "Listing",
+    "Row",
+    "arranged",
+    "list_names",
+    "list_tags",
+    "tag_counts",
+]
 
 
 class Row(msgspec.Struct, frozen=True):
-    """A tag, or (``tag`` None) an untagged manifest.
+    """A tag, or (``tag`` None) an untagged manifest. What was not asked for is unset.
 
     Sizes in bytes: ``size`` with everything it references, ``exclusive_size`` what removing that
     image alone would free. ``created`` is RFC 3339, as its config says. ``siblings`` are the
-    other tags of the same digest.
+    other listed tags of the same digest.
     """
 
     tag: Tag | None
-    digest: Digest | None
-    media_type: str
-    what: str
-    size: int | None
-    exclusive_size: int | None
-    created: str | None
-    siblings: tuple[Tag, ...]
+    digest: Digest | UnsetType | None = UNSET
+    media_type: str | UnsetType = UNSET
+    what: str | UnsetType = UNSET
+    size: int | UnsetType | None = UNSET
+    exclusive_size: int | UnsetType | None = UNSET
+    created: str | UnsetType | None = UNSET
+    siblings: tuple[Tag, ...] | UnsetType = UNSET
+
+
+class Figures(msgspec.Struct, frozen=True):
+    """What a listing tells beside names and digests, and so what it costs.
+
+    ``created`` costs a request for each image that was not seen before, ``exclusive`` a look at
+    the whole registry, or with ``quick`` at this repository.
+    """
+
+    created: bool = False
+    exclusive: bool = False
+    quick: bool = False
 
 
 class Listing(msgspec.Struct, frozen=True):
-    """The rows of a repository; with ``unknown`` sentences, exclusive sizes are upper bounds."""
+    """The rows of a repository; with ``unknown`` sentences, exclusive sizes are upper bounds.
+
+    ``problems`` are tags that are listed and could not be read.
+    """
 
     rows: tuple[Row, ...]
-    unknown: tuple[str, ...]
+    unknown: tuple[str, ...] = ()
+    problems: tuple[ListingProblem, ...] = ()
 
 
-async def tag_counts(registry: Registry, progress: Progress = silent) -> dict[RepoName, int]:
-    """Return every repository with the number of its tags: one request each, none for a tag."""
-    names, _ = await list_repositories(registry, progress)
+class Counted(msgspec.Struct, frozen=True):
+    """Repositories with the number of their tags, and those whose tags could not be listed."""
 
-    async def count(name: RepoName) -> int | None:
+    tags: dict[RepoName, int]
+    problems: tuple[ListingProblem, ...] = ()
+
+
+async def list_names(
+    registry: Registry, repository: RepoName | None = None
+) -> AsyncGenerator[RepoName | Tag | ListingProblem, None]:
+    """Yield the repositories, or the tags of one, as the registry lists them: a request a page.
+
+    A repository that does not exist raises :class:`NotFoundError` with the nearest names.
+    """
+    if repository is None:
+        async for name in registry.repositories():
+            yield name
+        return
+    try:
+        async for tag in registry.tags(repository):
+            yield tag
+    except NotFoundError as error:
+        raise await with_nearest(registry, [repository], error) from None
+
+
+async def tag_counts(
+    registry: Registry, names: Sequence[RepoName], progress: Progress = silent
+) -> Counted:
+    """Return the number of tags of each repository: one request each, none for a tag."""
+
+    async def count(name: RepoName) -> int | ListingProblem:
         try:
             return sum([1 async for tag in registry.tags(name) if isinstance(tag, Tag)])
         except NotFoundError:
-            return None  # deleted since, or listed by the catalog without being a repository
+            return 0  # deleted since, or listed by the catalog without being a repository
+        except (AccessDenied, LoginRefused, StorageError, UnexpectedResponse) as error:
+            return ListingProblem.of(name, error)
 
     counts: dict[RepoName, int] = {}
-    async for name, number in each(names, count):
-        counts[name] = number or 0
-        progress("counting tags", len(counts), len(names))
-    return dict(sorted(counts.items()))
+    problems: list[ListingProblem] = []
+    async for name, found in each(names, count):
+        if isinstance(found, ListingProblem):
+            problems.append(found)
+        else:
+            counts[name] = found
+        progress("counting tags", len(counts) + len(problems), len(names))
+    problems.sort(key=lambda problem: problem.subject)
+    return Counted(dict(sorted(counts.items())), tuple(problems))
 
 
 async def list_tags(
     registry: Registry,
     repository: RepoName,
+    names: Collection[Tag],
+    figures: Figures,
     *,
-    quick: bool = False,
+    untagged: bool = False,
     cache: ManifestCache | None = None,
     progress: Progress = silent,
 ) -> Listing:
-    """Return the tags of a repository with sizes, ages and siblings, and its untagged manifests."""
-    snapshot = await view(registry, [repository], quick=quick, cache=cache, progress=progress)
-    here = snapshot.repositories[repository]
-    ledger = Ledger(snapshot)
-    weights = ledger.weights(repository)
-    tags_of = here.tags_of()
-    loose = _untagged(here)
-    shown = [here.manifests[d] for d in {*tags_of, *loose} if d in here.manifests]
-    facts = await image_facts(registry, repository, _dated(here, shown), cache, progress)
-    rows = []
-    for tag, digest in here.tags.items():
-        manifest = here.manifests.get(digest)
-        weight = weights[digest]
-        siblings = tuple(other for other in tags_of[digest] if other != tag)
-        rows.append(
-            Row(
-                tag,
-                digest,
-                manifest.media_type if manifest else "",
-                _what(manifest, tag),
-                weight.size if manifest else None,
-                weight.exclusive if manifest else None,
-                _created(manifest, facts),
-                siblings,
-            )
+    """Return these tags with digests and sizes: one request for each, and what ``figures`` add.
+
+    With ``untagged`` those manifests too that no tag names and no index lists, where a storage
+    shows them.
+    """
+    unknown: tuple[str, ...] = ()
+    if figures.exclusive:
+        snapshot = await view(
+            registry, [repository], quick=figures.quick, cache=cache, progress=progress
         )
-    rows += [
-        Row(tag, None, "", "broken: no manifest", None, None, None, ()) for tag in here.dangling
-    ]
-    for digest in loose:
-        manifest = here.manifests[digest]
-        removed = {(repository, child) for child in _alone(here, ledger, digest)}
-        alone = ledger.estimate(removed)
-        size = alone.freed_bytes + alone.shared_bytes
-        created = _created(manifest, facts)
-        what = _what(manifest)
-        media_type = manifest.media_type
-        rows.append(Row(None, digest, media_type, what, size, alone.freed_bytes, created, ()))
-    return Listing(tuple(rows), snapshot.unknown)
+        unknown = snapshot.unknown
+    else:
+        if await registry.revisions(repository) is not None:
+            found = await discover_repository(registry, repository, cache, progress)
+        else:
+            found = await discover_tags(registry, repository, names, cache, progress)
+        sizes = await ask_sizes(registry, [found], progress)
+        snapshot = Snapshot(registry.name, {repository: found}, sizes)
+    here = snapshot.repositories[repository]
+    wanted = frozenset(names)
+    shown = {tag: digest for tag, digest in here.tags.items() if tag in wanted}
+    loose = _untagged(here) if untagged else []
+    facts: Mapping[Digest, ConfigFacts] | None = None
+    if figures.created:
+        read = [here.manifests[d] for d in {*shown.values(), *loose} if d in here.manifests]
+        facts = await image_facts(registry, repository, dated_by(here, read), cache, progress)
+    problems = tuple(problem for problem in here.problems if problem.subject in wanted)
+    rows = _Rows(snapshot, repository, facts, exclusive=figures.exclusive)
+    return Listing(
+        (
+            *(rows.tagged(tag, digest) for tag, digest in shown.items()),
+            *(rows.broken(tag, "broken: no manifest") for tag in here.dangling if tag in wanted),
+            *(rows.broken(Tag(problem.subject), "could not be read") for problem in problems),
+            *(rows.untagged(digest) for digest in loose),
+        ),
+        unknown,
+        problems,
+    )
+
+
+SORTS: Final[Mapping[str, Callable[[Row], Any]]] = {
+    "name": lambda row: (row.tag is None, row.tag or row.digest),
+    "created": lambda row: -(seconds_of(row.created or "") or 0.0),
+    "size": lambda row: -(row.size or 0),
+    "exclusive": lambda row: -(row.exclusive_size or 0),
+}
+"""By what rows are sorted: names ascending, the newest and the largest first."""
+
+
+def arranged(
+    rows: Iterable[Row], sort: str = "name", *, reverse: bool = False, limit: int | None = None
+) -> list[Row]:
+    """Return the rows in that order, the first ``limit`` of them."""
+    by_name = sorted(rows, key=SORTS["name"])
+    return sorted(by_name, key=SORTS[sort], reverse=reverse)[:limit]
+
+
+class _Rows:
+    """Makes the rows of a repository."""
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        repository: RepoName,
+        facts: Mapping[Digest, ConfigFacts] | None,
+        *,
+        exclusive: bool,
+    ) -> None:
+        self._here = snapshot.repositories[repository]
+        self._ledger = Ledger(snapshot)
+        self._tags_of = self._here.tags_of()
+        self._facts = facts
+        self._exclusive = exclusive
+        self._weights = self._ledger.weights(repository) if exclusive else {}
+
+    def tagged(self, tag: Tag, digest: Digest) -> Row:
+        siblings = tuple(other for other in self._tags_of[digest] if other != tag)
+        weight = self._weights.get(digest)
+        return self._row(tag, digest, siblings, None if weight is None else weight.exclusive)
+
+    def untagged(self, digest: Digest) -> Row:
+        if not self._exclusive:
+            return self._row(None, digest, (), None)
+        removed = {(self._here.name, one) for one in _alone(self._here, self._ledger, digest)}
+        return self._row(None, digest, (), self._ledger.estimate(removed).freed_bytes)
+
+    def broken(self, tag: Tag, what: str) -> Row:
+        none = None if self._exclusive else UNSET
+        created = UNSET if self._facts is None else None
+        return Row(tag, None, "", what, None, none, created, ())
+
+    def _row(
+        self, tag: Tag | None, digest: Digest, siblings: tuple[Tag, ...], exclusive: int | None
+    ) -> Row:
+        manifest = self._here.manifests.get(digest)
+        return Row(
+            tag,
+            digest,
+            manifest.media_type if manifest else "",
+            what_it_is(manifest, tag),
+            self._size(digest) if manifest else None,
+            (exclusive if manifest else None) if self._exclusive else UNSET,
+            UNSET if self._facts is None else created_at(manifest, self._facts),
+            siblings,
+        )
+
+    def _size(self, digest: Digest) -> int:
+        found = reach([digest], self._here.edges, {})
+        return sum(map(self._ledger.size_of, found.manifests | found.blobs))
 
 
 def _alone(here: RepositorySnapshot, ledger: Ledger, digest: Digest) -> list[Digest]:
@@ -124,156 +268,3 @@ def _untagged(repository: RepositorySnapshot) -> list[Digest]:
     listed = {c.digest for m in repository.manifests.values() for c in m.children}
     tagged = set(repository.tags.values())
     return sorted(d for d in repository.manifests if d not in listed and d not in tagged)
-
-
-def _dated(repository: RepositorySnapshot, shown: list[Manifest]) -> list[Manifest]:
-    """Return the manifests whose configs tell when the shown were made: of an index, a child."""
-    found = {}
-    for manifest in shown:
-        first = next(
-            (c.digest for c in manifest.children if c.digest in repository.manifests), None
-        )
-        dated = repository.manifests[first] if first is not None else manifest
-        found[dated.digest] = dated
-    return list(found.values())
-
-
-def _created(manifest: Manifest | None, facts: Mapping[Digest, ConfigFacts]) -> str | None:
-    if manifest is None:
-        return None
-    for digest in (manifest.digest, *(child.digest for child in manifest.children)):
-        known = facts.get(digest)
-        # Builders that want the same bytes each time write the year 1, which tells nothing.
-        if known is not None and known.created and not known.created.startswith("0001-"):
-            return known.created
-    return manifest.annotations.get("org.opencontainers.image.created")
-
-
-def _what(manifest: Manifest | None, tag: Tag | None = None) -> str:
-    """Say in a few words what it is."""
-    if manifest is None:
-        return "unreadable"
-    about = referenced_digest(tag) if tag is not None else None
-    subject = manifest.subject or about
-    if subject is not None and manifest.kind is not Kind.INDEX:
-        kind = {".sig": "signature", ".att": "attestation", ".sbom": "SBOM"}.get(
-            "." + (tag or "").rpartition(".")[2], manifest.artifact_type or "referrer"
-        )
-        return f"{kind} of {subject.short}"
-    if about is not None:
-        return f"referrers of {about.short}"
-    if manifest.kind is Kind.INDEX:
-        platforms = [str(c.platform) for c in manifest.children if c.platform]
-        shown = ", ".join(platforms[:3]) + (", …" if len(platforms) > 3 else "")  # noqa: PLR2004
-        return f"index of {len(manifest.children)}" + (f": {shown}" if shown else "")
-    return manifest.artifact_type or str(manifest.kind)
-
-
-class Layer(msgspec.Struct, frozen=True):
-    """A blob of an image: its size in bytes, and who else needs it (at most five are named)."""
-
-    digest: Digest
-    media_type: str
-    size: int
-    holders: tuple[str, ...]
-    holder_count: int
-
-
-class Part(msgspec.Struct, frozen=True):
-    """A child or a referrer, and what it is."""
-
-    digest: Digest
-    what: str
-
-
-class Report(msgspec.Struct, frozen=True):
-    """What an image is, who shares its layers, and the plan of its removal.
-
-    Sizes in bytes. ``removal`` is None, and ``refusal`` says why, where it would be refused.
-    """
-
-    reference: str
-    digest: Digest
-    media_type: str
-    what: str
-    tags: tuple[Tag, ...]
-    created: str | None
-    platform: str | None
-    size: int
-    subject: Digest | None
-    children: tuple[Part, ...]
-    referrers: tuple[Part, ...]
-    layers: tuple[Layer, ...]
-    removal: Plan | None
-    refusal: str | None = None
-
-
-async def inspect(
-    registry: Registry,
-    reference: Reference,
-    *,
-    created: str,
-    quick: bool = False,
-    cache: ManifestCache | None = None,
-    progress: Progress = silent,
-) -> Report:
-    """Look at one image: ``reference`` has a tag or a digest. ``created`` is the time now."""
-    request = Request((reference,), quick=quick)
-    request.check()
-    name = reference.repository
-    snapshot = await view(registry, [name], quick=quick, cache=cache, progress=progress)
-    removal, refusal = None, None
-    try:
-        decision = await decide(registry, request, snapshot, created=created, cache=cache)
-        removal, snapshot, ledger = decision.plan, decision.snapshot, decision.ledger
-    except Refused as error:
-        refusal, ledger = error.message, Ledger(snapshot)
-    here = snapshot.repositories[name]
-    digest = here.tags[reference.tag] if reference.tag is not None else reference.digest
-    if digest is None or digest not in here.manifests:
-        message = f"the manifest of {reference} cannot be read"
-        raise InvalidManifest(message, hint="`jettison rm` can still remove the tag.")
-    manifest = here.manifests[digest]
-    found = reach([digest], here.edges, {})
-    facts = await image_facts(registry, name, _dated(here, [manifest]), cache, progress)
-    platforms = [f"{f.os}/{f.architecture}" for f in facts.values() if f.os and f.architecture]
-    return Report(
-        reference=str(reference),
-        digest=digest,
-        media_type=manifest.media_type,
-        what=_what(manifest, reference.tag),
-        tags=tuple(here.tags_of().get(digest, ())),
-        created=_created(manifest, facts),
-        platform=platforms[0] if platforms and manifest.kind is Kind.IMAGE else None,
-        size=sum(map(ledger.size_of, found.manifests | found.blobs)),
-        subject=manifest.subject,
-        children=tuple(Part(c.digest, str(c.platform or c.media_type)) for c in manifest.children),
-        referrers=tuple(
-            Part(d, _what(here.manifests.get(d), next(iter(here.tags_of().get(d, ())), None)))
-            for d in sorted(set(ledger.referrers(name).get(digest, ())))
-        ),
-        layers=tuple(_layers(here, ledger, sorted(found.manifests), set(found.manifests))),
-        removal=removal,
-        refusal=refusal,
-    )
-
-
-def _layers(
-    here: RepositorySnapshot, ledger: Ledger, manifests: list[Digest], inside: set[Digest]
-) -> Iterator[Layer]:
-    """Yield every blob of these manifests once, with its holders outside of them."""
-    seen: set[Digest] = set()
-    for digest in manifests:
-        manifest = here.manifests.get(digest)
-        for blob in manifest.blobs if manifest is not None else ():
-            if blob.digest in seen:
-                continue
-            seen.add(blob.digest)
-            others = [
-                node
-                for node in ledger.holders_of(blob.digest)
-                if not (node[0] == here.name and node[1] in inside)
-            ]
-            names = sorted({ledger.name(node) for node in others})
-            size = ledger.size_of(blob.digest)
-            yield Layer(blob.digest, blob.media_type, size, tuple(names[:5]), len(names))

@@ -24,7 +24,17 @@ from jettison.model.snapshot import Node, RepositorySnapshot, Snapshot
 from jettison.progress import Progress, silent
 from jettison.registry import Registry
 
-__all__ = ["Decision", "Request", "decide", "nearest", "plan", "planned_nodes", "select", "view"]
+__all__ = [
+    "Decision",
+    "Request",
+    "decide",
+    "nearest",
+    "plan",
+    "planned_nodes",
+    "select",
+    "view",
+    "with_nearest",
+]
 
 _NEAREST: Final = 3
 
@@ -45,12 +55,12 @@ class Request(msgspec.Struct, frozen=True):
         """Raise :class:`UsageError` for a request that names nothing, or two registries."""
         _ = self.host
         for reference in self.references:
-            bare = reference.tag is None and reference.glob is None and reference.digest is None
-            if bare and not self.all_tags:
+            name = reference.tag or reference.digest or reference.short
+            if name is None and reference.glob is None and not self.all_tags:
                 message = f"{reference} names a repository, not a tag"
                 hint = f"Name a tag ({reference}:TAG), a digest, a glob, or say --all-tags."
                 raise UsageError(message, hint=hint)
-            if self.all_tags and (reference.tag is not None or reference.digest is not None):
+            if self.all_tags and name is not None:
                 message = f"--all-tags goes with HOST/REPO or HOST/REPO:GLOB, not with {reference}"
                 raise UsageError(message)
 
@@ -89,16 +99,46 @@ async def view(
             registry, wanted=wanted, whole=not quick, cache=cache, progress=progress
         )
     except NotFoundError as error:
-        try:
-            names, _ = await list_repositories(registry)
-        except Exception:  # noqa: BLE001 - only the hint would be better with the list
-            raise error from None
-        missing = next((name for name in wanted if name not in names), None)
-        if missing is None:
-            raise
-        message = f"{registry.name} has no repository {missing}"
-        hint = nearest(missing, names, "repositories", registry.name)
-        raise NotFoundError(message, hint=hint) from None
+        raise await with_nearest(registry, wanted, error) from None
+
+
+async def with_nearest(
+    registry: Registry, wanted: Iterable[RepoName], error: NotFoundError
+) -> NotFoundError:
+    """Return the error for a repository that is not there, with the nearest names in its hint."""
+    try:
+        names, _ = await list_repositories(registry)
+    except Exception:  # noqa: BLE001 - only the hint would be better with the list
+        return error
+    missing = next((name for name in wanted if name not in names), None)
+    if missing is None:
+        return error
+    message = f"{registry.name} has no repository {missing}"
+    hint = nearest(missing, names, "repositories", registry.name)
+    return NotFoundError(message, hint=hint)
+
+
+def in_full(repository: RepositorySnapshot, reference: Reference) -> Reference:
+    """Return the reference with its whole digest, if only its beginning was given.
+
+    Raises :class:`NotFoundError` where nothing begins so, :class:`UsageError` where several do.
+    """
+    if reference.short is None:
+        return reference
+    known = repository.manifests.keys() | repository.unreadable
+    found = sorted(digest for digest in known if reference.means(digest))
+    if len(found) == 1:
+        return msgspec.structs.replace(reference, digest=found[0], short=None)
+    where = f"{reference.host}/{repository.name}"
+    if not found:
+        message = f"{where} has no manifest known here whose digest begins with {reference.short}"
+        hint = f"See `jettison ls -l {where}`; what no tag leads to needs its whole digest."
+        raise NotFoundError(message, hint=hint)
+    names = ", ".join(found[:_NEAREST]) + (", …" if len(found) > _NEAREST else "")
+    raise UsageError(
+        f"several manifests of {where} begin with {reference.short}: {names}",
+        hint=f"Give more digits, for example {where}@{found[0]}",
+    )
 
 
 def select(
@@ -194,7 +234,8 @@ async def decide(
         wanted.setdefault(reference.repository, []).append(reference)
     repositories = dict(snapshot.repositories)
     removals: list[tuple[RepositorySnapshot, Removal]] = []
-    for name, references in sorted(wanted.items()):
+    for name, given in sorted(wanted.items()):
+        references = [in_full(repositories[name], reference) for reference in given]
         named = [r.digest for r in references if r.digest is not None]
         repository = await add_manifests(registry, repositories[name], named, cache)
         tags, digests = select(repository, references, all_tags=request.all_tags)

@@ -20,6 +20,8 @@ _COMPONENT: Final = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _REPOSITORY: Final = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 _TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _GLOB: Final = re.compile(r"[A-Za-z0-9._*?\[\]!^-]{1,255}")
+# Six digits are as few as anybody would paste.
+_SHORT: Final = re.compile(r"(?:sha256:|sha512:)?[0-9a-f]{6,127}")
 _LABEL: Final = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
 _HOST: Final = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{{1,5}})?")
 _LOGIN: Final = re.compile(r"(?P<scheme>https?://)?[^/]*@(?!sha256:|sha512:)(?=[^/@]+(?:/|$))")
@@ -73,20 +75,31 @@ class Location(msgspec.Struct, frozen=True):
         host, rest = _split_host(text)
         if rest is None:
             return cls(host)
-        return cls(host, _repository(text, rest, len(host) + 1))
+        try:
+            return cls(host, _repository(text, rest, len(host) + 1))
+        except InvalidReference as error:
+            name = _REPOSITORY.match(rest)
+            if name is not None and re.match("[:@].", rest[name.end() :]):
+                error.hint = _instead(text, len(host) + 1 + name.end())
+            raise
 
     def __str__(self) -> str:
         return self.host if self.repository is None else f"{self.host}/{self.repository}"
 
 
 class Reference(msgspec.Struct, frozen=True):
-    """``HOST/REPO`` with a tag, a glob of tags, or a digest; at most one of the three."""
+    """``HOST/REPO`` with a tag, a glob of tags, or a digest; at most one of them.
+
+    ``short`` is the beginning of a digest, with or without its algorithm, as ``ls`` prints it:
+    it means the one manifest whose digest begins so.
+    """
 
     host: str
     repository: RepoName
     tag: Tag | None = None
     glob: str | None = None
     digest: Digest | None = None
+    short: str | None = None
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -110,6 +123,8 @@ class Reference(msgspec.Struct, frozen=True):
             try:
                 return cls(host, repository, digest=Digest(encoded))
             except InvalidDigest as error:
+                if _SHORT.fullmatch(encoded) is not None:
+                    return cls(host, repository, short=encoded)
                 raise _invalid(text, digest_at, len(text), error.message) from None
         if not colon:
             return cls(host, repository)
@@ -121,9 +136,15 @@ class Reference(msgspec.Struct, frozen=True):
         message = "invalid tag: at most 128 letters, digits, _ . and -, not starting with . or -"
         raise _invalid(text, tag_at if tag else tag_at - 1, end, message)
 
+    def means(self, digest: Digest) -> bool:
+        """Whether that manifest is named, in full or by the beginning of its digest."""
+        if self.short is None:
+            return self.digest == digest
+        return digest.startswith(self.short) or digest.hex.startswith(self.short)
+
     def __str__(self) -> str:
-        if self.digest is not None:
-            return f"{self.host}/{self.repository}@{self.digest}"
+        if self.digest is not None or self.short is not None:
+            return f"{self.host}/{self.repository}@{self.digest or self.short}"
         suffix = self.tag or self.glob
         return f"{self.host}/{self.repository}" + (f":{suffix}" if suffix else "")
 
@@ -173,6 +194,13 @@ def _repository(text: str, name: str, start: int) -> RepoName:
     end = start + (len(name) if good >= len(name) else good + 1)
     at = start + min(good, len(name) - 1)
     raise _invalid(text, at, end, "invalid repository name", _NAME_HINT)
+
+
+def _instead(text: str, at: int) -> str:
+    """Return what to do with a tag, a glob or a digest, at ``at``, where a repository is meant."""
+    if text[at] == ":" and re.search(r"[*?\[]", text[at:]):
+        return f"Such tags are listed by: jettison ls {text[:at]} --filter '{text[at + 1 :]}'"
+    return f"That image is shown by: jettison inspect {text}"
 
 
 def _invalid(
