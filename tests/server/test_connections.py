@@ -26,7 +26,7 @@ def read_head(connection: socket.socket) -> bytes:
 def test_an_upgrade_is_ignored_and_the_body_is_read(tmp_path: Path, header: str) -> None:
     body = json.dumps({"schemaVersion": 2, "mediaType": OCI_MANIFEST}).encode()
     head = (
-        f"PUT /v2/app/manifests/1 HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n{header}\r\n"
+        f"PUT /v2/app/manifests/1 HTTP/1.1\r\nConnection: Upgrade\r\n{header}\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"
     )
     with (
@@ -65,7 +65,9 @@ def test_an_upgrade_that_comes_in_two_pieces_is_refused(tmp_path: Path) -> None:
         starting(tmp_path) as server,
         socket.create_connection(("127.0.0.1", server.port), timeout=5) as connection,
     ):
-        connection.sendall(b"PUT /v2/app/manifests/1 HTTP/1.1\r\nConnection: Upgrade\r\nUpg")
+        connection.sendall(
+            b"PUT /v2/app/manifests/1 HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpg"
+        )
         time.sleep(0.2)
         connection.sendall(b"rade: h2c\r\nContent-Length: 5\r\n\r\nhello")
         assert b" 400 " in read_head(connection)
@@ -79,5 +81,5 @@ def test_an_upgrade_of_a_later_request_is_ignored_too(tmp_path: Path) -> None:
     ):
         for _ in range(2):
             head = b"PUT /v2/app/manifests/1 HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n"
-            connection.sendall(head + b"Content-Length: 5\r\n\r\nhello")
+            connection.sendall(head + b"Host: x\r\nContent-Length: 5\r\n\r\nhello")
             assert b"is no JSON" in read_head(connection)

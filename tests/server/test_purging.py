@@ -75,7 +75,10 @@ class Waiting:
         self.tree = tree
         self.executor = ThreadPoolExecutor(1)
 
-    async def run(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    async def run(
+        self, client: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any
+    ) -> Any:
+        assert not client  # the server itself
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self.executor, lambda: function(*args, **kwargs))
 

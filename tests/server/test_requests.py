@@ -25,23 +25,11 @@ async def test_of_a_body_announced_too_long_nothing_is_read() -> None:
     assert one.received == 0
 
 
-async def test_pieces_are_gathered() -> None:
-    one = request("PUT", pieces=[b"a", b"b", b"c", b"d", b"e"])
-    found = [pieces async for pieces in one.gathered(2)]
-    assert found == [[b"a", b"b"], [b"c", b"d"], [b"e"]]
-
-
-async def test_what_came_before_a_client_went_away_is_not_lost() -> None:
-    one = request("PATCH", pieces=[b"a", b"b", b"c", None])
-    found: list[bytes] = []
-
-    async def gather() -> None:
-        async for pieces in one.gathered(2):
-            found.extend(pieces)
-
-    with pytest.raises(Disconnected):
-        await gather()
-    assert found == [b"a", b"b", b"c"]
+async def test_the_bytes_that_are_kept_are_told() -> None:
+    held: list[int] = []
+    one = request("PUT", pieces=[b"ab", b"c", b"defg"])
+    assert await one.body(5, held.append) is None
+    assert held == [2, 1, 4]
 
 
 async def test_a_client_that_goes_away_is_noticed() -> None:

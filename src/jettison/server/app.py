@@ -29,6 +29,7 @@ from jettison.server.failures import answer_to_storage_error, unexpected_answer
 from jettison.server.observing.exchange import Exchange
 from jettison.server.requests import Disconnected, Receive, Request, Scope, Send
 from jettison.server.routes import Endpoint, Route, find_route
+from jettison.server.sharing import Busy
 
 __all__ = ["ENCODED", "GONE", "LENGTH", "Observer", "RegistryApp"]
 
@@ -149,6 +150,8 @@ class RegistryApp:
             answer = answer_to_storage_error(error, exchange.request_id)
         except Disconnected:
             raise
+        except Busy:
+            answer = _busy().answer()
         except Exception:  # noqa: BLE001 - whatever it is, the client gets an answer
             _log.exception("request %s: %s %s", exchange.request_id, request.method, route)
             answer = unexpected_answer(exchange.request_id)
@@ -188,7 +191,7 @@ class RegistryApp:
                 authorization, (Wanted(repository, operation.actions),), origin=origin
             )
         except TooManyLogins as error:
-            retry = [(b"retry-after", b"1")]
+            retry = [(b"retry-after", b"%d" % error.seconds)]
             raise ApiError(429, Code.TOOMANYREQUESTS, error.message, headers=retry) from None
         except Unauthorized as error:
             challenge = [(b"www-authenticate", error.challenge.encode("latin-1"))]
@@ -261,6 +264,12 @@ def _operation(request: Request, route: Route) -> _Operation:
         message = f"{request.method} is not for this URL"
         raise ApiError(405, Code.UNSUPPORTED, message, headers=allow)
     return found
+
+
+def _busy() -> ApiError:
+    message = "too much is waiting already; try again later"
+    retry = [(b"retry-after", b"1")]
+    return ApiError(429, Code.TOOMANYREQUESTS, message, headers=retry)
 
 
 async def _base(_: Call) -> Answer:

@@ -34,7 +34,7 @@ async def get_blob(call: Call) -> Answer:
             raise _unknown(digest)
         size = opened[1]
         headers = blob_headers(digest, size)
-        answer = file_answer(call.context, call.request, digest, headers, opened)
+        answer = file_answer(call, digest, headers, opened)
     call.context.events.blob(call, "pull", digest, size)
     return answer
 
@@ -64,7 +64,7 @@ async def delete_blob(call: Call) -> Answer:
     context.require_deletion()
     digest = parse_digest(call.reference)
     async with context.writing(call.repository):
-        if not await context.run(_delete, context, call.repository, digest):
+        if not await call.search(_delete, context, call.repository, digest):
             raise _unknown(digest)
     context.events.blob(call, "delete", digest)
     return Answer(202, [(b"docker-content-digest", digest.encode())])

@@ -18,6 +18,7 @@ from jettison.server.events import Events
 from jettison.server.observing.exchange import Exchange
 from jettison.server.requests import Request
 from jettison.server.sessions import Sessions
+from jettison.server.sharing import Bodies, Buffers, Turns, client_key
 from jettison.server.tags import Catalog, Listings
 from jettison.store.relations import AllRelations
 from jettison.store.tree import StorageTree
@@ -26,9 +27,18 @@ __all__ = ["Call", "Context", "parse_digest", "parse_name", "parse_tag"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
+_Locks = weakref.WeakValueDictionary[RepoName, asyncio.Lock]
 
-_MOST_LARGE: Final = 16
 _KEPT: Final = 4096
+_THREADS: Final = 16
+_THREADS_EACH: Final = 12
+"""Threads that wait for the disk; one client leaves some of them to the others."""
+
+_SEARCHES: Final = 4
+_SEARCHES_EACH: Final = 2
+_MOST_WAITING: Final = 32
+_MOST_WAITING_ALL: Final = 512
+_LARGE_BYTES: Final = 64 * 1024 * 1024
 _DELETION_OFF: Final = "deletion is not enabled; set storage.delete.enabled: true"
 
 
@@ -41,6 +51,7 @@ class Context:
         tree: StorageTree,
         events: Events,
         executor: Executor,
+        buffers: Buffers,
     ) -> None:
         self.configuration = configuration
         self.tree = tree
@@ -50,40 +61,80 @@ class Context:
         self.sessions = Sessions()
         self.listings = Listings(tree)
         self.catalog = Catalog(tree)
-        self.reading = asyncio.Lock()
-        """Held while a large manifest is read, which takes many times its room: one at a time."""
-        self.large_bodies = asyncio.Semaphore(_MOST_LARGE)
-        """Held while a large manifest comes in, so that all of them together have a bound."""
+        self.buffers = buffers
+        self.downloads = 0
+        """How many files are being sent."""
+        self.large_bodies = Bodies(_LARGE_BYTES)
+        """Manifests of a size that few have, from their first byte until they are stored."""
+        self._threads = Turns(_THREADS, _THREADS_EACH)
+        self._searches = Turns(_SEARCHES, _SEARCHES_EACH, _MOST_WAITING, _MOST_WAITING_ALL)
+        self._parsing = Turns(1, 1, _MOST_WAITING, _MOST_WAITING_ALL)
         self._executor = executor
-        self._locks: weakref.WeakValueDictionary[RepoName, asyncio.Lock] = (
-            weakref.WeakValueDictionary()
-        )
+        self._writing: _Locks = weakref.WeakValueDictionary()
+        self._relating: _Locks = weakref.WeakValueDictionary()
 
-    async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call a function that waits for the disk, in a thread; others are served meanwhile."""
+    async def run(
+        self, client: str, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Call a function that waits for the disk, in a thread; others are served meanwhile.
+
+        Clients take turns with the threads; ``client`` is "" for what the server does by itself.
+        """
         loop = asyncio.get_running_loop()
-        future = loop.run_in_executor(self._executor, lambda: function(*args, **kwargs))
+        await self._threads.take(client)
         try:
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            # The thread goes on all the same, with files that the caller is about to close.
-            await asyncio.wait([future])
-            raise
+            future = loop.run_in_executor(self._executor, lambda: function(*args, **kwargs))
+            try:
+                return await asyncio.shield(future)
+            except asyncio.CancelledError:
+                # The thread goes on all the same, with files that the caller is about to close.
+                await asyncio.wait([future])
+                raise
+        finally:
+            self._threads.give(client)
+
+    async def search(
+        self, client: str, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Call a function that may look through many files: few of these at a time.
+
+        Raises :class:`~jettison.server.sharing.Busy` where too many wait.
+        """
+        async with self._searches.turn(client):
+            return await self.run(client, function, *args, **kwargs)
+
+    async def parse(
+        self, client: str, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Call a function that reads a large manifest: many times its room, so one at a time.
+
+        Raises :class:`~jettison.server.sharing.Busy` where too many wait.
+        """
+        async with self._parsing.turn(client):
+            return await self.run(client, function, *args, **kwargs)
 
     def writing(self, repository: RepoName) -> asyncio.Lock:
         """Return the lock of those who write to a repository: they wait here, not in threads.
 
         Writers of other processes are kept out by the tree's own lock.
         """
-        lock = self._locks.get(repository)
-        if lock is None:
-            lock = self._locks[repository] = asyncio.Lock()
-        return lock
+        return _lock(self._writing, repository)
+
+    def relating(self, repository: RepoName) -> asyncio.Lock:
+        """Return the lock of those who ask what refers to what in a repository, as above."""
+        return _lock(self._relating, repository)
 
     def require_deletion(self) -> None:
         """Raise 405 unless deletion is enabled."""
         if not self.configuration.storage.delete_enabled:
             raise ApiError(405, Code.UNSUPPORTED, _DELETION_OFF)
+
+
+def _lock(locks: _Locks, repository: RepoName) -> asyncio.Lock:
+    lock = locks.get(repository)
+    if lock is None:
+        lock = locks[repository] = asyncio.Lock()
+    return lock
 
 
 class Call:
@@ -106,6 +157,19 @@ class Call:
         self._repository = repository
         self.reference = reference
         self.exchange = exchange
+
+    @property
+    def client(self) -> str:
+        """Who takes turns with others: the user, or without a name the address."""
+        return self.grant.user or client_key(self.exchange.client)
+
+    async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """See :meth:`Context.run`."""
+        return await self.context.run(self.client, function, *args, **kwargs)
+
+    async def search(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """See :meth:`Context.search`."""
+        return await self.context.search(self.client, function, *args, **kwargs)
 
     @property
     def repository(self) -> RepoName:

@@ -14,7 +14,7 @@ async def get_tags(call: Call) -> Answer:
     listings = call.context.listings
     found = listings.kept(call.repository)
     if found is None:
-        found = await call.context.run(listings.read, call.repository)
+        found = await call.search(listings.read, call.repository)
     if found is None:
         detail = {"name": call.repository}
         raise ApiError(404, Code.NAME_UNKNOWN, "there is no such repository", detail)
@@ -36,7 +36,7 @@ async def get_catalog(call: Call) -> Answer:
     most = context.configuration.catalog_max
     number, last = _page(call, most)
     wanted = most if number is None else number
-    names = await context.run(_repositories, context, call, last or "", wanted + 1)
+    names = await call.search(_repositories, context, call, last or "", wanted + 1)
     headers = []
     if len(names) > wanted:
         del names[wanted:]

@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from itertools import chain, islice
 from typing import Final
 
 from jettison.errors import InvalidManifest
@@ -28,6 +29,9 @@ _PATIENCE: Final = 1.0
 
 _LARGE: Final = 64 * 1024
 """Bytes of a manifest that most do not have."""
+
+_MOST_MISSING: Final = 100
+"""How much of what is missing one answer names."""
 
 _WAIT_SECONDS: Final = 0.05
 _OCI: Final = "application/vnd.oci."
@@ -65,8 +69,7 @@ async def _large(call: Call, digest: Digest) -> tuple[Answer, str, int]:
     context = call.context
     kind = context.contents.large_type(digest)
     if kind is None:
-        async with context.reading:
-            kind = await context.run(context.contents.examine, digest)
+        kind = await context.parse(call.client, context.contents.examine, digest)
     if kind is None:
         raise _unknown(call)
     _check_acceptable(call, digest, kind)
@@ -75,7 +78,7 @@ async def _large(call: Call, digest: Digest) -> tuple[Answer, str, int]:
         raise _unknown(call)
     size = opened[1]
     headers = manifest_headers(digest, size, kind)
-    return file_answer(context, call.request, digest, headers, opened), kind, size
+    return file_answer(call, digest, headers, opened), kind, size
 
 
 def _known_tag(text: str) -> Tag:
@@ -126,12 +129,11 @@ async def put_manifest(call: Call) -> Answer:
     if len(tags) > MOST_TAGS:
         message = f"{len(tags)} tags in one request; {MOST_TAGS} are allowed"
         raise ApiError(414, Code.TAG_INVALID, message)
-    raw = await _body(call)
-    digest = _digest_of(raw, expected)
-    async with context.reading if len(raw) > _LARGE else contextlib.nullcontext():
-        manifest = await context.run(_read, raw, request.header(b"content-type"))
-    _check_urls(context, manifest)
-    missing = await _store(call, digest, raw, manifest, tags)
+    content_type = request.header(b"content-type")
+    async with _body(call) as raw:
+        run = context.run if len(raw) <= _LARGE else context.parse
+        digest, manifest = await run(call.client, _read, context, raw, expected, content_type)
+        missing = await _store(call, digest, raw, manifest, tags)
     if missing:
         return _incomplete(missing)
     tag = tags[0] if tags else ""
@@ -155,23 +157,28 @@ async def put_manifest(call: Call) -> Answer:
     return Answer(201, headers)
 
 
-async def _body(call: Call) -> bytes:
-    """Return the bytes of a pushed manifest; of large ones only a few are taken in at a time."""
-    limits, announced = call.context.configuration.limits, call.request.content_length
-    is_large = announced is None or announced > _LARGE
-    async with call.context.large_bodies if is_large else contextlib.nullcontext():
+@contextlib.asynccontextmanager
+async def _body(call: Call) -> AsyncIterator[bytes]:
+    """Take in a manifest, and hold the room for its bytes until it is dealt with.
+
+    A client that sends slowly is given up where others need the room.
+    """
+    limits = call.context.configuration.limits
+    patience = asyncio.timeout(limits.body_timeout)
+    with call.context.large_bodies.hold(patience) as held:
         try:
-            async with asyncio.timeout(limits.body_timeout):
-                raw = await call.request.body(limits.manifest_bytes)
+            async with patience:
+                raw = await call.request.body(limits.manifest_bytes, held.grow)
         except TimeoutError:
-            message = f"the manifest was not there after {limits.body_timeout:g} s"
+            message = f"the manifest came in too slowly; it has {limits.body_timeout:g} s at most"
             close = [(b"connection", b"close")]
             raise ApiError(408, Code.UNAVAILABLE, message, headers=close) from None
-    if raw is None:
-        message = f"a manifest has at most {limits.manifest_bytes} bytes"
-        # The connection stays: closed, it would be reset before the client has read this.
-        raise ApiError(413, Code.SIZE_INVALID, message)
-    return raw
+        if raw is None:
+            message = f"a manifest has at most {limits.manifest_bytes} bytes"
+            # The connection stays: closed, it would be reset before the client has read this.
+            raise ApiError(413, Code.SIZE_INVALID, message)
+        held.settle()
+        yield raw
 
 
 def _digest_of(raw: bytes, expected: Digest | None) -> Digest:
@@ -185,7 +192,17 @@ def _digest_of(raw: bytes, expected: Digest | None) -> Digest:
     return found
 
 
-def _read(raw: bytes, content_type: str | None) -> Manifest:
+def _read(
+    context: Context, raw: bytes, expected: Digest | None, content_type: str | None
+) -> tuple[Digest, Manifest]:
+    """Return its digest and what it says, or raise 400."""
+    digest = _digest_of(raw, expected)
+    manifest = _parse(raw, content_type)
+    _check_urls(context, manifest)
+    return digest, manifest
+
+
+def _parse(raw: bytes, content_type: str | None) -> Manifest:
     """Return what the manifest says, or raise 400 ``MANIFEST_INVALID``."""
     declared = (content_type or "").partition(";")[0].strip()
     try:
@@ -223,27 +240,22 @@ async def _store(
     sparse = context.configuration.sparse_manifests
     loop = asyncio.get_running_loop()
     end = loop.time() + _PATIENCE
+    run = call.run if len(raw) <= _LARGE else call.search
     while True:
-        missing = await context.run(_touch, context, call.repository, manifest)
+        missing = await run(_touch, context, call.repository, manifest)
         if not missing or sparse:
             async with context.writing(call.repository):
-                missing = await context.run(
-                    _put, context, call.repository, digest, raw, manifest, tags
-                )
-        if not missing or loop.time() > end or not _any_aside(context, missing):
+                missing = await run(_put, call, digest, raw, manifest, tags)
+        if not missing or loop.time() > end or not await run(_any_aside, context, missing):
             return missing
         # A collection has moved it out of sight for a moment, and may put it back.
         await asyncio.sleep(_WAIT_SECONDS)
 
 
 def _put(
-    context: Context,
-    repository: RepoName,
-    digest: Digest,
-    raw: bytes,
-    manifest: Manifest,
-    tags: Sequence[Tag],
+    call: Call, digest: Digest, raw: bytes, manifest: Manifest, tags: Sequence[Tag]
 ) -> list[Digest]:
+    context, repository = call.context, call.repository
     with context.tree.writing(repository, make=True):
         # Again, now that no DELETE can come in between.
         missing = _touch(context, repository, manifest)
@@ -254,19 +266,24 @@ def _put(
 
 
 def _touch(context: Context, repository: RepoName, manifest: Manifest) -> list[Digest]:
-    """Touch all that a manifest references; return what is not part of the repository."""
+    """Touch all that a manifest references; return what is not part of the repository.
+
+    Where much is missing the manifest is refused anyway, and the rest is not looked at; a sparse
+    one is taken as it is, so there all is touched.
+    """
     contents = context.contents
-    missing = [
+    blobs = (
         blob.digest
         for blob in _distinct(manifest.blobs)
         if not contents.touch_layer(repository, blob.digest, blob.size) and blob.distributable
-    ]
-    missing += [
+    )
+    children = (
         child.digest
         for child in _distinct(manifest.children)
         if not contents.touch_revision(repository, child.digest)
-    ]
-    return missing
+    )
+    most = None if context.configuration.sparse_manifests else _MOST_MISSING
+    return list(islice(chain(blobs, children), most))
 
 
 def _distinct(descriptors: Iterable[Descriptor]) -> Iterable[Descriptor]:
@@ -300,14 +317,14 @@ async def delete_manifest(call: Call) -> Answer:
     if ":" in call.reference:
         digest = parse_digest(call.reference)
         async with context.writing(call.repository):
-            removed = await context.run(_delete, context, call.repository, digest)
+            removed = await call.search(_delete, context, call.repository, digest)
         if not removed:
             raise _unknown(call)
         context.events.manifest(call, "delete", digest)
         return Answer(202, [])
     tag = _known_tag(call.reference)
     async with context.writing(call.repository):
-        removed = await context.run(_untag, context, call.repository, tag)
+        removed = await call.run(_untag, context, call.repository, tag)
     if not removed:
         raise _unknown(call)
     context.events.untagged(call, tag)

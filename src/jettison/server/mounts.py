@@ -1,24 +1,30 @@
 """Mounting: a blob of one repository becomes one of another, and nothing is sent (end-11)."""
 
 from collections.abc import Iterable
+from itertools import islice
+from typing import Final
 
 from jettison.model.digest import Digest
 from jettison.model.reference import RepoName
 from jettison.server.access import Action
 from jettison.server.answers import Answer
-from jettison.server.context import Call, parse_name
+from jettison.server.context import Call, Context, parse_name
 
 __all__ = ["mount"]
+
+_MOST_SOURCES: Final = 1000
+"""Repositories that are looked at for a mount that names none: an upload always works too."""
 
 
 async def mount(call: Call, digest: Digest, source: str | None) -> Answer | None:
     """Link a blob of ``source``, or of any repository that the client may read, into this one.
 
-    None if there is none: the client then uploads it. Whether the blob exists where the client may
-    not look is not told.
+    None if there is none, or it is not among the first repositories: the client then uploads it.
+    Whether the blob exists where the client may not look is not told.
     """
     names = None if source is None else [parse_name(source)]
-    found = await call.context.run(_link, call, digest, names)
+    run = call.search if names is None else call.run
+    found = await run(_link, call, digest, names)
     if found is None:
         return None
     name, size = found
@@ -27,14 +33,12 @@ async def mount(call: Call, digest: Digest, source: str | None) -> Answer | None
     return Answer(201, [location, (b"docker-content-digest", digest.encode())])
 
 
-def _link(
-    call: Call, digest: Digest, names: Iterable[RepoName] | None
-) -> tuple[RepoName, int] | None:
+def _link(call: Call, digest: Digest, names: list[RepoName] | None) -> tuple[RepoName, int] | None:
     context = call.context
     size = context.contents.size(digest)
     if size is None:
         return None
-    for name in context.tree.repositories() if names is None else names:
+    for name in _sources(context) if names is None else names:
         # Touched before it is linked, so that no collection takes it in between (rule 6).
         if (
             call.grant.allows(name, Action.PULL)
@@ -44,3 +48,7 @@ def _link(
             context.tree.link_layer(call.repository, digest)
             return name, size
     return None
+
+
+def _sources(context: Context) -> Iterable[RepoName]:
+    return map(RepoName, islice(context.catalog.walk(""), _MOST_SOURCES))

@@ -1,14 +1,20 @@
 """HTTP connections: uvicorn's, bounded in what a client may send, and with fewer copies.
 
-uvicorn reads headers of any length for any time: a client that sends them slowly, or without end,
-would hold a connection, or memory, for ever. It also writes the head and the body of an answer by
-themselves, and copies what it receives three times; most of what a registry does is to answer small
-requests and to take in large bodies.
+uvicorn reads headers of any length for any time, and as many requests ahead as come in: a client
+that sends them slowly, or without end, would hold a connection, or memory, for ever. Here the next
+request is only parsed when the one before is answered. uvicorn also writes the head and the body of
+an answer by themselves, and copies what it receives three times; most of what a registry does is to
+answer small requests and to take in large bodies.
+
+What two programs could read in two ways is refused (RFC 9112): without exactly one ``Host``, or
+with any ``Transfer-Encoding`` but ``chunked``.
 """
 
 import asyncio
 import re
+import ssl
 from collections import deque
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, ClassVar, Final, cast
 from urllib.parse import unquote
@@ -22,14 +28,33 @@ from uvicorn.server import ServerState
 from jettison.server.answers import encode_headers
 from jettison.server.app import ENCODED, GONE, LENGTH
 from jettison.server.configuration import Limits
+from jettison.server.connections import Connections
+from jettison.server.sharing import Buffers
 
-__all__ = ["limited_protocol"]
+__all__ = ["TlsDoor", "limited_protocol"]
 
 _BAD_REQUEST: Final = 400
 _TOO_MANY: Final = 503
 _TOO_LARGE: Final = 431
 _MOST_WAITING: Final = 2 * 1024 * 1024
 """Bytes of a body that are taken in before the application has asked for them."""
+
+_MOST_UNASKED: Final = 64 * 1024
+"""The same before it has asked for any: the client may not be logged in."""
+
+_MOST_HEADERS: Final = 200
+_MOST_AHEAD: Final = 16
+"""Requests that may come in the very piece that ends a body in chunks; others are parsed later."""
+
+_CHUNKED: Final = -1
+_DIGITS: Final = 20
+_HEAD_END: Final = b"\r\n\r\n"
+_FRAMING: Final = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect"})
+_HOST: Final = re.compile(
+    rb"(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2}){0,255}(?::[0-9]{0,5})?"
+    rb"|\[[0-9A-Fa-f:.]{2,45}(?:%25[A-Za-z0-9._~-]{1,40})?\](?::[0-9]{0,5})?"
+)
+"""RFC 3986: a name, an IPv4 or an IPv6 address, and a port; or nothing."""
 
 _JOINED: Final = 64 * 1024
 """Up to so many bytes it is quicker to copy a body behind its head than to write twice."""
@@ -41,15 +66,21 @@ _STATUS_LINES: Final = {
 
 
 class _Cycle(RequestResponseCycle):
-    """A request and its answer; ``patience`` is how long a client may read nothing, in seconds."""
+    """A request and its answer.
+
+    ``patience`` is how long a client may read nothing, in seconds; ``buffers`` counts what is here
+    of the body and was not asked for yet.
+    """
 
     patience = 60.0
+    buffers: Buffers
 
     def __init__(self, **arguments: Any) -> None:  # noqa: ANN401 - uvicorn's own
         super().__init__(**arguments)
         self._head = b""
         self._pieces: deque[bytes] = deque()
         self._waiting = 0
+        self._window = _MOST_UNASKED
 
     # Receiving.
 
@@ -57,25 +88,38 @@ class _Cycle(RequestResponseCycle):
         """Keep a piece of the body until the application asks for it."""
         self._pieces.append(piece)
         self._waiting += len(piece)
-        if self._waiting > _MOST_WAITING:
+        self.buffers.take(len(piece))
+        if self._waiting > self._window or self.buffers.full:
             self.flow.pause_reading()
         self.message_event.set()
+
+    def let_go(self) -> None:
+        """Count no more what nobody will ask for, or too little to count."""
+        self.buffers.give(self._waiting)
+        self._waiting = 0
 
     async def receive(self) -> ASGIReceiveEvent:
         """Return the next piece of the body, as it came."""
         if self.waiting_for_100_continue and not self.transport.is_closing():
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             self.waiting_for_100_continue = False
+        self._window = _MOST_WAITING
         if not self.disconnected and not self.response_complete:
-            if self._waiting < _MOST_WAITING:
-                self.flow.resume_reading()
             if not self._pieces:
-                await self.message_event.wait()
+                if self.buffers.full:
+                    await self.buffers.room()
+                if self.more_body:
+                    self.flow.resume_reading()
+                    await self.message_event.wait()
                 self.message_event.clear()
+            elif self._waiting < _MOST_WAITING and self.more_body and not self.buffers.full:
+                self.flow.resume_reading()
         if (self.disconnected and not self._pieces) or self.response_complete:
             return {"type": "http.disconnect"}
         body = self._pieces.popleft() if self._pieces else b""
-        self._waiting -= len(body)
+        if self._waiting:
+            self._waiting -= len(body)
+            self.buffers.give(len(body))
         message: HTTPRequestEvent = {
             "type": "http.request",
             "body": body,
@@ -141,6 +185,8 @@ class _Cycle(RequestResponseCycle):
 
     def _complete(self) -> None:
         self.response_complete = True
+        if self._waiting:
+            self.let_go()
         self.message_event.set()
         if self.expected_content_length != 0:
             # The client must not take what is too short, or too long, for the whole.
@@ -151,9 +197,11 @@ class _Cycle(RequestResponseCycle):
 
 
 class _Connection(HttpToolsProtocol):
-    """A connection; ``limits`` is set by :func:`limited_protocol`."""
+    """A connection; ``limits`` and the rest are set by :func:`limited_protocol`."""
 
     limits: ClassVar[Limits]
+    all: ClassVar[Connections]
+    cycle_class: ClassVar[type[_Cycle]]
 
     def __init__(
         self,
@@ -161,21 +209,32 @@ class _Connection(HttpToolsProtocol):
         server_state: ServerState,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
+        door: "TlsDoor | None" = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self._door = door
+        self._owner: str | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._reading_headers = True
         self._between = True
         self._idle_since: float | None = None
         self._in_headers = 0
+        self._left = 0  # bytes of the body that are to come, _CHUNKED where nobody knows
+        self._hosts = 0
+        self._well_framed = True
+        self._known_host: bytes | None = None
+        self._held = b""
+        self._held_from = 0
         self._extensions: dict[str, Any] = {}
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._extensions[GONE] = transport.is_closing
-        if len(self.connections) > self.limits.connections:
-            self._refuse(_TOO_MANY)
-            return
+        if self._door is None:  # the door has counted it already
+            self._owner = self.all.enter(self, self.client[0] if self.client else "")
+            if self._owner is None:
+                self._refuse(_TOO_MANY)
+                return
         self._expect_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -183,24 +242,84 @@ class _Connection(HttpToolsProtocol):
         if self.timeout_keep_alive_task is not None:
             self.timeout_keep_alive_task.cancel()
             self.timeout_keep_alive_task = None
+        if self._owner is not None:
+            self.all.leave(self, self._owner)
+        if self._door is not None:
+            self._door.leave()
+        self._unheld()
         super().connection_lost(exc)
+        for cycle in (self.cycle, *(waiting for waiting, _ in self.pipeline)):
+            if cycle is not None:
+                cast("_Cycle", cycle).let_go()
+        self.pipeline.clear()
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request of it is being answered."""
+        return not self._is_busy()
+
+    def unsent(self) -> int:
+        """Return how many bytes the client has not taken yet."""
+        return self.transport.get_write_buffer_size()
+
+    def _is_busy(self) -> bool:
+        cycle = cast("_Cycle | None", self.cycle)
+        return cycle is not None and not cycle.response_complete
 
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
             return
-        # Bodies are bounded elsewhere; trailers, which come behind them, are kept like headers.
-        # Pipelined requests make this no more than a little lax.
-        before, self._in_headers = self._in_headers, self._in_headers + len(data)
-        if before > self.limits.header_bytes:
-            self._refuse(_TOO_LARGE)
+        if self._held:
+            # It came in before reading was paused.
+            self._hold(self._unheld() + data, 0)
             return
-        if self._between and (b"pgrade" in data or b"PGRADE" in data):
-            data = _without_upgrade(data)
-        super().data_received(data)
-        if self.transport.is_closing():
-            return
+        self._feed(data, 0)
+
+    def _feed(self, data: bytes, start: int) -> None:
+        """Parse what came in, but no request behind one that is not answered yet."""
+        length = len(data)
+        while start < length:
+            if self._between and self._is_busy():
+                self._hold(data, start)
+                return
+            end = self._end_of_part(data, start, length)
+            piece = data if not start and end == length else data[start:end]
+            if self._left <= 0:
+                # Trailers, which come behind a body in chunks, count like headers.
+                before, self._in_headers = self._in_headers, self._in_headers + end - start
+                if (before if self._left else self._in_headers) > self.limits.header_bytes:
+                    self._refuse(_TOO_LARGE)
+                    return
+                if self._between and (b"pgrade" in piece or b"PGRADE" in piece):
+                    piece = _without_upgrade(piece)
+            super().data_received(piece)
+            if self.transport.is_closing():
+                return
+            start = end
         if self._reading_headers and self._deadline is None and self._in_headers:
             self._expect_headers()
+
+    def _hold(self, data: bytes, start: int) -> None:
+        """Keep requests that are to be parsed later, as long as there is room for such."""
+        self._held, self._held_from = data, start
+        self.all.ahead.take(len(data))
+        self.flow.pause_reading()
+        if self.all.ahead.full:
+            self._refuse(_TOO_MANY)
+
+    def _unheld(self) -> bytes:
+        data, self._held = self._held, b""
+        self.all.ahead.give(len(data))
+        return data[self._held_from :]
+
+    def _end_of_part(self, data: bytes, start: int, length: int) -> int:
+        """Return where this head or body ends, as far as that can be told; later is never wrong."""
+        if self._left > 0:
+            return min(length, start + self._left)
+        if self._left == _CHUNKED:
+            return length
+        found = data.find(_HEAD_END, start)
+        return length if found < 0 else found + len(_HEAD_END)
 
     # The pause between two requests. uvicorn sets a timer after each answer and cancels it at the
     # next byte; one that looks when it is due costs nothing in between, and no stray byte stops it.
@@ -212,9 +331,17 @@ class _Connection(HttpToolsProtocol):
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
-        self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
+            return
+        if self._held:
+            data, self._held = self._held, b""
+            self.all.ahead.give(len(data))
+            self._feed(data, self._held_from)
+            if self._held or self.transport.is_closing():
+                return
+        self.flow.resume_reading()
+        if self._is_busy():
             return
         self._idle_since = self.loop.time()
         if self.timeout_keep_alive_task is None:
@@ -234,23 +361,66 @@ class _Connection(HttpToolsProtocol):
         else:
             self.timeout_keep_alive_handler()
 
+    # What the parser tells.
+
     def on_message_begin(self) -> None:
         self.url = b""
         self.expect_100_continue = False
         self.headers = []
-        self._in_headers = 1
+        self._hosts = self._left = 0
+        self._well_framed = True
         self._idle_since = None
         self._reading_headers = True
         self._between = False
+        if len(self.pipeline) >= _MOST_AHEAD:
+            self._refuse(_BAD_REQUEST)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._reading_headers:
+            return  # a trailer is no header
+        name = name.lower()
+        if name in _FRAMING:
+            self._read_framing(name, value)
+        self.headers.append((name, value))
+
+    def _read_framing(self, name: bytes, value: bytes) -> None:
+        if name == b"host":
+            self._hosts += 1
+            if value != self._known_host:
+                if _HOST.fullmatch(value) is None:
+                    self._well_framed = False
+                self._known_host = value
+        elif name == b"content-length":
+            # The parser lets nothing but digits through, and no second one.
+            self._left = int(value) if self._left == 0 and len(value) < _DIGITS else 0
+        elif name == b"transfer-encoding":
+            if self._left == _CHUNKED or value.strip().lower() != b"chunked":
+                self._well_framed = False
+            self._left = _CHUNKED
+        elif value.lower() == b"100-continue":
+            self.expect_100_continue = True
 
     def on_headers_complete(self) -> None:
         self._reading_headers = False
+        self._in_headers = 0
         self._stop_waiting()
-        if self.parser.should_upgrade():
-            # Not seen in time, and the parser would take the body for another protocol.
-            self._refuse(_BAD_REQUEST)
+        if self.transport.is_closing():
             return
         version = self.parser.get_http_version()
+        if (
+            # An upgrade that was not seen in time: the parser would take the body for another
+            # protocol.
+            self.parser.should_upgrade()
+            or not self._well_framed
+            or self._hosts > 1
+            or (not self._hosts and version == "1.1")
+            or (self._left == _CHUNKED and version == "1.0")
+        ):
+            self._refuse(_BAD_REQUEST)
+            return
+        if len(self.headers) > _MOST_HEADERS:
+            self._refuse(_TOO_LARGE)
+            return
         parsed = httptools.parse_url(self.url)
         raw_path = cast("bytes | None", parsed.path) or b"/"  # none: CONNECT
         path = raw_path.decode("ascii")
@@ -270,7 +440,7 @@ class _Connection(HttpToolsProtocol):
             "extensions": self._extensions,
         }
         before = cast("_Cycle | None", self.cycle)
-        self.cycle = _Cycle(
+        self.cycle = self.cycle_class(
             scope=self.scope,
             transport=self.transport,
             flow=self.flow,
@@ -283,22 +453,24 @@ class _Connection(HttpToolsProtocol):
             keep_alive=version != "1.0" and self.parser.should_keep_alive(),
             on_response=self.on_response_complete,
         )
-        self.cycle.patience = self.limits.body_timeout
         if before is None or before.response_complete:
             self._start_asgi_task(self.cycle, self.app)
         else:
-            # The next request of a client that did not wait for the answer.
+            # It came in one piece with the end of a body in chunks.
             self.flow.pause_reading()
             self.pipeline.appendleft((self.cycle, self.app))
 
     def on_body(self, body: bytes) -> None:
         self._in_headers = 0
+        if self._left > 0:
+            self._left -= len(body)
         cycle = cast("_Cycle | None", self.cycle)
         if cycle is not None and not cycle.response_complete:
             cycle.take(body)
 
     def on_message_complete(self) -> None:
         self._between = True
+        self._left = 0
         cycle = cast("_Cycle | None", self.cycle)
         if cycle is not None and not cycle.response_complete:
             cycle.more_body = False
@@ -319,13 +491,103 @@ class _Connection(HttpToolsProtocol):
 
     def _refuse(self, status: int) -> None:
         self._stop_waiting()
+        self._unheld()
         cycle = cast("_Cycle | None", self.cycle)
-        if cycle is not None and cycle.response_started:
+        if cycle is not None and cycle.response_started and not cycle.response_complete:
             self.transport.close()  # a second answer would be taken for part of the first
             return
         head = _STATUS_LINES[status] + b"content-length: 0\r\nconnection: close\r\n\r\n"
         self.transport.write(head)
         self.transport.close()
+
+
+class TlsDoor(asyncio.Protocol):
+    """What a connection is until TLS is agreed on; it counts as one from the first moment."""
+
+    transport: asyncio.Transport
+
+    def __init__(
+        self,
+        make: Callable[["TlsDoor"], _Connection],
+        every: Connections,
+        context: ssl.SSLContext,
+        timeout: float,
+    ) -> None:
+        self._make = make
+        self._all = every
+        self._context = context
+        self._timeout = timeout
+        self._owner: str | None = None
+        self._inner: _Connection | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Count the connection, and begin."""
+        self.transport = cast("asyncio.Transport", transport)
+        self.transport.pause_reading()
+        peer = transport.get_extra_info("peername")
+        self._owner = self._all.enter(self, peer[0] if isinstance(peer, tuple) else "")
+        if self._owner is None:
+            self.transport.abort()  # nothing can be said before TLS is agreed on
+            return
+        self._task = asyncio.get_running_loop().create_task(self._agree())
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Count it no more."""
+        del exc
+        self.leave()
+
+    def leave(self) -> None:
+        """Count the connection no more."""
+        if self._owner is not None:
+            self._all.leave(self, self._owner)
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request of it is being answered."""
+        return self._inner is None or self._inner.idle
+
+    def unsent(self) -> int:
+        """Return how many bytes the client has not taken yet."""
+        unsent = self.transport.get_write_buffer_size()
+        return unsent if self._inner is None else unsent + self._inner.unsent()
+
+    async def _agree(self) -> None:
+        early = _Early()
+        try:
+            made = await asyncio.get_running_loop().start_tls(
+                self.transport,
+                early,
+                self._context,
+                server_side=True,
+                ssl_handshake_timeout=self._timeout,
+            )
+        except (OSError, asyncio.CancelledError):  # also ssl.SSLError
+            made = None
+        if made is None or early.lost:
+            self.transport.abort()
+            self.leave()
+            return
+        self._inner = self._make(self)
+        made.set_protocol(self._inner)
+        self._inner.connection_made(made)
+        if early.data:
+            self._inner.data_received(bytes(early.data))
+
+
+class _Early(asyncio.Protocol):
+    """Keeps what comes in right behind the handshake, until the connection is there."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+        self.lost = False
+
+    def data_received(self, data: bytes) -> None:
+        self.data += data
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        del exc
+        self.lost = True
 
 
 def _without_upgrade(data: bytes) -> bytes:
@@ -337,6 +599,10 @@ def _without_upgrade(data: bytes) -> bytes:
     return _UPGRADE.sub(b"\r\nx-upgrade:", head) + end + rest
 
 
-def limited_protocol(limits: Limits) -> type[asyncio.Protocol]:
-    """Return the class of connections that keep these limits."""
-    return type("LimitedProtocol", (_Connection,), {"limits": limits})
+def limited_protocol(
+    limits: Limits, connections: Connections, buffers: Buffers
+) -> type[HttpToolsProtocol]:
+    """Return the class of connections that keep these limits, all of them together."""
+    cycle = type("LimitedCycle", (_Cycle,), {"patience": limits.body_timeout, "buffers": buffers})
+    own = {"limits": limits, "all": connections, "cycle_class": cycle}
+    return type("LimitedProtocol", (_Connection,), own)

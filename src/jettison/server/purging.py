@@ -28,7 +28,7 @@ async def keep_purging(context: Context, settings: UploadPurging) -> None:
         before = time.time() - settings.age
         try:
             count, size = await context.run(
-                purge_uploads, context.tree, before, dry_run=settings.dry_run
+                "", purge_uploads, context.tree, before, dry_run=settings.dry_run
             )
         except StorageError as error:
             _log.error("uploads were not purged: %s", error)

@@ -40,8 +40,8 @@ async def get_referrers(call: Call) -> Answer:
     wanted = call.request.query.get("artifactType", [])
     last = call.request.parameter("last")
     after = None if last is None else parse_digest(last).raw
-    async with call.context.reading:
-        page = await call.context.run(_page, call, digest, frozenset(wanted), after)
+    async with call.context.relating(call.repository):
+        page = await call.search(_page, call, digest, frozenset(wanted), after)
     headers: list[Header] = [_TYPE]
     if wanted:
         headers.append((b"oci-filters-applied", b"artifactType"))

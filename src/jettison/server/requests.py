@@ -15,13 +15,15 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _MOST_PARAMETERS: Final = 200
-_MOST_PIECES: Final = 512
-"""The system writes no more than 1,024 of them in one go."""
 
 _HOST: Final = re.compile(
     r"[A-Za-z0-9._-]{1,255}(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?"
 )
 _FORWARDED: Final = re.compile(r'(?:^|;)\s*(host|proto)="?([^\s;,"]+)"?\s*(?=;|$)')
+
+
+def _unheld(_: int) -> None:
+    """Count nothing: the body is small."""
 
 
 class Disconnected(Exception):
@@ -119,32 +121,17 @@ class Request:
                 self.received += len(body)
                 yield body
 
-    async def gathered(self, size: int) -> AsyncIterator[list[bytes]]:
-        """Yield the body as lists of pieces, each list of about ``size`` bytes."""
-        waiting: list[bytes] = []
-        ended: Exception | None = None
-        length = 0
-        try:
-            async for piece in self.pieces():
-                waiting.append(piece)
-                length += len(piece)
-                if length >= size or len(waiting) == _MOST_PIECES:
-                    yield waiting
-                    waiting, length = [], 0
-        except (ApiError, Disconnected) as error:
-            ended = error  # what came before that counts: the client may go on from there
-        if waiting:
-            yield waiting
-        if ended is not None:
-            raise ended
+    async def body(self, limit: int, held: Callable[[int], None] = _unheld) -> bytes | None:
+        """Return the whole body, or None as soon as it is longer than ``limit`` bytes.
 
-    async def body(self, limit: int) -> bytes | None:
-        """Return the whole body, or None as soon as it is longer than ``limit`` bytes."""
+        ``held`` is told of the bytes that are kept meanwhile.
+        """
         announced = self.content_length
         if announced is not None and announced > limit:
             return None
         found = bytearray()
         async for piece in self.pieces():
+            held(len(piece))
             found += piece
             if len(found) > limit:
                 return None

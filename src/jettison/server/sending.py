@@ -8,13 +8,17 @@ from typing import Final
 from jettison.errors import StorageError
 from jettison.server.answers import Answer, Header, Piece
 from jettison.server.conditions import etag_matches, requested_range
-from jettison.server.context import Context
+from jettison.server.context import Call
 from jettison.server.requests import Request
 
 __all__ = ["content_answer", "file_answer"]
 
 _PIECE: Final = 256 * 1024
 """In bytes; larger ones are no faster, and each download holds two."""
+
+_MANY: Final = 256
+_PIECE_OF_MANY: Final = 32 * 1024
+"""With more downloads at once than so many, smaller ones: clients may read slowly, or never."""
 
 _HAS_CHANGED: Final = (b"content-length", b"content-type", b"accept-ranges")
 _NOWAIT: Final = getattr(os, "RWF_NOWAIT", 0)
@@ -39,10 +43,9 @@ def content_answer(
     return Answer(206, _in_part(headers, first, length, len(raw)), raw[first : first + length])
 
 
-def file_answer(
-    context: Context, request: Request, digest: str, headers: list[Header], opened: tuple[int, int]
-) -> Answer:
+def file_answer(call: Call, digest: str, headers: list[Header], opened: tuple[int, int]) -> Answer:
     """Answer with an open file and its size; the file is closed when all is sent, or at once."""
+    request = call.request
     descriptor, size = opened
     try:
         part = _part(request, digest, size)
@@ -59,9 +62,7 @@ def file_answer(
         headers = _in_part(headers, first, length, size)
     if request.method == "HEAD":
         return Answer(status, headers)
-    return Answer(
-        status, headers, stream=_stream(context, descriptor, first, length), length=length
-    )
+    return Answer(status, headers, stream=_stream(call, descriptor, first, length), length=length)
 
 
 def _part(request: Request, digest: str, size: int) -> tuple[int, int, bool] | None:
@@ -89,33 +90,35 @@ def _in_part(headers: list[Header], first: int, length: int, size: int) -> list[
     return [*changed, (b"content-length", b"%d" % length), (b"content-range", content_range)]
 
 
-async def _stream(
-    context: Context, descriptor: int, offset: int, length: int
-) -> AsyncGenerator[Piece]:
+async def _stream(call: Call, descriptor: int, offset: int, length: int) -> AsyncGenerator[Piece]:
     """Yield a part of a file, and close it.
 
     What the system has in memory is read at once; for the rest a thread waits for the disk, one
     piece ahead of what is being sent.
     """
+    context = call.context
     ahead: asyncio.Future[bytes] | None = None
     waits = False
+    context.downloads += 1
     try:
         while length > 0:
-            size = min(_PIECE, length)
+            most = _PIECE if context.downloads <= _MANY else _PIECE_OF_MANY
+            size = min(most, length) if ahead is None else 0
             piece: Piece | None = None if waits else _cached(descriptor, offset, size)
             if piece is None:
                 waits = True
-                reading = ahead or context.run(os.pread, descriptor, size, offset)
+                reading = ahead or call.run(os.pread, descriptor, size, offset)
                 piece, ahead = await reading, None
             if not piece:
                 raise StorageError("a blob has become shorter while it was sent")
             offset += len(piece)
             length -= len(piece)
             if waits and length > 0:
-                size = min(_PIECE, length)
-                ahead = asyncio.ensure_future(context.run(os.pread, descriptor, size, offset))
+                size = min(most, length)
+                ahead = asyncio.ensure_future(call.run(os.pread, descriptor, size, offset))
             yield piece
     finally:
+        context.downloads -= 1
         if ahead is not None:
             await asyncio.wait([ahead])  # it uses the descriptor
         os.close(descriptor)

@@ -29,12 +29,14 @@ from jettison.errors import JettisonError
 from jettison.server.access import make_guard
 from jettison.server.app import RegistryApp
 from jettison.server.configuration import Http, Limits, ServerConfiguration, parse_address
+from jettison.server.connections import Connections
 from jettison.server.context import Context
 from jettison.server.events import Events
 from jettison.server.messages import log_messages
 from jettison.server.observing import AccessLog, Exchange, Health, Metrics, Notifier, debug_app
-from jettison.server.protocol import limited_protocol
+from jettison.server.protocol import TlsDoor, limited_protocol
 from jettison.server.purging import keep_purging
+from jettison.server.sharing import Buffers
 from jettison.server.tls import keep_certificate_fresh, make_context
 from jettison.server.workers import watch_over
 from jettison.store.tree import StorageTree
@@ -45,6 +47,10 @@ _THREADS: Final = 16
 _BACKLOG: Final = 2048
 _LAST_SECONDS: Final = 5.0
 """How long requests that were cancelled may take to let go of their files."""
+
+_BUFFERED: Final = 64 * 1024 * 1024
+_BUFFERED_EACH: Final = 32 * 1024
+"""Bytes of bodies that are not on the disk yet: for all connections, and for each beside that."""
 
 _OWN_FILES: Final = 128
 """Files that are open whatever clients do: threads, sockets, folders, the log."""
@@ -162,7 +168,8 @@ class _Server:
             stack.push_async_callback(notifier.stop, configuration.http.drain_timeout)
             log = AccessLog(configuration.log)
             stack.callback(log.close)
-            context = Context(configuration, self._tree, Events(notifier), executor)
+            buffers = Buffers(_BUFFERED + _BUFFERED_EACH * configuration.limits.connections)
+            context = Context(configuration, self._tree, Events(notifier), executor, buffers)
             metrics = Metrics(
                 configuration.storage.root,
                 endpoints=notifier.figures,
@@ -184,12 +191,13 @@ class _Server:
             if self._tls is not None and configuration.http.tls is not None:
                 fresh = keep_certificate_fresh(self._tls, configuration.http.tls)
                 await stack.enter_async_context(_task(fresh))
-            servers = [(_uvicorn(app, configuration, self._tls), self._socket)]
+            servers = [(_uvicorn(app, configuration, self._tls, buffers), self._socket)]
             debug = configuration.http.debug
             if debug is not None and self._debug_socket is not None:
                 shown = metrics if debug.prometheus else None
                 debugging = debug_app(health, shown, debug.prometheus_path)
-                servers.append((_uvicorn(debugging, configuration, None), self._debug_socket))
+                own = _uvicorn(debugging, configuration, None, buffers)
+                servers.append((own, self._debug_socket))
             # What is here now stays: the garbage collector need not look at it again.
             gc.collect()
             gc.freeze()
@@ -202,29 +210,32 @@ class _Uvicorn(uvicorn.Server):
     ``handshake`` is how long a client may take for TLS, in seconds.
     """
 
-    def __init__(self, config: uvicorn.Config, handshake: float) -> None:
+    def __init__(self, config: uvicorn.Config, connections: Connections, handshake: float) -> None:
         super().__init__(config)
         self.listening = asyncio.Event()
+        self._connections = connections
         self._handshake = handshake
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        config, loop = self.config, asyncio.get_running_loop()
+        config, loop, tls = self.config, asyncio.get_running_loop(), self.config.ssl
+
+        def make(door: TlsDoor | None = None) -> Any:  # noqa: ANN401 - a connection of ours
+            return config.http_protocol_class(  # type: ignore[call-arg]
+                config=config,
+                server_state=self.server_state,
+                app_state={},
+                _loop=loop,
+                door=door,
+            )
 
         def connect() -> asyncio.Protocol:
-            made: asyncio.Protocol = config.http_protocol_class(  # type: ignore[call-arg]
-                config=config, server_state=self.server_state, app_state={}, _loop=loop
-            )
-            return made
+            if tls is None:
+                made: asyncio.Protocol = make()
+                return made
+            return TlsDoor(make, self._connections, tls, self._handshake)
 
-        timeout = None if config.ssl is None else self._handshake
         self.servers = [
-            await loop.create_server(
-                connect,
-                sock=one,
-                ssl=config.ssl,
-                backlog=config.backlog,
-                ssl_handshake_timeout=timeout,
-            )
+            await loop.create_server(connect, sock=one, backlog=config.backlog)
             for one in sockets or ()
         ]
         self.started = True
@@ -233,9 +244,7 @@ class _Uvicorn(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await super().shutdown(sockets)
         # Whoever has not taken the rest of an answer by now would be waited for without end.
-        for connection in list(self.server_state.connections):
-            if connection.transport is not None:
-                connection.transport.abort()
+        self._connections.abort()
         remaining = list(self.server_state.tasks)
         if remaining:
             await asyncio.wait(remaining, timeout=_LAST_SECONDS)
@@ -243,12 +252,16 @@ class _Uvicorn(uvicorn.Server):
 
 
 def _uvicorn(
-    app: Callable[..., object], configuration: ServerConfiguration, tls: ssl.SSLContext | None
+    app: Callable[..., object],
+    configuration: ServerConfiguration,
+    tls: ssl.SSLContext | None,
+    buffers: Buffers,
 ) -> _Uvicorn:
     limits: Limits = configuration.limits
+    connections = Connections(limits.connections, limits.body_timeout)
     config = uvicorn.Config(
         app,
-        http=limited_protocol(limits),
+        http=limited_protocol(limits, connections, buffers),
         ws="none",
         lifespan="off",
         interface="asgi3",
@@ -263,7 +276,7 @@ def _uvicorn(
     )
     config.load()
     config.ssl = tls
-    return _Uvicorn(config, limits.header_timeout)
+    return _Uvicorn(config, connections, limits.header_timeout)
 
 
 async def _serve_all(

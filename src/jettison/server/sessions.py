@@ -42,10 +42,14 @@ class Session:
         """Note that the file is not what it was: its digest has to be computed anew."""
         self.offset = -1
 
+    def knows(self, upload: UploadFile, algorithm: str) -> bool:
+        """Whether the digest of all that has arrived is known without reading the file."""
+        return self.offset == upload.size and self._hash.name == algorithm
+
     def digest(self, upload: UploadFile, algorithm: str) -> Digest:
         """Return the digest of all that has arrived, reading the file where that is needed."""
         found = self._hash
-        if self.offset != upload.size or found.name != algorithm:
+        if not self.knows(upload, algorithm):
             found = hashlib.new(algorithm)
             offset = 0
             while piece := upload.read(offset, _PIECE):

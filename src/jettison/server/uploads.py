@@ -9,7 +9,7 @@ from typing import Final, Self
 from jettison.errors import Locked, StorageError
 from jettison.model.digest import ALGORITHMS, Digest
 from jettison.server.answers import Answer, ApiError, Code, Header, shown
-from jettison.server.context import Call, Context, parse_digest
+from jettison.server.context import Call, parse_digest
 from jettison.server.mounts import mount
 from jettison.server.sessions import Session
 from jettison.store.folder import FULL
@@ -19,6 +19,12 @@ __all__ = ["begin_upload", "cancel_upload", "finish_upload", "patch_upload", "up
 
 _PIECE: Final = 2 * 1024 * 1024
 """Bytes that are written and hashed in one go, in a thread."""
+
+_LEAST: Final = 16 * 1024
+"""Bytes below which more is waited for."""
+
+_MOST_PIECES: Final = 512
+"""The system writes no more than 1,024 of them in one go."""
 
 _SYNCED: Final = 32 * 1024 * 1024
 """Bytes after which the disk is told to begin."""
@@ -45,7 +51,7 @@ async def begin_upload(call: Call) -> Answer:
     if algorithm not in ALGORITHMS:
         message = f"unknown digest algorithm {shown(algorithm)}; known are {', '.join(ALGORITHMS)}"
         raise ApiError(400, Code.UNSUPPORTED, message)
-    call.reference = await context.run(start_upload, context.tree, call.repository)
+    call.reference = await call.run(start_upload, context.tree, call.repository)
     context.sessions.add(call.reference, algorithm)
     if digest is None:
         return Answer(202, _progress(call, 0))
@@ -77,7 +83,7 @@ async def finish_upload(call: Call) -> Answer:
 async def upload_status(call: Call) -> Answer:
     """Say how many bytes have arrived."""
     context = call.context
-    size = await context.run(upload_size, context.tree, call.repository, call.reference)
+    size = await call.run(upload_size, context.tree, call.repository, call.reference)
     if size is None:
         raise ApiError(404, Code.BLOB_UPLOAD_UNKNOWN, _UNKNOWN)
     return Answer(204, _progress(call, size))
@@ -118,7 +124,7 @@ async def _open(call: Call, deadline: float) -> UploadFile:
     context = call.context
     while True:
         try:
-            return await context.run(UploadFile.open, context.tree, call.repository, call.reference)
+            return await call.run(UploadFile.open, context.tree, call.repository, call.reference)
         except (FileNotFoundError, NotADirectoryError):
             context.sessions.remove(call.reference)
             raise ApiError(404, Code.BLOB_UPLOAD_UNKNOWN, _UNKNOWN) from None
@@ -129,17 +135,25 @@ async def _open(call: Call, deadline: float) -> UploadFile:
 
 
 async def _give_up(call: Call, upload: UploadFile) -> None:
-    await call.context.run(upload.remove)
+    await call.run(upload.remove)
     call.context.sessions.remove(call.reference)
 
 
 class _Writer:
-    """Writes what comes in while more comes in, and lets the disk begin before all is there."""
+    """Writes what has come in while more comes in, and lets the disk begin before all is there.
 
-    def __init__(self, context: Context, upload: UploadFile, session: Session) -> None:
-        self._context = context
+    What waits to be written is bounded, here and over all uploads (:class:`Buffers`); of a client
+    that sends nothing for a while no more than ``_LEAST`` bytes wait.
+    """
+
+    def __init__(self, call: Call, upload: UploadFile, session: Session) -> None:
+        self._call = call
+        self._buffers = call.context.buffers
         self._upload = upload
         self._session = session
+        self._gathered: list[bytes] = []
+        self._length = 0
+        self._ended = False
         self._writing: asyncio.Future[None] | None = None
         self._syncing: asyncio.Future[None] | None = None
         self._unsynced = 0
@@ -147,47 +161,85 @@ class _Writer:
     async def __aenter__(self) -> Self:
         return self
 
-    async def write(self, pieces: list[bytes]) -> None:
-        """Begin to write, once what came before is written."""
-        if self._writing is not None:
+    async def add(self, piece: bytes) -> None:
+        """Take a piece; wait where the disk does not keep up."""
+        self._gathered.append(piece)
+        self._length += len(piece)
+        self._buffers.take(len(piece))
+        if self._length < _LEAST and len(self._gathered) < _MOST_PIECES:
+            return
+        if self._writing is None or self._writing.done():
+            self._begin()
+        elif self._length >= _PIECE or len(self._gathered) >= _MOST_PIECES:
             await self._writing
+
+    def _begin(self) -> None:
+        if self._writing is not None:
+            self._writing.result()  # the disk's error ends the upload
+        self._writing = asyncio.ensure_future(self._write())
+
+    async def _write(self) -> None:
+        """Write what is there, and what comes in meanwhile."""
+        while self._gathered and (self._ended or self._length >= _LEAST):
+            pieces, length = self._gathered, self._length
+            self._gathered, self._length = [], 0
+            try:
+                await self._sync(length)
+                await self._store(pieces)
+            finally:
+                self._buffers.give(length)
+
+    async def _sync(self, length: int) -> None:
         if self._unsynced >= _SYNCED and (self._syncing is None or self._syncing.done()):
             if self._syncing is not None:
                 await self._syncing  # the disk's error, if there was one, is told only once
             self._unsynced = 0
-            self._syncing = asyncio.ensure_future(self._context.run(self._upload.sync))
-        self._unsynced += sum(map(len, pieces))
-        self._writing = asyncio.ensure_future(self._store(pieces))
+            self._syncing = asyncio.ensure_future(self._call.run(self._upload.sync))
+        self._unsynced += length
 
     async def _store(self, pieces: list[bytes]) -> None:
         """Write and hash, side by side, unless the digest of what is there is not known."""
         known = self._session.offset == self._upload.size
-        jobs = [self._context.run(self._upload.append, pieces)]
+        jobs = [self._call.run(self._upload.append, pieces)]
         if known:
-            jobs.append(self._context.run(self._session.update, pieces))
+            jobs.append(self._call.run(self._session.update, pieces))
         for one in await asyncio.gather(*jobs, return_exceptions=True):
             if isinstance(one, BaseException):
                 raise one
 
     async def __aexit__(self, *_: object) -> None:
-        """Wait for what is under way: it needs the file, which is closed next."""
-        pending = [one for one in (self._writing, self._syncing) if one is not None]
-        if pending:
-            await asyncio.wait(pending)
-            for one in pending:
-                one.result()
+        """Write the rest and wait for all of it: it needs the file, which is closed next."""
+        self._ended = True
+        try:
+            await self._finish()
+        finally:
+            self._buffers.give(self._length)
+            self._gathered, self._length = [], 0
+
+    async def _finish(self) -> None:
+        if self._writing is not None:
+            await asyncio.wait([self._writing])
+        try:
+            if self._gathered:
+                self._begin()
+        finally:
+            pending = [one for one in (self._writing, self._syncing) if one is not None]
+            if pending:
+                await asyncio.wait(pending)
+        for one in pending:
+            one.result()
 
 
 async def _append(call: Call, upload: UploadFile, session: Session) -> None:
     """Append the body, if ``Content-Range`` says that it goes where the file ends."""
     request, start = call.request, upload.size
     expected = _expected_length(call, upload)
-    async with _Writer(call.context, upload, session) as writer:
-        async for pieces in request.gathered(_PIECE):
-            await writer.write(pieces)
+    async with _Writer(call, upload, session) as writer:
+        async for piece in request.pieces():
+            await writer.add(piece)
     if expected is not None and upload.size - start != expected:
         message = f"Content-Range announced {expected} bytes, and {upload.size - start} came"
-        await call.context.run(upload.truncate, start)
+        await call.run(upload.truncate, start)
         session.forget()
         raise ApiError(400, Code.SIZE_INVALID, message)
 
@@ -225,13 +277,15 @@ async def _finish(call: Call, digest: Digest) -> Answer:
     async with _opened(call) as (upload, session):
         await _append(call, upload, session)
         size = upload.size
-        found = await context.run(session.digest, upload, digest.algorithm)
+        # The file is only read where the digest so far is not known.
+        hashing = call.run if session.knows(upload, digest.algorithm) else call.search
+        found = await hashing(session.digest, upload, digest.algorithm)
         if found != digest:
             await _give_up(call, upload)
             message = "the bytes that came have another digest"
             detail = {"expected": str(digest), "found": str(found)}
             raise ApiError(400, Code.DIGEST_INVALID, message, detail)
-        await context.run(upload.commit, digest)
+        await call.run(upload.commit, digest)
         context.sessions.remove(call.reference)
     context.events.blob(call, "push", digest, size)
     location = call.location(f"blobs/{digest}")

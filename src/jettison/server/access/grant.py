@@ -5,6 +5,7 @@ catalog, and what the server says about itself.
 """
 
 import enum
+import math
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
@@ -55,7 +56,14 @@ class Unauthorized(Exception):
 
 
 class TooManyLogins(Unauthorized):
-    """More logins wait for their check than the server will hold; 429 says it best."""
+    """More logins wait for their check than the server will hold, or too many failed: 429.
+
+    ``seconds`` is how long the client had better wait.
+    """
+
+    def __init__(self, challenge: str, message: str, seconds: float = 1.0) -> None:
+        super().__init__(challenge, message)
+        self.seconds = max(1, math.ceil(seconds))
 
 
 class Bounds(Protocol):
