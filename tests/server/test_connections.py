@@ -26,7 +26,7 @@ def read_head(connection: socket.socket) -> bytes:
 def test_an_upgrade_is_ignored_and_the_body_is_read(tmp_path: Path, header: str) -> None:
     body = json.dumps({"schemaVersion": 2, "mediaType": OCI_MANIFEST}).encode()
     head = (
-        f"PUT /v2/app/manifests/1 HTTP/1.1\r\nConnection: Upgrade\r\n{header}\r\n"
+        f"PUT /v2/app/manifests/1 HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n{header}\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"
     )
     with (
