@@ -32,20 +32,30 @@ class Deletion(enum.StrEnum):
     DISABLED = "disabled"
     READ_ONLY = "read-only"
     DENIED = "denied"
+    NEEDS_LOGIN = "needs-login"
+    """Reading is open; a DELETE asks for a login, and none was given."""
+    BLOCKED = "blocked"
+    """Something in front of the registry answers in its place."""
     UNKNOWN = "unknown"
 
 
 class Capabilities(msgspec.Struct, frozen=True):
-    """What a registry was found to be able to do; None is "not found out"."""
+    """What a registry was found to be able to do; None is "not found out".
+
+    ``login`` is ``none``, ``basic`` or ``bearer``, or ``storage`` for a tree on a disk;
+    ``logged_in`` whether a login was given and taken. ``said`` is how the DELETE was answered, in
+    the registry's own words.
+    """
 
     deletion: Deletion
     product: str
     login: str
-    """``none``, ``basic`` or ``bearer``, or ``storage`` for a tree on a disk."""
     untag: bool | None = None
     referrers: bool | None = None
     paging: bool | None = None
     catalog: bool | None = None
+    logged_in: bool = False
+    said: str = ""
 
 
 class Registry(Protocol):

@@ -4,11 +4,12 @@ import re
 from collections.abc import Mapping
 
 import pytest
+from msgspec.structs import replace
 
 from client.conftest import Connect
 from client.scripted import Answer, Scripted
 from jettison import __version__
-from jettison.client import Credentials
+from jettison.client import ClientOptions, Credentials
 from jettison.demo import images
 from jettison.errors import LoginRefused, NotARegistry, Unreachable
 from jettison.model.reference import RepoName, Tag
@@ -26,6 +27,9 @@ READ_ONLY = Answer(405, "no", {"Allow": "GET, HEAD", "Content-Type": "text/plain
 UNROUTED = Answer(404, "404 page not found\n", {"Content-Type": "text/plain"})
 INDEX = Answer(200, '{"schemaVersion": 2, "manifests": []}')
 FORBIDDEN = Answer(403, '{"errors": [{"code": "DENIED"}]}')
+NAME_UNKNOWN = Answer(400, '{"errors": [{"code": "NAME_UNKNOWN"}]}')
+BEARER = 'Bearer realm="HERE'
+PAGE_403 = Answer(403, "<h1>403</h1>", {"Content-Type": "text/html"}, marked=False)
 
 
 @pytest.mark.parametrize(
@@ -39,9 +43,13 @@ FORBIDDEN = Answer(403, '{"errors": [{"code": "DENIED"}]}')
         ([Answer(501)], Deletion.DISABLED, None),
         ([READ_ONLY], Deletion.READ_ONLY, None),
         ([FORBIDDEN], Deletion.DENIED, None),
-        ([Answer(401, headers={"WWW-Authenticate": "Basic"})], Deletion.DENIED, None),
-        ([Answer(202)], Deletion.UNKNOWN, None),
-        ([INVALID], Deletion.UNKNOWN, None),
+        ([Answer(401, headers={"WWW-Authenticate": "Basic"})], Deletion.NEEDS_LOGIN, None),
+        ([PAGE_403], Deletion.BLOCKED, None),
+        # They do not tell; whether a tag can go by itself, the next request does.
+        ([Answer(202), Answer(202)], Deletion.UNKNOWN, True),
+        ([Answer(500), UNKNOWN], Deletion.UNKNOWN, None),
+        ([NAME_UNKNOWN, NAME_UNKNOWN], Deletion.UNKNOWN, None),
+        ([INVALID, INVALID], Deletion.UNKNOWN, False),
     ],
 )
 async def test_deletion(
@@ -52,11 +60,13 @@ async def test_deletion(
     untag: bool | None,
 ) -> None:
     server.on("DELETE", MANIFESTS, *answers)
-    found = await connect(server.host).capabilities(REPO)
+    found = await connect(server.host, ClientOptions(retries=0)).capabilities(REPO)
     assert (found.deletion, found.untag) == (deletion, untag)
+    assert str(answers[0].status) in found.said or deletion is Deletion.NEEDS_LOGIN
     deletes = [seen.path for seen in server.seen if seen.method == "DELETE"]
-    # A tag is tried only where deletion is enabled.
-    assert len(deletes) == (2 if deletion is Deletion.ENABLED else 1)
+    # A tag is tried only where deletion may be enabled.
+    certain = deletion not in {Deletion.ENABLED, Deletion.UNKNOWN}
+    assert len(deletes) == (1 if certain or answers[0].status == 500 else 2)
 
 
 async def test_it_names_only_what_cannot_exist(server: Scripted, connect: Connect) -> None:
@@ -137,6 +147,12 @@ async def test_lists(
         ({"Server": "nginx/1.25"}, INVALID, UNROUTED, "Distribution 2.x"),
         ({"X-JFrog-Version": "Artifactory/7"}, INVALID, UNROUTED, "Artifactory"),
         ({"Gitlab-Container-Registry-Version": "4"}, UNKNOWN, UNROUTED, "GitLab"),
+        (
+            {"Gitlab-Container-Registry-Database-Enabled": "true"},
+            UNKNOWN,
+            UNROUTED,
+            "GitLab with database",
+        ),
         ({"X-Harbor-CSRF-Token": "x"}, UNKNOWN, INDEX, "Harbor"),
     ],
 )
@@ -164,15 +180,30 @@ async def test_products(
             "Amazon ECR",
         ),
         ('Basic realm="other"', "OCI registry"),
+        (f'Basic realm="x", {BEARER}/v2/auth",service="quay.example"', "Quay"),
+        (f'{BEARER}/v2/token",service="container_registry",scope="*"', "Gitea"),
+        (f'{BEARER}/v2/token"', "Gitea"),
+        (f'{BEARER}/v2/token",service="europe-docker.pkg.dev"', "Google"),
+        (f'{BEARER}/jwt/auth",service="container_registry"', "GitLab"),
+        (f'{BEARER}/service/token",service="harbor-registry"', "Harbor"),
+        (f'{BEARER}/token",service="registry.docker.io"', "Docker Hub"),
+        (f'{BEARER}/token",service="ghcr.io"', "GitHub"),
     ],
 )
 async def test_products_by_their_login(
     server: Scripted, connect: Connect, challenge: str, product: str
 ) -> None:
+    """Gitea answers unknown routes as Distribution does, and is none."""
+    challenge = challenge.replace("HERE", f"http://{server.host}")
     first = Answer(401, headers={"WWW-Authenticate": challenge})
     server.on("GET", "/v2/", first, Answer(body="{}"))
-    found = await connect(server.host, None, Credentials("me", "pw")).capabilities()
-    assert (found.product, found.login) == (product, "basic")
+    server.on("GET", REFERRERS, UNROUTED)
+    for path in ("/v2/auth", "/v2/token", "/jwt/auth", "/service/token", "/token"):
+        server.on("GET", path, Answer(body='{"token": "t"}'))
+    found = await connect(server.host, None, Credentials("me", "pw")).capabilities(REPO)
+    kind = "bearer" if "Bearer" in challenge else "basic"
+    expected = (product if product != "OCI registry" else "Distribution 3.x", kind, True)
+    assert (found.product, found.login, found.logged_in) == expected
 
 
 async def test_what_cannot_be_probed_raises(server: Scripted, connect: Connect) -> None:
@@ -220,7 +251,7 @@ async def test_the_real_registry(
         paging=False,  # the catalog pages, tags do not
         catalog=True,
     )
-    assert await registry.capabilities(REPO) == expected
+    assert replace(await registry.capabilities(REPO), said="") == expected
     assert (await registry.capabilities()).deletion is deletion
     assert real.snapshot() == before
     assert await registry.resolve(REPO, Tag("1")) is not None
@@ -245,7 +276,7 @@ async def test_our_own_registry(
     before = real.snapshot()
     found = await connect(real.host).capabilities(REPO)
     untag = True if deletion is Deletion.ENABLED else None
-    assert found == Capabilities(
+    assert replace(found, said="") == Capabilities(
         deletion=deletion,
         product=f"Jettison/{__version__}",
         login="none",

@@ -88,8 +88,8 @@ def _check_path(path: Path, *, fix: bool) -> tuple[list["Item"], JettisonError |
 async def _check_host(
     target: str, storage: str | None, connection: Connection
 ) -> tuple[list["Item"], JettisonError | None]:
-    from jettison.lifecycle.apply import deletion_problem
     from jettison.lifecycle.check import check_registry
+    from jettison.lifecycle.deletion import deletion_problem
     from jettison.lifecycle.place import open_place
     from jettison.model.reference import Location
 
@@ -97,7 +97,7 @@ async def _check_host(
     async with connection.open(location.host) as registry:
         found, items = await check_registry(registry, location.repository)
         items += await open_place(storage).check(registry)
-    return items, deletion_problem(registry.name, found.deletion, location.repository)
+    return items, deletion_problem(registry.name, found, location.repository)
 
 
 def _print(items: list["Item"]) -> None:

@@ -155,7 +155,7 @@ class Connection:
 
         Nothing is sent before it is used.
         """
-        from jettison.client import ClientOptions, CredentialStore, RemoteRegistry
+        from jettison.client import ClientOptions, CredentialStore, Proxies, RemoteRegistry
 
         options = ClientOptions(
             plain_http=self.plain_http,
@@ -165,6 +165,7 @@ class Connection:
             key=self.key,
             jobs=self.jobs,
             timeout=self.timeout,
+            proxies=Proxies.of_environment(os.environ),
         )
         source = credentials or CredentialStore.of_user(self.authfile)
         async with RemoteRegistry(host, options, source) as registry:

@@ -7,8 +7,9 @@ from jettison.client.credentials import (
     CredentialStore,
     FixedCredentials,
 )
+from jettison.client.proxies import Proxies, is_loopback
 from jettison.client.registry import RemoteRegistry
-from jettison.client.transport import ClientOptions, Timing, is_loopback
+from jettison.client.transport import ClientOptions, Timing
 
 __all__ = [
     "ClientOptions",
@@ -18,6 +19,7 @@ __all__ = [
     "Credentials",
     "FixedCredentials",
     "ManifestCache",
+    "Proxies",
     "RemoteRegistry",
     "Timing",
     "cache_directory",

@@ -63,33 +63,58 @@ def read_index(body: bytes) -> list[str]:
 class _Problem(msgspec.Struct):
     code: str = ""
     message: str = ""
+    detail: object = None
 
 
 class _Problems(msgspec.Struct):
+    """An error body: by the specification, or as token servers and gateways write theirs."""
+
     errors: list[_Problem] | None = None
+    error: object = None
+    error_description: object = None
+    details: object = None
+    message: object = None
 
 
 def error_codes(response: "Response") -> set[str]:
     """Return the codes in an error body (distribution specification, "Error Codes")."""
-    return {problem.code for problem in _problems(response) if problem.code}
+    return {problem.code for problem in _problems(response).errors or () if problem.code}
 
 
-def _problems(response: "Response") -> list[_Problem]:
+def _problems(response: "Response") -> _Problems:
     if response.status < HTTPStatus.BAD_REQUEST or response.body.lstrip()[:1] != b"{":
-        return []
+        return _Problems()
     try:
-        return strict_json.decode(response.body, _Problems).errors or []
+        return strict_json.decode(response.body, _Problems)
     except InvalidDocument:
-        return []
+        return _Problems()
+
+
+def _said(response: "Response") -> str:
+    """Return the words of an error's body, if they are meant for people."""
+    found = _problems(response)
+    parts = []
+    for problem in found.errors or ():
+        detail = problem.detail if isinstance(problem.detail, str) else ""
+        parts.append(": ".join(filter(None, (problem.code, problem.message, detail))))
+    others = (found.error, found.error_description, found.message, found.details)
+    parts += [text for text in others if isinstance(text, str) and text]
+    if not parts and response.content_type == "text/plain":
+        text = response.body[:_SAID].decode("utf-8", "replace").strip()
+        # Go's own texts say nothing that the status does not.
+        parts += [text] if text and text.lower() not in _EMPTY_WORDS else []
+    return tidy("; ".join(part.rstrip(". ") for part in parts if part))
+
+
+_SAID: Final = 500
+_EMPTY_WORDS: Final = frozenset({"404 page not found", "method not allowed"})
 
 
 def describe(response: "Response") -> str:
     """Say what an answer was: its status, and what the registry says about it."""
-    said = "; ".join(
-        f"{problem.code}: {problem.message}".strip(": ") for problem in _problems(response)
-    )
+    said = _said(response) if response.status >= HTTPStatus.BAD_REQUEST else ""
     if said:
-        return f"{response.status}, {tidy(said)}"
+        return f"{response.status}, {said}"
     return f"{response.status} and a web page" if is_page(response) else str(response.status)
 
 

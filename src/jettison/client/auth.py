@@ -73,10 +73,11 @@ NO_ACCESS: Final = Access()
 
 
 class Reply(NamedTuple):
-    """A token server's answer."""
+    """A token server's answer; ``said`` is its status with its own words."""
 
     status: int
     body: bytes
+    said: str = ""
 
 
 Fetch = Callable[[str, str, Mapping[str, str], bytes | None], Awaitable[Reply]]
@@ -135,6 +136,10 @@ class _TokenBody(msgspec.Struct):
     expires_in: float | None = None
 
 
+class _ScopeRefused(UnexpectedResponse):
+    """The token server answers 400: it does not understand what it was asked for."""
+
+
 class Authenticator:
     """Makes the ``Authorization`` header for one registry.
 
@@ -160,6 +165,8 @@ class Authenticator:
         self._known: dict[RepoName | None, Credentials | None] = {}
         self._lookup = asyncio.Lock()
         self._accepted: str | None = None
+        self._good: set[Credentials] = set()
+        self._knows_no_delete: set[str] = set()
         self._wider: dict[Access, Scope] = {}
         self._tokens: dict[tuple[object, ...], _Token] = {}
         self._locks: dict[tuple[object, ...], asyncio.Lock] = {}
@@ -176,6 +183,11 @@ class Authenticator:
     def challenge(self) -> Challenge | None:
         """The last challenge that was taken up; its realm and service tell products apart."""
         return self._challenge
+
+    @property
+    def given(self) -> bool:
+        """Whether a login was found for the registry when it asked for one."""
+        return any(self._known.values())
 
     async def header(self, access: Access) -> str | None:
         """Return what to send without being asked, from what is known already."""
@@ -259,9 +271,29 @@ class Authenticator:
         async with self._locks.setdefault(key, asyncio.Lock()):
             token = self._tokens.get(key)
             if token is None or token.expires <= self._clock():
-                token = await self._fetch_token(challenge, scope, credentials)
+                token = await self._fetch_allowed(challenge, scope, credentials)
                 self._tokens[key] = token
         return f"Bearer {token.value}"
+
+    async def _fetch_allowed(
+        self, challenge: Challenge, scope: Scope, credentials: Credentials | None
+    ) -> _Token:
+        """Fetch a token; from a server that does not know "delete", one for all there is.
+
+        Quay takes ``pull``, ``push`` and ``*``, and answers any other action with 400.
+        """
+        realm = challenge.parameters["realm"]
+        other = _without_delete(scope)
+        if realm not in self._knows_no_delete:
+            try:
+                return await self._fetch_token(challenge, scope, credentials)
+            except _ScopeRefused:
+                if other == scope:
+                    raise
+        token = await self._fetch_token(challenge, other, credentials)
+        if other != scope:
+            self._knows_no_delete.add(realm)
+        return token
 
     def _forget(self, sent: str | None) -> None:
         """Drop the token that was just refused, unless a newer one has taken its place."""
@@ -277,7 +309,10 @@ class Authenticator:
             message = f"{self._host} names a token server whose address is none"
             raise UnexpectedResponse(message)
         if credentials is not None and realm.scheme == "http" and not self._plain:
-            message = f"{self._host} wants the login sent to a token server without TLS; it was not"
+            message = (
+                f"{self._host} wants the login sent to a token server without TLS, at "
+                f"{realm.hostname}; it was not"
+            )
             hint = "The realm in the registry's configuration should start with https://."
             raise LoginRefused(message, hint=hint)
         fields = parse_qsl(realm.query, keep_blank_values=True)
@@ -308,18 +343,34 @@ class Authenticator:
         started = self._clock()
         url = urlunsplit((realm.scheme, realm.netloc.rpartition("@")[2], realm.path, query, ""))
         reply = await self._fetch(method, url, headers, body)
-        return self._read_token(reply, realm.netloc.rpartition("@")[2], credentials, started)
+        server = realm.netloc.rpartition("@")[2]
+        return self._read_token(reply, server, credentials, started, scopes)
 
     def _read_token(
-        self, reply: Reply, server: str, credentials: Credentials | None, started: float
+        self,
+        reply: Reply,
+        server: str,
+        credentials: Credentials | None,
+        started: float,
+        scopes: list[str],
     ) -> _Token:
-        if reply.status in {401, 403} or (
-            reply.status == HTTPStatus.BAD_REQUEST and credentials is not None
-        ):
-            raise self._needs_login() if credentials is None else self._refused()
         message = f"the token server of {self._host} ({server}) "
+        if reply.status in {401, 403} and credentials is None:
+            raise self._needs_login()
+        if reply.status in {401, 403} and (
+            credentials in self._good or (reply.status == HTTPStatus.FORBIDDEN and scopes)
+        ):
+            # The login is good, for something else.
+            message += f"refuses this login {' '.join(scopes) or 'a token'}: {reply.said}"
+            raise AccessDenied(message, hint=_ASK_OWNER)
+        if reply.status in {401, 403}:
+            raise self._refused()
+        if reply.status == HTTPStatus.BAD_REQUEST:
+            if credentials is not None and credentials.identity_token:
+                raise self._refused()
+            raise _ScopeRefused(f"{message}answers {reply.said} to {' '.join(scopes)}")
         if reply.status != HTTPStatus.OK:
-            raise UnexpectedResponse(f"{message}answers {reply.status}")
+            raise UnexpectedResponse(f"{message}answers {reply.said}")
         try:
             body = strict_json.decode(reply.body, _TokenBody, strict=False)
         except InvalidDocument:
@@ -328,6 +379,8 @@ class Authenticator:
         # A token with a line break in it would be a header of its own.
         if not value or not value.isascii() or not value.isprintable():
             raise UnexpectedResponse(f"{message}does not answer with a token")
+        if credentials is not None:
+            self._good.add(credentials)
         life = body.expires_in if body.expires_in and body.expires_in > 0 else _DEFAULT_LIFE
         # Early, so that it is still good when it arrives.
         return _Token(value, started + life - min(life * 0.2, 30.0))
@@ -368,6 +421,15 @@ def _parse_scope(text: str) -> Scope:
         if kind and name:
             found.update((kind, name, action) for action in actions.split(",") if action)
     return frozenset(found)
+
+
+def _without_delete(scope: Scope) -> Scope:
+    """Return the scope in the words of a token server that has none for deleting."""
+    wider: set[tuple[str, str, str]] = set()
+    for kind, name, action in scope:
+        actions = ("push", "*") if (kind, action) == ("repository", "delete") else (action,)
+        wider.update((kind, name, one) for one in actions)
+    return frozenset(wider)
 
 
 def _render_scope(scope: Scope) -> list[str]:

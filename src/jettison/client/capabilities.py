@@ -6,21 +6,30 @@ the repository in question: nothing in any registry can have it (design.md, "che
 
 import secrets
 from http import HTTPStatus
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
-from jettison.client.answers import describe, error_codes
+from jettison.client.answers import describe, error_codes, is_page
 from jettison.client.auth import Access, Challenge
-from jettison.client.transport import LIST_LIMIT, Response, Transport
-from jettison.errors import AccessDenied, DeletionDisabled, InvalidDocument, LoginRefused, Refused
+from jettison.client.transport import LIST_LIMIT, MANIFEST_LIMIT, Response, Transport
+from jettison.errors import (
+    AccessDenied,
+    DeletionDisabled,
+    InvalidDocument,
+    LoginRefused,
+    Refused,
+    RegistryError,
+    RegistryFailing,
+    UnexpectedResponse,
+)
 from jettison.model import strict_json
 from jettison.model.digest import Digest
 from jettison.model.mediatypes import OCI_INDEX
 from jettison.model.reference import RepoName
 from jettison.registry import Capabilities, Deletion
 
-__all__ = ["DISABLED_HINT", "READ_ONLY_HINT", "probe", "refused_deletion"]
+__all__ = ["DISABLED_HINT", "READ_ONLY_HINT", "deletion_hint", "probe", "refused_deletion"]
 
 DISABLED_HINT: Final = (
     "Set storage.delete.enabled: true in the registry's configuration and restart it; "
@@ -34,18 +43,79 @@ READ_ONLY_HINT: Final = (
 _ABSENT: Final = RepoName("jettison-probe/absent")
 
 
-def refused_deletion(host: str, response: Response) -> DeletionDisabled | Refused:
+_OWN_API: Final = {
+    "GitHub": "GitHub deletes images by its own API: Packages, `DELETE /…/packages/container/…`.",
+    "Docker Hub": "Docker Hub deletes images by its own API and on its web pages.",
+    "Amazon ECR": "ECR deletes images by its own API: `aws ecr batch-delete-image`.",
+    "Azure": "Look whether the image or the repository is locked: `az acr repository show`.",
+}
+_LIKE_DISTRIBUTION: Final = ("Distribution", "Jettison")
+
+
+def deletion_hint(product: str, *, read_only: bool = False) -> str:
+    """Return what is to be done where deletion is off; Distribution's keys are its own.
+
+    ``product`` is empty if nobody has looked yet which one it is.
+    """
+    if not product or product.startswith(_LIKE_DISTRIBUTION):
+        return READ_ONLY_HINT if read_only else DISABLED_HINT
+    for name, hint in _OWN_API.items():
+        if product.startswith(name):
+            return hint
+    return "Ask whoever runs the registry, or look into its own documentation, how to delete there."
+
+
+def refused_deletion(host: str, response: Response, product: str) -> DeletionDisabled | Refused:
     """Make the error for a DELETE that was answered with 405 (or 501)."""
-    if "DENIED" in error_codes(response):
-        message = f"{host} refuses to delete it: {describe(response)}"
+    said = describe(response)
+    codes = error_codes(response)
+    if "DENIED" in codes:
+        message = f"{host} refuses to delete it: {said}"
         hint = "Remove what needs it first; or set jettison.protect_references: false there."
         return Refused(message, hint=hint)
     if _deletion(response) is Deletion.READ_ONLY:
-        return DeletionDisabled(f"{host} is read-only", hint=READ_ONLY_HINT)
-    if response.content_type == "text/html":
-        message = f"something in front of {host} does not let DELETE through"
+        hint = deletion_hint(product, read_only=True)
+        return DeletionDisabled(f"{host} is read-only: it answers {said}", hint=hint)
+    if is_page(response):
+        message = f"something in front of {host} does not let DELETE through: {said}"
         return DeletionDisabled(message, hint="Look into the configuration of the proxy there.")
-    return DeletionDisabled(f"deletion is not enabled on {host}", hint=DISABLED_HINT)
+    if codes - {"UNSUPPORTED"}:
+        # It deletes other things: this one is locked, or under a rule of its own.
+        message = f"{host} refuses to delete it: {said}"
+        hint = "Look whether the image is locked there, its tag immutable, or kept by a rule."
+        return Refused(message, hint=hint)
+    message = f"deletion is not enabled on {host}: it answers {said}"
+    return DeletionDisabled(message, hint=deletion_hint(product))
+
+
+class _Probed(NamedTuple):
+    """What came of a request: an answer, or what it failed with."""
+
+    response: Response | None = None
+    error: RegistryError | None = None
+
+    @property
+    def said(self) -> str:
+        if self.response is not None:
+            return describe(self.response)
+        return "" if self.error is None else self.error.message
+
+
+async def _ask(
+    transport: Transport,
+    method: str,
+    path: str,
+    access: Access,
+    *,
+    accept: str | None = None,
+    limit: int = MANIFEST_LIMIT,
+) -> _Probed:
+    """Ask for one thing; that it fails, or may not be asked, is an answer too."""
+    headers = {} if accept is None else {"Accept": accept}
+    try:
+        return _Probed(await transport.request(method, path, access, headers=headers, limit=limit))
+    except (AccessDenied, LoginRefused, UnexpectedResponse) as error:
+        return _Probed(error=error)
 
 
 async def probe(
@@ -57,9 +127,23 @@ async def probe(
     has; some then answer about the missing repository instead, which leaves things unknown.
     """
     where = repository or _ABSENT
-    deletion = await _probe_deletion(transport, where)
-    untagged = await _probe_untag(transport, where) if deletion is Deletion.ENABLED else None
-    referrers = await _probe_referrers(transport, where)
+    login = transport.auth.kind
+    logged_in = transport.auth.given
+    manifests = f"/v2/{where}/manifests"
+    writing = Access(where, ("pull", "delete"))
+    deleted = await _ask(transport, "DELETE", f"{manifests}/{_nobodys_digest()}", writing)
+    deletion = _judged(deleted, given=transport.auth.given)
+    untagged = _Probed()
+    if deletion in {Deletion.ENABLED, Deletion.UNKNOWN} and deleted.error is None:
+        tag = f"jettison-probe-{secrets.token_hex(32)}"
+        untagged = await _ask(transport, "DELETE", f"{manifests}/{tag}", writing)
+    referrers = await _ask(
+        transport,
+        "GET",
+        f"/v2/{where}/referrers/{_nobodys_digest()}",
+        Access(where, ("pull",)),
+        accept=OCI_INDEX,
+    )
     catalog, catalog_paged = await _probe_list(transport, "/v2/_catalog", Access(None, ("*",)))
     paging = catalog_paged
     if repository is not None:
@@ -67,24 +151,28 @@ async def probe(
         _, tags_paged = await _probe_list(transport, f"/v2/{repository}/tags/list", access)
         # A registry that pages only one of its two lists does not page.
         paging = False if False in {tags_paged, catalog_paged} else tags_paged or catalog_paged
-    untag = _can_untag(untagged)
-    has_referrers = _has_referrers(referrers)
-    product = _product(base, transport.auth.challenge)
+    untag = _can_untag(untagged.response)
+    product = product_of(base, transport.auth.challenge, deleted.response)
     if product is None:
         product = "OCI registry"
         # The mark alone is in every registry's answers; this text is the Go router's behind it.
-        unrouted = referrers is not None and referrers.body.strip() == b"404 page not found"
+        unrouted = (
+            referrers.response is not None
+            and referrers.response.body.strip() == b"404 page not found"
+        )
         if unrouted and "Docker-Distribution-Api-Version" in base.headers:
             version = {None: "", False: " 2.x", True: " 3.x"}[untag]
             product = f"Distribution{version}"
     return Capabilities(
         deletion=deletion,
         product=product,
-        login=transport.auth.kind,
+        login=login,
         untag=untag,
-        referrers=has_referrers,
+        referrers=_has_referrers(referrers.response),
         paging=paging,
         catalog=catalog,
+        logged_in=logged_in,
+        said=deleted.said,
     )
 
 
@@ -95,18 +183,20 @@ def _nobodys_digest() -> Digest:
     return Digest(f"sha256:{secrets.token_hex(32)}")
 
 
-async def _probe_deletion(transport: Transport, repository: RepoName) -> Deletion:
-    path = f"/v2/{repository}/manifests/{_nobodys_digest()}"
-    try:
-        response = await transport.request("DELETE", path, Access(repository, ("pull", "delete")))
-    except (AccessDenied, LoginRefused):
-        return Deletion.DENIED
-    return _deletion(response)
+def _judged(probed: _Probed, *, given: bool) -> Deletion:
+    """Say what the answer to a DELETE of something that cannot exist means."""
+    if isinstance(probed.error, AccessDenied | LoginRefused):
+        return Deletion.DENIED if given else Deletion.NEEDS_LOGIN
+    if probed.response is None:
+        return Deletion.UNKNOWN
+    return _deletion(probed.response)
 
 
 def _deletion(response: Response) -> Deletion:
     if response.status == HTTPStatus.NOT_FOUND:
         return Deletion.ENABLED
+    if is_page(response) and response.status in {401, 403, 405}:
+        return Deletion.BLOCKED
     if response.status in {401, 403}:
         return Deletion.DENIED
     if response.status == HTTPStatus.NOT_IMPLEMENTED:
@@ -121,31 +211,18 @@ def _deletion(response: Response) -> Deletion:
     return Deletion.DISABLED
 
 
-async def _probe_untag(transport: Transport, repository: RepoName) -> Response | None:
-    path = f"/v2/{repository}/manifests/jettison-probe-{secrets.token_hex(32)}"
-    try:
-        return await transport.request("DELETE", path, Access(repository, ("pull", "delete")))
-    except (AccessDenied, LoginRefused):
-        return None
-
-
 def _can_untag(response: Response | None) -> bool | None:
     if response is None:
         return None
-    return {404: True, 400: False, 405: False}.get(response.status)
+    if response.status == HTTPStatus.BAD_REQUEST and _UNKNOWN & error_codes(response):
+        return None  # it speaks of the repository, not of the request
+    return {202: True, 404: True, 400: False, 405: False}.get(response.status)
+
+
+_UNKNOWN: Final = frozenset({"NAME_UNKNOWN", "MANIFEST_UNKNOWN"})
 
 
 # -- reading -----------------------------------------------------------------------------------
-
-
-async def _probe_referrers(transport: Transport, repository: RepoName) -> Response | None:
-    path = f"/v2/{repository}/referrers/{_nobodys_digest()}"
-    try:
-        return await transport.request(
-            "GET", path, Access(repository, ("pull",)), headers={"Accept": OCI_INDEX}
-        )
-    except (AccessDenied, LoginRefused):
-        return None
 
 
 def _has_referrers(response: Response | None) -> bool | None:
@@ -168,10 +245,10 @@ async def _probe_list(
     transport: Transport, path: str, access: Access
 ) -> tuple[bool | None, bool | None]:
     """Return whether there is such a list, and whether it comes in pages when asked to."""
-    try:
-        response = await transport.request("GET", f"{path}?n=1", access, limit=LIST_LIMIT)
-    except (AccessDenied, LoginRefused):
-        return False, None
+    probed = await _ask(transport, "GET", f"{path}?n=1", access, limit=LIST_LIMIT)
+    response = probed.response
+    if response is None:
+        return (None if isinstance(probed.error, RegistryFailing) else False), None
     if response.status != HTTPStatus.OK:
         return (False if response.status in {401, 403, 404, 405} else None), None
     try:
@@ -188,30 +265,53 @@ async def _probe_list(
 # -- product -----------------------------------------------------------------------------------
 
 
-def _product(base: Response, challenge: Challenge | None) -> str | None:
-    """Guess from what the registry says of itself; None: it says nothing."""
+_SERVERS: Final = ("Jettison", "Nexus", "Artifactory", "zot")
+
+_HEADERS: Final = {
+    "X-JFrog-Version": "Artifactory",
+    "X-Artifactory-Id": "Artifactory",
+    "GitLab-Container-Registry-Version": "GitLab",
+    "X-Harbor-CSRF-Token": "Harbor",
+    "X-GitHub-Request-Id": "GitHub",
+    "X-MS-Correlation-Request-Id": "Azure Container Registry",
+}
+"""What only one product puts into its answers."""
+
+
+def product_of(
+    base: Response, challenge: Challenge | None, other: Response | None = None
+) -> str | None:
+    """Guess from what the registry says of itself; None: it says nothing.
+
+    ``other`` is one more of its answers, for what is not in that to ``GET /v2/``.
+    """
     server = base.headers.get("Server", "")
-    for name in ("Jettison", "Nexus", "Artifactory", "zot"):
+    for name in _SERVERS:
         if server.lower().startswith(name.lower()):
             return server if "/" in server else name
-    for header, name in (
-        ("X-JFrog-Version", "Artifactory"),
-        ("X-Artifactory-Id", "Artifactory"),
-        ("GitLab-Container-Registry-Version", "GitLab"),
-        ("X-Harbor-CSRF-Token", "Harbor"),
-        ("X-GitHub-Request-Id", "GitHub"),
-        ("X-MS-Correlation-Request-Id", "Azure Container Registry"),
-    ):
-        if header in base.headers:
+    # GitLab's documentation, "Verify which metadata backend is active".
+    database = base.headers.get("GitLab-Container-Registry-Database-Enabled")
+    if database is not None:
+        return f"GitLab {'with' if database.lower() == 'true' else 'without'} database"
+    for header, name in _HEADERS.items():
+        if any(header in answer.headers for answer in (base, other) if answer is not None):
             return name
-    if challenge is None:
-        return None
+    return None if challenge is None else _product_by_login(challenge)
+
+
+def _product_by_login(challenge: Challenge) -> str | None:
+    """Guess from where and for what a registry wants its tokens."""
     realm = challenge.parameters.get("realm", "")
     service = challenge.parameters.get("service", "")
     for found, name in (
         (service == "harbor-registry", "Harbor"),
         (service == "ecr.amazonaws.com", "Amazon ECR"),
+        (service == "registry.docker.io", "Docker Hub"),
+        (service == "ghcr.io", "GitHub"),
+        (service.endswith((".pkg.dev", "gcr.io")), "Google"),
         (realm.endswith("/jwt/auth") and service == "container_registry", "GitLab"),
+        # routers/api/packages/container in Gitea's sources; older versions name no service.
+        (realm.endswith("/v2/token") and service in {"", "container_registry"}, "Gitea"),
         (realm.endswith("/v2/auth"), "Quay"),
         (realm == "zot" or service == "zot", "zot"),
         ("Nexus" in realm, "Nexus"),

@@ -56,7 +56,9 @@ def translated(error: Exception, url: URL, host: str) -> RegistryError:
     message says so.
     """
     here = host in {f"{url.host_subcomponent}:{url.port}", url.host_port_subcomponent}
-    where = host if here else f"{host} ({url.scheme}://{url.host_port_subcomponent})"
+    if not here:
+        return _elsewhere(translated(error, url, url.host_port_subcomponent or ""), host)
+    where = host
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return _bad_certificate(error.certificate_error, where)
     if isinstance(error, ssl.SSLCertVerificationError):
@@ -74,6 +76,12 @@ def translated(error: Exception, url: URL, host: str) -> RegistryError:
         return Unreachable(message, hint=reason[1])
     hint = "Try again; look into the registry's log." + (_PERHAPS_TLS if plain else _PERHAPS_CERT)
     return Unreachable(f"{where} broke off the connection", hint=hint)
+
+
+def _elsewhere(error: RegistryError, host: str) -> RegistryError:
+    """Blame the host that was to be spoken to, and say how it came to that."""
+    message = f"{error.message}; {host} leads there, by a redirect or as its token server"
+    return type(error)(message, hint=f"Is that address right, seen from here? {error.hint or ''}")
 
 
 _PERHAPS_TLS = " If it speaks TLS, give --tls."

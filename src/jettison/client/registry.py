@@ -101,6 +101,7 @@ class RemoteRegistry:
         self._host = host
         self._confirmed: Response | None = None
         self._confirming = asyncio.Lock()
+        self._product = ""
 
     def __repr__(self) -> str:
         return f"RemoteRegistry({self._host!r})"
@@ -152,7 +153,11 @@ class RemoteRegistry:
                 hint = f"Use {there.host_port_subcomponent} without --plain-http."
             raise Unreachable(message, hint=hint)
         if response.status == HTTPStatus.FORBIDDEN:
-            raise self._denied(response, NO_ACCESS)
+            denied = self._denied(response, NO_ACCESS)
+            if isinstance(denied, UnexpectedResponse):
+                # Nothing gets through to the registry.
+                raise Unreachable(denied.message, hint=denied.hint)
+            raise denied
         marked = "Docker-Distribution-Api-Version" in response.headers
         # Some registries leave the mark out; then an empty or a JSON body has to do.
         plain = not response.body.strip() or response.body.lstrip()[:1] == b"{"
@@ -163,7 +168,9 @@ class RemoteRegistry:
     async def capabilities(self, repository: RepoName | None = None) -> Capabilities:
         """Probe without changing anything; see :func:`jettison.client.capabilities.probe`."""
         base = await self.confirm()
-        return await capabilities.probe(self.transport, base, repository)
+        found = await capabilities.probe(self.transport, base, repository)
+        self._product = found.product
+        return found
 
     # -- listing -------------------------------------------------------------------------------
 
@@ -418,7 +425,7 @@ class RemoteRegistry:
             return response.uncertain
         if response.status in {405, 501}:
             await self._expect_registry(response)
-            raise capabilities.refused_deletion(self._host, response)
+            raise capabilities.refused_deletion(self._host, response, self._product)
         if response.status == HTTPStatus.BAD_REQUEST and isinstance(reference, Tag):
             message = f"{self._host} cannot remove a tag by itself"
             hint = "Distribution does so from version 3 on."
@@ -588,7 +595,9 @@ class RemoteRegistry:
         if response.status == HTTPStatus.METHOD_NOT_ALLOWED:
             await self._expect_registry(response)
             message = f"{self._host} is read-only: it does not accept a push to {access.repository}"
-            return AccessDenied(message, hint=capabilities.READ_ONLY_HINT)
+            message += f" ({describe(response)})"
+            hint = capabilities.deletion_hint(self._product, read_only=True)
+            return AccessDenied(message, hint=hint)
         error = await self._unexpected(response, access, request)
         if "MANIFEST_BLOB_UNKNOWN" in error_codes(response):
             error.hint = "Something that the manifest references is not in the repository."
@@ -602,13 +611,19 @@ class RemoteRegistry:
         return UnexpectedResponse(message)
 
     def _denied(self, response: Response, access: Access) -> RegistryError:
+        said = describe(response)
+        who = self.transport.speaker(response)
+        if who != self._host:
+            # A proxy's web page, or another host: the login has nothing to do with it.
+            message = f"{who} refuses {response.url.path}: {said}"
+            hint = "Look into the configuration of the proxy there, or ask whoever runs it."
+            return UnexpectedResponse(message, hint=hint)
         if response.status == HTTPStatus.UNAUTHORIZED:
-            message = f"{self._host} refuses the login for {response.url.path}"
+            message = f"{self._host} refuses the login for {response.url.path}: {said}"
             return LoginRefused(message, hint=f"Log in again with: jettison login {self._host}")
-        who = "without a login" if self.transport.auth.kind == "none" else "with this login"
-        message = f"{self._host} does not allow it to {access} {who}"
-        if access is NO_ACCESS:
-            message = f"{self._host} does not allow access {who}"
+        login = "with this login" if self.transport.auth.given else "without a login"
+        what = "access" if access is NO_ACCESS else f"it to {access}"
+        message = f"{self._host} does not allow {what} {login}: {said}"
         hint = f"Use another login (jettison login {self._host}), or ask for the right to do so."
         return AccessDenied(message, hint=hint)
 

@@ -8,9 +8,9 @@ leave the registry's origin.
 import asyncio
 import email.utils
 import functools
-import ipaddress
 import itertools
 import random
+import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -23,12 +23,14 @@ from typing import Final, Self
 
 import aiohttp
 import msgspec
+from aiohttp.abc import ResolveResult
 from yarl import URL
 
 from jettison.client.answers import describe, is_page
 from jettison.client.auth import NO_ACCESS, Access, Authenticator, Reply
 from jettison.client.credentials import CredentialSource
-from jettison.client.failures import plain_reason, translated
+from jettison.client.failures import plain_reason, tidy, translated
+from jettison.client.proxies import Proxies, is_loopback, shown
 from jettison.errors import (
     ConfigurationError,
     RegistryError,
@@ -79,6 +81,7 @@ class ClientOptions(msgspec.Struct, frozen=True):
     ``jobs`` is how many requests run at once (uploads are counted apart, so that a copy within
     one registry cannot wait for itself). ``timeout`` is in seconds, for connecting and for each
     wait for more bytes, never for a whole blob. ``retries`` come on top of the first attempt.
+    ``proxies`` are none unless they are given; the command line takes those of the environment.
     """
 
     plain_http: bool | None = None
@@ -89,6 +92,7 @@ class ClientOptions(msgspec.Struct, frozen=True):
     jobs: int = 8
     timeout: float = 30.0
     retries: int = 4
+    proxies: Proxies = Proxies()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,20 +108,6 @@ class Timing:
 def same_origin(one: URL, other: URL) -> bool:
     """Whether both have scheme, host and port in common (RFC 6454); ``:443`` may be left out."""
     return (one.scheme, one.host, one.port) == (other.scheme, other.host, other.port)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether ``host[:port]`` is this machine: ``localhost``, 127.0.0.0/8 or ``[::1]``."""
-    name = (
-        host.rsplit("]", 1)[0].removeprefix("[") if host.startswith("[") else host.partition(":")[0]
-    )
-    if name.lower() == "localhost":
-        return True
-    try:
-        address = ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return address.is_loopback
 
 
 def origin_of(host: str, options: ClientOptions) -> URL:
@@ -200,6 +190,15 @@ class Response:
     def close(self) -> None:
         """Drop the connection, unless the body has been read to its end."""
         self._raw.close()
+
+
+class _NotAnswered(Exception):
+    """A request that got no answer: why, and where it was sent in the end."""
+
+    def __init__(self, error: Exception, url: URL) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.url = url
 
 
 class Transport:
@@ -324,7 +323,7 @@ class Transport:
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
     ) -> Reply:
         response = await self._fetch(method, self.url(url), headers, body, _ERROR_LIMIT)
-        return Reply(response.status, response.body)
+        return Reply(response.status, response.body, describe(response))
 
     # -- attempts ------------------------------------------------------------------------------
 
@@ -343,10 +342,11 @@ class Transport:
         for attempt in itertools.count():
             try:
                 response = await self._in_slot(method, url, headers, body, limit)
-            except (aiohttp.ClientError, OSError) as error:
+            except _NotAnswered as failure:
+                error = failure.error
                 if attempt >= min(retries, self._retries_after(error)):
                     await self._ask_without_head(method, url, error)
-                    raise self._failed(error, url) from None
+                    raise self._failed(error, failure.url) from None
                 uncertain |= not isinstance(error, aiohttp.ClientConnectorError)
                 wait = self._pause(attempt, 0.1)
             else:
@@ -354,6 +354,7 @@ class Transport:
                 if not _worth_retrying(response.status):
                     self._reached = self._serves = True
                     self._refuse_wrong_scheme(response)
+                    self._refuse_proxy(response)
                     return response
                 self._reached = True
                 wait = self._asked_pause(response) or self._pause(attempt, 0.5)
@@ -380,8 +381,11 @@ class Transport:
         try:
             # Nothing that is read whole may take for ever, a byte at a time.
             whole = None if isinstance(body, AsyncIterator) else self._seconds_for(limit)
-            async with asyncio.timeout(whole):
-                response = await self._exchange(method, url, headers, body, limit)
+            try:
+                async with asyncio.timeout(whole):
+                    response = await self._exchange(method, url, headers, body, limit)
+            except TimeoutError as error:
+                raise _NotAnswered(error, url) from None
             handed_over = limit is None and _is_live(response.status)
             return response
         finally:
@@ -405,7 +409,13 @@ class Transport:
         sent = dict(headers)
         session = self._session or self._open_session()
         for _ in range(_MAX_REDIRECTS + 1):
-            raw = await session.request(method, url, headers=sent, data=body, allow_redirects=False)
+            proxy = self.options.proxies.proxy_for(url)
+            try:
+                raw = await session.request(
+                    method, url, headers=sent, data=body, allow_redirects=False, proxy=proxy
+                )
+            except (aiohttp.ClientError, OSError) as error:
+                raise _NotAnswered(error, url) from None
             location = raw.headers.get("Location")
             if raw.status not in _REDIRECTS or not location or method not in {"GET", "HEAD"}:
                 break
@@ -420,10 +430,14 @@ class Transport:
         foreign = not same_origin(url, start)
         try:
             content = await self._body(raw, limit)
-            return Response(self.host, raw, content, foreign=foreign, patience=self.options.timeout)
+        except (aiohttp.ClientError, OSError) as error:
+            raw.close()
+            raise _NotAnswered(error, url) from None
         except BaseException:
             raw.close()
             raise
+        patience = self.options.timeout
+        return Response(self.host, raw, content, foreign=foreign, patience=patience)
 
     async def _body(self, raw: aiohttp.ClientResponse, limit: int | None) -> bytes:
         """Read what is not to be streamed; of an error's body no more than its beginning."""
@@ -461,6 +475,9 @@ class Transport:
 
     def _failed(self, error: Exception, url: URL) -> RegistryError:
         """Make the error for a request that was not answered."""
+        proxy = self.options.proxies.proxy_for(url)
+        if proxy is not None:
+            return _failed_proxy(error, translated(error, url, self.host), shown(proxy))
         made = translated(error, url, self.host)
         no_connection = isinstance(error, aiohttp.ClientConnectorError)
         if self._serves and isinstance(made, Unreachable) and not no_connection:
@@ -515,7 +532,7 @@ class Transport:
         """
         broken = isinstance(error, aiohttp.ClientResponseError)
         if broken and method == "HEAD" and url.scheme == "http":
-            with suppress(aiohttp.ClientError, OSError):
+            with suppress(_NotAnswered):
                 self._refuse_wrong_scheme(
                     await self._exchange("GET", url, {}, None, MANIFEST_LIMIT)
                 )
@@ -531,12 +548,22 @@ class Transport:
                 hint = "Give --tls; and --ca-file FILE or --insecure if it has its own authority."
             raise Unreachable(message, hint=hint)
 
+    def _refuse_proxy(self, response: Response) -> None:
+        if response.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+            proxy = self.options.proxies.proxy_for(response.url)
+            where = "a proxy" if proxy is None else f"the proxy {shown(proxy)}"
+            message = f"{where} on the way to {self.host} wants a login: {describe(response)}"
+            hint = "Write it into the variable: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT."
+            raise Unreachable(message, hint=hint)
+
     # -- set-up --------------------------------------------------------------------------------
 
     def _open_session(self) -> aiohttp.ClientSession:
         options = self.options
         # The semaphores count requests; the connector must not add a queue of its own.
-        connector = aiohttp.TCPConnector(limit=0, ssl=_tls(options, self.origin.scheme))
+        connector = aiohttp.TCPConnector(
+            limit=0, ssl=_tls(options, self.origin.scheme), resolver=_Resolver()
+        )
         session = aiohttp.ClientSession(
             connector=connector,
             timeout=aiohttp.ClientTimeout(
@@ -561,6 +588,29 @@ def user_agent() -> str:
         return f"jettison/{metadata.version('jettison')}"
     except metadata.PackageNotFoundError:
         return "jettison"
+
+
+def _failed_proxy(error: Exception, made: RegistryError, proxy: str) -> RegistryError:
+    """Make the error for a request that a proxy was to pass on."""
+    hint = "It is named by HTTP_PROXY or HTTPS_PROXY; what NO_PROXY lists is reached directly."
+    if isinstance(error, aiohttp.ClientProxyConnectionError):
+        return Unreachable(
+            f"cannot reach the proxy {proxy}: {plain_reason(error.os_error)}", hint=hint
+        )
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        message = f"the proxy {proxy} refuses to connect: {error.status} {tidy(error.message)}"
+        return Unreachable(message, hint=hint)
+    return type(made)(f"{made.message} (through the proxy {proxy})", hint=made.hint)
+
+
+class _Resolver(aiohttp.ThreadedResolver):
+    """The system's resolver; names below ``localhost`` are this machine wherever it looks."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """Return the addresses of ``host``."""
+        return await super().resolve("localhost" if is_loopback(host) else host, port, family)
 
 
 def _tls(options: ClientOptions, scheme: str) -> ssl.SSLContext | bool:

@@ -10,10 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from jettison.client.capabilities import DISABLED_HINT, READ_ONLY_HINT
 from jettison.errors import (
-    AccessDenied,
-    DeletionDisabled,
     JettisonError,
     PartlyDone,
     PlanStale,
@@ -21,6 +18,7 @@ from jettison.errors import (
     UnexpectedResponse,
 )
 from jettison.lifecycle.backup import Backup
+from jettison.lifecycle.deletion import deletion_problem
 from jettison.lifecycle.discover import add_manifests, resolve_tags
 from jettison.model.digest import Digest
 from jettison.model.graph import reach
@@ -31,10 +29,10 @@ from jettison.model.run import Run, Saved, State
 from jettison.model.snapshot import RepositorySnapshot
 from jettison.model.throwaway import throwaway
 from jettison.progress import Progress, silent
-from jettison.registry import Deletion, RawManifest, Registry
+from jettison.registry import RawManifest, Registry
 from jettison.store.journal import Journal
 
-__all__ = ["Applier", "check_current", "deletion_problem", "require_deletion"]
+__all__ = ["Applier", "check_current", "require_deletion"]
 
 
 async def require_deletion(registry: Registry, repositories: Iterable[RepoName]) -> bool:
@@ -45,33 +43,11 @@ async def require_deletion(registry: Registry, repositories: Iterable[RepoName])
     can_untag = True
     for repository in repositories:
         found = await registry.capabilities(repository)
-        problem = deletion_problem(registry.name, found.deletion, repository)
+        problem = deletion_problem(registry.name, found, repository)
         if problem is not None:
             raise problem
         can_untag = can_untag and found.untag is True
     return can_untag
-
-
-def deletion_problem(
-    host: str, deletion: Deletion, repository: RepoName | None
-) -> JettisonError | None:
-    """Return the error for a registry that does not let us delete, or None for one that does."""
-    match deletion:
-        case Deletion.ENABLED:
-            return None
-        case Deletion.READ_ONLY:
-            message = f"{host} is read-only; nothing was changed"
-            return DeletionDisabled(message, hint=READ_ONLY_HINT)
-        case Deletion.DISABLED:
-            message = f"{host} has deletion disabled; nothing was changed"
-            return DeletionDisabled(message, hint=DISABLED_HINT)
-        case Deletion.DENIED:
-            where = f" in {repository}" if repository else ""
-            message = f"{host}: this login may not delete{where}; nothing was changed"
-            return AccessDenied(message, hint=f"Log in as someone who may: jettison login {host}")
-        case Deletion.UNKNOWN:
-            message = f"{host} does not tell whether deletion is enabled; nothing was changed"
-            return UnexpectedResponse(message, hint=f"See `jettison check {host}`.")
 
 
 async def check_current(registry: Registry, plan: Plan, progress: Progress = silent) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from jettison.errors import AccessDenied, LoginRefused, NotFoundError, UnexpectedResponse
+from jettison.lifecycle.deletion import deletion_problem
 from jettison.model.reference import RepoName
 from jettison.registry import Capabilities, Deletion, Registry
 from jettison.store.configuration import Configuration, findings, read_configuration
@@ -51,15 +52,10 @@ async def check_registry(
         except (AccessDenied, LoginRefused, NotFoundError, UnexpectedResponse):
             repository = None
     found = await registry.capabilities(repository)
-    login = {
-        "none": "not needed",
-        "basic": "needed (Basic) and accepted",
-        "bearer": "needed (Bearer token) and accepted",
-    }
     items = [
         Item(Level.OK, "registry", f"{registry.name} speaks the distribution API: {found.product}"),
-        Item(Level.OK, "login", login.get(found.login, found.login)),
-        _deletion(found.deletion, registry.name),
+        _login(found, registry.name),
+        _deletion(found, registry.name, repository),
         _tri(
             "untag",
             found.untag,
@@ -82,43 +78,47 @@ async def check_registry(
             "not found out, too little to page",
         ),
     ]
-    if found.catalog is False:
+    if found.catalog is not True:
         items.append(
             Item(
                 Level.WARNING,
                 "catalog",
-                "repositories cannot be listed, so sharing between them is not seen (≤)",
+                "the repositories cannot be listed, so sharing between them is not seen (≤)",
                 "Log in as someone who may list, or name the repositories.",
             )
         )
     return found, items
 
 
-def _deletion(deletion: Deletion, host: str) -> Item:
-    match deletion:
-        case Deletion.ENABLED:
-            return Item(Level.OK, "deletion", "enabled")
-        case Deletion.DISABLED:
-            message = "disabled: the registry answers 405 to DELETE"
-            advice = "Set storage.delete.enabled: true in its configuration and restart it "
-            return Item(
-                Level.ERROR, "deletion", message, advice + "(`jettison check --fix CONFIG`)."
-            )
-        case Deletion.READ_ONLY:
-            message = "the registry is read-only"
-            advice = "Set storage.maintenance.readonly.enabled: false and restart it."
-            return Item(Level.ERROR, "deletion", message, advice)
-        case Deletion.DENIED:
-            message = "this login may not delete"
-            return Item(
-                Level.ERROR,
-                "deletion",
-                message,
-                f"Log in as someone who may: jettison login {host}",
-            )
-        case Deletion.UNKNOWN:
-            message = "the registry does not tell; rm will look again in the repository"
-            return Item(Level.WARNING, "deletion", message)
+def _login(found: Capabilities, host: str) -> Item:
+    name = {"basic": "Basic", "bearer": "Bearer token"}.get(found.login, found.login)
+    if found.login == "none":
+        return Item(Level.OK, "login", "not needed to read")
+    if found.logged_in:
+        return Item(Level.OK, "login", f"needed ({name}) and accepted")
+    message = f"none given, and none needed to read ({name}: anybody gets in)"
+    return Item(Level.INFO, "login", message, f"To be somebody: jettison login {host}")
+
+
+def _deletion(found: Capabilities, host: str, repository: RepoName | None) -> Item:
+    problem = deletion_problem(host, found, repository)
+    said = f": the registry answers {found.said}" if found.said else ""
+    if found.deletion is Deletion.ENABLED:
+        return Item(Level.OK, "deletion", "enabled")
+    if problem is not None:
+        message = {
+            Deletion.DISABLED: f"disabled{said}",
+            Deletion.READ_ONLY: f"the registry is read-only{said}",
+            Deletion.BLOCKED: f"something in front of the registry refuses it: {found.said}",
+            Deletion.NEEDS_LOGIN: "needs a login, and none was given",
+            Deletion.DENIED: f"this login may not delete: {found.said}",
+        }.get(found.deletion, problem.message)
+        return Item(Level.ERROR, "deletion", message, problem.hint)
+    if repository is None:
+        message = f"not found out, since there is no repository to ask about{said}"
+        return Item(Level.INFO, "deletion", message, f"Name one: jettison check {host}/REPO")
+    message = f"the registry does not tell{said}; rm asks it, and its answers show"
+    return Item(Level.WARNING, "deletion", message)
 
 
 def _tri(subject: str, answer: bool | None, yes: str, no: str, unknown: str) -> Item:  # noqa: FBT001 - three answers
