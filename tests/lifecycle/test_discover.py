@@ -7,7 +7,7 @@ import pytest
 from client.scripted import Answer, Scripted
 from jettison.client import ClientOptions, RemoteRegistry
 from jettison.errors import RegistryError
-from jettison.lifecycle.discover import discover, resolve_tags
+from jettison.lifecycle.discover import NEAR, Extent, discover, resolve_tags
 from jettison.model.digest import Digest
 from jettison.model.problems import ProblemCode
 from jettison.model.reference import RepoName, Tag
@@ -122,3 +122,37 @@ async def test_what_is_wrong_is_counted_not_repeated(
     snapshot = await discover(registry, wanted=[APP])
     assert len(snapshot.unknown) == 21
     assert "more" in snapshot.unknown[-1]
+
+
+@pytest.mark.parametrize(("tags", "far"), [(NEAR - 1, False), (NEAR, True)])
+async def test_a_registry_is_looked_at_unasked_only_if_it_is_small(
+    server: Scripted, registry: RemoteRegistry, tags: int, far: bool
+) -> None:
+    listed = ", ".join(f'"{number}"' for number in range(tags))
+    server.on("GET", "/v2/other/tags/list", Answer(body=f'{{"tags": [{listed}]}}'))
+    server.on("HEAD", "/v2/other/manifests/*", GOOD)
+    near = await discover(registry, wanted=[APP], extent=Extent.NEAR)
+    asked = [str(one) for one in server.seen if "/other/" in one.path]
+    assert (near.repositories.keys() == {APP}) is far
+    assert any("--exact" in sentence for sentence in near.unknown) is far
+    lists = [one for one in asked if "/tags/list" in one]
+    assert len(lists) == 1
+    assert (asked == lists) is far
+    whole = await discover(registry, wanted=[APP], extent=Extent.ALL)
+    assert whole.repositories.keys() == {APP, "other"}
+
+
+async def test_only_the_repositories_named(server: Scripted, registry: RemoteRegistry) -> None:
+    found = await discover(registry, wanted=[APP], extent=Extent.NAMED)
+    assert found.repositories.keys() == {APP}
+    assert not [one for one in server.seen if "_catalog" in one.path or "/other/" in one.path]
+
+
+async def test_a_catalog_of_many_is_not_gone_through(
+    server: Scripted, registry: RemoteRegistry
+) -> None:
+    names = ", ".join(f'"r{number}"' for number in range(NEAR + 2))
+    server.on("GET", "/v2/_catalog", Answer(body=f'{{"repositories": [{names}]}}'))
+    near = await discover(registry, wanted=[APP], extent=Extent.NEAR)
+    assert near.repositories.keys() == {APP}
+    assert not [one for one in server.seen if one.path.startswith("/v2/r")]

@@ -4,11 +4,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jettison.cli.options import Connection, Output, Quick, Storage, run, timestamp, with_connection
+from jettison.cli.options import (
+    Connection,
+    Exact,
+    Output,
+    Quick,
+    Storage,
+    extent_of,
+    run,
+    timestamp,
+    with_connection,
+)
 from jettison.cli.output import Format, bold, dim, emit, note, size, size_exactly, table, write
 from jettison.cli.progress import reporting
 
 if TYPE_CHECKING:
+    from jettison.lifecycle.discover import Extent
     from jettison.lifecycle.inspecting import Report
 
 __all__ = ["EXAMPLE", "inspect"]
@@ -21,12 +32,14 @@ def inspect(
     reference: Annotated[str, typer.Argument(metavar="HOST/REPO:TAG|@DIGEST", help="The image.")],
     storage: Storage = None,
     quick: Quick = False,
+    exact: Exact = False,
     output: Output = Format.TABLE,
     *,
     connection: Connection,
 ) -> None:
     """Show what an image is, who shares its layers, and what removing it frees."""
-    report = run(_inspect(reference, storage, connection, quick=quick))
+    extent = extent_of(quick=quick, exact=exact)
+    report = run(_inspect(reference, storage, connection, extent))
     if output is Format.TABLE:
         _print(report)
     else:
@@ -34,7 +47,7 @@ def inspect(
 
 
 async def _inspect(
-    text: str, storage: str | None, connection: Connection, *, quick: bool
+    text: str, storage: str | None, connection: Connection, extent: "Extent"
 ) -> "Report":
     from jettison.lifecycle.inspecting import inspect as look
     from jettison.lifecycle.place import open_place
@@ -47,7 +60,7 @@ async def _inspect(
                 open_place(storage).source(remote),
                 reference,
                 created=timestamp(),
-                quick=quick,
+                extent=extent,
                 cache=cache,
                 progress=progress,
             )

@@ -19,12 +19,14 @@ from jettison.errors import Declined, Interrupted, Refused, UsageError
 
 if TYPE_CHECKING:
     from jettison.client import Credentials, ManifestCache, RemoteRegistry
+    from jettison.lifecycle.discover import Extent
     from jettison.store.journal import Journal
 
 __all__ = [
     "AssumeQuiescent",
     "Connection",
     "DryRun",
+    "Exact",
     "Grace",
     "Output",
     "Quick",
@@ -32,6 +34,7 @@ __all__ = [
     "Yes",
     "ask",
     "confirm",
+    "extent_of",
     "one_of",
     "optional_values",
     "parse_duration",
@@ -106,6 +109,14 @@ Quick = Annotated[
     typer.Option(
         "--quick",
         help="Look only at the repositories named; bytes become upper bounds (≤).",
+    ),
+]
+Exact = Annotated[
+    bool,
+    typer.Option(
+        "--exact",
+        help="Look at all repositories, however many; without it, and without --storage, at "
+        "others only if these have few tags.",
     ),
 ]
 Storage = Annotated[
@@ -341,6 +352,14 @@ def ask(question: str) -> str:
         raise Interrupted("interrupted; nothing was changed") from None
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def extent_of(*, quick: bool, exact: bool) -> "Extent":
+    """Return how far ``--quick`` and ``--exact`` let a command look."""
+    from jettison.lifecycle.discover import Extent
+
+    one_of("--quick", given=quick, second="--exact", also=exact)
+    return Extent.NAMED if quick else Extent.ALL if exact else Extent.NEAR
 
 
 def one_of(first: str, *, given: bool, second: str, also: bool) -> None:

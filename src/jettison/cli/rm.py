@@ -11,12 +11,14 @@ from jettison.cli.options import (
     AssumeQuiescent,
     Connection,
     DryRun,
+    Exact,
     Grace,
     Output,
     Quick,
     Storage,
     Yes,
     confirm,
+    extent_of,
     parse_duration,
     run,
     timestamp,
@@ -94,6 +96,7 @@ def rm(
     ] = "7d",  # type: ignore[assignment] # parsed by the option
     assume_quiescent: AssumeQuiescent = False,
     quick: Quick = False,
+    exact: Exact = False,
     output: Output = Format.TABLE,
     *,
     connection: Connection,
@@ -113,7 +116,7 @@ def rm(
         tuple(Reference.parse(text) for text in references),
         all_tags=all_tags,
         break_indexes=break_indexes,
-        quick=quick,
+        extent=extent_of(quick=quick, exact=exact),
     )
     if reclaim and storage is None:
         raise UsageError(

@@ -4,6 +4,7 @@ Tags are always asked for; manifests never change, so they are fetched once and 
 cache, if one is given.
 """
 
+import enum
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Final, NamedTuple, Protocol
@@ -33,6 +34,7 @@ from jettison.progress import Progress, silent
 from jettison.registry import RawManifest, Registry
 
 __all__ = [
+    "Extent",
     "Manifests",
     "ResolvedTags",
     "add_manifests",
@@ -49,6 +51,23 @@ __all__ = [
 UNTAGGED = "this registry's API does not list untagged manifests, which may share layers"
 _SENTENCES: Final = 20
 ELSEWHERE = "other repositories were not looked at, and may share layers"
+NEAR: Final = 200
+"""How many repositories and tags elsewhere are looked at without being asked to."""
+FAR = (
+    f"other repositories have more than {NEAR} tags, were not looked at, and may share layers "
+    "(--exact looks at them)"
+)
+
+
+class Extent(enum.Enum):
+    """How far to look for what shares layers with the repositories that are wanted."""
+
+    NAMED = "named"
+    """At those alone."""
+    NEAR = "near"
+    """At all others too, if these have few tags, or a storage is asked and no API."""
+    ALL = "all"
+    """At all others too."""
 
 
 class Manifests(Protocol):
@@ -63,6 +82,7 @@ class Manifests(Protocol):
 
 _BAD_ITEM: Final = (AccessDenied, InvalidManifest, StorageError, UnexpectedResponse)
 """What may be wrong with one item of a listing while the others are well."""
+_BAD_REPOSITORY: Final = (*_BAD_ITEM, LoginRefused)
 
 
 async def list_repositories(
@@ -90,10 +110,16 @@ class ResolvedTags(NamedTuple):
 
 
 async def resolve_tags(
-    registry: Registry, repository: RepoName, progress: Progress = silent
+    registry: Registry,
+    repository: RepoName,
+    progress: Progress = silent,
+    listed: Sequence[Tag | ListingProblem] | None = None,
 ) -> ResolvedTags:
-    """Return the digest of each tag; a tag that cannot be resolved does not stop the others."""
-    found = [item async for item in registry.tags(repository)]
+    """Return the digest of each tag; a tag that cannot be resolved does not stop the others.
+
+    ``listed`` are the tags, where they have been listed already.
+    """
+    found = [item async for item in registry.tags(repository)] if listed is None else listed
     problems = [item for item in found if isinstance(item, ListingProblem)]
     names = [item for item in found if not isinstance(item, ListingProblem)]
     tags: dict[Tag, Digest] = {}
@@ -123,9 +149,10 @@ async def discover_repository(
     repository: RepoName,
     cache: Manifests | None = None,
     progress: Progress = silent,
+    listed: Sequence[Tag | ListingProblem] | None = None,
 ) -> RepositorySnapshot:
     """Look at one repository; raise :class:`NotFoundError` if there is none of that name."""
-    tags, dangling, problems = await resolve_tags(registry, repository, progress)
+    tags, dangling, problems = await resolve_tags(registry, repository, progress, listed)
     revisions = await registry.revisions(repository)
     start = {*tags.values(), *(revisions or ())}
     manifests, unreadable = await _read(registry, repository, start, {}, cache, progress)
@@ -261,11 +288,11 @@ async def discover(
     registry: Registry,
     *,
     wanted: Iterable[RepoName] = (),
-    whole: bool = True,
+    extent: Extent = Extent.ALL,
     cache: Manifests | None = None,
     progress: Progress = silent,
 ) -> Snapshot:
-    """Look at a registry: at the ``wanted`` repositories, and if ``whole`` at all the others too.
+    """Look at a registry: at the ``wanted`` repositories, and at others as far as ``extent`` says.
 
     A wanted repository that does not exist, or cannot be listed, raises. Whatever else cannot be
     seen is said in ``unknown``, a sentence each: what is computed is then an upper bound.
@@ -275,10 +302,12 @@ async def discover(
     found: dict[RepoName, RepositorySnapshot] = {}
     for name in names:
         found[name] = await discover_repository(registry, name, cache, progress)
-    if whole:
-        await _look_at_others(registry, found, unknown, cache, progress)
-    else:
+    if extent is Extent.NAMED:
         unknown.append(ELSEWHERE)
+    else:
+        local = all(repository.complete for repository in found.values())
+        most = NEAR if extent is Extent.NEAR and not local else None
+        await _look_at_others(registry, found, unknown, most, cache, progress)
     unknown += [
         f"{name}: {summarized(repository.problems, 'tag')}"
         for name, repository in found.items()
@@ -295,27 +324,60 @@ async def _look_at_others(
     registry: Registry,
     found: dict[RepoName, RepositorySnapshot],
     unknown: list[str],
+    most: int | None,
     cache: Manifests | None,
     progress: Progress,
 ) -> None:
-    """Add all other repositories to ``found``, and to ``unknown`` what cannot be looked at."""
-    bad_item = (*_BAD_ITEM, LoginRefused)
+    """Add all other repositories to ``found``, and to ``unknown`` what cannot be looked at.
+
+    If they have more than ``most`` tags, none of them is added: some would not make it exact.
+    """
     try:
         names, problems = await list_repositories(registry, progress)
-    except (NotFoundError, *bad_item) as error:
+    except (NotFoundError, *_BAD_REPOSITORY) as error:
         unknown.append(f"other repositories could not be listed: {error.message}")
         return
     others = [name for name in names if name not in found]
+    listed = await _few_tags(registry, others, most, progress) if most is not None else {}
+    if listed is None:
+        unknown.append(FAR)
+        return
     for done, name in enumerate(others):
         progress("looking at repositories", done, len(others))
         try:
-            found[name] = await discover_repository(registry, name, cache)
+            found[name] = await discover_repository(registry, name, cache, listed=listed.get(name))
         except NotFoundError:
             continue  # deleted since it was listed, or listed without having tags
-        except bad_item as error:
+        except _BAD_REPOSITORY as error:
             problems.append(ListingProblem.of(name, error))
     if problems:
         unknown.append(summarized(problems, "repository"))
+
+
+async def _few_tags(
+    registry: Registry, names: Sequence[RepoName], most: int, progress: Progress
+) -> dict[RepoName, list[Tag | ListingProblem]] | None:
+    """Return the tags of repositories, or None once there are more than ``most`` of both."""
+
+    async def tags(name: RepoName) -> list[Tag | ListingProblem] | None:
+        try:
+            return [item async for item in registry.tags(name)]
+        except (NotFoundError, *_BAD_REPOSITORY):
+            return None  # which is found out again, and told, where it is looked at
+
+    listed: dict[RepoName, list[Tag | ListingProblem]] = {}
+    left = most - len(names)
+    if left < 0:
+        return None
+    async with aclosing(each(names, tags)) as lists:  # type: ignore[type-var]
+        async for name, found in lists:
+            progress("counting tags", len(listed), len(names))
+            left -= len(found or ())
+            if left < 0:
+                return None
+            if found is not None:
+                listed[name] = found
+    return listed
 
 
 def _shortened(sentences: Sequence[str]) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import msgspec
 from jettison.client.cache import ManifestCache
 from jettison.errors import InvalidManifest, Refused
 from jettison.lifecycle.describing import created_at, dated_by, what_it_is
-from jettison.lifecycle.discover import image_facts
+from jettison.lifecycle.discover import Extent, image_facts
 from jettison.lifecycle.planning import Request, decide, in_full, view
 from jettison.model.digest import Digest
 from jettison.model.graph import reach
@@ -66,15 +66,15 @@ async def inspect(
     reference: Reference,
     *,
     created: str,
-    quick: bool = False,
+    extent: Extent = Extent.NEAR,
     cache: ManifestCache | None = None,
     progress: Progress = silent,
 ) -> Report:
     """Look at one image: ``reference`` has a tag or a digest. ``created`` is the time now."""
-    request = Request((reference,), quick=quick)
+    request = Request((reference,), extent=extent)
     request.check()
     name = reference.repository
-    snapshot = await view(registry, [name], quick=quick, cache=cache, progress=progress)
+    snapshot = await view(registry, [name], extent=extent, cache=cache, progress=progress)
     removal, refusal = None, None
     try:
         decision = await decide(registry, request, snapshot, created=created, cache=cache)

@@ -17,6 +17,7 @@ from jettison.errors import (
 from jettison.lifecycle.concurrency import each
 from jettison.lifecycle.describing import created_at, dated_by, seconds_of, what_it_is
 from jettison.lifecycle.discover import (
+    Extent,
     ask_sizes,
     discover_repository,
     discover_tags,
@@ -153,9 +154,8 @@ async def list_tags(
     """
     unknown: tuple[str, ...] = ()
     if figures.exclusive:
-        snapshot = await view(
-            registry, [repository], quick=figures.quick, cache=cache, progress=progress
-        )
+        extent = Extent.NAMED if figures.quick else Extent.ALL
+        snapshot = await view(registry, [repository], extent=extent, cache=cache, progress=progress)
         unknown = snapshot.unknown
     else:
         if await registry.revisions(repository) is not None:

@@ -8,6 +8,7 @@ import msgspec
 
 from jettison.errors import NotFoundError, Refused, UsageError
 from jettison.lifecycle.discover import (
+    Extent,
     Manifests,
     add_manifests,
     add_referrers,
@@ -43,13 +44,13 @@ class Request(msgspec.Struct, frozen=True):
     """What a person asked to have removed.
 
     ``all_tags`` must be given for a removal of every tag of a repository (design.md, rule 8).
-    ``quick`` looks only at the repositories named: bytes are upper bounds then.
+    ``extent`` is how far to look for what shares layers: bytes are upper bounds where not at all.
     """
 
     references: tuple[Reference, ...]
     all_tags: bool = False
     break_indexes: bool = False
-    quick: bool = False
+    extent: Extent = Extent.NEAR
 
     def check(self) -> None:
         """Raise :class:`UsageError` for a request that names nothing, or two registries."""
@@ -88,7 +89,7 @@ async def view(
     registry: Registry,
     repositories: Iterable[RepoName],
     *,
-    quick: bool = False,
+    extent: Extent = Extent.NEAR,
     cache: Manifests | None = None,
     progress: Progress = silent,
 ) -> Snapshot:
@@ -96,7 +97,7 @@ async def view(
     wanted = list(repositories)
     try:
         return await discover(
-            registry, wanted=wanted, whole=not quick, cache=cache, progress=progress
+            registry, wanted=wanted, extent=extent, cache=cache, progress=progress
         )
     except NotFoundError as error:
         raise await with_nearest(registry, wanted, error) from None
@@ -215,7 +216,7 @@ async def plan(
     """
     request.check()
     wanted = {reference.repository for reference in request.references}
-    snapshot = await view(registry, wanted, quick=request.quick, cache=cache, progress=progress)
+    snapshot = await view(registry, wanted, extent=request.extent, cache=cache, progress=progress)
     progress("counting", 0)
     return (await decide(registry, request, snapshot, created=created, cache=cache)).plan
 
