@@ -44,6 +44,9 @@ MANIFEST = "/v2/team/app/manifests/" + DIGEST
         ("127.9.9.9", True),
         ("[::1]:5000", True),
         ("[::1]", True),
+        ("registry.localhost", True),
+        ("a.b.LocalHost.:5000", True),
+        ("notlocalhost", False),
         ("128.0.0.1", False),
         ("[::2]:5000", False),
         ("localhost.example.com", False),
@@ -72,6 +75,11 @@ def test_plain_http_and_insecure_are_two_things(
     host: str, options: ClientOptions, scheme: str
 ) -> None:
     assert origin_of(host, options).scheme == scheme
+
+
+def test_docker_hub_is_spoken_to_at_another_name() -> None:
+    for host in ("docker.io", "index.docker.io", "registry-1.docker.io"):
+        assert str(origin_of(host, ClientOptions())) == "https://registry-1.docker.io/"
 
 
 def test_a_servers_text_is_tidied() -> None:

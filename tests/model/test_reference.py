@@ -113,6 +113,38 @@ BAD = [
 
 
 @pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("docker://h:5000/a:1", "h:5000/a:1"),
+        ("oci://h.io/charts/a:1.0", "h.io/charts/a:1.0"),
+        ("docker://h:5000/a:*", "h:5000/a:*"),
+        ("docker.io/nginx:1", "docker.io/library/nginx:1"),
+        ("index.docker.io/me/app:1", "index.docker.io/me/app:1"),
+        ("[::1]:5000/a:1", "[::1]:5000/a:1"),
+        ("registry.localhost/a:1", "registry.localhost/a:1"),
+    ],
+)
+def test_what_other_programs_write(text: str, expected: str) -> None:
+    assert str(Reference.parse(text)) == expected
+    assert str(Location.parse(text.rpartition(":")[0])) == expected.rpartition(":")[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("h:5000/a:1.0+build", "No tag has a + in it; Helm and others write _ there: 1.0_build"),
+        ("h:5000/a:*+*", "No tag has a + in it; Helm and others write _ there: *_*"),
+        ("::1/a:1", "An IPv6 address is written in brackets: [::1]:5000/REPO:TAG."),
+        ("docker://https://h.io/a", "Write h.io/a."),
+    ],
+)
+def test_what_is_meant_is_said(text: str, hint: str) -> None:
+    with pytest.raises(InvalidReference) as raised:
+        Reference.parse(text)
+    assert raised.value.hint == hint
+
+
+@pytest.mark.parametrize(
     ("text", "carets", "reason", "hint"), BAD, ids=[repr(case[0])[:30] for case in BAD]
 )
 def test_what_is_no_reference(text: str, carets: str, reason: str, hint: str) -> None:

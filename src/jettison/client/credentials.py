@@ -23,12 +23,11 @@ import msgspec
 
 from jettison.errors import ConfigurationError, InvalidDocument, UsageError
 from jettison.model import strict_json
-from jettison.model.reference import RepoName
+from jettison.model.reference import HUB, RepoName
 
 __all__ = ["CredentialSource", "CredentialStore", "Credentials", "FixedCredentials"]
 
 _HELPER_SECONDS: Final = 30.0
-_HUB: Final = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"})
 _HUB_KEY: Final = "https://index.docker.io/v1/"
 
 
@@ -234,14 +233,14 @@ def _normal(key: str) -> str:
     rest = rest.strip("/")
     if bare != key or rest in {"v1", "v2"}:
         rest = ""
-    if host in _HUB:
+    if host in HUB:
         host = "docker.io"
     return f"{host}/{rest}" if rest else host
 
 
 def _server(host: str) -> str:
     """Return the name under which other clients keep this host's login."""
-    return _HUB_KEY if host in _HUB else host
+    return _HUB_KEY if host in HUB else host
 
 
 def _entry(path: Path, name: str, entry: object) -> Credentials | None:

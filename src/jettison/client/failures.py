@@ -11,6 +11,7 @@ import aiohttp
 from yarl import URL
 
 from jettison.errors import NotARegistry, RegistryError, Unreachable
+from jettison.model.reference import HUB
 
 __all__ = ["plain_reason", "tidy", "translated"]
 
@@ -55,8 +56,8 @@ def translated(error: Exception, url: URL, host: str) -> RegistryError:
     ``host`` is the registry; where the URL leads elsewhere (a token server, a redirect), the
     message says so.
     """
-    here = host in {f"{url.host_subcomponent}:{url.port}", url.host_port_subcomponent}
-    if not here:
+    here = {f"{url.host_subcomponent}:{url.port}", url.host_port_subcomponent or ""}
+    if host not in here and not (host in HUB and here & HUB):
         return _elsewhere(translated(error, url, url.host_port_subcomponent or ""), host)
     where = host
     if isinstance(error, aiohttp.ClientConnectorCertificateError):

@@ -38,6 +38,7 @@ from jettison.errors import (
     UnexpectedResponse,
     Unreachable,
 )
+from jettison.model.reference import HUB
 
 __all__ = [
     "LIST_LIMIT",
@@ -116,7 +117,9 @@ def origin_of(host: str, options: ClientOptions) -> URL:
     if plain is None:
         wants_tls = options.insecure or options.ca_file or options.cert or options.key
         plain = is_loopback(host) and not wants_tls
-    return URL(f"{'http' if plain else 'https'}://{host}/")
+    # Docker Hub goes by one name and is spoken to at another.
+    address = "registry-1.docker.io" if host.lower() in HUB else host
+    return URL(f"{'http' if plain else 'https'}://{address}/")
 
 
 class Response:

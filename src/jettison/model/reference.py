@@ -14,7 +14,10 @@ import msgspec
 from jettison.errors import InvalidDigest, InvalidName, InvalidReference, underline
 from jettison.model.digest import Digest
 
-__all__ = ["Location", "Reference", "RepoName", "Tag", "matches_glob"]
+__all__ = ["HUB", "Location", "Reference", "RepoName", "Tag", "matches_glob"]
+
+HUB: Final = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"})
+"""The names of Docker Hub; its API is at the last one."""
 
 _COMPONENT: Final = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _REPOSITORY: Final = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
@@ -25,6 +28,8 @@ _SHORT: Final = re.compile(r"(?:sha256:|sha512:)?[0-9a-f]{6,127}")
 _LABEL: Final = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
 _HOST: Final = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{{1,5}})?")
 _LOGIN: Final = re.compile(r"(?P<scheme>https?://)?[^/]*@(?!sha256:|sha512:)(?=[^/@]+(?:/|$))")
+# As skopeo, buildah and Helm write it: what follows is a reference as everywhere.
+_TRANSPORT: Final = re.compile(r"(?:docker|oci)://")
 _MAX_NAME: Final = 255
 _NAME_HINT: Final = (
     "Lower-case letters, digits and separators . _ - between them, parts joined by /."
@@ -71,7 +76,8 @@ class Location(msgspec.Struct, frozen=True):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read ``HOST`` or ``HOST/REPO``."""
+        """Read ``HOST`` or ``HOST/REPO``; ``docker://`` and ``oci://`` before it say nothing."""
+        text = _TRANSPORT.sub("", text, count=1) if _TRANSPORT.match(text) else text
         host, rest = _split_host(text)
         if rest is None:
             return cls(host)
@@ -105,8 +111,10 @@ class Reference(msgspec.Struct, frozen=True):
     def parse(cls, text: str) -> Self:
         """Read ``HOST/REPO``, ``HOST/REPO:TAG``, ``HOST/REPO:GLOB`` or ``HOST/REPO@DIGEST``.
 
-        Raises :class:`InvalidReference`, whose message underlines the part at fault.
+        ``docker://`` and ``oci://`` before it say nothing. Raises :class:`InvalidReference`,
+        whose message underlines the part at fault.
         """
+        text = _TRANSPORT.sub("", text, count=1) if _TRANSPORT.match(text) else text
         host, rest = _split_host(text)
         if not rest:
             raise _invalid(text, 0, len(text), "a reference needs a host and a repository")
@@ -134,7 +142,11 @@ class Reference(msgspec.Struct, frozen=True):
             return cls(host, repository, glob=tag)
         end = len(text) if tag else tag_at
         message = "invalid tag: at most 128 letters, digits, _ . and -, not starting with . or -"
-        raise _invalid(text, tag_at if tag else tag_at - 1, end, message)
+        hint = None
+        if "+" in tag:
+            # https://helm.sh/docs/topics/registries/: it does so with versions of charts.
+            hint = f"No tag has a + in it; Helm and others write _ there: {tag.replace('+', '_')}"
+        raise _invalid(text, tag_at if tag else tag_at - 1, end, message, hint)
 
     def means(self, digest: Digest) -> bool:
         """Whether that manifest is named, in full or by the beginning of its digest."""
@@ -167,7 +179,9 @@ def _split_host(text: str) -> tuple[str, str | None]:
     if _HOST.fullmatch(host) is None:
         bad = re.search(r"[^A-Za-z0-9.:\[\]-]", host)
         start, end = (bad.start(), bad.end()) if bad else (0, len(host))
-        raise _invalid(text, start, end, "invalid registry host")
+        many = host.count(":") > 1 and not host.startswith("[")
+        bracketed = "An IPv6 address is written in brackets: [::1]:5000/REPO:TAG."
+        raise _invalid(text, start, end, "invalid registry host", bracketed if many else None)
     # As every client decides it: without a dot, a port or "localhost" it is a path, not a host,
     # and we know no registry that would be meant.
     if not (":" in host or "." in host or host.lower() == "localhost"):
@@ -177,6 +191,9 @@ def _split_host(text: str) -> tuple[str, str | None]:
 
 
 def _repository(text: str, name: str, start: int) -> RepoName:
+    if name and "/" not in name and text[: start - 1].lower() in HUB:
+        # Docker's own images have no owner in their name, and this one in their path.
+        name, text = f"library/{name}", f"{text[:start]}library/{text[start:]}"
     try:
         return RepoName(name)
     except InvalidName:
