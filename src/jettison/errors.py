@@ -74,15 +74,19 @@ class JettisonError(Exception):
     """The root of the tree.
 
     ``message`` says what happened and to which reference; ``hint`` says the next step, in the
-    imperative, and is printed on a line of its own.
+    imperative, and is printed on a line of its own. ``again`` are the options with which the same
+    command does it all the same; the command line prints it with them, ready to be pasted.
     """
 
     exit_code: ClassVar[int] = 1
 
-    def __init__(self, message: str, *, hint: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, hint: str | None = None, again: tuple[str, ...] = ()
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.again = again
 
     def __str__(self) -> str:
         return self.message

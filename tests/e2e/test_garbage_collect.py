@@ -19,6 +19,12 @@ Builder = Callable[[Tree], None]
 COMMAND = "garbage-collect"
 
 
+@pytest.fixture
+def jettison(jettison: Jettison) -> Jettison:
+    """Some hours from now, when also what these tests write by hand has been there for long."""
+    return jettison.later()
+
+
 def plain(tree: Tree) -> None:
     """Tagged, untagged, shared, moved tags, repositories within others, garbage."""
     tree.image("aaa/app", "1", [b"one", b"shared"])
@@ -238,7 +244,7 @@ def test_quiet(tmp_path: Path, jettison: Jettison) -> None:
 def test_what_is_young_stays(tmp_path: Path, jettison: Jettison) -> None:
     def build(tree: Tree) -> None:
         tree.image("app", "1", [b"layer"])
-        tree.blob(b"just uploaded", "app", when=NOW)
+        tree.blob(b"just uploaded", "app", when=NOW + 7200)
 
     storage = Storage(tmp_path, build)
     mine = jettison(COMMAND, storage.config)

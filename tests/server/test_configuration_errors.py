@@ -174,9 +174,10 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 
 def test_unknown_and_ignored_keys_are_warned_of(read: Reader) -> None:
     found = read(
+        "jettison: {protect_refrences: false, ignore: [htp, HTTP, '5', htpasswd, \"a b\\n\"]}\n"
         "htp: {addr: x}\nHTTP: {}\nlog: {levle: debug, hooks: [{type: mail}]}\n5: x\n"
         "reporting: {newrelic: {licensekey: hunter2}}\nredis: {addr: 'c:1', password: hunter2}\n"
-        "jettison: {protect_refrences: false}\nhtpasswd: {}\n"
+        "htpasswd: {}\n"
         "notifications: {endpoints: [{url: 'http://h/', a: 1}]}\n"
         "http: {draintimeout: 10, h2c: {enabled: true}, secret: hunter2}\n"
         '"a b\\n": hunter2\n'

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jettison.cli.options import DryRun, Grace, Output, Yes, confirm, timestamp, user_journal
+from jettison.cli.options import (
+    AllowForeignOwner,
+    DryRun,
+    Grace,
+    Output,
+    Yes,
+    confirm,
+    timestamp,
+    user_journal,
+)
 from jettison.cli.output import (
     Format,
     bold,
@@ -66,6 +75,7 @@ def fsck(
     dry_run: DryRun = False,
     yes: Yes = False,
     grace: Grace = "1h",  # type: ignore[assignment] # parsed by the option
+    allow_foreign_owner: AllowForeignOwner = False,
     output: Output = Format.TABLE,
 ) -> None:
     """Read the whole storage and say what is wrong, and which tags cannot be pulled.
@@ -76,6 +86,8 @@ def fsck(
     left over, and the exit code is 3.
     """
     from jettison.gc.fsck import HASHING, CheckOptions, check_tree, plan_repair
+    from jettison.gc.guard import require_own_tree
+    from jettison.model.plausibility import Consent
     from jettison.store.configuration import open_storage
     from jettison.store.journal import new_run_id
 
@@ -96,6 +108,9 @@ def fsck(
     plan = plan_repair(tree, report, new_run_id(now), now, grace)
     if output is Format.TABLE:
         _print_plan(plan)
+    if plan.steps:
+        consent = Consent(foreign_owner=allow_foreign_owner)
+        require_own_tree(tree, configuration, consent)
     if dry_run or not plan.steps:
         if output is not Format.TABLE:
             _emit(output, report, {"plan": plan, "moved_tags": plan.moved_tags}, closing=True)

@@ -18,7 +18,15 @@ import typer
 from typer.core import TyperCommand
 
 from jettison.cli.collection import not_all
-from jettison.cli.options import AssumeQuiescent, Grace, timestamp, user_journal
+from jettison.cli.options import (
+    AllowEmpty,
+    AllowForeignOwner,
+    AssumeQuiescent,
+    Grace,
+    MaxRemoval,
+    timestamp,
+    user_journal,
+)
 from jettison.cli.output import ago, counted, note, size_exactly, write
 from jettison.cli.progress import reporting
 from jettison.errors import JournalError, UsageError
@@ -113,17 +121,22 @@ def garbage_collect(
     ] = False,
     grace: Grace = "1h",  # type: ignore[assignment] # parsed by the option
     assume_quiescent: AssumeQuiescent = False,
+    allow_empty: AllowEmpty = False,
+    allow_foreign_owner: AllowForeignOwner = False,
+    max_removal: MaxRemoval = "50%",  # type: ignore[assignment] # parsed by the option
 ) -> None:
     """Collect garbage with the flags and the lines of Distribution's own command.
 
     For a job that calls `registry garbage-collect` or `docker-registry garbage-collect`: change the
     program's name, and nothing else. Nothing is asked. It keeps the promises of `jettison gc`: only
     what was idle for the grace period goes, undo windows are honoured, what cannot be read
-    protects what it may need and makes the exit code 3. --grace and --assume-quiescent are ours.
+    protects what it may need and makes the exit code 3, and what is implausible is refused (exit
+    4). The options with a long name alone are ours.
     """
     from jettison.gc.job import CollectionJob
     from jettison.gc.options import CollectOptions
     from jettison.model.digests import RawDigests
+    from jettison.model.plausibility import Consent
     from jettison.store.configuration import open_storage
 
     target = config or os.environ.get(_VARIABLE)
@@ -139,9 +152,10 @@ def garbage_collect(
             write(*lines)
 
     options = CollectOptions(grace=grace, untagged=0.0 if delete_untagged else None)
-    job = CollectionJob(tree, configuration, options)
+    consent = Consent(empty=allow_empty, foreign_owner=allow_foreign_owner, most=max_removal)
+    job = CollectionJob(tree, configuration, options, consent=consent)
     if not assume_quiescent:
-        job.require_quiescent()
+        job.require_quiescent(time.time())
     if not dry_run:
         job.recover()
     # A bar and the lines would write into each other on one terminal.
@@ -151,6 +165,7 @@ def garbage_collect(
         write(*eligible_lines(plan, len(marked)))
     for remark in _remarks(plan):
         log("info", remark)
+    job.require_plausible(plan)
     problems, failures = plan.problems, 0
     if not dry_run:
         receipt = _carry_out(job, plan, target, log)

@@ -11,9 +11,11 @@ import typer
 
 from jettison.cli.collection import not_all
 from jettison.cli.options import (
+    AllowEmpty,
+    AllowForeignOwner,
     AssumeQuiescent,
     DryRun,
-    Grace,
+    MaxRemoval,
     Output,
     Yes,
     confirm,
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from jettison.gc.job import Collection, CollectionJob
     from jettison.gc.options import CollectOptions
     from jettison.gc.plan import CollectionPlan
+    from jettison.model.plausibility import Consent
     from jettison.store.configuration import Configuration
 
 __all__ = ["EXAMPLE", "OPTIONAL", "gc"]
@@ -82,10 +85,26 @@ def gc(
             "takes several times as long.",
         ),
     ] = False,
-    grace: Grace = "1h",  # type: ignore[assignment] # parsed by the option
+    grace: Annotated[
+        float | None,
+        typer.Option(
+            "--grace",
+            parser=parse_duration,
+            metavar="DURATION",
+            help="Leave what was created or touched within this time. Default: 1h; with --now 0s.",
+        ),
+    ] = None,
     now: Annotated[
-        bool, typer.Option("--now", help="End the undo windows first: what was removed is gone.")
+        bool,
+        typer.Option(
+            "--now",
+            help="Free all that can be freed: end the undo windows first (what was removed is "
+            "gone), and take what is young too.",
+        ),
     ] = False,
+    allow_empty: AllowEmpty = False,
+    allow_foreign_owner: AllowForeignOwner = False,
+    max_removal: MaxRemoval = "50%",  # type: ignore[assignment] # parsed by the option
     assume_quiescent: AssumeQuiescent = False,
     quiesce: Annotated[
         str | None,
@@ -113,6 +132,7 @@ def gc(
     stopped or read-only. What cannot be read protects all it may need, and makes the exit code 3.
     """
     from jettison.gc.options import CollectOptions
+    from jettison.model.plausibility import Consent
 
     one_of("--dry-run", given=dry_run, second="--textfile", also=textfile is not None)
     if target.startswith(("http://", "https://")):
@@ -120,8 +140,12 @@ def gc(
             f"{target}: collecting needs the storage, and no registry collects over its API yet",
             hint="Run this where the storage is: jettison gc DIR or jettison gc CONFIG.",
         )
+    if grace is None:
+        # What was pushed a minute ago goes too: nobody pushes, and the disk is full.
+        grace = 0.0 if now else CollectOptions().grace
     options = CollectOptions(grace=grace, untagged=untagged, uploads=uploads, thorough=thorough)
-    job = _Command(target, options, now, log, output)
+    consent = Consent(empty=allow_empty, foreign_owner=allow_foreign_owner, most=max_removal)
+    job = _Command(target, options, consent, log, output, end_undo=now)
     try:
         if dry_run:
             job.show()
@@ -144,10 +168,18 @@ class _Command:
     """One call of the command; remembers how far it came, for the figures."""
 
     def __init__(
-        self, target: str, options: "CollectOptions", end_undo: bool, log: Log | None, form: Format
+        self,
+        target: str,
+        options: "CollectOptions",
+        consent: "Consent",
+        log: Log | None,
+        form: Format,
+        *,
+        end_undo: bool,
     ) -> None:
         self._target = target
         self._options = options
+        self._consent = consent
         self._end_undo = end_undo
         self._log = log
         self._form = form
@@ -163,6 +195,7 @@ class _Command:
             from jettison.cli.collection import plan_document
 
             emit(self._form, plan_document(plan, self._job.tree.disk_free()))
+        self._job.require_plausible(plan)
         if plan.problems:
             raise not_all(len(plan.problems), 0, dry_run=True)
 
@@ -175,14 +208,17 @@ class _Command:
         _warn_of_cache(self._job.configuration)
         if (quiesce or resume) and not yes:
             # Nobody wants the registry to be down while a question waits for its answer.
-            self._ask(self._make_plan(), yes=False)
+            plan = self._make_plan()
+            self._job.require_plausible(plan)
+            self._ask(plan, yes=False)
             yes = True
         with quiesced(quiesce, resume):
             if not assume_quiescent:
-                self._job.require_quiescent()
+                self._job.require_quiescent(time.time(), quiesced=quiesce is not None)
             self._job.recover()
             plan = self._make_plan()
             self._print(plan)
+            self._job.require_plausible(plan)
             self._ask(plan, yes=yes)
             self._done = self._collect(plan)
         self._tell(self._done, plan)
@@ -194,7 +230,9 @@ class _Command:
 
         tree, configuration = open_storage(Path(self._target), os.environ)
         self._storage = str(tree.root)
-        return CollectionJob(tree, configuration, self._options, end_undo=self._end_undo)
+        return CollectionJob(
+            tree, configuration, self._options, end_undo=self._end_undo, consent=self._consent
+        )
 
     def _make_plan(self) -> "CollectionPlan":
         job = self._job

@@ -23,11 +23,14 @@ if TYPE_CHECKING:
     from jettison.store.journal import Journal
 
 __all__ = [
+    "AllowEmpty",
+    "AllowForeignOwner",
     "AssumeQuiescent",
     "Connection",
     "DryRun",
     "Exact",
     "Grace",
+    "MaxRemoval",
     "Output",
     "Quick",
     "Storage",
@@ -38,6 +41,7 @@ __all__ = [
     "one_of",
     "optional_values",
     "parse_duration",
+    "parse_share",
     "run",
     "timestamp",
     "user_journal",
@@ -46,6 +50,7 @@ __all__ = [
 
 Result = TypeVar("Result")
 
+_ALL: Final = 100
 _UNITS: Final = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
@@ -62,6 +67,14 @@ def parse_duration(text: str) -> float:
             raise typer.BadParameter(f"{text!r} needs a unit: s, m, h, d or w")
         total += float(number) * _UNITS.get(unit, 0)
     return total
+
+
+def parse_share(text: str) -> float:
+    """Return the share, from 0 to 1, that a percentage is: ``80%`` or ``80``."""
+    number = text.strip().removesuffix("%")
+    if not number.isdecimal() or not 0 <= int(number) <= _ALL:
+        raise typer.BadParameter(f"{text!r} is no share; write a percentage, such as 80%")
+    return int(number) / _ALL
 
 
 def optional_values(defaults: Mapping[str, str]) -> type[TyperCommand]:
@@ -141,6 +154,36 @@ AssumeQuiescent = Annotated[
     typer.Option(
         "--assume-quiescent",
         help="Nobody is pushing; do not look whether the registry is stopped or read-only.",
+    ),
+]
+
+_IMPLAUSIBLE: Final = "What looks wrong"
+AllowEmpty = Annotated[
+    bool,
+    typer.Option(
+        "--allow-empty",
+        help="It is true that there are blobs, and no repositories or no image in any.",
+        rich_help_panel=_IMPLAUSIBLE,
+    ),
+]
+AllowForeignOwner = Annotated[
+    bool,
+    typer.Option(
+        "--allow-foreign-owner",
+        help="Another program owns the tree (GitLab's database, Harbor), and what it knows does "
+        "not matter.",
+        rich_help_panel=_IMPLAUSIBLE,
+    ),
+]
+MaxRemoval = Annotated[
+    float,
+    typer.Option(
+        "--max-removal",
+        parser=parse_share,
+        metavar="PERCENT",
+        help="Refuse to take more than this share of the blobs, or of their bytes, beside what rm "
+        "has removed. Trees below 50 blobs and 256 MiB may lose any share.",
+        rich_help_panel=_IMPLAUSIBLE,
     ),
 ]
 

@@ -356,6 +356,8 @@ def report(error: JettisonError, form: Format = Format.TABLE) -> None:
     """Tell an error and its next step on stderr; with ``form`` for programs as a line of JSON."""
     if form is not Format.TABLE:
         told = {"code": _code(error), "message": error.message, "hint": error.hint}
+        if error.again:
+            told["command"] = command_again(error.again)
         note(as_json(document({"error": {**told, "exit_code": error.exit_code}})))
         return
     first, *rest = error.message.split("\n")
@@ -365,6 +367,24 @@ def report(error: JettisonError, form: Format = Format.TABLE) -> None:
     note(f"{_styled('error:', '1;31', sys.stderr)} {first}", *rest)
     if error.hint:
         note(f"{_styled(' next:', '1', sys.stderr)} {error.hint}")
+    if error.again:
+        note(f"{_styled('   or:', '1', sys.stderr)} {command_again(error.again)}")
+
+
+def command_again(options: Sequence[str]) -> str:
+    """Return the command that was typed, with more options, ready to be pasted into a shell."""
+    import shlex
+    import shutil
+
+    program, *arguments = sys.argv
+    if program.endswith("__main__.py"):
+        started = [sys.executable, "-m", "jettison"]
+    else:
+        started = ["jettison" if shutil.which("jettison") else program]
+    if os.environ.get("SUDO_COMMAND"):
+        started = ["sudo", *started]
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    return shlex.join([*started, *arguments[:end], *options, *arguments[end:]])
 
 
 def _code(error: JettisonError) -> str:

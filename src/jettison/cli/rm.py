@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from jettison.cli.options import (
+    AllowEmpty,
+    AllowForeignOwner,
     AssumeQuiescent,
     Connection,
     DryRun,
     Exact,
     Grace,
+    MaxRemoval,
     Output,
     Quick,
     Storage,
@@ -95,6 +98,9 @@ def rm(
         ),
     ] = "7d",  # type: ignore[assignment] # parsed by the option
     assume_quiescent: AssumeQuiescent = False,
+    allow_empty: AllowEmpty = False,
+    allow_foreign_owner: AllowForeignOwner = False,
+    max_removal: MaxRemoval = "50%",  # type: ignore[assignment] # parsed by the option
     quick: Quick = False,
     exact: Exact = False,
     output: Output = Format.TABLE,
@@ -110,6 +116,7 @@ def rm(
     """
     from jettison.lifecycle.planning import Request
     from jettison.lifecycle.removing import Settings
+    from jettison.model.plausibility import Consent
     from jettison.model.reference import Reference
 
     request = Request(
@@ -125,13 +132,15 @@ def rm(
     if reclaim and grace == 0 and not assume_quiescent:
         raise NotQuiescent(
             "--grace 0 on a registry that is serving could break a push that is going on",
-            hint="If nobody pushes now, say --assume-quiescent; else leave --grace at 1h.",
+            hint="Leave out --grace, or say that nobody pushes now:",
+            again=("--assume-quiescent",),
         )
     settings = Settings(
         reclaim=reclaim,
         grace=grace,
         window=undo_window,
         backup=None if backup is None else str(backup.absolute()),
+        consent=Consent(empty=allow_empty, foreign_owner=allow_foreign_owner, most=max_removal),
     )
     finished = run(_rm(request, settings, storage, connection, output, dry_run=dry_run, yes=yes))
     if finished is None:
@@ -155,6 +164,7 @@ async def _rm(
     yes: bool,
 ) -> "Run | None":
     from jettison.cli.receipt import print_receipt, undo_line
+    from jettison.gc.guard import refuse
     from jettison.lifecycle.place import open_place
     from jettison.lifecycle.removing import Prepared, Remover, fingerprint, interrupted_run
 
@@ -177,13 +187,15 @@ async def _rm(
             _print(prepared, settings)
         elif dry_run:
             emit(output, {"plan": prepared.plan, "prediction": prepared.prediction})
+        if settings.reclaim:
+            refuse(prepared.objections)
         if dry_run:
             return None
         confirm(_question(prepared, settings), yes=yes)
         with reporting() as progress:
             remover = Remover(remote, place, users, time.time, timestamp, progress)
             if begun is not None:
-                finished = await remover.resume(begun)
+                finished = await remover.resume(begun, settings)
             else:
                 finished = await remover.execute(request, settings, prepared)
     if output is Format.TABLE:

@@ -7,17 +7,20 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import msgspec
 
 from jettison.errors import JournalError, StorageError
+from jettison.gc.guard import find_objections, refuse
 from jettison.gc.plan import CollectionPlan, CollectOptions, plan_collection
-from jettison.gc.quiescence import probe_address, require_quiescent
+from jettison.gc.quiescence import Evidence, probe_address, require_quiescent
 from jettison.gc.sweep import CollectionReceipt, collect, recover
 from jettison.gc.trace import Tracing
 from jettison.gc.windows import (
     held_manifests,
     plan_within_windows,
-    removed_manifests,
+    saved_manifests,
     tree_journal,
+    used_addresses,
 )
 from jettison.model.digest import Digest
+from jettison.model.plausibility import NOTHING_SAID, Consent
 from jettison.model.run import Finding, Kind, Receipt, Run, State
 from jettison.progress import Progress, silent
 from jettison.store import layout
@@ -54,7 +57,7 @@ class Collection(msgspec.Struct, frozen=True):
 class CollectionJob:
     """Collects the storage ``tree``, that of a registry with ``configuration`` if one is given.
 
-    ``end_undo`` ends the undo windows first.
+    ``end_undo`` ends the undo windows first. ``consent`` is what is meant though it looks wrong.
     """
 
     def __init__(
@@ -64,21 +67,26 @@ class CollectionJob:
         options: CollectOptions,
         *,
         end_undo: bool = False,
+        consent: Consent = NOTHING_SAID,
     ) -> None:
         self.tree = tree
         self.configuration = configuration
         self._options = options
         self._end_undo = end_undo
+        self._consent = consent
         self._recovered: list[Digest] = []
         self._windows: set[str] = set()
 
-    def require_quiescent(self) -> None:
+    def require_quiescent(self, now: float, *, quiesced: bool = False) -> None:
         """Raise :class:`~jettison.errors.NotQuiescent` if pushes may go on and must not.
 
         Without a grace period, or with ``end_undo``, the registry must be stopped or read-only.
+        ``quiesced``: a command has just seen to that.
         """
         if self._options.grace <= 0 or self._end_undo:
-            require_quiescent(self.configuration)
+            addresses = tuple(used_addresses(self.tree))
+            evidence = Evidence(self.tree, now, addresses, quiesced)
+            require_quiescent(self.configuration, evidence=evidence)
 
     def plan(
         self, now: float, *, progress: Progress = silent, tracing: Tracing | None = None
@@ -97,8 +105,12 @@ class CollectionJob:
             now,
             progress=progress,
             tracing=tracing,
-            unlinked=(*self._recovered, *removed_manifests(tree)),
+            unlinked=(*self._recovered, *(one.digest for one in saved_manifests(tree))),
         )
+
+    def require_plausible(self, plan: CollectionPlan) -> None:
+        """Raise :class:`~jettison.errors.Refused` for a plan that may rest on half the truth."""
+        refuse(find_objections(self.tree, self.configuration, plan, self._consent))
 
     def recover(self) -> None:
         """Put back what a killed collection had set aside, so that it is planned for."""
@@ -118,10 +130,14 @@ class CollectionJob:
         Where the configuration names a Redis that remembers blobs, those that went are forgotten
         there. A collection of nothing is not noted: it may be run every hour.
         """
-        # First, since nothing may promise what is gone.
-        end_windows(self.tree, self._windows, plan.started)
         receipt, forgotten = collect_and_forget(
-            self.tree, self.configuration, plan, clock, progress
+            self.tree,
+            self.configuration,
+            plan,
+            clock,
+            progress,
+            # First, since nothing may promise what is gone; and only once it is certain to go.
+            begin=lambda: end_windows(self.tree, self._windows, plan.started),
         )
         recovered = receipt.recovered + len(self._recovered)
         receipt = msgspec.structs.replace(receipt, recovered=recovered)
@@ -209,16 +225,19 @@ def collect_and_forget(
     plan: CollectionPlan,
     clock: Callable[[], float],
     progress: Progress,
+    *,
+    begin: Callable[[], None] = lambda: None,
 ) -> tuple[CollectionReceipt, list[Finding]]:
     """Execute a plan, and make the Redis of the configuration, if it has one, forget what went.
 
     Returns the receipt, with a problem if Redis goes on remembering, and what there is to say of
-    it. Redis is made to forget also where the collection is ended by an error or by Ctrl-C.
+    it. ``begin`` is called once the tree is locked, before anything goes. Redis is made to forget
+    also where the collection is ended by an error or by Ctrl-C.
     """
     remembers = configuration is not None and configuration.cache == "redis" and not plan.empty
     findings: list[Finding] = []
     try:
-        receipt = collect(tree, plan, clock=clock, progress=progress)
+        receipt = collect(tree, plan, clock=clock, progress=progress, begin=begin)
     finally:
         if remembers and configuration is not None:
             # What was put back is forgotten too, which costs the registry one look.

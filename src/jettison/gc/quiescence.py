@@ -2,7 +2,8 @@
 
 Without a grace period a collection cannot tell garbage from a push that is under way. It is safe
 only while the registry is stopped or read-only, and what a configuration says about that may not be
-what the running process was started with. So the address in the configuration is asked.
+what the running process was started with. So the address in the configuration is asked, and what
+the tree, its journal and the processes of the machine show must not contradict.
 """
 
 import signal
@@ -14,13 +15,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from jettison.errors import NotQuiescent, PartlyDone
+from jettison.gc.options import CollectOptions
 from jettison.model.digest import Digest
+from jettison.store import layout
+from jettison.store.processes import writers
+from jettison.store.repository import RepositoryReader
+from jettison.store.tree import StorageTree
 
 if TYPE_CHECKING:
     from jettison.store.configuration import Configuration
 
-__all__ = ["probe_address", "quiesced", "require_quiescent"]
+__all__ = ["Evidence", "probe_address", "quiesced", "require_quiescent"]
 
 TIMEOUT: Final = 5.0
 """Seconds to wait for a connection and for an answer."""
@@ -28,46 +36,129 @@ TIMEOUT: Final = 5.0
 _ENDING: Final = (signal.SIGTERM, signal.SIGHUP)
 _IMPOSSIBLE: Final = Digest("sha256:" + "0" * 64)
 _EVERYWHERE: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read, not listened on
+_NOBODY_BEHIND: Final = frozenset({502, 503, 504})
 _HINT: Final = (
     "Stop the registry, or set storage.maintenance.readonly.enabled: true and restart it, "
     "or leave out --now and --grace 0; --assume-quiescent if you know better."
 )
 
 
-def require_quiescent(configuration: "Configuration | None", timeout: float = TIMEOUT) -> None:
-    """Return if nobody serves the storage, or only for reading.
+class Evidence(msgspec.Struct, frozen=True):
+    """What is known of a registry beside its configuration.
 
-    Nothing listening at ``http.addr`` is a stopped registry. A running one is asked to delete a
-    manifest that cannot exist; only a read-only registry refuses that with its own kind of 405,
-    before it looks whether deletion is enabled. Raises :class:`~jettison.errors.NotQuiescent` in
-    every other case, also where there is no configuration to take the address from.
+    ``tree`` is its storage, looked at ``now`` (seconds since the epoch), ``addresses`` are others
+    at which it was used. ``quiesced``: a command has stopped it, or its pushes, a moment ago.
+    """
+
+    tree: StorageTree
+    now: float
+    addresses: tuple[str, ...] = ()
+    quiesced: bool = False
+
+
+def require_quiescent(
+    configuration: "Configuration | None",
+    timeout: float = TIMEOUT,
+    evidence: Evidence | None = None,
+) -> None:
+    """Return if it is certain that nobody pushes into the storage.
+
+    A running registry is asked to delete a manifest that cannot exist; only a read-only registry
+    refuses that with its own kind of 405, before it looks whether deletion is enabled. That nothing
+    listens at ``http.addr`` shows little: it may run in a container, or with another configuration.
+    So ``evidence`` must not contradict: no process writes to the tree, nothing answers at its other
+    addresses, and nothing in the tree is younger than the usual grace period, unless a command has
+    just stopped the registry. Raises :class:`~jettison.errors.NotQuiescent` in every other case,
+    also where there is no configuration to take the address from.
     """
     if configuration is None:
         message = "without the registry's configuration nobody knows whether a push is under way"
-        raise NotQuiescent(message, hint=f"Give the configuration instead of the folder. {_HINT}")
+        raise _refusal(message, f"Give the configuration instead of the folder. {_HINT}")
     address = probe_address(configuration)
     if address is None:
         found = configuration.http_addr or "no http.addr"
-        raise NotQuiescent(f"{configuration.path}: {found} cannot be asked", hint=_HINT)
+        raise _refusal(f"{configuration.path}: {found} cannot be asked")
     from http.client import HTTPException  # noqa: PLC0415 - see `_ask`
 
     host, port = address
     try:
-        answer = _ask(configuration, host, port, timeout)
+        readonly = _ask(configuration, host, port, timeout)
     except ConnectionRefusedError:
-        return
+        readonly = None
     except (OSError, HTTPException) as error:
-        message = f"something listens at {host}:{port} and cannot be asked: {error}"
-        raise NotQuiescent(message, hint=_HINT) from None
-    if not answer:
-        raise NotQuiescent(f"the registry at {host}:{port} takes pushes", hint=_HINT)
+        raise _refusal(f"something listens at {host}:{port} and cannot be asked: {error}") from None
+    if readonly is False:
+        raise _refusal(f"the registry at {host}:{port} takes pushes")
+    if evidence is not None:
+        stopped = f"nothing listens at {host}:{port}" if readonly is None else "it is read-only"
+        for contradiction in _contradictions(configuration, evidence, timeout, sure=bool(readonly)):
+            raise _refusal(f"{stopped}, but {contradiction}")
+
+
+def _contradictions(
+    configuration: "Configuration", evidence: Evidence, timeout: float, *, sure: bool
+) -> Iterator[str]:
+    """Yield what contradicts that a registry is stopped; ``sure``: it said that it is read-only."""
+    asked = probe_address(configuration)
+    for name in evidence.addresses:
+        address = _parse(name)
+        if address is not None and address != asked and _answers(address, timeout):
+            yield f"it was used at {name}, and something answers there"
+    if sure or evidence.quiesced:
+        return
+    for process in writers(evidence.tree.root, configuration.path):
+        yield f"process {process.pid} is at work: {process.clue}"
+    young = _youngest(evidence.tree, evidence.now)
+    if young is not None:
+        yield f"{young}, within the last hour: the registry may be running elsewhere"
+
+
+def _youngest(tree: StorageTree, now: float) -> str | None:
+    """Return what was pushed a short time ago, the first that is found."""
+    since = CollectOptions().grace
+    idle = int((now - since) * 1e9)
+    for name in tree.repositories():
+        with RepositoryReader(tree, name) as repository:
+            if any(one.moved_ns > idle for one in repository.uploads()):
+                return f"an upload into {name} moved"
+            # An upload that became a blob has left its trace here.
+            if (tree.mtime(layout.uploads(name)) or 0) > idle:
+                return f"something was uploaded into {name}"
+    for blob in tree.blobs():
+        if blob.mtime_ns > idle:
+            return f"blob {Digest.from_raw(blob.digest).short} was written or asked for"
+    return None
+
+
+def _answers(address: tuple[str, int], timeout: float) -> bool:
+    """Whether anything but a gateway without a registry behind it answers there."""
+    import http.client  # noqa: PLC0415 - as in `_ask`
+
+    connection = http.client.HTTPConnection(*address, timeout=timeout)
+    try:
+        connection.request("GET", "/v2/")
+        return connection.getresponse().status not in _NOBODY_BEHIND
+    except http.client.HTTPException:
+        return True  # it speaks TLS, say
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
+def _refusal(message: str, hint: str = _HINT) -> NotQuiescent:
+    return NotQuiescent(message, hint=hint, again=("--assume-quiescent",))
 
 
 def probe_address(configuration: "Configuration") -> tuple[str, int] | None:
     """Return the host and port at which a registry with this configuration can be asked."""
     if configuration.http_net not in {"tcp", "tcp4", "tcp6"} or not configuration.http_addr:
         return None
-    host, colon, port = configuration.http_addr.rpartition(":")
+    return _parse(configuration.http_addr)
+
+
+def _parse(text: str) -> tuple[str, int] | None:
+    host, colon, port = text.rpartition(":")
     if not colon:
         return None
     host = host.removeprefix("[").removesuffix("]")

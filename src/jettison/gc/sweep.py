@@ -108,6 +108,10 @@ class CollectionReceipt(msgspec.Struct, frozen=True):
         return not self.problems and not self.failures and not self.ended
 
 
+def _nothing() -> None:
+    pass
+
+
 def collect(
     tree: StorageTree,
     plan: CollectionPlan,
@@ -115,10 +119,12 @@ def collect(
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
     progress: Progress = silent,
+    begin: Callable[[], None] = _nothing,
 ) -> CollectionReceipt:
     """Remove what the plan lists and nobody has come to want since.
 
-    Takes the tree's lock. Errors on single files are counted, and the rest goes on. Raises
+    Takes the tree's lock, and then calls ``begin``. Errors on single files are counted, and the
+    rest goes on. Raises
     :class:`~jettison.errors.Locked` if another collection is at it,
     :class:`~jettison.errors.StorageError` if the tree cannot be written at all, and
     :class:`~jettison.errors.UsageError` for a plan that is not about this tree as it is.
@@ -128,6 +134,7 @@ def collect(
     if plan.root != str(tree.root):
         raise UsageError(f"this plan is about {plan.root}, not about {tree.root}")
     with StorageLock(tree, "collection"), Aside(tree) as aside:
+        begin()
         return _Sweep(tree, plan, aside, clock, sleep, progress).run()
 
 

@@ -12,14 +12,22 @@ from jettison.model import strict_json
 from jettison.model.digest import Digest
 from jettison.model.reference import RepoName
 from jettison.model.repair import Move, RepairPlan
-from jettison.model.run import Kind, Run, State
+from jettison.model.run import Kind, Run, Saved, State
 from jettison.progress import Progress, silent
 from jettison.store.journal import LARGEST_ENTRY, Journal, Unreadable
 from jettison.store.repository import RepositoryReader
 from jettison.store.tree import StorageTree
 
-__all__ = ["FOREVER", "held_manifests", "plan_within_windows", "removed_manifests", "tree_journal"]
+__all__ = [
+    "FOREVER",
+    "held_manifests",
+    "plan_within_windows",
+    "saved_manifests",
+    "tree_journal",
+    "used_addresses",
+]
 
+_MOST_ADDRESSES: Final = 5
 FOREVER: Final = 253402300799.0
 """The end of the year 9999, in seconds since the epoch: what a window without an end has."""
 
@@ -74,11 +82,18 @@ def _unguarded(tree: StorageTree, run: Run) -> Iterator[HeldManifest]:
                 yield HeldManifest(run.id, FOREVER, repository, Digest.from_raw(digest), b"")
 
 
-def removed_manifests(tree: StorageTree) -> Iterator[Digest]:
+def saved_manifests(tree: StorageTree) -> Iterator[Saved]:
     """Yield the manifests that removals have saved in the tree's journal before they went."""
     for run in tree_journal(tree).runs():
-        if isinstance(run, Run) and run.kind is Kind.RM:
-            yield from (saved.digest for saved in run.saved)
+        if isinstance(run, Run) and run.kind is Kind.RM and run.state is not State.UNDONE:
+            yield from run.saved
+
+
+def used_addresses(tree: StorageTree) -> list[str]:
+    """Return at which addresses the tree's registry was used, the latest first, a few at most."""
+    runs = [run for run in tree_journal(tree).runs() if isinstance(run, Run) and run.registry]
+    runs.sort(key=lambda run: run.id, reverse=True)
+    return list(dict.fromkeys(run.registry for run in runs))[:_MOST_ADDRESSES]
 
 
 def _is_there(tree: StorageTree, path: str) -> bool:
@@ -117,7 +132,7 @@ def plan_within_windows(
             without,
             progress=progress,
             tracing=tracing,
-            unlinked=(*unlinked, *removed_manifests(tree)),
+            unlinked=(*unlinked, *(one.digest for one in saved_manifests(tree))),
         )
         again = list(held_manifests(tree, now))
         if {one.run for one in again} <= {one.run for one in held}:

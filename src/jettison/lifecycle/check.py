@@ -2,16 +2,19 @@
 
 import enum
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 
 from jettison.errors import AccessDenied, LoginRefused, NotFoundError, UnexpectedResponse
 from jettison.lifecycle.deletion import deletion_problem
+from jettison.model.plausibility import NOTHING_SAID, Amount, Facts, objections
 from jettison.model.reference import RepoName
 from jettison.registry import Capabilities, Deletion, Registry
 from jettison.store.configuration import Configuration, findings, read_configuration
+from jettison.store.mounts import inner_mounts
+from jettison.store.owners import owners_in_tree
 from jettison.store.tree import StorageTree
 
 __all__ = ["Item", "Level", "check_configuration", "check_registry", "check_storage"]
@@ -171,8 +174,24 @@ def check_storage(root: Path) -> list[Item]:
     if not tree.writable:
         message = "not writable by this user: it can be looked at, not collected"
         items.append(Item(Level.ERROR, "storage", message, f"Run as the owner of {tree.root}."))
+    items += _doubts(tree, len(scan.names) + len(scan.strays), count)
     items += [
         Item(Level.WARNING, problem.path, problem.message, "Nothing it may reference is collected.")
         for problem in scan.problems
     ]
     return items
+
+
+def _doubts(tree: StorageTree, repositories: int, blobs: int) -> Iterator[Item]:
+    """Yield what keeps a collection from being plausible, as far as it needs no plan."""
+    facts = Facts(
+        root=str(tree.root),
+        repositories=repositories,
+        images=bool(repositories),
+        going=Amount(),
+        staying=Amount(blobs),
+        owners=tuple(owners_in_tree(tree.root_folder)),
+        mounts=inner_mounts(tree.root_folder),
+    )
+    for one in objections(facts, NOTHING_SAID):
+        yield Item(Level.ERROR, "collecting", f"refused: {one.message}", one.advice)

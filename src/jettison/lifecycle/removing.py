@@ -12,6 +12,7 @@ from typing import Final, Self
 import msgspec
 
 from jettison.errors import JettisonError, JournalError, PartlyDone, PlanStale
+from jettison.gc.guard import find_objections, refuse, removed_content
 from jettison.gc.job import collect_and_forget
 from jettison.gc.mark import Without
 from jettison.gc.options import CollectOptions
@@ -23,6 +24,7 @@ from jettison.lifecycle.place import Place
 from jettison.lifecycle.planning import Request, plan, planned_nodes
 from jettison.lifecycle.verify import verify_blobs, verify_references, verify_storage
 from jettison.model.plan import Plan
+from jettison.model.plausibility import NOTHING_SAID, Consent, Objection
 from jettison.model.run import Finding, Kind, Receipt, Run, State
 from jettison.progress import Progress, silent
 from jettison.registry import Registry
@@ -69,6 +71,8 @@ class Prepared(msgspec.Struct, frozen=True):
     plan: Plan
     now: float
     prediction: Prediction | None = None
+    objections: tuple[Objection, ...] = ()
+    """What makes that collection implausible; it is then not begun."""
 
     @classmethod
     def again(cls, run: Run) -> Self:
@@ -87,6 +91,8 @@ class Settings(msgspec.Struct, frozen=True):
     grace: float = 3600.0
     window: float = DEFAULT_WINDOW
     backup: str | None = None
+    consent: Consent = NOTHING_SAID
+    """What is meant though the collection looks wrong."""
 
 
 def fingerprint(request: Request, settings: Settings, place: Place) -> str:
@@ -135,6 +141,7 @@ class Remover:
         self._clock = clock
         self._stamp = stamp
         self._progress = progress
+        self._consent = NOTHING_SAID
 
     async def prepare(
         self, request: Request, settings: Settings, cache: Manifests | None = None
@@ -154,9 +161,12 @@ class Remover:
         tree = self._place.tree
         if tree is None or not settings.reclaim:
             return Prepared(made, now)
-        return Prepared(made, now, self._predict(tree, made, settings, now))
+        prediction, found = self._predict(tree, made, settings, now)
+        return Prepared(made, now, prediction, tuple(found))
 
-    def _predict(self, tree: StorageTree, made: Plan, settings: Settings, now: float) -> Prediction:
+    def _predict(
+        self, tree: StorageTree, made: Plan, settings: Settings, now: float
+    ) -> tuple[Prediction, list[Objection]]:
         """Ask the collector itself what it would free if the plan were applied already."""
         without = Without(
             tags=frozenset((s.repository, tag) for s in made.steps for tag in s.tags),
@@ -166,15 +176,25 @@ class Remover:
         collection = plan_within_windows(tree, options, now, without, self._progress)
         mine = {item.digest for item in made.estimate.freed}
         removal = sum(blob.size for blob in collection.blobs if blob.digest in mine)
-        return Prediction(
+        prediction = Prediction(
             removal,
             collection.bytes - removal,
             made.estimate.freed_bytes - removal,
             tuple(problem.message for problem in collection.problems),
         )
+        meant = [digest.raw for digest in mine]
+        configuration = self._place.configuration
+        found = find_objections(tree, configuration, collection, settings.consent, meant)
+        return prediction, found
 
     async def execute(self, request: Request, settings: Settings, prepared: Prepared) -> Run:
-        """Apply the plan, collect if asked to, verify; return the run with its receipt."""
+        """Apply the plan, collect if asked to, verify; return the run with its receipt.
+
+        Raises :class:`~jettison.errors.Refused`, and changes nothing, for a collection that was
+        found implausible.
+        """
+        refuse(prepared.objections)
+        self._consent = settings.consent
         now = self._clock()
         tree = self._place.tree
         run = Run(
@@ -211,8 +231,9 @@ class Remover:
             self._users.point(run, self._journal)
         return await self._finish(applier, run)
 
-    async def resume(self, run: Run) -> Run:
-        """Finish a run that was interrupted."""
+    async def resume(self, run: Run, settings: Settings) -> Run:
+        """Finish a run that was interrupted; of the settings only ``consent`` is new."""
+        self._consent = settings.consent
         if run.id not in self._journal.ids():
             self._journal = self._users.home_of(run.id)
         return await self._finish(self._applier(), run)
@@ -263,9 +284,10 @@ class Remover:
             progress=self._progress,
             unlinked=[*recovered, *(saved.digest for saved in run.saved)],
         )
-        return collect_and_forget(
-            tree, self._place.configuration, made, self._clock, self._progress
-        )
+        configuration = self._place.configuration
+        meant = list(removed_content(run.saved))
+        refuse(find_objections(tree, configuration, made, self._consent, meant))
+        return collect_and_forget(tree, configuration, made, self._clock, self._progress)
 
     async def verify(self, run: Run) -> list[Finding]:
         """Prove it, in the API and, if it is at hand, on the disk."""

@@ -1,19 +1,27 @@
 """The configuration of a Distribution registry, as far as its storage is concerned.
 
-Unknown keys are nobody's business here. Every error names the key, what was found, and what is
-allowed; of a secret, only its key.
+Unknown keys are told where they may change what the storage means. Every error names the key,
+what was found, and what is allowed; of a secret, only its key.
 """
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import msgspec
 
 from jettison.errors import ConfigurationError
-from jettison.store.document import Document, described, load_yaml, read_document
+from jettison.model.plausibility import Owner
+from jettison.store.document import (
+    Document,
+    described,
+    load_yaml,
+    read_document,
+    unknown_meaning,
+)
+from jettison.store.owners import owners_in_configuration
 from jettison.store.tree import StorageTree
 
 __all__ = [
@@ -29,6 +37,7 @@ __all__ = [
     "open_storage",
     "read_configuration",
     "storage_root",
+    "unknown_hint",
 ]
 
 VERSION: Final = "0.1"
@@ -117,6 +126,10 @@ class Configuration(msgspec.Struct, frozen=True):
     purge_uploads: bool = True
     redis: RedisServer | None = None
     log_level: str = "info"
+    unknown: tuple[str, ...] = ()
+    """Keys that are not known and may change what the storage means."""
+    owners: tuple[Owner, ...] = ()
+    """Other programs that the configuration names, which keep a part of the truth elsewhere."""
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -164,10 +177,20 @@ def open_storage(
     if path.is_dir() or not path.exists():
         return StorageTree(path), None
     configuration = read_configuration(path, environment)
+    if configuration.unknown:
+        keys = ", ".join(configuration.unknown)
+        message = f"{path}: {keys} is not known, and may change what the storage means"
+        raise ConfigurationError(message, hint=unknown_hint(configuration.unknown))
     if configuration.root is None:
         message = f"{path}: storage driver {configuration.driver!r} is not supported yet"
         raise ConfigurationError(message, hint=f"Supported is {SUPPORTED}.")
     return StorageTree(configuration.root), configuration
+
+
+def unknown_hint(unknown: Sequence[str]) -> str:
+    """Return what to do about keys that may change what the storage means."""
+    listed = ", ".join(unknown)
+    return f"Mend or remove it; if it is harmless, set jettison.ignore: [{listed}] in that file."
 
 
 def findings(configuration: Configuration, environment: Mapping[str, str]) -> list[Finding]:
@@ -214,10 +237,24 @@ def findings(configuration: Configuration, environment: Mapping[str, str]) -> li
                 "Set it to true, or remove the key.",
             )
         )
+    found += _doubts(configuration)
     if configuration.root is None:
         message = f"driver {configuration.driver!r}: its storage cannot be reached from here yet"
         found.append(Finding("info", "storage", message))
     return sorted(found, key=lambda finding: ("error", "warning", "info").index(finding.level))
+
+
+def _doubts(configuration: Configuration) -> Iterator[Finding]:
+    """Yield what makes it doubtful that the storage is what it seems."""
+    for key in configuration.unknown:
+        message = "is not known, and may change what the storage means: gc and serve refuse it"
+        yield Finding("error", key, message, unknown_hint([key]))
+    for owner in configuration.owners:
+        message = (
+            f"it belongs to {owner.name} ({owner.clue}): which images exist is not in it alone, "
+            "and gc refuses it"
+        )
+        yield Finding("error", "storage", message, f"Let {owner.name} collect it.")
 
 
 class _Reader:
@@ -265,6 +302,8 @@ class _Reader:
             purge_uploads=purging.get("enabled") is not False,
             redis=self._redis(document),
             log_level=_log_level(document),
+            unknown=tuple(unknown_meaning(document)),
+            owners=tuple(owners_in_configuration(document)),
         )
 
     def driver(self, storage: dict[str, Any]) -> str:

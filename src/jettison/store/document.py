@@ -19,11 +19,41 @@ from jettison.store.folder import storage_errors
 if TYPE_CHECKING:
     from ruamel.yaml import YAML
 
-__all__ = ["PREFIX", "Document", "described", "is_override", "load_yaml", "read_document"]
+__all__ = [
+    "PREFIX",
+    "SECTIONS",
+    "Document",
+    "described",
+    "is_override",
+    "load_yaml",
+    "read_document",
+    "unknown_meaning",
+]
 
 PREFIX: Final = "REGISTRY_"
 _NOT_OVERRIDES: Final = frozenset({"REGISTRY_CONFIGURATION_PATH", "REGISTRY_AUTH_FILE"})
 """The configuration's own path, and the containers tools' variable for their logins."""
+
+_KUBERNETES: Final = re.compile(
+    r"REGISTRY_(?:\w+_)??"
+    r"(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)"
+)
+_KUBERNETES_PORT: Final = re.compile(r"REGISTRY_(?:\w+_)??PORT")
+"""What a pod is given for each service whose name begins with ``registry`` (Kubernetes'
+documentation of environment variables for services, and Docker's links before): addresses, and no
+keys of a configuration."""
+
+SECTIONS: Final = frozenset(
+    {"version", "log", "loglevel", "storage", "auth", "middleware", "reporting", "http"}
+    | {"notifications", "redis", "health", "proxy", "compatibility", "validation", "policy"}
+    | {"catalog", "tags", "jettison"}
+)
+"""The top-level keys of Distribution 2.8 and 3.x, and ours."""
+
+_FORKS: Final = frozenset({"database", "gc", "migration", "profiling", "rate_limiter"})
+"""Top-level keys of GitLab's fork; ``database`` says who owns the tree, the others are harmless."""
+
+_DRIVER_KEYS: Final = frozenset({"rootdirectory", "maxthreads"})
 
 _QUOTING: Final = re.compile(
     r"""(for the tag|alias|anchor|tag handle|duplicate key "\w+"|timestamp) .*""", re.DOTALL
@@ -133,9 +163,38 @@ def _parser(*, as_written: bool) -> "YAML":
     return parser
 
 
-def is_override(variable: str) -> bool:
+def is_override(variable: str, value: str = "") -> bool:
     """Whether a variable of the environment is meant for the registry's configuration."""
-    return variable.startswith(PREFIX) and variable not in _NOT_OVERRIDES
+    if not variable.startswith(PREFIX) or variable in _NOT_OVERRIDES:
+        return False
+    if _KUBERNETES.fullmatch(variable):
+        return False
+    return not (_KUBERNETES_PORT.fullmatch(variable) and "://" in value)
+
+
+def _names_section(variable: str) -> bool:
+    """Whether a variable is about a key that may be one; a pipeline has REGISTRY_USER and such."""
+    name = variable.removeprefix(PREFIX).lower()
+    return name.partition("_")[0] in SECTIONS or name.startswith(tuple(_FORKS))
+
+
+def unknown_meaning(keys: Mapping[Any, Any]) -> list[str]:
+    """Return the keys that are not known and may change what the storage tree means.
+
+    Those are sections at the top, and keys of the storage driver: a fork may keep its metadata
+    elsewhere, and a misspelt ``rootdirectory`` names another tree. ``jettison.ignore`` lists what
+    its owner knows to be harmless; so is what begins with ``x-`` or a dot, where YAML's anchors
+    are kept.
+    """
+    ours = keys.get("jettison")
+    ignored = ours.get("ignore") if isinstance(ours, dict) else None
+    harmless = set(ignored) if isinstance(ignored, list) else {ignored}
+    storage = keys.get("storage")
+    driver = storage.get("filesystem") if isinstance(storage, dict) else None
+    found = [str(key) for key in keys if key not in SECTIONS | _FORKS]
+    if isinstance(driver, dict):
+        found += [f"storage.filesystem.{key}" for key in driver if key not in _DRIVER_KEYS]
+    return [key for key in found if key not in harmless and not key.startswith(("x-", "."))]
 
 
 def _override(
@@ -146,7 +205,9 @@ def _override(
     as_written: bool,
 ) -> None:
     """Apply the variables in the order of their names, as Distribution does."""
-    for variable in sorted(filter(is_override, environment)):
+    for variable in sorted(environment):
+        if not is_override(variable, environment[variable]) or not _names_section(variable):
+            continue
         what = f"the variable {variable}"
         value = load_yaml(environment[variable], what, as_written=as_written)
         parts = split(variable.removeprefix(PREFIX).lower())

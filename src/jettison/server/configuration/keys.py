@@ -11,8 +11,8 @@ from typing import Any, Final, Literal, NamedTuple
 import msgspec
 
 from jettison.server.configuration.problems import Problems
-from jettison.store.configuration import SUPPORTED
-from jettison.store.document import PREFIX, described
+from jettison.store.configuration import SUPPORTED, unknown_hint
+from jettison.store.document import PREFIX, described, unknown_meaning
 
 __all__ = [
     "KEYS",
@@ -28,6 +28,7 @@ State = Literal["supported", "needless", "ignored", "refused"]
 """``needless``: nothing to say. ``ignored``: warned of. ``refused``: the server does not start."""
 
 _LONGEST: Final = 60
+_GRAVE: Final = "is not known, and may change what the storage means"
 _DRIVER: Final = "only the filesystem driver is supported"
 _LIMITS: Final = (
     *("body_timeout", "connections", "header_bytes", "header_timeout", "keepalive_timeout"),
@@ -92,6 +93,7 @@ _SUPPORTED: Final = (
     "validation.disabled",
     *(f"validation.manifests.urls.{name}" for name in ("allow", "deny")),
     *(f"jettison.{name}" for name in ("protect_references", "sparse_manifests", "workers")),
+    "jettison.ignore",
     *(f"jettison.access[].{name}" for name in ("users", "repositories", "actions")),
     *(f"jettison.limits.{name}" for name in _LIMITS),
 )
@@ -115,6 +117,7 @@ _NEEDLESS: Final = {
 }
 
 _IGNORED: Final = {
+    "database.*": "no database is used",
     "compatibility.schema1.signingkeyfile": "images of schema 1 are not served",
     "compatibility.schema1.trustkey": "images of schema 1 are not served",
     "http.h2c": "only HTTP/1.1 is spoken",
@@ -124,6 +127,7 @@ _IGNORED: Final = {
 }
 
 _REFUSED: Final = {
+    "database.enabled": "which images exist is in the storage alone, and in no database",
     "auth.silly": "it lets everyone in",
     "compatibility.schema1.enabled": "images of schema 1 are not served",
     "http.tls.letsencrypt": "certificates are not ordered; name files that another program renews",
@@ -186,10 +190,13 @@ _ALL: Final = tuple(_places(_ROOT, ""))
 
 def check_keys(document: Mapping[Any, Any], problems: Problems) -> None:
     """Report the keys of ``document`` that are unknown, ignored or refused."""
-    _check(_ROOT, document, "", problems)
+    _check(_ROOT, document, "", problems, frozenset(unknown_meaning(document)))
 
 
-def _check(node: _Node, value: object, name: str, problems: Problems) -> None:
+def _check(
+    node: _Node, value: object, name: str, problems: Problems, grave: frozenset[str] = frozenset()
+) -> None:
+    """Check what is below a key; of unknown keys, ``grave`` ones are errors."""
     if value is None:
         return
     if node.ends:
@@ -204,14 +211,24 @@ def _check(node: _Node, value: object, name: str, problems: Problems) -> None:
         if not isinstance(value, dict):
             problems.add(name, f"is {_kind(value)}", "It needs keys below it.")
             return
-        for part, below in value.items():
-            child = node.below(part) if isinstance(part, str) else None
-            full = f"{name}.{_shown(part)}" if name else _shown(part)
-            if child is not None:
-                _check(child, below, full, problems)
-            else:
-                near = _nearest(name, part, node)
-                problems.warn(f"{full} is not known and has no effect{near}")
+        _check_section(node, value, name, problems, grave)
+
+
+def _check_section(
+    node: _Node, section: dict[Any, Any], name: str, problems: Problems, grave: frozenset[str]
+) -> None:
+    for part, below in section.items():
+        child = node.below(part) if isinstance(part, str) else None
+        full = f"{name}.{_shown(part)}" if name else _shown(part)
+        if child is not None:
+            _check(child, below, full, problems, grave)
+            continue
+        near = _nearest(name, part, node)
+        raw = f"{name}.{part}" if name else str(part)
+        if raw in grave:
+            problems.add(full, f"{_GRAVE}{near}", unknown_hint([full]))
+        else:
+            problems.warn(f"{full} is not known and has no effect{near}")
 
 
 def _check_unsupported(key: Key | None, value: object, name: str, problems: Problems) -> None:

@@ -55,7 +55,8 @@ def read_server_configuration(path: Path, environment: Mapping[str, str]) -> Ser
     read.
     """
     problems = Problems(path)
-    unknown = unknown_variables(sorted(filter(is_override, environment)), problems)
+    overrides = [name for name, value in sorted(environment.items()) if is_override(name, value)]
+    unknown = unknown_variables(overrides, problems)
     known = {name: value for name, value in environment.items() if name not in unknown}
     document = read_document(path, known, split_variable)
     check_keys(document.keys, problems)

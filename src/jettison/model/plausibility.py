@@ -1,0 +1,172 @@
+"""Whether a collection is plausible: what it sees of a tree may not be the whole truth.
+
+A mount that failed, half a restore, or metadata that another program keeps in a database all look
+like a registry that nobody needs. So absence is never taken for evidence: a collection that looks
+like one of these is refused, and the refusal names the flag that says it is meant.
+"""
+
+import enum
+import math
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+
+__all__ = [
+    "MOST_REMOVED",
+    "NOTHING_SAID",
+    "Amount",
+    "Code",
+    "Consent",
+    "Facts",
+    "Objection",
+    "Owner",
+    "bytes_needed",
+    "objections",
+]
+
+MOST_REMOVED: Final = 0.5
+"""The share of a tree's blobs, or of their bytes, that goes without being asked about."""
+
+SMALL_BLOBS: Final = 50
+SMALL_BYTES: Final = 256 * 1024 * 1024
+"""A tree below both may lose any share: somebody tries things out, or has cleared up."""
+
+
+class Code(enum.StrEnum):
+    """What makes a collection implausible."""
+
+    EMPTY = "no-images"
+    SHARE = "large-share"
+    OWNER = "foreign-owner"
+    MOUNTS = "several-file-systems"
+
+
+class Amount(msgspec.Struct, frozen=True):
+    """How many blobs, and how many bytes they have together."""
+
+    count: int = 0
+    bytes: int = 0
+
+
+class Owner(msgspec.Struct, frozen=True):
+    """Another program that keeps what a collection needs to know, and what shows that."""
+
+    name: str
+    clue: str
+
+
+class Consent(msgspec.Struct, frozen=True):
+    """What the user has said to be meant; ``most`` is the share that may go, from 0 to 1."""
+
+    empty: bool = False
+    foreign_owner: bool = False
+    most: float = MOST_REMOVED
+
+
+NOTHING_SAID: Final = Consent()
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """What is known of a tree, and of what a collection would take from it.
+
+    ``repositories`` counts folders, ``images`` whether there is, or was, any manifest in one of
+    them. ``going`` is what nobody has asked to remove, ``staying`` the rest of what is stored, its
+    ``bytes`` counted as far as the decision needs. ``mounts`` are paths in the tree that are
+    mounted on their own.
+    """
+
+    root: str
+    repositories: int
+    images: bool
+    going: Amount
+    staying: Amount
+    owners: tuple[Owner, ...] = ()
+    mounts: tuple[str, ...] = ()
+
+
+class Objection(msgspec.Struct, frozen=True):
+    """Why a collection is refused: a sentence, and what to do if it is not meant.
+
+    ``option`` says that it is; None: nothing makes it work.
+    """
+
+    code: Code
+    message: str
+    advice: str
+    option: str | None
+
+
+def objections(facts: Facts, consent: Consent) -> Iterator[Objection]:
+    """Yield what speaks against a collection and was not said to be meant."""
+    if facts.mounts:
+        places = ", ".join(facts.mounts)
+        yield Objection(
+            Code.MOUNTS,
+            f"{facts.root} is more than one file system ({places} mounted on its own), and files "
+            "cannot be set aside and put back from one to another",
+            f"Mount one file system at {facts.root} that holds all of it, or at a folder above.",
+            None,
+        )
+    if not consent.foreign_owner:
+        for owner in facts.owners:
+            yield Objection(
+                Code.OWNER,
+                f"{facts.root} belongs to {owner.name} ({owner.clue}): which images exist is not "
+                "in the tree alone",
+                f"Let {owner.name} collect it.",
+                "--allow-foreign-owner",
+            )
+    if not consent.empty and not facts.images:
+        yield from _empty(facts)
+    elif not _is_small(facts):
+        yield from _share(facts, consent.most)
+
+
+def bytes_needed(going: Amount, others: int, most: float) -> float:
+    """Return how many bytes must be known to stay, so that the share that goes is small enough."""
+    if not going.bytes:
+        return 0
+    if going.count + others < SMALL_BLOBS or most <= 0:
+        return math.inf
+    return going.bytes / most - going.bytes
+
+
+def _empty(facts: Facts) -> Iterator[Objection]:
+    stored = facts.going.count + facts.staying.count
+    advice = "Look whether all of the tree is mounted, or restored."
+    if not facts.repositories and stored:
+        message = f"{facts.root} has {_blobs(stored)} and no repositories"
+        yield Objection(Code.EMPTY, message, advice, "--allow-empty")
+    elif facts.going.count:
+        message = f"{facts.root} has {_blobs(stored)}, and no image in any of its repositories"
+        yield Objection(Code.EMPTY, message, advice, "--allow-empty")
+
+
+def _is_small(facts: Facts) -> bool:
+    stored = facts.going.count + facts.staying.count
+    return stored < SMALL_BLOBS and facts.going.bytes + facts.staying.bytes < SMALL_BYTES
+
+
+def _share(facts: Facts, most: float) -> Iterator[Objection]:
+    going, staying = facts.going, facts.staying
+    # The bytes of what stays are counted only until it is enough.
+    parts = (
+        (going.count, going.count + staying.count, "blobs"),
+        (going.bytes, going.bytes + staying.bytes, "bytes"),
+    )
+    share, part, whole, unit = max(
+        (part / max(whole, 1), part, whole, u) for part, whole, u in parts
+    )
+    if part and part > most * whole:
+        yield Objection(
+            Code.SHARE,
+            f"{share:.0%} of the {unit} in {facts.root} would go ({part:,} of {whole:,}), more "
+            f"than {most:.0%}",
+            "Look at the plan (-n), and whether all of the tree is mounted, or restored.",
+            f"--max-removal={math.ceil(100 * share)}%",
+        )
+
+
+def _blobs(count: int) -> str:
+    return f"{count:,} blob{'' if count == 1 else 's'}"
