@@ -199,6 +199,7 @@ def test_a_collection_that_is_ended_leaves_nothing_out_of_sight(
     process.communicate(timeout=60)
     assert process.returncode == 130
     assert tree.blobs() == before
+    assert tree.layer_path("app", garbage).exists()
 
 
 def test_a_dry_run_says_what_would_be(jettison: Jettison, tree: Tree) -> None:

@@ -19,7 +19,7 @@ from jettison.gc import (
     plan_collection,
     sweep,
 )
-from jettison.gc.sweep import MOST_PROBLEMS
+from jettison.gc.count import MOST_PROBLEMS
 from jettison.model.digest import Digest, RawDigest
 from jettison.store.aside import Aside
 from jettison.store.folder import Folder
@@ -436,13 +436,13 @@ def test_a_tag_put_on_a_manifest_that_just_went_brings_it_back(
     digest = tree.image("app", None, [b"layer"])
     opened = tree.open()
     plan = plan_collection(opened, UNTAGGED, NOW)
-    unlink = Folder.unlink
+    move = Folder.move
 
-    def meanwhile(folder: Folder, name: str) -> bool:
+    def meanwhile(folder: Folder, name: str, to: Folder, new: str) -> bool:
         tree.tag("app", "1", digest, NOW)
-        return unlink(folder, name)
+        return move(folder, name, to, new)
 
-    monkeypatch.setattr(Folder, "unlink", meanwhile)
+    monkeypatch.setattr(Folder, "move", meanwhile)
     collect(opened, plan)
     assert tree.revision_path("app", digest).exists()
     assert digest in tree.blobs()

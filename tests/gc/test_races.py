@@ -11,12 +11,14 @@ import pytest
 
 from jettison.errors import StorageError
 from jettison.gc import CollectOptions, collect, plan_collection, windows
+from jettison.gc.fsck import CheckOptions, check_tree
 from jettison.gc.mark import HeldManifest
-from jettison.gc.sweep import CollectionReceipt
+from jettison.gc.plan import CollectionPlan
+from jettison.gc.sweep import CollectionReceipt, recover
 from jettison.gc.windows import plan_within_windows, tree_journal
 from jettison.model.digest import Digest, RawDigest
 from jettison.model.run import Kind, Run, Saved, State
-from jettison.store.aside import Aside
+from jettison.store.aside import Aside, LinksAside
 from jettison.store.folder import Folder
 from jettison.store.tree import StorageTree
 from store.trees import NOW, OLD, Tree, image_document, index_document, repo
@@ -256,3 +258,207 @@ def test_a_plan_read_in_another_process_only_looks_more(tree: Tree) -> None:
     assert receipt.ok
     assert receipt.blobs.count == 2
     assert kept in tree.blobs()
+
+
+# Links are taken as blobs are: aside, looked at, and put back.
+
+
+def untagged(tree: Tree) -> tuple[Digest, CollectionPlan, StorageTree]:
+    """A tagged image, and one without a tag that a plan is about to remove."""
+    tree.image("app", "kept", [b"kept"])
+    blobs(tree, "app")
+    tree.put_raw("app", RAW, "1", OLD)
+    tree.image("app", "1", [b"newer"])
+    opened = tree.open()
+    plan = plan_collection(opened, UNTAGGED, NOW)
+    assert [link.digest for link in plan.revisions] == [DIGEST]
+    assert [entry.digest for entry in plan.history] == [DIGEST]
+    return DIGEST, plan, opened
+
+
+def act_before(monkeypatch: pytest.MonkeyPatch, name: str, act: Callable[[str], bool]) -> None:
+    """Call `act` with what a method of Folder is about to be done to, until it returns True."""
+    method = getattr(Folder, name)
+
+    def meanwhile(folder: Folder, path: str, *more: object) -> object:
+        if act(f"{folder.path}/{path}"):
+            monkeypatch.setattr(Folder, name, method)
+        return method(folder, path, *more)
+
+    monkeypatch.setattr(Folder, name, meanwhile)
+
+
+@pytest.mark.parametrize("how", ["in place", "renamed over it"])
+def test_a_revision_that_is_put_between_look_and_take_stays(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    digest, plan, opened = untagged(tree)
+    link = tree.revision_path("app", digest)
+
+    def put(path: str) -> bool:
+        if path != str(link):
+            return False
+        if how == "renamed over it":
+            link.unlink()
+        tree.write(link, digest.encode(), NOW)
+        return True
+
+    act_before(monkeypatch, "move", put)
+    receipt = collect(opened, plan)
+    assert link.stat().st_mtime == NOW
+    check_whole(tree, "app")
+    assert tree.history_path("app", "1", digest).exists()
+    for tally in (receipt.revisions, receipt.history, receipt.layer_links, receipt.blobs):
+        assert not tally.count
+
+
+@pytest.mark.parametrize("kind", ["revision", "layer"])
+def test_a_link_that_was_opened_before_it_was_taken_and_is_written_after(
+    tree: Tree, kind: str
+) -> None:
+    """Distribution 2.x opens a link, empties it, writes it, and answers 201."""
+    digest, plan, opened = untagged(tree)
+    link = (
+        tree.revision_path("app", digest) if kind == "revision" else tree.layer_path("app", LAYER)
+    )
+    content = link.read_bytes()
+    descriptor = os.open(link, os.O_WRONLY)
+    taken: list[bool] = []
+
+    def sleep(seconds: float) -> None:
+        if not taken and not link.exists():
+            taken.append(True)
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, content)
+        A_LITTLE(seconds)
+
+    try:
+        receipt = collect(opened, plan, sleep=sleep)
+    finally:
+        os.close(descriptor)
+    assert taken
+    assert link.read_bytes() == content
+    assert LAYER in tree.blobs()
+    if kind == "revision":
+        check_whole(tree, "app")
+        assert tree.history_path("app", "1", digest).exists()
+        assert not receipt.revisions.count
+    assert not list(tree.root.rglob("*.aside"))
+
+
+def test_a_revision_that_is_put_again_while_it_is_removed(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest, plan, opened = untagged(tree)
+    link = tree.revision_path("app", digest)
+
+    def put(path: str) -> bool:
+        if not path.endswith("/link.aside") or digest.hex not in path or "revisions" not in path:
+            return False
+        push(tree, "app", "2")
+        return True
+
+    act_before(monkeypatch, "unlink", put)
+    receipt = collect(opened, plan)
+    assert link.exists()
+    check_whole(tree, "app")
+    assert not receipt.revisions.count
+
+
+def test_a_blob_that_is_touched_gets_its_link_back(tree: Tree) -> None:
+    blobs(tree, "app")
+    opened = tree.open()
+    plan = plan_collection(opened, DEFAULT, NOW)
+
+    def touch(seconds: float) -> None:
+        os.utime(tree.root / "jettison" / "aside" / "sha256" / LAYER.hex)
+        A_LITTLE(seconds)
+
+    receipt = collect(opened, plan, sleep=touch)
+    assert tree.blobs().keys() == {LAYER}
+    assert tree.layer_path("app", LAYER).exists()
+    assert receipt.layer_links.count == 1
+    assert receipt.put_back.count == 1
+
+
+def test_no_manifest_is_linked_again_whose_blobs_are_gone(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Something unclear turns up in the repository after all of it was removed: half a tag."""
+    digest, plan, opened = untagged(tree)
+    remove = Aside.remove
+    count: list[RawDigest] = []
+
+    def act(aside: Aside, raw: RawDigest) -> bool:
+        done = remove(aside, raw)
+        count.append(raw)
+        if len(count) == len(plan.blobs):
+            other = tree.image("app", None, [b"other"], when=NOW)
+            tree.write(tree.history_path("app", "half", other), other.encode(), NOW)
+            tree.write(tree.tag_path("app", "half"), b"", NOW)
+        return done
+
+    monkeypatch.setattr("jettison.store.repository.PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(Aside, "remove", act)
+    collect(opened, plan)
+    assert digest not in tree.blobs()
+    assert not tree.revision_path("app", digest).exists()
+    assert not tree.layer_path("app", LAYER).exists()
+
+
+def test_links_that_a_killed_collection_left_aside_are_put_back(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest, plan, opened = untagged(tree)
+    before = tree.snapshot()
+
+    class Killed(BaseException):
+        pass
+
+    def kill(*_: object) -> None:
+        raise Killed
+
+    monkeypatch.setattr("jettison.gc.sweep._Sweep._remove_uploads", kill)
+    monkeypatch.setattr("jettison.gc.links.LinkSweep.put_back", lambda _: None)
+    monkeypatch.setattr("jettison.gc.sweep._Sweep._settle", lambda *_: None)
+    monkeypatch.setattr("jettison.gc.links.LinkSweep.remove_revisions", lambda _: None)
+    with pytest.raises(Killed):
+        collect(opened, plan)
+    monkeypatch.undo()
+    assert not tree.revision_path("app", digest).exists()
+    assert not tree.history_path("app", "1", digest).exists()
+    assert not tree.layer_path("app", LAYER).exists()
+    found = check_tree(opened, CheckOptions(), NOW)
+    asides = [flaw for flaw in found.flaws if "set aside" in flaw.sentence]
+    assert len(asides) == 4
+    assert not found.damage
+    # Somebody has pushed one of the layers again meanwhile.
+    tree.write(tree.layer_path("app", CONFIG), CONFIG.encode(), NOW)
+    recover(opened)
+    check_whole(tree, "app")
+    assert tree.layer_path("app", CONFIG).stat().st_mtime == NOW
+    assert {path: raw for path, raw in tree.snapshot().items() if "lock" not in path} == before
+    assert plan_collection(opened, UNTAGGED, NOW).revisions == plan.revisions
+
+
+@pytest.mark.parametrize("moment", ["revisions", "_layers"])
+def test_what_is_not_removed_yet_is_back_when_the_removal_is_interrupted(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    digest, plan, opened = untagged(tree)
+    before = tree.snapshot()
+    remove = LinksAside.remove
+
+    def interrupted(self: LinksAside, folder: Folder, encoded: str) -> bool:
+        if moment in folder.path:
+            raise KeyboardInterrupt
+        return remove(self, folder, encoded)
+
+    monkeypatch.setattr(LinksAside, "remove", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        collect(opened, plan)
+    after = tree.snapshot()
+    assert not [path for path in after if "aside" in path]
+    gone = before.keys() - after.keys()
+    assert not [path for path in gone if moment in path or "/blobs/" in path]
+    assert digest in tree.blobs()

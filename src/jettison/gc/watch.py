@@ -20,6 +20,7 @@ from jettison.model.digest import Digest, RawDigest
 from jettison.model.reference import RepoName
 from jettison.model.references import references_of
 from jettison.store import layout
+from jettison.store.aside import LinksAside
 from jettison.store.reading import SETTLED_NS, Problem, Protects
 from jettison.store.repository import RepositoryReader
 from jettison.store.tree import StorageTree
@@ -35,16 +36,21 @@ class Watch:
     """Looks again at what a plan was made from.
 
     ``wanted`` is what the plan was to remove and somebody wants by now: blobs, layers, manifests.
-    ``problems`` is what turned up.
+    ``problems`` is what turned up, ``relinked`` the links written again after they were removed, by
+    the class of the plan that they were in.
     """
 
     def __init__(self, tree: StorageTree, plan: CollectionPlan) -> None:
         self._tree = tree
         self._plan = plan
+        self._links = LinksAside(tree)
         self._blobs = {blob.digest.raw for blob in plan.blobs}
-        links = (link.digest.raw for link in (*plan.layer_links, *plan.revisions))
-        self._concerned = self._blobs.union(links)
+        going = (link.digest.raw for link in (*plan.layer_links, *plan.revisions))
+        self._concerned = self._blobs.union(going)
         self._seen = dict(plan.seen)
+        self._emptied = {
+            name: {digest.raw for digest in seen.emptied} for name, seen in plan.seen.items()
+        }
         self._marks: dict[str, RepositoryMark] = {}
         self._layer_times: dict[str, tuple[int, ...]] = {}
         self._named: dict[str, list[RawDigest]] = {}
@@ -60,6 +66,7 @@ class Watch:
         self._known = set(plan.problems)
         self.wanted: set[RawDigest] = set()
         self.problems: list[Problem] = []
+        self.relinked: list[tuple[str, Digest]] = []
 
     @property
     def has_unlinked(self) -> bool:
@@ -77,20 +84,28 @@ class Watch:
         self._doubtful.add(name)
 
     def unlinked_layer(self, name: str, digest: RawDigest) -> None:
-        """Note that the sweep removed a layer link, to be put back if somebody needs it."""
+        """Note that the sweep took a layer link, to be put back if somebody needs it."""
         self._unlinked_layers[digest].add(name)
 
     def unlinked_revision(self, name: str, digest: RawDigest) -> None:
-        """Note that the sweep removed a revision, to be put back if somebody needs it."""
+        """Note that the sweep took a revision's link, to be put back if somebody needs it."""
         self._unlinked_revisions[name].add(digest)
-        self.removed_folder(name, digest)
+        self._emptied.setdefault(name, set()).add(digest)
+
+    def is_unlinked(self, name: str, digest: RawDigest) -> bool:
+        """Whether the sweep took a revision's link and nobody has come to need it."""
+        return digest in self._unlinked_revisions.get(name, ())
+
+    def is_linked(self, name: str, digest: RawDigest) -> None:
+        """Note that a revision that the sweep took is back, and needs what it needs."""
+        self._unlinked_revisions[name].discard(digest)
+        self.keep_revision(name, digest)
 
     def removed_folder(self, name: str, digest: RawDigest) -> None:
         """Note that the sweep removed the folder of a revision."""
-        seen, long = self._seen[name], Digest.from_raw(digest)
-        names = without(seen.names, digest)
-        emptied = tuple(one for one in seen.emptied if one != long)
-        self._seen[name] = Seen(names, seen.revision_times, emptied)
+        seen = self._seen[name]
+        self._emptied.setdefault(name, set()).discard(digest)
+        self._seen[name] = Seen(without(seen.names, digest), seen.revision_times, seen.emptied)
 
     def removed_blob(self, digest: RawDigest) -> None:
         """Note that the sweep removed a blob, and its folder."""
@@ -134,9 +149,10 @@ class Watch:
             if names_sum(repository.revision_folders()) != seen.names:
                 return True
             self._seen[name] = Seen(seen.names, times, seen.emptied)
-        if seen.emptied:
+        emptied = self._emptied.get(name)
+        if emptied:
             with repository.links(layout.REVISIONS) as links:
-                if any(links.time(digest.raw) is not None for digest in seen.emptied):
+                if any(links.time(digest) is not None for digest in emptied):
                     return True
         return self._was_tagged(repository)
 
@@ -159,23 +175,23 @@ class Watch:
         )
         self._doubtful.discard(name)
         self._note(marked.problems)
-        known = self._seen[name].emptied if name in self._seen else ()
-        emptied = tuple(Digest.from_raw(digest) for digest in marked.emptied)
-        self._seen[name] = Seen(marked.names, times, emptied)
+        known = self._emptied.get(name, set())
+        self._emptied[name] = set(marked.emptied)
+        self._seen[name] = Seen(marked.names, times, ())
         self._marks[name] = marked
         for kept in (marked.reached, marked.protected):
             self.wanted.update(kept & self._concerned)
         self._restore(name, marked)
         # A folder without a link, made since the plan, is of a manifest that is being linked.
-        made = [digest.raw for digest in emptied if digest not in known]
-        self._want(wanted_by(self._tree, made))
+        made = [digest for digest in marked.emptied if digest not in known]
+        self.want(wanted_by(self._tree, made))
 
     def _restore(self, name: str, marked: RepositoryMark) -> None:
         """Put back links that were removed just before somebody came to need them."""
         for digest in marked.reached | marked.protected:
             if name in self._unlinked_layers.get(digest, ()):
                 self._link_layer(name, digest)
-        for digest in self._unlinked_revisions.get(name, ()):
+        for digest in list(self._unlinked_revisions.get(name, ())):
             if marked.problems or digest in marked.reached or self._is_about(digest, marked):
                 self._link_revision(name, digest)
 
@@ -207,38 +223,64 @@ class Watch:
         for folder, names in self._tree.changed_blob_folders(self._blob_times):
             if names_sum(names) != self._blob_names.get(folder):
                 new.update(digest for digest in names if self._is_new(digest))
-        self._want(wanted_by_pending(self._tree, new))
+        self.want(wanted_by_pending(self._tree, new))
 
     def _is_new(self, digest: RawDigest) -> bool:
         blob = self._tree.blob(digest)
         return blob is not None and blob.mtime_ns > self._since
 
-    def _want(self, digests: set[RawDigest]) -> None:
-        """Want digests, and their links wherever those were removed."""
+    def want(self, digests: set[RawDigest]) -> None:
+        """Want digests, and their links wherever those were taken."""
         for digest in digests & self._concerned:
             self.wanted.add(digest)
             for name in self._unlinked_layers.get(digest, ()):
                 self._link_layer(name, digest)
-            for name, unlinked in self._unlinked_revisions.items():
+            for name, unlinked in list(self._unlinked_revisions.items()):
                 if digest in unlinked:
                     self._link_revision(name, digest)
 
     # Links.
 
     def _link_layer(self, name: str, digest: RawDigest) -> None:
+        long = Digest.from_raw(digest)
+        if self._put_back(layout.layers(name), long) or self._is_gone(digest):
+            return
         with RepositoryReader(self._tree, name) as repository:
-            if repository.layer_time(digest) is None:
-                self._tree.link_layer(RepoName(name), Digest.from_raw(digest))
+            there = repository.layer_time(digest) is not None
+        if not there:
+            self._tree.link_layer(RepoName(name), long)
+            self.relinked.append(("layer_links", long))
 
     def _link_revision(self, name: str, digest: RawDigest) -> None:
-        with RepositoryReader(self._tree, name) as repository:
-            if repository.revision_time(digest) is None:
-                self._tree.link_revision(RepoName(name), Digest.from_raw(digest))
+        """Link a manifest again, unless what it needs has been removed: nobody could pull it."""
+        needed = wanted_by(self._tree, [digest])
+        if any(map(self._is_gone, needed)):
+            return
+        long = Digest.from_raw(digest)
+        if not self._put_back(layout.revisions(name), long):
+            with RepositoryReader(self._tree, name) as repository:
+                there = repository.revision_time(digest) is not None
+            if not there:
+                self._tree.link_revision(RepoName(name), long)
+                self.relinked.append(("revisions", long))
         # What it needs is to be wanted too.
-        self._kept_revisions[name].add(digest)
-        self._doubtful.add(name)
-        self._want(wanted_by(self._tree, [digest]) - {digest})
+        self.is_linked(name, digest)
+        self.want(needed - {digest})
         self.wanted.add(digest)
+
+    def _put_back(self, above: str, digest: Digest) -> bool:
+        folder = self._tree.folder(f"{above}/{digest.algorithm}")
+        if folder is None:
+            return False
+        with folder:
+            return self._links.put_back(folder, digest.hex)
+
+    def _is_gone(self, digest: RawDigest) -> bool:
+        """Whether it is a blob of the plan that is not even aside any more."""
+        if digest not in self._blobs or self._tree.blob(digest) is not None:
+            return False
+        names = layout.set_aside_names(digest)
+        return all(self._tree.mtime(name) is None for name in names)
 
     def _note(self, problems: Sequence[Problem]) -> None:
         for problem in problems:

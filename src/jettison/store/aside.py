@@ -1,12 +1,19 @@
-"""Blobs that a sweep is about to remove: out of the registry's sight, and not gone yet.
+"""What a sweep is about to remove: out of the registry's sight, and not gone yet.
 
 A blob's file is renamed into ``jettison/aside/<algorithm>/``, and either renamed back or removed.
 On a full disk, where not even a folder can be made, it is renamed into the root directory itself.
+A link is renamed within its own folder, which is quick, works on a full disk, and tells where it
+belongs; as long as there are any, a file ``jettison/links-aside`` is there.
+
+Whatever was renamed is looked at afterwards, when nobody finds it any more. So what a push writes
+or touches at the last moment is seen and goes back, wherever between two system calls it comes.
 """
 
-import os
+import contextlib
+import signal
 from collections.abc import Iterator
-from typing import Self
+from contextlib import contextmanager
+from typing import Final, Self
 
 from jettison.errors import StorageError
 from jettison.model.digest import ALGORITHMS, Digest, RawDigest, raw_digest
@@ -14,7 +21,19 @@ from jettison.store import layout
 from jettison.store.folder import BlockedError, Folder, storage_errors
 from jettison.store.tree import StorageTree
 
-__all__ = ["Aside"]
+__all__ = ["Aside", "LinksAside", "undisturbed"]
+
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Let no signal end what is going on half-way; it waits until this is done."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Aside:
@@ -79,14 +98,13 @@ class Aside:
             return False
         long = Digest.from_raw(digest)
         path = layout.blob_data(long)
-        if self._tree.blob(digest) is not None:
-            folder.unlink(name)
-            return False
         self._tree.make_folder_of(path)
         self._forget_near()
-        with storage_errors("put back", self._tree.path(path)):
-            os.rename(name, self._tree.path(path), src_dir_fd=folder.descriptor)
-        return True
+        place = self._tree.folder(layout.blob(long))
+        if place is None:
+            raise StorageError(f"cannot put back {self._tree.path(path)}: its folder is gone")
+        with place:
+            return folder.give_back(name, place, "data")
 
     def digests(self) -> Iterator[RawDigest]:
         """Yield the blobs that lie aside, of a sweep that goes on or of one that was killed."""
@@ -148,3 +166,88 @@ class Aside:
         if self._near is not None:
             self._near.close()
         self._near, self._near_path = None, ""
+
+
+class LinksAside:
+    """Links that lie beside their places, for whoever holds the tree's lock.
+
+    A link is given as the folder that its own folder is in, and its digest's hex.
+    """
+
+    def __init__(self, tree: StorageTree) -> None:
+        self._tree = tree
+
+    def begin(self) -> None:
+        """Leave word that links are taken, for whoever comes after this process is killed."""
+        with contextlib.suppress(StorageError):  # a disk that is too full for an empty file
+            self._tree.make_mark(layout.LINKS_ASIDE)
+
+    def end(self) -> None:
+        """Take that back: none lies aside any more."""
+        self._tree.unlink(layout.LINKS_ASIDE)
+
+    @property
+    def any_left(self) -> bool:
+        """Whether links may lie aside, of a sweep that goes on or of one that was killed."""
+        return self._tree.mtime(layout.LINKS_ASIDE) is not None
+
+    def take(self, folder: Folder, encoded: str, mtime_ns: int | None = None) -> bool:
+        """Take a link out of the registry's sight; False if it was not there.
+
+        Also False for one that has another time than it should have (nanoseconds): it goes back.
+        """
+        with storage_errors("move aside", f"{folder.path}/{encoded}"):
+            if not folder.move(f"{encoded}/{layout.LINK}", folder, _aside(encoded)):
+                return False
+        if mtime_ns is None or folder.time(_aside(encoded)) == mtime_ns:
+            return True
+        self.put_back(folder, encoded)
+        return False
+
+    def time(self, folder: Folder, encoded: str) -> int | None:
+        """Return when a link that lies aside was written (nanoseconds), None if none does."""
+        return folder.time(_aside(encoded))
+
+    def put_back(self, folder: Folder, encoded: str) -> bool:
+        """Undo :meth:`take`; False if none lies aside, or somebody has written it again."""
+        return folder.give_back(_aside(encoded), folder, f"{encoded}/{layout.LINK}")
+
+    def remove(self, folder: Folder, encoded: str) -> bool:
+        """Remove a link that lies aside, for good; False if none does."""
+        return folder.unlink(_aside(encoded))
+
+    def recover(self) -> None:
+        """Put back all that a killed sweep has left aside, wherever it is."""
+        found = self._tree.scan_repositories()
+        for name in (*found.names, *found.strays):
+            top = self._tree.folder(layout.repository(name))
+            if top is not None:
+                with top:
+                    for inner in (layout.LAYERS, layout.REVISIONS):
+                        self._recover(top, inner)
+                    for tag in _inside(top, layout.TAGS):
+                        self._recover(top, f"{layout.TAGS}/{tag}/index")
+        self.end()
+
+    def _recover(self, top: Folder, inner: str) -> None:
+        for algorithm in ALGORITHMS:
+            with contextlib.suppress(BlockedError):
+                folder = top.open(f"{inner}/{algorithm}")
+                if folder is not None:
+                    with folder:
+                        for encoded in folder.folders()[0]:
+                            if folder.time(_aside(encoded)) is not None:
+                                self.put_back(folder, encoded)
+
+
+def _inside(top: Folder, inner: str) -> list[str]:
+    with contextlib.suppress(BlockedError):
+        folder = top.open(inner)
+        if folder is not None:
+            with folder:
+                return folder.folders()[0]
+    return []
+
+
+def _aside(encoded: str) -> str:
+    return f"{encoded}/{layout.ASIDE_LINK}"

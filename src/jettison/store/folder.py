@@ -17,6 +17,7 @@ from jettison.errors import StorageError
 
 __all__ = [
     "FULL",
+    "NO_HARD_LINKS",
     "BlockedError",
     "Folder",
     "UnreadableError",
@@ -27,6 +28,9 @@ __all__ = [
 
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 """What the system says where there is no room left."""
+
+NO_HARD_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS})
+"""What the system says where a file can have one name only."""
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -259,6 +263,30 @@ class Folder:
             os.rename(name, new, src_dir_fd=self.descriptor, dst_dir_fd=to.descriptor)
         except _ABSENT:
             return False
+        return True
+
+    def give_back(self, name: str, to: "Folder", new: str) -> bool:
+        """Rename a file to where it was; where somebody has put another meanwhile, it goes instead.
+
+        False if it does, or was not there. Unlike a rename this never replaces what was just put.
+        """
+        place = f"{to.path}/{new}"
+        try:
+            os.link(name, new, src_dir_fd=self.descriptor, dst_dir_fd=to.descriptor)
+        except FileNotFoundError:
+            return False
+        except FileExistsError:
+            self.unlink(name)
+            return False
+        except OSError as error:
+            if error.errno not in NO_HARD_LINKS:
+                raise storage_error("put back", place, error) from error
+            if to.look(new) is not None:
+                self.unlink(name)
+                return False
+            with storage_errors("put back", place):
+                return self.move(name, to, new)
+        self.unlink(name)
         return True
 
 

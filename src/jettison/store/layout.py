@@ -12,11 +12,13 @@ from jettison.errors import InvalidDigest
 from jettison.model.digest import ALGORITHMS, Digest, RawDigest
 
 __all__ = [
+    "ASIDE_LINK",
     "BLOBS",
     "DRAFTS",
     "LAYERS",
     "LEAVING",
     "LINK",
+    "LINKS_ASIDE",
     "LOCK",
     "MARKER",
     "OURS",
@@ -68,6 +70,9 @@ SET_ASIDE: Final = f"{OURS}/aside"
 LEAVING: Final = f"{OURS}/leaving"
 """Folders of tags and uploads on their way out: renamed here in one step, then emptied."""
 
+LINKS_ASIDE: Final = f"{OURS}/links-aside"
+"""A file that is there while links lie aside, each beside its place, under :data:`ASIDE_LINK`."""
+
 RELATIONS: Final = f"{OURS}/relations"
 """What a server has read of who references whom; it may be removed at any time."""
 
@@ -75,6 +80,8 @@ BESIDE: Final = "jettison-aside-"
 """Begins the names that a collection of a full disk uses in the root directory itself."""
 
 LINK: Final = "link"
+ASIDE_LINK: Final = "link.aside"
+"""What a link is renamed to before it is removed; no registry reads a file of this name."""
 
 # Folders of a repository, relative to it.
 LAYERS: Final = "_layers"

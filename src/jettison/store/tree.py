@@ -386,6 +386,18 @@ class StorageTree(TreeReader):
         self._remove_all(away)
         return True
 
+    def make_mark(self, relative: str) -> None:
+        """Make an empty file of ours, if it is not there."""
+        path = self.path(relative)
+        with storage_errors("write", path):
+            self.make_ours()
+            flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            descriptor = os.open(path, flags, 0o644)
+            try:
+                adopt(descriptor, self.path(layout.OURS))
+            finally:
+                os.close(descriptor)
+
     def make_ours(self) -> None:
         """Make the folder for what is ours in the tree, if it is not there."""
         self.refuse_links(layout.OURS)

@@ -7,7 +7,6 @@ Every folder is opened without following a symbolic link, and everything is done
 """
 
 import contextlib
-import errno
 import os
 import uuid
 from collections.abc import Iterable, Iterator
@@ -17,13 +16,12 @@ from typing import Final, NoReturn
 from jettison.errors import StorageError
 from jettison.model.repair import Seen
 from jettison.store import layout
-from jettison.store.folder import Folder, UnusableError, storage_errors
+from jettison.store.folder import NO_HARD_LINKS, Folder, UnusableError, storage_errors
 from jettison.store.tree import StorageTree
 
 __all__ = ["Hands", "InTheWayError"]
 
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_NO_HARD_LINKS: Final = {errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}
 _LONGEST: Final = 4096
 
 
@@ -142,7 +140,7 @@ class Hands:
                     raise InTheWayError(f"{new} is there already") from None
                 # A process was killed between the two halves.
             except OSError as error:
-                if error.errno not in _NO_HARD_LINKS:
+                if error.errno not in NO_HARD_LINKS:
                     raise
                 self._plainly(source, name, target, new)
                 return

@@ -58,8 +58,13 @@ class Kind(enum.Enum):
     OTHER_LINK = enum.auto()
     """A link that :class:`~jettison.store.repository.RepositoryReader` reads."""
 
+    ASIDE_LINK = enum.auto()
+    """A link that a collection has taken (:mod:`jettison.store.aside`)."""
 
-_FILES: Final = frozenset({Kind.DATA, Kind.LAYER_LINK, Kind.HISTORY_LINK, Kind.OTHER_LINK})
+
+_FILES: Final = frozenset(
+    {Kind.DATA, Kind.LAYER_LINK, Kind.HISTORY_LINK, Kind.OTHER_LINK, Kind.ASIDE_LINK}
+)
 
 _NAMES: Final[dict[Kind, dict[str, Kind]]] = {
     Kind.VERSION: {"blobs": Kind.BLOBS, "repositories": Kind.NAMESPACE},
@@ -71,15 +76,19 @@ _NAMES: Final[dict[Kind, dict[str, Kind]]] = {
         "_uploads": Kind.UPLOADS,
     },
     Kind.LAYERS: dict.fromkeys(ALGORITHMS, Kind.LAYER_ALGORITHM),
-    Kind.LAYER: {"link": Kind.LAYER_LINK},
+    Kind.LAYER: {"link": Kind.LAYER_LINK, "link.aside": Kind.ASIDE_LINK},
     Kind.MANIFESTS: {"revisions": Kind.REVISIONS, "tags": Kind.TAGS},
     Kind.REVISIONS: dict.fromkeys(ALGORITHMS, Kind.REVISION_ALGORITHM),
     # Distribution kept the signatures of schema 1 manifests there, long ago.
-    Kind.REVISION: {"link": Kind.OTHER_LINK, "signatures": Kind.ANYTHING},
+    Kind.REVISION: {
+        "link": Kind.OTHER_LINK,
+        "link.aside": Kind.ASIDE_LINK,
+        "signatures": Kind.ANYTHING,
+    },
     Kind.TAG: {"current": Kind.CURRENT, "index": Kind.HISTORY},
     Kind.CURRENT: {"link": Kind.OTHER_LINK},
     Kind.HISTORY: dict.fromkeys(ALGORITHMS, Kind.HISTORY_ALGORITHM),
-    Kind.HISTORY_ENTRY: {"link": Kind.HISTORY_LINK},
+    Kind.HISTORY_ENTRY: {"link": Kind.HISTORY_LINK, "link.aside": Kind.ASIDE_LINK},
 }
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}(?:[0-9a-f]{64})?")
 _PATTERNS: Final = {
@@ -260,6 +269,9 @@ class Walker:
             self._layer_link(folder, path)
         elif kind is Kind.HISTORY_LINK:
             self._history_link(folder, path)
+        elif kind is Kind.ASIDE_LINK:
+            sentence = "is a link that a collection has set aside; the next gc puts it back"
+            self._note(FlawClass.LEFTOVER, path, sentence)
         elif is_folder and kind is not Kind.ANYTHING:
             self._below(folder, path, kind, status.st_uid)
 
