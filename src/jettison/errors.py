@@ -24,11 +24,13 @@
     │   ├── LoginRefused             exit 10
     │   ├── AccessDenied             exit 10  the login is good, and refused this
     │   └── UnexpectedResponse       exit 1
-    │       └── RegistryFailing      exit 1   this one request fails there, others do not
+    │       ├── RegistryFailing      exit 1   this one request fails there, others do not
+    │       └── DeletionRefused      exit 1   it will not delete this one thing
     ├── DeletionDisabled             exit 11
     ├── NotQuiescent                 exit 12
     │   └── Locked
     ├── PlanStale                    exit 13  the registry changed since the plan was made
+    │   └── TagsAppeared             other tags are on a manifest that was to go
     └── Interrupted                  exit 130 Ctrl-C, as every shell tells it
 
 The exit codes are design.md's, rule 10. A class owns its code, so that no command decides one.
@@ -43,6 +45,7 @@ __all__ = [
     "ConfigurationError",
     "Declined",
     "DeletionDisabled",
+    "DeletionRefused",
     "Interrupted",
     "InvalidDigest",
     "InvalidDocument",
@@ -63,6 +66,7 @@ __all__ = [
     "RegistryError",
     "RegistryFailing",
     "StorageError",
+    "TagsAppeared",
     "UnexpectedResponse",
     "Unreachable",
     "UsageError",
@@ -208,6 +212,17 @@ class RegistryFailing(UnexpectedResponse):
     status: int | None = None
 
 
+class DeletionRefused(UnexpectedResponse):
+    """The registry will not delete this one thing; the message has its own words.
+
+    ``codes`` are the error codes of its answer.
+    """
+
+    def __init__(self, message: str, *, codes: frozenset[str], hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.codes = codes
+
+
 class DeletionDisabled(JettisonError):
     """The registry answers 405 to DELETE: deletion is off, or it is read-only."""
 
@@ -228,6 +243,10 @@ class PlanStale(JettisonError):
     """Something that the plan saw has moved since; nothing further was done."""
 
     exit_code = 13
+
+
+class TagsAppeared(PlanStale):
+    """A manifest was not deleted, because tags that were not to go point to it."""
 
 
 class Interrupted(JettisonError):

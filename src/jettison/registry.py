@@ -6,6 +6,7 @@ held to the contract in ``tests/contract/``.
 
 import enum
 from collections.abc import AsyncIterator
+from collections.abc import Set as AbstractSet
 from typing import Protocol
 
 import msgspec
@@ -56,6 +57,8 @@ class Capabilities(msgspec.Struct, frozen=True):
     catalog: bool | None = None
     logged_in: bool = False
     said: str = ""
+    conditional: bool = False
+    """Whether a DELETE looks and acts in one step: see ``only`` and ``expected`` below."""
 
 
 class Registry(Protocol):
@@ -128,16 +131,23 @@ class Registry(Protocol):
     ) -> None:
         """Store a manifest under a tag or its digest, the very bytes."""
 
-    async def untag(self, repository: RepoName, tag: Tag) -> bool:
+    async def untag(self, repository: RepoName, tag: Tag, expected: Digest | None = None) -> bool:
         """Remove a tag and nothing else; False if it was not there.
 
+        With ``expected``, a registry that looks and acts in one step (a storage, and ours) raises
+        :class:`~jettison.errors.PlanStale` if the tag points to anything else; others do not look.
         Raises :class:`~jettison.errors.UnexpectedResponse` where the registry cannot.
         """
 
-    async def delete_manifest(self, repository: RepoName, digest: Digest) -> bool:
+    async def delete_manifest(
+        self, repository: RepoName, digest: Digest, only: AbstractSet[Tag] | None = None
+    ) -> bool:
         """Remove a manifest, and every tag of the repository that points to it.
 
-        False if it was not there. Raises :class:`~jettison.errors.DeletionDisabled`.
+        With ``only``, a registry that looks and acts in one step (a storage, and ours) raises
+        :class:`~jettison.errors.TagsAppeared` if any other tag points to it; others do not look.
+        False if it was not there. Raises :class:`~jettison.errors.DeletionDisabled`, or
+        :class:`~jettison.errors.DeletionRefused` for this one manifest.
         """
 
     async def capabilities(self, repository: RepoName | None = None) -> Capabilities:

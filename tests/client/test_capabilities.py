@@ -284,5 +284,6 @@ async def test_our_own_registry(
         referrers=True,
         paging=True,
         catalog=True,
+        conditional=True,
     )
     assert real.snapshot() == before

@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from jettison.errors import Refused
-from jettison.model.plan import Action
+from jettison.model.plan import Action, Step
 from jettison.model.problems import ListingProblem, ProblemCode
 from jettison.model.reference import Tag
 from jettison.model.removal import Removal, plan_removal
@@ -17,9 +17,13 @@ APP = "team/app"
 def story(removal: Removal) -> list[str]:
     """The steps as text: `delete 3 t1,t2: why`."""
     return [
-        f"{step.action} {int(step.digest.hex, 16) - 0xA000} {','.join(step.tags)}: {step.reason}"
+        f"{step.action} {_number(step)} {','.join(step.tags)}: {step.reason}"
         for step in removal.steps
     ]
+
+
+def _number(step: Step) -> int | None:
+    return None if step.digest is None else int(step.digest.hex, 16) - 0xA000
 
 
 def stays(removal: Removal) -> list[str]:

@@ -14,6 +14,7 @@ import pytest
 from jettison.errors import StorageError
 from jettison.model.digest import Digest
 from jettison.model.reference import RepoName
+from jettison.store import recent
 from jettison.store import relations as module
 from jettison.store.relations import AllRelations, Relations
 from jettison.store.tree import StorageTree
@@ -210,7 +211,7 @@ def test_several_threads_may_ask(tree: Tree) -> None:
 
 
 def test_only_so_many_are_kept(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_MOST_REPOSITORIES", 2)
+    monkeypatch.setattr(recent, "_MOST_REPOSITORIES", 2)
     relations = AllRelations(tree.open())
     first = relations.of(repo("a"))
     relations.of(repo("b"))

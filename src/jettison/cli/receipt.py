@@ -1,7 +1,7 @@
 """Plans and receipts, as people read them."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from jettison.cli.output import (
     bold,
@@ -17,7 +17,7 @@ from jettison.cli.output import (
     write,
     yellow,
 )
-from jettison.errors import VerificationFailed
+from jettison.errors import PartlyDone, VerificationFailed
 from jettison.model.plan import Action, Estimate, Plan
 from jettison.model.run import UNDOABLE, Finding, Kind, Receipt, Run, State
 
@@ -26,6 +26,7 @@ __all__ = [
     "print_findings",
     "print_plan",
     "print_receipt",
+    "require_all_done",
     "require_verified",
     "undo_line",
     "what_goes",
@@ -51,7 +52,7 @@ def print_plan(plan: Plan) -> None:
     for step in plan.steps:
         verb = red("delete") if step.action is Action.DELETE else yellow("untag ")
         tags = ", ".join(map(tag_name, step.tags)) or "-"
-        rows.append((verb, step.repository, tags, step.digest.short, step.reason))
+        rows.append((verb, step.repository, tags, step.short, step.reason))
     table(["STEP", "REPOSITORY", "TAGS", "DIGEST", "BECAUSE"], rows)
     if plan.kept:
         write("")
@@ -104,6 +105,25 @@ def require_verified(findings: Sequence[Finding], run_id: str) -> None:
         )
 
 
+def require_all_done(run: Run) -> None:
+    """Raise :class:`PartlyDone` (exit 3) if a run came to its end without doing all of its plan."""
+    if run.left:
+        steps = len(run.plan.steps) if run.plan is not None else len(run.left)
+        message = f"{len(run.left)} of {counted(steps, 'step')} were not done: {run.left[0].reason}"
+        more = f" (and {len(run.left) - 1} more)" if len(run.left) > 1 else ""
+        hint = f"Run the command again for the rest, or `jettison undo {run.id}` to take it back."
+        raise PartlyDone(message + more, hint=hint)
+
+
+def _left(run: Run) -> Iterator[str]:
+    """Yield a line for each step that was not done."""
+    steps = run.plan.steps if run.plan is not None else ()
+    for left in run.left:
+        step = steps[left.step]
+        untagged = step.deletes is not None and len(left.tags) < len(step.tags)
+        yield left.reason + (" (its tags are removed)" if untagged else "")
+
+
 def _sentence(finding: Finding) -> str:
     # "2 tags are gone", but "app:1: the tag is still there".
     joint = " " if finding.subject[:1].isdigit() else ": "
@@ -135,7 +155,13 @@ def print_receipt(run: Run) -> None:
         fields.append(("disk free", text))
     for name, text in fields:
         write(f"  {name:<15} {text}")
+    _print_proof(run, receipt)
+
+
+def _print_proof(run: Run, receipt: Receipt) -> None:
     print_findings(receipt.findings)
+    for line in _left(run):
+        write(f"  {red('✗')} not done: {line}")
     for sentence in receipt.notes:
         write(f"  {sentence}")
 

@@ -2,6 +2,7 @@
 
 import os
 import time
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -147,10 +148,11 @@ def rm(
         return
     if output is not Format.TABLE:
         emit(output, {"run": finished})
-    from jettison.cli.receipt import require_verified
+    from jettison.cli.receipt import require_all_done, require_verified
 
     if finished.receipt is not None:
         require_verified(finished.receipt.findings, finished.id)
+    require_all_done(finished)
 
 
 async def _rm(
@@ -170,8 +172,9 @@ async def _rm(
 
     place = open_place(storage, os.environ)
     users = user_journal()
-    async with connection.open(request.host) as remote:
-        with reporting() as progress, connection.cache() as cache:
+    async with connection.open(request.host) as remote, AsyncExitStack() as stack:
+        cache = stack.enter_context(connection.cache())
+        with reporting() as progress:
             remover = Remover(remote, place, users, time.time, timestamp, progress)
             begun = interrupted_run(
                 (users, place.journal(users)), fingerprint(request, settings, place)
@@ -197,7 +200,7 @@ async def _rm(
             if begun is not None:
                 finished = await remover.resume(begun, settings)
             else:
-                finished = await remover.execute(request, settings, prepared)
+                finished = await remover.execute(request, settings, prepared, cache)
     if output is Format.TABLE:
         write("")
         print_receipt(finished)

@@ -93,6 +93,7 @@ def _brief(entry: "Run") -> dict[str, Any]:
         "window_until": entry.window_until,
         "undo": undo_line(entry, time.time()),
         "tags": entry.receipt.tags if entry.receipt else None,
+        "left": entry.left,
         "freed_bytes": entry.receipt.freed_bytes if entry.receipt else None,
     }
 
@@ -122,7 +123,7 @@ def _print_one(entry: "Run", done: frozenset[int], begun: frozenset[int]) -> Non
                 step.action,
                 step.repository,
                 ", ".join(map(tag_name, step.tags)) or "-",
-                step.digest.short,
+                step.short,
                 step.reason,
             )
             for number, step in enumerate(entry.plan.steps)

@@ -26,6 +26,7 @@ from jettison.errors import (
 from jettison.model import strict_json
 from jettison.model.digest import Digest
 from jettison.model.mediatypes import OCI_INDEX
+from jettison.model.preconditions import HEEDED
 from jettison.model.reference import RepoName
 from jettison.registry import Capabilities, Deletion
 
@@ -173,6 +174,7 @@ async def probe(
         catalog=catalog,
         logged_in=logged_in,
         said=deleted.said,
+        conditional=HEEDED in base.headers,
     )
 
 

@@ -8,6 +8,7 @@ about a manifest but its bytes.
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Final, Self, TypeVar
@@ -39,6 +40,7 @@ from jettison.client.transport import (
 )
 from jettison.errors import (
     AccessDenied,
+    DeletionRefused,
     InvalidDigest,
     InvalidDocument,
     InvalidManifest,
@@ -48,12 +50,14 @@ from jettison.errors import (
     NotFoundError,
     RegistryError,
     RegistryFailing,
+    TagsAppeared,
     UnexpectedResponse,
     Unreachable,
     VerificationFailed,
 )
 from jettison.model.digest import Digest
 from jettison.model.mediatypes import ACCEPT, OCI_INDEX
+from jettison.model.preconditions import ONLY_TAGS, TAGS_CHANGED
 from jettison.model.problems import ListingProblem, ProblemCode
 from jettison.model.reference import RepoName, Tag
 from jettison.registry import Capabilities, RawManifest
@@ -401,22 +405,32 @@ class RemoteRegistry:
             message = f"{self._host} stored {stored} where {manifest.digest} was sent"
             raise VerificationFailed(message)
 
-    async def untag(self, repository: RepoName, tag: Tag) -> bool:
-        """Remove a tag alone (end-9 with a tag); Distribution 2.x cannot and answers 400."""
-        return await self._delete(repository, tag)
+    async def untag(self, repository: RepoName, tag: Tag, expected: Digest | None = None) -> bool:
+        """Remove a tag alone (end-9 with a tag); Distribution 2.x cannot and answers 400.
 
-    async def delete_manifest(self, repository: RepoName, digest: Digest) -> bool:
+        ``expected`` is sent as ``If-Match``, which our server heeds and others pass over.
+        """
+        headers = {} if expected is None else {"If-Match": f'"{expected}"'}
+        return await self._delete(repository, tag, headers)
+
+    async def delete_manifest(
+        self, repository: RepoName, digest: Digest, only: AbstractSet[Tag] | None = None
+    ) -> bool:
         """Remove a manifest by digest, and so every tag of the repository on it (end-9).
 
-        Raises :class:`~jettison.errors.Refused` where the registry protects it, as ours does while
-        an index lists it.
+        ``only`` is sent in a header that our server heeds and others pass over. Raises
+        :class:`~jettison.errors.Refused` where the registry protects it, as ours does while an
+        index lists it.
         """
-        return await self._delete(repository, digest)
+        headers = {} if only is None else {ONLY_TAGS: ",".join(sorted(only))}
+        return await self._delete(repository, digest, headers)
 
-    async def _delete(self, repository: RepoName, reference: Tag | Digest) -> bool:
+    async def _delete(
+        self, repository: RepoName, reference: Tag | Digest, headers: dict[str, str]
+    ) -> bool:
         access = Access(repository, ("pull", "delete"))
         path = f"/v2/{repository}/manifests/{reference}"
-        response = await self.transport.request("DELETE", path, access)
+        response = await self.transport.request("DELETE", path, access, headers=headers)
         if response.status in {200, 202, 204}:
             return True
         if response.status == HTTPStatus.NOT_FOUND:
@@ -426,11 +440,20 @@ class RemoteRegistry:
         if response.status in {405, 501}:
             await self._expect_registry(response)
             raise capabilities.refused_deletion(self._host, response, self._product)
+        codes = error_codes(response)
+        if response.status == HTTPStatus.PRECONDITION_FAILED and TAGS_CHANGED in codes:
+            message = f"{self._host}/{repository}: {describe(response)}"
+            raise TagsAppeared(message, hint="Run the command again to see the new plan.")
+        denied = response.status in {401, 403} or "DENIED" in codes
+        if denied or response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise await self._unexpected(response, access, f"DELETE {path}")
+        await self._expect_registry(response)
+        message = f"{self._host} does not delete {repository} {reference}: {describe(response)}"
+        hint = None
         if response.status == HTTPStatus.BAD_REQUEST and isinstance(reference, Tag):
-            message = f"{self._host} cannot remove a tag by itself"
+            message = f"{self._host} cannot remove a tag by itself: {describe(response)}"
             hint = "Distribution does so from version 3 on."
-            raise UnexpectedResponse(message, hint=hint)
-        raise await self._unexpected(response, access, f"DELETE {path}")
+        raise DeletionRefused(message, codes=frozenset(codes), hint=hint)
 
     # -- blobs ---------------------------------------------------------------------------------
 

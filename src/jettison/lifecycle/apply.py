@@ -1,96 +1,83 @@
-"""Carry out a plan: look again, save what goes, then one step at a time, each one journaled.
+"""Carry out a plan: save what goes, then the steps, each looked at again and journaled.
 
 The order is what makes a kill at any moment harmless: the manifests are in the journal, synced,
 before the first request that removes anything; a step is noted before and after it.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from jettison.errors import (
+    InvalidManifest,
     JettisonError,
     PartlyDone,
-    PlanStale,
-    RegistryError,
-    UnexpectedResponse,
 )
 from jettison.lifecycle.backup import Backup
+from jettison.lifecycle.concurrency import each
 from jettison.lifecycle.deletion import deletion_problem
-from jettison.lifecycle.discover import add_manifests, resolve_tags
-from jettison.model.digest import Digest
-from jettison.model.graph import reach
-from jettison.model.mediatypes import OCI_INDEX
+from jettison.lifecycle.discover import Manifests
+from jettison.lifecycle.present import Present
+from jettison.lifecycle.stepping import (
+    Deleting,
+    Failed,
+    NotYet,
+    StepRemover,
+    ends_all,
+    to_the_end,
+)
+from jettison.model.ordering import Order
 from jettison.model.plan import Action, Plan, Step
-from jettison.model.reference import RepoName, Tag
-from jettison.model.run import Run, Saved, State
-from jettison.model.snapshot import RepositorySnapshot
-from jettison.model.throwaway import throwaway
+from jettison.model.reference import RepoName
+from jettison.model.run import Finding, Left, Run, Saved, State
 from jettison.progress import Progress, silent
-from jettison.registry import RawManifest, Registry
+from jettison.registry import Deletion, RawManifest, Registry
 from jettison.store.journal import Journal
 
-__all__ = ["Applier", "check_current", "require_deletion"]
+__all__ = ["Applier", "Deleting", "NothingDone", "require_deletion"]
+
+STEPS_AT_ONCE: Final = 16
+"""How many steps are under way at once; the client's own ``jobs`` limits the requests among them.
+
+A Ctrl-C waits for all of them.
+"""
 
 
-async def require_deletion(registry: Registry, repositories: Iterable[RepoName]) -> bool:
-    """Probe every repository; return whether the registry can remove a tag by itself.
+async def require_deletion(registry: Registry, repositories: Iterable[RepoName]) -> Deleting:
+    """Probe every repository; return what the registry can do.
 
     Raises :class:`DeletionDisabled` or :class:`AccessDenied`. Nothing is changed by asking.
     """
-    can_untag = True
+    can_untag, product, conditional = True, "", True
     for repository in repositories:
         found = await registry.capabilities(repository)
         problem = deletion_problem(registry.name, found, repository)
         if problem is not None:
             raise problem
         can_untag = can_untag and found.untag is True
-    return can_untag
+        product = found.product
+        conditional = conditional and found.conditional
+    return Deleting(can_untag, product, conditional)
 
 
-async def check_current(registry: Registry, plan: Plan, progress: Progress = silent) -> None:
-    """Look again at every tag the plan saw; raise :class:`PlanStale` if it no longer holds.
+class NothingDone(Exception):
+    """Not a single step could be done; ``cause`` is what the first one failed with."""
 
-    It does not hold if something that is to go has moved or is gone, or if a tag that the plan
-    did not see now needs something that is to go.
-    """
-    for repository, seen in plan.seen.items():
-        steps = [step for step in plan.steps if step.repository == repository]
-        going = {step.digest for step in steps if step.action is Action.DELETE}
-        now = (await resolve_tags(registry, repository, progress)).tags
-        for step in steps:
-            for tag in step.tags:
-                if now.get(tag) != seen.get(tag):
-                    raise _moved(plan.registry, repository, tag, seen.get(tag), now.get(tag))
-        fresh = {tag: digest for tag, digest in now.items() if seen.get(tag) != digest}
-        for tag, digest in fresh.items():
-            view = RepositorySnapshot(repository, {}, {})
-            view = await add_manifests(registry, view, [digest])
-            needed = reach([digest], view.edges, {}).manifests & going
-            if needed:
-                message = (
-                    f"{plan.registry}/{repository}:{tag} is new since the plan was made and needs "
-                    f"{min(needed)}, which was to go; nothing was deleted"
-                )
-                raise PlanStale(message, hint="Run the command again to see the new plan.")
-
-
-def _moved(
-    host: str, repository: RepoName, tag: Tag, was: Digest | None, now: Digest | None
-) -> PlanStale:
-    became = f"points to {now.short}" if now else "is gone"
-    before = f"pointed to {was.short}" if was else "did not exist"
-    message = f"{host}/{repository}:{tag} {before} when the plan was made and now {became}"
-    return PlanStale(message, hint="Run the command again to see the new plan.")
+    def __init__(self, cause: JettisonError) -> None:
+        super().__init__(cause.message)
+        self.cause = cause
 
 
 class Applier:
     """Executes the steps of one run, from the beginning or from where it was interrupted.
 
-    ``registry`` is where requests go, ``storage`` (if at hand) where a tag can be removed without
-    a throw-away manifest. ``clock`` returns the time now, RFC 3339 in UTC.
+    ``registry`` is where requests go. What is removed is removed in ``storage`` if that is at
+    hand, under its lock, unless the registry is ours and looks and acts in one step itself.
+    ``clock`` returns the time now, RFC 3339 in UTC.
     """
 
     def __init__(
@@ -106,109 +93,177 @@ class Applier:
         self._clock = clock
         self._storage = storage
         self._progress = progress
-        self._can_untag: bool | None = None
 
-    async def start(self, run: Run) -> Run:
-        """Save what the plan removes, and note the run as begun. Nothing is removed yet."""
+    async def start(self, run: Run, cache: Manifests | None = None) -> Run:
+        """Save what the plan removes, and note the run as begun. Nothing is removed yet.
+
+        A manifest of which nothing can be had now is left alone; one that is damaged cannot be
+        saved, and nobody can pull it: it goes.
+        """
         plan = _plan_of(run)
-        self._can_untag = await require_deletion(self._registry, plan.seen)
-        await check_current(self._registry, plan, self._progress)
-        saved = []
-        for count, step in enumerate(plan.steps):
-            found = await self._registry.manifest(step.repository, step.digest)
-            if found is None and step.tags:
-                raise _moved(plan.registry, step.repository, step.tags[0], step.digest, None)
-            if found is not None:
+        source = self._storage or self._registry
+
+        async def read(item: tuple[int, Step]) -> RawManifest | JettisonError | None:
+            _, step = item
+            if step.digest is None:
+                return None
+            try:
+                known = cache.get(step.digest) if cache is not None else None
+                return known or await source.manifest(step.repository, step.digest)
+            except InvalidManifest:
+                return None
+            except JettisonError as error:
+                if ends_all(error):
+                    raise
+                return error
+
+        saved: dict[int, Saved] = {}
+        left: list[Left] = []
+        async for (number, step), found in each(enumerate(plan.steps), read):
+            if isinstance(found, JettisonError):
+                left.append(Left(number, step.tags, f"cannot be saved first: {found.message}"))
+            elif found is not None:
                 removed = step.action is Action.DELETE
                 identity = (step.repository, found.digest, found.media_type, found.raw)
-                saved.append(Saved(*identity, step.tags, removed))
-            self._progress("saving manifests", count + 1, len(plan.steps))
+                saved[number] = Saved(*identity, step.tags, removed)
+            self._progress("saving manifests", len(saved), len(plan.steps))
+        entries = tuple(saved[number] for number in sorted(saved))
         if run.backup is not None:
-            await Backup(Path(run.backup)).save(self._registry, saved, self._progress)
-        run = msgspec.structs.replace(run, saved=tuple(saved), state=State.APPLYING)
+            await Backup(Path(run.backup)).save(self._registry, entries, self._progress)
+        run = msgspec.structs.replace(run, saved=entries, left=tuple(left), state=State.APPLYING)
         self._journal.write(run)
         return run
 
-    async def carry_out(self, run: Run) -> None:
-        """Execute the steps that are not done yet.
+    async def carry_out(
+        self, run: Run, deleting: Deleting, *, fresh: bool
+    ) -> tuple[Run, list[Finding]]:
+        """Execute the steps that are not done yet; return the run with what is ``left``.
 
-        Raises :class:`PlanStale` if something moved (nothing further is done), and
-        :class:`PartlyDone` if an error came after something had been removed.
+        Beside it what went wrong and could not be put right, for the receipt.
+
+        Steps that do not depend on one another run side by side. One that fails ends none of the
+        others. ``fresh``: the plan was made a moment ago, so its digests need no second look.
+
+        Raises :class:`NothingDone` if nothing at all could be done, and :class:`PartlyDone` if the
+        registry was lost on the way.
         """
         plan = _plan_of(run)
-        if self._can_untag is None:
-            self._can_untag = await require_deletion(self._registry, plan.seen)
-        log = self._journal.steps(run.id)
-        for number, step in enumerate(plan.steps):
-            self._progress("removing", number, len(plan.steps))
-            if number in log.done:
-                continue
-            try:
-                # A Ctrl-C that arrives inside a step waits for its end.
-                await _to_the_end(self._do(run, number, step, again=number in log.begun))
-            except JettisonError as error:
-                done = len(self._journal.steps(run.id).done)
-                if done == 0 or isinstance(error, PlanStale | PartlyDone):
-                    raise
-                message = f"{error.message} ({done} of {len(plan.steps)} steps were done)"
-                raise PartlyDone(message, hint=_finish_hint(run)) from error
-        self._progress("removing", len(plan.steps), len(plan.steps))
-
-    async def _do(self, run: Run, number: int, step: Step, *, again: bool) -> None:
-        """Execute a step, noted before and after."""
-        self._journal.mark(run.id, number, done=False, at=self._clock())
-        await self._execute(run, number, step, again=again)
-        self._journal.mark(run.id, number, done=True, at=self._clock())
-
-    async def _execute(self, run: Run, number: int, step: Step, *, again: bool) -> None:
-        dummy = throwaway(run.id, number, step.digest)
-        for tag in step.tags:
-            now = await self._registry.resolve(step.repository, tag)
-            if now == step.digest or (again and now in {None, Digest.of(dummy)}):
-                continue
-            raise _moved(run.registry, step.repository, tag, step.digest, now)
-        if step.action is Action.DELETE:
-            await self._registry.delete_manifest(step.repository, step.digest)
-        elif self._storage is not None:
-            await self._storage.untag(step.repository, step.tags[0])
-        elif self._can_untag:
-            await self._registry.untag(step.repository, step.tags[0])
-        else:
-            await self._untag_by_throwaway(run, step, dummy)
-
-    async def _untag_by_throwaway(self, run: Run, step: Step, dummy: bytes) -> None:
-        tag, repository = step.tags[0], step.repository
-        stand_in = RawManifest(Digest.of(dummy), OCI_INDEX, dummy)
-        if await self._registry.resolve(repository, tag) is None:
-            return  # an interrupted run came this far
+        acting = self._registry
+        if self._storage is not None and not deleting.conditional:
+            writable = (await self._storage.capabilities()).deletion is Deletion.ENABLED
+            acting = self._storage if writable else acting
+        source = self._storage or self._registry
+        present = Present(source, plan, asyncio.get_running_loop().time)
+        remover = StepRemover(self._registry, acting, source, deleting, run, present)
+        if not fresh:
+            await present.look_at_all()
+        marks = _Marks(self._journal, run.id, self._clock)
+        work = _Work(run, remover, marks, self._progress)
         try:
-            await self._registry.put_manifest(repository, tag, stand_in)
-            await self._registry.delete_manifest(repository, stand_in.digest)
+            # A Ctrl-C that arrives inside steps waits for their end.
+            await work.carry_out(self._journal.steps(run.id).done)
         except JettisonError as error:
-            await self._put_back(run, step, stand_in.digest, error)
-            raise
-        left = await self._registry.resolve(repository, tag)
-        if left == stand_in.digest:
-            kept = UnexpectedResponse(f"{self._registry.name} kept {repository}:{tag}")
-            await self._put_back(run, step, stand_in.digest, kept)
-            raise kept
+            done = len(self._journal.steps(run.id).done)
+            if done == 0 or isinstance(error, PartlyDone):
+                raise
+            message = f"{error.message} ({done} of {len(plan.steps)} steps were done)"
+            raise PartlyDone(message, hint=_finish_hint(run)) from error
+        self._progress("removing", len(plan.steps), len(plan.steps))
+        if work.first_error is not None and not remover.changed and not work.done:
+            raise NothingDone(work.first_error)
+        left = tuple(work.left[number] for number in sorted(work.left))
+        return msgspec.structs.replace(run, left=left), remover.lost
 
-    async def _put_back(self, run: Run, step: Step, stand_in: Digest, cause: JettisonError) -> None:
-        """Point the tag to its manifest again, if it now points to the throw-away one."""
-        tag, repository = step.tags[0], step.repository
-        try:
-            if await self._registry.resolve(repository, tag) not in {None, stand_in}:
-                return
-            node = (repository, step.digest)
-            saved = next(entry for entry in run.saved if (entry.repository, entry.digest) == node)
-            original = RawManifest(saved.digest, saved.media_type, saved.raw)
-            await self._registry.put_manifest(repository, tag, original)
-        except RegistryError as error:
-            message = (
-                f"{run.registry}/{repository}:{tag} points to a throw-away manifest and could not "
-                f"be put back: {cause.message}; then {error.message}"
-            )
-            raise PartlyDone(message, hint=f"`jettison undo {run.id}` puts it back.") from error
+
+class _Work:
+    """The steps of a run: those that may go now side by side, then those that waited for them."""
+
+    def __init__(self, run: Run, remover: StepRemover, marks: "_Marks", progress: Progress) -> None:
+        self._steps = _plan_of(run).steps
+        self._order = Order(self._steps, run.saved)
+        self._remover = remover
+        self._marks = marks
+        self._progress = progress
+        self.left = {one.step: one for one in run.left}
+        self.done: set[int] = set()
+        self.first_error: JettisonError | None = None
+
+    async def carry_out(self, done: AbstractSet[int]) -> None:
+        """Do all that are not ``done``, then look what the registry made of it."""
+        self.done = set(done)
+        for number in sorted(done):
+            again = await self._remover.pushed_again(number)
+            if again is not None:
+                self.left[number] = again
+                self.done.discard(number)
+        pending = self._rest(list(range(len(self._steps))))
+        first = next((n for n in pending if self._steps[n].deletes is not None), None)
+        if first is not None and not self._order.before(first):
+            # Alone, so that what is special about the registry is learned before eight go at once.
+            await self._do_all([first])
+            pending = self._rest(pending)
+        while pending:
+            waiting = set(pending)
+            ready = [n for n in pending if not self._order.before(n) & waiting]
+            await self._do_all(ready or pending[:1])
+            pending = self._rest(pending)
+        for number, left in (await self._remover.settle(self.done)).items():
+            self.left[number] = left
+            self.done.discard(number)
+
+    def _rest(self, pending: list[int]) -> list[int]:
+        return [n for n in pending if n not in self.done and n not in self.left]
+
+    async def _do_all(self, numbers: list[int]) -> None:
+        async for number, outcome in each(numbers, self._do_to_the_end, at_once=STEPS_AT_ONCE):
+            if outcome is None:
+                self.done.add(number)
+            elif isinstance(outcome, NotYet):
+                self._order.turn(number)
+            else:
+                self.left[number] = outcome.left
+                self.first_error = self.first_error or outcome.error
+            self._progress("removing", len(self.done), len(self._steps))
+        if self._remover.changed and any(self._steps[n].deletes is not None for n in numbers):
+            for number, left in (await self._remover.settle(self.done)).items():
+                self.left[number] = left
+                self.done.discard(number)
+
+    async def _do_to_the_end(self, number: int) -> Failed | NotYet | None:
+        return await to_the_end(self._do(number))
+
+    async def _do(self, number: int) -> Failed | NotYet | None:
+        """Execute a step, noted before and after."""
+        stays = next((n for n in sorted(self._order.needing(number)) if n in self.left), None)
+        await self._marks.note(number, done=False)
+        if stays is not None:
+            why = f"{self._steps[stays].short} stays, which needs it"
+            return await self._remover.keep(number, why)
+        can_wait = any(n not in self.done for n in self._order.referrers(number))
+        outcome = await self._remover.remove(number, can_wait=can_wait)
+        if outcome is None:
+            await self._marks.note(number, done=True)
+        return outcome
+
+
+class _Marks:
+    """Notes steps in the journal, several with one sync where several come at once."""
+
+    def __init__(self, journal: Journal, run_id: str, clock: Callable[[], str]) -> None:
+        self._journal = journal
+        self._id = run_id
+        self._clock = clock
+        self._waiting: list[tuple[int, bool]] = []
+        self._lock = asyncio.Lock()
+
+    async def note(self, number: int, *, done: bool) -> None:
+        """Note that a step begins, or that it is done; on the disk when this returns."""
+        mine = (number, done)
+        self._waiting.append(mine)
+        async with self._lock:
+            if mine in self._waiting:
+                marks, self._waiting = self._waiting, []
+                await asyncio.to_thread(self._journal.mark_all, self._id, marks, at=self._clock())
 
 
 def _plan_of(run: Run) -> Plan:
@@ -220,15 +275,3 @@ def _plan_of(run: Run) -> Plan:
 
 def _finish_hint(run: Run) -> str:
     return f"Run the command again to finish it, or `jettison undo {run.id}` to take it back."
-
-
-async def _to_the_end(work: Coroutine[None, None, None]) -> None:
-    """Run ``work`` to its end even when this task is cancelled meanwhile; then be cancelled."""
-    task = asyncio.ensure_future(work)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        if not task.cancelled():
-            task.exception()
-        raise

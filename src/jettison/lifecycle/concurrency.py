@@ -14,7 +14,9 @@ Result = TypeVar("Result")
 
 
 async def each(
-    items: Iterable[Item], work: Callable[[Item], Awaitable[Result]]
+    items: Iterable[Item],
+    work: Callable[[Item], Awaitable[Result]],
+    at_once: int = WORKERS,
 ) -> AsyncIterator[tuple[Item, Result]]:
     """Yield each item with the result of its work, in the order in which they are done.
 
@@ -24,7 +26,7 @@ async def each(
     running: dict[asyncio.Future[Result], Item] = {}
     try:
         while True:
-            while len(running) < WORKERS:
+            while len(running) < at_once:
                 try:
                     item = next(rest)
                 except StopIteration:

@@ -83,7 +83,7 @@ async def inspect(
         refusal, ledger = error.message, Ledger(snapshot)
     here = snapshot.repositories[name]
     reference = in_full(here, reference)
-    digest = here.tags[reference.tag] if reference.tag is not None else reference.digest
+    digest = here.tags.get(reference.tag) if reference.tag is not None else reference.digest
     if digest is None or digest not in here.manifests:
         message = f"the manifest of {reference} cannot be read"
         raise InvalidManifest(message, hint="`jettison rm` can still remove the tag.")

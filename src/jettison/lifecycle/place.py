@@ -3,10 +3,11 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
-from jettison.errors import StorageError
+from jettison.errors import InvalidManifest, StorageError, UnexpectedResponse
 from jettison.gc.windows import tree_journal
 from jettison.lifecycle.check import Item, Level, check_storage
 from jettison.lifecycle.discover import list_repositories
@@ -18,6 +19,8 @@ from jettison.store.registry import StorageRegistry
 from jettison.store.tree import StorageTree
 
 __all__ = ["Place", "open_place"]
+
+_COMPARED: Final = 8
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -52,19 +55,28 @@ class Place(msgspec.Struct, frozen=True):
         return check_storage(self.tree.root)
 
     async def require_same(self, remote: Registry, plan: Plan) -> None:
-        """Raise :class:`StorageError` if the storage is not the one behind the registry."""
+        """Raise :class:`StorageError` if the storage is not the one behind the registry.
+
+        A few tags tell; one that leads nowhere, in the one or in the other, tells nothing.
+        """
         if self.tree is None:
             return
-        for step in plan.steps:
-            for tag in step.tags:
+        tags = [(step, tag) for step in plan.steps if step.digest for tag in step.tags]
+        for step, tag in tags[:_COMPARED]:
+            try:
                 there = await remote.resolve(step.repository, tag)
-                if there != step.digest:
-                    message = (
-                        f"{self.tree.root} is not the storage of {remote.name}: {step.repository}:"
-                        f"{tag} is {step.digest.short} there and "
-                        f"{there.short if there else 'absent'} in the registry; nothing was changed"
-                    )
-                    raise StorageError(message, hint="Give the storage of that registry.")
+                here = await self.source(remote).manifest(step.repository, tag)
+            except (InvalidManifest, StorageError, UnexpectedResponse):
+                continue
+            if here is None and there is None:
+                continue
+            if there != step.digest:
+                message = (
+                    f"{self.tree.root} is not the storage of {remote.name}: {step.repository}:"
+                    f"{tag} is {step.short} there and "
+                    f"{there.short if there else 'absent'} in the registry; nothing was changed"
+                )
+                raise StorageError(message, hint="Give the storage of that registry.")
 
 
 def open_place(storage: str | None, environment: Mapping[str, str] | None = None) -> Place:

@@ -17,7 +17,7 @@ from jettison.lifecycle.discover import (
 )
 from jettison.model.digest import Digest
 from jettison.model.graph import reach
-from jettison.model.plan import Action, Plan, Step
+from jettison.model.plan import Plan, Step
 from jettison.model.reclaim import Ledger
 from jettison.model.reference import Reference, RepoName, Tag, matches_glob
 from jettison.model.removal import Removal, plan_removal
@@ -147,50 +147,51 @@ def select(
 ) -> tuple[set[Tag], set[Digest]]:
     """Return the tags and digests of one repository that ``references`` mean.
 
-    A tag or digest that is not there raises :class:`NotFoundError`, a glob that would take every
-    tag :class:`Refused` unless ``all_tags``.
+    Tags that are listed and lead nowhere are tags too: they can be removed. A tag or digest that
+    is not there raises :class:`NotFoundError`, a glob that would take every tag :class:`Refused`
+    unless ``all_tags``.
     """
     tags: set[Tag] = set()
     digests: set[Digest] = set()
+    listed = sorted({*repository.tags, *repository.dangling, *repository.unresolved})
     for reference in references:
         if reference.digest is not None:
             known = set(repository.manifests) | repository.unreadable
             if reference.digest not in known:
-                raise _missing(repository, reference)
+                raise _missing(repository, reference, listed)
             digests.add(reference.digest)
         elif reference.tag is not None:
-            if reference.tag not in repository.tags:
-                raise _missing(repository, reference)
+            if reference.tag not in listed:
+                raise _missing(repository, reference, listed)
             tags.add(reference.tag)
         elif reference.glob is not None:
-            found = [t for t in repository.tags if matches_glob(t, reference.glob)]
+            found = [tag for tag in listed if matches_glob(tag, reference.glob)]
             if not found:
-                raise _missing(repository, reference)
-            if len(found) == len(repository.tags) and not all_tags:
+                raise _missing(repository, reference, listed)
+            if len(found) == len(listed) and not all_tags:
                 message = f"{reference} matches every tag of the repository ({len(found)} of them)"
                 hint = f"If that is meant, add --all-tags: jettison rm {reference} --all-tags"
                 raise Refused(message, hint=hint)
             tags.update(found)
-        elif not repository.tags:
+        elif not listed:
             message = f"{reference} has no tags"
             raise NotFoundError(message, hint=f"See `jettison ls {reference.host}`.")
         else:
-            tags.update(repository.tags)
+            tags.update(listed)
     return tags, digests
 
 
-def _missing(repository: RepositorySnapshot, reference: Reference) -> NotFoundError:
+def _missing(
+    repository: RepositorySnapshot, reference: Reference, listed: Sequence[Tag]
+) -> NotFoundError:
     where = f"{reference.host}/{repository.name}"
     if reference.digest is not None:
         message = f"{where} has no manifest {reference.digest}"
         return NotFoundError(message, hint=f"See `jettison ls {where}` for what there is.")
-    if reference.tag in repository.dangling:
-        message = f"{reference} is listed, but its manifest cannot be had; the tag is broken"
-        return NotFoundError(message, hint="Push the tag again, then remove it.")
     wanted = str(reference.tag or reference.glob)
     what = "tag" if reference.tag else "tag that matches"
     message = f"{where} has no {what} {wanted}"
-    return NotFoundError(message, hint=nearest(wanted, repository.tags, "tags", where))
+    return NotFoundError(message, hint=nearest(wanted, listed, "tags", where))
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -240,7 +241,7 @@ async def decide(
         named = [r.digest for r in references if r.digest is not None]
         repository = await add_manifests(registry, repositories[name], named, cache)
         tags, digests = select(repository, references, all_tags=request.all_tags)
-        start = {repository.tags[tag] for tag in tags} | digests
+        start = {repository.tags[tag] for tag in tags & repository.tags.keys()} | digests
         below = reach(start, repository.edges, {}).manifests
         repository = await add_referrers(registry, repository, sorted(below), cache)
         removal = plan_removal(repository, tags, digests, break_indexes=request.break_indexes)
@@ -265,4 +266,4 @@ async def decide(
 
 def planned_nodes(steps: Iterable[Step]) -> set[Node]:
     """Return the manifests that the steps delete."""
-    return {(step.repository, step.digest) for step in steps if step.action is Action.DELETE}
+    return {(step.repository, digest) for step in steps if (digest := step.deletes) is not None}

@@ -11,14 +11,14 @@ from typing import Final, Self
 
 import msgspec
 
-from jettison.errors import JettisonError, JournalError, PartlyDone, PlanStale
+from jettison.errors import JettisonError, JournalError, PartlyDone
 from jettison.gc.guard import find_objections, refuse, removed_content
 from jettison.gc.job import collect_and_forget
 from jettison.gc.mark import Without
 from jettison.gc.options import CollectOptions
 from jettison.gc.sweep import CollectionReceipt, recover
 from jettison.gc.windows import plan_within_windows
-from jettison.lifecycle.apply import Applier, require_deletion
+from jettison.lifecycle.apply import Applier, Deleting, NothingDone, require_deletion
 from jettison.lifecycle.discover import Manifests
 from jettison.lifecycle.place import Place
 from jettison.lifecycle.planning import Request, plan, planned_nodes
@@ -42,6 +42,8 @@ __all__ = [
 ]
 
 DEFAULT_WINDOW: Final = 7 * 86400.0
+FRESH_SECONDS: Final = 30.0
+"""How old a plan may be to be carried out without asking for every digest again."""
 
 Clock = Callable[[], float]
 """Returns the time now in seconds since the epoch."""
@@ -66,13 +68,17 @@ class Prediction(msgspec.Struct, frozen=True):
 
 
 class Prepared(msgspec.Struct, frozen=True):
-    """A plan, and with ``--reclaim`` what the collection then does (at ``now``)."""
+    """A plan, and with ``--reclaim`` what the collection then does (at ``now``).
+
+    ``deleting`` is how the registry deletes, None where it was not asked.
+    """
 
     plan: Plan
     now: float
     prediction: Prediction | None = None
     objections: tuple[Objection, ...] = ()
     """What makes that collection implausible; it is then not begun."""
+    deleting: Deleting | None = None
 
     @classmethod
     def again(cls, run: Run) -> Self:
@@ -149,7 +155,8 @@ class Remover:
         """Make the plan; nothing is changed. Raises if deletion is not enabled."""
         request.check()
         now = self._clock()
-        await require_deletion(self._remote, sorted({r.repository for r in request.references}))
+        repositories = sorted({r.repository for r in request.references})
+        deleting = await require_deletion(self._remote, repositories)
         made = await plan(
             self._place.source(self._remote),
             request,
@@ -160,9 +167,9 @@ class Remover:
         await self._place.require_same(self._remote, made)
         tree = self._place.tree
         if tree is None or not settings.reclaim:
-            return Prepared(made, now)
+            return Prepared(made, now, deleting=deleting)
         prediction, found = self._predict(tree, made, settings, now)
-        return Prepared(made, now, prediction, tuple(found))
+        return Prepared(made, now, prediction, tuple(found), deleting)
 
     def _predict(
         self, tree: StorageTree, made: Plan, settings: Settings, now: float
@@ -187,11 +194,17 @@ class Remover:
         found = find_objections(tree, configuration, collection, settings.consent, meant)
         return prediction, found
 
-    async def execute(self, request: Request, settings: Settings, prepared: Prepared) -> Run:
+    async def execute(
+        self,
+        request: Request,
+        settings: Settings,
+        prepared: Prepared,
+        cache: Manifests | None = None,
+    ) -> Run:
         """Apply the plan, collect if asked to, verify; return the run with its receipt.
 
-        Raises :class:`~jettison.errors.Refused`, and changes nothing, for a collection that was
-        found implausible.
+        Steps that could not be done are ``left`` in it. Raises :class:`~jettison.errors.Refused`,
+        and changes nothing, for a collection that was found implausible.
         """
         refuse(prepared.objections)
         self._consent = settings.consent
@@ -226,17 +239,18 @@ class Remover:
                 raise JournalError(message, hint=hint)
             self._journal = self._users
         applier = self._applier()
-        run = await applier.start(run)
+        run = await applier.start(run, cache)
         if self._journal is not self._users:
             self._users.point(run, self._journal)
-        return await self._finish(applier, run)
+        fresh = self._clock() - prepared.now < FRESH_SECONDS
+        return await self._finish(applier, run, prepared.deleting, fresh=fresh)
 
     async def resume(self, run: Run, settings: Settings) -> Run:
         """Finish a run that was interrupted; of the settings only ``consent`` is new."""
         self._consent = settings.consent
         if run.id not in self._journal.ids():
             self._journal = self._users.home_of(run.id)
-        return await self._finish(self._applier(), run)
+        return await self._finish(self._applier(), run, None, fresh=False)
 
     def _applier(self) -> Applier:
         return Applier(
@@ -247,22 +261,26 @@ class Remover:
             self._progress,
         )
 
-    async def _finish(self, applier: Applier, run: Run) -> Run:
+    async def _finish(
+        self, applier: Applier, run: Run, deleting: Deleting | None, *, fresh: bool
+    ) -> Run:
         collected, forgotten = None, list[Finding]()
         try:
-            await applier.carry_out(run)
+            if deleting is None:
+                deleting = await require_deletion(self._remote, run.plan.seen if run.plan else ())
+            run, lost = await applier.carry_out(run, deleting, fresh=fresh)
             if run.reclaim and self._place.tree is not None:
                 collected, forgotten = self._collect(self._place.tree, run)
-        except PlanStale:
+        except NothingDone as nothing:
             self._journal.write(msgspec.structs.replace(run, state=State.STOPPED))
-            raise
+            raise nothing.cause from None
         except (JettisonError, asyncio.CancelledError):
             self._journal.write(msgspec.structs.replace(run, state=State.INTERRUPTED))
             raise
         # The work is done, whatever the proof says.
         run = msgspec.structs.replace(run, state=State.DONE)
         self._journal.write(run)
-        findings = [*forgotten, *await self.verify(run)]
+        findings = [*forgotten, *lost, *await self.verify(run)]
         receipt = self._receipt(run, findings, collected)
         run = msgspec.structs.replace(run, receipt=receipt)
         self._journal.write(run)
@@ -319,8 +337,8 @@ class Remover:
             findings = findings + _compare(run, collected, after.get("blobs"))
         return Receipt(
             finished=self._stamp(self._clock()),
-            tags=made.tag_count if made else 0,
-            manifests=made.manifest_count if made else 0,
+            tags=sum(len(step.tags) for step in run.removed),
+            manifests=sum(step.deletes is not None for step in run.removed),
             predicted_bytes=_predicted(run),
             exact=made.estimate.exact if made else True,
             garbage_bytes=prediction.get("garbage"),

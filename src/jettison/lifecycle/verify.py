@@ -7,15 +7,18 @@ and blobs are begun to be read.
 
 from datetime import UTC, datetime
 
+from jettison.errors import InvalidManifest, JettisonError, UnexpectedResponse
 from jettison.gc.options import CollectOptions
 from jettison.gc.pending import wanted_by_pending
 from jettison.gc.plan import plan_collection
 from jettison.lifecycle.concurrency import each
 from jettison.lifecycle.discover import add_manifests
+from jettison.lifecycle.planning import planned_nodes
+from jettison.lifecycle.present import list_tags
 from jettison.lifecycle.staleness import RESTART, number, serves, stale_finding
 from jettison.model.digest import Digest
 from jettison.model.graph import reach
-from jettison.model.plan import Action, Plan
+from jettison.model.plan import Plan
 from jettison.model.reference import RepoName, Tag
 from jettison.model.run import Finding, Run
 from jettison.model.snapshot import RepositorySnapshot
@@ -34,39 +37,63 @@ async def verify_references(
     if plan is None:
         return []
     found = [
-        *await _removed_tags(registry, plan, progress),
-        *await _removed_manifests(registry, plan, progress),
+        *await _removed_tags(registry, run, progress),
+        *await _removed_manifests(registry, run, progress),
         *await _kept(registry, plan, progress),
     ]
     return [finding for finding in found if finding is not None]
 
 
-async def _removed_tags(registry: Registry, plan: Plan, progress: Progress) -> list[Finding | None]:
-    tags = {(s.repository, tag): s.digest for s in plan.steps for tag in s.tags}
-    findings: list[Finding | None] = []
-    gone = 0
+async def _removed_tags(registry: Registry, run: Run, progress: Progress) -> list[Finding | None]:
+    """Look for tags in the list, and by GET where the list does not settle it.
 
-    async def look(item: tuple[RepoName, Tag]) -> Digest | None:
-        manifest = await registry.manifest(*item)
+    That is where a tag is still listed, and where its manifest stays, so that nobody looks for it.
+    """
+    tags = {
+        (step.repository, tag): (step.digest, step.deletes is None)
+        for step in run.removed
+        for tag in step.tags
+    }
+    listed: set[tuple[RepoName, Tag]] = set()
+    for repository in sorted({repository for repository, _ in tags}):
+        try:
+            listed |= {(repository, tag) for tag in await list_tags(registry, repository)}
+        except UnexpectedResponse:
+            listed |= {item for item in tags if item[0] == repository}  # so each is asked for
+    asked = [item for item, (_, alone) in tags.items() if alone or item in listed]
+    findings: list[Finding | None] = []
+    gone = len(tags) - len(asked)
+
+    async def look(item: tuple[RepoName, Tag]) -> Digest | JettisonError | None:
+        try:
+            manifest = await registry.manifest(*item)
+        except (InvalidManifest, UnexpectedResponse) as error:
+            return error
         return None if manifest is None else manifest.digest
 
-    async for (repository, tag), now in each(tags, look):
+    async for (repository, tag), now in each(asked, look):
         progress("verifying tags", gone, len(tags))
         name = f"{repository}:{tag}"
-        if now == tags[repository, tag]:
+        was = tags[repository, tag][0]
+        if isinstance(now, JettisonError):
+            findings.append(Finding(ok=False, subject=name, sentence=now.message))
+        elif now is not None and now == was:
             findings.append(Finding(ok=False, subject=name, sentence="the tag is still there"))
         elif now is not None:
             sentence = f"was given to another image since: {now.short}"
             findings.append(Finding(ok=True, subject=name, sentence=sentence))
+        elif (repository, tag) in listed:
+            sentence = "the tag is still listed, though it leads nowhere"
+            findings.append(Finding(ok=False, subject=name, sentence=sentence))
         else:
             gone += 1
     return [_count(gone, "tag", "is gone", "are gone"), *findings]
 
 
 async def _removed_manifests(
-    registry: Registry, plan: Plan, progress: Progress
+    registry: Registry, run: Run, progress: Progress
 ) -> list[Finding | None]:
-    nodes = [(s.repository, s.digest) for s in plan.steps if s.action is Action.DELETE]
+    nodes = planned_nodes(run.removed)
     findings: list[Finding | None] = []
     gone = 0
     async for (repository, digest), now in each(nodes, lambda node: registry.manifest(*node)):

@@ -29,14 +29,25 @@ class Step(msgspec.Struct, frozen=True):
     """One request to the registry.
 
     UNTAG removes ``tags`` (one) from ``digest``; DELETE removes the manifest ``digest`` and with
-    it ``tags``, which are all that point to it.
+    it ``tags``, which are all that point to it. ``digest`` is None for a tag that is listed and
+    leads to nothing that can be had: UNTAG removes it whatever it says.
     """
 
     action: Action
     repository: RepoName
-    digest: Digest
+    digest: Digest | None
     tags: tuple[Tag, ...]
     reason: str
+
+    @property
+    def deletes(self) -> Digest | None:
+        """The manifest that goes, if one does."""
+        return self.digest if self.action is Action.DELETE else None
+
+    @property
+    def short(self) -> str:
+        """The digest as a table shows it."""
+        return "-" if self.digest is None else self.digest.short
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -109,4 +120,4 @@ class Plan(msgspec.Struct, frozen=True):
     @property
     def manifest_count(self) -> int:
         """How many manifests go."""
-        return sum(step.action is Action.DELETE for step in self.steps)
+        return sum(step.deletes is not None for step in self.steps)

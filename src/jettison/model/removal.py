@@ -34,7 +34,7 @@ class Removal(msgspec.Struct, frozen=True):
     @property
     def manifests(self) -> frozenset[Digest]:
         """The manifests that go."""
-        return frozenset(step.digest for step in self.steps if step.action is Action.DELETE)
+        return frozenset(digest for step in self.steps if (digest := step.deletes) is not None)
 
     @property
     def tags(self) -> frozenset[Tag]:
@@ -51,11 +51,14 @@ def plan_removal(
 ) -> Removal:
     """Decide what goes when ``tags`` are untagged and ``digests`` are deleted.
 
-    All of both must be in the snapshot. A digest that a kept index lists raises
+    All of both must be in the snapshot; ``tags`` may be among those that lead to no manifest. A
+    digest that a kept index lists raises
     :class:`~jettison.errors.Refused` unless ``break_indexes``. A kept manifest that cannot be
     read might list any other, and a tag that cannot be resolved might point to any, so then only
     tags go (rule 2); of digests that are named, an unresolved tag does not stop the removal.
     """
+    lost_tags = sorted(tags - repository.tags.keys())
+    tags = tags & repository.tags.keys()
     tags_of = repository.tags_of()
     going = set(tags).union(*(tags_of.get(digest, ()) for digest in digests))
     start = {repository.tags[tag] for tag in going} | digests
@@ -75,7 +78,10 @@ def plan_removal(
     weak = _referrers_left(repository, going, digests)
     edges = _edges_without(repository, digests) if break_indexes else repository.edges
     kept = reach(roots, edges, weak)
-    warnings = []
+    warnings = [
+        f"{repository.name}:{tag} leads to no manifest, so an undo cannot bring it back"
+        for tag in lost_tags
+    ]
     unneeded = affected - kept.manifests
     # An index may list what the repository does not have.
     present = repository.manifests.keys() | repository.unreadable
@@ -88,9 +94,9 @@ def plan_removal(
             "repository, so none is deleted, only tags are removed"
         )
         gone = unneeded = set(digests) if break_indexes else set()
-    elif repository.problems:
+    elif unknown := [one for one in repository.problems if one.subject not in lost_tags]:
         warnings.append(
-            f"{repository.name}: {summarized(repository.problems, 'tag')} and may point to any "
+            f"{repository.name}: {summarized(unknown, 'tag')} and may point to any "
             "manifest of the repository, so only tags are removed"
         )
         gone = unneeded = gone & digests
@@ -101,6 +107,10 @@ def plan_removal(
     order = [digest for digest in _order(unneeded, repository, referrers) if digest in gone]
     reasons = _Reasons(repository, tags, digests, unneeded)
     steps = [
+        Step(Action.UNTAG, repository.name, None, (tag,), "leads to no manifest that can be had")
+        for tag in lost_tags
+    ]
+    steps += [
         Step(Action.UNTAG, repository.name, repository.tags[tag], (tag,), "named by the request")
         for tag in sorted(going)
         if repository.tags[tag] not in gone

@@ -6,10 +6,10 @@ from typing import Any, Final
 import msgspec
 
 from jettison.model.digest import Digest
-from jettison.model.plan import Plan
+from jettison.model.plan import Action, Plan, Step
 from jettison.model.reference import RepoName, Tag
 
-__all__ = ["RUN_SCHEMA", "UNDOABLE", "Finding", "Kind", "Receipt", "Run", "Saved", "State"]
+__all__ = ["RUN_SCHEMA", "UNDOABLE", "Finding", "Kind", "Left", "Receipt", "Run", "Saved", "State"]
 
 RUN_SCHEMA: Final = 1
 
@@ -63,6 +63,17 @@ class Finding(msgspec.Struct, frozen=True):
     sentence: str
 
 
+class Left(msgspec.Struct, frozen=True):
+    """A step of the plan that was not done, or not in full, and why.
+
+    ``tags`` are those of its tags that stay. A manifest that was to go stays in any case.
+    """
+
+    step: int
+    tags: tuple[Tag, ...]
+    reason: str
+
+
 class Receipt(msgspec.Struct, frozen=True):
     """What was predicted beside what was observed. All sizes in bytes, None: not looked at.
 
@@ -97,7 +108,8 @@ class Run(msgspec.Struct, frozen=True):
 
     ``started`` is RFC 3339 in UTC; ``window_until`` is in seconds since the epoch: until then a
     collection of ``storage`` keeps what the run removed (None: no collection knows of it).
-    ``fingerprint`` tells whether a command is the one that was interrupted.
+    ``fingerprint`` tells whether a command is the one that was interrupted. ``left`` are the steps
+    of a run that came to its end without doing all of them.
     """
 
     id: str
@@ -110,6 +122,7 @@ class Run(msgspec.Struct, frozen=True):
     storage: str | None = None
     plan: Plan | None = None
     saved: tuple[Saved, ...] = ()
+    left: tuple[Left, ...] = ()
     window_until: float | None = None
     reclaim: bool = False
     backup: str | None = None
@@ -117,6 +130,20 @@ class Run(msgspec.Struct, frozen=True):
     receipt: Receipt | None = None
     details: dict[str, Any] = {}
     schema_version: int = RUN_SCHEMA
+
+    @property
+    def removed(self) -> tuple[Step, ...]:
+        """The steps of the plan without what is ``left``: what has gone once the run is done."""
+        left = {one.step: one for one in self.left}
+        found = []
+        for number, step in enumerate(self.plan.steps if self.plan is not None else ()):
+            if number in left:
+                gone = tuple(tag for tag in step.tags if tag not in left[number].tags)
+                if not gone:
+                    continue
+                step = msgspec.structs.replace(step, action=Action.UNTAG, tags=gone)  # noqa: PLW2901
+            found.append(step)
+        return tuple(found)
 
     @property
     def unfinished(self) -> bool:

@@ -8,7 +8,7 @@ import msgspec
 from jettison.model.digest import Digest
 from jettison.model.graph import Edges, edges_of
 from jettison.model.manifest import Manifest, referenced_digest
-from jettison.model.problems import ListingProblem
+from jettison.model.problems import ListingProblem, ProblemCode
 from jettison.model.reference import RepoName, Tag
 
 __all__ = ["Node", "RepositorySnapshot", "Snapshot"]
@@ -34,6 +34,15 @@ class RepositorySnapshot(msgspec.Struct, frozen=True):
     dangling: tuple[Tag, ...] = ()
     complete: bool = False
     problems: tuple[ListingProblem, ...] = ()
+
+    @property
+    def unresolved(self) -> frozenset[Tag]:
+        """The tags that are listed and cannot be resolved, as far as they have a lawful name."""
+        return frozenset(
+            Tag(problem.subject)
+            for problem in self.problems
+            if problem.code not in {ProblemCode.INVALID_NAME, ProblemCode.CUT_SHORT}
+        )
 
     def tags_of(self) -> dict[Digest, list[Tag]]:
         """Return the tags by the digest that they point to, each list sorted."""

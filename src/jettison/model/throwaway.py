@@ -19,14 +19,14 @@ __all__ = ["MARK", "is_throwaway", "throwaway"]
 MARK: Final = "io.jettison.throwaway"
 
 
-def throwaway(run: str, step: int, stands_for: Digest) -> bytes:
+def throwaway(run: str, step: int, stands_for: Digest | None) -> bytes:
     """Return the bytes of the manifest for a step of a run: the same each time it is asked for."""
     return msgspec.json.encode(
         {
             "schemaVersion": 2,
             "mediaType": OCI_INDEX,
             "manifests": [],
-            "annotations": {MARK: f"{run}/{step}", f"{MARK}.for": str(stands_for)},
+            "annotations": {MARK: f"{run}/{step}", f"{MARK}.for": str(stands_for or "nothing")},
         }
     )
 

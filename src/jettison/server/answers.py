@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
+from jettison.model import preconditions
 from jettison.model.printable import printable
 
 __all__ = [
@@ -52,6 +53,7 @@ class Code(enum.StrEnum):
     PAGINATION_NUMBER_INVALID = "PAGINATION_NUMBER_INVALID"
     RANGE_INVALID = "RANGE_INVALID"
     SIZE_INVALID = "SIZE_INVALID"
+    TAGS_CHANGED = preconditions.TAGS_CHANGED
     TAG_INVALID = "TAG_INVALID"
     TOOMANYREQUESTS = "TOOMANYREQUESTS"
     UNAUTHORIZED = "UNAUTHORIZED"

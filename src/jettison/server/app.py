@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Final, NamedTuple, Protocol
 
 from jettison.errors import StorageError
+from jettison.model.preconditions import HEEDED
 from jettison.model.reference import RepoName
 from jettison.server import blobs, listings, manifests, referrers, uploads
 from jettison.server.access import Action, Grant, Guard, TooManyLogins, Unauthorized, Wanted
@@ -274,7 +275,7 @@ def _busy() -> ApiError:
 
 async def _base(_: Call) -> Answer:
     """Say that this is a registry (end-1)."""
-    return json_answer({})
+    return json_answer({}, headers=[(HEEDED.lower().encode(), b"tags")])
 
 
 def _plain_answer(endpoint: Endpoint) -> Answer:

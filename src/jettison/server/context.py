@@ -21,6 +21,7 @@ from jettison.server.sessions import Sessions
 from jettison.server.sharing import Bodies, Buffers, Turns, client_key
 from jettison.server.tags import Catalog, Listings
 from jettison.store.relations import AllRelations
+from jettison.store.tagged import AllTagged
 from jettison.store.tree import StorageTree
 
 __all__ = ["Call", "Context", "parse_digest", "parse_name", "parse_tag"]
@@ -58,6 +59,7 @@ class Context:
         self.events = events
         self.contents = Contents(tree)
         self.relations = AllRelations(tree, save=not configuration.storage.readonly)
+        self.tagged = AllTagged(tree)
         self.sessions = Sessions()
         self.listings = Listings(tree)
         self.catalog = Catalog(tree)

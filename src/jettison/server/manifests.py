@@ -3,13 +3,15 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from itertools import chain, islice
 from typing import Final
 
-from jettison.errors import InvalidManifest
+from jettison.errors import InvalidManifest, PlanStale
 from jettison.model import mediatypes
 from jettison.model.digest import ALGORITHMS, Digest
 from jettison.model.manifest import Descriptor, Manifest, parse_manifest
+from jettison.model.preconditions import ONLY_TAGS
 from jettison.model.reference import RepoName, Tag
 from jettison.model.strict_json import check_unambiguous
 from jettison.server.answers import Answer, ApiError, Code, Header, Problem, problems_answer, shown
@@ -311,38 +313,56 @@ def _incomplete(missing: Sequence[Digest]) -> Answer:
 
 
 async def delete_manifest(call: Call) -> Answer:
-    """Untag, or remove a manifest by digest with all its tags."""
-    context = call.context
+    """Untag, or remove a manifest by digest with all its tags.
+
+    A client that says what it has seen (``If-Match`` for a tag, ``ONLY_TAGS`` for a manifest) is
+    answered 412 if that is not so any more, and nothing is removed.
+    """
+    try:
+        return await _delete_seen(call)
+    except PlanStale as error:
+        raise ApiError(412, Code.TAGS_CHANGED, error.message) from None
+
+
+async def _delete_seen(call: Call) -> Answer:
+    context, request = call.context, call.request
     context.require_deletion()
     if ":" in call.reference:
         digest = parse_digest(call.reference)
+        named = request.header(ONLY_TAGS.lower().encode())
+        only = None if named is None else frozenset(parse_tag(t) for t in named.split(",") if t)
         async with context.writing(call.repository):
-            removed = await call.search(_delete, context, call.repository, digest)
+            removed = await call.search(_delete, context, call.repository, digest, only)
         if not removed:
             raise _unknown(call)
         context.events.manifest(call, "delete", digest)
         return Answer(202, [])
     tag = _known_tag(call.reference)
+    match = (request.header(b"if-match") or "*").strip()
+    expected = None if match == "*" else parse_digest(match.strip('"'))
     async with context.writing(call.repository):
-        removed = await call.run(_untag, context, call.repository, tag)
+        removed = await call.run(_untag, context, call.repository, tag, expected)
     if not removed:
         raise _unknown(call)
     context.events.untagged(call, tag)
     return Answer(202, [])
 
 
-def _delete(context: Context, repository: RepoName, digest: Digest) -> bool:
+def _delete(
+    context: Context, repository: RepoName, digest: Digest, only: AbstractSet[Tag] | None
+) -> bool:
     with context.tree.writing(repository):
         if not context.contents.has_revision(repository, digest):
             return False
         if context.configuration.protect_references:
             refuse_listed_manifest(context, repository, digest)
-        return context.tree.delete_revision(repository, digest)
+        tagged = context.tagged.of(repository)
+        return context.tree.delete_revision(repository, digest, only, tagged)
 
 
-def _untag(context: Context, repository: RepoName, tag: Tag) -> bool:
+def _untag(context: Context, repository: RepoName, tag: Tag, expected: Digest | None) -> bool:
     with context.tree.writing(repository):
-        return context.tree.untag(repository, tag)
+        return context.tree.untag(repository, tag, expected)
 
 
 def _unknown(call: Call) -> ApiError:

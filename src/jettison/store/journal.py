@@ -11,7 +11,7 @@ import errno
 import os
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any, Final
@@ -161,13 +161,19 @@ class Journal:
 
     def mark(self, run_id: str, step: int, *, done: bool, at: str) -> None:
         """Note that a step begins, or that it is done; on the disk when this returns."""
+        self.mark_all(run_id, [(step, done)], at=at)
+
+    def mark_all(self, run_id: str, marks: Iterable[tuple[int, bool]], *, at: str) -> None:
+        """Note several steps, each with whether it is done, synced once."""
         # A line that a crash cut short ends where the next one begins.
-        line = b"\n" + msgspec.json.encode(_Line(step, done, at)) + b"\n"
+        lines = b"".join(
+            b"\n" + msgspec.json.encode(_Line(step, done, at)) + b"\n" for step, done in marks
+        )
         path = self.folder / f"{run_id}.steps"
         try:
             with open(path, "ab", opener=_private) as file:
                 adopt(file.fileno(), self.folder)
-                file.write(line)
+                file.write(lines)
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:

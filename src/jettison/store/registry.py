@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import AsyncIterator
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 from jettison.errors import InvalidManifest, NotFoundError, StorageError, VerificationFailed
@@ -11,6 +12,7 @@ from jettison.model.reference import RepoName, Tag
 from jettison.registry import Capabilities, Deletion, RawManifest
 from jettison.store.reading import Blob, Problem
 from jettison.store.repository import RepositoryReader
+from jettison.store.tagged import AllTagged
 from jettison.store.tree import StorageTree
 
 __all__ = ["StorageRegistry"]
@@ -29,6 +31,7 @@ class StorageRegistry:
     def __init__(self, tree: StorageTree) -> None:
         self.tree = tree
         self._referrers: dict[RepoName, dict[Digest, list[Digest]]] = {}
+        self._tagged = AllTagged(tree)
 
     @property
     def name(self) -> str:
@@ -163,16 +166,18 @@ class StorageRegistry:
         with self.tree.writing(repository, make=True):
             self.tree.put_manifest(repository, manifest.digest, manifest.raw, tags)
 
-    async def untag(self, repository: RepoName, tag: Tag) -> bool:
+    async def untag(self, repository: RepoName, tag: Tag, expected: Digest | None = None) -> bool:
         """Remove a tag and nothing else."""
         with self.tree.writing(repository):
-            return self.tree.untag(repository, tag)
+            return self.tree.untag(repository, tag, expected)
 
-    async def delete_manifest(self, repository: RepoName, digest: Digest) -> bool:
+    async def delete_manifest(
+        self, repository: RepoName, digest: Digest, only: AbstractSet[Tag] | None = None
+    ) -> bool:
         """Remove a manifest, and every tag of the repository that points to it."""
         self._referrers.pop(repository, None)
         with self.tree.writing(repository):
-            return self.tree.delete_revision(repository, digest)
+            return self.tree.delete_revision(repository, digest, only, self._tagged.of(repository))
 
     async def capabilities(self, repository: RepoName | None = None) -> Capabilities:  # noqa: ARG002 - the protocol's
         """Tell what can be done: everything, if this process may write."""
@@ -184,6 +189,7 @@ class StorageRegistry:
             referrers=True,
             paging=False,
             catalog=True,
+            conditional=True,
         )
 
     async def aclose(self) -> None:

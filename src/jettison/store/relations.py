@@ -9,7 +9,7 @@ it may be removed at any time.
 
 import hashlib
 import threading
-from collections import OrderedDict, defaultdict
+from collections import defaultdict
 from typing import Final
 
 import msgspec
@@ -21,6 +21,7 @@ from jettison.model.reference import RepoName
 from jettison.model.references import references_of
 from jettison.store import layout
 from jettison.store.folder import UnusableError
+from jettison.store.recent import Recent
 from jettison.store.repository import RepositoryReader
 from jettison.store.tree import StorageTree
 
@@ -32,7 +33,6 @@ SNAPSHOT_EVERY: Final = 512
 _VERSION: Final = 1
 _CHECK_BYTES: Final = 32
 _LARGEST: Final = 1 << 30
-_MOST_REPOSITORIES: Final = 64
 
 Pairs = dict[bytes, list[bytes]]
 
@@ -179,22 +179,8 @@ def _plain(relation: dict[RawDigest, list[RawDigest]]) -> Pairs:
     return {bytes(key): list[bytes](values) for key, values in relation.items()}
 
 
-class AllRelations:
+class AllRelations(Recent[Relations]):
     """The relations of the repositories that were asked about last; ``save`` lets it write."""
 
     def __init__(self, tree: StorageTree, *, save: bool = True) -> None:
-        self._tree = tree
-        self._saves = save
-        self._lock = threading.Lock()
-        self._recent: OrderedDict[RepoName, Relations] = OrderedDict()
-
-    def of(self, repository: RepoName) -> Relations:
-        """Return the relations of a repository."""
-        with self._lock:
-            found = self._recent.pop(repository, None) or Relations(
-                self._tree, repository, save=self._saves
-            )
-            self._recent[repository] = found
-            if len(self._recent) > _MOST_REPOSITORIES:
-                self._recent.popitem(last=False)
-        return found
+        super().__init__(lambda repository: Relations(tree, repository, save=save))

@@ -14,24 +14,29 @@ import fcntl
 import hashlib
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Final, Self
 
-from jettison.errors import StorageError, VerificationFailed
+from jettison.errors import PlanStale, StorageError, TagsAppeared, VerificationFailed
 from jettison.model.digest import Digest
 from jettison.model.reference import RepoName, Tag
 from jettison.store import layout
 from jettison.store.folder import FULL, BlockedError, Folder, adopt, storage_errors
 from jettison.store.reading import TreeReader
 from jettison.store.repository import RepositoryReader
+from jettison.store.tagged import Tagged
 
 __all__ = ["BlobDraft", "StorageTree"]
 
 _FOLDERS: Final = ("docker", "docker/registry", layout.MARKER, layout.BLOBS, layout.REPOSITORIES)
 _ATTEMPTS: Final = 5
 _NO_LOCKS: Final = frozenset({errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.EOPNOTSUPP})
+_FRESH_NS: Final = 10_000_000_000
+_SHOWN: Final = 5
 _PIECE: Final = 256 * 1024
 _OCCUPIED: Final = frozenset({errno.ENOTEMPTY, errno.EEXIST})
 
@@ -249,15 +254,23 @@ class StorageTree(TreeReader):
 
     # Removing.
 
-    def untag(self, repository: RepoName, tag: Tag) -> bool:
+    def untag(self, repository: RepoName, tag: Tag, expected: Digest | None = None) -> bool:
         """Remove a tag and nothing else; False if it was not there.
 
         The tag's folder is renamed away in one step: a crash leaves no half of a tag, which would
-        protect the whole repository for ever.
+        protect the whole repository for ever. With ``expected`` what was taken is looked at then:
+        a tag that points to anything else is put back, and :class:`PlanStale` raised.
         """
-        away = self._take_away(layout.tag_folder(repository, tag))
+        folder = layout.tag_folder(repository, tag)
+        away = self._take_away(folder)
         if away is None:
             return False
+        if expected is not None and not _holds(
+            self.path(f"{away}/current/link"), expected.encode()
+        ):
+            self._bring_back(away, folder)
+            message = f"{repository}:{tag} does not point to {expected.short} any more"
+            raise PlanStale(message, hint="Run the command again to see the new plan.")
         # The tag is gone; what remains of it is cleaned up later if not now.
         with contextlib.suppress(OSError):
             _remove_tree(self.path(away))
@@ -276,6 +289,15 @@ class StorageTree(TreeReader):
                 return None
             self._sync(folder.rpartition("/")[0])
         return away
+
+    def _bring_back(self, away: str, place: str) -> None:
+        """Rename what was taken away to its place, unless there is something new by now."""
+        with storage_errors("put back", self.path(place)):
+            try:
+                os.rename(self.path(away), self.path(place))
+            except OSError as error:
+                if error.errno not in _OCCUPIED:
+                    raise
 
     def remove_remains(self, before: float) -> None:
         """Remove what killed processes left among what is ours.
@@ -309,21 +331,57 @@ class StorageTree(TreeReader):
         for path in leaving:
             self._remove_all(path)
 
-    def delete_revision(self, repository: RepoName, digest: Digest) -> bool:
+    def delete_revision(
+        self,
+        repository: RepoName,
+        digest: Digest,
+        only: AbstractSet[Tag] | None = None,
+        tagged: Tagged | None = None,
+    ) -> bool:
         """Remove the tags that point to a manifest, then it itself from the repository.
 
         The same stays behind as in Distribution; but that removes the manifest first, and a crash
         in between leaves tags that lead nowhere. Done again after a crash it finishes the job.
-        False if nothing was there.
+        False if nothing was there. With ``only``, nothing is removed if any other tag points to
+        it, and :class:`TagsAppeared` raised; that holds against those who do not know our lock too.
+        ``tagged`` spares reading all tags.
         """
+        tagged = tagged or Tagged(self, repository)
+        linked = self._revision_time(repository, digest)
+        tags = tagged.tags(digest.raw)
+        _refuse_others(repository, digest, tags, only)
         removed = False
+        for tag in tags:
+            # One that was given to another image meanwhile is none of ours.
+            with contextlib.suppress(PlanStale):
+                removed |= self.untag(repository, tag, digest)
+        if only is None or linked is None:
+            return self.unlink(layout.revision_link(repository, digest)) or removed
+        return self._take_revision(repository, digest, linked, tagged) or removed
+
+    def _take_revision(
+        self, repository: RepoName, digest: Digest, linked: int, tagged: Tagged
+    ) -> bool:
+        """Remove a revision's link, unless it was written again since ``linked`` (nanoseconds)."""
+        link = layout.revision_link(repository, digest)
+        away = self._take_away(link)
+        if away is None:
+            return False
+        taken = Path(self.path(away)).lstat().st_mtime_ns
+        # Whoever has put it a moment ago may be about to write the tag.
+        fresh = taken > time.time_ns() - _FRESH_NS
+        if taken != linked or (fresh and tagged.tags(digest.raw)):
+            self._bring_back(away, link)
+            _refuse_others(repository, digest, tagged.tags(digest.raw), frozenset())
+            message = f"{repository}@{digest} was pushed again just now"
+            raise TagsAppeared(message, hint="Run the command again to see the new plan.")
+        with contextlib.suppress(OSError):
+            os.unlink(self.path(away))
+        return True
+
+    def _revision_time(self, repository: RepoName, digest: Digest) -> int | None:
         with RepositoryReader(self, repository) as reader:
-            tags = reader.tags().current
-        raw = digest.raw
-        for tag, current in tags.items():
-            if current == raw:
-                removed |= self.untag(repository, tag)
-        return self.unlink(layout.revision_link(repository, digest)) or removed
+            return reader.revision_time(digest.raw)
 
     def unlink(self, relative: str) -> bool:
         """Remove a file; False if it was not there. No symbolic link on the way is followed."""
@@ -528,6 +586,17 @@ class BlobDraft:
             os.unlink(self._path)
 
 
+def _refuse_others(
+    repository: RepoName, digest: Digest, tags: Iterable[Tag], only: AbstractSet[Tag] | None
+) -> None:
+    others = [tag for tag in tags if only is not None and tag not in only]
+    if others:
+        names = ", ".join(f"{repository}:{tag}" for tag in others[:_SHOWN])
+        more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
+        message = f"{names}{more} was pushed to {digest.short} meanwhile"
+        raise TagsAppeared(message, hint="Run the command again to see the new plan.")
+
+
 def _holds(path: str, raw: bytes) -> bool:
     try:
         with open(path, "rb") as file:
@@ -558,6 +627,9 @@ def _remove_tree(path: str) -> None:
                 return
             if attempt == _ATTEMPTS - 1:
                 raise
+        except NotADirectoryError:
+            Path(path).unlink(missing_ok=True)  # a link on its way out
+            return
         else:
             return
 
