@@ -13,8 +13,9 @@ with any ``Transfer-Encoding`` but ``chunked``.
 import asyncio
 import re
 import ssl
+import types
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from http import HTTPStatus
 from typing import Any, ClassVar, Final, cast
 from urllib.parse import unquote
@@ -524,13 +525,23 @@ class TlsDoor(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Count the connection, and begin."""
         self.transport = cast("asyncio.Transport", transport)
-        self.transport.pause_reading()
         peer = transport.get_extra_info("peername")
         self._owner = self._all.enter(self, peer[0] if isinstance(peer, tuple) else "")
         if self._owner is None:
             self.transport.abort()  # nothing can be said before TLS is agreed on
             return
-        self._task = asyncio.get_running_loop().create_task(self._agree())
+        # Its first step is done here and now: reading begins as soon as this returns, and what
+        # the client has sent by then would come to nobody.
+        early = _Early()
+        starting = asyncio.get_running_loop().start_tls(
+            self.transport,
+            early,
+            self._context,
+            server_side=True,
+            ssl_handshake_timeout=self._timeout,
+        )
+        agreed = _begun(starting, starting.send(None))
+        self._task = asyncio.get_running_loop().create_task(self._agree(agreed, early))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Count it no more."""
@@ -552,16 +563,9 @@ class TlsDoor(asyncio.Protocol):
         unsent = self.transport.get_write_buffer_size()
         return unsent if self._inner is None else unsent + self._inner.unsent()
 
-    async def _agree(self) -> None:
-        early = _Early()
+    async def _agree(self, agreed: Awaitable[asyncio.Transport | None], early: "_Early") -> None:
         try:
-            made = await asyncio.get_running_loop().start_tls(
-                self.transport,
-                early,
-                self._context,
-                server_side=True,
-                ssl_handshake_timeout=self._timeout,
-            )
+            made = await agreed
         except (OSError, asyncio.CancelledError):  # also ssl.SSLError
             made = None
         if made is None or early.lost:
@@ -573,6 +577,20 @@ class TlsDoor(asyncio.Protocol):
         self._inner.connection_made(made)
         if early.data:
             self._inner.data_received(bytes(early.data))
+
+
+@types.coroutine
+def _begun(
+    work: Coroutine[Any, Any, asyncio.Transport | None],
+    waiting: Any,  # noqa: ANN401 - a future
+) -> Generator[Any, Any, asyncio.Transport | None]:
+    """Await what has come to its first wait already, which is for ``waiting``."""
+    try:
+        yield waiting
+    except BaseException as error:
+        work.throw(error)
+        raise
+    return (yield from work.__await__())
 
 
 class _Early(asyncio.Protocol):
