@@ -144,11 +144,11 @@ class _Repository(_Links):
 
     def tags(self) -> Tags:
         return Tags(
-            {Tag(f"v{n}"): d for n, d in enumerate(self._digests) if n % 10 != 1}, {}, [], []
+            {Tag(f"v{n}"): d for n, d in enumerate(self._digests) if n % 10 != 1}, {}, [], [], []
         )
 
     def revisions(self) -> Revisions:
-        return Revisions(self._digests, set(self._digests), [], set(), [], set())
+        return Revisions(self._digests, set(self._digests), [], set(), [], set(), [])
 
     def layers(self) -> Layers:
         images = range(IMAGES + DELETED)

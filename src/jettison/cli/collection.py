@@ -70,6 +70,8 @@ def print_problems(plan: "CollectionPlan") -> None:
     """Print what could not be understood."""
     for problem in plan.problems:
         note(yellow(f"warning: {problem.path}: {problem.message}"))
+    for one in plan.foreign:
+        note(dim(f"note: {one.path}: {one.message}"))
 
 
 def print_collected(plan: "CollectionPlan", receipt: "CollectionReceipt") -> None:

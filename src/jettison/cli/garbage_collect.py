@@ -165,6 +165,7 @@ def garbage_collect(
         write(*eligible_lines(plan, len(marked)))
     for remark in _remarks(plan):
         log("info", remark)
+    log("info", *(f"{one.path}: {one.message}" for one in plan.foreign))
     job.require_plausible(plan)
     problems, failures = plan.problems, 0
     if not dry_run:

@@ -73,7 +73,7 @@ class RepositoryMark(NamedTuple):
     revisions to go, ``unused`` the names in ``_layers`` that nothing kept uses; both are empty
     where there are problems. ``emptied`` are the folders that a DELETE left of revisions, and
     ``names`` is :func:`names_sum` of all folders of revisions. ``traced`` are the manifests kept
-    and what each references, if that was asked for.
+    and what each references, if that was asked for. ``foreign`` is what no registry has made.
     """
 
     reached: set[RawDigest]
@@ -86,6 +86,7 @@ class RepositoryMark(NamedTuple):
     names: int
     problems: list[Problem]
     traced: list[tuple[RawDigest, list[RawDigest]]] | None = None
+    foreign: Sequence[Problem] = ()
 
     def wants(self, digest: RawDigest) -> bool:
         """Whether anything in this repository keeps a blob, manifest or link."""
@@ -111,7 +112,7 @@ def mark_repository(
     cannot be listed.
     """
     marker = _Marker(tree, repository, untagged_before_ns, held, without)
-    marked = marker.mark(also)
+    marked = marker.mark(also)._replace(foreign=marker.foreign)
     return marked._replace(traced=marker.trace(marked)) if trace else marked
 
 
@@ -143,6 +144,7 @@ class _Marker:
         untagged = {tag for where, tag in without.tags if where == name}
         removed = [tags.broken[tag] for tag in untagged & tags.broken.keys()]
         found = [*tags.problems, *revisions.problems, *self._layers.problems]
+        self.foreign = [*tags.foreign, *revisions.foreign]
         self._problems = [*_stray(name), *(one for one in found if one not in removed)]
         self._tags = {
             tag: digest

@@ -112,7 +112,8 @@ class CollectionPlan(msgspec.Struct, frozen=True):
     are in exactly one of ``young``, ``held`` and ``protected``. ``folders`` are empty ones, by the
     folder that they are in; ``vacant`` are repositories that nothing is left in. ``seen`` tells, by
     repository, whether a tag or manifest was written since, and ``blob_names``, by folder, whether
-    a blob was; ``unfinished`` are blobs that are being written. A ``hypothetical`` plan is about
+    a blob was; ``unfinished`` are blobs that are being written. ``foreign`` is what no registry
+    has made: it is told, and nothing is kept on its account. A ``hypothetical`` plan is about
     the tree as it would be after a removal, and cannot be executed. ``started`` is in seconds since
     the epoch.
     """
@@ -139,6 +140,7 @@ class CollectionPlan(msgspec.Struct, frozen=True):
     seen: dict[str, Seen]
     blob_names: dict[str, int]
     unfinished: tuple[Digest, ...]
+    foreign: tuple[Problem, ...] = ()
     hypothetical: bool = False
     schema_version: int = PLAN_SCHEMA
 
@@ -230,6 +232,7 @@ class _Planner:
         self._moments = Moments.of(options, now)
         self._progress = progress
         self._problems: list[Problem] = []
+        self._foreign: list[Problem] = []
         self._seen: dict[str, Seen] = {}
         self._kept = RawDigests()
         self._held: dict[RawDigest, list[str]] = defaultdict(list)
@@ -281,6 +284,7 @@ class _Planner:
         self._seen[name] = Seen(survey.names, survey.revision_times, emptied)
         self._linking.update(RawDigest(digest) for digest in survey.linking)
         self._problems += survey.problems
+        self._foreign += survey.foreign
         self._kept.add_row(survey.reached)
         for digest in survey.reached_long:
             self._kept.add(RawDigest(digest))
@@ -387,6 +391,7 @@ class _Planner:
             kept_blobs=self._kept_blobs,
             repositories=len(self._seen),
             problems=tuple(dict.fromkeys(self._problems)),
+            foreign=tuple(dict.fromkeys(self._foreign)),
             seen=self._seen,
             blob_names=self._blob_names,
             unfinished=tuple(self._unfinished),

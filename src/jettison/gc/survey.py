@@ -79,6 +79,7 @@ class RepositorySurvey(msgspec.Struct):
     linking: list[bytes] = []
     hollow: list[Hollow] = []
     vacant: bool = False
+    foreign: list[Problem] = []
     trace: RepositoryTrace | None = None
 
 
@@ -302,6 +303,7 @@ def _begin(marked: RepositoryMark, revision_times: tuple[int, ...]) -> Repositor
         held=list(marked.held.items()),
         protected=list(marked.protected),
         problems=marked.problems,
+        foreign=list(marked.foreign),
         names=marked.names,
         revision_times=revision_times,
     )

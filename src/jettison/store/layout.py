@@ -79,6 +79,9 @@ RELATIONS: Final = f"{OURS}/relations"
 BESIDE: Final = "jettison-aside-"
 """Begins the names that a collection of a full disk uses in the root directory itself."""
 
+_OWN_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*")
+_DESKTOPS: Final = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "lost+found"})
+
 LINK: Final = "link"
 ASIDE_LINK: Final = "link.aside"
 """What a link is renamed to before it is removed; no registry reads a file of this name."""
@@ -203,6 +206,14 @@ def digest_of(algorithm: str, encoded: str) -> Digest | None:
         return Digest(f"{algorithm}:{encoded}")
     except InvalidDigest:
         return None
+
+
+def is_foreign(name: str) -> bool:
+    """Whether no registry makes anything of this name, for it can be no repository, tag or digest.
+
+    A NAS puts ``@eaDir`` into every folder, a desktop ``.DS_Store``, a file system ``.snapshot``.
+    """
+    return _OWN_NAME.fullmatch(name) is None or name.lower() in _DESKTOPS
 
 
 def digests_in(text: str) -> set[RawDigest]:

@@ -330,6 +330,8 @@ class TreeReader:
             strange += [digest.hex() for digest in found if digest[:1].hex() != prefix]
             found = [digest for digest in found if digest[:1].hex() == prefix]
         for name in strange:
+            if layout.is_foreign(name):
+                continue  # a NAS or a desktop puts its own everywhere
             self._note(noted, f"{layout.BLOBS}/{folder}/{name}", "is no blob's folder")
         return found
 
@@ -362,7 +364,7 @@ class TreeReader:
             names, others = folder.folders()
         for entry in others:
             message = _FOLLOWED_NOT if entry.is_symlink() else "should be a folder, and is none"
-            if not is_leftover(entry):
+            if not (is_leftover(entry) or _is_foreign(entry)):
                 self._note(problems, f"{layout.BLOBS}/{relative}/{entry.name}", message)
         names.sort()
         return names
@@ -451,6 +453,10 @@ def raw_digests(algorithm: str, names: Sequence[str]) -> tuple[list[RawDigest], 
 def arrival(status: os.stat_result) -> int:
     """Return the latest of a file's times (nanoseconds), and so not before it came to its place."""
     return max(status.st_mtime_ns, status.st_ctime_ns)
+
+
+def _is_foreign(entry: os.DirEntry[str]) -> bool:
+    return layout.is_foreign(entry.name) and not entry.is_symlink()
 
 
 def is_leftover(entry: os.DirEntry[str]) -> bool:

@@ -37,6 +37,7 @@ BRIEF_SECONDS: Final = 0.06
 _REREAD_SECONDS: Final = 0.02
 _FRESH_NS: Final = 10_000_000_000
 _LONGEST: Final = 4096
+_FOREIGN: Final = "was made by no registry, and is left alone"
 """In bytes; what is longer is no link."""
 
 _FIRST: Final = 256
@@ -143,6 +144,8 @@ class Tags(NamedTuple):
     """Those of ``broken``, and those of entries that have no tag's name."""
     strange: list[str]
     """The names of those entries."""
+    foreign: list[Problem]
+    """Entries that no registry makes, which are none of its tags."""
 
 
 class History(NamedTuple):
@@ -158,6 +161,7 @@ class Revisions(NamedTuple):
     ``folders`` are all that have a folder, ``emptied`` those of them without a link, which is what
     a DELETE leaves. ``damaged`` are digests that a link's folder or content names without the two
     being one sound link, ``meant`` what else a damaged name or link may have been meant to be.
+    ``foreign`` are entries that no registry makes.
     """
 
     folders: list[RawDigest]
@@ -166,6 +170,7 @@ class Revisions(NamedTuple):
     damaged: set[RawDigest]
     problems: list[Problem]
     meant: set[RawDigest]
+    foreign: list[Problem]
 
 
 class Layers(NamedTuple):
@@ -212,19 +217,23 @@ class RepositoryReader:
 
     def tags(self) -> Tags:
         """Return what each tag points to; none if there is no tags folder."""
-        found = Tags({}, {}, [], [])
+        found = Tags({}, {}, [], [], [])
         folder = self.open(layout.TAGS, found.problems)
         if folder is None:
             return found
         with folder:
             names, others = folder.folders()
-            self._no_folders(folder, others, found.problems)
+            own = self._without_foreign(folder, others, found.foreign)
+            self._no_folders(folder, own, found.problems)
             odd = []
             raws = folder.read_each([f"{name}/current/link" for name in names], _FIRST)
             for name, raw in zip(names, raws, strict=True):
                 try:
                     tag = Tag(name)
                 except InvalidName:
+                    if self._is_foreign(folder, name, ("current", "index")):
+                        found.foreign.append(self._problem(folder, name, _FOREIGN))
+                        continue
                     message = "is a tag whose name the specification does not allow"
                     found.problems.append(self._problem(folder, name, message))
                     found.strange.append(name)
@@ -318,7 +327,7 @@ class RepositoryReader:
 
     def revisions(self) -> Revisions:
         """Return the manifests linked into the repository, tagged or not."""
-        found = Revisions([], set(), [], set(), [], set())
+        found = Revisions([], set(), [], set(), [], set(), [])
         top = self.open(layout.REVISIONS, found.problems)
         if top is None:
             return found
@@ -334,10 +343,13 @@ class RepositoryReader:
         names, others = folder.folders()
         digests, strange = raw_digests(algorithm, names)
         for name in strange:
+            if self._is_foreign(folder, name, (layout.LINK,)):
+                found.foreign.append(self._problem(folder, name, _FOREIGN))
+                continue
             message = "is named after something that is no digest"
             found.problems.append(self._problem(folder, name, message))
             found.meant.update(layout.digests_in(name), _meant(folder, f"{name}/{layout.LINK}"))
-        for entry in others:
+        for entry in self._without_foreign(folder, others, found.foreign):
             if not is_leftover(entry):
                 digest = raw_digest(algorithm, entry.name)
                 if digest is not None:
@@ -422,6 +434,8 @@ class RepositoryReader:
         found = []
         with top:
             for name in sorted(top.folders()[0]):
+                if layout.is_foreign(name):
+                    continue
                 folder = self._open_in(top, name, [])
                 if folder is None:
                     continue
@@ -477,6 +491,22 @@ class RepositoryReader:
             problems.append(problem)
             return None
 
+    def _without_foreign(
+        self, folder: Folder, entries: list[os.DirEntry[str]], foreign: list[Problem]
+    ) -> list[os.DirEntry[str]]:
+        """Note the files that no registry makes, and return the other entries."""
+        found = []
+        for entry in entries:
+            if entry.is_file(follow_symlinks=False) and layout.is_foreign(entry.name):
+                foreign.append(self._problem(folder, entry.name, _FOREIGN))
+            else:
+                found.append(entry)
+        return found
+
+    def _is_foreign(self, folder: Folder, name: str, parts: Sequence[str]) -> bool:
+        """Whether no registry made a folder: by its name, and nothing of a registry's is in it."""
+        return layout.is_foreign(name) and not any(folder.look(f"{name}/{p}") for p in parts)
+
     def _algorithms(self, top: Folder, problems: list[Problem]) -> list[str]:
         names, others = top.folders()
         for entry in others:
@@ -484,7 +514,7 @@ class RepositoryReader:
                 message = "is a symbolic link, which is not followed: what is behind it is unknown"
                 path = self._tree.relative(f"{top.path}/{entry.name}")
                 problems.append(make_problem(self.name, path, message, Protects.EVERYTHING))
-        return names
+        return [name for name in names if not layout.is_foreign(name)]
 
     def _digests(
         self, inner: str, problems: list[Problem]
