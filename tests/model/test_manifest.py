@@ -14,6 +14,7 @@ from jettison.model.manifest import (
     parse_manifest,
     referenced_digest,
 )
+from jettison.model.references import references_of
 
 A = Digest("sha256:" + "a" * 64)
 B = Digest("sha256:" + "b" * 64)
@@ -172,12 +173,88 @@ def test_an_opaque_manifest_still_tells_its_subject() -> None:
     assert list(manifest.blobs) == []
 
 
+@pytest.mark.parametrize("more", [{}, {"layers": None}, {"layers": []}])
+@pytest.mark.parametrize("kind", [{}, {"mediaType": mediatypes.OCI_MANIFEST}])
+def test_an_image_may_have_no_layers(kind: dict[str, object], more: dict[str, object]) -> None:
+    """As Distribution takes it: `null`, and no member at all."""
+    manifest = parse({"schemaVersion": 2, "config": descriptor(A), **kind, **more})
+    assert manifest.kind is Kind.IMAGE
+    assert [blob.digest for blob in manifest.blobs] == [A]
+
+
+@pytest.mark.parametrize("more", [{}, {"manifests": None}, {"manifests": []}])
+def test_an_index_may_have_no_members(more: dict[str, object]) -> None:
+    manifest = parse({"schemaVersion": 2, "mediaType": mediatypes.OCI_INDEX, **more})
+    assert manifest.kind is Kind.INDEX
+    assert manifest.children == ()
+
+
+def text(kind: str, *members: str) -> bytes:
+    joined = ", ".join(members)
+    return f'{{"schemaVersion": 2, "mediaType": "{kind}", {joined}}}'.encode()
+
+
+def one(name: str, digest: str, key: str = "digest") -> str:
+    return f'"{name}": {{"mediaType": "application/x", "{key}": "{digest}", "size": 1}}'
+
+
+def some(name: str, *digests: str) -> str:
+    members = ", ".join(one("x", digest).partition(": ")[2] for digest in digests)
+    return f'"{name}": [{members}]'
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        [one("config", A), some("layers", B), some("layers", C)],
+        [one("config", A), some("layers", B), some("Layers", C)],
+        [one("config", A), some("LAYERS", C), some("layers", B)],
+        [one("config", A), some("layers", B), some("layer\u017f", C)],
+        [one("config", A), some("layers", B), some("l\\u0061yers", C)],
+        [one("config", C), some("layers", B), one("config", A)],
+        [one("config", A), some("layers", B), one("Config", C)],
+        [one("config", A), some("layers", C), some("layers", B)],
+        [one("config", A), some("layers", C), '"layers": null', some("Layers", B)],
+        [one("config", A)[:-1] + f', "Digest": "{B}"}}', some("layers", C)],
+        [one("config", B)[:-1] + f', "digest": "{A}"}}', some("layers", C)],
+    ],
+)
+def test_what_any_reader_may_find_is_found(members: list[str]) -> None:
+    raw = text(mediatypes.OCI_MANIFEST, *members)
+    assert {blob.digest for blob in parse_manifest(raw).blobs} == {A, B, C}
+    edges = references_of(raw).edges
+    assert edges is not None
+    assert set(edges.blobs) == {Digest(A).raw, Digest(B).raw, Digest(C).raw}
+
+
+def test_members_of_an_index_in_another_case_are_children() -> None:
+    raw = text(mediatypes.OCI_INDEX, some("manifests", A), some("Manifests", B))
+    assert {child.digest for child in parse_manifest(raw).children} == {A, B}
+    edges = references_of(raw).edges
+    assert edges is not None
+    assert set(edges.children) == {Digest(A).raw, Digest(B).raw}
+
+
+def test_what_is_about_two_subjects_is_not_understood() -> None:
+    raw = text(mediatypes.OCI_INDEX, some("manifests", A), one("subject", B), one("Subject", C))
+    with pytest.raises(InvalidManifest, match="read one way"):
+        references_of(raw)
+
+
+def test_annotations_may_be_named_as_one_likes() -> None:
+    raw = text(
+        mediatypes.OCI_MANIFEST,
+        one("config", A),
+        some("layers", B),
+        f'"annotations": {{"digest": "{C}", "Digest": "d\u00e9j\u00e0 vu \\n"}}',
+    )
+    assert [blob.digest for blob in parse_manifest(raw).blobs] == [A, B]
+
+
 BROKEN: list[tuple[object, str | None, str]] = [
     ([], None, "Expected `object`, got `array`"),
     (None, None, "Expected `object`, got `null`"),
     ({**IMAGE, "config": None, "mediaType": mediatypes.OCI_MANIFEST}, None, "needs config"),
-    ({"mediaType": mediatypes.OCI_MANIFEST, "config": CHILD}, None, "needs layers"),
-    ({"mediaType": mediatypes.OCI_INDEX}, None, "an index needs manifests"),
     (IMAGE, mediatypes.OCI_INDEX, "an index needs manifests"),
     (INDEX, mediatypes.OCI_MANIFEST, "an image manifest needs config"),
     ({"schemaVersion": 1}, None, "needs fsLayers"),

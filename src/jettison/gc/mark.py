@@ -240,7 +240,7 @@ class _Marker:
                 except InvalidManifest:
                     continue
                 if found is not None:
-                    self._edges[digest] = found
+                    self._edges[digest] = self._with_members(found)
                     if subject is not None:
                         self._subjects.setdefault(subject, []).append(digest)
 
@@ -268,8 +268,17 @@ class _Marker:
                     self._subjects.setdefault(subject, []).append(digest)
         except (InvalidManifest, StorageError) as error:
             self._why[digest] = f"cannot be read: {error.message}"
+        if found is not None:
+            found = self._with_members(found)
         self._edges[digest] = found
         return found
+
+    def _with_members(self, found: Edges[RawDigest]) -> Edges[RawDigest]:
+        """Follow what an index calls a layer and is a manifest here: clients ask for it as one."""
+        if self._linked.isdisjoint(found.blobs):
+            return found
+        members = (digest for digest in found.blobs if digest in self._linked)
+        return Edges((*found.children, *members), found.blobs)
 
     def _with_targets(self, found: Reached[RawDigest]) -> set[RawDigest]:
         """Return all digests reached, with what links of another algorithm lead to."""

@@ -151,10 +151,37 @@ def parse_manifest(raw: bytes, content_type: str | None = None) -> Manifest:
         raise InvalidManifest(f"manifest {digest} cannot be read: {error}") from None
     media_type = wire.media_type or _known(declared) or _by_shape(wire) or declared
     try:
-        return _build(wire, digest, media_type, len(raw))
+        return _with_all(_build(wire, digest, media_type, len(raw)), raw)
     except (InvalidDigest, InvalidManifest) as error:
         message = f"manifest {digest} cannot be read: {error}"
         raise InvalidManifest(message) from None
+
+
+def _with_all(manifest: Manifest, raw: bytes) -> Manifest:
+    """Add what others may read in the bytes: see :func:`~jettison.model.strict_json.every_reading`.
+
+    Of one that nobody knows everything is to be protected anyway.
+    """
+    if manifest.kind is Kind.OPAQUE:
+        return manifest
+    digests = len(manifest.children) + sum(1 for _ in manifest.blobs)
+    if manifest.kind is not Kind.SCHEMA1 and strict_json.has_no_more(
+        raw, digests + (manifest.subject is not None)
+    ):
+        return manifest
+    blobs, manifests, subjects = strict_json.every_reading(raw)
+    if subjects - {manifest.subject}:
+        raise InvalidManifest("read one way it has this subject, read another way that")
+    known = {one.digest for one in (*manifest.blobs, *manifest.children)}
+    more_blobs, more_children = sorted(blobs - known), sorted(manifests - known)
+    return msgspec.structs.replace(
+        manifest,
+        layers=(*manifest.layers, *(Descriptor(Digest(one), "", None) for one in more_blobs)),
+        children=(
+            *manifest.children,
+            *(Descriptor(Digest(one), "", None) for one in more_children),
+        ),
+    )
 
 
 def _is_foreign(raw: bytes, declared: str) -> bool:
@@ -177,7 +204,7 @@ def _by_shape(wire: _Wire) -> str:
         return mediatypes.SCHEMA1_SIGNED
     if wire.manifests is not None:
         return mediatypes.OCI_INDEX
-    if wire.config is not None and wire.layers is not None:
+    if wire.config is not None:
         return mediatypes.OCI_MANIFEST
     return ""
 
@@ -193,24 +220,22 @@ def _build(wire: _Wire, digest: Digest, media_type: str, size: int) -> Manifest:
         "annotations": wire.annotations or {},
     }
     if media_type in mediatypes.IMAGES:
-        if wire.config is None or wire.layers is None:
-            message = f"an image manifest needs {'layers' if wire.config else 'config'}"
-            raise InvalidManifest(message)
+        if wire.config is None:
+            raise InvalidManifest("an image manifest needs config")
         if wire.manifests is not None:
             raise InvalidManifest(_AMBIGUOUS)
         return Manifest(
             kind=Kind.IMAGE,
             config=wire.config.descriptor(),
-            layers=tuple(layer.descriptor() for layer in wire.layers),
+            # Distribution takes `null`, and none at all, for an image without layers.
+            layers=tuple(layer.descriptor() for layer in wire.layers or ()),
             **common,
         )
     if media_type in mediatypes.INDEXES:
-        if wire.manifests is None:
-            message = "an index needs manifests"
-            raise InvalidManifest(message)
         if wire.config is not None or wire.layers is not None:
-            raise InvalidManifest(_AMBIGUOUS)
-        members = [member.descriptor() for member in wire.manifests]
+            message = "an index needs manifests" if wire.manifests is None else _AMBIGUOUS
+            raise InvalidManifest(message)
+        members = [member.descriptor() for member in wire.manifests or ()]
         # A member without a type is taken for a manifest: following it can only keep more.
         return Manifest(
             kind=Kind.INDEX,

@@ -67,7 +67,7 @@ def references_of(raw: bytes) -> References:
     Raises :class:`~jettison.errors.InvalidManifest` for bytes that are no manifest.
     """
     try:
-        return _on_the_short_way(strict_json.decode(raw, _Short))
+        return _on_the_short_way(strict_json.decode(raw, _Short), raw)
     except (InvalidDocument, _LongWay):
         pass
     manifest = parse_manifest(raw)
@@ -80,8 +80,12 @@ def references_of(raw: bytes) -> References:
     return References(Edges(children, blobs), subject, manifest.media_type)
 
 
-def _on_the_short_way(wire: _Short) -> References:
+def _on_the_short_way(wire: _Short, raw: bytes) -> References:
     subject = None if wire.subject is None else _raw([wire.subject])[0]
+    read = len(wire.layers or ()) + len(wire.manifests or ())
+    read += (wire.config is not None) + (subject is not None)
+    if not strict_json.has_no_more(raw, read):
+        raise _LongWay
     if wire.schema_version != 2 or wire.blobs is not None or wire.fs_layers is not None:  # noqa: PLR2004
         raise _LongWay
     if wire.layers is not None and wire.config is not None and wire.manifests is None:

@@ -6,7 +6,8 @@ program happens to be, and raises one error for everything that it does not take
 Beside it is the check that every reader understands a manifest alike. Two members of one name are
 read differently by different programs: one takes the first, one the last, and Go takes names that
 differ in case only for the same. What a collector does not see in a manifest, another program may
-pull (as in CVE-2021-41190), so such a manifest is not taken in.
+pull (as in CVE-2021-41190), so such a manifest is not taken in; of one that another registry has
+taken in, everything is kept that anybody may read in it.
 """
 
 import functools
@@ -14,13 +15,22 @@ import json
 import re
 from collections.abc import Callable, Hashable, Iterator
 from itertools import accumulate
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, NamedTuple, NoReturn, TypeVar
 
 import msgspec
 
 from jettison.errors import InvalidDocument, InvalidManifest
 
-__all__ = ["MOST_BYTES", "MOST_LEVELS", "check_unambiguous", "decode", "unpack"]
+__all__ = [
+    "MOST_BYTES",
+    "MOST_LEVELS",
+    "EveryReading",
+    "check_unambiguous",
+    "decode",
+    "every_reading",
+    "has_no_more",
+    "unpack",
+]
 
 MOST_LEVELS: Final = 100
 """How deep objects and lists may stand in one another; no manifest has more than ten levels."""
@@ -129,6 +139,58 @@ def check_unambiguous(raw: bytes) -> None:
         raise InvalidManifest("it is no JSON object")
     for one in _objects(document):
         _check_case(one)
+
+
+class EveryReading(NamedTuple):
+    """All digests that any reader may find in a manifest, as they stand there, by what they are."""
+
+    blobs: set[str]
+    manifests: set[str]
+    subjects: set[str]
+
+
+def has_no_more(raw: bytes, digests: int, sums: int = 0) -> bool:
+    """Whether no reader finds more digests in a manifest than so many that were read.
+
+    ``sums`` are those of schema 1, which have another name. It is quick: in ASCII without escapes
+    whoever reads a digest reads a name of these letters, in whatever case.
+    """
+    if b"\\" in raw or not raw.isascii():
+        return False
+    folded = raw.lower()
+    return folded.count(b'"digest"') == digests and folded.count(b'"blobsum"') == sums
+
+
+def every_reading(raw: bytes) -> EveryReading:
+    """Return what any reader may find in a manifest that :func:`decode` has taken.
+
+    That is the union over names that occur twice, and over names in any case.
+    """
+    found = EveryReading(set(), set(), set())
+    document = json.loads(raw, object_pairs_hook=_Members)
+    for name, value in document if isinstance(document, _Members) else ():
+        kind = _REFERENCES.get(name.casefold())
+        if kind is None:
+            continue
+        for one in value if type(value) is list else [value]:
+            for inner, digest in one if isinstance(one, _Members) else ():
+                if inner.casefold() in {"digest", "blobsum"} and isinstance(digest, str):
+                    found[kind].add(digest)
+    return found
+
+
+class _Members(tuple[tuple[str, Any], ...]):
+    """The members of an object, in their order, with those that occur twice."""
+
+    __slots__ = ()
+
+
+_REFERENCES: Final = {
+    **dict.fromkeys(("config", "layers", "blobs", "fslayers"), 0),
+    "manifests": 1,
+    "subject": 2,
+}
+"""Where in :class:`EveryReading` the digests of a manifest's members go."""
 
 
 def _objects(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
