@@ -299,7 +299,8 @@ class _Repository:
             path = layout.blob_data(Digest.from_raw(target))
             sentence = self._checker.unreadable[target]
             self._note(FlawClass.UNREADABLE, path, sentence, sufferers=manifests)
-        if link is None and self._exists(target):
+        # What an index calls a layer may be a manifest, and has a manifest's link.
+        if link is None and digest not in self._linked and self._exists(target):
             unlinked = self._wanting(digest, manifests)
             if unlinked:
                 path = layout.layer_link(self._name, Digest.from_raw(digest))
