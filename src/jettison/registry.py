@@ -112,8 +112,13 @@ class Registry(Protocol):
     async def blob_sizes(self) -> dict[Digest, int] | None:
         """Return the size in bytes of every blob there is; None: it cannot tell."""
 
-    async def has_blob(self, repository: RepoName, digest: Digest) -> bool:
-        """Whether bytes really come when the blob is read (HEAD would not prove it)."""
+    async def has_blob(
+        self, repository: RepoName, digest: Digest, *, size: int | None = None
+    ) -> bool:
+        """Whether bytes really come when the blob is read (HEAD would not prove it).
+
+        And as many as ``size``, if that is given, as far as the answer tells beforehand.
+        """
 
     def read_blob(self, repository: RepoName, digest: Digest) -> AsyncIterator[bytes]:
         """Yield the blob's bytes; raise if it is absent or its digest turns out wrong."""

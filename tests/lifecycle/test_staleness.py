@@ -5,7 +5,7 @@ import pytest
 from jettison.client import RemoteRegistry
 from jettison.demo.images import image, layer, random_bytes
 from jettison.errors import Unreachable
-from jettison.lifecycle.staleness import SAMPLE, _sample, verify_collected
+from jettison.lifecycle.staleness import SAMPLE, sample, verify_collected
 from jettison.model.digest import Digest
 from jettison.model.reference import RepoName
 from jettison.model.run import Finding
@@ -61,7 +61,7 @@ async def test_blobs_without_bytes(remote: RemoteRegistry) -> None:
             "restart the registry, or empty its Redis database",
         ),
         # Its bytes come, and there is no telling why.
-        Finding(ok=True, subject="1 removed blob", sentence="served in full"),
+        Finding(ok=True, subject="1 removed blob", sentence="served"),
     ]
 
 
@@ -89,7 +89,9 @@ async def test_after_a_restart_all_is_well(stale: DockerRegistry, remote: Remote
     stale.push(APP, "1", GOES)
     [again] = await verify_collected(remote, REMOVED, tree=tree)
     assert again == Finding(
-        ok=True, subject="3 removed blobs", sentence="pushed again since, and served in full"
+        ok=True,
+        subject="3 removed blobs",
+        sentence="linked and served again, after it was removed",
     )
 
 
@@ -97,7 +99,7 @@ async def test_nothing_was_removed(remote: RemoteRegistry) -> None:
     assert await verify_collected(remote, []) == []
 
 
-async def test_many_are_sampled_from_end_to_end(remote: RemoteRegistry) -> None:
+async def test_many_aresampled_from_end_to_end(remote: RemoteRegistry) -> None:
     count = 10 * SAMPLE
     many = [(RepoName(f"r{n // 100}"), Digest.of(b"%d" % n)) for n in range(count)]
     seen: list[tuple[int, int | None]] = []
@@ -107,7 +109,7 @@ async def test_many_are_sampled_from_end_to_end(remote: RemoteRegistry) -> None:
     assert finding.ok
     assert finding.subject == f"{SAMPLE} removed blobs (a sample of {count:,})"
     assert seen == [(done, SAMPLE) for done in range(SAMPLE)]
-    asked = _sample(many)
+    asked = sample(many)
     assert asked == sorted(set(asked), key=many.index)
     assert {repository for repository, _ in asked} == {repository for repository, _ in many}
 

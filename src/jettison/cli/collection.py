@@ -94,7 +94,7 @@ def print_collected(plan: "CollectionPlan", receipt: "CollectionReceipt") -> Non
         table(["REMOVED", "PLANNED", "DONE", "BYTES"], rows, right=["PLANNED", "DONE"])
     if receipt.put_back.count:
         text = f"{counted(receipt.put_back.count, 'blob')}, {size_exactly(receipt.put_back.bytes)}"
-        write(f"Put back: {text}, since somebody came to want them.")
+        write(f"Put back: {text}, wanted by now or not to be removed.")
     if receipt.recovered:
         text = counted(receipt.recovered, "blob")
         write(f"Recovered: {text} that a killed collection had set aside.")

@@ -1,6 +1,5 @@
 """Plans and receipts, as people read them."""
 
-import time
 from collections.abc import Iterator, Sequence
 
 from jettison.cli.output import (
@@ -19,7 +18,8 @@ from jettison.cli.output import (
 )
 from jettison.errors import PartlyDone, VerificationFailed
 from jettison.model.plan import Action, Estimate, Plan
-from jettison.model.run import UNDOABLE, Finding, Kind, Receipt, Run, State
+from jettison.model.promise import promise_of
+from jettison.model.run import Finding, Kind, Receipt, Run
 
 __all__ = [
     "bound",
@@ -181,18 +181,5 @@ def _done(run: Run, receipt: Receipt) -> str:
 
 def undo_line(run: Run, now: float) -> str:
     """Say whether and how long a run can be taken back."""
-    if run.kind not in UNDOABLE:
-        return "-"
-    if run.state is State.UNDONE:
-        return "undone"
-    if run.kind is Kind.FSCK:
-        return "until what it moved aside is removed"
-    if run.backup is not None:
-        return f"from the backup {run.backup}"
-    if run.reclaim:
-        return "no, collected" if run.state is State.DONE else "until collected"
-    if run.window_until is None:
-        return "until the registry is collected"
-    if run.window_until > now:
-        return "until " + time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(run.window_until))
-    return "no longer held, may be collected"
+    found = promise_of(run, now)
+    return "-" if found is None else found.sentence

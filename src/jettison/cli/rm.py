@@ -46,6 +46,7 @@ from jettison.errors import NotQuiescent, UsageError
 if TYPE_CHECKING:
     from jettison.lifecycle.planning import Request
     from jettison.lifecycle.removing import Prepared, Settings
+    from jettison.model.promise import Promise
     from jettison.model.run import Run
 
 __all__ = ["EXAMPLE", "rm"]
@@ -82,6 +83,13 @@ def rm(
             help="Save everything as an OCI layout first, so that undo always works.",
         ),
     ] = None,
+    without_undo: Annotated[
+        bool,
+        typer.Option(
+            "--without-undo",
+            help="Also where the registry drops blobs at once, so that nothing can be undone.",
+        ),
+    ] = False,
     break_indexes: Annotated[
         bool,
         typer.Option(
@@ -142,6 +150,7 @@ def rm(
         window=undo_window,
         backup=None if backup is None else str(backup.absolute()),
         consent=Consent(empty=allow_empty, foreign_owner=allow_foreign_owner, most=max_removal),
+        without_undo=without_undo,
     )
     finished = run(_rm(request, settings, storage, connection, output, dry_run=dry_run, yes=yes))
     if finished is None:
@@ -186,15 +195,18 @@ async def _rm(
             )
         if begun is not None:
             note(f"Run {begun.id} of the same command was interrupted; this finishes it.")
+        promise = remover.promise(prepared, settings)
         if output is Format.TABLE:
-            _print(prepared, settings)
+            _print(prepared, promise)
         elif dry_run:
             emit(output, {"plan": prepared.plan, "prediction": prepared.prediction})
         if settings.reclaim:
             refuse(prepared.objections)
         if dry_run:
             return None
-        confirm(_question(prepared, settings), yes=yes)
+        if begun is None:
+            remover.require_way_back(prepared, settings)
+        confirm(_question(prepared, promise), yes=yes)
         with reporting() as progress:
             remover = Remover(remote, place, users, time.time, timestamp, progress)
             if begun is not None:
@@ -208,7 +220,7 @@ async def _rm(
     return finished
 
 
-def _print(prepared: "Prepared", settings: "Settings") -> None:
+def _print(prepared: "Prepared", promise: "Promise") -> None:
     from jettison.cli.receipt import print_plan
 
     print_plan(prepared.plan)
@@ -224,11 +236,11 @@ def _print(prepared: "Prepared", settings: "Settings") -> None:
         note(*(yellow(f"warning: {problem}") for problem in prediction.problems))
     elif prepared.plan.estimate.freed_bytes:
         note(dim("Nothing is freed before the registry is collected (see `jettison gc`)."))
-    if settings.reclaim and settings.backup is None:
-        note(yellow("Once collected this cannot be undone: there is no --backup."))
+    undo = f"Undo: {promise.sentence}."
+    note(dim(undo) if promise.possible else yellow(undo))
 
 
-def _question(prepared: "Prepared", settings: "Settings") -> str:
+def _question(prepared: "Prepared", promise: "Promise") -> str:
     from jettison.cli.receipt import bound, what_goes
 
     plan = prepared.plan
@@ -237,5 +249,5 @@ def _question(prepared: "Prepared", settings: "Settings") -> str:
         gain = f"freeing {size(prepared.prediction.total)}"
     else:
         gain = f"making {bound(plan.estimate)}{size(plan.estimate.freed_bytes)} collectable"
-    final = ", for good" if settings.reclaim and settings.backup is None else ""
+    final = "" if promise.possible else ", for good"
     return f"Remove {what} from {plan.registry}, {gain}{final}?"

@@ -6,22 +6,25 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from jettison.cli.last import confirm_last, tell_last
 from jettison.cli.options import (
     Connection,
     DryRun,
     Output,
     Storage,
+    Yes,
     run,
     timestamp,
     user_journal,
     with_connection,
 )
-from jettison.cli.output import Format, counted, emit, note, table, tag_name, write
+from jettison.cli.output import Format, counted, emit, note, table, tag_name, write, yellow
 from jettison.cli.progress import reporting
 from jettison.errors import PartlyDone, UsageError
 
 if TYPE_CHECKING:
-    from jettison.lifecycle.undo import UndoPlan
+    from jettison.lifecycle.place import Place
+    from jettison.model.restoration import NotBack, UndoPlan
     from jettison.model.run import Run
     from jettison.store.journal import Journal
     from jettison.store.tree import StorageTree
@@ -37,61 +40,94 @@ def undo(
         str, typer.Argument(metavar="RUN", help="Its id, a unique part of it, or `last`.")
     ],
     dry_run: DryRun = False,
+    yes: Yes = False,
     overwrite_tags: Annotated[
         bool,
         typer.Option("--overwrite-tags", help="Take tags back that were given to other images."),
     ] = False,
     storage: Storage = None,
+    registry: Annotated[
+        str | None,
+        typer.Option(metavar="HOST", help="With `last`: the last run on this registry."),
+    ] = None,
     output: Output = Format.TABLE,
     *,
     connection: Connection,
 ) -> None:
     """Put back what a run removed: the same bytes, the same digests, the same tags.
 
-    That works until the registry was collected, and with a backup even then. If something is gone
-    for good it says what, changes nothing, and exits with 4. A repair by `fsck` is taken back in
-    the storage itself (that of --storage, else the one it was made in); what was written there
-    since is left, and the exit code is 3.
+    That works until the registry was collected, and with a backup even then; in any order of runs,
+    and for runs that stopped half-way. What cannot be put back is named, and the rest comes back
+    (exit code 3); a tag that was given to another image since is left to it. If nothing can be put
+    back, nothing is changed (exit code 4). `last` is the last removal that you made, or with
+    --storage the last in that storage; if your last run was on another registry it asks first.
+    A repair by `fsck` is taken back in the storage itself (that of --storage, else the one it was
+    made in); what was written there since is left, and the exit code is 3.
     """
     from jettison.lifecycle.place import open_place
     from jettison.model.run import Kind, State
 
     place = open_place(storage)
     journal = place.journal(user_journal())
-    found = journal.find_undoable(run_id)
+    found = journal.find_undoable(run_id, registry)
+    tell_last(run_id, found)
     if found.state is State.UNDONE:
         note(f"Run {found.id} was undone already; nothing was changed.")
         return
+    if not dry_run:
+        confirm_last(run_id, found, journal, named=bool(storage or registry), yes=yes)
     if found.kind is Kind.FSCK:
         _undo_repair(found, place.tree, journal, output, dry_run=dry_run)
         return
-    done = run(_undo(found, journal, connection, output, dry_run=dry_run, overwrite=overwrite_tags))
-    if done is None:
+    undone = run(
+        _undo(found, place, journal, connection, output, dry_run=dry_run, overwrite=overwrite_tags)
+    )
+    if undone is None:
         return
+    done, left = undone
     if output is not Format.TABLE:
         emit(output, {"run": done})
+    if left:
+        raise _partly(found, left)
     from jettison.cli.receipt import require_verified
 
     if done.receipt is not None:
         require_verified(done.receipt.findings, done.id)
 
 
+def _partly(found: "Run", left: list["NotBack"]) -> PartlyDone:
+    more = f" (and {len(left) - 1} more)" if len(left) > 1 else ""
+    hint = f"When that is mended: jettison undo {found.id}"
+    if any(one.taken for one in left):
+        hint = f"To take such tags from other images: jettison undo {found.id} --overwrite-tags"
+    return PartlyDone(
+        f"not everything could be put back: {left[0].subject}: {left[0].reason}{more}", hint=hint
+    )
+
+
 async def _undo(
     found: "Run",
+    place: "Place",
     journal: "Journal",
     connection: Connection,
     output: Format,
     *,
     dry_run: bool,
     overwrite: bool,
-) -> "Run | None":
+) -> "tuple[Run, list[NotBack]] | None":
     from jettison.cli.receipt import print_receipt
+    from jettison.lifecycle.place import open_place_of
     from jettison.lifecycle.taking_back import prepare_undo, take_back
 
     home = journal.home_of(found.id)
+    if place.tree is None:
+        place = open_place_of(found)
+    journals = {one.folder: one for one in (home, journal, user_journal())}
     async with connection.open(found.registry) as remote:
         with reporting() as progress:
-            plan = await prepare_undo(remote, found, overwrite=overwrite, progress=progress)
+            plan = await prepare_undo(
+                remote, found, journals.values(), place, overwrite=overwrite, progress=progress
+            )
         if output is Format.TABLE:
             _print(found, plan)
         elif dry_run:
@@ -99,14 +135,14 @@ async def _undo(
         if dry_run:
             return None
         with reporting() as progress:
-            done = await take_back(
+            done, left = await take_back(
                 remote, found, plan, home, time.time, timestamp, progress=progress
             )
     if home.folder != journal.folder:
         journal.point(done, home)
     if output is Format.TABLE:
         print_receipt(done)
-    return done
+    return done, left
 
 
 def _undo_repair(
@@ -158,3 +194,5 @@ def _print(found: "Run", plan: "UndoPlan") -> None:
     tags = [(repository, tag_name(tag), digest.short) for repository, tag, digest in plan.tags]
     if tags:
         table(["REPOSITORY", "TAG", "DIGEST"], tags)
+    for one in plan.left:
+        note(yellow(f"not put back: {one.subject}: {one.reason}"))

@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from jettison.cli.last import confirm_last, tell_last
 from jettison.cli.options import (
     Connection,
     Output,
     Storage,
+    Yes,
     run,
     timestamp,
     user_journal,
@@ -16,11 +18,12 @@ from jettison.cli.options import (
 )
 from jettison.cli.output import Format, bold, emit, write
 from jettison.cli.progress import reporting
-from jettison.errors import Refused
+from jettison.errors import NotFoundError, Refused
 
 if TYPE_CHECKING:
     from jettison.lifecycle.place import Place
     from jettison.model.run import Finding, Run
+    from jettison.store.journal import Journal
 
 __all__ = ["EXAMPLE", "verify"]
 
@@ -38,20 +41,33 @@ def verify(
         typer.Option(
             metavar="HOST",
             help="The registry that serves a collected storage, if it is not where the "
-            "configuration said.",
+            "configuration said; with `last`: the last run on it.",
         ),
     ] = None,
+    read_data: Annotated[
+        bool,
+        typer.Option("--read-data", help="Read what stays in full, and compare its digests."),
+    ] = False,
+    yes: Yes = False,
     output: Output = Format.TABLE,
     *,
     connection: Connection,
 ) -> None:
     """Look again whether what a run removed is gone, in the API and on the disk.
 
-    Manifests are fetched and blobs begun to be read: a registry with a stale cache answers HEAD
-    with 200 for bytes that are gone. Exit code 5 if something is not as promised. Of a collection
-    a sample of what it removed is looked for.
+    Manifests are fetched and blobs begun to be read, their lengths compared: a registry with a
+    stale cache answers HEAD with 200 for bytes that are gone. Only --read-data reads them in full.
+    Exit code 5 if something is not as promised. Of a collection a sample of what it removed is
+    looked for. `last` is the last removal that you made, or with --storage the last in that
+    storage; if your last run was on another registry it asks first.
     """
-    found, findings = run(_verify(run_id, storage, registry, connection))
+    from jettison.lifecycle.place import open_place
+
+    journal = open_place(storage).journal(user_journal())
+    last = _last(journal, run_id, storage, registry)
+    tell_last(run_id, last)
+    confirm_last(run_id, last, journal, named=bool(storage or registry), yes=yes)
+    found, findings = run(_verify(last, storage, registry, connection, read_data=read_data))
     from jettison.cli.receipt import print_findings, require_verified
 
     if output is Format.TABLE:
@@ -62,15 +78,29 @@ def verify(
     require_verified(findings, found.id)
 
 
+def _last(journal: "Journal", text: str, storage: str | None, registry: str | None) -> "Run":
+    """Find the run; the last on ``registry``, which may also only serve the ``storage``."""
+    try:
+        return journal.find_removal(text, registry)
+    except NotFoundError:
+        if storage is None:
+            raise
+        return journal.find_removal(text)
+
+
 async def _verify(
-    text: str, storage: str | None, registry: str | None, connection: Connection
+    found: "Run",
+    storage: str | None,
+    registry: str | None,
+    connection: Connection,
+    *,
+    read_data: bool,
 ) -> tuple["Run", list["Finding"]]:
     from jettison.lifecycle.place import open_place
     from jettison.lifecycle.removing import Remover
     from jettison.model.run import Kind
 
     users = user_journal()
-    found = open_place(storage).journal(users).find_removal(text)
     place = open_place(storage or found.storage)
     if found.kind not in {Kind.RM, Kind.GC}:
         message = f"run {found.id} is a {found.kind}; only removals and collections are verified"
@@ -80,13 +110,15 @@ async def _verify(
     async with connection.open(found.registry) as remote:
         with reporting() as progress:
             remover = Remover(remote, place, users, time.time, timestamp, progress)
-            return found, await remover.verify(found)
+            proof = await remover.verify(found, read_data=read_data)
+            return found, list(proof.findings)
 
 
 async def _verify_collection(
     found: "Run", place: "Place", registry: str | None, connection: Connection
 ) -> list["Finding"]:
     from jettison.lifecycle.staleness import verify_collection, verify_gone
+    from jettison.model.run import Finding
 
     if place.tree is None:
         return []
@@ -96,4 +128,5 @@ async def _verify_collection(
         async with connection.open(host) as remote:
             with reporting() as progress:
                 findings += await verify_collection(remote, place.tree, found, progress)
-    return findings
+    sentence = "nothing was noted as removed, so there is nothing to look for"
+    return findings or [Finding(ok=True, subject="the collection", sentence=sentence)]

@@ -473,11 +473,14 @@ class RemoteRegistry:
         """Return None: no API lists blobs."""
         return None
 
-    async def has_blob(self, repository: RepoName, digest: Digest) -> bool:
+    async def has_blob(
+        self, repository: RepoName, digest: Digest, *, size: int | None = None
+    ) -> bool:
         """GET the blob and see whether its first byte comes, then drop the connection.
 
-        A registry whose descriptor cache is stale answers 200 and sends nothing, or breaks off.
-        It is asked twice, so that a mere network failure is not taken for that.
+        An answer that announces another length than ``size`` is none. A registry whose descriptor
+        cache is stale answers 200 and sends nothing, or breaks off. It is asked twice, so that a
+        mere network failure is not taken for that.
         """
         access = Access(repository, ("pull",))
         path = f"/v2/{repository}/blobs/{digest}"
@@ -488,6 +491,8 @@ class RemoteRegistry:
                     return False
                 if response.status != HTTPStatus.OK:
                     raise await self._unexpected(response, access, f"GET {path}")
+                if size is not None and response.content_length not in {None, size}:
+                    return False
                 try:
                     async for chunk in response.chunks():
                         if chunk:

@@ -8,7 +8,7 @@ import msgspec
 
 from jettison.errors import JournalError, StorageError
 from jettison.gc.guard import find_objections, refuse
-from jettison.gc.plan import CollectionPlan, CollectOptions, plan_collection
+from jettison.gc.plan import CollectionPlan, CollectOptions, LinkedDigest, plan_collection
 from jettison.gc.quiescence import Evidence, probe_address, require_quiescent
 from jettison.gc.sweep import CollectionReceipt, collect, recover
 from jettison.gc.trace import Tracing
@@ -27,6 +27,7 @@ from jettison.store import layout
 from jettison.store.descriptor_cache import forget
 from jettison.store.journal import new_run_id
 from jettison.store.reading import Problem, Protects
+from jettison.store.repository import RepositoryReader
 from jettison.store.tree import StorageTree
 
 if TYPE_CHECKING:
@@ -162,10 +163,13 @@ class CollectionJob:
             ),
             details={
                 "removed": msgspec.to_builtins(receipt.removed),
-                "links": [
-                    (link.repository, str(link.digest)) for link in _sample(plan.layer_links)
+                # Only what was seen to be gone: a later proof takes it for removed.
+                "links": _gone_links(self.tree, _sample(plan.layer_links)),
+                "blobs": [
+                    str(blob.digest)
+                    for blob in _sample(plan.blobs)
+                    if self.tree.blob(blob.digest.raw) is None
                 ],
-                "blobs": [str(blob.digest) for blob in _sample(plan.blobs)],
             },
         )
         if not plan.empty:
@@ -190,19 +194,31 @@ def _findings(
         reasons = []
         if receipt.put_back.count:
             count, size = receipt.put_back.count, receipt.put_back.bytes
-            reasons.append(f"{count} blobs ({size:,} bytes) were put back, since they are wanted")
+            reasons.append(
+                f"{count} blobs ({size:,} bytes) were put back, wanted or not to be removed"
+            )
         if receipt.failures:
             reasons.append(f"{receipt.failures} files could not be removed")
         if receipt.ended:
             reasons.append("the collection was ended early, since not everything could be read")
-        sentence = "; ".join(reasons) or "the rest was removed or pushed again by others"
+        sentence = "; ".join(reasons) or "others changed the storage meanwhile"
         subject = f"freed {freed:,} of {plan.bytes:,} bytes predicted"
         ok = not receipt.failures and not receipt.ended
         yield Finding(ok=ok, subject=subject, sentence=sentence)
     if plan.blobs:
         gone = sum(tree.blob(blob.digest.raw) is None for blob in plan.blobs)
         subject = f"{gone:,} of {len(plan.blobs):,} blob files"
-        yield Finding(ok=True, subject=subject, sentence="gone from the disk")
+        ok = gone == len(plan.blobs) or not (receipt.failures or receipt.ended)
+        yield Finding(ok=ok, subject=subject, sentence="gone from the disk")
+
+
+def _gone_links(tree: StorageTree, links: Iterable[LinkedDigest]) -> list[tuple[str, str]]:
+    gone = []
+    for link in links:
+        with RepositoryReader(tree, link.repository) as reader:
+            if reader.layer_target(link.digest.raw) is None:
+                gone.append((str(link.repository), str(link.digest)))
+    return gone
 
 
 def _sample(removed: Sequence[Item]) -> Sequence[Item]:

@@ -1,13 +1,18 @@
 """A backup of what a run removes: an OCI image layout that any client can read.
 
 ``oci-layout``, ``index.json`` and ``blobs/`` as in the OCI image specification ("Image Layout").
-A folder may take the backups of many runs; blobs that are there already are not fetched again.
+A folder may take the backups of many runs, also at once. Blobs that are there are not fetched
+again, once their bytes were read and found to have their digest. Everything is on the disk when
+:meth:`Backup.save` returns; only then may the originals go.
 """
 
+import fcntl
 import hashlib
-from collections.abc import AsyncIterator, Iterable
+import os
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import msgspec
 
@@ -20,15 +25,26 @@ from jettison.errors import (
 )
 from jettison.model import strict_json
 from jettison.model.digest import Digest
-from jettison.model.manifest import Manifest, parse_manifest
+from jettison.model.manifest import parse_manifest
+from jettison.model.reference import RepoName
 from jettison.model.run import Saved
 from jettison.progress import Progress
 from jettison.registry import Registry
+from jettison.store.whole_file import (
+    make_folder,
+    make_folders,
+    open_folder,
+    write_whole,
+    written_whole,
+)
 
 __all__ = ["Backup"]
 
 REF_NAME: Final = "org.opencontainers.image.ref.name"
 CHUNK: Final = 1 << 20
+_LARGEST: Final = 64 << 20
+"""Bytes of a manifest, and of an index.json."""
+_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class _Listed(msgspec.Struct):
@@ -45,106 +61,213 @@ class Backup:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._whole: set[Digest] = set()
 
-    def path(self, digest: Digest) -> Path:
-        """Return where a blob or manifest lies."""
-        return self.folder / "blobs" / digest.algorithm / digest.hex
+    # Reading.
 
-    def has(self, digest: Digest) -> bool:
-        """Whether a blob or manifest is there; each was verified when it was written."""
-        return self.path(digest).is_file()
+    def has_whole(self, digest: Digest) -> bool:
+        """Whether a blob or manifest is there with the bytes of its digest; all are read, once."""
+        if digest in self._whole:
+            return True
+        computed = hashlib.new(digest.algorithm)
+        try:
+            with self._open(digest) as file:
+                while chunk := file.read(CHUNK):
+                    computed.update(chunk)
+        except OSError:
+            return False
+        if computed.hexdigest() == digest.hex:
+            self._whole.add(digest)
+        return digest in self._whole
+
+    def manifest(self, digest: Digest) -> bytes | None:
+        """Return the bytes of a manifest, or None if they are not there, or others are."""
+        try:
+            with self._open(digest) as file:
+                raw = file.read(_LARGEST)
+        except OSError:
+            return None
+        return raw if digest.matches(raw) else None
 
     async def read(self, digest: Digest) -> AsyncIterator[bytes]:
         """Yield the bytes of a blob."""
-        with self.path(digest).open("rb") as file:
-            while chunk := file.read(CHUNK):
-                yield chunk
+        try:
+            with self._open(digest) as file:
+                while chunk := file.read(CHUNK):
+                    yield chunk
+        except OSError as error:
+            message = f"cannot read {digest} in the backup {self.folder}: {error.strerror}"
+            raise StorageError(message) from error
+
+    def _open(self, digest: Digest) -> BinaryIO:
+        with _open_below(self.folder, ("blobs", digest.algorithm)) as folder:
+            return os.fdopen(os.open(digest.hex, _FILE, dir_fd=folder), "rb")
+
+    # Writing.
 
     async def save(self, registry: Registry, saved: Iterable[Saved], progress: Progress) -> None:
-        """Fetch every blob of the manifests, verified; complete when this returns.
+        """Fetch all that the manifests lead to, verified; complete and synced when this returns.
 
         A blob that the registry does not have any more raises, before anything was removed.
         """
         entries = list(saved)
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._write(
-                self.folder / "oci-layout", msgspec.json.encode({"imageLayoutVersion": "1.0.0"})
-            )
-            for count, entry in enumerate(entries):
-                progress("backing up", count, len(entries))
-                await self._save_one(registry, entry)
-            self._list(entries)
+            root = make_folders(self.folder)
+            try:
+                layout = msgspec.json.encode({"imageLayoutVersion": "1.0.0"})
+                write_whole(root, "oci-layout", layout)
+                await _Saving(self, root, registry).all(entries, progress)
+                with _locked(root):
+                    self._list(root, entries)
+            finally:
+                os.close(root)
         except OSError as error:
             message = f"cannot write the backup {self.folder}: {error.strerror}"
             message += "; nothing was removed"
             raise StorageError(message, hint="Give a folder with room: --backup DIR.") from error
-        progress("backing up", len(entries), len(entries))
 
-    async def _save_one(self, registry: Registry, entry: Saved) -> None:
-        manifest = parse_manifest(entry.raw, entry.media_type)
-        for blob in manifest.blobs:
-            if self.has(blob.digest):
-                continue
-            try:
-                await self._fetch(registry, entry, blob.digest)
-            except (NotFoundError, InvalidManifest) as error:
-                if not blob.distributable:
-                    continue
-                message = f"the backup would be incomplete: {error.message}; nothing was removed"
-                hint = "The image is broken already; leave --backup out to remove it all the same."
-                raise JettisonError(message, hint=hint) from error
-        self._write(self.path(entry.digest), entry.raw)
-
-    async def _fetch(self, registry: Registry, entry: Saved, digest: Digest) -> None:
-        path = self.path(digest)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_suffix(".part")
-        hasher = hashlib.new(digest.algorithm)
-        try:
-            with draft.open("wb") as file:
-                async for chunk in registry.read_blob(entry.repository, digest):
-                    hasher.update(chunk)
-                    file.write(chunk)
-            if hasher.hexdigest() != digest.hex:
-                message = f"{entry.repository} sent other bytes for blob {digest}"
-                raise InvalidManifest(message)
-            draft.replace(path)
-        finally:
-            draft.unlink(missing_ok=True)
-
-    def _write(self, path: Path, raw: bytes) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_suffix(".part")
-        draft.write_bytes(raw)
-        draft.replace(path)
-
-    def _list(self, entries: Iterable[Saved]) -> None:
+    def _list(self, root: int, entries: Iterable[Saved]) -> None:
         """Add what was tagged, and what nothing else in the layout leads to, to ``index.json``."""
-        path = self.folder / "index.json"
         index: dict[str, Any] = {"schemaVersion": 2, "manifests": []}
         listed: list[_Listed] = []
-        if path.exists():
-            raw = path.read_bytes()
-            try:
-                listed = strict_json.decode(raw, _Index).manifests
-                index = strict_json.decode(raw, dict[str, Any])
-            except InvalidDocument as error:
-                message = f"{path} is no index of an OCI layout: {error}; nothing was removed"
-                raise StorageError(message, hint="Give an empty folder: --backup DIR.") from None
+        try:
+            with os.fdopen(os.open("index.json", _FILE, dir_fd=root), "rb") as file:
+                raw = file.read(_LARGEST)
+            listed = strict_json.decode(raw, _Index).manifests
+            index = strict_json.decode(raw, dict[str, Any])
+        except FileNotFoundError:
+            pass  # a new backup
+        except InvalidDocument as error:
+            message = f"{self.folder}/index.json is no index of an OCI layout: {error}"
+            message += "; nothing was removed"
+            raise StorageError(message, hint="Give an empty folder: --backup DIR.") from None
         present = {(one.digest, one.annotations.get(REF_NAME)) for one in listed}
         for entry in entries:
             names: list[str | None] = [f"{entry.repository}:{tag}" for tag in entry.tags]
             for name in names or [None]:
                 if (entry.digest, name) in present:
                     continue
-                manifest: Manifest = parse_manifest(entry.raw, entry.media_type)
                 descriptor: dict[str, Any] = {
-                    "mediaType": manifest.media_type,
+                    "mediaType": entry.media_type,
                     "digest": str(entry.digest),
                     "size": len(entry.raw),
                 }
                 if name is not None:
                     descriptor["annotations"] = {REF_NAME: name}
                 index["manifests"].append(descriptor)
-        self._write(path, msgspec.json.encode(index))
+        write_whole(root, "index.json", msgspec.json.encode(index))
+
+
+class _Saving:
+    """Writes manifests, what they list, and all their blobs below the open folder ``root``."""
+
+    def __init__(self, backup: Backup, root: int, registry: Registry) -> None:
+        self._backup = backup
+        self._root = root
+        self._registry = registry
+        self._synced: set[Digest] = set()
+
+    async def all(self, entries: list[Saved], progress: Progress) -> None:
+        todo = list(reversed(entries))
+        seen = {(entry.repository, entry.digest) for entry in entries}
+        done = 0
+        while todo:
+            progress("backing up", done, done + len(todo))
+            entry = todo.pop()
+            # What an index lists and this run keeps may be gone when the run is to be undone.
+            for child in await self._one(entry):
+                if (entry.repository, child) not in seen:
+                    seen.add((entry.repository, child))
+                    found = await self._registry.manifest(entry.repository, child)
+                    if found is not None:  # a sparse index is lawful
+                        todo.append(Saved(entry.repository, child, found.media_type, found.raw, ()))
+            done += 1
+        progress("backing up", done, done)
+
+    async def _one(self, entry: Saved) -> list[Digest]:
+        """Save a manifest and its blobs; return its children."""
+        try:
+            manifest = parse_manifest(entry.raw, entry.media_type)
+        except InvalidManifest as error:
+            message = f"the backup would be incomplete: {error.message}; nothing was removed"
+            hint = "What it needs cannot be told; leave --backup out to remove it all the same."
+            raise JettisonError(message, hint=hint) from error
+        for blob in manifest.blobs:
+            try:
+                await self._blob(entry.repository, blob.digest)
+            except (NotFoundError, InvalidManifest) as error:
+                if not blob.distributable:
+                    continue
+                message = f"the backup would be incomplete: {error.message}; nothing was removed"
+                hint = "The image is broken already; leave --backup out to remove it all the same."
+                raise JettisonError(message, hint=hint) from error
+        if not self._is_there(entry.digest):
+            with self._folder(entry.digest) as folder:
+                write_whole(folder, entry.digest.hex, entry.raw)
+            self._synced.add(entry.digest)
+        return [child.digest for child in manifest.children]
+
+    async def _blob(self, repository: RepoName, digest: Digest) -> None:
+        if self._is_there(digest):
+            return
+        hasher = hashlib.new(digest.algorithm)
+        with self._folder(digest) as folder, written_whole(folder, digest.hex) as file:
+            async for chunk in self._registry.read_blob(repository, digest):
+                hasher.update(chunk)
+                file.write(chunk)
+            if hasher.hexdigest() != digest.hex:
+                message = f"{repository} sent other bytes for blob {digest}"
+                raise InvalidManifest(message)
+        self._synced.add(digest)
+
+    def _is_there(self, digest: Digest) -> bool:
+        """Whether another run, or this one, has saved it whole; then it is on the disk, too."""
+        if digest in self._synced:
+            return True
+        if not self._backup.has_whole(digest):
+            return False
+        with self._folder(digest) as folder:
+            descriptor = os.open(digest.hex, _FILE, dir_fd=folder)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            os.fsync(folder)
+        self._synced.add(digest)
+        return True
+
+    @contextmanager
+    def _folder(self, digest: Digest) -> Iterator[int]:
+        blobs = make_folder("blobs", self._root)
+        try:
+            folder = make_folder(digest.algorithm, blobs)
+        finally:
+            os.close(blobs)
+        try:
+            yield folder
+        finally:
+            os.close(folder)
+
+
+@contextmanager
+def _open_below(path: Path, names: Iterable[str]) -> Iterator[int]:
+    """Open a folder below ``path``, which may itself be behind a link; no link is followed on."""
+    descriptor = open_folder(str(path))
+    try:
+        for name in names:
+            inner = open_folder(name, descriptor)
+            os.close(descriptor)
+            descriptor = inner
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _locked(folder: int) -> Iterator[None]:
+    """Keep other runs from writing the same ``index.json`` meanwhile."""
+    fcntl.flock(folder, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.flock(folder, fcntl.LOCK_UN)

@@ -12,13 +12,14 @@ from jettison.gc.windows import tree_journal
 from jettison.lifecycle.check import Item, Level, check_storage
 from jettison.lifecycle.discover import list_repositories
 from jettison.model.plan import Plan
+from jettison.model.run import Run
 from jettison.registry import Registry
 from jettison.store.configuration import Configuration, open_storage
 from jettison.store.journal import Journal
 from jettison.store.registry import StorageRegistry
 from jettison.store.tree import StorageTree
 
-__all__ = ["Place", "open_place"]
+__all__ = ["Place", "open_place", "open_place_of"]
 
 _COMPARED: Final = 8
 
@@ -77,6 +78,16 @@ class Place(msgspec.Struct, frozen=True):
                     f"{there.short if there else 'absent'} in the registry; nothing was changed"
                 )
                 raise StorageError(message, hint="Give the storage of that registry.")
+
+
+def open_place_of(run: Run) -> Place:
+    """Open the storage that was at hand in a run, if it still is."""
+    if run.storage is None:
+        return Place()
+    try:
+        return Place(StorageTree(Path(run.storage)))
+    except StorageError:
+        return Place()
 
 
 def open_place(storage: str | None, environment: Mapping[str, str] | None = None) -> Place:

@@ -15,6 +15,7 @@ from jettison.lifecycle.discover import (
     discover,
     list_repositories,
 )
+from jettison.lifecycle.missing import note_missing
 from jettison.model.digest import Digest
 from jettison.model.graph import reach
 from jettison.model.plan import Plan, Step
@@ -219,7 +220,8 @@ async def plan(
     wanted = {reference.repository for reference in request.references}
     snapshot = await view(registry, wanted, extent=request.extent, cache=cache, progress=progress)
     progress("counting", 0)
-    return (await decide(registry, request, snapshot, created=created, cache=cache)).plan
+    decision = await decide(registry, request, snapshot, created=created, cache=cache)
+    return await note_missing(registry, decision.plan, decision.snapshot, progress)
 
 
 async def decide(

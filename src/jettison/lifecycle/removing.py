@@ -11,7 +11,7 @@ from typing import Final, Self
 
 import msgspec
 
-from jettison.errors import JettisonError, JournalError, PartlyDone
+from jettison.errors import JettisonError, JournalError, PartlyDone, Refused
 from jettison.gc.guard import find_objections, refuse, removed_content
 from jettison.gc.job import collect_and_forget
 from jettison.gc.mark import Without
@@ -22,9 +22,11 @@ from jettison.lifecycle.apply import Applier, Deleting, NothingDone, require_del
 from jettison.lifecycle.discover import Manifests
 from jettison.lifecycle.place import Place
 from jettison.lifecycle.planning import Request, plan, planned_nodes
-from jettison.lifecycle.verify import verify_blobs, verify_references, verify_storage
+from jettison.lifecycle.verify import Proof, verify_blobs, verify_references, verify_storage
 from jettison.model.plan import Plan
 from jettison.model.plausibility import NOTHING_SAID, Consent, Objection
+from jettison.model.products import product
+from jettison.model.promise import Outlook, Promise, promise
 from jettison.model.run import Finding, Kind, Receipt, Run, State
 from jettison.progress import Progress, silent
 from jettison.registry import Registry
@@ -70,7 +72,7 @@ class Prediction(msgspec.Struct, frozen=True):
 class Prepared(msgspec.Struct, frozen=True):
     """A plan, and with ``--reclaim`` what the collection then does (at ``now``).
 
-    ``deleting`` is how the registry deletes, None where it was not asked.
+    ``deleting`` is how the registry deletes, None where it was not asked; ``product`` what it is.
     """
 
     plan: Plan
@@ -79,6 +81,7 @@ class Prepared(msgspec.Struct, frozen=True):
     objections: tuple[Objection, ...] = ()
     """What makes that collection implausible; it is then not begun."""
     deleting: Deleting | None = None
+    product: str = ""
 
     @classmethod
     def again(cls, run: Run) -> Self:
@@ -87,11 +90,16 @@ class Prepared(msgspec.Struct, frozen=True):
             raise JournalError(f"run {run.id} has no plan")
         found = run.details.get("prediction")
         prediction = None if found is None else msgspec.convert(found, Prediction)
-        return cls(run.plan, float(run.details.get("now", 0.0)), prediction)
+        product = str(run.details.get("product", ""))
+        now = float(run.details.get("now", 0.0))
+        return cls(run.plan, now, prediction, product=product)
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """How to remove. ``grace`` and ``window`` in seconds."""
+    """How to remove. ``grace`` and ``window`` in seconds.
+
+    ``without_undo``: also where the registry leaves nothing that an undo could start from.
+    """
 
     reclaim: bool = False
     grace: float = 3600.0
@@ -99,6 +107,7 @@ class Settings(msgspec.Struct, frozen=True):
     backup: str | None = None
     consent: Consent = NOTHING_SAID
     """What is meant though the collection looks wrong."""
+    without_undo: bool = False
 
 
 def fingerprint(request: Request, settings: Settings, place: Place) -> str:
@@ -167,9 +176,43 @@ class Remover:
         await self._place.require_same(self._remote, made)
         tree = self._place.tree
         if tree is None or not settings.reclaim:
-            return Prepared(made, now, deleting=deleting)
+            return Prepared(made, now, deleting=deleting, product=deleting.product)
         prediction, found = self._predict(tree, made, settings, now)
-        return Prepared(made, now, prediction, tuple(found), deleting)
+        return Prepared(made, now, prediction, tuple(found), deleting, deleting.product)
+
+    def promise(self, prepared: Prepared, settings: Settings) -> Promise:
+        """Say what an undo could do once the plan was applied."""
+        return promise(prepared.plan, self._outlook(prepared, settings), prepared.now)
+
+    def _outlook(self, prepared: Prepared, settings: Settings) -> Outlook:
+        held = self._place.tree is not None and not settings.reclaim
+        return Outlook(
+            product(prepared.product),
+            backup=settings.backup,
+            reclaim=settings.reclaim,
+            window_until=prepared.now + settings.window if held else None,
+        )
+
+    def require_way_back(self, prepared: Prepared, settings: Settings) -> None:
+        """Raise :class:`Refused` where the registry itself lets blobs go at once.
+
+        Nobody expects that of a removal that only drops references; so it has to be said.
+        """
+        outlook = self._outlook(prepared, settings)
+        if (
+            settings.without_undo
+            or outlook.product.keeps_blobs
+            or settings.backup is not None
+            or outlook.window_until is not None
+            or prepared.plan.manifest_count == 0
+        ):
+            return
+        message = (
+            f"{prepared.plan.registry} is {outlook.product.name}, which removes blobs with the "
+            "last manifest that needs them, so this could not be undone; nothing was changed"
+        )
+        hint = "Add --backup DIR to be able to undo it, or --without-undo to remove it for good."
+        raise Refused(message, hint=hint)
 
     def _predict(
         self, tree: StorageTree, made: Plan, settings: Settings, now: float
@@ -226,6 +269,7 @@ class Remover:
             details={
                 "grace": settings.grace,
                 "now": prepared.now,
+                "product": prepared.product,
                 "prediction": msgspec.to_builtins(prepared.prediction),
                 **self._disk(),
             },
@@ -280,8 +324,8 @@ class Remover:
         # The work is done, whatever the proof says.
         run = msgspec.structs.replace(run, state=State.DONE)
         self._journal.write(run)
-        findings = [*forgotten, *lost, *await self.verify(run)]
-        receipt = self._receipt(run, findings, collected)
+        proof = await self.verify(run)
+        receipt = self._receipt(run, proof, [*forgotten, *lost], collected)
         run = msgspec.structs.replace(run, receipt=receipt)
         self._journal.write(run)
         if collected is not None and not collected.ok:
@@ -307,16 +351,21 @@ class Remover:
         refuse(find_objections(tree, configuration, made, self._consent, meant))
         return collect_and_forget(tree, configuration, made, self._clock, self._progress)
 
-    async def verify(self, run: Run) -> list[Finding]:
-        """Prove it, in the API and, if it is at hand, on the disk."""
-        findings = await verify_references(self._remote, run, self._progress)
+    async def verify(self, run: Run, *, read_data: bool = False) -> Proof:
+        """Prove it, in the API and, if it is at hand, on the disk.
+
+        ``read_data``: read what stays in full.
+        """
+        findings = await verify_references(self._remote, run, self._progress, read_data=read_data)
         tree = self._place.tree
-        if tree is not None:
-            findings += verify_storage(tree, run, self._clock(), self._progress)
-        findings += await verify_blobs(
+        served = await verify_blobs(
             self._remote, run, stored=tree is not None, progress=self._progress
         )
-        return findings
+        if tree is None:
+            return msgspec.structs.replace(served, findings=(*findings, *served.findings))
+        stored = verify_storage(tree, run, self._clock(), self._progress)
+        findings += [*stored.findings, *served.findings]
+        return msgspec.structs.replace(stored, findings=tuple(findings))
 
     def _disk(self) -> dict[str, int]:
         if self._place.tree is None:
@@ -328,9 +377,14 @@ class Remover:
         }
 
     def _receipt(
-        self, run: Run, findings: list[Finding], collected: CollectionReceipt | None
+        self,
+        run: Run,
+        proof: Proof,
+        forgotten: list[Finding],
+        collected: CollectionReceipt | None,
     ) -> Receipt:
         made = run.plan
+        findings = [*forgotten, *proof.findings]
         prediction = run.details.get("prediction") or {}
         after = self._disk() if collected is not None else {}
         if collected is not None:
@@ -346,6 +400,8 @@ class Remover:
             freed_bytes=None if collected is None else collected.blobs.bytes,
             blobs_before=run.details.get("blobs") if collected is not None else None,
             blobs_after=after.get("blobs"),
+            blobs_gone=proof.gone,
+            blobs_left=proof.left,
             disk_free_before=run.details.get("free") if collected is not None else None,
             disk_free_after=after.get("free"),
             findings=tuple(findings),
@@ -371,7 +427,7 @@ def _compare(run: Run, collected: CollectionReceipt, after: int | None) -> list[
         reasons = []
         if collected.put_back.count:
             reasons.append(
-                f"{collected.put_back.bytes:,} bytes were put back, since somebody wants them again"
+                f"{collected.put_back.bytes:,} bytes were put back, wanted or not to be removed"
             )
         if collected.failures:
             reasons.append(f"{collected.failures} files could not be removed")

@@ -10,6 +10,7 @@ from typing import Final
 
 from jettison.errors import InvalidManifest, JettisonError, Unreachable
 from jettison.lifecycle.concurrency import each
+from jettison.lifecycle.looking import RESTART
 from jettison.model.digest import Digest
 from jettison.model.reference import RepoName
 from jettison.model.run import Finding, Run
@@ -19,8 +20,8 @@ from jettison.store.repository import RepositoryReader
 from jettison.store.tree import StorageTree
 
 __all__ = [
-    "RESTART",
     "number",
+    "sample",
     "serves",
     "stale_finding",
     "verify_collected",
@@ -28,7 +29,6 @@ __all__ = [
     "verify_gone",
 ]
 
-RESTART: Final = "its descriptor cache is stale: restart the registry, or empty its Redis database"
 SAMPLE: Final = 500
 """How many pairs are asked for: a cache is stale in many places or in none."""
 
@@ -43,13 +43,13 @@ async def verify_collected(
     """Look whether the registry knows that layers and configs are gone which a collection removed.
 
     ``removed`` are the pairs of a repository and a digest that are no longer linked, of which at
-    most ``SAMPLE``, spread evenly, are asked for. What is served with its bytes may have been
-    pushed again since. Whether it was, ``tree`` can tell, the storage that was collected: without
-    a link a cache is speaking, and the next push into that repository leaves the blob out.
+    most ``SAMPLE``, spread evenly, are asked for. What is served with its bytes has come back
+    since. Whether it has, ``tree`` can tell, the storage that was collected: without a link a
+    cache is speaking, and the next push into that repository leaves the blob out.
 
     Raises the registry's errors, each saying which blob was asked for.
     """
-    asked = _sample(removed)
+    asked = sample(removed)
     answers: dict[bool | None, list[str]] = {None: [], False: [], True: []}
     unlinked: list[str] = []
     done = 0
@@ -69,23 +69,25 @@ async def verify_collected(
         sentence = f"served where the repository has no link to it; {RESTART}"
         findings.append(Finding(ok=False, subject=_some(unlinked), sentence=sentence))
     if absent := answers[None]:
-        sample = "" if len(asked) == len(removed) else f" (a sample of {len(removed):,})"
-        subject = f"{number(len(absent), 'removed blob')}{sample}"
+        of = "" if len(asked) == len(removed) else f" (a sample of {len(removed):,})"
+        subject = f"{number(len(absent), 'removed blob')}{of}"
         findings.append(Finding(ok=True, subject=subject, sentence="not served any more"))
     if served := answers[True]:
-        sentence = "served in full" if tree is None else "pushed again since, and served in full"
+        sentence = "served" if tree is None else "linked and served again, after it was removed"
         subject = number(len(served), "removed blob")
         findings.append(Finding(ok=True, subject=subject, sentence=sentence))
     return findings
 
 
 def verify_gone(tree: StorageTree, run: Run) -> list[Finding]:
-    """Look whether the blobs are gone from the disk that a collection noted as removed."""
+    """Look whether the blobs are gone from the disk that a collection saw go."""
     noted = [Digest(text) for text in run.details.get("blobs", ())]
     if not noted:
         return []
     back = sum(tree.blob(digest.raw) is not None for digest in noted)
-    sentence = "gone from the disk" if not back else f"looked for; {back} were pushed again since"
+    sentence = "gone from the disk"
+    if back:
+        sentence = f"looked for; {number(back, 'file')} of these came back since"
     return [Finding(ok=True, subject=number(len(noted), "removed blob"), sentence=sentence)]
 
 
@@ -102,11 +104,14 @@ async def verify_collection(
 
 
 async def serves(registry: Registry, repository: RepoName, digest: Digest) -> bool | None:
-    """Whether bytes come (True), HEAD only says so (False), or neither (None)."""
+    """Whether bytes come (True), HEAD only says so (False), or neither (None).
+
+    HEAD is asked last: to our own server it says that somebody wants the blob.
+    """
     try:
-        if await registry.blob_size(repository, digest) is None:
-            return None
-        return await registry.has_blob(repository, digest)
+        if await registry.has_blob(repository, digest):
+            return True
+        return None if await registry.blob_size(repository, digest) is None else False
     except InvalidManifest:
         return False
     except JettisonError as error:
@@ -134,8 +139,8 @@ def _some(names: Collection[str]) -> str:
     return f"{number(len(names), 'blob')} ({min(names)}{more}):"
 
 
-def _sample(removed: Sequence[tuple[RepoName, Digest]]) -> list[tuple[RepoName, Digest]]:
-    """Take the first, and others at even distances."""
+def sample(removed: Sequence[tuple[RepoName, Digest]]) -> list[tuple[RepoName, Digest]]:
+    """Take ``SAMPLE`` at most: the first, and others at even distances."""
     if len(removed) <= SAMPLE:
         return list(removed)
     return [removed[place * len(removed) // SAMPLE] for place in range(SAMPLE)]

@@ -1,173 +1,304 @@
 """Take a run back: manifests (the very bytes) and tags, as long as the blobs are there.
 
-Children are written before the indexes that list them, and subjects before their referrers
-(design.md, rule 3). Everything is looked at first; what cannot be whole is not begun.
+Everything is looked at first; :mod:`jettison.model.restoration` decides what comes back. Children
+are written before the indexes that list them, and subjects before their referrers (design.md,
+rule 3). One thing that cannot be put back does not keep the others from it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
+from jettison.client.answers import type_inside
 from jettison.errors import JettisonError, PartlyDone, Refused
 from jettison.lifecycle.backup import Backup
-from jettison.lifecycle.concurrency import each
+from jettison.lifecycle.looking import (
+    NOBODY_ANSWERS,
+    blobs_of,
+    each_alone,
+    look_at_blobs,
+    look_at_manifests,
+)
 from jettison.model.digest import Digest
-from jettison.model.manifest import parse_manifest
+from jettison.model.mediatypes import OCI_MANIFEST
 from jettison.model.reference import RepoName, Tag
+from jettison.model.restoration import (
+    NotBack,
+    TagSeen,
+    UndoPlan,
+    decide_undo,
+    needs_of,
+    taken_tags,
+    untagged_nodes,
+)
 from jettison.model.run import Run, Saved
-from jettison.model.throwaway import is_throwaway
-from jettison.model.traversal import postorder
+from jettison.model.snapshot import Node
+from jettison.model.throwaway import is_throwaway, throwaway
 from jettison.progress import Progress, silent
 from jettison.registry import RawManifest, Registry
+from jettison.store.journal import StepLog
 
-__all__ = ["UndoPlan", "plan_undo", "undo"]
+__all__ = ["Elsewhere", "plan_undo", "put_back"]
 
-_SHOWN = 5
+_SHOWN: Final = 5
+
+Name = TypeVar("Name", Digest, Tag)
 
 
-class UndoPlan(msgspec.Struct, frozen=True):
-    """What an undo puts back: blobs from a backup, manifests in order, tags.
+class Elsewhere:
+    """Where the bytes of a manifest may still be when the registry does not serve it any more.
 
-    ``throwaways`` are tags that an interrupted run left on a throw-away manifest.
+    ``others`` returns what other runs saved: a later one may have removed what an index of this
+    run lists. ``stored`` reads a blob of the storage, if that is at hand. Both are asked only
+    when they are needed.
     """
 
-    blobs: tuple[tuple[RepoName, Digest], ...]
-    manifests: tuple[Saved, ...]
-    tags: tuple[tuple[RepoName, Tag, Digest], ...]
-    throwaways: tuple[tuple[RepoName, Digest], ...] = ()
+    def __init__(
+        self,
+        others: Callable[[], Iterable[Saved]] = tuple,
+        stored: Callable[[Digest], bytes | None] = lambda _: None,
+    ) -> None:
+        self._others = others
+        self._stored = stored
+        self._saved: dict[Node, Saved] | None = None
 
-    @property
-    def empty(self) -> bool:
-        """Whether everything is as it was."""
-        return not (self.blobs or self.manifests or self.tags)
+    def find(self, node: Node, backup: Backup | None) -> Saved | None:
+        """Return the manifest, its bytes verified, or None."""
+        if self._saved is None:
+            self._saved = {(one.repository, one.digest): one for one in self._others()}
+        found = self._saved.get(node)
+        if found is not None and found.digest.matches(found.raw):
+            return found
+        sources = [self._stored] if backup is None else [backup.manifest, self._stored]
+        for read in sources:
+            raw = read(node[1])
+            if raw is not None and node[1].matches(raw):
+                return Saved(*node, type_inside(raw) or OCI_MANIFEST, raw, ())
+        return None
 
 
 async def plan_undo(
-    registry: Registry, run: Run, *, overwrite: bool = False, progress: Progress = silent
+    registry: Registry,
+    run: Run,
+    log: StepLog | None = None,
+    elsewhere: Elsewhere | None = None,
+    *,
+    overwrite: bool = False,
+    progress: Progress = silent,
 ) -> UndoPlan:
-    """Look at what is left to put back, and whether it can be.
+    """Look at what is left to put back, and what of it can be.
 
-    Raises :class:`Refused`, with nothing changed, if blobs are gone and no backup has them, or if
-    a tag was given to another image meanwhile (unless ``overwrite``).
+    ``log`` says which steps the run came to (None: all of them). ``overwrite`` takes tags back
+    that were given to other images. Raises :class:`Refused` if nothing at all can be put back.
     """
-    ordered = _in_order(run.saved)
-    missing_manifests: list[Saved] = []
-    async for entry, found in each(
-        ordered, lambda entry: registry.manifest(entry.repository, entry.digest)
-    ):
-        progress("looking at manifests", len(missing_manifests))
+    begun = None if log is None else log.begun | log.done
+    backup = None if run.backup is None else Backup(Path(run.backup))
+    tags, failed = await _look_at_tags(registry, run, taken_tags(run, begun), progress)
+    untagged = untagged_nodes(run, begun)
+    sources = elsewhere or Elsewhere()
+    saved = {(one.repository, one.digest): one for one in run.saved}
+    looked = await look_at_manifests(
+        registry,
+        {*untagged, *((seen.repository, seen.digest) for seen in tags)},
+        lambda node: saved.get(node) or sources.find(node, backup),
+        progress,
+    )
+    absent = await look_at_blobs(registry, blobs_of(looked), progress)
+    backed = {item for item in absent if backup is not None and backup.has_whole(item[1])}
+    plan = decide_undo(
+        tags, untagged, looked, absent, backed, _missing_before(run), overwrite=overwrite
+    )
+    strays = await _stray_throwaways(registry, run, log)
+    plan = msgspec.structs.replace(
+        plan,
+        left=(*plan.left, *failed),
+        throwaways=tuple(dict.fromkeys((*plan.throwaways, *strays))),
+    )
+    if plan.left and plan.empty:
+        raise _nothing_possible(run, plan.left)
+    return plan
+
+
+def _missing_before(run: Run) -> set[Node]:
+    """Return what images of this run lacked before it."""
+    missing = () if run.plan is None else run.plan.missing
+    return {(one.repository, digest) for one in missing for digest in one.absent}
+
+
+async def _look_at_tags(
+    registry: Registry,
+    run: Run,
+    wanted: Mapping[tuple[RepoName, Tag], Digest],
+    progress: Progress,
+) -> tuple[list[TagSeen], list[NotBack]]:
+    tags: dict[tuple[RepoName, Tag], TagSeen] = {}
+    failed: list[NotBack] = []
+    gave = {(RepoName(r), Tag(t)): Digest(d) for r, t, d in run.details.get("gave", ())}
+
+    async def look(item: tuple[RepoName, Tag]) -> TagSeen:
+        repository, tag = item
+        now = await registry.resolve(repository, tag)
+        seen = TagSeen(repository, tag, wanted[item], now, gave.get(item))
+        if now is None or now == wanted[item]:
+            return seen
+        found = await registry.manifest(repository, now)
         if found is None:
-            missing_manifests.append(entry)
-    tags, throwaways = await _missing_tags(registry, ordered, overwrite=overwrite)
-    coming_back = {(entry.repository, entry.digest) for entry in missing_manifests}
-    needed = {
-        (entry.repository, blob.digest): blob.distributable
-        for entry in missing_manifests
-        for blob in parse_manifest(entry.raw, entry.media_type).blobs
-        if (entry.repository, blob.digest) not in coming_back
-    }
-    absent = []
-    done = 0
-    async for item, found_blob in each(needed, lambda item: registry.has_blob(*item)):
-        done += 1
-        progress("looking at blobs", done, len(needed))
-        if not found_blob and needed[item]:
-            absent.append(item)
-    backup = Backup(Path(run.backup)) if run.backup is not None else None
-    lost = sorted(item for item in absent if backup is None or not backup.has(item[1]))
-    if lost:
-        raise _gone(run, lost)
-    order = {(entry.repository, entry.digest): place for place, entry in enumerate(ordered)}
-    missing_manifests.sort(key=lambda entry: order[entry.repository, entry.digest])
-    return UndoPlan(tuple(sorted(absent)), tuple(missing_manifests), tuple(tags), tuple(throwaways))
+            return seen  # it dangles; whose it was cannot be told
+        saved = Saved(repository, now, found.media_type, found.raw, (tag,), removed=False)
+        return msgspec.structs.replace(seen, saved=saved, stand_in=is_throwaway(found.raw))
+
+    async for item, seen in each_alone(wanted, look):
+        progress("looking at tags", len(tags), len(wanted))
+        if isinstance(seen, JettisonError):
+            failed.append(NotBack(f"{item[0]}:{item[1]}", seen.message))
+        else:
+            tags[item] = seen
+    return [tags[item] for item in wanted if item in tags], failed
 
 
-def _gone(run: Run, lost: list[tuple[RepoName, Digest]]) -> Refused:
-    shown = [f"{repository}@{digest}" for repository, digest in lost[:_SHOWN]]
-    more = [f"and {len(lost) - _SHOWN} more"] if len(lost) > _SHOWN else []
-    message = (
-        f"run {run.id} cannot be undone: {len(lost)} "
-        f"{'blobs are' if len(lost) > 1 else 'blob is'} gone from {run.registry}; "
-        "nothing was changed\n" + "\n".join(f"  {line}" for line in shown + more)
-    )
-    hint = (
-        f"The backup {run.backup} does not have them."
-        if run.backup
-        else "They were collected. A run made with `rm --backup DIR` can be undone even then."
-    )
+async def _stray_throwaways(registry: Registry, run: Run, log: StepLog | None) -> list[Node]:
+    """Return throw-away manifests that steps left which were begun and not finished."""
+    if log is None or run.plan is None:
+        return []
+    found = []
+    for number in sorted(log.begun - log.done):
+        step = run.plan.steps[number]
+        digest = Digest.of(throwaway(run.id, number, step.digest))
+        if await registry.manifest(step.repository, digest) is not None:
+            found.append((step.repository, digest))
+    return found
+
+
+def _nothing_possible(run: Run, left: Iterable[NotBack]) -> Refused:
+    items = list(left)
+    taken = all(one.taken for one in items)
+    message = f"run {run.id} cannot be undone; nothing was changed\n" + "\n".join(_lines(items))
+    if taken:
+        hint = f"To take these tags from the other images: jettison undo {run.id} --overwrite-tags"
+    elif run.backup:
+        hint = f"The backup {run.backup} does not have what is missing."
+    else:
+        hint = "A run made with `rm --backup DIR` can be undone even when blobs are gone."
     return Refused(message, hint=hint)
 
 
-async def _missing_tags(
-    registry: Registry, entries: Iterable[Saved], *, overwrite: bool
-) -> tuple[list[tuple[RepoName, Tag, Digest]], list[tuple[RepoName, Digest]]]:
-    tags: list[tuple[RepoName, Tag, Digest]] = []
-    throwaways: list[tuple[RepoName, Digest]] = []
-    taken: list[str] = []
-    for entry in entries:
-        for tag in entry.tags:
-            now = await registry.resolve(entry.repository, tag)
-            if now == entry.digest:
+def _lines(left: list[NotBack]) -> Iterator[str]:
+    for one in left[:_SHOWN]:
+        yield f"  {one.subject}: {one.reason}"
+    if len(left) > _SHOWN:
+        yield f"  and {len(left) - _SHOWN} more"
+
+
+class _PuttingBack:
+    """Puts a plan's things back, each on its own; ``left`` are those that failed."""
+
+    def __init__(self, registry: Registry, run: Run, plan: UndoPlan, progress: Progress) -> None:
+        self.left: list[NotBack] = []
+        self.done: dict[str, int] = {"blobs": 0, "manifests": 0, "tags": 0, "throwaways": 0}
+        self._registry = registry
+        self._plan = plan
+        self._backup = None if run.backup is None else Backup(Path(run.backup))
+        self._saved = {(one.repository, one.digest): one for one in (*run.saved, *plan.manifests)}
+        self._displaced = {
+            (one.repository, tag): one.digest for one in plan.displaced for tag in one.tags
+        }
+        self._digests = {(repository, tag): digest for repository, tag, digest in plan.tags}
+        self._tagged = {(repository, digest) for repository, _, digest in plan.tags}
+        self._progress = progress
+        parts = (plan.blobs, plan.manifests, plan.tags, plan.throwaways)
+        self._total = sum(map(len, parts))
+
+    async def all(self) -> None:
+        plan = self._plan
+        await self._each("blobs", plan.blobs, self._blob)
+        for together in _by_depth(plan.manifests):
+            await self._each("manifests", together, self._manifest)
+        await self._each("tags", ((r, tag) for r, tag, _ in plan.tags), self._tag)
+        await self._each("throwaways", plan.throwaways, self._throwaway)
+
+    async def _each(
+        self,
+        what: str,
+        items: Iterable[tuple[RepoName, Name]],
+        work: Callable[[tuple[RepoName, Name]], Awaitable[None]],
+    ) -> None:
+        async for (repository, name), problem in each_alone(items, work):
+            if problem is not None:
+                if (repository, name) not in self._tagged:  # its tag is tried next, and named
+                    joint = ":" if what == "tags" else "@"
+                    self.left.append(NotBack(f"{repository}{joint}{name}", problem.message))
                 continue
-            if now is not None:
-                current = await registry.manifest(entry.repository, tag)
-                if current is not None and is_throwaway(current.raw):
-                    throwaways.append((entry.repository, current.digest))
-                elif not overwrite:
-                    taken.append(f"{entry.repository}:{tag} is now {now.short}")
-            tags.append((entry.repository, tag, entry.digest))
-    if taken:
-        message = "these tags were given to other images meanwhile; nothing was changed\n"
-        message += "\n".join(f"  {line}" for line in taken)
-        raise Refused(message, hint="To give them back to the old images: --overwrite-tags.")
-    return tags, throwaways
+            self.done[what] += 1
+            self._progress("putting back", sum(self.done.values()), self._total)
+
+    async def _blob(self, item: Node) -> None:
+        if self._backup is not None:
+            await self._registry.put_blob(*item, self._backup.read(item[1]))
+
+    async def _manifest(self, node: Node) -> None:
+        await self._registry.put_manifest(*node, _raw(self._saved[node]))
+
+    async def _tag(self, item: tuple[RepoName, Tag]) -> None:
+        repository, tag = item
+        digest = self._digests[item]
+        # Looked at again: it may have been pushed since the plan.
+        now = await self._registry.resolve(repository, tag)
+        ours = {digest, self._displaced.get(item)}
+        if now is not None and now not in ours and (repository, now) not in self._plan.throwaways:
+            raise Refused(f"points to {now} now, and is left")
+        await self._registry.put_manifest(repository, tag, _raw(self._saved[repository, digest]))
+
+    async def _throwaway(self, node: Node) -> None:
+        await self._registry.delete_manifest(*node)
 
 
-async def undo(registry: Registry, run: Run, plan: UndoPlan, progress: Progress = silent) -> None:
-    """Put everything back; an error part of the way raises :class:`PartlyDone`."""
-    saved = {(entry.repository, entry.digest): entry for entry in run.saved}
-    total = len(plan.blobs) + len(plan.manifests) + len(plan.tags)
-    done = 0
+def _by_depth(manifests: Iterable[Saved]) -> list[list[Node]]:
+    """Group manifests, each after what it needs, so that a group needs only earlier ones."""
+    depths: dict[Node, int] = {}
+    groups: list[list[Node]] = []
+    for one in manifests:
+        needs = needs_of(one.raw, one.media_type)
+        below = [*needs.children, *([] if needs.subject is None else [needs.subject])]
+        depth = max((depths.get((one.repository, digest), -1) for digest in below), default=-1) + 1
+        depths[one.repository, one.digest] = depth
+        if depth == len(groups):
+            groups.append([])
+        groups[depth].append((one.repository, one.digest))
+    return groups
+
+
+class PutBack(NamedTuple):
+    """How many tags and manifests an undo put back, and what it did not."""
+
+    tags: int
+    manifests: int
+    left: list[NotBack]
+
+
+async def put_back(
+    registry: Registry, run: Run, plan: UndoPlan, progress: Progress = silent
+) -> PutBack:
+    """Put everything back; say what could not be.
+
+    Raises :class:`Refused` if nothing could be. If the registry does not answer any more,
+    :class:`PartlyDone` is raised, unless nothing was done yet.
+    """
+    work = _PuttingBack(registry, run, plan, progress)
     try:
-        backup = Backup(Path(run.backup)) if run.backup is not None else None
-        for repository, digest in plan.blobs:
-            if backup is not None:
-                await registry.put_blob(repository, digest, backup.read(digest))
-            done += 1
-            progress("putting back", done, total)
-        for entry in plan.manifests:
-            await registry.put_manifest(entry.repository, entry.digest, _raw(entry))
-            done += 1
-            progress("putting back", done, total)
-        for repository, tag, digest in plan.tags:
-            await registry.put_manifest(repository, tag, _raw(saved[repository, digest]))
-            done += 1
-            progress("putting back", done, total)
-        for repository, digest in plan.throwaways:
-            await registry.delete_manifest(repository, digest)
-    except JettisonError as error:
+        await work.all()
+    except NOBODY_ANSWERS as error:
+        done = sum(work.done.values())
         if done == 0:
             raise
-        message = f"{error.message} ({done} of {total} things were put back)"
-        hint = f"Run `jettison undo {run.id}` again to put back the rest."
+        message = f"{error.message} ({done} things were put back)"
+        hint = f"To put back the rest: jettison undo {run.id}"
         raise PartlyDone(message, hint=hint) from error
+    if work.left and not any(work.done.values()):
+        raise _nothing_possible(run, [*plan.left, *work.left])
+    return PutBack(work.done["tags"], work.done["manifests"], work.left)
 
 
 def _raw(entry: Saved) -> RawManifest:
     return RawManifest(entry.digest, entry.media_type, entry.raw)
-
-
-def _in_order(saved: Iterable[Saved]) -> list[Saved]:
-    """Sort so that what is referenced comes before what references it."""
-    entries = {(entry.repository, entry.digest): entry for entry in saved}
-
-    def below(node: tuple[RepoName, Digest]) -> list[tuple[RepoName, Digest]]:
-        entry = entries[node]
-        manifest = parse_manifest(entry.raw, entry.media_type)
-        digests = [child.digest for child in manifest.children]
-        if manifest.subject is not None:
-            digests.append(manifest.subject)
-        return [other for d in digests if (other := (entry.repository, d)) in entries]
-
-    return [entries[node] for node in postorder(entries, below)]

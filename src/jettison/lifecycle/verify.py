@@ -1,45 +1,72 @@
 """Prove it: what was promised beside what is there, in the API and on the disk.
 
-HEAD never counts: a registry with a descriptor cache answers 200 for blobs that a collection has
-removed, and then sends no bytes (registry-facts, "Their collector", 8). So manifests are fetched
-and blobs are begun to be read.
+A sentence says what was looked at, and no more. HEAD never counts (:mod:`.looking`): manifests are
+fetched, blobs are begun to be read, and only what was read in full is called whole.
 """
 
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
 
 from jettison.errors import InvalidManifest, JettisonError, UnexpectedResponse
 from jettison.gc.options import CollectOptions
 from jettison.gc.pending import wanted_by_pending
 from jettison.gc.plan import plan_collection
+from jettison.gc.windows import held_manifests
 from jettison.lifecycle.concurrency import each
-from jettison.lifecycle.discover import add_manifests
+from jettison.lifecycle.looking import (
+    blobs_of,
+    each_alone,
+    look_at_blobs,
+    look_at_manifests,
+    what_is_wrong,
+)
 from jettison.lifecycle.planning import planned_nodes
 from jettison.lifecycle.present import list_tags
-from jettison.lifecycle.staleness import RESTART, number, serves, stale_finding
+from jettison.lifecycle.staleness import number, sample, serves, stale_finding
 from jettison.model.digest import Digest
-from jettison.model.graph import reach
 from jettison.model.plan import Plan
 from jettison.model.reference import RepoName, Tag
+from jettison.model.restoration import NotBack, UndoPlan, needs_of
 from jettison.model.run import Finding, Run
-from jettison.model.snapshot import RepositorySnapshot
+from jettison.model.snapshot import Node
 from jettison.progress import Progress, silent
 from jettison.registry import Registry
+from jettison.store.reading import Blob
 from jettison.store.tree import StorageTree
 
-__all__ = ["verify_blobs", "verify_references", "verify_restored", "verify_storage"]
+__all__ = ["Proof", "verify_blobs", "verify_references", "verify_restored", "verify_storage"]
+
+
+class Proof(msgspec.Struct, frozen=True):
+    """What was found, and how many of the blobs that nothing should need any more are gone.
+
+    ``gone`` and ``left`` count those that were looked for, without the manifests: an undo has
+    these from the journal.
+    """
+
+    findings: tuple[Finding, ...] = ()
+    gone: int = 0
+    left: int = 0
 
 
 async def verify_references(
-    registry: Registry, run: Run, progress: Progress = silent
+    registry: Registry, run: Run, progress: Progress = silent, *, read_data: bool = False
 ) -> list[Finding]:
-    """Look whether what was to go is gone, and whether what was to stay can be read in full."""
+    """Look whether what was to go is gone, and whether what was to stay is there.
+
+    ``read_data``: read the blobs of what stays in full.
+    """
     plan = run.plan
     if plan is None:
         return []
     found = [
         *await _removed_tags(registry, run, progress),
         *await _removed_manifests(registry, run, progress),
-        *await _kept(registry, plan, progress),
+        *await _kept(registry, run, plan, progress, read_data=read_data),
     ]
     return [finding for finding in found if finding is not None]
 
@@ -80,7 +107,7 @@ async def _removed_tags(registry: Registry, run: Run, progress: Progress) -> lis
         elif now is not None and now == was:
             findings.append(Finding(ok=False, subject=name, sentence="the tag is still there"))
         elif now is not None:
-            sentence = f"was given to another image since: {now.short}"
+            sentence = f"points to another image now: {now.short}"
             findings.append(Finding(ok=True, subject=name, sentence=sentence))
         elif (repository, tag) in listed:
             sentence = "the tag is still listed, though it leads nowhere"
@@ -96,12 +123,14 @@ async def _removed_manifests(
     nodes = planned_nodes(run.removed)
     findings: list[Finding | None] = []
     gone = 0
-    async for (repository, digest), now in each(nodes, lambda node: registry.manifest(*node)):
+    async for (repository, digest), now in each_alone(nodes, lambda node: registry.manifest(*node)):
         progress("verifying manifests", gone, len(nodes))
         if now is None:
             gone += 1
             continue
-        sentence = "the manifest is still served, or was pushed again"
+        sentence = "the manifest is served"
+        if isinstance(now, JettisonError):
+            sentence = f"cannot be looked at: {now.message}"
         findings.append(Finding(ok=False, subject=f"{repository}@{digest}", sentence=sentence))
     return [
         _count(gone, "manifest", "answers 404 to GET", "answer 404 to GET"),
@@ -110,101 +139,156 @@ async def _removed_manifests(
 
 
 async def verify_restored(
-    registry: Registry, run: Run, progress: Progress = silent
+    registry: Registry,
+    plan: UndoPlan,
+    left: Iterable[NotBack] = (),
+    progress: Progress = silent,
 ) -> list[Finding]:
-    """Look whether everything that a run removed is there again, and can be read in full."""
-    findings: list[Finding | None] = []
-    tags = 0
-    for count, entry in enumerate(run.saved):
-        progress("verifying", count, len(run.saved))
-        for tag in entry.tags:
-            if await registry.resolve(entry.repository, tag) == entry.digest:
-                tags += 1
-            else:
-                name = f"{entry.repository}:{tag}"
-                findings.append(Finding(ok=False, subject=name, sentence="does not point there"))
-        problem = await _problem(registry, entry.repository, entry.digest)
-        if problem is not None:
-            name = f"{entry.repository}@{entry.digest}"
-            findings.append(Finding(ok=False, subject=name, sentence=problem))
-    findings.insert(0, _count(tags, "tag", "is back", "are back"))
-    if not any(finding is not None and not finding.ok for finding in findings):
-        manifests = _count(len(run.saved), "manifest", "can be read in full", "can be read in full")
-        findings.insert(1, manifests)
-    return [finding for finding in findings if finding is not None]
+    """Look whether what an undo put back is there: tags, manifests, and what they need.
 
-
-async def _kept(registry: Registry, plan: Plan, progress: Progress) -> list[Finding | None]:
-    """Read what the removal came close to and left: manifest, children, first bytes of blobs."""
-    nodes = {(kept.repository, kept.digest): kept.tag for kept in plan.kept}
-    findings: list[Finding | None] = []
-    whole = 0
-    for (repository, digest), tag in sorted(nodes.items()):
-        progress("verifying what stays", whole, len(nodes))
-        name = f"{repository}:{tag}" if tag else f"{repository}@{digest.short}"
-        if tag is not None and await registry.resolve(repository, tag) != digest:
-            findings.append(Finding(ok=True, subject=name, sentence="was moved or removed since"))
-            continue
-        problem = await _problem(registry, repository, digest)
-        if problem is None:
-            whole += 1
-        else:
-            findings.append(Finding(ok=False, subject=name, sentence=problem))
-    return [_count(whole, "neighbour", "is whole", "are whole"), *findings]
-
-
-async def _problem(registry: Registry, repository: RepoName, digest: Digest) -> str | None:
-    view = await add_manifests(registry, RepositorySnapshot(repository, {}, {}), [digest])
-    if digest not in view.manifests:
-        return "its manifest cannot be fetched"
-    found = reach([digest], view.edges, {})
-    lost = sorted(found.lost)
-    if lost:
-        return f"its child {lost[0]} cannot be fetched"
-    optional = {
-        blob.digest
-        for manifest in view.manifests.values()
-        for blob in manifest.blobs
-        if not blob.distributable
+    What it left is not looked at, nor what was missing before the run.
+    """
+    names = {one.subject for one in left}
+    tags = {
+        (repository, tag): digest
+        for repository, tag, digest in (*plan.there, *plan.tags)
+        if f"{repository}:{tag}" not in names
     }
-    needed = sorted(found.blobs - optional)
-    async for blob, there in each(needed, lambda blob: registry.has_blob(repository, blob)):
-        if not there:
-            claimed = await registry.blob_size(repository, blob)
-            stale = f"; HEAD still answers 200, {RESTART}" if claimed is not None else ""
-            return f"its blob {blob} cannot be read{stale}"
-    return None
+    manifests = {
+        (one.repository, one.digest)
+        for one in plan.manifests
+        if f"{one.repository}@{one.digest}" not in names
+    }
+    # Those that only a tag leads to which is left are named with it.
+    left_alone = {
+        (repository, digest)
+        for repository, tag, digest in plan.tags
+        if f"{repository}:{tag}" in names
+    }
+    manifests |= {(repository, digest) for (repository, _), digest in tags.items()}
+    manifests -= left_alone - {(repository, digest) for (repository, _), digest in tags.items()}
+    findings: list[Finding | None] = []
+    back = 0
+    async for item, now in each_alone(tags, lambda item: registry.resolve(*item)):
+        progress("verifying tags", back, len(tags))
+        if now == tags[item]:
+            back += 1
+            continue
+        sentence = f"points to {now} instead" if isinstance(now, Digest) else "is not there"
+        name = f"{item[0]}:{item[1]}"
+        findings.append(Finding(ok=False, subject=name, sentence=sentence))
+    wrong = await _wrong(registry, manifests, progress, missing=frozenset(plan.missing))
+    findings += [
+        Finding(ok=False, subject=f"{repository}@{digest}", sentence=problem)
+        for (repository, digest), problem in sorted(wrong.items())
+    ]
+    return [
+        finding
+        for finding in (
+            _count(back, "tag", "is back", "are back"),
+            _count(len(manifests) - len(wrong), "manifest", *_THERE),
+            *findings,
+        )
+        if finding is not None
+    ]
 
 
-def verify_storage(
-    tree: StorageTree, run: Run, now: float, progress: Progress = silent
-) -> list[Finding]:
+_THERE: Final = (
+    "is there, with its blobs and their sizes",
+    "are there, with their blobs and their sizes",
+)
+_READ: Final = (
+    "is whole: all its bytes were read, and have their digests",
+    "are whole: all their bytes were read, and have their digests",
+)
+
+
+async def _kept(
+    registry: Registry, run: Run, plan: Plan, progress: Progress, *, read_data: bool
+) -> list[Finding | None]:
+    """Look at what the removal came close to and left.
+
+    What is gone right after the run went with it; later, others may have removed it.
+    """
+    tags = {(kept.repository, kept.tag): kept.digest for kept in plan.kept if kept.tag is not None}
+    untagged = {(kept.repository, kept.digest) for kept in plan.kept if kept.tag is None}
+    findings: list[Finding | None] = []
+    names: dict[Node, str] = {node: f"{node[0]}@{node[1].short}" for node in untagged}
+    async for (repository, tag), now in each_alone(tags, lambda item: registry.resolve(*item)):
+        name, was = f"{repository}:{tag}", tags[repository, tag]
+        if now == was:
+            names[repository, was] = name
+            continue
+        if isinstance(now, JettisonError):
+            ok, sentence = False, f"cannot be looked at: {now.message}"
+        elif now is None:
+            ok, sentence = run.receipt is not None, "was to stay, and is not there any more"
+        else:
+            ok, sentence = True, f"points to another image now: {now.short}"
+        findings.append(Finding(ok=ok, subject=name, sentence=sentence))
+    broken = frozenset((one.repository, digest) for one in plan.missing for digest in one.absent)
+    wrong = await _wrong(registry, names, progress, missing=broken, read_data=read_data)
+    findings += [
+        Finding(ok=False, subject=names[node], sentence=problem)
+        for node, problem in sorted(wrong.items())
+    ]
+    whole = _count(len(names) - len(wrong), "neighbour", *(_READ if read_data else _THERE))
+    return [whole, *findings]
+
+
+async def _wrong(
+    registry: Registry,
+    nodes: Iterable[Node],
+    progress: Progress,
+    *,
+    missing: AbstractSet[Node] = frozenset(),
+    read_data: bool = False,
+) -> dict[Node, str]:
+    """Return what is wrong with which images, but for what was ``missing`` before."""
+    wanted = list(nodes)
+    looked = await look_at_manifests(registry, wanted, progress=progress)
+    blobs = await look_at_blobs(registry, blobs_of(looked), progress, read_data=read_data)
+    blobs = {blob: problem for blob, problem in blobs.items() if blob not in missing}
+    found = {node: what_is_wrong(node, looked, blobs, missing) for node in wanted}
+    return {node: problem for node, problem in found.items() if problem is not None}
+
+
+def verify_storage(tree: StorageTree, run: Run, now: float, progress: Progress = silent) -> Proof:
     """Look whether the files of what was to be freed are gone; say of each that is not, why."""
     plan = run.plan
     if plan is None:
-        return []
+        return Proof()
     sizes = {item.digest: item.size for item in plan.estimate.freed}
     left = {digest: blob for digest in sizes if (blob := tree.blob(digest.raw)) is not None}
+    manifests = {saved.digest for saved in run.saved}
+    counts = (len(sizes.keys() - left.keys() - manifests), len(left.keys() - manifests))
     gone = sum(size for digest, size in sizes.items() if digest not in left)
     findings = []
     if len(left) < len(sizes):
         subject = f"{number(len(sizes) - len(left), 'blob file')}, {gone:,} bytes"
         findings.append(Finding(ok=True, subject=subject, sentence="gone from the disk"))
-    if not left:
-        return findings
+    if left:
+        findings += _why_left(tree, run, left, now, progress)
+    return Proof(tuple(findings), *counts)
+
+
+def _why_left(
+    tree: StorageTree, run: Run, left: Mapping[Digest, Blob], now: float, progress: Progress
+) -> list[Finding]:
     grace = float(run.details.get("grace") or 0.0)
     loose = plan_collection(tree, CollectOptions(grace=0.0), now, progress=progress)
     garbage = {blob.digest for blob in loose.blobs}
-    held = run.window_until is not None and run.window_until > now
+    held = _held(tree, now)
     idle = (now - grace) * 1e9
     young = [digest.raw for digest, blob in left.items() if blob.mtime_ns > idle]
     pending = wanted_by_pending(tree, young)
     groups: dict[tuple[bool, str], list[int]] = {}
+    findings = []
     for digest, blob in left.items():
         if digest not in garbage:
             reason = (True, "needed again by something in the registry, or protected by a problem")
-        elif held and run.window_until is not None:
-            until = datetime.fromtimestamp(run.window_until, UTC).isoformat(" ", "minutes")
+        elif digest in held:
+            until = datetime.fromtimestamp(held[digest], UTC).isoformat(" ", "minutes")
             reason = (True, f"held for undo until {until[:16]} UTC; `gc --now` frees it")
         elif blob.mtime_ns > idle or blob.digest in pending:
             reason = (True, "younger than the grace period; the next `gc` after it takes it")
@@ -217,40 +301,55 @@ def verify_storage(
     return findings
 
 
+def _held(tree: StorageTree, now: float) -> dict[Digest, float]:
+    """Return what undo windows hold, of whatever run, and until when."""
+    held: dict[Digest, float] = {}
+    for one in held_manifests(tree, now):
+        for digest in (one.digest, *needs_of(one.raw, "").blobs):
+            held[digest] = max(one.until, held.get(digest, 0.0))
+    return held
+
+
 async def verify_blobs(
     registry: Registry, run: Run, *, stored: bool, progress: Progress = silent
-) -> list[Finding]:
+) -> Proof:
     """Ask the registry for what was to be freed: HEAD must not promise bytes that do not come.
 
-    ``stored``: the storage was looked at too, which says better what is not collected yet.
+    At most a sample of it. ``stored``: the storage was looked at too, which says better what is
+    not collected yet.
     """
     plan = run.plan
     if plan is None:
-        return []
-    manifests = {saved.digest for saved in run.saved}
-    blobs = [item.digest for item in plan.estimate.freed if item.digest not in manifests]
-    asked = [(repository, digest) for repository in sorted(plan.seen) for digest in blobs]
+        return Proof()
+    freed = {item.digest for item in plan.estimate.freed}
+    pairs = {
+        (saved.repository, blob)
+        for saved in run.saved
+        if saved.removed
+        for blob in needs_of(saved.raw, saved.media_type).blobs
+        if blob in freed
+    }
+    asked = sample(sorted(pairs))
+    answers: dict[bool | None, set[Node]] = {None: set(), False: set(), True: set()}
+    done = 0
+    async for item, answer in each(asked, lambda item: serves(registry, *item)):
+        done += 1
+        progress("verifying blobs", done, len(asked))
+        answers[answer].add(item)
+    gone, lied, left = answers[None], answers[False], answers[True]
+    of = "" if len(asked) == len(pairs) else f" (a sample of {len(pairs):,})"
     findings: list[Finding] = []
-    absent = 0
-    pending: set[Digest] = set()
-    stale: list[str] = []
-    async for (repository, digest), answer in each(asked, lambda item: serves(registry, *item)):
-        progress("verifying blobs", absent + len(pending), len(asked))
-        if answer is None:
-            absent += 1
-        elif answer:
-            pending.add(digest)
-        else:
-            stale.append(f"{repository}@{digest}")
-    if stale:
-        findings.append(stale_finding(stale))
-    if absent and not pending and not findings:
-        subject = number(len(blobs), "blob")
+    if lied:
+        findings.append(stale_finding([f"{repository}@{digest}" for repository, digest in lied]))
+    if gone:
+        subject = f"{number(len(gone), 'blob')}{of}"
         findings.append(Finding(ok=True, subject=subject, sentence="not served any more"))
-    if pending and not stored:
-        sentence = "still there until the registry is collected"
-        findings.append(Finding(ok=True, subject=number(len(pending), "blob"), sentence=sentence))
-    return findings
+    if left and not stored:
+        sentence = "still served; a collection of the registry frees what nothing needs"
+        findings.append(
+            Finding(ok=True, subject=f"{number(len(left), 'blob')}{of}", sentence=sentence)
+        )
+    return Proof(tuple(findings), len(gone) + len(lied), len(left))
 
 
 def _count(count: int, noun: str, singular: str, plural: str) -> Finding | None:

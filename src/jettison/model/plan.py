@@ -13,7 +13,17 @@ import msgspec
 from jettison.model.digest import Digest
 from jettison.model.reference import RepoName, Tag
 
-__all__ = ["PLAN_SCHEMA", "Action", "Estimate", "Freed", "Kept", "Plan", "Shared", "Step"]
+__all__ = [
+    "PLAN_SCHEMA",
+    "Action",
+    "Broken",
+    "Estimate",
+    "Freed",
+    "Kept",
+    "Plan",
+    "Shared",
+    "Step",
+]
 
 PLAN_SCHEMA: Final = 1
 
@@ -95,11 +105,24 @@ class Estimate(msgspec.Struct, frozen=True):
         return not self.unknown
 
 
+class Broken(msgspec.Struct, frozen=True):
+    """A manifest of the plan that lacked ``absent`` blobs or children before the run.
+
+    Children that are not there are lawful; ``damaged`` says that blobs are missing.
+    """
+
+    repository: RepoName
+    digest: Digest
+    absent: tuple[Digest, ...]
+    damaged: bool = False
+
+
 class Plan(msgspec.Struct, frozen=True):
     """What a run will do.
 
     ``created`` is RFC 3339 in UTC. ``request`` are the references as typed. ``seen`` is, for each
     repository touched, every tag and the digest it had: applying stops if that has moved.
+    ``missing`` is what was not whole before; an undo brings it back no better.
     """
 
     registry: str
@@ -110,6 +133,7 @@ class Plan(msgspec.Struct, frozen=True):
     estimate: Estimate
     seen: dict[RepoName, dict[Tag, Digest]]
     warnings: tuple[str, ...] = ()
+    missing: tuple[Broken, ...] = ()
     schema_version: int = PLAN_SCHEMA
 
     @property

@@ -79,7 +79,8 @@ class Receipt(msgspec.Struct, frozen=True):
 
     ``predicted_bytes`` is what this removal frees, ``garbage_bytes`` what lay there unreferenced
     before, and ``freed_bytes`` what the collection removed. ``blobs_before`` and ``blobs_after``
-    are the sums of the sizes of all blob files.
+    are the sums of the sizes of all blob files. ``blobs_gone`` and ``blobs_left`` count those that
+    nothing needs after the removal, as far as they were looked for: an undo needs them all.
     """
 
     finished: str
@@ -92,6 +93,8 @@ class Receipt(msgspec.Struct, frozen=True):
     freed_bytes: int | None = None
     blobs_before: int | None = None
     blobs_after: int | None = None
+    blobs_gone: int | None = None
+    blobs_left: int | None = None
     disk_free_before: int | None = None
     disk_free_after: int | None = None
     findings: tuple[Finding, ...] = ()
@@ -144,6 +147,17 @@ class Run(msgspec.Struct, frozen=True):
                 step = msgspec.structs.replace(step, action=Action.UNTAG, tags=gone)  # noqa: PLW2901
             found.append(step)
         return tuple(found)
+
+    @property
+    def place(self) -> str:
+        """Where it was: the registry, or the storage of one that is not known."""
+        return self.registry or self.storage or ""
+
+    def may_be_beside(self, other: "Run") -> bool:
+        """Whether it may have been on the same registry as another run, as far as both tell."""
+        if self.registry and other.registry:
+            return self.registry == other.registry
+        return None in {self.storage, other.storage} or self.storage == other.storage
 
     @property
     def unfinished(self) -> bool:

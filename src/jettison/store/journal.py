@@ -263,22 +263,28 @@ class Journal:
         except (JournalError, NotFoundError) as error:
             return Unreadable(run_id, error.message)
 
-    def find_removal(self, text: str) -> Run:
+    def find_removal(self, text: str, on: str | None = None) -> Run:
         """Return the run that ``text`` is.
 
-        ``last`` is the latest removal, or the latest collection where nothing was removed.
+        ``last`` is the latest removal, or the latest collection where nothing was removed; of
+        those on the registry ``on`` if that is given.
         """
         none = "nothing was removed yet, and nothing collected"
         try:
-            return self._find(text, frozenset({Kind.RM}), none)
+            return self._find(text, frozenset({Kind.RM}), none, on)
         except NotFoundError:
-            return self._find(text, frozenset({Kind.GC}), none)
+            return self._find(text, frozenset({Kind.GC}), none, on)
 
-    def find_undoable(self, text: str) -> Run:
+    def find_undoable(self, text: str, on: str | None = None) -> Run:
         """Return the run that ``text`` is; ``last`` is the latest that an undo takes back."""
-        return self._find(text, UNDOABLE, "nothing was removed yet, and nothing repaired")
+        return self._find(text, UNDOABLE, "nothing was removed yet, and nothing repaired", on)
 
-    def _find(self, text: str, kinds: AbstractSet[Kind], none: str) -> Run:
+    def latest(self) -> Run | None:
+        """Return the latest run that can be read, whatever it did."""
+        found = (self.read_quietly(run_id) for run_id in reversed(self.ids()))
+        return next((run for run in found if isinstance(run, Run)), None)
+
+    def _find(self, text: str, kinds: AbstractSet[Kind], none: str, on: str | None) -> Run:
         if text != "last":
             return self.read(self.find(text))
         for run_id in reversed(self.ids()):
@@ -288,9 +294,10 @@ class Journal:
                 raise  # it may well be the latest of these
             except (JournalError, NotFoundError):
                 continue
-            if run.kind in kinds:
+            if run.kind in kinds and on in {None, run.registry}:
                 return run
-        raise NotFoundError(none, hint=f"There is no such run in {self.folder}.")
+        where = f" on {on}" if on is not None else ""
+        raise NotFoundError(none, hint=f"There is no such run{where} in {self.folder}.")
 
     def find(self, text: str) -> str:
         """Return the id that ``text`` is, or the only one that it begins or ends.

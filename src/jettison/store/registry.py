@@ -114,10 +114,12 @@ class StorageRegistry:
         """Return the size in bytes of every blob file, linked or not, manifests included."""
         return {Digest.from_raw(blob.digest): blob.size for blob in self.tree.blobs()}
 
-    async def has_blob(self, repository: RepoName, digest: Digest) -> bool:
-        """Whether the blob is linked, and its first bytes can be read."""
+    async def has_blob(
+        self, repository: RepoName, digest: Digest, *, size: int | None = None
+    ) -> bool:
+        """Whether the blob is linked, has that size, and its first bytes can be read."""
         blob = self._linked(repository, digest)
-        if blob is None:
+        if blob is None or size not in {None, blob.size}:
             return False
         return blob.size == 0 or any(self.tree.read_blob(blob.digest, 1))
 

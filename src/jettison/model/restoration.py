@@ -1,0 +1,293 @@
+"""What an undo puts back and what it leaves, decided from what was looked at.
+
+Tags that were given to other images since belong to others and are left. What a run did not touch
+is none of an undo's business. An image comes back whole or not at all, but for what was missing
+before the run already: a sparse index comes back as sparse as it was.
+"""
+
+from collections import defaultdict
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+
+import msgspec
+
+from jettison.errors import InvalidManifest
+from jettison.model.digest import Digest
+from jettison.model.manifest import parse_manifest
+from jettison.model.plan import Step
+from jettison.model.reference import RepoName, Tag
+from jettison.model.run import Kind, Left, Run, Saved
+from jettison.model.snapshot import Node
+from jettison.model.traversal import postorder
+
+__all__ = [
+    "Looked",
+    "Needs",
+    "NotBack",
+    "TagSeen",
+    "UndoPlan",
+    "decide_undo",
+    "is_undoable",
+    "needs_of",
+    "taken_tags",
+    "untagged_nodes",
+]
+
+
+class Needs(msgspec.Struct, frozen=True):
+    """What a manifest leads to: blobs with the size (in bytes) that it says.
+
+    Blobs that may be elsewhere by right are left out.
+    """
+
+    children: tuple[Digest, ...] = ()
+    blobs: dict[Digest, int | None] = {}
+    subject: Digest | None = None
+
+
+def needs_of(raw: bytes, media_type: str) -> Needs:
+    """Return what a manifest leads to; nothing for one that cannot be understood."""
+    try:
+        manifest = parse_manifest(raw, media_type)
+    except InvalidManifest:
+        return Needs()
+    return Needs(
+        tuple(child.digest for child in manifest.children),
+        {blob.digest: blob.size for blob in manifest.blobs if blob.distributable},
+        manifest.subject,
+    )
+
+
+class Looked(msgspec.Struct, frozen=True):
+    """A manifest that an undo needs, with its bytes, and whether the registry has it."""
+
+    saved: Saved
+    present: bool
+    needs: Needs
+
+
+class TagSeen(msgspec.Struct, frozen=True):
+    """A tag that a run took from ``digest``, and where it points ``now``, to ``saved``.
+
+    ``gave`` is what the run itself left there (an undo that overwrote it); ``stand_in`` says that
+    it points to a throw-away manifest.
+    """
+
+    repository: RepoName
+    tag: Tag
+    digest: Digest
+    now: Digest | None = None
+    gave: Digest | None = None
+    saved: Saved | None = None
+    stand_in: bool = False
+
+    @property
+    def name(self) -> str:
+        """How messages call it."""
+        return f"{self.repository}:{self.tag}"
+
+    @property
+    def taken(self) -> bool:
+        """Whether it was given to another image, by others."""
+        return self.now not in {None, self.digest, self.gave} and not self.stand_in
+
+
+class NotBack(msgspec.Struct, frozen=True):
+    """Something that an undo does not put back, and why. ``taken``: another has its name."""
+
+    subject: str
+    reason: str
+    taken: bool = False
+
+
+class UndoPlan(msgspec.Struct, frozen=True):
+    """What an undo puts back: blobs from a backup, manifests in order, tags.
+
+    ``there`` are tags that are there already. ``throwaways`` are what an interrupted run may have
+    left in the place of a tag. ``displaced`` is what tags point to that are taken from others,
+    ``left`` what is not put back. ``missing`` are blobs and children that were not there before
+    the run: what needs them is put back as it was.
+    """
+
+    blobs: tuple[tuple[RepoName, Digest], ...] = ()
+    manifests: tuple[Saved, ...] = ()
+    tags: tuple[tuple[RepoName, Tag, Digest], ...] = ()
+    throwaways: tuple[tuple[RepoName, Digest], ...] = ()
+    displaced: tuple[Saved, ...] = ()
+    left: tuple[NotBack, ...] = ()
+    missing: tuple[tuple[RepoName, Digest], ...] = ()
+    there: tuple[tuple[RepoName, Tag, Digest], ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to put back."""
+        return not (self.blobs or self.manifests or self.tags)
+
+
+def is_undoable(run: Run) -> bool:
+    """Whether a run took something away that can be put back through the registry."""
+    return run.kind is Kind.RM or (run.kind is Kind.UNDO and bool(run.saved))
+
+
+def taken_tags(run: Run, begun: AbstractSet[int] | None) -> dict[tuple[RepoName, Tag], Digest]:
+    """Return the tags that a run took, or may have taken; ``begun`` are the steps it came to.
+
+    None for ``begun``: all. A tag that led nowhere has nothing to go back to.
+    """
+    if run.plan is None:
+        return {(one.repository, tag): one.digest for one in run.saved for tag in one.tags}
+    return {
+        (step.repository, tag): step.digest
+        for step, left in _steps(run, begun)
+        if step.digest is not None
+        for tag in step.tags
+        if left is None or tag not in left.tags
+    }
+
+
+def untagged_nodes(run: Run, begun: AbstractSet[int] | None) -> set[Node]:
+    """Return the manifests without a tag that a run removed, or may have removed."""
+    if run.plan is None:
+        return {(one.repository, one.digest) for one in run.saved if not one.tags}
+    return {
+        (step.repository, step.deletes)
+        for step, left in _steps(run, begun)
+        if left is None and not step.tags and step.deletes is not None
+    }
+
+
+def _steps(run: Run, begun: AbstractSet[int] | None) -> Iterator[tuple[Step, Left | None]]:
+    """Yield the steps that a run came to, with what it says that it left of each."""
+    left = {one.step: one for one in run.left}
+    for number, step in enumerate(run.plan.steps if run.plan is not None else ()):
+        if begun is None or number in begun:
+            yield step, left.get(number)
+
+
+def decide_undo(
+    tags: Sequence[TagSeen],
+    untagged: Iterable[Node],
+    looked: Mapping[Node, Looked],
+    absent: Mapping[Node, str],
+    backed: AbstractSet[Node],
+    before: AbstractSet[Node],
+    *,
+    overwrite: bool = False,
+) -> UndoPlan:
+    """Decide from the tags and manifests that a run removed, and what there is now.
+
+    ``looked`` are the manifests that can be had from anywhere. ``absent`` are blobs that the
+    registry does not have as they should be, and what is wrong with each; those in ``backed`` come
+    from a backup, and ``before`` were missing before the run. ``overwrite`` takes tags from others.
+    """
+    taken = [] if overwrite else [seen for seen in tags if seen.taken]
+    free = [seen for seen in tags if overwrite or not seen.taken]
+    gone = {blob: why for blob, why in absent.items() if blob not in backed | before}
+    family = _Family(tags, set(untagged), looked)
+    starts = {_node(seen) for seen in free} | family.orphans
+    lost: dict[Node, str] = {}
+    for node in family.reach(starts):
+        reason = _what_is_lost(node, looked, gone, before, lost)
+        if reason is not None:
+            lost[node] = reason
+    whole = family.reach(starts - lost.keys(), without=lost)
+    back = [seen for seen in free if _node(seen) not in lost]
+    left = [NotBack(s.name, f"points to {s.now} now, and is left", taken=True) for s in taken]
+    left += [NotBack(seen.name, lost[_node(seen)]) for seen in free if _node(seen) in lost]
+    left += [
+        NotBack(f"{node[0]}@{node[1]}", lost[node])
+        for node in sorted(family.untagged & lost.keys())
+        if not any(owner in lost for owner in family.owners[node])
+    ]
+    needed = {(node[0], blob) for node in whole for blob in looked[node].needs.blobs}
+    children = {(node[0], child) for node in whole for child in looked[node].needs.children}
+    return UndoPlan(
+        blobs=tuple(sorted(needed & absent.keys() & backed)),
+        manifests=tuple(looked[node].saved for node in whole if not looked[node].present),
+        tags=tuple((s.repository, s.tag, s.digest) for s in back if s.now != s.digest),
+        throwaways=tuple((s.repository, s.now) for s in back if s.stand_in and s.now is not None),
+        displaced=tuple(s.saved for s in back if s.saved is not None and not s.stand_in),
+        left=tuple(left),
+        there=tuple((s.repository, s.tag, s.digest) for s in back if s.now == s.digest),
+        missing=tuple(sorted((needed & absent.keys() | children - looked.keys()) & before)),
+    )
+
+
+def _node(seen: TagSeen) -> Node:
+    return (seen.repository, seen.digest)
+
+
+class _Family:
+    """Who comes back with whom.
+
+    What has no tag comes back with the image of the same run that lists it, or that it refers to
+    (``owners``); ``orphans`` have none, and come back for themselves.
+    """
+
+    def __init__(
+        self, tags: Sequence[TagSeen], untagged: AbstractSet[Node], looked: Mapping[Node, Looked]
+    ) -> None:
+        self.untagged = untagged
+        self.owners: defaultdict[Node, list[Node]] = defaultdict(list)
+        self._looked = looked
+        self._referrers: defaultdict[Node, list[Node]] = defaultdict(list)
+        own = untagged | {_node(seen) for seen in tags}
+        for node in sorted(own & looked.keys()):
+            needs = looked[node].needs
+            for child in needs.children:
+                self.owners[node[0], child].append(node)
+            if needs.subject is not None and node in untagged:
+                subject = (node[0], needs.subject)
+                if subject in own:
+                    self.owners[node].append(subject)
+                    self._referrers[subject].append(node)
+        self.orphans = {node for node in untagged if node not in self.owners}
+
+    def reach(self, starts: Iterable[Node], without: Container[Node] = ()) -> list[Node]:
+        """Return what comes back, each after its children and after what it refers to."""
+
+        def children(node: Node) -> list[Node]:
+            found = self._looked.get(node)
+            digests = () if found is None else found.needs.children
+            return [(node[0], digest) for digest in digests if (node[0], digest) in self._looked]
+
+        def with_it(node: Node) -> list[Node]:
+            others = [*children(node), *self._referrers[node]]
+            return [other for other in others if other not in without]
+
+        reached = postorder(sorted(starts), with_it)
+        inside = set(reached)
+
+        def first(node: Node) -> list[Node]:
+            found = self._looked.get(node)
+            subject = None if found is None else found.needs.subject
+            before = children(node) + ([] if subject is None else [(node[0], subject)])
+            return [other for other in before if other in inside]
+
+        return postorder(reached, first)
+
+
+def _what_is_lost(
+    node: Node,
+    looked: Mapping[Node, Looked],
+    gone: Mapping[Node, str],
+    before: AbstractSet[Node],
+    lost: Mapping[Node, str],
+) -> str | None:
+    """Return why a manifest cannot be put back as it was, or None."""
+    found = looked.get(node)
+    repository = node[0]
+    if found is None:
+        return "its manifest is gone"
+    for blob in found.needs.blobs:
+        if (repository, blob) in gone:
+            return f"its blob {blob} {gone[repository, blob]}"
+    for child in found.needs.children:
+        other = (repository, child)
+        if other in before:
+            continue
+        if other not in looked:
+            return f"its child {child} is gone"
+        if other in lost:
+            return f"of its child {child}, {lost[other]}"
+    return None

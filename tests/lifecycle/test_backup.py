@@ -1,0 +1,102 @@
+"""A backup is whole and on the disk, whoever else writes to it, and damage in it is found out."""
+
+import asyncio
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from jettison.demo.images import image, index, layer
+from jettison.errors import JettisonError, StorageError
+from jettison.lifecycle.backup import Backup
+from jettison.model.reference import RepoName, Tag
+from jettison.model.run import Saved
+from jettison.progress import silent
+from support.memory import MemoryRegistry
+
+APP = RepoName("app")
+BASE = layer({"base": b"base"})
+ONE = image([BASE, layer({"app": b"1"})])
+TWO = image([BASE, layer({"app": b"2"})], architecture="arm64")
+BOTH = index([ONE, TWO])
+
+
+@pytest.fixture
+def registry() -> MemoryRegistry:
+    made = MemoryRegistry()
+    made.push(APP, "all", BOTH)
+    made.push(APP, "one", ONE)
+    return made
+
+
+def saved(registry: MemoryRegistry, tag: str) -> Saved:
+    here = registry.found[APP]
+    found = here.manifests[here.tags[Tag(tag)]]
+    return Saved(APP, found.digest, found.media_type, found.raw, (Tag(tag),))
+
+
+async def test_what_an_index_lists_is_saved_with_it(
+    registry: MemoryRegistry, tmp_path: Path
+) -> None:
+    backup = Backup(tmp_path / "backup")
+    await backup.save(registry, [saved(registry, "all")], silent)
+    again = Backup(tmp_path / "backup")
+    for one in (*BOTH.manifests(), *BOTH.blobs()):
+        assert again.has_whole(one.digest)
+    assert again.manifest(ONE.digest) == ONE.manifest.raw
+
+
+async def test_half_a_file_is_no_backup_and_is_fetched_again(
+    registry: MemoryRegistry, tmp_path: Path
+) -> None:
+    await Backup(tmp_path).save(registry, [saved(registry, "one")], silent)
+    path = tmp_path / "blobs" / "sha256" / BASE.digest.hex
+    path.write_bytes(BASE.raw[:-1])
+    assert not Backup(tmp_path).has_whole(BASE.digest)
+    await Backup(tmp_path).save(registry, [saved(registry, "one")], silent)
+    assert Backup(tmp_path).has_whole(BASE.digest)
+
+
+async def test_runs_share_a_backup(registry: MemoryRegistry, tmp_path: Path) -> None:
+    await asyncio.gather(
+        *(Backup(tmp_path).save(registry, [saved(registry, tag)], silent) for tag in ("one", "all"))
+    )
+    listed = json.loads((tmp_path / "index.json").read_bytes())["manifests"]
+    names = [one["annotations"]["org.opencontainers.image.ref.name"] for one in listed]
+    assert sorted(names) == ["app:all", "app:one"]
+    assert not any(name.endswith(".tmp") for _, _, names in os.walk(tmp_path) for name in names)
+
+
+async def test_every_file_and_folder_is_synced(
+    registry: MemoryRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: set[tuple[int, int]] = set()
+    fsync = os.fsync
+
+    def noted(descriptor: int) -> None:
+        found = os.fstat(descriptor)
+        synced.add((found.st_dev, found.st_ino))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    folder = tmp_path / "new" / "backup"
+    await Backup(folder).save(registry, [saved(registry, "all")], silent)
+    for path in (tmp_path, tmp_path / "new", folder, *folder.rglob("*")):
+        assert (path.stat().st_dev, path.stat().st_ino) in synced, path
+
+
+async def test_no_link_is_followed(registry: MemoryRegistry, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (tmp_path / "backup").mkdir()
+    (tmp_path / "backup" / "blobs").symlink_to(outside)
+    with pytest.raises(StorageError, match="nothing was removed"):
+        await Backup(tmp_path / "backup").save(registry, [saved(registry, "one")], silent)
+    assert list(outside.iterdir()) == []
+
+
+async def test_a_blob_that_is_gone_ends_it(registry: MemoryRegistry, tmp_path: Path) -> None:
+    del registry.found[APP].blobs[BASE.digest]
+    with pytest.raises(JettisonError, match="would be incomplete"):
+        await Backup(tmp_path).save(registry, [saved(registry, "one")], silent)
