@@ -20,6 +20,7 @@ from jettison.gc import (
     sweep,
 )
 from jettison.gc.count import MOST_PROBLEMS
+from jettison.gc.plan import Tally
 from jettison.model.digest import Digest, RawDigest
 from jettison.store.aside import Aside
 from jettison.store.folder import Folder
@@ -531,3 +532,18 @@ def test_nested_indexes_are_followed_to_any_depth(tree: Tree) -> None:
     run(tree, UNTAGGED)
     assert tree.blobs() == before
     assert OLD < NOW
+
+
+def test_what_untagged_manifests_hold_is_told(tree: Tree) -> None:
+    tagged = tree.image("app", "1", [b"shared", b"tagged"])
+    tree.index("app", "list", [tree.image("app", None, [b"child"])])
+    tree.image("app", None, [b"signature"], subject=tagged)
+    assert plan_collection(tree.open(), CollectOptions(), NOW).untagged == Tally()
+    before = tree.blobs()
+    tree.image("app", None, [b"shared", b"untagged"])
+    more = sum(tree.blobs().values()) - sum(before.values())
+    plan = plan_collection(tree.open(), CollectOptions(), NOW)
+    assert plan.untagged == Tally(1, more)
+    going = plan_collection(tree.open(), CollectOptions(untagged=0.0), NOW)
+    assert going.bytes == more
+    assert going.untagged == Tally()

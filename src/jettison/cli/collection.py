@@ -50,6 +50,10 @@ def print_collection_plan(plan: "CollectionPlan", disk_free: int) -> None:
     if rows:
         table(["TO GO", "FILES", "BYTES"], rows, right=["FILES"])
     write(f"Stays: {counted(plan.kept_blobs, 'blob')} that something needs.")
+    if plan.untagged.count:
+        text = counted(plan.untagged.count, "untagged manifest")
+        what = f"{text}, and up to {size_exactly(plan.untagged.bytes)} that nothing else needs"
+        write(f"Stays: {what} (--untagged frees them, --untagged=30d those older than that).")
     if plan.young.count:
         text = f"{counted(plan.young.count, 'blob')}, {size_exactly(plan.young.bytes)}"
         write(f"Later: {text}, younger than the grace period of {ago(plan.options.grace)}.")

@@ -8,7 +8,8 @@ nothing anywhere (defect 4).
 """
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from itertools import groupby
 from typing import Final, NamedTuple
 
@@ -74,6 +75,8 @@ class RepositoryMark(NamedTuple):
     where there are problems. ``emptied`` are the folders that a DELETE left of revisions, and
     ``names`` is :func:`names_sum` of all folders of revisions. ``traced`` are the manifests kept
     and what each references, if that was asked for. ``foreign`` is what no registry has made.
+    ``untagged`` counts the manifests that are kept and that nothing holds but their link, and
+    ``untagged_only`` is what those alone reach.
     """
 
     reached: set[RawDigest]
@@ -87,6 +90,8 @@ class RepositoryMark(NamedTuple):
     problems: list[Problem]
     traced: list[tuple[RawDigest, list[RawDigest]]] | None = None
     foreign: Sequence[Problem] = ()
+    untagged: int = 0
+    untagged_only: AbstractSet[RawDigest] = frozenset()
 
     def wants(self, digest: RawDigest) -> bool:
         """Whether anything in this repository keeps a blob, manifest or link."""
@@ -167,18 +172,22 @@ class _Marker:
         """Follow the roots."""
         everything = self._damaged | self._linked
         roots = self._damaged.union(self._tags.values(), also)
-        referrers: Mapping[RawDigest, list[RawDigest]] = {}
-        if self._before is None:
-            roots |= self._linked
-        else:
+        if self._before is not None:
             roots |= self._young(self._linked - roots, self._before)
-            self._read_all(everything)
-            for digest in everything:
-                self._read(digest)
-            referrers = self._subjects
-        self._read_all(roots)
+        self._read_all(everything | roots)
+        for digest in everything:
+            self._read(digest)
+        referrers = self._subjects
         first = reach(roots, self._read, referrers)
         reached = self._with_targets(first)
+        # All other manifests are kept for nothing but their link.
+        untagged = self._linked - first.manifests if self._before is None else set[RawDigest]()
+        untagged_only: set[RawDigest] = set()
+        if untagged:
+            others = reach(untagged, self._read, referrers, skip=first.manifests)
+            first.manifests.update(others.manifests)
+            untagged_only = self._with_targets(others) - reached
+            reached |= untagged_only
 
         held: dict[RawDigest, str] = {}
         kept_manifests = set(first.manifests)
@@ -201,7 +210,8 @@ class _Marker:
             return RepositoryMark(reached, held, protected, [], [], emptied, tags, names, problems)
         unlinked = sorted(self._linked - kept_manifests)
         unused = sorted(self._layers.named - reached - held.keys())
-        return RepositoryMark(reached, held, set(), unlinked, unused, emptied, tags, names, [])
+        mark = RepositoryMark(reached, held, set(), unlinked, unused, emptied, tags, names, [])
+        return mark._replace(untagged=len(untagged), untagged_only=untagged_only)
 
     def trace(self, marked: RepositoryMark) -> list[tuple[RawDigest, list[RawDigest]]]:
         """Return what each manifest that is kept references, by digest; nothing is read again."""

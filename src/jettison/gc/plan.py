@@ -112,8 +112,10 @@ class CollectionPlan(msgspec.Struct, frozen=True):
     are in exactly one of ``young``, ``held`` and ``protected``. ``folders`` are empty ones, by the
     folder that they are in; ``vacant`` are repositories that nothing is left in. ``seen`` tells, by
     repository, whether a tag or manifest was written since, and ``blob_names``, by folder, whether
-    a blob was; ``unfinished`` are blobs that are being written. ``foreign`` is what no registry
-    has made: it is told, and nothing is kept on its account. A ``hypothetical`` plan is about
+    a blob was; ``unfinished`` are blobs that are being written. ``untagged``
+    counts the manifests that stay and that nothing holds but their link, and at most so many bytes
+    that those alone need. ``foreign`` is what no registry has made: it is told, and nothing is
+    kept on its account. A ``hypothetical`` plan is about
     the tree as it would be after a removal, and cannot be executed. ``started`` is in seconds since
     the epoch.
     """
@@ -140,6 +142,7 @@ class CollectionPlan(msgspec.Struct, frozen=True):
     seen: dict[str, Seen]
     blob_names: dict[str, int]
     unfinished: tuple[Digest, ...]
+    untagged: Tally = Tally()
     foreign: tuple[Problem, ...] = ()
     hypothetical: bool = False
     schema_version: int = PLAN_SCHEMA
@@ -233,6 +236,9 @@ class _Planner:
         self._progress = progress
         self._problems: list[Problem] = []
         self._foreign: list[Problem] = []
+        self._untagged = 0
+        self._untagged_bytes = 0
+        self._untagged_only = RawDigests()
         self._seen: dict[str, Seen] = {}
         self._kept = RawDigests()
         self._held: dict[RawDigest, list[str]] = defaultdict(list)
@@ -285,6 +291,8 @@ class _Planner:
         self._linking.update(RawDigest(digest) for digest in survey.linking)
         self._problems += survey.problems
         self._foreign += survey.foreign
+        self._untagged += survey.untagged
+        self._untagged_only.add_row(survey.untagged_only)
         self._kept.add_row(survey.reached)
         for digest in survey.reached_long:
             self._kept.add(RawDigest(digest))
@@ -391,6 +399,7 @@ class _Planner:
             kept_blobs=self._kept_blobs,
             repositories=len(self._seen),
             problems=tuple(dict.fromkeys(self._problems)),
+            untagged=Tally(self._untagged, self._untagged_bytes),
             foreign=tuple(dict.fromkeys(self._foreign)),
             seen=self._seen,
             blob_names=self._blob_names,
@@ -435,6 +444,7 @@ class _Planner:
         self._blob_names[name] = look.names
         self._kept_blobs += look.kept
         self._problems += look.problems
+        self._untagged_bytes += look.untagged_bytes
         self._leftovers += look.leftovers
         self._drafted |= look.drafted
         self._unfinished += map(Digest.from_raw, look.unfinished)
@@ -449,6 +459,9 @@ class _Planner:
         keep = self._kept.in_folder(name)
         loose = [digest for digest in digests if digest not in keep]
         look.kept = len(digests) - len(loose)
+        for digest in self._untagged_only.in_folder(name):
+            blob = self._tree.blob(digest)
+            look.untagged_bytes += 0 if blob is None else blob.size
         hollow = []
         for digest in loose:
             blob = self._tree.blob(digest)
@@ -477,7 +490,7 @@ class _Look(msgspec.Struct):
 
     ``loose`` are the blobs that no repository keeps, ``hollow`` the folders that nothing is in,
     ``unfinished`` those that a blob is being written into, and ``drafted`` what those reference
-    that are manifests.
+    that are manifests. ``untagged_bytes`` are the sizes of those that only untagged manifests need.
     """
 
     names: int
@@ -488,6 +501,7 @@ class _Look(msgspec.Struct):
     drafted: set[RawDigest]
     leftovers: list[Leftover]
     problems: list[Problem]
+    untagged_bytes: int = 0
 
 
 def _digest(raw: bytes) -> Digest:

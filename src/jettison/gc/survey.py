@@ -56,6 +56,8 @@ class RepositorySurvey(msgspec.Struct):
     go; ``emptied`` are folders of revisions, ``hollow`` of layers. ``vacant``: nothing is left
     in the repository then.
 
+    ``untagged`` counts manifests that are kept and that nothing holds but their link, and
+    ``untagged_only`` are sha256 digests that those alone reach, in a row.
     ``linking`` are manifests that are just being linked. ``names`` and ``revision_times`` tell
     later whether anybody has written since.
     ``trace`` is there if it was asked for.
@@ -80,6 +82,8 @@ class RepositorySurvey(msgspec.Struct):
     hollow: list[Hollow] = []
     vacant: bool = False
     foreign: list[Problem] = []
+    untagged: int = 0
+    untagged_only: bytes = b""
     trace: RepositoryTrace | None = None
 
 
@@ -304,6 +308,8 @@ def _begin(marked: RepositoryMark, revision_times: tuple[int, ...]) -> Repositor
         protected=list(marked.protected),
         problems=marked.problems,
         foreign=list(marked.foreign),
+        untagged=marked.untagged,
+        untagged_only=b"".join(d for d in marked.untagged_only if len(d) == _SHA256_BYTES),
         names=marked.names,
         revision_times=revision_times,
     )
