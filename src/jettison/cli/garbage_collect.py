@@ -275,9 +275,6 @@ def _remarks(plan: "CollectionPlan") -> Iterator[str]:
     """Yield what is left alone though nothing needs it, which Distribution knows nothing of."""
     from jettison.gc.windows import FOREVER
 
-    if plan.untagged.count:
-        text = counted(plan.untagged.count, "untagged manifest")
-        yield f"kept {text}, and up to {size_exactly(plan.untagged.bytes)}: see --delete-untagged"
     if plan.young.count:
         text = f"{counted(plan.young.count, 'blob')}, {size_exactly(plan.young.bytes)}"
         yield f"kept {text}: younger than the grace period of {ago(plan.options.grace)}"
