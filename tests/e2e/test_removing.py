@@ -1,5 +1,6 @@
 """`rm` on registries that refuse, take or leave more than was asked, and while others push."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -91,6 +92,20 @@ def test_tags_that_outlive_their_manifest_go_too(imitated: Imitated, jettison: J
     assert imitated.tags("app") == ["3", "main"]
     assert set(imitated.repositories["app"].manifests) == {THREE.digest, STAYS.digest}
     jettison("rm", f"{imitated.host}/app:1", "--yes", check=1)
+
+
+def test_a_list_that_comes_from_a_cache(imitated: Imitated, jettison: Jettison) -> None:
+    """What was removed and answers 404 is gone, though the list shows it for a while."""
+    listed = json.dumps({"name": "app", "tags": imitated.tags("app")}).encode()
+
+    def stale(_: str, path: str) -> Reply | None:
+        kind = {"Content-Type": "application/json"}
+        return Reply(200, listed, kind) if path == "/v2/app/tags/list" else None
+
+    imitated.before = stale
+    done = jettison("rm", f"{imitated.host}/app:1", "--yes")
+    assert "still in the registry's list" in done.stdout
+    assert "1" not in imitated.tags("app")
 
 
 @pytest.mark.parametrize(

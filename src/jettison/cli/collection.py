@@ -1,6 +1,5 @@
 """How a collection's plan and receipt are printed."""
 
-import time
 from typing import TYPE_CHECKING, Any, Final
 
 from jettison.cli.output import (
@@ -8,6 +7,7 @@ from jettison.cli.output import (
     bold,
     counted,
     dim,
+    moment,
     note,
     size,
     size_exactly,
@@ -58,8 +58,7 @@ def print_collection_plan(plan: "CollectionPlan", disk_free: int) -> None:
         text = f"{counted(plan.young.count, 'blob')}, {size_exactly(plan.young.bytes)}"
         write(f"Later: {text}, younger than the grace period of {ago(plan.options.grace)}.")
     for held in plan.held:
-        until = time.strftime(" until %Y-%m-%d %H:%M UTC", time.gmtime(held.until))
-        until = "" if held.until >= FOREVER else until
+        until = "" if held.until >= FOREVER else f" until {moment(held.until)}"
         text = f"{counted(held.count, 'blob')}, {size_exactly(held.bytes)}"
         write(f"Later: {text}, held{until} for an undo of run {held.run} (--now frees them)")
     if plan.protected.count:

@@ -110,8 +110,9 @@ async def _removed_tags(registry: Registry, run: Run, progress: Progress) -> lis
             sentence = f"points to another image now: {now.short}"
             findings.append(Finding(ok=True, subject=name, sentence=sentence))
         elif (repository, tag) in listed:
-            sentence = "the tag is still listed, though it leads nowhere"
-            findings.append(Finding(ok=False, subject=name, sentence=sentence))
+            # Removed, and so answered: the list comes from a cache, or from a broken registry.
+            sentence = "the tag answers 404 to GET, and is still in the registry's list"
+            findings.append(Finding(ok=True, subject=name, sentence=sentence))
         else:
             gone += 1
     return [_count(gone, "tag", "is gone", "are gone"), *findings]
