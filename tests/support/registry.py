@@ -57,7 +57,7 @@ class Options(TypedDict, total=False):
     """More configuration, merged over the rest; `{"auth": {"token": {...}}}`, say."""
 
 
-Program = Literal["docker-registry", "jettison"]
+Program = Literal["docker-registry", "jettison", "distribution-3", "crane"]
 
 
 class RegistryFactory(Protocol):
@@ -109,7 +109,83 @@ class Pulled:
         return {Digest.of(raw): raw for raw in (file.read_bytes() for file in files)}
 
 
-class DockerRegistry:
+class Remote:
+    """A registry on a loopback port, whoever runs it: what a test asks and tells it itself."""
+
+    port = 0
+    authorization: str | None = None
+    """Sent with every request of `request` and `push`; set it where `token` auth needs it."""
+
+    @property
+    def host(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+    ) -> Response:
+        """One request on a connection of its own; `path` starts with /v2/."""
+        sent = dict(headers or {})
+        if self.authorization is not None:
+            sent.setdefault("Authorization", self.authorization)
+        connection = self._connect()
+        try:
+            connection.request(method, path, body, sent)
+            answer = connection.getresponse()
+            return Response(answer.status, answer.headers, answer.read())
+        finally:
+            connection.close()
+
+    def manifest(self, repo: str, ref: str) -> Response:
+        """GET a manifest with the complete Accept list."""
+        return self.request("GET", f"/v2/{repo}/manifests/{ref}", {"Accept": ACCEPT})
+
+    def tags(self, repo: str) -> list[str]:
+        """The sorted tags; none for a repository that is not there."""
+        answer = self.request("GET", f"/v2/{repo}/tags/list")
+        return sorted(answer.json["tags"] or []) if answer.status == 200 else []
+
+    def delete(self, repo: str, digest: str) -> int:
+        """DELETE a manifest by digest, as another client would; return the status."""
+        return self.request("DELETE", f"/v2/{repo}/manifests/{digest}").status
+
+    def push(self, repo: str, tag: str | None, content: Image | Index) -> Digest:
+        """Put the image or index and all below it, by digest, then by tag; return its digest."""
+        for blob in content.blobs():
+            self.push_blob(repo, blob.raw)
+        for manifest in content.manifests():
+            self.put_manifest(repo, manifest.digest, manifest.raw, manifest.media_type)
+        if tag is not None:
+            self.put_manifest(repo, tag, content.manifest.raw, content.manifest.media_type)
+        return content.digest
+
+    def push_blob(self, repo: str, raw: bytes) -> Digest:
+        """Upload a blob, unless the repository has it."""
+        digest = Digest.of(raw)
+        if self.request("HEAD", f"/v2/{repo}/blobs/{digest}").status == 200:
+            return digest
+        opened = self.request("POST", f"/v2/{repo}/blobs/uploads/")
+        _expect(opened, 202, f"start of an upload to {repo}")
+        upload = urlsplit(opened.headers["Location"])
+        query = "&".join(filter(None, [upload.query, f"digest={quote(digest)}"]))
+        headers = {"Content-Type": "application/octet-stream"}
+        done = self.request("PUT", f"{upload.path}?{query}", headers, raw)
+        _expect(done, 201, f"upload of {digest} to {repo}")
+        return digest
+
+    def put_manifest(self, repo: str, ref: str, raw: bytes, media_type: str) -> Digest:
+        done = self.request("PUT", f"/v2/{repo}/manifests/{ref}", {"Content-Type": media_type}, raw)
+        _expect(done, 201, f"manifest {repo} {ref}")
+        return Digest(done.headers["Docker-Content-Digest"])
+
+    def _connect(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+
+
+class DockerRegistry(Remote):
     """One `docker-registry serve`, its configuration file and its storage, below `base`."""
 
     program: ClassVar[Program] = "docker-registry"
@@ -122,9 +198,6 @@ class DockerRegistry:
         self.config = base / "config.yml"
         self.log = base / "registry.log"
         self.ca = base / "tls" / "ca.crt"
-        self.port = 0
-        self.authorization: str | None = None
-        """Sent with every request of `request` and `push`; set it where `token` auth needs it."""
         self.options = options
         self._process: subprocess.Popen[bytes] | None = None
         # Ours to tell this registry from another that took its port.
@@ -136,10 +209,6 @@ class DockerRegistry:
             self._make_certificates()
 
     # -- its life ------------------------------------------------------------------------------
-
-    @property
-    def host(self) -> str:
-        return f"127.0.0.1:{self.port}"
 
     @property
     def running(self) -> bool:
@@ -227,38 +296,6 @@ class DockerRegistry:
 
     # -- talking to it -------------------------------------------------------------------------
 
-    def request(
-        self,
-        method: str,
-        path: str,
-        headers: Mapping[str, str] | None = None,
-        body: bytes | None = None,
-    ) -> Response:
-        """One request on a connection of its own; `path` starts with /v2/."""
-        sent = dict(headers or {})
-        if self.authorization is not None:
-            sent.setdefault("Authorization", self.authorization)
-        connection = self._connect()
-        try:
-            connection.request(method, path, body, sent)
-            answer = connection.getresponse()
-            return Response(answer.status, answer.headers, answer.read())
-        finally:
-            connection.close()
-
-    def manifest(self, repo: str, ref: str) -> Response:
-        """GET a manifest with the complete Accept list."""
-        return self.request("GET", f"/v2/{repo}/manifests/{ref}", {"Accept": ACCEPT})
-
-    def tags(self, repo: str) -> list[str]:
-        """The sorted tags; none for a repository that is not there."""
-        answer = self.request("GET", f"/v2/{repo}/tags/list")
-        return sorted(answer.json["tags"] or []) if answer.status == 200 else []
-
-    def delete(self, repo: str, digest: str) -> int:
-        """DELETE a manifest by digest, as another client would; return the status."""
-        return self.request("DELETE", f"/v2/{repo}/manifests/{digest}").status
-
     def accesses(self) -> list[Access]:
         """Every request since the first start, from its log, which may come a moment late."""
         mark = f"/v2/?{secrets.token_hex(8)}"
@@ -271,35 +308,6 @@ class DockerRegistry:
             time.sleep(0.01)
         found = [Access(m[1], m[2], int(m[3])) for m in line.finditer(text)]
         return [one for one in found if not one.path.startswith("/v2/?")]
-
-    def push(self, repo: str, tag: str | None, content: Image | Index) -> Digest:
-        """Put the image or index and all below it, by digest, then by tag; return its digest."""
-        for blob in content.blobs():
-            self.push_blob(repo, blob.raw)
-        for manifest in content.manifests():
-            self.put_manifest(repo, manifest.digest, manifest.raw, manifest.media_type)
-        if tag is not None:
-            self.put_manifest(repo, tag, content.manifest.raw, content.manifest.media_type)
-        return content.digest
-
-    def push_blob(self, repo: str, raw: bytes) -> Digest:
-        """Upload a blob, unless the repository has it."""
-        digest = Digest.of(raw)
-        if self.request("HEAD", f"/v2/{repo}/blobs/{digest}").status == 200:
-            return digest
-        opened = self.request("POST", f"/v2/{repo}/blobs/uploads/")
-        _expect(opened, 202, f"start of an upload to {repo}")
-        upload = urlsplit(opened.headers["Location"])
-        query = "&".join(filter(None, [upload.query, f"digest={quote(digest)}"]))
-        headers = {"Content-Type": "application/octet-stream"}
-        done = self.request("PUT", f"{upload.path}?{query}", headers, raw)
-        _expect(done, 201, f"upload of {digest} to {repo}")
-        return digest
-
-    def put_manifest(self, repo: str, ref: str, raw: bytes, media_type: str) -> Digest:
-        done = self.request("PUT", f"/v2/{repo}/manifests/{ref}", {"Content-Type": media_type}, raw)
-        _expect(done, 201, f"manifest {repo} {ref}")
-        return Digest(done.headers["Docker-Content-Digest"])
 
     def push_skopeo(self, repo: str, tag: str, content: Image | Index) -> Digest:
         """Push with skopeo, which knows no index within an index."""
@@ -354,10 +362,11 @@ class DockerRegistry:
     def _serve(self) -> None:
         hidden = ("REGISTRY_", "OTEL_", "AWS_CA_BUNDLE")
         env = {key: value for key, value in os.environ.items() if not key.startswith(hidden)}
+        env["OTEL_TRACES_EXPORTER"] = "none"  # Distribution 3 would look for a collector
         logged = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*self.command, "serve", str(self.config)],
+                [*self.command, *self._arguments()],
                 cwd=self.base,
                 env=env,
                 stdin=subprocess.DEVNULL,
@@ -379,6 +388,9 @@ class DockerRegistry:
                 )
             time.sleep(0.02)
 
+    def _arguments(self) -> list[str]:
+        return ["serve", str(self.config)]
+
     def _logged(self, start: int) -> str:
         return self.log.read_bytes()[start:].decode(errors="replace")
 
@@ -390,7 +402,7 @@ class DockerRegistry:
 
     def _connect(self) -> http.client.HTTPConnection:
         if not self.options.get("tls"):
-            return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+            return super()._connect()
         context = ssl.create_default_context(cafile=str(self.ca))
         return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=60, context=context)
 
@@ -466,6 +478,33 @@ class JettisonRegistry(DockerRegistry):
 
     program: ClassVar[Program] = "jettison"
     command: ClassVar[tuple[str, ...]] = (sys.executable, "-m", "jettison")
+
+
+PEERS: Final = Path(sys.prefix) / "peers"
+"""Where `make setup` builds what comes as Go modules."""
+
+
+class Distribution3(DockerRegistry):
+    """The same on CNCF Distribution 3."""
+
+    program: ClassVar[Program] = "distribution-3"
+    command: ClassVar[tuple[str, ...]] = (str(PEERS / "registry"),)
+
+
+class CraneRegistry(DockerRegistry):
+    """go-containerregistry's own registry, which has no configuration."""
+
+    program: ClassVar[Program] = "crane"
+    command: ClassVar[tuple[str, ...]] = (str(PEERS / "crane"),)
+
+    def _arguments(self) -> list[str]:
+        return ["registry", "serve", "--address", self.host, "--disk", str(self.root)]
+
+    def _answers(self) -> bool:
+        try:
+            return self.running and self.request("GET", "/v2/").status == 200
+        except (OSError, http.client.HTTPException):
+            return False
 
 
 REGISTRIES: Final[Mapping[Program, type[DockerRegistry]]] = {

@@ -209,7 +209,14 @@ class Authenticator:
         :class:`~jettison.errors.AccessDenied` if it was, and is not enough.
         """
         challenge = self._choose(parse_challenges(challenges))
+        header = await self._answer(challenge, access, sent, attempt)
+        # Only what worked: one odd challenge is not to spoil all requests that follow.
         self._challenge = challenge
+        return header
+
+    async def _answer(
+        self, challenge: Challenge, access: Access, sent: str | None, attempt: int
+    ) -> str:
         credentials = await self._credentials(access.repository)
         if challenge.scheme == "basic":
             if credentials is None:

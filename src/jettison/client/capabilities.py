@@ -41,6 +41,7 @@ READ_ONLY_HINT: Final = (
     "and restart it."
 )
 
+_MARK: Final = "Docker-Distribution-Api-Version"
 _ABSENT: Final = RepoName("jettison-probe/absent")
 
 
@@ -156,12 +157,14 @@ async def probe(
     product = product_of(base, transport.auth.challenge, deleted.response)
     if product is None:
         product = "OCI registry"
+        told = referrers.response.body if referrers.response is not None else b""
         # The mark alone is in every registry's answers; this text is the Go router's behind it.
-        unrouted = (
-            referrers.response is not None
-            and referrers.response.body.strip() == b"404 page not found"
-        )
-        if unrouted and "Docker-Distribution-Api-Version" in base.headers:
+        if b"We don't understand your method + url" in told:
+            product = "go-containerregistry"
+        elif (
+            told.strip() == b"404 page not found"
+            and "Docker-Distribution-Api-Version" in base.headers
+        ):
             version = {None: "", False: " 2.x", True: " 3.x"}[untag]
             product = f"Distribution{version}"
     return Capabilities(

@@ -67,7 +67,7 @@ _FINAL_5XX: Final = frozenset({501, 505})
 _RETRIES_OF_500: Final = 2
 _PATIENCE: Final = 120.0
 """Seconds of pauses in one request, whether we or the registry chose them."""
-_SLOWEST: Final = 1024 * 1024
+_SLOWEST: Final = 256 * 1024
 """Bytes a second: an answer that is read whole comes as fast, beyond the time to wait for it."""
 _STREAM_SLOWEST: Final = 1024
 """Bytes a second of what is read piece by piece, on average."""
@@ -343,11 +343,14 @@ class Transport:
         uncertain = False
         patience = _PATIENCE
         for attempt in itertools.count():
+            asked = self._timing.monotonic()
             try:
                 response = await self._in_slot(method, url, headers, body, limit)
             except _NotAnswered as failure:
                 error = failure.error
-                if attempt >= min(retries, self._retries_after(error)):
+                # Whoever had all the time there was does not need it five times.
+                late = self._timing.monotonic() - asked >= self.options.timeout
+                if late or attempt >= min(retries, self._retries_after(error)):
                     await self._ask_without_head(method, url, error)
                     raise self._failed(error, failure.url) from None
                 uncertain |= not isinstance(error, aiohttp.ClientConnectorError)
@@ -445,10 +448,10 @@ class Transport:
     async def _body(self, raw: aiohttp.ClientResponse, limit: int | None) -> bytes:
         """Read what is not to be streamed; of an error's body no more than its beginning."""
         if not _is_live(raw.status):
-            return await _read_some(raw, _ERROR_LIMIT)
+            return await _read_some(raw, _ERROR_LIMIT, self.options.timeout)
         if limit is None:
             return b""
-        content = await _read_some(raw, limit + 1)
+        content = await _read_some(raw, limit + 1, self.options.timeout)
         if len(content) > limit:
             message = f"{self.host} answers {raw.url.path} with more than {limit // 1024} KiB"
             raise UnexpectedResponse(message)
@@ -465,8 +468,7 @@ class Transport:
             # A wrong name or port should be said at once; a registry that answered before is
             # perhaps being restarted.
             return many if self._reached else 0
-        # Whoever had all the time there was does not need it five times.
-        return 1 if isinstance(error, TimeoutError) else many
+        return 0 if isinstance(error, TimeoutError) else many
 
     def _retries_of(self, method: str, status: int) -> int:
         """Return how often to ask again after an answer that may pass."""
@@ -649,13 +651,19 @@ def _no_password() -> str:
     return ""
 
 
-async def _read_some(raw: aiohttp.ClientResponse, limit: int) -> bytes:
-    """Read the body, or about its first ``limit`` bytes; what is behind them is dropped."""
+async def _read_some(raw: aiohttp.ClientResponse, limit: int, patience: float) -> bytes:
+    """Read the body, or about its first ``limit`` bytes; what is behind them is dropped.
+
+    After ``patience`` seconds it must have come as fast as ``_SLOWEST``, or the time is up.
+    """
     parts: list[bytes] = []
     size = 0
+    asked = time.monotonic()
     async for chunk in raw.content.iter_chunked(_CHUNK):
         parts.append(chunk)
         size += len(chunk)
+        if size < (time.monotonic() - asked - patience) * _SLOWEST:
+            raise TimeoutError
         if size >= limit:
             raw.close()
             break

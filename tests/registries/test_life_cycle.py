@@ -1,0 +1,201 @@
+"""One life cycle on each registry: what is asked for goes, what is not stays, undo brings it back.
+
+What is there is asked of the registry itself, never of Jettison.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from jettison.demo import images
+from jettison.demo.images import Image, Index
+from jettison.model.digest import Digest
+from registries.conftest import Run, Subject
+
+
+@pytest.fixture
+def repo(subject: Subject, request: pytest.FixtureRequest) -> str:
+    """A repository of the test's own."""
+    name: str = request.node.originalname
+    return f"team/{name.removeprefix('test_').replace('_', '-')}"
+
+
+PENDING = {
+    "crane": "its tags outlive their manifest",
+    "gitlab": "a subject cannot go before its referrers",
+    "google": "a manifest cannot go before its tags",
+}
+
+
+@pytest.fixture
+def deletable(subject: Subject, request: pytest.FixtureRequest) -> None:
+    if subject.name in PENDING:
+        request.applymarker(pytest.mark.xfail(reason=PENDING[subject.name], strict=False))
+    if not subject.deletes:
+        pytest.skip(f"{subject.product} does not delete over this API")
+
+
+BASE = images.layer({"base": b"base" * 1000})
+
+
+def image(name: str) -> Image:
+    return images.image([BASE, images.layer({"own": name.encode() * 500})])
+
+
+def at(subject: Subject, repo: str, reference: str) -> str:
+    sign = "@" if ":" in reference else ":"
+    return f"{subject.remote.host}/{repo}{sign}{reference}"
+
+
+def gone(subject: Subject, repo: str, reference: str) -> bool:
+    return subject.remote.manifest(repo, reference).status == 404
+
+
+def whole(subject: Subject, repo: str, reference: str, content: Image | Index) -> bool:
+    """Whether the manifest is there with all that it lists, byte for byte."""
+    remote = subject.remote
+    answer = remote.manifest(repo, reference)
+    blobs = [
+        (blob, remote.request("GET", f"/v2/{repo}/blobs/{blob.digest}")) for blob in content.blobs()
+    ]
+    children = [(one, remote.manifest(repo, one.digest)) for one in content.manifests()]
+    return answer.body == content.manifest.raw and all(
+        got.status == 200 and Digest.of(got.body) == one.digest for one, got in [*blobs, *children]
+    )
+
+
+def kept_for(subject: Subject, tmp_path: Path) -> tuple[str | Path, ...]:
+    """What makes an undo possible where blobs go with the last manifest."""
+    return () if subject.keeps_blobs else ("--backup", tmp_path / "backup")
+
+
+def test_check(subject: Subject, repo: str, jettison_here: Run) -> None:
+    """The same before and after there is something; and without a repository to ask about."""
+    code = 0 if subject.deletes else 11
+    first = jettison_here("check", subject.remote.host, code=None)
+    assert first.code in {0, code}, first.stdout + first.stderr
+    subject.remote.push(repo, "1", image("checked"))
+    found = jettison_here("check", f"{subject.remote.host}/{repo}", "-o", "json", code=code)
+    items = {item["subject"]: item for item in found.json["items"]}
+    assert subject.product in items["registry"]["message"]
+    assert items["deletion"]["level"] == ("ok" if subject.deletes else "error")
+    assert "storage.delete" not in found.stdout + found.stderr
+    if subject.remote.authorization is not None:
+        assert "accepted" in items["login"]["message"]
+
+
+def test_who_does_not_delete_says_so(subject: Subject, repo: str, jettison_here: Run) -> None:
+    if subject.deletes:
+        pytest.skip(f"{subject.product} deletes")
+    subject.remote.push(repo, "1", image("locked"))
+    refused = jettison_here("rm", at(subject, repo, "1"), "--yes", code=11)
+    assert "UNSUPPORTED" in refused.stderr  # its own words
+    assert "storage.delete" not in refused.stderr
+    assert whole(subject, repo, "1", image("locked"))
+
+
+def test_listings(subject: Subject, repo: str, jettison_here: Run) -> None:
+    for number in range(5):
+        subject.remote.push(repo, str(number), image(f"listed-{number % 2}"))
+    found = jettison_here("ls", f"{subject.remote.host}/{repo}", "-o", "json").json
+    assert sorted(row["tag"] for row in found["tags"]) == ["0", "1", "2", "3", "4"]
+    report = jettison_here("inspect", at(subject, repo, "0"), "-o", "json").json["image"]
+    assert report["digest"] == image("listed-0").digest
+    assert sorted(report["tags"]) == ["0", "2", "4"]
+
+
+@pytest.mark.usefixtures("deletable")
+def test_one_of_several_tags(subject: Subject, repo: str, jettison_here: Run) -> None:
+    kept, other = image("sibling"), image("neighbour")
+    for tag in ("1", "2"):
+        subject.remote.push(repo, tag, kept)
+    subject.remote.push(repo, "b", other)
+    plan = jettison_here("rm", at(subject, repo, "1"), "--dry-run", "-o", "json").json["plan"]
+    assert plan["estimate"]["freed_bytes"] == 0
+    assert subject.remote.tags(repo) == ["1", "2", "b"]
+    jettison_here("rm", at(subject, repo, "1"), "--yes")
+    assert subject.remote.tags(repo) == ["2", "b"]
+    assert whole(subject, repo, "2", kept)
+    assert whole(subject, repo, "b", other)
+    jettison_here("verify", "last")
+    jettison_here("undo", "last")
+    assert subject.remote.tags(repo) == ["1", "2", "b"]
+    assert whole(subject, repo, "1", kept)
+
+
+@pytest.mark.usefixtures("deletable")
+def test_the_last_tag(subject: Subject, repo: str, jettison_here: Run, tmp_path: Path) -> None:
+    last, other = image("last"), image("stays")
+    subject.remote.push(repo, "1", last)
+    subject.remote.push(repo, "b", other)
+    backup = kept_for(subject, tmp_path)
+    jettison_here("rm", at(subject, repo, "1"), "--yes", *backup)
+    assert subject.remote.tags(repo) == ["b"]
+    assert gone(subject, repo, last.digest)
+    assert whole(subject, repo, "b", other)
+    jettison_here("verify", "last")
+    jettison_here("rm", at(subject, repo, "1"), "--yes", code=1)
+    jettison_here("undo", "last")
+    assert subject.remote.tags(repo) == ["1", "b"]
+    assert whole(subject, repo, "1", last)
+
+
+@pytest.mark.usefixtures("deletable")
+def test_by_digest(subject: Subject, repo: str, jettison_here: Run, tmp_path: Path) -> None:
+    named, other = image("named"), image("stays")
+    for tag in ("1", "2"):
+        subject.remote.push(repo, tag, named)
+    subject.remote.push(repo, "b", other)
+    jettison_here("rm", at(subject, repo, named.digest), "--yes", *kept_for(subject, tmp_path))
+    assert subject.remote.tags(repo) == ["b"]
+    assert gone(subject, repo, named.digest)
+    assert whole(subject, repo, "b", other)
+    jettison_here("undo", "last")
+    assert subject.remote.tags(repo) == ["1", "2", "b"]
+    assert whole(subject, repo, "1", named)
+    assert whole(subject, repo, "2", named)
+
+
+@pytest.mark.usefixtures("deletable")
+def test_an_index(subject: Subject, repo: str, jettison_here: Run, tmp_path: Path) -> None:
+    children = [image("amd64"), image("arm64")]
+    both = images.index(children)
+    subject.remote.push(repo, "multi", both)
+    subject.remote.push(repo, "arm", children[1])
+    jettison_here("rm", at(subject, repo, children[0].digest), "--yes", code=4)
+    jettison_here("rm", at(subject, repo, "arm"), "--yes")
+    assert subject.remote.tags(repo) == ["multi"]
+    assert whole(subject, repo, "multi", both)
+    jettison_here("undo", "last")
+    assert subject.remote.tags(repo) == ["arm", "multi"]
+    jettison_here("rm", at(subject, repo, "multi"), "--yes", *kept_for(subject, tmp_path))
+    assert subject.remote.tags(repo) == ["arm"]
+    assert gone(subject, repo, both.digest)
+    assert gone(subject, repo, children[0].digest)
+    assert whole(subject, repo, "arm", children[1])
+    jettison_here("verify", "last")
+    jettison_here("undo", "last")
+    assert whole(subject, repo, "multi", both)
+
+
+@pytest.mark.usefixtures("deletable")
+def test_referrers(subject: Subject, repo: str, jettison_here: Run, tmp_path: Path) -> None:
+    """A signature under cosign's tag, and a referrer: listed by the API, or under the other tag."""
+    signed = image("signed")
+    signature = images.signature(signed)
+    attached = images.referrer(signed, "application/spdx+json", b"{}")
+    tags: dict[str, Image | Index] = {"1": signed, images.cosign_tag(signed.digest): signature}
+    subject.remote.push(repo, None, attached)
+    if not subject.serves_referrers:
+        tags[images.referrers_tag(signed.digest)] = images.fallback_index([attached])
+    for tag, content in tags.items():
+        subject.remote.push(repo, tag, content)
+    jettison_here("rm", at(subject, repo, "1"), "--yes", *kept_for(subject, tmp_path))
+    assert subject.remote.tags(repo) == []
+    for content in (signed, signature, attached):
+        assert gone(subject, repo, content.digest)
+    jettison_here("undo", "last")
+    assert subject.remote.tags(repo) == sorted(tags)
+    for tag, content in tags.items():
+        assert whole(subject, repo, tag, content)
+    assert whole(subject, repo, attached.digest, attached)
