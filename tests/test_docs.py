@@ -152,3 +152,39 @@ def test_the_checker_compares(sample: typer.Typer, text: str, expected: list[str
 
 def test_the_checker_wants_an_example(sample: typer.Typer) -> None:
     assert without_example(sample) == ["jettison ls"]
+
+
+# Each promise of docs/security.md names the test that holds it.
+
+SECURITY = COMMANDS.with_name("security.md")
+
+
+def broken_promises(text: str) -> list[str]:
+    """The rows of a table of promises that name no test which exists."""
+    found = []
+    rows = re.findall(r"^\| promised \| held by \|\n\|[-|]+\|\n((?:\|.*\n)+)", text, re.MULTILINE)
+    for row in "".join(rows).splitlines():
+        names = re.findall(r"(tests/[\w/]+\.py)::(\w+)", row)
+        missing = [
+            name
+            for path, name in names
+            if not (file := COMMANDS.parents[1] / path).exists()
+            or not re.search(rf"^\s*(?:async )?def {name}\(", file.read_text(), re.MULTILINE)
+        ]
+        if missing or not names:
+            found.append(row)
+    return found
+
+
+def test_each_promise_of_security_is_held_by_a_test() -> None:
+    text = SECURITY.read_text(encoding="utf-8")
+    assert text.count("| held by |") > 2
+    assert broken_promises(text) == []
+
+
+def test_a_promise_without_a_test_is_found() -> None:
+    head = "| promised | held by |\n|---|---|\n"
+    good = "| a | tests/test_docs.py::test_a_promise_without_a_test_is_found |\n"
+    for bad in ("| a | nobody |\n", "| a | tests/test_docs.py::test_none |\n"):
+        assert broken_promises(head + good + bad) == [bad.strip()]
+    assert broken_promises(head + good) == []

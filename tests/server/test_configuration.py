@@ -221,12 +221,25 @@ def test_ours(read: Reader) -> None:
     assert (found.protect_references, found.workers) == (False, 2)
     assert found.access == (
         AccessRule(("*", "no"), ("a/*",), frozenset({"pull"})),
-        AccessRule(("012",), ("*",), frozenset({"admin", "push", "delete"})),
+        AccessRule(("012",), ("*",), frozenset({"admin", "push", "overwrite", "delete"})),
     )
     assert found.limits == Limits(1024**2, 4096, body_timeout=5.0, connections=9)
     assert found.warnings == (
         "jettison.access names '012', 'no', and without auth nobody has a name",
     )
+
+
+def test_overwriting_is_part_of_pushing_until_a_rule_speaks_of_it(read: Reader) -> None:
+    start = (
+        "jettison:\n  access:\n"
+        "  - {users: ['*'], repositories: ['*'], actions: [pull, push]}\n"
+        "  - {users: [anonymous], repositories: ['*'], actions: [pull]}\n"
+    )
+    found = read(start).access
+    assert [sorted(rule.actions) for rule in found] == [["overwrite", "pull", "push"], ["pull"]]
+    named = "  - {users: ['*'], repositories: [latest/*], actions: [overwrite]}\n"
+    found = read(start + named).access
+    assert [sorted(rule.actions) for rule in found] == [["pull", "push"], ["pull"], ["overwrite"]]
 
 
 def test_variables(read: Reader) -> None:
@@ -257,7 +270,7 @@ def test_variables(read: Reader) -> None:
     assert endpoint == Endpoint(name="", url="http://h/", ignored_actions=("pull",))
     assert not found.protect_references
     assert found.limits.manifest_bytes == 1024**2
-    assert found.access == (AccessRule(("a",), ("b",), frozenset({"pull", "push"})),)
+    assert found.access == (AccessRule(("a",), ("b",), frozenset({"pull", "push", "overwrite"})),)
     assert found.warnings == ()
 
 

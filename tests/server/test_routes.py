@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jettison.server.routes import Endpoint, Route, find_route
+from jettison.server.routes import Endpoint, Route, clean_path, find_route
 
 
 @pytest.mark.parametrize(
@@ -71,3 +71,40 @@ def test_whatever_its_name_a_repository_is_found(name: str, word: str, reference
     assert (route.repository, route.reference) == (name, reference)
     assert find_route(f"/v2/{name}/tags/list") == Route(Endpoint.TAGS, name)
     assert find_route(f"/v2/{name}/blobs/uploads/") == Route(Endpoint.UPLOADS, name)
+
+
+@pytest.mark.parametrize(
+    ("path", "clean"),
+    [
+        ("/v2//", "/v2/"),
+        ("//", "/"),
+        ("//v2/", "/v2/"),
+        ("/v2/_catalog/", "/v2/_catalog"),
+        ("/v2/a/tags/list/", "/v2/a/tags/list"),
+        ("/v2//a///tags/list", "/v2/a/tags/list"),
+        ("/v2/a/manifests/1//", "/v2/a/manifests/1"),
+        ("/v2/a//blobs/uploads/", "/v2/a/blobs/uploads/"),
+        ("/v2/a/blobs/uploads//", "/v2/a/blobs/uploads/"),
+        ("/v2/a/blobs/uploads/x/", "/v2/a/blobs/uploads/x"),
+        ("/v2/", None),
+        ("/", None),
+        ("/v2", None),
+        ("/v2/a/blobs/uploads/", None),
+        ("/v2/a/tags/list", None),
+        ("//evil.test/", None),
+        ("/v1//", None),
+        ("/v2/a/manifests/", None),
+        ("/v2//manifests/1/", None),
+    ],
+)
+def test_too_many_slashes(path: str, clean: str | None) -> None:
+    assert clean_path(path) == clean
+
+
+@given(st.lists(st.sampled_from(["/", "v2", "a", "manifests", "blobs", "uploads", "1", "."])))
+def test_a_clean_path_is_clean(parts: list[str]) -> None:
+    clean = clean_path("/" + "".join(parts))
+    if clean is not None:
+        assert clean_path(clean) is None
+        assert not clean.startswith("//")
+        assert find_route(clean).endpoint is not Endpoint.OTHER

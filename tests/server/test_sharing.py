@@ -133,28 +133,17 @@ async def test_the_slowest_body_makes_room_for_others() -> None:
 # Connections.
 
 
-class Transport:
-    def __init__(self) -> None:
-        self.aborted = False
-
-    def abort(self) -> None:
-        self.aborted = True
-
-
 class Connection:
     def __init__(self) -> None:
-        self.transport: asyncio.Transport = Transport()  # type: ignore[assignment]
+        self.gone = False
         self.idle = True
         self.left = 0
 
     def unsent(self) -> int:
         return self.left
 
-    @property
-    def gone(self) -> bool:
-        transport: object = self.transport
-        assert isinstance(transport, Transport)
-        return transport.aborted
+    def abort(self) -> None:
+        self.gone = True
 
 
 def entered(every: Connections, hosts: Iterator[str]) -> list[Connection]:

@@ -6,6 +6,7 @@ import os
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,10 +20,12 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from jettison.errors import ConfigurationError
+from jettison.model.digest import Digest
 from jettison.server import tls as module
 from jettison.server.configuration import Tls
 from jettison.server.tls import keep_certificate_fresh, make_context
 from server.access.signing import Signer, certificate, make_key
+from server.wire import Watched, received, request, statuses, wait_until
 
 
 def written(folder: Path, name: str, encryption: KeySerializationEncryption | None = None) -> Tls:
@@ -162,3 +165,68 @@ async def test_a_new_certificate_is_loaded_and_a_broken_one_is_not(
         await until(lambda: shown_by(context) != before)
     pem = ssl.DER_cert_to_PEM_cert(await asyncio.to_thread(shown_by, context))
     assert pem.encode() == wanted
+
+
+# Over a real server.
+
+
+def trusting() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def asked(port: int, raw: bytes, source: str = "127.0.0.1") -> bytes:
+    connection = socket.create_connection(("127.0.0.1", port), 10, (source, 0))
+    with trusting().wrap_socket(connection) as secure:
+        secure.sendall(raw)
+        return received(secure)
+
+
+def secure(base: Path, **limits: object) -> Watched:
+    return Watched(base, delete=True, tls=True, extra={"jettison": {"limits": limits}})
+
+
+def test_bodies_and_answers_over_tls(tmp_path: Path) -> None:
+    raw = os.urandom(3_000_000)
+    digest = Digest.of(raw)
+    put = request(
+        *("POST", f"/v2/a/blobs/uploads/?digest={digest}", f"Content-Length: {len(raw)}"), body=raw
+    )
+    get = request("GET", f"/v2/a/blobs/{digest}", "Connection: close")
+    with secure(tmp_path) as server:
+        found = asked(server.port, put + request("GET", "/v2/") * 20 + get)
+        assert statuses(found) == [201, *[200] * 21]
+        assert found.endswith(raw)
+
+
+def test_handshakes_count_as_connections(tmp_path: Path) -> None:
+    with secure(tmp_path, connections=5, header_timeout="1m") as server:
+        wait_until(lambda: server.files() < 40)
+        before = server.files()
+        silent = [server.connect() for _ in range(5)]
+        time.sleep(0.3)
+        with server.connect() as refused:
+            assert received(refused) == b""
+        # Whoever has none yet gets one of theirs.
+        get = request("GET", "/v2/", "Connection: close")
+        assert statuses(asked(server.port, get, "127.0.0.2")) == [200]
+        for one in silent:
+            one.close()
+        wait_until(lambda: server.files() <= before)
+        assert statuses(asked(server.port, get)) == [200]
+
+
+def test_a_handshake_that_comes_to_nothing_is_forgotten(tmp_path: Path) -> None:
+    with secure(tmp_path, connections=5, header_timeout="500ms") as server:
+        for raw in (b"", b"GET /v2/ HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\x00"):
+            many = [server.connect() for _ in range(5)]
+            for one in many:
+                one.sendall(raw)
+            for one in many:
+                received(one)
+                one.close()
+            assert statuses(asked(server.port, request("GET", "/v2/", "Connection: close"))) == [
+                200
+            ]

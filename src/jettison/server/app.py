@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Final, NamedTuple, Protocol
+from urllib.parse import quote
 
 from jettison.errors import StorageError
 from jettison.model.preconditions import HEEDED
@@ -29,7 +30,7 @@ from jettison.server.context import Call, Context, parse_name
 from jettison.server.failures import answer_to_storage_error, unexpected_answer
 from jettison.server.observing.exchange import Exchange
 from jettison.server.requests import Disconnected, Receive, Request, Scope, Send
-from jettison.server.routes import Endpoint, Route, find_route
+from jettison.server.routes import Endpoint, Route, clean_path, find_route
 from jettison.server.sharing import Busy
 
 __all__ = ["ENCODED", "GONE", "LENGTH", "Observer", "RegistryApp"]
@@ -93,6 +94,7 @@ class RegistryApp:
         self._observer = observer
         http = context.configuration.http
         auth = context.configuration.auth
+        self._is_open = auth is None
         self._tells_origin = isinstance(auth, Token) and auth.autoredirect
         self._prefix = http.prefix.rstrip("/")
         self._timeout = context.configuration.limits.body_timeout
@@ -115,11 +117,16 @@ class RegistryApp:
         if self._prefix:
             path = path.removeprefix(self._prefix) if path.startswith(self._prefix) else ""
         route = find_route(path)
+        elsewhere = None
+        if path.endswith("/") or "//" in path:
+            elsewhere = clean_path(path)
+            if elsewhere is not None:
+                route = find_route(elsewhere)
         exchange = _exchange(request, route, next(self._ids))
         clock = time.perf_counter()
         self._observer.begin(exchange.route, exchange.method)
         try:
-            answer = await self._answer(request, route, exchange)
+            answer = await self._answer(request, route, exchange, elsewhere)
             exchange.status = answer.status
             number = exchange.request_id.encode()
             headers = [*answer.headers, *self._headers, (b"x-request-id", number)]
@@ -141,10 +148,12 @@ class RegistryApp:
             exchange.seconds = time.perf_counter() - clock
             self._observer.end(exchange)
 
-    async def _answer(self, request: Request, route: Route, exchange: Exchange) -> Answer:
+    async def _answer(
+        self, request: Request, route: Route, exchange: Exchange, elsewhere: str | None
+    ) -> Answer:
         """Return the answer to a request, whatever happens."""
         try:
-            answer = await self._handle(request, route, exchange)
+            answer = await self._handle(request, route, exchange, elsewhere)
         except ApiError as error:
             answer = error.answer()
         except StorageError as error:
@@ -165,21 +174,33 @@ class RegistryApp:
             answer.headers.append((b"content-length", b"%d" % answer.length))
         return answer
 
-    async def _handle(self, request: Request, route: Route, exchange: Exchange) -> Answer:
+    async def _handle(
+        self, request: Request, route: Route, exchange: Exchange, elsewhere: str | None
+    ) -> Answer:
         if route.endpoint in _PLAIN:
             return _plain_answer(route.endpoint)
+        if request.method == "OPTIONS" and (self._is_open or _is_preflight(request)):
+            return _options(route.endpoint)
         operation = _operation(request, route)
         name = _name(route)
         grant = await self._admit(request, name, operation)
         exchange.user = grant.user
         if self._readonly and operation.writes:
             return text_answer(405, "the registry is read-only", [_ALLOW_READING])
+        if elsewhere is not None:
+            return self._redirect(request, elsewhere)
         if isinstance(name, ApiError):
             raise name  # only now: who may not come in learns nothing
         if self._failing():
             raise ApiError(503, Code.UNAVAILABLE, "the registry is not well; ask its operator")
         call = Call(self._context, request, grant, name, route.reference, exchange)
         return await operation.handler(call)
+
+    def _redirect(self, request: Request, path: str) -> Answer:
+        """Send the client to the path with as many slashes as it should have."""
+        query = request.scope["query_string"].decode("latin-1")
+        target = f"{self._prefix}{quote(path)}{f'?{query}' if query else ''}"
+        return Answer(301, [(b"location", target.encode("latin-1"))])
 
     async def _admit(
         self, request: Request, name: RepoName | ApiError | None, operation: _Operation
@@ -189,7 +210,10 @@ class RegistryApp:
         origin = (request.origin() or "") if self._tells_origin else ""
         try:
             grant = await self._guard.admit(
-                authorization, (Wanted(repository, operation.actions),), origin=origin
+                authorization,
+                (Wanted(repository, operation.actions),),
+                origin=origin,
+                client=request.client,
             )
         except TooManyLogins as error:
             retry = [(b"retry-after", b"%d" % error.seconds)]
@@ -271,6 +295,21 @@ def _busy() -> ApiError:
     message = "too much is waiting already; try again later"
     retry = [(b"retry-after", b"1")]
     return ApiError(429, Code.TOOMANYREQUESTS, message, headers=retry)
+
+
+def _is_preflight(request: Request) -> bool:
+    """Whether a browser asks what a page of another origin may do here (CORS).
+
+    It never sends a login along, and takes any answer but 2xx for a no.
+    """
+    fields = request.fields
+    return b"origin" in fields and b"access-control-request-method" in fields
+
+
+def _options(endpoint: Endpoint) -> Answer:
+    """Say which methods there are. What pages of other origins may do, ``http.headers`` says."""
+    allowed = ", ".join(sorted((*OPERATIONS[endpoint], "OPTIONS")))
+    return Answer(200, [(b"allow", allowed.encode())])
 
 
 async def _base(_: Call) -> Answer:

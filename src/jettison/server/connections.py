@@ -23,11 +23,12 @@ _STEPS: Final = 4
 class Watched(Protocol):
     """A connection, as it is counted and watched here."""
 
-    transport: asyncio.Transport
-
     @property
     def idle(self) -> bool:
         """Whether no request of it is being answered."""
+
+    def abort(self) -> None:
+        """End it at once."""
 
     def unsent(self) -> int:
         """Return how many bytes the client has not taken yet."""
@@ -79,7 +80,7 @@ class Connections:
     def abort(self) -> None:
         """End all of them at once."""
         for connection in self._all():
-            connection.transport.abort()
+            connection.abort()
 
     def _make_room(self, client: str) -> bool:
         heaviest = max(self._clients, key=lambda one: len(self._clients[one]))
@@ -89,7 +90,7 @@ class Connections:
         if victim is None:
             return False
         self.leave(victim, heaviest)
-        victim.transport.abort()
+        victim.abort()
         return True
 
     # An answer that its client does not read would be kept for ever: the transport only closes
@@ -110,7 +111,7 @@ class Connections:
                 self._stuck[connection] = unsent, now
             elif now - before[1] >= self._patience:
                 del self._stuck[connection]
-                connection.transport.abort()
+                connection.abort()
         self._look = loop.call_later(self._pause, self._look_round, loop)
 
     def _all(self) -> list[Watched]:

@@ -18,7 +18,7 @@ from jettison.server.events import Events
 from jettison.server.observing.exchange import Exchange
 from jettison.server.requests import Request
 from jettison.server.sessions import Sessions
-from jettison.server.sharing import Bodies, Buffers, Turns, client_key
+from jettison.server.sharing import Bodies, Buffers, Turns
 from jettison.server.tags import Catalog, Listings
 from jettison.store.relations import AllRelations
 from jettison.store.tagged import AllTagged
@@ -163,7 +163,7 @@ class Call:
     @property
     def client(self) -> str:
         """Who takes turns with others: the user, or without a name the address."""
-        return self.grant.user or client_key(self.exchange.client)
+        return self.grant.user or self.request.client
 
     async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """See :meth:`Context.run`."""

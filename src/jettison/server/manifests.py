@@ -7,13 +7,14 @@ from collections.abc import Set as AbstractSet
 from itertools import chain, islice
 from typing import Final
 
-from jettison.errors import InvalidManifest, PlanStale
+from jettison.errors import InvalidManifest, PlanStale, StorageError
 from jettison.model import mediatypes
 from jettison.model.digest import ALGORITHMS, Digest
 from jettison.model.manifest import Descriptor, Manifest, parse_manifest
 from jettison.model.preconditions import ONLY_TAGS
 from jettison.model.reference import RepoName, Tag
 from jettison.model.strict_json import check_unambiguous
+from jettison.server.access import Action
 from jettison.server.answers import Answer, ApiError, Code, Header, Problem, problems_answer, shown
 from jettison.server.contents import manifest_headers
 from jettison.server.context import Call, Context, parse_digest, parse_tag
@@ -263,8 +264,29 @@ def _put(
         missing = _touch(context, repository, manifest)
         if missing and not context.configuration.sparse_manifests:
             return missing
+        _check_tags(call, digest, tags)
         context.tree.put_manifest(repository, digest, raw, tags)
     return []
+
+
+def _check_tags(call: Call, digest: Digest, tags: Sequence[Tag]) -> None:
+    """Raise 403 for a tag that points to another manifest, unless the client may overwrite tags.
+
+    What a damaged tag pointed to nobody knows, so that is overwriting it too.
+    """
+    if call.grant.allows(call.repository, Action.OVERWRITE):
+        return
+    for tag in tags:
+        try:
+            current = call.context.contents.tag(call.repository, tag)
+        except StorageError:
+            pass
+        else:
+            if current in (None, digest):
+                continue
+        who = call.grant.user or "without a login one"
+        message = f"{who} may not {Action.OVERWRITE} here, and the tag {tag} is another manifest's"
+        raise ApiError(403, Code.DENIED, message, {"tag": tag})
 
 
 def _touch(context: Context, repository: RepoName, manifest: Manifest) -> list[Digest]:

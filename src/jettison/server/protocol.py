@@ -12,10 +12,8 @@ with any ``Transfer-Encoding`` but ``chunked``.
 
 import asyncio
 import re
-import ssl
-import types
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, ClassVar, Final, cast
 from urllib.parse import unquote
@@ -32,7 +30,7 @@ from jettison.server.configuration import Limits
 from jettison.server.connections import Connections
 from jettison.server.sharing import Buffers
 
-__all__ = ["TlsDoor", "limited_protocol"]
+__all__ = ["Connection", "limited_protocol"]
 
 _BAD_REQUEST: Final = 400
 _TOO_MANY: Final = 503
@@ -198,7 +196,10 @@ class _Cycle(RequestResponseCycle):
 
 
 class _Connection(HttpToolsProtocol):
-    """A connection; ``limits`` and the rest are set by :func:`limited_protocol`."""
+    """A connection; ``limits`` and the rest are set by :func:`limited_protocol`.
+
+    One that was counted while TLS was agreed on tells ``left`` when it ends.
+    """
 
     limits: ClassVar[Limits]
     all: ClassVar[Connections]
@@ -210,10 +211,10 @@ class _Connection(HttpToolsProtocol):
         server_state: ServerState,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
-        door: "TlsDoor | None" = None,
+        left: Callable[[], None] | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self._door = door
+        self._left_tls = left
         self._owner: str | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._reading_headers = True
@@ -231,7 +232,7 @@ class _Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._extensions[GONE] = transport.is_closing
-        if self._door is None:  # the door has counted it already
+        if self._left_tls is None:  # or it is counted already
             self._owner = self.all.enter(self, self.client[0] if self.client else "")
             if self._owner is None:
                 self._refuse(_TOO_MANY)
@@ -245,8 +246,8 @@ class _Connection(HttpToolsProtocol):
             self.timeout_keep_alive_task = None
         if self._owner is not None:
             self.all.leave(self, self._owner)
-        if self._door is not None:
-            self._door.leave()
+        if self._left_tls is not None:
+            self._left_tls()
         self._unheld()
         super().connection_lost(exc)
         for cycle in (self.cycle, *(waiting for waiting, _ in self.pipeline)):
@@ -259,9 +260,18 @@ class _Connection(HttpToolsProtocol):
         """Whether no request of it is being answered."""
         return not self._is_busy()
 
+    def abort(self) -> None:
+        """End it at once."""
+        self.transport.abort()
+
     def unsent(self) -> int:
         """Return how many bytes the client has not taken yet."""
         return self.transport.get_write_buffer_size()
+
+    @property
+    def is_made(self) -> bool:
+        """Whether it has begun: with TLS, once that is agreed on."""
+        return cast("asyncio.Transport | None", self.transport) is not None
 
     def _is_busy(self) -> bool:
         cycle = cast("_Cycle | None", self.cycle)
@@ -502,110 +512,7 @@ class _Connection(HttpToolsProtocol):
         self.transport.close()
 
 
-class TlsDoor(asyncio.Protocol):
-    """What a connection is until TLS is agreed on; it counts as one from the first moment."""
-
-    transport: asyncio.Transport
-
-    def __init__(
-        self,
-        make: Callable[["TlsDoor"], _Connection],
-        every: Connections,
-        context: ssl.SSLContext,
-        timeout: float,
-    ) -> None:
-        self._make = make
-        self._all = every
-        self._context = context
-        self._timeout = timeout
-        self._owner: str | None = None
-        self._inner: _Connection | None = None
-        self._task: asyncio.Task[None] | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Count the connection, and begin."""
-        self.transport = cast("asyncio.Transport", transport)
-        peer = transport.get_extra_info("peername")
-        self._owner = self._all.enter(self, peer[0] if isinstance(peer, tuple) else "")
-        if self._owner is None:
-            self.transport.abort()  # nothing can be said before TLS is agreed on
-            return
-        # Its first step is done here and now: reading begins as soon as this returns, and what
-        # the client has sent by then would come to nobody.
-        early = _Early()
-        starting = asyncio.get_running_loop().start_tls(
-            self.transport,
-            early,
-            self._context,
-            server_side=True,
-            ssl_handshake_timeout=self._timeout,
-        )
-        agreed = _begun(starting, starting.send(None))
-        self._task = asyncio.get_running_loop().create_task(self._agree(agreed, early))
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Count it no more."""
-        del exc
-        self.leave()
-
-    def leave(self) -> None:
-        """Count the connection no more."""
-        if self._owner is not None:
-            self._all.leave(self, self._owner)
-
-    @property
-    def idle(self) -> bool:
-        """Whether no request of it is being answered."""
-        return self._inner is None or self._inner.idle
-
-    def unsent(self) -> int:
-        """Return how many bytes the client has not taken yet."""
-        unsent = self.transport.get_write_buffer_size()
-        return unsent if self._inner is None else unsent + self._inner.unsent()
-
-    async def _agree(self, agreed: Awaitable[asyncio.Transport | None], early: "_Early") -> None:
-        try:
-            made = await agreed
-        except (OSError, asyncio.CancelledError):  # also ssl.SSLError
-            made = None
-        if made is None or early.lost:
-            self.transport.abort()
-            self.leave()
-            return
-        self._inner = self._make(self)
-        made.set_protocol(self._inner)
-        self._inner.connection_made(made)
-        if early.data:
-            self._inner.data_received(bytes(early.data))
-
-
-@types.coroutine
-def _begun(
-    work: Coroutine[Any, Any, asyncio.Transport | None],
-    waiting: Any,  # noqa: ANN401 - a future
-) -> Generator[Any, Any, asyncio.Transport | None]:
-    """Await what has come to its first wait already, which is for ``waiting``."""
-    try:
-        yield waiting
-    except BaseException as error:
-        work.throw(error)
-        raise
-    return (yield from work.__await__())
-
-
-class _Early(asyncio.Protocol):
-    """Keeps what comes in right behind the handshake, until the connection is there."""
-
-    def __init__(self) -> None:
-        self.data = bytearray()
-        self.lost = False
-
-    def data_received(self, data: bytes) -> None:
-        self.data += data
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        del exc
-        self.lost = True
+Connection = _Connection
 
 
 def _without_upgrade(data: bytes) -> bytes:

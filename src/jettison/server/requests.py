@@ -7,6 +7,7 @@ from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from jettison.server.answers import ApiError, Code
+from jettison.server.sharing import client_key
 
 __all__ = ["Disconnected", "Receive", "Request", "Scope", "Send"]
 
@@ -59,6 +60,12 @@ class Request:
         self._receive = receive
         self._timeout = timeout
         self._query: dict[str, list[str]] | None = None
+
+    @property
+    def client(self) -> str:
+        """Whose the request is, by its address."""
+        found = self.scope.get("client")
+        return client_key(found[0]) if found else ""
 
     def header(self, name: bytes) -> str | None:
         """Return the value of a header, given in lower case; several are joined by commas."""

@@ -6,13 +6,15 @@ of an endpoint is one, and what is wrong in it is an error of its own.
 """
 
 import enum
+import re
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-__all__ = ["Endpoint", "Route", "find_route"]
+__all__ = ["Endpoint", "Route", "clean_path", "find_route"]
 
 _LONGEST_CACHED: Final = 256
 _CACHED: Final = 4096
+_WITH_SLASH: Final = frozenset({"/", "/v2/"})
 
 
 class Endpoint(enum.StrEnum):
@@ -47,6 +49,22 @@ _BY_WORD: Final = {
     "blobs": Endpoint.BLOB,
     "referrers": Endpoint.REFERRERS,
 }
+
+
+_SLASHES: Final = re.compile(r"//+")
+
+
+def clean_path(path: str) -> str | None:
+    """Return the path that a path with too many slashes is another way to write; None: it is none.
+
+    Distribution sends the client there.
+    """
+    if "//" not in path and (not path.endswith("/") or path in _WITH_SLASH):
+        return None
+    clean = _SLASHES.sub("/", path)
+    if clean not in _WITH_SLASH and not clean.endswith("/blobs/uploads/"):
+        clean = clean.rstrip("/")
+    return None if clean == path or find_route(clean).endpoint is Endpoint.OTHER else clean
 
 
 def find_route(path: str) -> Route:

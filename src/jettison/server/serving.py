@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 import uvicorn
@@ -28,25 +28,29 @@ from jettison import __version__
 from jettison.errors import JettisonError
 from jettison.server.access import make_guard
 from jettison.server.app import RegistryApp
-from jettison.server.configuration import Http, Limits, ServerConfiguration, parse_address
+from jettison.server.configuration import Http, Limits, ServerConfiguration, is_local, parse_address
 from jettison.server.connections import Connections
 from jettison.server.context import Context
 from jettison.server.events import Events
 from jettison.server.messages import log_messages
 from jettison.server.observing import AccessLog, Exchange, Health, Metrics, Notifier, debug_app
-from jettison.server.protocol import TlsDoor, limited_protocol
+from jettison.server.protocol import Connection, limited_protocol
 from jettison.server.purging import keep_purging
 from jettison.server.sharing import Buffers
 from jettison.server.tls import keep_certificate_fresh, make_context
+from jettison.server.tls_connections import TlsServer
 from jettison.server.workers import watch_over
 from jettison.store.tree import StorageTree
 
-__all__ = ["serve"]
+__all__ = ["serve", "warn_of_the_open"]
 
 _THREADS: Final = 16
 _BACKLOG: Final = 2048
 _LAST_SECONDS: Final = 5.0
 """How long requests that were cancelled may take to let go of their files."""
+
+_NOT_FOR_OTHERS: Final = 0o027
+"""Bits of a mode: images and uploads are no business of the machine's other users."""
 
 _BUFFERED: Final = 64 * 1024 * 1024
 _BUFFERED_EACH: Final = 32 * 1024
@@ -71,8 +75,8 @@ def serve(configuration: ServerConfiguration, announce: Callable[[str], None]) -
     log_messages(configuration.log)
     for warning in configuration.warnings:
         _log.warning("%s", warning)
+    warn_of_the_open(configuration)
     configuration = _within_files(configuration)
-    tree = StorageTree.make(configuration.storage.root)
     make_guard(configuration.auth, configuration.access).close()
     http = configuration.http
     context = None if http.tls is None else make_context(http.tls)
@@ -82,6 +86,9 @@ def serve(configuration: ServerConfiguration, announce: Callable[[str], None]) -
         debug = None if http.debug is None else _listen(http.debug.addr, "tcp", "http.debug.addr")
         if debug is not None:
             stack.callback(debug.close)
+        # Not before: who may connect to a local socket is the operator's umask to say.
+        os.umask(os.umask(_NOT_FOR_OTHERS) | _NOT_FOR_OTHERS)
+        tree = StorageTree.make(configuration.storage.root)
         shared = None
         if configuration.workers > 1:
             shared = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="jettison-")))
@@ -99,6 +106,26 @@ def serve(configuration: ServerConfiguration, announce: Callable[[str], None]) -
             watch_over(configuration.workers, work, lambda: announce(url))
         if http.net == "unix":
             Path(http.addr).unlink(missing_ok=True)
+
+
+def warn_of_the_open(configuration: ServerConfiguration) -> None:
+    """Say it where anybody on the network may read and write."""
+    http = configuration.http
+    if configuration.auth is None and http.net == "tcp" and not is_local(http.addr):
+        _log.warning(
+            "NO LOGIN: whoever reaches %s may pull%s from this registry; set auth "
+            "(docs/access.md), or http.addr: 127.0.0.1:PORT",
+            *(http.addr, _left_open(configuration)),
+        )
+
+
+def _left_open(configuration: ServerConfiguration) -> str:
+    storage = configuration.storage
+    if storage.readonly:
+        return ""
+    if configuration.access:
+        return " and do whatever else jettison.access allows everybody"
+    return ", push and delete" if storage.delete_enabled else " and push"
 
 
 def _within_files(configuration: ServerConfiguration) -> ServerConfiguration:
@@ -213,31 +240,24 @@ class _Uvicorn(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, connections: Connections, handshake: float) -> None:
         super().__init__(config)
         self.listening = asyncio.Event()
+        self.servers: list[asyncio.Server] = []
         self._connections = connections
         self._handshake = handshake
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         config, loop, tls = self.config, asyncio.get_running_loop(), self.config.ssl
 
-        def make(door: TlsDoor | None = None) -> Any:  # noqa: ANN401 - a connection of ours
-            return config.http_protocol_class(  # type: ignore[call-arg]
-                config=config,
-                server_state=self.server_state,
-                app_state={},
-                _loop=loop,
-                door=door,
-            )
+        def make(left: Callable[[], None] | None = None) -> Connection:
+            kind = cast("type[Connection]", config.http_protocol_class)
+            return kind(config, self.server_state, {}, loop, left)
 
-        def connect() -> asyncio.Protocol:
+        for one in sockets or ():
             if tls is None:
-                made: asyncio.Protocol = make()
-                return made
-            return TlsDoor(make, self._connections, tls, self._handshake)
-
-        self.servers = [
-            await loop.create_server(connect, sock=one, backlog=config.backlog)
-            for one in sockets or ()
-        ]
+                server = await loop.create_server(make, sock=one, backlog=config.backlog)
+            else:
+                own = TlsServer(one, self._connections, make, tls, self._handshake)
+                server = cast("asyncio.Server", own)  # uvicorn only closes it
+            self.servers.append(server)
         self.started = True
         self.listening.set()
 

@@ -74,6 +74,15 @@ def make_key(kind: str) -> tuple[PrivateKey, str]:
     return ec.generate_private_key(curve), algorithm
 
 
+def slow_key(bits: int = 2048) -> rsa.RSAPrivateKey:
+    """A key whose public exponent is as long as its modulus."""
+    numbers = rsa.generate_private_key(65537, bits).private_numbers()
+    p, q, d = numbers.p, numbers.q, 65537
+    public = rsa.RSAPublicNumbers(pow(d, -1, (p - 1) * (q - 1)), p * q)
+    made = rsa.RSAPrivateNumbers(p, q, d, d % (p - 1), d % (q - 1), rsa.rsa_crt_iqmp(p, q), public)
+    return made.private_key(unsafe_skip_rsa_key_validation=True)
+
+
 def certificate(
     key: PrivateKey,
     name: str,

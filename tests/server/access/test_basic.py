@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import bcrypt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +19,6 @@ from jettison.errors import ConfigurationError
 from jettison.model.reference import RepoName
 from jettison.server.access import (
     Action,
-    Grant,
     Guard,
     TooManyLogins,
     Unauthorized,
@@ -26,6 +26,7 @@ from jettison.server.access import (
     basic,
     make_guard,
 )
+from jettison.server.access.guesses import Guesses
 from jettison.server.access.htpasswd import parse_passwords, verify
 from jettison.server.configuration import AccessRule, Htpasswd
 from support.missing import need
@@ -213,7 +214,7 @@ def test_a_hash_that_cannot_be() -> None:
 def test_any_file_can_be_read(raw: bytes) -> None:
     found = parse_passwords(raw)
     assert not found.hashes.keys() & set(found.other)
-    assert not verify(b"", found.absent)
+    assert not any(verify(b"", one) for one in found.absent[:3])
 
 
 async def test_an_empty_file_admits_nobody(
@@ -338,15 +339,87 @@ async def test_a_login_is_hashed_once(guard: Guard, hashed: list[bytes]) -> None
     assert len(hashed) == before + 2
 
 
-async def test_an_unknown_user_costs_the_same(path: Path, hashed: list[bytes]) -> None:
-    for number in range(3):
-        htpasswd(path, f"user{number}", "secret", "-B", "-C", "8")
+async def test_a_failed_login_is_the_same_work_for_whomever(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The path has a user of cost 5; and somebody may have set one of a cost that is no use."""
+    for user, cost in (("low", "4"), ("same", "5"), ("high", "7")):
+        htpasswd(path, user, "secret", "-B", "-C", cost)
+    steps = 0
+
+    def compared(_password: bytes, expected: bytes) -> bool:
+        nonlocal steps
+        steps += 2 ** int(expected[4:6])
+        return False
+
+    def hashed(_password: bytes, salt: bytes) -> bytes:
+        assert len(salt) == 29
+        compared(b"", salt)
+        return b""
+
     guard = guard_of(path)
-    for user in ("user0", "unknown"):
+    monkeypatch.setattr(bcrypt, "checkpw", compared)
+    monkeypatch.setattr(bcrypt, "hashpw", hashed)
+    for user in ("low", "same", "high", "ann", *(f"unknown{number}" for number in range(20))):
+        steps = 0
         await refused(guard, header(user, "wrong"))
-    known, unknown = hashed
-    assert known != unknown
-    assert known[4:7] == unknown[4:7] == b"08$"
+        assert steps == 2**7, user
+
+
+async def test_unknown_users_are_compared_as_those_of_the_file_are(path: Path) -> None:
+    htpasswd(path, "high", "secret", "-B", "-C", "7")
+    found = parse_passwords(path.read_bytes())
+    names = [f"unknown{number}" for number in range(100)]
+    once = [found.compared(name, b"k") for name in names]
+    assert {one[4:6] for one in once} == {b"05", b"07"}
+    assert once == [found.compared(name, b"k") for name in names]
+    assert once != [found.compared(name, b"other") for name in names]
+
+
+async def test_a_cost_that_would_stop_everybody_is_named(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with path.open("a") as file:
+        file.write(f"slow:$2y$31${'a' * 53}\n")
+    guard = guard_of(path)
+    assert "'slow' has a hash of a cost above 14" in caplog.text
+    await refused(guard, header("ann", "wrong"))  # it does not take a day
+
+
+async def test_who_guesses_has_to_wait_and_others_have_not(guard: Guard) -> None:
+    async def guess(password: str, client: str) -> str:
+        try:
+            await guard.admit(header("ann", password), PULL, client=client)
+        except TooManyLogins as error:
+            return "wait" if error.seconds >= 1 else "wait no longer"
+        except Unauthorized:
+            return "wrong"
+        return "right"
+
+    found = [await guess(f"{number}", "192.0.2.1") for number in range(15)]
+    assert found == ["wrong"] * 10 + ["wait"] * 5
+    assert await guess("secret", "192.0.2.1") == "wait"  # or the waiting would be no use
+    assert await guess("wrong", "192.0.2.2") == "wrong"
+    assert await guess("secret", "192.0.2.2") == "right"
+    assert await guess("secret", "192.0.2.1") == "right"  # it is known by now
+    assert [await guess(f"{number}", "192.0.2.1") for number in range(3)] == ["wait"] * 3
+
+
+def test_guesses_come_back_with_time() -> None:
+    now = 0.0
+    guesses = Guesses(lambda: now)
+    assert [guesses.take("a", "u") for _ in range(11)] == [0.0] * 10 + [6.0]
+    assert guesses.take("a", "other") == 0.0
+    guesses.give("a", "u")
+    assert [guesses.take("a", "u") for _ in range(11)] == [0.0] * 10 + [6.0]
+    now = 6.0
+    assert guesses.take("a", "u") == 0.0
+    assert guesses.take("a", "u") > 0
+    spread = [guesses.take("b", f"{number}") for number in range(150)]
+    assert spread.count(0.0) == 100
+    for number in range(10_000):
+        guesses.take(f"{number}", "u")
+    assert len(guesses._left) <= 8192
 
 
 async def test_the_loop_goes_on_while_passwords_are_hashed(
@@ -370,26 +443,32 @@ async def test_the_loop_goes_on_while_passwords_are_hashed(
         return False
 
     monkeypatch.setattr(basic, "verify", slow)
-    wrong = [
-        asyncio.ensure_future(guard.admit(header("ann", f"{number}"), PULL))
+
+    async def wrong(number: int, client: str) -> object:
+        # Each user once, or the client would have to wait for having been wrong.
+        return await guard.admit(header(f"user{number}", "x"), PULL, client=client)
+
+    waiting = [
+        asyncio.ensure_future(wrong(number, f"192.0.2.{client}"))
+        for client in range(basic.WAITING_ALL // basic.WAITING)
         for number in range(basic.WAITING)
+    ]
+    waiting += [
+        asyncio.ensure_future(wrong(basic.WAITING + number, "192.0.2.0"))
+        for number in range(basic.THREADS)
     ]
     await asyncio.sleep(0.01)
     assert (await guard.admit(ann, PULL)).user == "ann"
-    with pytest.raises(TooManyLogins) as caught:
-        await asyncio.wait_for(guard.admit(header("ann", "one more"), PULL), 5)
-    assert caught.value.challenge == CHALLENGE
-    for waiting in wrong[10:]:
-        waiting.cancel()
-    await asyncio.sleep(0)
-    late = asyncio.ensure_future(guard.admit(header("ann", "later"), PULL))
-    await asyncio.sleep(0.01)
-    assert not late.done()
+    for client in ("192.0.2.0", "192.0.2.99"):
+        with pytest.raises(TooManyLogins) as caught:
+            await asyncio.wait_for(wrong(-1, client), 5)
+        assert caught.value.challenge == CHALLENGE
     gate.set()
-    found = await asyncio.gather(*wrong, late, return_exceptions=True)
-    assert all(isinstance(each, Unauthorized | asyncio.CancelledError) for each in found)
+    found = await asyncio.gather(*waiting, return_exceptions=True)
+    assert all(isinstance(each, Unauthorized) for each in found)
     assert 1 <= peak <= basic.THREADS
-    assert vars(guard)["_waiting"] == 0
+    assert vars(guard)["_turns"].waiting == 0
+    assert not vars(guard)["_checking"]
 
 
 async def test_a_login_that_overtakes_a_change_is_not_remembered(
@@ -416,22 +495,25 @@ async def test_a_login_that_overtakes_a_change_is_not_remembered(
 async def test_no_password_is_kept(guard: Guard) -> None:
     authorization = header("ann", "secret")
     await guard.admit(authorization, PULL)
-    kept = vars(vars(guard)["_remembered"])
-    assert len(kept["_values"]) == 1
-    shown = repr(kept) + repr(guard.__dict__)
+    assert list(vars(guard)["_remembered"]) == ["ann"]
+    shown = repr(guard.__dict__)
     assert "secret" not in shown
     assert authorization.partition(" ")[2] not in shown
 
 
-async def test_only_so_many_logins_are_remembered(guard: Guard) -> None:
-    remembered = vars(guard)["_remembered"]
-    grant = Grant("x")
-    names = [remembered.name(str(number)) for number in range(3000)]
-    for name in names:
-        remembered.put(name, grant)
-    assert len(remembered) == 2048
-    assert remembered.get(names[0]) is None
-    assert remembered.get(names[-1]) is grant
+async def test_however_a_login_is_written_it_takes_one_place(path: Path) -> None:
+    """What is written anew each time would put out the logins of all others."""
+    long = "p" * 72
+    htpasswd(path, "long", long)
+    htpasswd(path, "other", "secret")
+    guard = guard_of(path)
+    await guard.admit(header("other", "secret"), PULL)
+    for written in (
+        *(header("long", long), header("long", long, "basic"), header("long", long, "Basic ")),
+        *(header("long", f"{long}{number}") for number in range(20)),
+    ):
+        assert (await guard.admit(written, PULL)).user == "long"
+    assert sorted(vars(guard)["_remembered"]) == ["long", "other"]
 
 
 # -- rules -------------------------------------------------------------------------------------
@@ -439,7 +521,7 @@ async def test_only_so_many_logins_are_remembered(guard: Guard) -> None:
 
 EVERYBODY = AccessRule(("*",), ("team/*",), frozenset({"pull"}))
 PUBLIC = AccessRule(("anonymous",), ("public/*",), frozenset({"pull"}))
-ANN = AccessRule(("a*",), ("*",), frozenset({"pull", "push", "delete", "admin"}))
+ANN = AccessRule(("a*",), ("*",), frozenset({"pull", "push", "overwrite", "delete", "admin"}))
 
 
 @pytest.mark.parametrize("authorization", [None, header("", "")])

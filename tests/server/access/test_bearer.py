@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from jettison.errors import ConfigurationError
 from jettison.model.reference import RepoName
-from jettison.server.access import Action, Grant, Guard, Unauthorized, Wanted, make_guard
+from jettison.server.access import Action, Grant, Guard, Unauthorized, Wanted, chains, make_guard
 from jettison.server.access.bearer import TokenGuard
 from jettison.server.access.keys import key_names
 from jettison.server.configuration import AccessRule, Token
@@ -33,6 +33,7 @@ from server.access.signing import (
     make_key,
     part,
     signer,
+    slow_key,
     token,
     x5c,
 )
@@ -160,7 +161,8 @@ async def test_the_base_needs_no_scope(guard: Guard) -> None:
 @pytest.mark.parametrize(
     ("entries", "allowed"),
     [
-        (["repository:team/app:pull,push"], {Action.PULL, Action.PUSH}),
+        (["repository:team/app:pull,push"], {Action.PULL, Action.PUSH, Action.OVERWRITE}),
+        (["repository:team/app:overwrite"], set()),
         (["repository:team/app:pull", "repository:team/app:delete"], {Action.PULL, Action.DELETE}),
         (["repository:team/app:*"], set(Action)),
         (["repository:team/app:admin"], set()),
@@ -178,7 +180,7 @@ async def test_what_a_scope_allows(guard: Guard, entries: list[str], allowed: se
             assert (await admitted(guard, text, [Wanted(APP, (action,))])).allows(APP, action)
         else:
             error = await refused(guard, text, [Wanted(APP, (action,))])
-            wish = "*" if action is Action.ADMIN else action
+            wish = {Action.ADMIN: "*", Action.OVERWRITE: "push"}.get(action, action)
             assert error.challenge == (
                 f'Bearer realm="{REALM}",service="{SERVICE}",'
                 f'scope="repository:team/app:{wish}",error="insufficient_scope"'
@@ -219,7 +221,7 @@ async def test_a_mount_needs_both(guard: Guard) -> None:
 async def test_rules_narrow_what_a_token_allows(tmp_path: Path) -> None:
     rules = [
         AccessRule(("bob",), ("team/*",), frozenset({"pull"})),
-        AccessRule(("ann",), ("*",), frozenset({"pull", "push", "delete", "admin"})),
+        AccessRule(("ann",), ("*",), frozenset({"pull", "push", "overwrite", "delete", "admin"})),
     ]
     config = settings(rootcertbundle=bundle(tmp_path / "b.pem", signer("rsa")))
     guard = make_guard(config, rules)
@@ -606,6 +608,47 @@ async def test_another_authority_of_the_same_name(guard: Guard) -> None:
 @pytest.mark.parametrize("encoded", [["!"], ["eA=="], [""], ["AAAA"] * 3])
 async def test_certificates_that_are_none(guard: Guard, encoded: list[str]) -> None:
     assert await untrusted(guard, token(signer("rsa"), x5c=encoded))
+
+
+async def test_of_strangers_only_what_is_quickly_verified_is_looked_at(
+    guard: Guard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An exponent as long as the key makes it a thousand times as slow; one name, many ways."""
+    slow = slow_key()
+    lasting = Signer(slow, "RS256", certificate(slow, "slow"))
+    top = signer("rsa")
+    leaf = issued("p256", top)
+    middles = [issued("p256", top, "middle", authority=True) for _ in range(2)]
+    low = issued("p256", middles[0], "low")
+    one = issued("p256", top, "one", authority=True)
+
+    def looked(*_: object) -> None:
+        pytest.fail("it was looked at")
+
+    monkeypatch.setattr(chains, "_chain", looked)
+    for chain in (
+        [lasting],
+        [leaf, lasting],
+        [low, *middles],
+        [leaf, one, one],
+    ):
+        assert await untrusted(guard, token(leaf, x5c=x5c(*(each.certificate for each in chain))))
+
+
+async def test_one_token_takes_one_place_however_it_is_written(guard: Guard) -> None:
+    text = token(signer("rsa"))
+    start, _, last = text.rpartition(".")
+    raw = base64.urlsafe_b64decode(last + "==")
+    spelled = {
+        f"{start}.{last[:-1]}{sign}"
+        for sign in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+        if base64.urlsafe_b64decode(f"{last[:-1]}{sign}==") == raw
+    }
+    assert len(spelled) > 1
+    for one in spelled:
+        await admitted(guard, one)
+    assert len(vars(guard)["_remembered"]) == 1
+    assert await untrusted(guard, f"{start}.{part(b'x' * 256)}")
 
 
 async def test_too_many_certificates(guard: Guard) -> None:

@@ -70,7 +70,7 @@ async def test_tokens(tmp_path: Path) -> None:
     ("user", "repository", "expected"),
     [
         ("grace", "team/app", {Action.PULL}),
-        ("build", "team/app", {Action.PULL, Action.PUSH}),
+        ("build", "team/app", {Action.PULL, Action.PUSH, Action.OVERWRITE}),
         ("ci-7", "team/app", {Action.PULL, Action.PUSH}),
         ("build", "team", {Action.PULL}),
         ("ada", "any", set(Action)),

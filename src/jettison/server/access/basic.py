@@ -1,8 +1,11 @@
 """Logins with a user name and a password out of a password file."""
 
 import asyncio
+import hashlib
+import hmac
 import logging
 import os
+import secrets
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
@@ -10,18 +13,27 @@ from typing import Final
 from jettison.errors import ConfigurationError
 from jettison.server.access.challenges import Login, basic_login, challenge
 from jettison.server.access.grant import Grant, Guard, TooManyLogins, Unauthorized, Wanted
-from jettison.server.access.htpasswd import Passwords, parse_passwords, verify
-from jettison.server.access.remembered import Remembered
+from jettison.server.access.guesses import Guesses
+from jettison.server.access.htpasswd import (
+    MAX_COST,
+    MAX_PASSWORD,
+    Passwords,
+    make_up_for,
+    parse_passwords,
+    verify,
+)
 from jettison.server.access.rules import ANONYMOUS, Rules
 from jettison.server.access.watched import Unusable, WatchedFile
 from jettison.server.configuration import Htpasswd
+from jettison.server.sharing import Busy, Turns
 
 __all__ = ["PasswordGuard"]
 
 THREADS: Final = max(1, min(4, (os.cpu_count() or 1) // 2))
 """Passwords that are hashed at a time: at least half of the machine is left for everything else."""
-WAITING: Final = 256
-"""Logins that wait for their turn; one more is refused."""
+WAITING: Final = 64
+WAITING_ALL: Final = 256
+"""Logins of one client, and of all, that wait for their turn; one more is refused."""
 
 _log = logging.getLogger(__name__)
 
@@ -29,8 +41,10 @@ _log = logging.getLogger(__name__)
 class PasswordGuard(Guard):
     """Admits users of a password file, and without a login those whom rules name ``anonymous``.
 
-    A login that was right is remembered, in memory and as a keyed hash, until the file's content
-    changes. Passwords are hashed in threads, for an unknown user too. A request without a login is
+    The login of a user that was right last is remembered, in memory and as a keyed hash, until the
+    file's content changes. Passwords are hashed in threads, in which clients take turns; whoever is
+    wrong has to wait. A failed login is the same work for each user of the file, and for an unknown
+    one: its time tells nothing. A request without a login is
     always asked for one at ``/v2/``, since clients find out there whether to send theirs. A login
     with neither user nor password counts as none: some clients send that.
 
@@ -43,7 +57,10 @@ class PasswordGuard(Guard):
         self._rules = rules
         self._file = WatchedFile(settings.path, parse_passwords)
         self._warned: set[str] = set()
-        self._remembered = Remembered[Grant]()
+        self._key = secrets.token_bytes(32)
+        self._remembered: dict[str, tuple[bytes, Grant]] = {}
+        self._checking: dict[tuple[str, bytes], asyncio.Task[Grant | None]] = {}
+        self._guesses = Guesses()
         self._passwords: Passwords | None = None
         try:
             self._current()
@@ -51,8 +68,7 @@ class PasswordGuard(Guard):
             hint = f"Make it: htpasswd -B -c {settings.path} USER, or correct auth.htpasswd.path."
             raise ConfigurationError(str(error), hint=hint) from None
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="password")
-        self._turns = asyncio.Semaphore(THREADS)
-        self._waiting = 0
+        self._turns = Turns(THREADS, THREADS, WAITING, WAITING_ALL)
 
     def close(self) -> None:
         """Let go of the threads."""
@@ -64,6 +80,7 @@ class PasswordGuard(Guard):
         wanted: Sequence[Wanted],
         *,
         origin: str = "",  # noqa: ARG002 - as in Guard
+        client: str = "",
     ) -> Grant:
         """See :meth:`Guard.admit`."""
         if not authorization:
@@ -73,16 +90,25 @@ class PasswordGuard(Guard):
         except Unusable:
             message = "logins cannot be checked at the moment"
             raise Unauthorized(self._challenge, message) from None
-        name = self._remembered.name(authorization)
-        grant = self._remembered.get(name)
-        if grant is not None:
-            return grant
         login = basic_login(authorization)
         if login is None:
             raise Unauthorized(self._challenge, "a login with user name and password is needed")
         if not login.user and not login.password:
             return self._without_login(wanted)
-        return await self._check(login, name, passwords)
+        # Of a password only so much counts, so one user is one entry, however it is written.
+        name = self._name(login)
+        known = self._remembered.get(login.user)
+        if known is not None and hmac.compare_digest(known[0], name):
+            return known[1]
+        grant = await self._check(login, name, passwords, client)
+        if grant is None:
+            raise Unauthorized(self._challenge, f"login as {login.user[:80]!r} refused")
+        return grant
+
+    def _name(self, login: Login) -> bytes:
+        """Return what stands for a login here; it tells nothing about the password."""
+        raw = login.user.encode() + b":" + login.password[:MAX_PASSWORD]
+        return hashlib.blake2b(raw, key=self._key, digest_size=32).digest()
 
     def _without_login(self, wanted: Sequence[Wanted]) -> Grant:
         if self._rules is not None and any(actions for _, actions in wanted):
@@ -102,6 +128,7 @@ class PasswordGuard(Guard):
         if found is not self._passwords:
             self._passwords = found
             self._remembered.clear()
+            self._checking.clear()
             self._warn(found)
         return found
 
@@ -109,6 +136,11 @@ class PasswordGuard(Guard):
         path = self._file.path
         lines = [f"line {number} is no user and hash" for number in found.malformed]
         others = [f"{user!r} has no bcrypt hash; set it with htpasswd -B" for user in found.other]
+        others += [
+            f"{user!r} has a hash of a cost above {MAX_COST}: a wrong login takes so long that it "
+            "tells of the user; set the password anew with htpasswd -B -C 10"
+            for user in found.costly
+        ]
         if ANONYMOUS in found.hashes:
             others.append(f"{ANONYMOUS!r} in a rule means everybody, not this user")
         if not found.hashes:
@@ -118,27 +150,53 @@ class PasswordGuard(Guard):
                 self._warned.add(text)
                 _log.warning("%s: %s", path, text)
 
-    async def _check(self, login: Login, name: bytes, passwords: Passwords) -> Grant:
-        if self._waiting >= WAITING:
-            raise TooManyLogins(self._challenge, "too many logins at once; try again later")
-        self._waiting += 1
+    async def _check(
+        self, login: Login, name: bytes, passwords: Passwords, client: str
+    ) -> Grant | None:
+        """Return the grant of a login, None if it is wrong; raise where it has to wait.
+
+        The same login of one client, sent several times at once, is hashed once.
+        """
+        asked = client, name
+        going = self._checking.get(asked)
+        if going is None:
+            seconds = self._guesses.take(client, login.user)
+            if seconds > 0:
+                message = "too many wrong logins; try again later"
+                raise TooManyLogins(self._challenge, message, seconds)
+            task = asyncio.create_task(self._verify(login, name, passwords, client))
+            going = self._checking[asked] = task
+            task.add_done_callback(lambda done: self._checked(asked, done))
         try:
-            async with self._turns:
-                # The same login, sent several times at once, is hashed once.
-                grant = self._remembered.get(name)
-                if grant is not None:
-                    return grant
-                expected = passwords.hashes.get(login.user)
-                loop = asyncio.get_running_loop()
-                right = await loop.run_in_executor(
-                    self._pool, verify, login.password, expected or passwords.absent
-                )
-        finally:
-            self._waiting -= 1
-        if expected is None or not right:
-            raise Unauthorized(self._challenge, f"login as {login.user[:80]!r} refused")
+            return await asyncio.shield(going)
+        except Busy:
+            message = "too many logins at once; try again later"
+            raise TooManyLogins(self._challenge, message) from None
+
+    def _checked(self, asked: tuple[str, bytes], task: asyncio.Task[Grant | None]) -> None:
+        if self._checking.get(asked) is task:
+            del self._checking[asked]
+        if not task.cancelled():
+            task.exception()  # each that waited for it has it; there may be none left
+
+    async def _verify(
+        self, login: Login, name: bytes, passwords: Passwords, client: str
+    ) -> Grant | None:
+        async with self._turns.turn(client):
+            loop = asyncio.get_running_loop()
+            right = await loop.run_in_executor(self._pool, self._is_right, login, passwords)
+        if not right:
+            return None
+        self._guesses.give(client, login.user)
         permissions = () if self._rules is None else (self._rules.of(login.user),)
         grant = Grant(login.user, permissions)
         if passwords is self._passwords:
-            self._remembered.put(name, grant)
+            self._remembered[login.user] = name, grant
         return grant
+
+    def _is_right(self, login: Login, passwords: Passwords) -> bool:
+        compared = passwords.compared(login.user, self._key)
+        right = verify(login.password, compared) and login.user in passwords.hashes
+        if not right:
+            make_up_for(compared, passwords.highest)
+        return right

@@ -6,10 +6,13 @@ allowed. The key is never taken from the token: a ``kid`` names a trusted one, `
 to a trusted certificate, and ``jwk`` has to be a trusted one.
 """
 
+import asyncio
 import base64
+import hmac
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, NamedTuple
 
 import jwt.algorithms
@@ -20,17 +23,22 @@ from jettison.errors import ConfigurationError, InvalidDocument
 from jettison.model import strict_json
 from jettison.server.access.chains import verified_key
 from jettison.server.access.challenges import bearer_token, challenge, scope
-from jettison.server.access.grant import Action, Grant, Guard, Unauthorized, Wanted
+from jettison.server.access.grant import Action, Grant, Guard, TooManyLogins, Unauthorized, Wanted
 from jettison.server.access.keys import Key, Keys, parse_certificates, parse_jwks, thumbprint
 from jettison.server.access.remembered import Remembered
 from jettison.server.access.rules import Rules
 from jettison.server.access.watched import Unusable, WatchedFile
 from jettison.server.configuration import ALGORITHMS, Token
+from jettison.server.sharing import Busy, Turns
 
 __all__ = ["LEEWAY", "Scopes", "TokenGuard"]
 
 LEEWAY: Final = 60.0
 """Seconds that the clocks of the two services may be apart."""
+
+_WAITING: Final = 32
+_WAITING_ALL: Final = 256
+"""Tokens with certificates, of one client and of all, that wait for their turn."""
 
 MAX_TOKEN: Final = 64 * 1024
 MAX_SIGNATURE: Final = 2048
@@ -88,9 +96,14 @@ class Scopes:
         return f"Scopes({len(self._repositories)} repositories, catalog={self._catalog})"
 
     def allow(self, repository: str | None, action: Action) -> bool:
-        """Whether the token has ``action``; ``*`` has all, and nothing else has ``admin``."""
+        """Whether the token has ``action``; ``*`` has all, and nothing else has ``admin``.
+
+        Token servers know nothing of ``overwrite``: with them it is part of ``push``.
+        """
         if repository is None:
             return self._catalog
+        if action is Action.OVERWRITE:
+            action = Action.PUSH
         found = self._repositories.get(repository)
         return found is not None and ("*" in found or (action in found and action != Action.ADMIN))
 
@@ -104,10 +117,21 @@ class Scopes:
 
 
 class _Verified(NamedTuple):
+    token: bytes
+    """What stands for the whole token, its signature included."""
     scopes: Scopes
     grant: Grant
     since: float
     until: float
+
+
+class _Read(NamedTuple):
+    """The parts of a token; ``signed`` are the bytes that its signature is for."""
+
+    header: _Header
+    claims: _Claims
+    signed: bytes
+    signature: bytes
 
 
 class _Untrusted(Exception):
@@ -141,6 +165,8 @@ class TokenGuard(Guard):
             message = "auth.token has no keys to verify tokens with"
             raise ConfigurationError(message, hint="Set rootcertbundle or jwks.")
         self._remembered = Remembered[_Verified]()
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="token")
+        self._turns = Turns(1, 1, _WAITING, _WAITING_ALL)
         self._sources: tuple[object, ...] = ()
         self._keys = Keys((), ())
         try:
@@ -150,16 +176,24 @@ class TokenGuard(Guard):
             raise ConfigurationError(str(error), hint=hint) from None
 
     async def admit(
-        self, authorization: str | None, wanted: Sequence[Wanted], *, origin: str = ""
+        self,
+        authorization: str | None,
+        wanted: Sequence[Wanted],
+        *,
+        origin: str = "",
+        client: str = "",
     ) -> Grant:
         """See :meth:`Guard.admit`."""
         token = bearer_token(authorization)
         if token is None:
             raise self._refusal(wanted, origin, "", "a token is needed")
         try:
-            verified = self._verified(token)
+            verified = await self._verified(token, client)
         except _Untrusted as error:
             raise self._refusal(wanted, origin, "invalid_token", str(error)) from None
+        except Busy:
+            found = self._refusal(wanted, origin, "", "too many tokens at once; try again later")
+            raise TooManyLogins(found.challenge, found.message) from None
         if not verified.scopes.cover(wanted):
             message = "the token does not allow this"
             raise self._refusal(wanted, origin, "insufficient_scope", message)
@@ -185,7 +219,11 @@ class TokenGuard(Guard):
             self._remembered.clear()
         return self._keys
 
-    def _verified(self, token: str) -> _Verified:
+    def close(self) -> None:
+        """Let go of the thread."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def _verified(self, token: str, client: str) -> _Verified:
         try:
             keys = self._current()
         except Unusable:
@@ -193,19 +231,22 @@ class TokenGuard(Guard):
             self._remembered.clear()
             raise _Untrusted("tokens cannot be verified at the moment") from None
         now = self._now()
-        name = self._remembered.name(token)
+        # A signature can be written in several ways: one token takes one place all the same.
+        name = self._remembered.name(token.rpartition(".")[0])
+        whole = self._remembered.name(token)
         found = self._remembered.get(name)
-        if found is None:
-            found = self._believe(token, keys, now)
-            self._remembered.put(name, found)
+        if found is None or not hmac.compare_digest(found.token, whole):
+            found = await self._believed(self._read(token), keys, now, whole, client)
+            if keys is self._keys:
+                self._remembered.put(name, found)
         if now > found.until:
             raise _Untrusted("the token has expired")
         if now < found.since:
             raise _Untrusted("the token is not valid yet")
         return found
 
-    def _believe(self, token: str, keys: Keys, now: float) -> _Verified:
-        """Verify a token but for its time: its signature, whom it is from, and whom it is for."""
+    def _read(self, token: str) -> _Read:
+        """Return what a token says, if it is for this registry; nothing of it is proved."""
         parts = _TOKEN.fullmatch(token) if len(token) <= MAX_TOKEN else None
         if parts is None or len(parts[3]) > MAX_SIGNATURE:
             raise _Untrusted("malformed token")
@@ -222,15 +263,36 @@ class TokenGuard(Guard):
         audience = (claims.aud,) if isinstance(claims.aud, str) else claims.aud or ()
         if self._settings.service not in audience:
             raise _Untrusted("the token is for another service")
-        candidates, until = _signers(header, keys, now)
-        signed = token[: parts.end(2)].encode()
-        if not any(_signed_by(key, header.alg, signed, signature) for key in candidates):
+        return _Read(header, claims, token[: parts.end(2)].encode(), signature)
+
+    async def _believed(
+        self, read: _Read, keys: Keys, now: float, whole: bytes, client: str
+    ) -> _Verified:
+        """Verify the signature; where certificates are to be verified too, clients take turns."""
+        if read.header.x5c and keys.certificates:
+            async with self._turns.turn(client):
+                loop = asyncio.get_running_loop()
+                until = await loop.run_in_executor(self._pool, _signed_until, read, keys, now)
+        else:
+            until = _signed_until(read, keys, now)
+        if until is None:
             raise _Untrusted("the token is not signed with a trusted key")
+        claims = read.claims
         scopes = Scopes(claims.access or ())
         user = claims.sub or ""
         bounds = (scopes,) if self._rules is None else (scopes, self._rules.of(user))
         until = min(claims.exp + LEEWAY, until)
-        return _Verified(scopes, Grant(user, bounds), (claims.nbf or 0.0) - LEEWAY, until)
+        return _Verified(whole, scopes, Grant(user, bounds), (claims.nbf or 0.0) - LEEWAY, until)
+
+
+def _signed_until(read: _Read, keys: Keys, now: float) -> float | None:
+    """Return until when the key that signed a token is trusted; None: none of ours did."""
+    candidates, until = _signers(read.header, keys, now)
+    algorithm = read.header.alg
+    for key in candidates:
+        if _signed_by(key, algorithm, read.signed, read.signature):
+            return until
+    return None
 
 
 def _signers(header: _Header, keys: Keys, now: float) -> tuple[Sequence[Key], float]:

@@ -8,6 +8,7 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.verification import (
     Criticality,
     ExtensionPolicy,
@@ -22,6 +23,8 @@ from jettison.server.access.keys import Key, certificate_key
 __all__ = ["verified_key"]
 
 MAX_CERTIFICATES: Final = 8
+MAX_RSA_BITS: Final = 8192
+_EXPONENT_BITS: Final = 32
 
 
 def verified_key(
@@ -33,7 +36,9 @@ def verified_key(
     it may be used for is nobody's business here, as with Distribution; but those above it must be
     authorities. None if it is not trusted, not valid ``now``, or not understood.
 
-    A chain is verified as on the web: RSA from 2048 bits, and the curves of NIST.
+    A chain is verified as on the web: RSA from 2048 bits, and the curves of NIST. Of what strangers
+    send only what is quickly verified is looked at: no two certificates of one name, between which
+    there would be many ways, and no RSA key with a size or an exponent that nobody uses.
     """
     if not 0 < len(encoded) <= MAX_CERTIFICATES or not trusted:
         return None
@@ -43,6 +48,8 @@ def verified_key(
             x509.load_der_x509_certificate(base64.b64decode(each, validate=True))
             for each in encoded
         )
+        if not _is_quick([leaf, *others]):
+            return None
         chain = [leaf] if leaf in trusted else _chain(leaf, others, trusted, moment)
         key = certificate_key(leaf)
         valid = all(c.not_valid_before_utc <= moment <= c.not_valid_after_utc for c in chain)
@@ -51,6 +58,22 @@ def verified_key(
     if key is None or not valid:
         return None
     return key, min(c.not_valid_after_utc.timestamp() for c in chain)
+
+
+def _is_quick(certificates: Sequence[x509.Certificate]) -> bool:
+    """Whether a chain of these takes no longer to verify than it should."""
+    names = {certificate.subject.public_bytes() for certificate in certificates}
+    return len(names) == len(certificates) and all(
+        _is_quick_key(certificate.public_key()) for certificate in certificates
+    )
+
+
+def _is_quick_key(public: object) -> bool:
+    if not isinstance(public, rsa.RSAPublicKey):
+        return True
+    return (
+        public.key_size <= MAX_RSA_BITS and public.public_numbers().e.bit_length() <= _EXPONENT_BITS
+    )
 
 
 def _chain(

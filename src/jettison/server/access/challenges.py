@@ -3,11 +3,13 @@
 import base64
 import binascii
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from jettison.server.access.grant import Action, Wanted
 
 __all__ = ["Login", "basic_login", "bearer_token", "challenge", "scope"]
+
+_ASKED: Final = {Action.ADMIN: "*", Action.OVERWRITE: "push"}
 
 
 class Login(NamedTuple):
@@ -39,7 +41,8 @@ def _quoted(text: str) -> str:
 def scope(wanted: Sequence[Wanted]) -> str:
     """Return the scopes that a token needs for ``wanted``, as Distribution asks for them.
 
-    The registry's own are all ``registry:catalog:*``; ``admin`` of a repository is ``*``.
+    The registry's own are all ``registry:catalog:*``; of a repository ``admin`` is ``*`` and
+    ``overwrite`` is ``push``.
     """
     asked: dict[str, dict[str, None]] = {}
     for repository, actions in wanted:
@@ -49,7 +52,7 @@ def scope(wanted: Sequence[Wanted]) -> str:
             continue
         found = asked.setdefault(f"repository:{repository}", {})
         for action in actions:
-            found["*" if action is Action.ADMIN else action.value] = None
+            found[_ASKED.get(action, action.value)] = None
     return " ".join(f"{resource}:{','.join(found)}" for resource, found in asked.items() if found)
 
 

@@ -1,7 +1,8 @@
 """What is asked for, what may be done, and the ways to say no.
 
-The rights are Distribution's (pull, push, delete), and ``admin``, which is ours: to see the whole
-catalog, and what the server says about itself.
+The rights are Distribution's (pull, push, delete), and two of ours: ``overwrite``, to point a tag
+to another manifest, which takes the one before from whoever pulls by tag; and ``admin``, to see the
+whole catalog, and what the server says about itself.
 """
 
 import enum
@@ -27,6 +28,7 @@ class Action(enum.StrEnum):
 
     PULL = "pull"
     PUSH = "push"
+    OVERWRITE = "overwrite"
     DELETE = "delete"
     ADMIN = "admin"
 
@@ -121,12 +123,14 @@ class Guard:
         wanted: Sequence[Wanted],  # noqa: ARG002 - same
         *,
         origin: str = "",  # noqa: ARG002 - same
+        client: str = "",  # noqa: ARG002 - same
     ) -> Grant:
         """Return what the sender of a request may do.
 
         ``authorization`` is that header's value as Latin-1, None where there is none. ``origin``
         is how the client reached the server (``https://host:port``); only a token server found
-        by ``autoredirect`` needs it.
+        by ``autoredirect`` needs it. ``client`` is who takes turns with others, and whose wrong
+        logins are counted: the network address.
 
         An allowed login does not mean that all of ``wanted`` is allowed: ask the grant. A mount's
         source is better not in ``wanted``: a token without it can still upload.

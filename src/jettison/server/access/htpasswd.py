@@ -5,16 +5,21 @@ comments, and only bcrypt lines can be logged in with. A line that is none is pa
 Distribution then refuses everybody.
 """
 
+import hashlib
 import re
-from collections import Counter
 from typing import Final, NamedTuple
 
 import bcrypt
 
-__all__ = ["MAX_PASSWORD", "Passwords", "parse_passwords", "verify"]
+__all__ = ["MAX_PASSWORD", "Passwords", "make_up_for", "parse_passwords", "verify"]
 
 MAX_PASSWORD: Final = 72
 """Bytes of a password that bcrypt reads; htpasswd and Distribution ignore what comes after."""
+
+MAX_COST: Final = 14
+"""A second or so; it would be wrong to let everybody's failed logins take longer."""
+
+_SALT: Final = b"$2b$%02d$......................"
 
 DEFAULT_COST: Final = 5
 """That of ``htpasswd -B``."""
@@ -26,19 +31,34 @@ class Passwords(NamedTuple):
     """The users of a file with their bcrypt hashes, and what is wrong with the rest of it."""
 
     hashes: dict[str, bytes]
-    absent: bytes
-    """What the password of somebody unknown is compared with: nothing equals it, at equal cost."""
+    absent: tuple[bytes, ...]
+    """What the passwords of unknown users are compared with: nothing equals it. The costs are those
+    of the users."""
+    highest: int
+    """The cost that each failed login has, whoever it is for."""
+    costly: tuple[str, ...]
+    """Users whose cost is higher than that: how long it takes tells that there are such users."""
     other: tuple[str, ...]
     """Users whose only lines have another kind of hash."""
     malformed: tuple[int, ...]
     """Numbers of lines that are none."""
+
+    def compared(self, user: str, key: bytes) -> bytes:
+        """Return the hash that the password of ``user`` is compared with, known or not.
+
+        For an unknown user it is always the same; ``key`` keeps strangers from telling which.
+        """
+        found = self.hashes.get(user)
+        if found is not None:
+            return found
+        name = hashlib.blake2b(user.encode(), key=key, digest_size=8).digest()
+        return self.absent[int.from_bytes(name) % len(self.absent)]
 
 
 def parse_passwords(raw: bytes) -> Passwords:
     """Read the content of a password file; nothing in it is an error."""
     found: dict[str, bytes | None] = {}
     malformed = []
-    costs: Counter[bytes] = Counter()
     for number, line in enumerate(raw.split(b"\n"), 1):
         text = line.strip()
         if not text or text.startswith(b"#"):
@@ -53,13 +73,17 @@ def parse_passwords(raw: bytes) -> Passwords:
             continue
         match = _BCRYPT.fullmatch(rest)
         found[user] = match and match[1]
-        if match:
-            costs[match[2]] += 1
-    [(cost, _)] = costs.most_common(1) or [(b"%02d" % DEFAULT_COST, 0)]
-    salt = bcrypt.gensalt(int(cost))
     hashes = {user: value for user, value in found.items() if value is not None}
     other = tuple(sorted(found.keys() - hashes.keys()))
-    return Passwords(hashes, salt + b"." * 31, other, tuple(malformed))
+    costly = tuple(sorted(user for user, value in hashes.items() if _cost(value) > MAX_COST))
+    costs = [cost for value in hashes.values() if (cost := _cost(value)) <= MAX_COST]
+    absent = tuple(bcrypt.gensalt(cost) + b"." * 31 for cost in costs or [DEFAULT_COST])
+    highest = max(costs, default=DEFAULT_COST)
+    return Passwords(hashes, absent, highest, costly, other, tuple(malformed))
+
+
+def _cost(hashed: bytes) -> int:
+    return int(hashed[4:6])
 
 
 def verify(password: bytes, expected: bytes) -> bool:
@@ -68,3 +92,12 @@ def verify(password: bytes, expected: bytes) -> bool:
         return bcrypt.checkpw(password[:MAX_PASSWORD], expected)
     except ValueError:  # a salt whose last character has bits that it cannot have
         return False
+
+
+def make_up_for(expected: bytes, highest: int) -> None:
+    """Take as long as a comparison of cost ``highest`` takes longer than one with ``expected``.
+
+    2^c and then 2^c + 2^(c+1) + … + 2^(highest-1) steps are 2^highest of them.
+    """
+    for cost in range(_cost(expected), highest):
+        bcrypt.hashpw(b"", _SALT % cost)

@@ -3,7 +3,7 @@
 ``settings`` are the values, ``reading`` makes them from a file, ``keys`` is the table of every key.
 """
 
-from jettison.server.configuration.addresses import parse_address
+from jettison.server.configuration.addresses import is_local, parse_address
 from jettison.server.configuration.reading import for_folder, read_server_configuration
 from jettison.server.configuration.settings import (
     ALGORITHMS,
@@ -54,6 +54,7 @@ __all__ = [
     "UploadPurging",
     "UrlRules",
     "for_folder",
+    "is_local",
     "parse_address",
     "read_server_configuration",
 ]

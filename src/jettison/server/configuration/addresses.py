@@ -6,7 +6,7 @@ from typing import Final
 
 from jettison.errors import ConfigurationError
 
-__all__ = ["parse_address"]
+__all__ = ["is_local", "parse_address"]
 
 _ADDRESS: Final = re.compile(
     r"(?:\[(?P<six>[0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]|(?P<host>[\w.-]*)):(?P<port>[0-9]{1,5})", re.ASCII
@@ -29,3 +29,14 @@ def parse_address(addr: str) -> tuple[str, int]:
         except ValueError:
             pass
     raise ConfigurationError(f"{addr[:80]!r} is no address to listen on", hint=HINT)
+
+
+def is_local(addr: str) -> bool:
+    """Whether only programs of this machine can connect to ``HOST:PORT``; names are not asked."""
+    host, _ = parse_address(addr)
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

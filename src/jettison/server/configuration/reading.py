@@ -175,7 +175,22 @@ def _access(ours: Section, problems: Problems, *, login: bool) -> tuple[AccessRu
     if named and not login:
         names = ", ".join(repr(name[:40]) for name in named[:5])
         problems.warn(f"jettison.access names {names}, and without auth nobody has a name")
-    return rules
+    return _with_overwrite(rules)
+
+
+def _with_overwrite(rules: tuple[AccessRule, ...]) -> tuple[AccessRule, ...]:
+    """Return the rules with ``overwrite`` for all who may push, if no rule speaks of it.
+
+    Rules that were written before there was this right go on to mean what they meant.
+    """
+    if any("overwrite" in rule.actions for rule in rules):
+        return rules
+    return tuple(
+        msgspec.structs.replace(rule, actions=rule.actions | {"overwrite"})
+        if "push" in rule.actions
+        else rule
+        for rule in rules
+    )
 
 
 def _rule(section: Section) -> AccessRule:

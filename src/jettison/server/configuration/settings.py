@@ -41,7 +41,7 @@ __all__ = [
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
 
-ActionName = Literal["pull", "push", "delete", "admin"]
+ActionName = Literal["pull", "push", "overwrite", "delete", "admin"]
 ClientAuth = Literal[
     "request-client-cert", "verify-client-cert-if-given", "require-and-verify-client-cert"
 ]
