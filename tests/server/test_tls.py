@@ -6,7 +6,6 @@ import os
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -201,21 +200,36 @@ def test_bodies_and_answers_over_tls(tmp_path: Path) -> None:
         assert found.endswith(raw)
 
 
+def is_open(connection: socket.socket) -> bool:
+    connection.settimeout(0.2)
+    try:
+        return connection.recv(1) != b""
+    except TimeoutError:
+        return True
+    except ConnectionError:
+        return False
+
+
 def test_handshakes_count_as_connections(tmp_path: Path) -> None:
     with secure(tmp_path, connections=5, header_timeout="1m") as server:
         wait_until(lambda: server.files() < 40)
         before = server.files()
-        silent = [server.connect() for _ in range(5)]
-        time.sleep(0.3)
-        with server.connect() as refused:
-            assert received(refused) == b""
+        silent = [server.connect() for _ in range(12)]
+        assert 1 <= [is_open(one) for one in silent].count(True) <= 5
         # Whoever has none yet gets one of theirs.
         get = request("GET", "/v2/", "Connection: close")
         assert statuses(asked(server.port, get, "127.0.0.2")) == [200]
         for one in silent:
             one.close()
         wait_until(lambda: server.files() <= before)
-        assert statuses(asked(server.port, get)) == [200]
+        wait_until(lambda: answered(server))
+
+
+def answered(server: Watched) -> bool:
+    """Whether there is room for one more; that one is gone is known a moment after its end."""
+    with contextlib.suppress(OSError):
+        return statuses(asked(server.port, request("GET", "/v2/", "Connection: close"))) == [200]
+    return False
 
 
 def test_a_handshake_that_comes_to_nothing_is_forgotten(tmp_path: Path) -> None:
@@ -223,10 +237,9 @@ def test_a_handshake_that_comes_to_nothing_is_forgotten(tmp_path: Path) -> None:
         for raw in (b"", b"GET /v2/ HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\x00"):
             many = [server.connect() for _ in range(5)]
             for one in many:
-                one.sendall(raw)
+                with contextlib.suppress(ConnectionError):
+                    one.sendall(raw)
             for one in many:
                 received(one)
                 one.close()
-            assert statuses(asked(server.port, request("GET", "/v2/", "Connection: close"))) == [
-                200
-            ]
+            wait_until(lambda: answered(server))
