@@ -547,3 +547,32 @@ def test_what_untagged_manifests_hold_is_told(tree: Tree) -> None:
     going = plan_collection(tree.open(), CollectOptions(untagged=0.0), NOW)
     assert going.bytes == more
     assert going.untagged == Tally()
+
+
+# What the disk gets back.
+
+
+@pytest.mark.parametrize("how", ["hard link", "sparse", "partly sparse"])
+def test_only_what_the_disk_gets_back_is_counted(tree: Tree, tmp_path: Path, how: str) -> None:
+    tree.image("app", "1", [b"kept"])
+    full, odd = b"x" * 10_000, b"\0" * 1_000_000
+    tree.blob(full, "app")
+    digest = tree.blob(odd, "app")
+    path = tree.data(digest)
+    if how == "hard link":
+        os.link(path, tmp_path / "backup")
+        kept = len(odd)
+    else:
+        with path.open("wb") as file:
+            if how == "partly sparse":
+                file.write(b"\0" * 4096)
+            file.truncate(len(odd))
+        os.utime(path, (OLD, OLD))
+        kept = len(odd) - path.stat().st_blocks * 512
+    opened = tree.open()
+    plan = plan_collection(opened, CollectOptions(), NOW)
+    assert plan.bytes == len(full) + len(odd) - kept
+    assert plan.kept == Tally(1, kept)
+    receipt = collect(opened, plan)
+    assert receipt.blobs == Tally(2, plan.bytes)
+    assert receipt.ok

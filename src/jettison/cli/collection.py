@@ -49,6 +49,9 @@ def print_collection_plan(plan: "CollectionPlan", disk_free: int) -> None:
     ]
     if rows:
         table(["TO GO", "FILES", "BYTES"], rows, right=["FILES"])
+    if plan.kept.count:
+        text = f"{counted(plan.kept.count, 'blob')}, {size_exactly(plan.kept.bytes)}"
+        write(f"Of these: {text} that the disk does not get back: hard links elsewhere, or holes.")
     write(f"Stays: {counted(plan.kept_blobs, 'blob')} that something needs.")
     if plan.untagged.count:
         text = counted(plan.untagged.count, "untagged manifest")

@@ -210,6 +210,10 @@ def _findings(
         subject = f"{gone:,} of {len(plan.blobs):,} blob files"
         ok = gone == len(plan.blobs) or not (receipt.failures or receipt.ended)
         yield Finding(ok=ok, subject=subject, sentence="gone from the disk")
+    if plan.kept.count:
+        subject = f"{plan.kept.count:,} of the blobs, {plan.kept.bytes:,} bytes"
+        sentence = "gave the disk nothing back: hard links show them elsewhere, or they are holes"
+        yield Finding(ok=True, subject=subject, sentence=sentence)
 
 
 def _gone_links(tree: StorageTree, links: Iterable[LinkedDigest]) -> list[tuple[str, str]]:

@@ -51,11 +51,20 @@ class Tally(msgspec.Struct, frozen=True):
 
 
 class SweptBlob(msgspec.Struct, frozen=True, gc=False):
-    """A blob to remove: its size in bytes, and its time (nanoseconds) when it was looked at."""
+    """A blob to remove: its size in bytes, and its time (nanoseconds) when it was looked at.
+
+    ``kept`` are the bytes of it that the disk does not get back: hard links, holes.
+    """
 
     digest: Digest
     size: int
     mtime_ns: int
+    kept: int = 0
+
+    @property
+    def freed(self) -> int:
+        """What the disk gets back with it, in bytes."""
+        return self.size - self.kept
 
 
 class LinkedDigest(msgspec.Struct, frozen=True, gc=False):
@@ -108,16 +117,16 @@ class Seen(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class CollectionPlan(msgspec.Struct, frozen=True):
     """What a collection of the tree at ``root`` removes, and what it leaves and why.
 
-    ``bytes`` is the exact sum of the sizes of ``blobs``. Blobs that nothing reaches and that stay
-    are in exactly one of ``young``, ``held`` and ``protected``. ``folders`` are empty ones, by the
-    folder that they are in; ``vacant`` are repositories that nothing is left in. ``seen`` tells, by
-    repository, whether a tag or manifest was written since, and ``blob_names``, by folder, whether
-    a blob was; ``unfinished`` are blobs that are being written. ``untagged``
-    counts the manifests that stay and that nothing holds but their link, and at most so many bytes
-    that those alone need. ``foreign`` is what no registry has made: it is told, and nothing is
-    kept on its account. A ``hypothetical`` plan is about
-    the tree as it would be after a removal, and cannot be executed. ``started`` is in seconds since
-    the epoch.
+    ``bytes`` is exactly what the disk gets back with ``blobs``: the sum of their sizes, but for
+    those of which it gets nothing back, or less (``kept``). Blobs that nothing reaches and that
+    stay are in exactly one of ``young``, ``held`` and ``protected``. ``folders`` are empty ones, by
+    the folder that they are in; ``vacant`` are repositories that nothing is left in. ``seen``
+    tells, by repository, whether a tag or manifest was written since, and ``blob_names``, by
+    folder, whether a blob was; ``unfinished`` are blobs that are being written. ``untagged`` counts
+    the manifests that stay and that nothing holds but their link, and at most so many bytes that
+    those alone need. ``foreign`` is what no registry has made: it is told, and nothing is kept on
+    its account. A ``hypothetical`` plan is about the tree as it would be after a removal, and
+    cannot be executed. ``started`` is in seconds since the epoch.
     """
 
     root: str
@@ -151,6 +160,12 @@ class CollectionPlan(msgspec.Struct, frozen=True):
     def moments(self) -> Moments:
         """What was written before them is idle, untagged for long, or given up."""
         return Moments.of(self.options, self.started)
+
+    @property
+    def kept(self) -> Tally:
+        """The blobs that are to go and of which the disk gets less back than their sizes."""
+        kept = [blob.kept for blob in self.blobs if blob.kept]
+        return Tally(len(kept), sum(kept))
 
     @property
     def empty_folders(self) -> int:
@@ -360,7 +375,7 @@ class _Planner:
         self._progress("looking for garbage", 0, len(folders))
         for name, look in side_by_side(folders, self._look_into):
             self._add_look(name, look)
-            for digest, size, mtime_ns, arrived_ns in look.loose:
+            for digest, size, mtime_ns, arrived_ns, kept in look.loose:
                 if blind or digest in self._protected:
                     tally = protected
                 elif digest in self._held:
@@ -370,10 +385,10 @@ class _Planner:
                     tally = young
                     fresh.append(digest)
                 else:
-                    blobs.append(SweptBlob(Digest.from_raw(digest), size, mtime_ns))
+                    blobs.append(SweptBlob(Digest.from_raw(digest), size, mtime_ns, kept))
                     continue
                 tally[0] += 1
-                tally[1] += size
+                tally[1] += size - kept
             self._progress("looking for garbage", len(self._blob_names), len(folders))
         blobs.sort(key=lambda blob: blob.digest)
         blobs = self._leave_to_pending(fresh, blobs, young)
@@ -389,7 +404,7 @@ class _Planner:
             leftovers=tuple(sorted(self._leftovers, key=lambda one: one.path)),
             folders=dict(sorted(self._folders.items())),
             vacant=tuple(sorted(self._vacant)),
-            bytes=sum(blob.size for blob in blobs),
+            bytes=sum(blob.freed for blob in blobs),
             young=Tally(*young),
             young_links=self._young_links,
             held=tuple(
@@ -432,7 +447,7 @@ class _Planner:
         for blob in blobs:
             (left if blob.digest.raw in wanted else going).append(blob)
         young[0] += len(left)
-        young[1] += sum(blob.size for blob in left)
+        young[1] += sum(blob.freed for blob in left)
         links = [link for link in self._layer_links if link.digest.raw not in wanted]
         self._young_links += len(self._layer_links) - len(links)
         self._layer_links = links

@@ -40,7 +40,10 @@ class Hollow(msgspec.Struct, gc=False):
 
 
 class Leftover(msgspec.Struct, frozen=True, array_like=True):
-    """A file that a killed process left, relative to the root: size in bytes, time in ns."""
+    """A file that a killed process left, relative to the root: time in nanoseconds.
+
+    ``size`` is what the disk gets back with it, in bytes.
+    """
 
     path: str
     size: int
@@ -262,7 +265,8 @@ def leftovers_in(
             others.append(entry.name)
         else:
             path = tree.relative(f"{folder.path}/{entry.name}")
-            left.append(Leftover(path, status.st_size, status.st_mtime_ns))
+            freed = status.st_size - folder.kept(entry.name, status)
+            left.append(Leftover(path, freed, status.st_mtime_ns))
     return left, others
 
 

@@ -294,7 +294,7 @@ class _Sweep:
             for blob in batch:
                 digest = blob.digest.raw
                 if digest in self._watch.wanted:
-                    self._count.add("put_back", blob.size)
+                    self._count.add("put_back", blob.freed)
                     continue
                 aside[digest] = blob  # before it is so: Ctrl-C may come in between
                 there = False
@@ -309,10 +309,11 @@ class _Sweep:
             for digest, blob in list(aside.items()):
                 with self._count.errors(layout.set_aside(blob.digest)):
                     # A push that found the blob a moment ago has touched it (rule 6).
-                    if self._aside.time(digest) != blob.mtime_ns:
+                    found = self._aside.look(digest)
+                    if found is None or found.st_mtime_ns != blob.mtime_ns:
                         self._watch.want({digest})
                     elif self._aside.remove(digest):
-                        self._count.add("blobs", blob.size)
+                        self._count.add("blobs", blob.freed if found.st_nlink == 1 else 0)
                         self._watch.removed_blob(digest)
                         del aside[digest]
         finally:
@@ -344,7 +345,7 @@ class _Sweep:
             blob = aside[digest]
             with self._count.errors(layout.blob_data(blob.digest)):
                 if self._aside.put_back(digest):
-                    self._count.add("put_back", blob.size)
+                    self._count.add("put_back", blob.freed)
             del aside[digest]
 
     # What an earlier process left behind.

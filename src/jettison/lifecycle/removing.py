@@ -225,7 +225,7 @@ class Remover:
         options = CollectOptions(grace=settings.grace)
         collection = plan_within_windows(tree, options, now, without, self._progress)
         mine = {item.digest for item in made.estimate.freed}
-        removal = sum(blob.size for blob in collection.blobs if blob.digest in mine)
+        removal = sum(blob.freed for blob in collection.blobs if blob.digest in mine)
         prediction = Prediction(
             removal,
             collection.bytes - removal,

@@ -10,6 +10,7 @@ or touches at the last moment is seen and goes back, wherever between two system
 """
 
 import contextlib
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -77,10 +78,10 @@ class Aside:
         with storage_errors("move aside", f"{near.path}/{encoded}/data"):
             return near.move(f"{encoded}/data", target, name)
 
-    def time(self, digest: RawDigest) -> int | None:
-        """Return when a blob that lies aside was last touched (nanoseconds), None if none does."""
+    def look(self, digest: RawDigest) -> os.stat_result | None:
+        """Look at a blob that lies aside; None if none does."""
         folder, name = self._place(digest)
-        return None if folder is None else folder.time(name)
+        return None if folder is None else folder.look(name)
 
     def remove(self, digest: RawDigest) -> bool:
         """Remove a blob that lies aside, for good, and the folder that it came from."""

@@ -38,6 +38,9 @@ _OWN_LINKS: Final = 2
 """A folder is named in the one above it, and by the dot in itself."""
 
 _PIECE: Final = 16 * 1024
+_BLOCK: Final = 512
+"""The unit of `st_blocks`, whatever the file system's own blocks are."""
+
 _ABSENT: Final = (FileNotFoundError, NotADirectoryError)
 
 
@@ -180,6 +183,34 @@ class Folder:
         """Whether an entry is a folder itself, and no link to one."""
         found = self.look(name)
         return found is not None and stat.S_ISDIR(found.st_mode)
+
+    def kept(self, name: str, found: os.stat_result) -> int:
+        """Return how many of a file's bytes the disk does not get back with it.
+
+        Those that a hard link shows elsewhere too, as in a backup by ``cp -al``, and those that
+        take no room: holes, or what the file system has compressed away.
+        """
+        size, taken = found.st_size, found.st_blocks * _BLOCK
+        if found.st_nlink > 1:
+            return size
+        if taken >= size:
+            return 0
+        if taken or self._has_data(name):  # some file systems never say how much they take
+            return size - taken if taken else 0
+        return size
+
+    def _has_data(self, name: str) -> bool:
+        try:
+            descriptor = os.open(name, _FILE, dir_fd=self.descriptor)
+        except OSError:
+            return True
+        try:
+            os.lseek(descriptor, 0, os.SEEK_DATA)
+        except OSError as error:
+            return error.errno != errno.ENXIO
+        finally:
+            os.close(descriptor)
+        return True
 
     def time(self, name: str) -> int | None:
         """Return when an entry was last written (nanoseconds), or None if it is not there."""

@@ -95,13 +95,15 @@ class Blob(NamedTuple):
     """A blob file: its size in bytes and when it was written or touched (nanoseconds).
 
     ``arrived_ns`` is the latest of all its times: a copy that keeps those of the original, as
-    ``cp -a``, ``rsync -a`` or a restore makes it, cannot keep that of the inode.
+    ``cp -a``, ``rsync -a`` or a restore makes it, cannot keep that of the inode. ``kept`` are the
+    bytes of it that the disk does not get back when it is removed: hard links, holes.
     """
 
     digest: RawDigest
     size: int
     mtime_ns: int
     arrived_ns: int
+    kept: int = 0
 
 
 class InnerFolders(NamedTuple):
@@ -383,10 +385,12 @@ class TreeReader:
     def blob(self, digest: RawDigest) -> Blob | None:
         """Return a blob's size and time, or None if there is none."""
         top = self.blobs_folder
-        found = None if top is None else top.look(layout.blob_file(digest))
-        if found is None or not stat.S_ISREG(found.st_mode):
+        name = layout.blob_file(digest)
+        found = None if top is None else top.look(name)
+        if top is None or found is None or not stat.S_ISREG(found.st_mode):
             return None
-        return Blob(digest, found.st_size, found.st_mtime_ns, arrival(found))
+        kept = top.kept(name, found)
+        return Blob(digest, found.st_size, found.st_mtime_ns, arrival(found), kept)
 
     def read_manifest(self, digest: RawDigest) -> bytes | None:
         """Return a manifest's bytes, whatever they are, or None if there is no such blob.

@@ -181,7 +181,10 @@ class Layers(NamedTuple):
 
 
 class Upload(NamedTuple):
-    """An unfinished upload: when it began and when it last moved (nanoseconds), and its size."""
+    """An unfinished upload: when it began and when it last moved (nanoseconds).
+
+    ``bytes`` are what the disk gets back with it.
+    """
 
     id: str
     started_ns: int
@@ -451,7 +454,7 @@ class RepositoryReader:
             if status is not None:
                 times.append(status.st_mtime_ns)
                 if entry.is_file(follow_symlinks=False):
-                    sizes.append(status.st_size)
+                    sizes.append(status.st_size - folder.kept(entry.name, status))
         return Upload(name, min(times), max(times), len(sizes), sum(sizes))
 
     def links(self, inner: str) -> Links:
