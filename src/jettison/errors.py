@@ -12,6 +12,7 @@
     ├── InvalidDocument              exit 1   JSON that is malformed, too deep or too long
     ├── NotFoundError                exit 1   a repository, tag, digest or run that does not exist
     ├── StorageError                 exit 1   the storage tree cannot be read or written
+    │   └── NotSynced                         the disk refused what was written; it is lost
     ├── JournalError                 exit 1   a journal entry that this version cannot read
     │   └── JournalNewer                      one that a newer version wrote
     ├── PartlyDone                   exit 3   some of the work was done, some was not
@@ -60,6 +61,7 @@ __all__ = [
     "NotARegistry",
     "NotFoundError",
     "NotQuiescent",
+    "NotSynced",
     "PartlyDone",
     "PlanStale",
     "Refused",
@@ -138,6 +140,10 @@ class NotFoundError(JettisonError):
 
 class StorageError(JettisonError):
     """A storage tree that is absent, unreadable or not writable."""
+
+
+class NotSynced(StorageError):
+    """The disk refused what was written to a file; that it takes it later proves nothing."""
 
 
 class JournalError(JettisonError):

@@ -151,7 +151,7 @@ def test_2_a_vanished_link_ends_nothing(tree: Tree, jettison: Jettison, tmp_path
 
     def absent_once(path: Path) -> tuple[str, ...]:
         """Listed, and gone when it is read: what a DELETE does that goes on beside."""
-        inject = "inject=openat:error=ENOENT:when=1"
+        inject = "inject=openat,openat2:error=ENOENT:when=1"
         return ("strace", "-f", "-qq", "-o", str(log), "-P", str(path), "-e", inject)
 
     done = theirs(config, prefix=absent_once(other.revision_path("app", vanishing)))

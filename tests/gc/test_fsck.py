@@ -1,5 +1,7 @@
 """Every class of flaw is found, alone; every repair mends it, and can be taken back."""
 
+import ctypes
+import errno
 import json
 import os
 import shutil
@@ -612,12 +614,17 @@ def unreadable(monkeypatch: pytest.MonkeyPatch, *paths: Path) -> None:
 
     def opened(path: str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
         descriptor = whole(path, flags, mode, dir_fd=dir_fd)
-        if os.fstat(descriptor).st_ino in hidden:
+        if not flags & os.O_PATH and os.fstat(descriptor).st_ino in hidden:
             os.close(descriptor)
             raise OSError(5, "Input/output error")
         return descriptor
 
+    def missing(*_: object) -> int:
+        ctypes.set_errno(errno.ENOSYS)
+        return -1
+
     monkeypatch.setattr(os, "open", opened)
+    monkeypatch.setattr("jettison.store.beneath._syscall", missing)  # then os.open is all there is
 
 
 def unreadable_manifest_and_revision_link(tree: Tree) -> list[Path]:

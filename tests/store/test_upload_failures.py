@@ -29,10 +29,10 @@ def folder(tree: StorageTree) -> Path:
 def test_an_upload_that_cannot_be_begun_leaves_nothing(
     tree: StorageTree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("jettison.store.uploads.adopt", fail)
+    monkeypatch.setattr("jettison.store.draft.adopt", fail)
     with pytest.raises(StorageError, match="No space left"):
         start_upload(tree, APP)
     assert list(folder(tree).iterdir()) == []
@@ -45,15 +45,16 @@ def test_a_collection_that_removes_empty_folders_is_in_nobodys_way(
     seen: list[str] = []
     removed: list[Path] = []
 
-    def meet(path: str, *args: int) -> None:
+    def meet(name: str, mode: int, *, dir_fd: int) -> None:
         """Let the folder be gone at the moment that something is made in it."""
-        above = Path(path).parent
+        above = Path(f"/proc/self/fd/{dir_fd}").readlink()
+        path = f"{above}/{name}"
         if path not in seen and above.name not in {"repositories", "blobs"}:
             seen.append(path)
             with contextlib.suppress(OSError):  # it is not empty
                 above.rmdir()
                 removed.append(above)
-        mkdir(path, *args)
+        mkdir(name, mode, dir_fd=dir_fd)
 
     monkeypatch.setattr(os, "mkdir", meet)
     with UploadFile.open(tree, APP, start_upload(tree, APP)) as upload:

@@ -24,6 +24,7 @@ from jettison.errors import PartlyDone, UsageError
 
 if TYPE_CHECKING:
     from jettison.lifecycle.place import Place
+    from jettison.model.repair import Move, Write
     from jettison.model.restoration import NotBack, UndoPlan
     from jettison.model.run import Run
     from jettison.store.journal import Journal
@@ -155,6 +156,7 @@ def _undo_repair(
 ) -> None:
     from jettison.cli.receipt import print_receipt
     from jettison.gc.fsck import undo_repair
+    from jettison.gc.repairs import load_plan
     from jettison.store.tree import StorageTree
 
     if given is None and not found.storage:
@@ -162,8 +164,12 @@ def _undo_repair(
         raise UsageError(message, hint="Give it: --storage DIR.")
     tree = given or StorageTree(Path(found.storage or ""))
     if dry_run:
-        text = f"Undo of run {found.id}, a repair of {tree.root}: all that it moved and wrote."
-        write(text) if output is Format.TABLE else emit(output, {"run": found.id, "undo": found})
+        plan = load_plan(tree, found.id)
+        if output is not Format.TABLE:
+            emit(output, {"run": found.id, "undo": plan})
+            return
+        write(f"Undo of run {found.id}, a repair of {tree.root}, where it still can be taken back:")
+        table(["STEP", "PATH", "FROM"], [_taken_back(step) for step in plan.steps[::-1]])
         return
     home = journal.home_of(found.id)
     with reporting() as progress:
@@ -180,6 +186,14 @@ def _undo_repair(
             f"not everything could be taken back: {left[-1].subject}: {left[-1].sentence}",
             hint="Look at what is named there, then try again.",
         )
+
+
+def _taken_back(step: "Move | Write") -> tuple[str, str, str]:
+    from jettison.model.repair import Move
+
+    if isinstance(step, Move):
+        return ("stays" if step.stays else "move back", step.path, step.to)
+    return ("remove" if step.old is None else "write the old", step.path, "")
 
 
 def _print(found: "Run", plan: "UndoPlan") -> None:

@@ -3,18 +3,18 @@
 from collections.abc import Collection, Iterator
 from typing import Final
 
-from jettison.errors import InvalidDocument, InvalidName, JournalError
+from jettison.errors import InvalidName, JournalError, NotFoundError
 from jettison.gc.mark import NOTHING_REMOVED, HeldManifest, Without
 from jettison.gc.options import CollectOptions
 from jettison.gc.plan import CollectionPlan, plan_collection
+from jettison.gc.repairs import load_plan
 from jettison.gc.trace import Tracing
-from jettison.model import strict_json
 from jettison.model.digest import Digest
 from jettison.model.reference import RepoName
-from jettison.model.repair import Move, RepairPlan
+from jettison.model.repair import Move
 from jettison.model.run import Kind, Run, Saved, State
 from jettison.progress import Progress, silent
-from jettison.store.journal import LARGEST_ENTRY, Journal, Unreadable
+from jettison.store.journal import Journal, Unreadable
 from jettison.store.repository import RepositoryReader
 from jettison.store.tree import StorageTree
 
@@ -34,7 +34,7 @@ FOREVER: Final = 253402300799.0
 
 def tree_journal(tree: StorageTree) -> Journal:
     """Return the journal that lies in the tree itself."""
-    return Journal(tree.root / "jettison" / "runs")
+    return Journal.in_tree(tree.root)
 
 
 def held_manifests(tree: StorageTree, now: float) -> Iterator[HeldManifest]:
@@ -61,16 +61,15 @@ def held_manifests(tree: StorageTree, now: float) -> Iterator[HeldManifest]:
 
 
 def _unguarded(tree: StorageTree, run: Run) -> Iterator[HeldManifest]:
-    path = tree.root / str(run.details.get("folder")) / "manifest.json"
     try:
-        plan = strict_json.decode(path.read_bytes(), RepairPlan, max_bytes=LARGEST_ENTRY)
-    except FileNotFoundError:
+        plan = load_plan(tree, run.id)
+    except NotFoundError:
         return  # it cannot be undone any more
-    except (OSError, InvalidDocument) as error:
-        message = f"{path} cannot be read, and what it holds back is not known: {error}"
-        raise JournalError(message, hint="Look at it; nothing is collected until then.") from error
+    except JournalError as error:
+        message = f"{error.message}; what it holds back is not known, so nothing is collected"
+        raise JournalError(message, hint=error.hint) from error
     moves = (step for step in plan.steps if isinstance(step, Move))
-    names = {step.unguards for step in moves if _is_there(tree, step.to)}
+    names = {step.unguards for step in moves if tree.root_folder.look(step.to) is not None}
     for name in sorted(name for name in names if name is not None):
         try:
             repository = RepoName(name)
@@ -94,15 +93,6 @@ def used_addresses(tree: StorageTree) -> list[str]:
     runs = [run for run in tree_journal(tree).runs() if isinstance(run, Run) and run.registry]
     runs.sort(key=lambda run: run.id, reverse=True)
     return list(dict.fromkeys(run.registry for run in runs))[:_MOST_ADDRESSES]
-
-
-def _is_there(tree: StorageTree, path: str) -> bool:
-    above, _, name = path.rpartition("/")
-    folder = tree.folder(above)
-    if folder is None:
-        return False
-    with folder:
-        return folder.look(name) is not None
 
 
 def plan_within_windows(

@@ -13,6 +13,7 @@ from jettison.model.flaws import Action
 __all__ = ["REPAIR_SCHEMA", "Move", "RepairPlan", "Seen", "Skipped", "Write"]
 
 REPAIR_SCHEMA: Final = 1
+_STRAY: Final = frozenset({"", ".", ".."})
 
 
 class Seen(msgspec.Struct, frozen=True, array_like=True):
@@ -89,6 +90,17 @@ class RepairPlan(msgspec.Struct, frozen=True):
     def manifest(self) -> str:
         """Where the plan itself is kept."""
         return f"{self.folder}/manifest.json"
+
+    @property
+    def stray_path(self) -> str | None:
+        """A path of its steps that does not stay below the root; None: all do."""
+        for step in self.steps:
+            named = [step.path, *(one.path for one in step.seen)]
+            named += [step.to] if isinstance(step, Move) else [*step.folders, *step.needs]
+            for path in named:
+                if not _STRAY.isdisjoint(path.split("/")) or "\0" in path:
+                    return path
+        return None
 
     @property
     def moved_tags(self) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from jettison.model.manifest import parse_manifest
 from jettison.model.reference import RepoName, Tag
 from jettison.server.answers import Header, encode_headers
 from jettison.store import layout
+from jettison.store.beneath import look_beneath, open_beneath
 from jettison.store.folder import Folder, storage_error
 from jettison.store.reading import LARGEST_MANIFEST, SETTLED_NS
 from jettison.store.tree import StorageTree
@@ -35,7 +36,7 @@ _KEPT_LINKS: Final = 8192
 _PAUSES: Final = (0.0, 0.0005, 0.001, 0.002, 0.005, 0.01)
 """Seconds until a link is read again that is none: Distribution 2.x empties and rewrites links."""
 _LINK: Final = 256
-_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_FILE: Final = os.O_RDONLY | os.O_NONBLOCK
 _ABSENT: Final = (FileNotFoundError, NotADirectoryError)
 _UNKNOWN_TYPE: Final = b"application/octet-stream"
 
@@ -248,7 +249,7 @@ class Contents:
 
     def _identity(self, digest: Digest) -> tuple[int, int] | None:
         try:
-            found = os.stat(_path(digest), dir_fd=self._blobs)
+            found = look_beneath(self._blobs, _path(digest))
         except OSError:
             return None
         return found.st_ino, found.st_size
@@ -309,23 +310,27 @@ class Contents:
         if not found and not target.matches(b""):
             return False
         link = f"{repository}/_layers/{digest.algorithm}/{digest.hex}/link"
-        return self._touch(self._repositories, link) and self._touch(self._blobs, _path(target))
+        tree = self._tree
+        return self._touch(tree.repositories_folder, link) and self._touch(
+            tree.blobs_folder, _path(target)
+        )
 
     def touch_revision(self, repository: RepoName, digest: Digest) -> bool:
         """Touch a revision's link and its manifest; False if either is missing."""
         if not self.has_revision(repository, digest):
             return False
         link = f"{repository}/_manifests/revisions/{digest.algorithm}/{digest.hex}/link"
-        return self._touch(self._repositories, link) and self._touch(self._blobs, _path(digest))
+        tree = self._tree
+        return self._touch(tree.repositories_folder, link) and self._touch(
+            tree.blobs_folder, _path(digest)
+        )
 
-    def _touch(self, folder: int, path: str) -> bool:
+    def _touch(self, folder: Folder | None, path: str) -> bool:
         try:
-            os.utime(path, dir_fd=folder, follow_symlinks=False)
-        except _ABSENT:
-            return False
-        except OSError as error:
-            if error.errno != errno.EROFS:
-                raise storage_error("touch", path, error) from error
+            return folder is not None and folder.touch(path)
+        except StorageError as error:
+            if getattr(error.__cause__, "errno", None) != errno.EROFS:
+                raise
             # Nobody can write here: then nobody can take it away either.
         return True
 
@@ -339,7 +344,7 @@ def _parse(raw: bytes) -> Digest | None:
 
 def _look(folder: int, path: str) -> os.stat_result | None:
     try:
-        return os.stat(path, dir_fd=folder)
+        return look_beneath(folder, path)
     except _ABSENT:
         return None
     except OSError as error:
@@ -348,7 +353,7 @@ def _look(folder: int, path: str) -> os.stat_result | None:
 
 def _descriptor(folder: int, path: str) -> int | None:
     try:
-        return os.open(path, _FILE, dir_fd=folder)
+        return open_beneath(folder, path, _FILE)
     except _ABSENT:
         return None
     except OSError as error:

@@ -1,12 +1,14 @@
 # ruff: noqa: PTH208 (an open folder is listed by its descriptor)
-"""One folder of a storage tree, held open: everything in it is reached by its name alone.
+"""One folder of a storage tree, held open: everything below it is reached by its name alone.
 
-That is a third faster than by full paths, and safe: nobody can put a symbolic link in the way of a
-folder that is open already, so nothing outside of the tree is ever read or removed by mistake.
+That is a third faster than by full paths, and safe: no step is ever made through a symbolic link,
+nor out of the folder, so nothing outside of the tree is read, written or removed by mistake, also
+where the tree's owner changes it meanwhile (docs/security.md).
 """
 
 import errno
 import os
+import shutil
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from jettison.errors import StorageError
+from jettison.store.beneath import look_beneath, open_beneath
 
 __all__ = [
     "FULL",
@@ -32,8 +35,9 @@ FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 NO_HARD_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS})
 """What the system says where a file can have one name only."""
 
-_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY
+_ABOVE: Final = os.O_PATH | os.O_DIRECTORY
+_FILE: Final = os.O_RDONLY | os.O_NONBLOCK
 _OWN_LINKS: Final = 2
 """A folder is named in the one above it, and by the dot in itself."""
 
@@ -41,7 +45,11 @@ _PIECE: Final = 16 * 1024
 _BLOCK: Final = 512
 """The unit of `st_blocks`, whatever the file system's own blocks are."""
 
+ATTEMPTS: Final = 5
+"""How often something is tried that others can get in the way of, who are done after a moment."""
 _ABSENT: Final = (FileNotFoundError, NotADirectoryError)
+_BEHIND: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV})
+"""What is said of a path that leads to nothing in the tree; what is behind a link is not in it."""
 
 
 class BlockedError(Exception):
@@ -83,20 +91,29 @@ def storage_error(action: str, path: object, error: OSError) -> StorageError:
     return StorageError(f"cannot {action} {path}: {reason}", hint=hint)
 
 
-def adopt(path: str | int, parent: str | Path) -> None:
-    """Give something that root has made to the owner of the folder that it is in.
+def adopt(descriptor: int, parent: int, *, private: bool = False) -> None:
+    """Give something that was just made, and is open, to the owner of the folder ``parent``.
 
-    The registry, and whoever collects next, may run as another user than root.
+    The registry, and whoever collects next, may run as another user than root, or as one of the
+    folder's group: where that may write it may write here. ``private``: others may not even look.
     """
-    if os.geteuid() == 0:
-        owner = Path(parent).stat()
-        os.chown(path, owner.st_uid, owner.st_gid)
+    is_root = os.geteuid() == 0
+    if not is_root and not private:
+        return
+    above, made = os.fstat(parent), os.fstat(descriptor)
+    if is_root:
+        os.fchown(descriptor, above.st_uid, above.st_gid)
+    mode = stat.S_IMODE(made.st_mode)
+    if above.st_mode & stat.S_IWGRP:
+        mode |= stat.S_IRWXG if stat.S_ISDIR(made.st_mode) else stat.S_IRGRP | stat.S_IWGRP
+    os.fchmod(descriptor, mode & ~stat.S_IRWXO if private else mode)
 
 
 class Folder:
     """A folder, to be used in a ``with`` block; ``path`` is where it was found, for messages.
 
-    Names may be paths below it (``<hex>/link``); only their last part is never followed.
+    Names may be paths below it (``<hex>/link``). No part of them is followed if it is a symbolic
+    link: what is behind one is not there.
     """
 
     def __init__(self, descriptor: int, path: str) -> None:
@@ -114,22 +131,26 @@ class Folder:
 
         Raises :class:`BlockedError` where something else than a folder stands in the way.
         """
-        descriptor, path = self.descriptor, self.path
+        try:
+            inner = open_beneath(self.descriptor, relative, _FOLDER)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            if error.errno in _BEHIND:
+                raise self._blocked(relative) from None
+            raise storage_error("list", f"{self.path}/{relative}", error) from error
+        return Folder(inner, f"{self.path}/{relative}")
+
+    def _blocked(self, relative: str) -> "BlockedError":
+        """Return what stands in the way of a folder below: the first part that is none."""
+        path = ""
         for part in relative.split("/"):
-            path = f"{path}/{part}"
-            try:
-                inner = os.open(part, _FOLDER, dir_fd=descriptor)
-            except FileNotFoundError:
-                return None
-            except OSError as error:
-                if error.errno in {errno.ENOTDIR, errno.ELOOP}:
-                    raise BlockedError(path, is_link=os.path.islink(path)) from None  # noqa: PTH114
-                raise storage_error("list", path, error) from error
-            finally:
-                if descriptor != self.descriptor:
-                    os.close(descriptor)
-            descriptor = inner
-        return Folder(descriptor, path)
+            path = f"{path}/{part}".lstrip("/")
+            found = self.look(path)
+            if found is None or not stat.S_ISDIR(found.st_mode):
+                break
+        is_link = found is not None and stat.S_ISLNK(found.st_mode)
+        return BlockedError(f"{self.path}/{path}", is_link=is_link)
 
     def close(self) -> None:
         """Let go of it."""
@@ -173,10 +194,10 @@ class Folder:
     def look(self, name: str) -> os.stat_result | None:
         """Look at an entry itself, not at what it points to; None if it is not there."""
         try:
-            return os.stat(name, dir_fd=self.descriptor, follow_symlinks=False)
-        except _ABSENT:
-            return None
+            return look_beneath(self.descriptor, name)
         except OSError as error:
+            if error.errno in _BEHIND:
+                return None
             raise storage_error("look at", f"{self.path}/{name}", error) from error
 
     def is_folder(self, name: str) -> bool:
@@ -228,12 +249,14 @@ class Folder:
         is no regular file, cannot be read, or is longer than ``limit`` bytes.
         """
         try:
-            descriptor = os.open(name, _FILE, dir_fd=self.descriptor)
+            descriptor = open_beneath(self.descriptor, name, _FILE)
         except FileNotFoundError:
             return None
         except OSError as error:
             if error.errno == errno.ELOOP:
-                raise UnusableError("is a symbolic link, which is not followed") from None
+                here = self.look(name) is not None
+                where = "is" if here else "is behind"
+                raise UnusableError(f"{where} a symbolic link, which is not followed") from None
             raise UnreadableError(f"cannot be read: {error.strerror}") from None
         try:
             raw = os.read(descriptor, first)
@@ -251,10 +274,10 @@ class Folder:
         Also None for one that cannot be read: :meth:`read` tells why.
         """
         found: list[bytes | None] = []
-        folder, open_, read, close = self.descriptor, os.open, os.read, os.close
+        folder, open_, read, close = self.descriptor, open_beneath, os.read, os.close
         for name in names:
             try:
-                descriptor = open_(name, _FILE, dir_fd=folder)
+                descriptor = open_(folder, name, _FILE)
             except OSError:
                 found.append(None)
                 continue
@@ -268,32 +291,71 @@ class Folder:
 
     # Changing.
 
+    @contextmanager
+    def _above(self, name: str) -> Iterator[tuple[int, str]]:
+        """Open the folder that an entry is in; what is done with its name is done there."""
+        above, _, last = name.rpartition("/")
+        if last in {"", ".", ".."} or "\0" in last:
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), name)
+        if not above:
+            yield self.descriptor, last
+            return
+        descriptor = open_beneath(self.descriptor, above, _ABOVE)
+        try:
+            yield descriptor, last
+        finally:
+            os.close(descriptor)
+
     def unlink(self, name: str) -> bool:
         """Remove a file; False if it was not there."""
         try:
-            os.unlink(name, dir_fd=self.descriptor)
-        except _ABSENT:
-            return False
+            with self._above(name) as (folder, last):
+                os.unlink(last, dir_fd=folder)
         except OSError as error:
+            if error.errno in _BEHIND:
+                return False
             raise storage_error("remove", f"{self.path}/{name}", error) from error
         return True
 
     def remove_if_empty(self, name: str) -> bool:
         """Remove a folder that nothing is in; False for one that is in use or absent."""
         try:
-            os.rmdir(name, dir_fd=self.descriptor)
+            with self._above(name) as (folder, last):
+                os.rmdir(last, dir_fd=folder)
         except OSError as error:
-            if error.errno in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT, errno.ENOTDIR}:
+            if error.errno in _BEHIND or error.errno in {errno.ENOTEMPTY, errno.EEXIST}:
                 return False
             raise storage_error("remove", f"{self.path}/{name}", error) from error
         return True
 
+    def remove_all(self, name: str) -> None:
+        """Remove an entry with all that is in it, which others may be doing at the same time."""
+        path = f"{self.path}/{name}"
+        with storage_errors("remove", path), self._above(name) as (folder, last):
+            for _ in range(ATTEMPTS):
+                found = self.look(name)
+                if found is None:
+                    return
+                if not stat.S_ISDIR(found.st_mode):
+                    self.unlink(name)
+                    return
+                try:
+                    shutil.rmtree(last, dir_fd=folder)
+                except FileNotFoundError as error:
+                    missing = error  # somebody else was faster with a part of it
+                else:
+                    return
+            raise missing
+
     def move(self, name: str, to: "Folder", new: str) -> bool:
         """Rename an entry into another folder; False if it was not there."""
         try:
-            os.rename(name, new, src_dir_fd=self.descriptor, dst_dir_fd=to.descriptor)
-        except _ABSENT:
-            return False
+            with self._above(name) as (folder, last), to._above(new) as (target, last_new):  # noqa: SLF001 - one class
+                os.rename(last, last_new, src_dir_fd=folder, dst_dir_fd=target)
+        except OSError as error:
+            if error.errno in _BEHIND:
+                return False
+            raise
         return True
 
     def give_back(self, name: str, to: "Folder", new: str) -> bool:
@@ -303,13 +365,13 @@ class Folder:
         """
         place = f"{to.path}/{new}"
         try:
-            os.link(name, new, src_dir_fd=self.descriptor, dst_dir_fd=to.descriptor)
-        except FileNotFoundError:
-            return False
+            self.link(name, to, new)
         except FileExistsError:
             self.unlink(name)
             return False
         except OSError as error:
+            if error.errno in _BEHIND:
+                return False
             if error.errno not in NO_HARD_LINKS:
                 raise storage_error("put back", place, error) from error
             if to.look(new) is not None:
@@ -319,6 +381,74 @@ class Folder:
                 return self.move(name, to, new)
         self.unlink(name)
         return True
+
+    def link(self, name: str, to: "Folder", new: str) -> None:
+        """Give an entry a second name, unless something has it. Raises OSError."""
+        with self._above(name) as (folder, last), to._above(new) as (target, last_new):  # noqa: SLF001 - one class
+            os.link(last, last_new, src_dir_fd=folder, dst_dir_fd=target, follow_symlinks=False)
+
+    def touch(self, name: str) -> bool:
+        """Give a file the time that it is now; False if it is not there."""
+        try:
+            with self._above(name) as (folder, last):
+                os.utime(last, dir_fd=folder, follow_symlinks=False)
+        except OSError as error:
+            if error.errno in _BEHIND:
+                return False
+            raise storage_error("touch", f"{self.path}/{name}", error) from error
+        return True
+
+    def sync(self) -> None:
+        """Let what was made, renamed or removed in it reach the disk."""
+        with storage_errors("write", self.path):
+            os.fsync(self.descriptor)
+
+    def make(
+        self,
+        name: str,
+        *,
+        private: bool = False,
+        like: "Folder | None" = None,
+        sync: bool = True,
+    ) -> "Folder":
+        """Make a folder in it, owned like it and on the disk, if it is not there; open it.
+
+        ``private``: others than the owner and the group may not look into it; ``like``: it is
+        owned like that one instead; without ``sync`` it is not on the disk yet. Raises
+        :class:`~jettison.errors.StorageError` where something else is in the way.
+        """
+        path = f"{self.path}/{name}"
+        with storage_errors("make", path):
+            made = True
+            try:
+                os.mkdir(name, 0o700 if private else 0o777, dir_fd=self.descriptor)
+            except FileExistsError:
+                made = False
+            try:
+                inner = Folder(open_beneath(self.descriptor, name, _FOLDER), path)
+            except OSError as error:
+                if error.errno in {errno.ENOTDIR, errno.ELOOP}:
+                    raise self.refusal(name) from None
+                raise
+            if made:
+                try:
+                    adopt(inner.descriptor, (like or self).descriptor, private=private)
+                    if sync:
+                        os.fsync(self.descriptor)
+                except BaseException:
+                    inner.close()
+                    raise
+        return inner
+
+    def refusal(self, relative: str) -> StorageError:
+        """Return the error that tells what is in the way of a folder below."""
+        blocked = self._blocked(relative)
+        if blocked.is_link:
+            message = f"{blocked.path} is a symbolic link, which is not followed"
+            hint = "Put what it points to in its place, or mount that there (mount --bind)."
+            return StorageError(message, hint=hint)
+        message = f"{blocked.path} should be a folder, and is none"
+        return StorageError(message, hint="Move it away; it is no part of a registry.")
 
 
 def _read_on(descriptor: int, raw: bytes, limit: int) -> bytes:

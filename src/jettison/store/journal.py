@@ -5,16 +5,22 @@ after each step and is synced each time, so that a process killed at any moment 
 it did (issue: Ctrl-C and ``kill -9``). A run whose storage was at hand lies in
 ``<rootdirectory>/jettison/runs``, where a collection honours it; the user's own directory then
 has a pointer to it.
+
+The documents in a tree are its owner's, who may be another user than the one who reads them
+(docs/security.md): a run has the id that its file is named after, its storage is the one that it
+lies in, and nothing is reached through a symbolic link.
 """
 
 import errno
 import os
+import re
 import secrets
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import msgspec
 
@@ -24,14 +30,19 @@ from jettison.errors import (
     JournalError,
     JournalNewer,
     NotFoundError,
+    StorageError,
 )
 from jettison.model import strict_json
 from jettison.model.run import RUN_SCHEMA, UNDOABLE, Kind, Run
-from jettison.store.folder import adopt
+from jettison.store import layout
+from jettison.store.draft import Draft, open_record, write_file
+from jettison.store.folder import FULL, BlockedError, Folder, UnusableError, storage_errors
 
 __all__ = ["Journal", "StepLog", "Unreadable", "new_run_id", "state_directory"]
 
 
+_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_DOCUMENT: Final = ".json"
 _ROOM: Final = 256 * 1024
 
 LARGEST_ENTRY: Final = 1024 * 1024 * 1024
@@ -100,10 +111,50 @@ class StepLog(msgspec.Struct, frozen=True):
 
 
 class Journal:
-    """A folder of runs."""
+    """A folder of runs, for which its user answers; see :meth:`in_tree` for one in a tree."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, root: Path | None = None) -> None:
         self.folder = folder
+        self._root = root
+
+    @classmethod
+    def in_tree(cls, root: Path) -> Self:
+        """Return the journal of the tree below ``root``, for which nobody answers."""
+        return cls(root / layout.RUNS, root=root)
+
+    @classmethod
+    def at(cls, folder: Path) -> Self:
+        """Return the journal that a pointer leads to."""
+        is_trees = folder.parts[-2:] == tuple(layout.RUNS.split("/"))
+        return cls.in_tree(folder.parents[1]) if is_trees else cls(folder)
+
+    @contextmanager
+    def _opened(self, *, make: bool = False) -> Iterator[Folder | None]:
+        """Open the folder; None if it is not there. OSError is left to the caller."""
+        folder = self._make_folder() if make else self._open_folder()
+        try:
+            yield folder
+        finally:
+            if folder is not None:
+                folder.close()
+
+    def _open_folder(self) -> Folder | None:
+        if self._root is None:
+            return Folder.root(self.folder) if self.folder.exists() else None
+        with Folder.root(self._root) as top:
+            try:
+                return top.open(layout.RUNS)
+            except BlockedError:
+                raise top.refusal(layout.RUNS) from None
+
+    def _make_folder(self) -> Folder:
+        if self._root is None:
+            with storage_errors("make", self.folder):
+                self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return Folder.root(self.folder)
+        ours, _, runs = layout.RUNS.partition("/")
+        with Folder.root(self._root) as top, top.make(ours) as folder:
+            return folder.make(runs, private=True)
 
     # Writing: nothing is overwritten in place, and nothing counts before it is synced.
 
@@ -117,46 +168,34 @@ class Journal:
         self._replace(run.id, msgspec.json.encode(head))
 
     def _replace(self, run_id: str, document: bytes) -> None:
+        name = self._name(run_id, _DOCUMENT)
         try:
-            self._make_folder()
-            path = self.folder / f"{run_id}.json"
-            draft = path.with_suffix(".tmp")
-            try:
-                with open(draft, "wb", opener=_private) as file:
-                    adopt(file.fileno(), self.folder)
-                    file.write(document)
-                    file.flush()
-                    os.fsync(file.fileno())
-                draft.replace(path)
-            except OSError:
-                draft.unlink(missing_ok=True)
-                raise
-            _sync_folder(self.folder)
-        except OSError as error:
-            message = f"cannot write the journal {self.folder}: {error.strerror}"
+            with self._opened(make=True) as folder:
+                assert folder is not None  # noqa: S101 - it was made
+                write_file(folder, name, document, private=True)
+        except StorageError as error:
+            message = f"cannot write the journal {self.folder}: {error.message}"
             hint = "Nothing is removed without a journal; make that folder writable."
             raise JournalError(message, hint=hint) from error
 
-    def _make_folder(self) -> None:
-        if not self.folder.is_dir():
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            adopt(str(self.folder), self.folder.parent)
+    def _name(self, run_id: str, ending: str) -> str:
+        if _ID.fullmatch(run_id) is None:
+            raise JournalError(f"{run_id!r} is no id of a run")
+        return run_id + ending
 
     def has_room(self) -> bool:
         """Whether a run could be written; a disk that is full, or nearly so, has none."""
-        trial = self.folder / f"{secrets.token_hex(8)}.tmp"
         try:
-            self._make_folder()
-            try:
-                trial.write_bytes(bytes(_ROOM))
-            finally:
-                trial.unlink(missing_ok=True)
-        except OSError as error:
-            if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
-                raise JournalError(
-                    f"cannot write the journal {self.folder}: {error.strerror}"
-                ) from error
-            return False
+            with self._opened(make=True) as folder:
+                assert folder is not None  # noqa: S101 - it was made
+                with Draft(folder, "trial", private=True) as draft:
+                    draft.write(bytes(_ROOM))
+        except StorageError as error:
+            cause = error.__cause__
+            if isinstance(cause, OSError) and cause.errno in FULL:
+                return False
+            message = f"cannot write the journal {self.folder}: {error.message}"
+            raise JournalError(message) from error
         return True
 
     def mark(self, run_id: str, step: int, *, done: bool, at: str) -> None:
@@ -169,16 +208,19 @@ class Journal:
         lines = b"".join(
             b"\n" + msgspec.json.encode(_Line(step, done, at)) + b"\n" for step, done in marks
         )
-        path = self.folder / f"{run_id}.steps"
+        name = self._name(run_id, ".steps")
+        path = self.folder / name
         try:
-            with open(path, "ab", opener=_private) as file:
-                adopt(file.fileno(), self.folder)
-                file.write(lines)
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            message = f"cannot write {path}: {error.strerror}"
-            raise JournalError(message, hint="Make room or make it writable, and go on.") from error
+            with self._opened() as folder, storage_errors("write", path):
+                if folder is None:
+                    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+                with open_record(folder, name, private=True) as descriptor:
+                    os.lseek(descriptor, 0, os.SEEK_END)
+                    os.write(descriptor, lines)
+                    os.fsync(descriptor)
+        except StorageError as error:
+            hint = error.hint or "Make room or make it writable, and go on."
+            raise JournalError(error.message, hint=hint) from error
 
     # Reading.
 
@@ -191,15 +233,11 @@ class Journal:
         return self._read(run_id, may_point=True)
 
     def _read(self, run_id: str, *, may_point: bool) -> Run:
-        path = self.folder / f"{run_id}.json"
-        try:
-            document = path.read_bytes()
-        except FileNotFoundError:
+        path = self.folder / f"{run_id}{_DOCUMENT}"
+        document = self._bytes(run_id, _DOCUMENT)
+        if document is None:
             message = f"there is no run {run_id}"
-            raise NotFoundError(message, hint="See `jettison runs` for those there are.") from None
-        except OSError as error:
-            message = f"cannot read {path}: {error.strerror}"
-            raise JournalError(message) from error
+            raise NotFoundError(message, hint="See `jettison runs` for those there are.")
         try:
             head = strict_json.decode(document, _Head, max_bytes=LARGEST_ENTRY)
             if head.schema_version > RUN_SCHEMA:
@@ -208,32 +246,50 @@ class Journal:
                     f"(journal schema {head.schema_version}, this one knows {RUN_SCHEMA})"
                 )
                 raise JournalNewer(message, hint="Upgrade Jettison and try again.")
+            if head.id != run_id:
+                message = f"run {run_id} cannot be read: {path} is the document of run {head.id!r}"
+                raise JournalError(message, hint=f"Look at {path}.")
             if head.elsewhere is not None:
-                if not may_point:
+                if not may_point or self._root is not None:
                     message = f"run {run_id} is pointed to, and only points on: {path}"
                     raise JournalError(message)
-                there = Journal(Path(head.elsewhere))
-                return there._read(run_id, may_point=False)
-            return strict_json.decode(document, Run, max_bytes=LARGEST_ENTRY, dec_hook=_decode_hook)
+                there = Journal.at(Path(head.elsewhere))
+                return there._read(run_id, may_point=False)  # noqa: SLF001 - of the same class
+            run = strict_json.decode(document, Run, max_bytes=LARGEST_ENTRY, dec_hook=_decode_hook)
         except InvalidDocument as error:
             message = f"run {run_id} cannot be read: {error}"
             raise JournalError(message, hint=f"Look at {path}.") from error
+        if self._root is not None and run.storage is not None:
+            # Wherever the tree was when it was written, and whatever was written.
+            return msgspec.structs.replace(run, storage=str(self._root))
+        return run
+
+    def _bytes(self, run_id: str, ending: str) -> bytes | None:
+        """Read a document of a run; None if there is none."""
+        if _ID.fullmatch(run_id) is None:
+            return None
+        path = self.folder / f"{run_id}{ending}"
+        try:
+            with self._opened() as folder:
+                return None if folder is None else folder.read(path.name, LARGEST_ENTRY)
+        except (StorageError, UnusableError) as error:
+            message = f"{path} {error}" if isinstance(error, UnusableError) else error.message
+            raise JournalError(message) from error
 
     def home_of(self, run_id: str) -> "Journal":
         """Return the journal that holds the run itself: this one, or the one it points to."""
-        document = (self.folder / f"{run_id}.json").read_bytes()
+        document = self._bytes(run_id, _DOCUMENT)
+        if document is None or self._root is not None:
+            return self
         head = strict_json.decode(document, _Head, max_bytes=LARGEST_ENTRY)
-        return self if head.elsewhere is None else Journal(Path(head.elsewhere))
+        return self if head.elsewhere is None else Journal.at(Path(head.elsewhere))
 
     def steps(self, run_id: str) -> StepLog:
         """Return how far a run came. A line cut short by a crash does not count."""
-        try:
-            text = (self.folder / f"{run_id}.steps").read_bytes()
-        except FileNotFoundError:
-            return StepLog(frozenset(), frozenset())
+        text = self._bytes(run_id, ".steps")
         begun: set[int] = set()
         done: set[int] = set()
-        for line in text.split(b"\n"):
+        for line in (text or b"").split(b"\n"):
             try:
                 entry = strict_json.decode(line, _Line)
             except InvalidDocument:
@@ -244,12 +300,13 @@ class Journal:
     def ids(self) -> list[str]:
         """Return the ids of all runs, oldest first."""
         try:
-            return sorted(path.stem for path in self.folder.iterdir() if path.suffix == ".json")
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            message = f"cannot read the journal {self.folder}: {error.strerror}"
+            with self._opened() as folder:
+                names = [] if folder is None else [entry.name for entry in folder.entries()]
+        except StorageError as error:
+            message = f"cannot read the journal {self.folder}: {error.message}"
             raise JournalError(message) from error
+        stems = (name.removesuffix(_DOCUMENT) for name in names if name.endswith(_DOCUMENT))
+        return sorted(stem for stem in stems if stem)
 
     def runs(self) -> Iterator[Run | Unreadable]:
         """Yield all runs, oldest first; what cannot be used is yielded as that, not raised."""
@@ -315,15 +372,3 @@ class Journal:
         problem = "more than one run matches" if matching else "there is no run"
         message = f"{problem} {text!r}"
         raise NotFoundError(message, hint="See `jettison runs` for those there are.")
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

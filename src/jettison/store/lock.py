@@ -4,25 +4,28 @@ It is the kernel's lock on an open file, so a process that was killed leaves no 
 says who holds it, for the message only.
 """
 
-import errno
+import contextlib
 import fcntl
 import os
 import socket
 import time
 from datetime import UTC, datetime
-from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 import msgspec
 
-from jettison.errors import InvalidDocument, Locked
+from jettison.errors import InvalidDocument, Locked, StorageError
 from jettison.model import strict_json
 from jettison.store import layout
-from jettison.store.folder import adopt, storage_errors
+from jettison.store.draft import open_record
+from jettison.store.folder import FULL, Folder, UnusableError, storage_errors
 from jettison.store.tree import StorageTree
 
 __all__ = ["StorageLock"]
+
+_LONGEST: Final = 4096
+"""Bytes of what the lock's file says."""
 
 
 class _Holder(msgspec.Struct):
@@ -41,54 +44,50 @@ class StorageLock:
     def __init__(self, tree: StorageTree, what: str) -> None:
         self._tree = tree
         self._what = what
-        self._descriptors: list[int] = []
+        self._held = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
-        path = self._tree.path(layout.LOCK)
-        try:
-            with storage_errors("lock", path):
-                folder_locked = self._lock_folder()
-                try:
-                    self._tree.make_ours()
-                    self._lock_file(path)
-                except OSError as error:
-                    # A full disk must not keep anybody from collecting it.
-                    if not folder_locked or error.errno not in {errno.ENOSPC, errno.EDQUOT}:
-                        raise
-        except BaseException:
-            self._release()
-            raise
+        with contextlib.ExitStack() as held, storage_errors("lock", self._tree.path(layout.LOCK)):
+            folder_locked = self._lock_folder(held)
+            try:
+                self._lock_file(held)
+            except StorageError as error:
+                # A full disk must not keep anybody from collecting it.
+                cause = error.__cause__
+                is_full = isinstance(cause, OSError) and cause.errno in FULL
+                if not folder_locked or not is_full:
+                    raise
+            self._held = held.pop_all()
         return self
 
-    def _lock_folder(self) -> bool:
+    def _lock_folder(self, held: contextlib.ExitStack) -> bool:
         """Lock the root directory; False where that cannot be done (NFS locks only files)."""
-        descriptor = os.open(self._tree.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._descriptors.append(descriptor)
+        root = held.enter_context(Folder.root(self._tree.root))
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(root.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             try:
-                content = Path(self._tree.path(layout.LOCK)).read_bytes()
-            except OSError:
+                content = root.read(layout.LOCK, _LONGEST) or b""
+            except UnusableError:
                 content = b""
             raise _locked(self._tree, content) from None
         except OSError:
             return False
         return True
 
-    def _lock_file(self, path: str) -> None:
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(path, flags, 0o644)
-        self._descriptors.append(descriptor)
-        adopt(descriptor, Path(path).parent)
+    def _lock_file(self, held: contextlib.ExitStack) -> None:
+        name = layout.LOCK.rpartition("/")[2]
+        ours = held.enter_context(self._tree.make_folder(layout.OURS))
+        descriptor = held.enter_context(open_record(ours, name))
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise _locked(self._tree, os.read(descriptor, 4096)) from None
+            raise _locked(self._tree, os.read(descriptor, _LONGEST)) from None
         since = datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="seconds")
         holder = _Holder(os.getpid(), socket.gethostname(), since, self._what)
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, msgspec.json.encode(holder) + b"\n")
+        with storage_errors("lock", ours.path):
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, msgspec.json.encode(holder) + b"\n")
 
     def __exit__(
         self,
@@ -96,11 +95,7 @@ class StorageLock:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._release()
-
-    def _release(self) -> None:
-        while self._descriptors:
-            os.close(self._descriptors.pop())
+        self._held.close()
 
 
 def _locked(tree: StorageTree, content: bytes) -> Locked:

@@ -24,6 +24,7 @@ from jettison.model.digest import ALGORITHMS, RawDigest, raw_digest
 from jettison.model.printable import printable
 from jettison.model.reference import RepoName
 from jettison.store import layout
+from jettison.store.beneath import open_beneath
 from jettison.store.folder import BlockedError, Folder, UnusableError, storage_errors
 
 __all__ = [
@@ -421,13 +422,14 @@ class TreeReader:
         if top is None:
             return
         name = layout.blob_file(digest)
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         with storage_errors("read", f"{top.path}/{name}"):
             try:
-                descriptor = os.open(name, flags, dir_fd=top.descriptor)
+                descriptor = open_beneath(top.descriptor, name, os.O_RDONLY | os.O_NONBLOCK)
             except FileNotFoundError:
                 return
             try:
+                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    return
                 while piece := os.read(descriptor, chunk):
                     yield piece
             finally:

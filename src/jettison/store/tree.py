@@ -1,11 +1,10 @@
-# ruff: noqa: PTH102, PTH104, PTH105, PTH108, PTH112, PTH114, PTH123
-# (paths are kept as text here: a tree has a million of them)
 """The storage tree, read and written.
 
 Writing obeys two rules of design.md: references are written after what they reference and removed
 before it (rule 3), and a file appears whole or not at all: it is drafted in our own folder, synced,
 and renamed to its place. New files and folders get the owner of the folder they are made in, so
-that a registry that runs as another user than root can go on using them.
+that a registry that runs as another user than root can go on using them. Everything is done in
+open folders, so no symbolic link below the root is ever followed.
 """
 
 import contextlib
@@ -13,19 +12,29 @@ import errno
 import fcntl
 import hashlib
 import os
-import shutil
+import stat
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Final, Self
 
-from jettison.errors import PlanStale, StorageError, TagsAppeared, VerificationFailed
+from jettison.errors import NotSynced, PlanStale, StorageError, TagsAppeared, VerificationFailed
 from jettison.model.digest import Digest
 from jettison.model.reference import RepoName, Tag
 from jettison.store import layout
-from jettison.store.folder import FULL, BlockedError, Folder, adopt, storage_errors
+from jettison.store.beneath import open_beneath
+from jettison.store.draft import Draft, open_record, rename, sync_file, write_file
+from jettison.store.folder import (
+    ATTEMPTS,
+    FULL,
+    BlockedError,
+    Folder,
+    UnusableError,
+    adopt,
+    storage_errors,
+)
 from jettison.store.reading import TreeReader
 from jettison.store.repository import RepositoryReader
 from jettison.store.tagged import Tagged
@@ -33,7 +42,6 @@ from jettison.store.tagged import Tagged
 __all__ = ["BlobDraft", "StorageTree"]
 
 _FOLDERS: Final = ("docker", "docker/registry", layout.MARKER, layout.BLOBS, layout.REPOSITORIES)
-_ATTEMPTS: Final = 5
 _NO_LOCKS: Final = frozenset({errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.EOPNOTSUPP})
 _FRESH_NS: Final = 10_000_000_000
 _SHOWN: Final = 5
@@ -52,23 +60,29 @@ class StorageTree(TreeReader):
         with storage_errors("open", root):
             _check_root(root.resolve())
             super().__init__(root.resolve())
+        self._doubtful: set[Digest] = set()
 
     @classmethod
     def make(cls, root: Path) -> Self:
         """Open the tree below ``root``, made with nothing in it where there is none yet."""
-        for folder in (layout.BLOBS, layout.REPOSITORIES):
-            with storage_errors("make", root / folder):
-                (root / folder).mkdir(parents=True, exist_ok=True)
+        with storage_errors("make", root):
+            root.mkdir(parents=True, exist_ok=True)
+        with Folder.root(root.resolve()) as top:
+            for folder in (layout.BLOBS, layout.REPOSITORIES):
+                _make_below(top, folder).close()
         return cls(root)
 
     @property
     def writable(self) -> bool:
         """Whether this process may change the tree."""
-        return all(
-            os.access(self.path(folder), os.W_OK | os.X_OK)
-            for folder in (layout.BLOBS, layout.REPOSITORIES)
-            if (self.root / folder).exists()
-        ) and os.access(self.path(layout.MARKER), os.W_OK | os.X_OK)
+        return all(map(self._may_write, (layout.MARKER, layout.BLOBS, layout.REPOSITORIES)))
+
+    def _may_write(self, relative: str) -> bool:
+        folder = self.folder(relative)
+        if folder is None:
+            return relative != layout.MARKER
+        with folder:
+            return os.access(".", os.W_OK | os.X_OK, dir_fd=folder.descriptor)
 
     # Putting.
 
@@ -98,11 +112,8 @@ class StorageTree(TreeReader):
         self.refuse_links(layout.repository(repository))
         if not digest.matches(raw):
             raise VerificationFailed(f"the manifest to store does not have the digest {digest}")
-        path = self.path(layout.blob_data(digest))
-        if not self._touch_whole(digest, len(raw)) or not _holds(path, raw):
+        if not self._has_synced(digest, raw):
             self.write(layout.blob_data(digest), raw)
-        else:
-            self._sync_blob(digest)
         self.write(layout.revision_link(repository, digest), digest.encode())
         for tag in tags:
             if not self._make_tag(repository, tag, digest):
@@ -115,38 +126,26 @@ class StorageTree(TreeReader):
         Half of a tag, its history without its link, would be listed and lead nowhere, and would
         protect the whole repository for ever.
         """
-        folder = layout.tag_folder(repository, tag)
-        if os.path.lexists(self.path(folder)):
+        if self.root_folder.look(layout.tag_folder(repository, tag)) is not None:
             return False
-        with storage_errors("write", self.path(folder)):
-            draft = self._draft()
+        name = str(uuid.uuid4())
+        with self._make(layout.DRAFTS) as drafts:
+
+            def place(tags: Folder) -> None:
+                if drafts.look(name) is None:
+                    _draft_tag(drafts, name, tags, digest)
+                rename(drafts, name, tags, tag)
+
             try:
-                self._draft_tag(draft, folder, digest)
-                self._place(draft, folder)
+                self._within(layout.tags(repository), place)
             except BaseException as error:
-                shutil.rmtree(draft, ignore_errors=True)
-                if isinstance(error, OSError) and error.errno in _OCCUPIED:
+                with contextlib.suppress(StorageError):
+                    drafts.remove_all(name)
+                cause = error.__cause__
+                if isinstance(cause, OSError) and cause.errno in _OCCUPIED:
                     return False  # somebody else has made it meanwhile
                 raise
         return True
-
-    def _draft_tag(self, draft: str, folder: str, digest: Digest) -> None:
-        parent = folder.rpartition("/")[0]
-        self._make_folders(parent)
-        history = f"index/{digest.algorithm}/{digest.hex}"
-        made = ["", "index", f"index/{digest.algorithm}", history, "current"]
-        for inner in made:
-            os.mkdir(f"{draft}/{inner}")
-            adopt(f"{draft}/{inner}", self.path(parent))
-        for inner in (history, "current"):
-            path = f"{draft}/{inner}/{layout.LINK}"
-            with open(path, "xb") as file:
-                file.write(digest.encode())
-                file.flush()
-                os.fsync(file.fileno())
-            adopt(path, self.path(parent))
-        for inner in reversed(made):
-            _sync_folder(f"{draft}/{inner}")
 
     @contextlib.contextmanager
     def writing(self, repository: RepoName, *, make: bool = False) -> Iterator[None]:
@@ -156,48 +155,34 @@ class StorageTree(TreeReader):
         the kernel's lock on the folder itself, so it needs no room and ends with its process.
         Whoever puts a manifest lets the folder be made; where it is not, nobody has to be kept out.
         """
-        descriptor = self._lock_folder(layout.manifests(repository), make=make)
-        try:
+        with contextlib.ExitStack() as stack:
+            self._lock(stack, layout.manifests(repository), make=make)
             yield
-        finally:
-            if descriptor is not None:
-                os.close(descriptor)
 
-    def _lock_folder(self, folder: str, *, make: bool) -> int | None:
-        path = self.path(folder)
+    def _lock(self, stack: contextlib.ExitStack, path: str, *, make: bool) -> None:
         while True:
-            if make:
-                self.make_folder_of(f"{folder}/")
-            with storage_errors("lock", path):
+            folder = self._make(path) if make else self.folder(path)
+            if folder is None:
+                return
+            with contextlib.ExitStack() as held, storage_errors("lock", folder.path):
+                held.enter_context(folder)
                 try:
-                    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-                except (FileNotFoundError, NotADirectoryError) as error:
-                    if make and isinstance(error, FileNotFoundError):
-                        continue
-                    return None
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX)
-                    if os.fstat(descriptor).st_nlink:
-                        return descriptor
+                    fcntl.flock(folder.descriptor, fcntl.LOCK_EX)
                 except OSError as error:
-                    os.close(descriptor)
                     if error.errno not in _NO_LOCKS:
                         raise
-                    return self._lock_file()
-            os.close(descriptor)  # removed meanwhile, for it was empty; there may be a new one
+                    self._lock_file(stack)
+                    return
+                if os.fstat(folder.descriptor).st_nlink:
+                    stack.push(held.pop_all())
+                    return
+            # It was removed meanwhile, for it was empty; there may be a new one.
 
-    def _lock_file(self) -> int:
+    def _lock_file(self, stack: contextlib.ExitStack) -> None:
         """Lock a file of ours, one for all repositories: NFS does not lock folders."""
-        self.make_ours()
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(self.path(layout.WRITING), flags, 0o644)
-        try:
-            adopt(descriptor, self.path(layout.OURS))
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        except BaseException:
-            os.close(descriptor)
-            raise
-        return descriptor
+        ours = stack.enter_context(self._make(layout.OURS))
+        name = layout.WRITING.rpartition("/")[2]
+        fcntl.flock(stack.enter_context(open_record(ours, name)), fcntl.LOCK_EX)
 
     def link_layer(self, repository: RepoName, digest: Digest) -> None:
         """Make a blob readable through a repository."""
@@ -211,46 +196,52 @@ class StorageTree(TreeReader):
 
     def touch(self, digest: Digest) -> bool:
         """Note that somebody wants a blob, so that no sweep takes it (rule 6); False: none."""
-        path = self.path(layout.blob_data(digest))
-        with storage_errors("touch", path):
-            try:
-                os.utime(path, follow_symlinks=False)
-            except FileNotFoundError:
-                return False
-        return True
+        return self.root_folder.touch(layout.blob_data(digest))
 
-    def place_blob(self, draft: str, descriptor: int, digest: Digest) -> None:
-        """Put a finished file of the tree in a blob's place, synced, or touch the one there.
+    def place_blob(self, folder: Folder, name: str, descriptor: int, digest: Digest) -> None:
+        """Put a finished file in a blob's place, synced, or touch the one there.
 
-        ``draft`` is its full path and ``descriptor`` what it was written through; that its bytes
-        have the digest is known. A blob that is there with other bytes is damaged: the new file
-        takes its place. What is not used stays where it is.
+        ``descriptor`` is what it was written through; that its bytes have the digest is known. A
+        blob that is there with other bytes, or that cannot be synced, is damaged: the new file
+        takes its place. What is not used stays where it is. Raises
+        :class:`~jettison.errors.NotSynced` for a file that must not be used any more.
         """
-        path = self.path(layout.blob_data(digest))
-        with storage_errors("write", path):
-            there = self._touch_whole(digest, os.fstat(descriptor).st_size)
-            if not there or not _same_bytes(draft, path):
-                os.fsync(descriptor)
-                self._place(draft, layout.blob_data(digest))
-            else:
-                self._sync_blob(digest)
+        if self._has_synced(digest, descriptor):
+            return
+        above, _, new = layout.blob_data(digest).rpartition("/")
+        sync_file(descriptor, f"{folder.path}/{name}")
 
-    def _sync_blob(self, digest: Digest) -> None:
-        """Make sure that a blob is on the disk which somebody else may just have put there."""
-        path = self.path(layout.blob_data(digest))
-        with storage_errors("write", path):
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-            self._sync(layout.blob(digest))
+        def place(target: Folder) -> None:
+            adopt(descriptor, target.descriptor)
+            rename(folder, name, target, new)
 
-    def _touch_whole(self, digest: Digest, size: int) -> bool:
-        if not self.touch(digest):
+        self._within(above, place)
+
+    def _has_synced(self, digest: Digest, content: bytes | int) -> bool:
+        """Whether a blob is there with this content (or that of an open file), and on the disk.
+
+        Somebody else may just have put it there. It is touched. One that could not be synced is
+        not trusted again, as long as this process lives: the next sync would say that all is well.
+        """
+        if digest in self._doubtful or not self.touch(digest):
             return False
-        found = self.blob(digest.raw)
-        return found is not None and found.size == size
+        path = layout.blob_data(digest)
+        try:
+            there = open_beneath(self.root_folder.descriptor, path, os.O_RDONLY | os.O_NONBLOCK)
+        except OSError:
+            return False
+        try:
+            if not _same_bytes(there, content):
+                return False
+            sync_file(there, self.path(path))
+            with self._make(layout.blob(digest)) as folder:
+                folder.sync()
+        except (NotSynced, OSError):
+            self._doubtful.add(digest)
+            return False
+        finally:
+            os.close(there)
+        return True
 
     # Removing.
 
@@ -265,36 +256,45 @@ class StorageTree(TreeReader):
         away = self._take_away(folder)
         if away is None:
             return False
-        if expected is not None and not _holds(
-            self.path(f"{away}/current/link"), expected.encode()
-        ):
+        if expected is not None and not self._holds(f"{away}/current/link", expected.encode()):
             self._bring_back(away, folder)
             message = f"{repository}:{tag} does not point to {expected.short} any more"
             raise PlanStale(message, hint="Run the command again to see the new plan.")
         # The tag is gone; what remains of it is cleaned up later if not now.
-        with contextlib.suppress(OSError):
-            _remove_tree(self.path(away))
+        with contextlib.suppress(StorageError):
+            self.root_folder.remove_all(away)
         return True
 
     def _take_away(self, folder: str) -> str | None:
         """Rename a folder out of the registry's sight; return where to, None if it is not there."""
         self.refuse_links(folder)
-        name = str(uuid.uuid4())
-        with storage_errors("remove", self.path(folder)):
-            room = self._make_folders_if_room(layout.LEAVING)
-            away = f"{layout.LEAVING}/{name}" if room else layout.beside(name)
-            try:
-                os.rename(self.path(folder), self.path(away))
-            except FileNotFoundError:
+        above, _, name = folder.rpartition("/")
+        opened = self.folder(above)
+        if opened is None:
+            return None
+        new = str(uuid.uuid4())
+        with opened, storage_errors("remove", self.path(folder)):
+            room = self._make_if_room(layout.LEAVING)
+            away = f"{layout.LEAVING}/{new}" if room else layout.beside(new)
+            if not opened.move(name, self.root_folder, away):
                 return None
-            self._sync(folder.rpartition("/")[0])
+            opened.sync()
         return away
+
+    def _holds(self, relative: str, raw: bytes) -> bool:
+        with contextlib.suppress(UnusableError):
+            return self.root_folder.read(relative, len(raw)) == raw
+        return False
 
     def _bring_back(self, away: str, place: str) -> None:
         """Rename what was taken away to its place, unless there is something new by now."""
+        top = self.root_folder
+        if not top.is_folder(away):
+            top.give_back(away, top, place)
+            return
         with storage_errors("put back", self.path(place)):
             try:
-                os.rename(self.path(away), self.path(place))
+                top.move(away, top, place)
             except OSError as error:
                 if error.errno not in _OCCUPIED:
                     raise
@@ -315,7 +315,7 @@ class StorageTree(TreeReader):
                     if not draft or (folder.time(entry.name) or 0) >= before * 1e9:
                         continue
                     if entry.is_dir(follow_symlinks=False):  # a tag
-                        self._remove_all(f"{path}/{entry.name}")
+                        folder.remove_all(entry.name)
                     else:
                         folder.unlink(entry.name)
         leaving = []
@@ -329,7 +329,7 @@ class StorageTree(TreeReader):
             if what != entry.name and layout.digest_of(*what.partition("-")[::2]) is None:
                 leaving.append(entry.name)
         for path in leaving:
-            self._remove_all(path)
+            self.root_folder.remove_all(path)
 
     def delete_revision(
         self,
@@ -367,7 +367,7 @@ class StorageTree(TreeReader):
         away = self._take_away(link)
         if away is None:
             return False
-        taken = Path(self.path(away)).lstat().st_mtime_ns
+        taken = self.mtime(away) or 0
         # Whoever has put it a moment ago may be about to write the tag.
         fresh = taken > time.time_ns() - _FRESH_NS
         if taken != linked or (fresh and tagged.tags(digest.raw)):
@@ -375,8 +375,8 @@ class StorageTree(TreeReader):
             _refuse_others(repository, digest, tagged.tags(digest.raw), frozenset())
             message = f"{repository}@{digest} was pushed again just now"
             raise TagsAppeared(message, hint="Run the command again to see the new plan.")
-        with contextlib.suppress(OSError):
-            os.unlink(self.path(away))
+        with contextlib.suppress(StorageError):
+            self.root_folder.unlink(away)
         return True
 
     def _revision_time(self, repository: RepoName, digest: Digest) -> int | None:
@@ -385,13 +385,10 @@ class StorageTree(TreeReader):
 
     def unlink(self, relative: str) -> bool:
         """Remove a file; False if it was not there. No symbolic link on the way is followed."""
+        if self.root_folder.unlink(relative):
+            return True
         self.refuse_links(relative.rpartition("/")[0])
-        with storage_errors("remove", self.path(relative)):
-            try:
-                os.unlink(self.path(relative))
-            except FileNotFoundError:
-                return False
-        return True
+        return False
 
     def remove_folder_if_empty(self, relative: str) -> bool:
         """Remove a folder that nothing is in; False for one that is in use, or absent."""
@@ -425,125 +422,80 @@ class StorageTree(TreeReader):
 
     def make_folder_if_room(self, relative: str) -> bool:
         """Make a folder, if it is not there; False on a disk that is full."""
-        self.refuse_links(relative)
-        with storage_errors("make", self.path(relative)):
-            return self._make_folders_if_room(relative)
+        return self._make_if_room(relative)
 
     def make_folder_of(self, relative: str) -> None:
         """Make the folder that a file is to lie in, if it is not there."""
-        folder = relative.rpartition("/")[0]
-        self.refuse_links(folder)
-        with storage_errors("make", self.path(folder)):
-            self._make_folders(folder)
+        self._make(relative.rpartition("/")[0]).close()
+
+    def make_folder(self, relative: str) -> Folder:
+        """Open a folder, made with those above it where they are not there."""
+        return self._make(relative)
 
     def remove_upload(self, repository: RepoName, upload: str) -> bool:
         """Remove an unfinished upload; False if it was not there."""
         away = self._take_away(f"{layout.uploads(repository)}/{upload}")
         if away is None:
             return False
-        self._remove_all(away)
+        self.root_folder.remove_all(away)
         return True
 
     def make_mark(self, relative: str) -> None:
         """Make an empty file of ours, if it is not there."""
-        path = self.path(relative)
-        with storage_errors("write", path):
-            self.make_ours()
-            flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            descriptor = os.open(path, flags, 0o644)
-            try:
-                adopt(descriptor, self.path(layout.OURS))
-            finally:
-                os.close(descriptor)
+        above, _, name = relative.rpartition("/")
+        with self._make(above) as folder, open_record(folder, name):
+            pass
 
     def make_ours(self) -> None:
         """Make the folder for what is ours in the tree, if it is not there."""
-        self.refuse_links(layout.OURS)
-        self._make_folders(layout.OURS)
+        self._make(layout.OURS).close()
 
     # How.
 
-    def _remove_all(self, folder: str) -> None:
-        """Remove a folder with all in it, which somebody else may be removing too."""
-        with storage_errors("remove", self.path(folder)):
-            _remove_tree(self.path(folder))
-
     def write(self, relative: str, raw: bytes) -> None:
         """Write a file, whole or not at all, synced, in place of the one that may be there."""
-        with storage_errors("write", self.path(relative)):
-            draft = self._draft()
-            try:
-                with open(draft, "xb") as file:
-                    file.write(raw)
-                    file.flush()
-                    os.fsync(file.fileno())
-                self._place(draft, relative)
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    os.unlink(draft)
-                raise
+        above, _, name = relative.rpartition("/")
+        private = relative.startswith(f"{layout.OURS}/")
+        with self._make(layout.DRAFTS) as drafts:
+            self._within(
+                above,
+                lambda folder: write_file(folder, name, raw, drafts=drafts, private=private),
+            )
 
-    def _draft(self) -> str:
-        self._make_folders(layout.DRAFTS)
-        return self.path(f"{layout.DRAFTS}/{uuid.uuid4()}")
-
-    def _place(self, draft: str, relative: str) -> None:
-        folder = relative.rpartition("/")[0]
-        for attempt in range(_ATTEMPTS):
+    def _within(self, relative: str, act: Callable[[Folder], None]) -> None:
+        """Act in a folder, made if it is not there, and again where somebody removes it."""
+        for attempt in range(ATTEMPTS):
             try:
-                self._make_folders(folder)
-                adopt(draft, self.path(folder))
-                os.replace(draft, self.path(relative))
-                self._sync(folder)
-            except FileNotFoundError:
+                with self._make(relative) as folder:
+                    return act(folder)
+            except StorageError as error:
                 # A collection removes empty folders, and this one may have been empty until now.
-                if attempt == _ATTEMPTS - 1:
+                if not _is_gone(error) or attempt == ATTEMPTS - 1:
                     raise
-            else:
-                return
+        return None
 
-    def _make_folders(self, relative: str) -> None:
-        """Make a folder and those above it, each owned like the one above and synced into it."""
-        path = self.path(relative)
-        parent = relative.rpartition("/")[0]
-        for attempt in range(_ATTEMPTS):
-            if os.path.isdir(path):
-                return
-            if parent:
-                self._make_folders(parent)
-            try:
-                os.mkdir(path)
-                adopt(path, self.path(parent))
-                self._sync(parent)
-            except FileExistsError:
-                return
-            except FileNotFoundError:
-                # A collection removes empty folders, and one of these may have been empty.
-                if attempt == _ATTEMPTS - 1:
-                    raise
-            else:
-                return
+    def _make(self, relative: str) -> Folder:
+        return _make_below(self.root_folder, relative)
 
-    def _make_folders_if_room(self, relative: str) -> bool:
+    def _make_if_room(self, relative: str) -> bool:
         try:
-            self._make_folders(relative)
-        except OSError as error:
-            if error.errno not in FULL:
-                raise
-            return False
+            self._make(relative).close()
+        except StorageError as error:
+            if isinstance(error.__cause__, OSError) and error.__cause__.errno in FULL:
+                return False
+            raise
         return True
-
-    def _sync(self, folder: str) -> None:
-        _sync_folder(self.path(folder))
 
     def refuse_links(self, folder: str) -> None:
         """Raise if a symbolic link stands on the way to a folder that is to be changed."""
-        path = self.path("").rstrip("/")
-        for part in folder.split("/"):
-            path = f"{path}/{part}"
-            if os.path.islink(path):
-                message = f"{path} is a symbolic link; nothing is changed through it"
-                raise StorageError(message, hint="Replace it by what it points to, or a mount.")
+        try:
+            opened = self.root_folder.open(folder)
+        except BlockedError as error:
+            if error.is_link:
+                raise self.root_folder.refusal(folder) from None
+        else:
+            if opened is not None:
+                opened.close()
 
 
 class BlobDraft:
@@ -554,22 +506,19 @@ class BlobDraft:
         self._repository = repository
         self._digest = digest
         self._hash = hashlib.new(digest.algorithm)
-        self._path = ""
-        self._descriptor = -1
+        self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
-        with storage_errors("write below", self._tree.root):
-            self._path = self._tree._draft()  # noqa: SLF001 - one thing in two classes
-            self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        with contextlib.ExitStack() as stack:
+            drafts = stack.enter_context(self._tree.make_folder(layout.DRAFTS))
+            self._draft = stack.enter_context(Draft(drafts))
+            self._stack = stack.pop_all()
         return self
 
     def write(self, chunk: bytes) -> None:
         """Append to the blob."""
         self._hash.update(chunk)
-        with storage_errors("write", self._path):
-            rest = memoryview(chunk)
-            while rest:
-                rest = rest[os.write(self._descriptor, rest) :]
+        self._draft.write(chunk)
 
     def commit(self) -> None:
         """Put the blob in its place and link it, or raise if its digest is another."""
@@ -577,13 +526,12 @@ class BlobDraft:
             message = f"the bytes written for blob {self._digest} do not have that digest"
             raise VerificationFailed(message)
         self._tree.refuse_links(layout.layers(self._repository))
-        self._tree.place_blob(self._path, self._descriptor, self._digest)
+        draft = self._draft
+        self._tree.place_blob(draft.folder, draft.name, draft.descriptor, self._digest)
         self._tree.link_layer(self._repository, self._digest)
 
     def __exit__(self, *_: object) -> None:
-        os.close(self._descriptor)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._path)
+        self._stack.close()
 
 
 def _refuse_others(
@@ -597,49 +545,65 @@ def _refuse_others(
         raise TagsAppeared(message, hint="Run the command again to see the new plan.")
 
 
-def _holds(path: str, raw: bytes) -> bool:
-    try:
-        with open(path, "rb") as file:
-            return file.read(len(raw) + 1) == raw
-    except OSError:
-        return False
+def _make_below(top: Folder, relative: str) -> Folder:
+    """Open a folder, made with those above it where they are not there.
 
-
-def _same_bytes(one: str, other: str) -> bool:
-    """Whether two files of the same length are equal; not so if the other cannot be read."""
-    try:
-        with open(one, "rb", buffering=0) as first, open(other, "rb", buffering=0) as second:
-            while piece := first.read(_PIECE):
-                if second.read(len(piece)) != piece:
-                    return False
-    except OSError:
-        return False
-    return True
-
-
-def _remove_tree(path: str) -> None:
-    """Remove a folder with all that is in it, which others may be doing at the same time."""
-    for attempt in range(_ATTEMPTS):
+    What is ours is private, and belongs to whom the registry's own part belongs to.
+    """
+    above, _, name = relative.rpartition("/")
+    for attempt in range(ATTEMPTS):
         try:
-            shutil.rmtree(path)
-        except FileNotFoundError:
-            if not os.path.lexists(path):
-                return
-            if attempt == _ATTEMPTS - 1:
+            folder = top.open(relative)
+            if folder is not None:
+                return folder
+            if above:
+                with _make_below(top, above) as parent:
+                    return parent.make(name, private=relative.startswith(f"{layout.OURS}/"))
+            if relative != layout.OURS:
+                return top.make(name)
+            registry = top.open(layout.MARKER)
+            with registry or contextlib.nullcontext():
+                return top.make(name, private=True, like=registry)
+        except BlockedError:
+            raise top.refusal(relative) from None
+        except StorageError as error:
+            # A collection removes empty folders, and one of these may have been empty.
+            if not _is_gone(error) or attempt == ATTEMPTS - 1:
                 raise
-        except NotADirectoryError:
-            Path(path).unlink(missing_ok=True)  # a link on its way out
-            return
-        else:
-            return
+    raise AssertionError
 
 
-def _sync_folder(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _is_gone(error: StorageError) -> bool:
+    return isinstance(error.__cause__, FileNotFoundError)
+
+
+def _draft_tag(drafts: Folder, name: str, tags: Folder, digest: Digest) -> None:
+    """Write a tag's folder, whole and synced, to be renamed to its place."""
+    with (
+        drafts.make(name, like=tags) as top,
+        top.make("index", sync=False) as index,
+        index.make(digest.algorithm, sync=False) as algorithm,
+        algorithm.make(digest.hex, sync=False) as history,
+        top.make("current", sync=False) as current,
+    ):
+        for folder in (history, current):
+            write_file(folder, layout.LINK, digest.encode())
+        for folder in (algorithm, index, top):
+            folder.sync()
+
+
+def _same_bytes(there: int, content: bytes | int) -> bool:
+    """Whether an open file has these bytes, or those of another open file."""
+    size = len(content) if isinstance(content, bytes) else os.fstat(content).st_size
+    status = os.fstat(there)
+    if not stat.S_ISREG(status.st_mode) or status.st_size != size:
+        return False
+    if isinstance(content, bytes):
+        return os.pread(there, size + 1, 0) == content
+    return all(
+        os.pread(there, _PIECE, at) == os.pread(content, _PIECE, at)
+        for at in range(0, size, _PIECE)
+    )
 
 
 def _remove_empty_below(folder: Folder) -> None:

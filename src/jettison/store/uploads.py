@@ -1,5 +1,3 @@
-# ruff: noqa: PTH102, PTH106, PTH108, PTH116, PTH123
-# (paths are kept as text here, as in the tree)
 """Unfinished uploads in a storage tree: made, appended to, turned into a blob, or given up.
 
 They lie where Distribution keeps its own (``_uploads/<uuid>/data`` and ``startedat``), so either
@@ -11,56 +9,53 @@ import contextlib
 import fcntl
 import os
 import re
-import shutil
+import stat
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Final, Self
 
-from jettison.errors import Locked, StorageError
+from jettison.errors import Locked, NotSynced, StorageError
 from jettison.model.digest import Digest
 from jettison.model.reference import RepoName
 from jettison.store import layout
-from jettison.store.folder import adopt, storage_errors
+from jettison.store.beneath import open_beneath
+from jettison.store.draft import create_file, sync_file
+from jettison.store.folder import ATTEMPTS, Folder, storage_errors
 from jettison.store.tree import StorageTree
 
 __all__ = ["UploadFile", "start_upload", "upload_size"]
 
 _ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_ATTEMPTS: Final = 5
+_DATA: Final = "data"
 
 
 def start_upload(tree: StorageTree, repository: RepoName) -> str:
     """Make an empty upload and return its id, a UUID."""
     name = str(uuid.uuid4())
-    for attempt in range(_ATTEMPTS):
+    for attempt in range(ATTEMPTS):
         try:
-            _make(tree, layout.uploads(repository), name)
+            with tree.make_folder(layout.uploads(repository)) as uploads:
+                _make(uploads, name)
         except StorageError as error:
             # A collection removes empty folders, and one of these may have been empty until now.
-            if attempt == _ATTEMPTS - 1 or not isinstance(error.__cause__, FileNotFoundError):
+            if attempt == ATTEMPTS - 1 or not isinstance(error.__cause__, FileNotFoundError):
                 raise
         else:
             break
     return name
 
 
-def _make(tree: StorageTree, parent: str, name: str) -> None:
-    tree.make_folder_of(f"{parent}/")
-    folder = tree.path(f"{parent}/{name}")
-    with storage_errors("make", folder):
+def _make(uploads: Folder, name: str) -> None:
+    with uploads.make(name, sync=False) as folder:
         try:
-            os.mkdir(folder)
-            adopt(folder, tree.path(parent))
             # Like Distribution: in UTC, to the second.
             started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            for file, content in (("startedat", started.encode()), ("data", b"")):
-                path = f"{folder}/{file}"
-                with open(path, "xb") as opened:
-                    opened.write(content)
-                adopt(path, folder)
+            create_file(folder, "startedat", started.encode())
+            create_file(folder, _DATA, b"")
         except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
+            with contextlib.suppress(StorageError):
+                uploads.remove_all(name)
             raise
 
 
@@ -72,7 +67,7 @@ def upload_size(tree: StorageTree, repository: RepoName, name: str) -> int | Non
     if folder is None:
         return None
     with folder:
-        found = folder.look("data")
+        found = folder.look(_DATA)
     return None if found is None else found.st_size
 
 
@@ -82,11 +77,13 @@ class UploadFile:
     ``size`` is how many bytes it has so far.
     """
 
-    def __init__(self, tree: StorageTree, repository: RepoName, name: str, descriptor: int) -> None:
+    def __init__(
+        self, tree: StorageTree, repository: RepoName, name: str, folder: Folder, descriptor: int
+    ) -> None:
         self._tree = tree
         self._repository = repository
-        self._folder = f"{layout.uploads(repository)}/{name}"
         self._name = name
+        self._folder = folder
         self.descriptor = descriptor
         with storage_errors("look at", self._path):
             self.size = os.fstat(descriptor).st_size
@@ -101,27 +98,37 @@ class UploadFile:
         """
         if _ID.fullmatch(name) is None:
             raise FileNotFoundError(name)
-        folder = f"{layout.uploads(repository)}/{name}"
-        tree.refuse_links(folder)
-        path = tree.path(f"{folder}/data")
-        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
+        path = f"{layout.uploads(repository)}/{name}"
+        tree.refuse_links(path)
+        with contextlib.ExitStack() as stack:
+            folder = tree.folder(path)
+            if folder is None:
+                raise FileNotFoundError(name)
+            stack.enter_context(folder)
+            descriptor = open_beneath(
+                folder.descriptor, _DATA, os.O_RDWR | os.O_APPEND | os.O_NONBLOCK
+            )
+            stack.callback(os.close, descriptor)
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+                message = f"{folder.path}/{_DATA} is no file of this upload's own"
+                raise StorageError(message, hint="Remove the upload; the client begins another.")
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 message = f"another request is writing to the upload {name}"
                 raise Locked(message, hint="Ask for its status, and go on there.") from None
             # Finished in between, it is a blob by now, and not to be written to.
-            if not os.path.samestat(os.stat(path, follow_symlinks=False), os.fstat(descriptor)):
-                raise FileNotFoundError(name)  # noqa: TRY301 - the descriptor is to be closed
-            return cls(tree, repository, name, descriptor)
-        except BaseException:
-            os.close(descriptor)
-            raise
+            found = tree.root_folder.look(f"{path}/{_DATA}")
+            if found is None or not os.path.samestat(found, os.fstat(descriptor)):
+                raise FileNotFoundError(name)
+            upload = cls(tree, repository, name, folder, descriptor)
+            stack.pop_all()
+        return upload
 
     @property
     def _path(self) -> str:
-        return self._tree.path(f"{self._folder}/data")
+        return f"{self._folder.path}/{_DATA}"
 
     def append(self, pieces: Sequence[bytes]) -> None:
         """Write pieces, 1,024 at most, at the end. If they do not fit on the disk none stays."""
@@ -140,9 +147,24 @@ class UploadFile:
         self.size += size
 
     def sync(self) -> None:
-        """Let what has been written so far reach the disk; then the end has less to wait for."""
-        with storage_errors("write", self._path):
-            os.fdatasync(self.descriptor)
+        """Let what has been written so far reach the disk; then the end has less to wait for.
+
+        It is removed where the disk refuses it: what was lost is not told a second time, and the
+        client has to begin again. Raises :class:`~jettison.errors.NotSynced`.
+        """
+        with self._removed_if_lost():
+            sync_file(self.descriptor, self._path, times=False)
+
+    @contextlib.contextmanager
+    def _removed_if_lost(self) -> Iterator[None]:
+        try:
+            yield
+        except NotSynced:
+            with contextlib.suppress(OSError, StorageError):
+                os.ftruncate(self.descriptor, 0)
+                self.size = 0
+                self.remove()
+            raise
 
     def truncate(self, size: int) -> None:
         """Take back what came after the first ``size`` bytes."""
@@ -161,7 +183,8 @@ class UploadFile:
         When this returns, blob and link are on the disk. It is gone too where only the link could
         not be written: there is nothing left to go on with.
         """
-        self._tree.place_blob(self._path, self.descriptor, digest)
+        with self._removed_if_lost():
+            self._tree.place_blob(self._folder, _DATA, self.descriptor, digest)
         try:
             self._tree.link_layer(self._repository, digest)
         finally:
@@ -169,18 +192,19 @@ class UploadFile:
 
     def remove(self) -> None:
         """Remove it, with whatever lies beside it."""
-        folder = self._tree.path(self._folder)
-        try:
-            for file in ("data", "startedat"):
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(f"{folder}/{file}")
-            os.rmdir(folder)
-        except OSError:
-            # Distribution keeps more in it, and a collection may have been here first.
-            self._tree.remove_upload(self._repository, self._name)
+        for file in (_DATA, "startedat"):
+            self._folder.unlink(file)
+        uploads = self._tree.folder(layout.uploads(self._repository))
+        if uploads is None:
+            return
+        with uploads:
+            if not uploads.remove_if_empty(self._name):
+                # Distribution keeps more in it, and a collection may have been here first.
+                self._tree.remove_upload(self._repository, self._name)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         os.close(self.descriptor)
+        self._folder.close()

@@ -6,9 +6,7 @@ moment is seen, and put back.
 Every folder is opened without following a symbolic link, and everything is done in open folders.
 """
 
-import contextlib
 import os
-import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final, NoReturn
@@ -16,12 +14,12 @@ from typing import Final, NoReturn
 from jettison.errors import StorageError
 from jettison.model.repair import Seen
 from jettison.store import layout
+from jettison.store.draft import Draft
 from jettison.store.folder import NO_HARD_LINKS, Folder, UnusableError, storage_errors
 from jettison.store.tree import StorageTree
 
 __all__ = ["Hands", "InTheWayError"]
 
-_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _LONGEST: Final = 4096
 
 
@@ -127,13 +125,7 @@ class Hands:
         if not source.is_folder(name):
             try:
                 # Unlike a rename, this never replaces what somebody wrote there just now.
-                os.link(
-                    name,
-                    new,
-                    src_dir_fd=source.descriptor,
-                    dst_dir_fd=target.descriptor,
-                    follow_symlinks=False,
-                )
+                source.link(name, target, new)
             except FileExistsError:
                 here, there = source.look(name), target.look(new)
                 if here is None or there is None or not os.path.samestat(here, there):
@@ -144,7 +136,7 @@ class Hands:
                     raise
                 self._plainly(source, name, target, new)
                 return
-            os.unlink(name, dir_fd=source.descriptor)
+            source.unlink(name)
             return
         self._plainly(source, name, target, new)
 
@@ -158,37 +150,17 @@ class Hands:
 
         Raises :class:`InTheWayError` if something is there.
         """
-        draft = f"{layout.DRAFTS}/{uuid.uuid4()}"
-        self._tree.make_folder_of(draft)
-        self._tree.make_folder_of(path)
+        above, _, name = path.rpartition("/")
         with (
-            self._folder_of(draft) as (drafts, name),
-            self._folder_of(path) as (folder, new),
-            storage_errors("write", path),
+            self._tree.make_folder(layout.DRAFTS) as drafts,
+            self._tree.make_folder(above) as folder,
+            Draft(drafts) as draft,
         ):
-            if drafts is None or folder is None:
-                raise InTheWayError(f"{path.rpartition('/')[0]} is no folder")
-            try:
-                self._draft(drafts, name, content, mtime_ns, folder)
-                self._rename(drafts, name, folder, new)
-            except BaseException:
-                with contextlib.suppress(StorageError):
-                    drafts.unlink(name)
-                raise
-            os.fsync(folder.descriptor)
-
-    def _draft(
-        self, drafts: Folder, name: str, content: bytes, mtime_ns: int, beside: Folder
-    ) -> None:
-        descriptor = os.open(name, _NEW, 0o644, dir_fd=drafts.descriptor)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            if os.geteuid() == 0:
-                owner = os.fstat(beside.descriptor)
-                os.fchown(descriptor, owner.st_uid, owner.st_gid)
-            os.utime(descriptor, ns=(mtime_ns, mtime_ns))
-            os.fsync(descriptor)
+            draft.write(content)
+            draft.finish(folder, mtime_ns)
+            with storage_errors("write", path):
+                self._rename(drafts, draft.name, folder, name)
+            folder.sync()
 
     def unlink(self, path: str) -> None:
         """Remove a file that this program wrote."""

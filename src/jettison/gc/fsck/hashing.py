@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 from jettison.model.digest import RawDigest
 from jettison.progress import Progress, silent
 from jettison.store import layout
+from jettison.store.beneath import open_beneath
 from jettison.store.reading import TreeReader
 
 __all__ = ["HASHING", "BlobHashes", "hash_blob", "hash_blobs"]
@@ -23,7 +24,7 @@ HASHING: Final = "hashing blobs"
 """The phase whose progress is in bytes."""
 
 _PIECE: Final = 1 << 20
-_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_FLAGS: Final = os.O_RDONLY | os.O_NONBLOCK
 _SHA256_BYTES: Final = 32
 _LOOK_SECONDS: Final = 0.1
 
@@ -123,7 +124,7 @@ class _Worker:
         if top is None:
             return None
         try:
-            descriptor = os.open(layout.blob_file(digest), _FLAGS, dir_fd=top.descriptor)
+            descriptor = open_beneath(top.descriptor, layout.blob_file(digest), _FLAGS)
         except (FileNotFoundError, NotADirectoryError):
             return None
         try:
@@ -145,9 +146,11 @@ class _Worker:
             os.close(descriptor)
 
 
-def hash_blob(path: str, digest: RawDigest) -> bool:
-    """Whether the file at ``path`` has this digest; raises OSError."""
+def hash_blob(tree: TreeReader, path: str, digest: RawDigest) -> bool:
+    """Whether the file at ``path``, relative to the root, has this digest; raises OSError."""
     hasher = "sha256" if len(digest) == _SHA256_BYTES else "sha512"
-    descriptor = os.open(path, _FLAGS)
+    descriptor = open_beneath(tree.root_folder.descriptor, path, _FLAGS)
     with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return False
         return hashlib.file_digest(file, hasher).digest() == digest

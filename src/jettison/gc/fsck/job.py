@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from jettison.errors import JournalError
 from jettison.gc.fsck.hands import Hands
-from jettison.gc.fsck.repair import Outcome, execute, keep_plan, load_plan, take_back
+from jettison.gc.fsck.repair import Outcome, execute, keep_plan, take_back
 from jettison.gc.job import forget_in_redis
+from jettison.gc.repairs import load_plan
 from jettison.gc.windows import tree_journal
 from jettison.model.digest import Digest, raw_digest
 from jettison.model.flaws import Action
@@ -83,12 +83,8 @@ def undo_repair(
 
     What was written since is left, and is among the receipt's findings.
     """
-    folder = run.details.get(_FOLDER)
-    if not isinstance(folder, str):
-        message = f"run {run.id} does not say where its repair is kept"
-        raise JournalError(message)
     with StorageLock(tree, "undo of a repair"):
-        plan = load_plan(tree, folder)
+        plan = load_plan(tree, run.id)
         now = clock()
         outcome = take_back(tree, plan, progress)
         steps = outcome.done + len(outcome.left)

@@ -11,22 +11,18 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from jettison.errors import InvalidDocument, JournalError, NotFoundError, StorageError
+from jettison.errors import StorageError
 from jettison.gc.fsck.hands import Hands, InTheWayError
 from jettison.gc.fsck.hashing import hash_blob
-from jettison.model import strict_json
+from jettison.gc.repairs import repair_folder
 from jettison.model.digest import raw_digest
 from jettison.model.flaws import Action, CheckReport, Flaw, Remedy
 from jettison.model.repair import Move, RepairPlan, Seen, Skipped, Write
 from jettison.progress import Progress, silent
 from jettison.store import layout
-from jettison.store.journal import LARGEST_ENTRY
 from jettison.store.tree import StorageTree
 
-__all__ = ["Outcome", "execute", "keep_plan", "load_plan", "plan_repair", "take_back"]
-
-REPAIRS: Final = f"{layout.OURS}/fsck"
-"""The folder of all repairs."""
+__all__ = ["Outcome", "execute", "keep_plan", "plan_repair", "take_back"]
 
 _MOVED: Final = "moved"
 _REPLACED: Final = "replaced"
@@ -69,7 +65,7 @@ class _Planner:
         self._id = run_id
         self._now = now
         self._idle_ns = int((now - grace) * _SECOND)
-        self._folder = f"{REPAIRS}/{run_id}"
+        self._folder = repair_folder(run_id)
         self._steps: list[Move | Write] = []
         self._skipped: list[Skipped] = []
         self._moved: set[str] = set()
@@ -112,7 +108,7 @@ class _Planner:
         _, algorithm, _, encoded, _ = to.rsplit("/", 4)
         digest = raw_digest(algorithm, encoded)
         try:
-            sound = digest is not None and hash_blob(self._tree.path(remedy.path), digest)
+            sound = digest is not None and hash_blob(self._tree, remedy.path, digest)
         except OSError:
             sound = False
         if sound:
@@ -166,23 +162,6 @@ def keep_plan(tree: StorageTree, plan: RepairPlan) -> None:
         Hands(tree).write(plan.manifest, document, int(plan.started) * _SECOND)
     except InTheWayError as error:
         raise StorageError(f"cannot write {plan.manifest}: {error}") from error
-
-
-def load_plan(tree: StorageTree, folder: str) -> RepairPlan:
-    """Read what :func:`keep_plan` wrote.
-
-    Raises :class:`~jettison.errors.NotFoundError` if somebody removed it, and
-    :class:`~jettison.errors.JournalError` for one that cannot be read.
-    """
-    path = tree.root / folder / "manifest.json"
-    try:
-        return strict_json.decode(path.read_bytes(), RepairPlan, max_bytes=LARGEST_ENTRY)
-    except FileNotFoundError:
-        message = f"{path} is not there any more, so the repair cannot be undone"
-        raise NotFoundError(message, hint="Somebody removed what it had moved aside.") from None
-    except (OSError, InvalidDocument) as error:
-        message = f"{path} cannot be read: {error}"
-        raise JournalError(message) from error
 
 
 def execute(tree: StorageTree, plan: RepairPlan, progress: Progress = silent) -> Outcome:

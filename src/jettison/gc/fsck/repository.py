@@ -5,7 +5,6 @@ registry answers 404 for that, and a repair can link it again. It changes nothin
 """
 
 import enum
-import os
 import stat
 import time
 from collections.abc import Iterator, Mapping
@@ -379,7 +378,8 @@ class _Repository:
         by_path = {layout.revision_link(self._name, Digest.from_raw(d)): d for d in self._malformed}
         broken = {id(problem): tag for tag, problem in self._tags.broken.items()}
         for problem in (*self._tags.problems, *self._revisions.problems):
-            mode = _mode(self._tree.path(problem.path))
+            found = self._tree.root_folder.look(problem.path)
+            mode = 0 if found is None else found.st_mode
             tag = broken.get(id(problem))
             digest = by_path.get(problem.path)
             if stat.S_ISLNK(mode):
@@ -569,13 +569,6 @@ def _stray(name: str) -> Iterator[Flaw]:
         path = layout.repository(name)
         kind, severity = FlawClass.STRANGER, Severity.DAMAGE
         yield make_flaw(kind, severity, path, sentence, repository=name)
-
-
-def _mode(path: str) -> int:
-    try:
-        return os.lstat(path).st_mode
-    except (OSError, ValueError):
-        return 0
 
 
 def _listed(noun: str, names: list[Tag]) -> str:
