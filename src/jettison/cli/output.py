@@ -323,7 +323,7 @@ def document(content: Mapping[str, Any]) -> dict[str, Any]:
     return {"schema_version": SCHEMA_VERSION, **_with_times(found)}
 
 
-_SECONDS: Final = frozenset({"started", "until", "window_until"})
+_SECONDS: Final = frozenset({"now", "started", "until", "window_until"})
 
 
 def _with_times(value: Any) -> Any:  # noqa: ANN401 - whatever JSON can say

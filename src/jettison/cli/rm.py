@@ -41,11 +41,13 @@ from jettison.cli.output import (
     yellow,
 )
 from jettison.cli.progress import reporting
-from jettison.errors import NotQuiescent, UsageError
+from jettison.errors import JettisonError, NotQuiescent, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from jettison.lifecycle.planning import Request
-    from jettison.lifecycle.removing import Prepared, Settings
+    from jettison.lifecycle.removing import Prepared, Remover, Settings
     from jettison.model.promise import Promise
     from jettison.model.run import Run
 
@@ -209,15 +211,32 @@ async def _rm(
         confirm(_question(prepared, promise), yes=yes)
         with reporting() as progress:
             remover = Remover(remote, place, users, time.time, timestamp, progress)
-            if begun is not None:
-                finished = await remover.resume(begun, settings)
-            else:
-                finished = await remover.execute(request, settings, prepared, cache)
+            work = (
+                remover.execute(request, settings, prepared, cache)
+                if begun is None
+                else remover.resume(begun, settings)
+            )
+            finished = await _told(work, remover, output)
     if output is Format.TABLE:
         write("")
         print_receipt(finished)
         note(dim(f"undo: {undo_line(finished, time.time())}  (jettison undo {finished.id})"))
     return finished
+
+
+async def _told(work: "Awaitable[Run]", remover: "Remover", output: Format) -> "Run":
+    """Do it; where an error ends it, tell how far it came first."""
+    from jettison.cli.receipt import print_receipt
+
+    try:
+        return await work
+    except JettisonError:
+        if remover.last is not None:
+            if output is Format.TABLE:
+                print_receipt(remover.last)
+            else:
+                emit(output, {"run": remover.last})
+        raise
 
 
 def _print(prepared: "Prepared", promise: "Promise") -> None:

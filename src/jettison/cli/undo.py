@@ -136,9 +136,14 @@ async def _undo(
         if dry_run:
             return None
         with reporting() as progress:
-            done, left = await take_back(
-                remote, found, plan, home, time.time, timestamp, progress=progress
-            )
+            try:
+                done, left = await take_back(
+                    remote, found, plan, home, time.time, timestamp, progress=progress
+                )
+            except PartlyDone:
+                if output is not Format.TABLE:
+                    emit(output, {"run": found.id, "undo": plan})
+                raise
     if home.folder != journal.folder:
         journal.point(done, home)
     if output is Format.TABLE:

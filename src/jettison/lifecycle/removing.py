@@ -316,23 +316,27 @@ class Remover:
             if run.reclaim and self._place.tree is not None:
                 collected, forgotten = self._collect(self._place.tree, run)
         except NothingDone as nothing:
-            self._journal.write(msgspec.structs.replace(run, state=State.STOPPED))
+            self._note(msgspec.structs.replace(run, state=State.STOPPED))
             raise nothing.cause from None
         except (JettisonError, asyncio.CancelledError):
-            self._journal.write(msgspec.structs.replace(run, state=State.INTERRUPTED))
+            self._note(msgspec.structs.replace(run, state=State.INTERRUPTED))
             raise
         # The work is done, whatever the proof says.
         run = msgspec.structs.replace(run, state=State.DONE)
-        self._journal.write(run)
+        self._note(run)
         proof = await self.verify(run)
         receipt = self._receipt(run, proof, [*forgotten, *lost], collected)
         run = msgspec.structs.replace(run, receipt=receipt)
-        self._journal.write(run)
+        self._note(run)
         if collected is not None and not collected.ok:
             shown = "; ".join(problem.message for problem in collected.problems[:3])
             message = f"the collection left things undone: {shown}"
             raise PartlyDone(message, hint=f"See `jettison runs {run.id}`.")
         return run
+
+    def _note(self, run: Run) -> None:
+        self.last = run
+        self._journal.write(run)
 
     def _collect(self, tree: StorageTree, run: Run) -> tuple[CollectionReceipt, list[Finding]]:
         # As of the moment of the plan: what was not idle then is not swept now.
