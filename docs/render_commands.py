@@ -36,7 +36,7 @@ terminal. A fault in the program itself is one line; `JETTISON_DEBUG=1` shows wh
 | 3 | partly done |
 | 4 | refused or declined |
 | 5 | verification failed |
-| 10 | the registry cannot be reached, or refuses the login |
+| 10 | no registry can be reached there, or it refuses the login, or the right to do this |
 | 11 | deletion is not enabled |
 | 12 | locked, or not quiescent |
 | 13 | the plan is stale |

@@ -2,11 +2,14 @@
 
 import re
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from typer.main import get_command
 
+from jettison import errors
 from jettison.cli.main import app
+from jettison.errors import UsageError
 from support.cli import Jettison
 
 NAMES = sorted(get_command(app).commands)  # type: ignore[attr-defined] # it is a group
@@ -35,3 +38,23 @@ def test_help_is_not_ragged(width: int, jettison: Jettison) -> None:
 def test_the_checker_sees_raggedness() -> None:
     page = " These words end early,\n and then go on, though this\n is fine.\n"
     assert ragged(page, 30) == [" These words end early,"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("lss", "ls"), ("list", "ls"), ("RM", "rm"), ("remove", "rm"), ("version", "--version")],
+)
+def test_a_command_that_there_is_not(typed: str, meant: str) -> None:
+    with pytest.raises(UsageError, match=typed) as caught:
+        app([typed, "x"], standalone_mode=False)
+    assert f"jettison {meant}`" in (caught.value.hint or "")
+
+
+def test_every_exit_code_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs/commands.md").read_text(encoding="utf-8")
+    codes = {
+        kind.exit_code
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, errors.JettisonError)
+    }
+    assert codes | {0} == {int(code) for code in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)}

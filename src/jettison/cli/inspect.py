@@ -79,11 +79,13 @@ def _print(report: "Report") -> None:
         *(("referrer", f"{part.digest.short}  {part.what}") for part in report.referrers),
     ]
     write(bold(report.reference), *(f"  {name:<10} {text}" for name, text in fields if text), "")
+    exact = report.removal is not None and report.removal.estimate.exact
+    nobody = "nobody else" if exact else "nobody else that was looked at"
     rows = []
     for layer in report.layers:
         more = layer.holder_count - len(layer.holders)
         shared = ", ".join(layer.holders) + (f" and {more} more" if more > 0 else "")
-        rows.append((layer.digest.short, size(layer.size), shared or "nobody else"))
+        rows.append((layer.digest.short, size(layer.size), shared or nobody))
     table(["BLOB", "SIZE", "ALSO NEEDED BY"], rows, right=["SIZE"])
     write("")
     if report.removal is None:

@@ -9,11 +9,12 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from inspect import cleandoc
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from jettison import __version__
 from jettison.cli import (
@@ -37,8 +38,37 @@ from jettison.errors import Interrupted, JettisonError, UsageError
 
 __all__ = ["app", "main"]
 
+_SYNONYMS: Final = {
+    "collect": "gc",
+    "delete": "rm",
+    "help": "--help",
+    "history": "runs",
+    "list": "ls",
+    "prune": "gc",
+    "purge": "rm",
+    "remove": "rm",
+    "show": "inspect",
+    "version": "--version",
+}
+
+
+class _Group(TyperGroup):
+    """Commands, and the nearest of them for what is none."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401 - typer's own
+        if args[0] not in self.commands and not args[0].startswith("-"):
+            known = {**{name: name for name in self.commands}, **_SYNONYMS}
+            near = get_close_matches(args[0].lower(), known, n=1)
+            hint = f"Did you mean `jettison {known[near[0]]}`? " if near else ""
+            raise UsageError(
+                f"there is no command {args[0]!r}", hint=f"{hint}See `jettison --help`."
+            )
+        return super().resolve_command(ctx, args)
+
+
 app = typer.Typer(
     name="jettison",
+    cls=_Group,
     help=(
         "Delete images from container registries, get the disk space back, prove it, undo it.\n\n"
         "Deleting is undoable, collecting is final: `rm` drops references and writes a journal, "

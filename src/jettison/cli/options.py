@@ -351,8 +351,11 @@ def with_connection(command: Callable[..., None]) -> Callable[..., None]:
     return wrapper
 
 
-def run(work: Coroutine[Any, Any, Result]) -> Result:
-    """Run a command's asynchronous part; Ctrl-C ends it after the step that is under way."""
+def run(work: Coroutine[Any, Any, Result], *, changing: bool = False) -> Result:
+    """Run a command's asynchronous part; Ctrl-C ends it after the step that is under way.
+
+    ``changing``: what was done by then is in the journal, and the next step says so.
+    """
     import asyncio
     import logging
 
@@ -361,9 +364,8 @@ def run(work: Coroutine[Any, Any, Result]) -> Result:
     try:
         return asyncio.run(work)
     except KeyboardInterrupt:
-        raise Interrupted(
-            "interrupted", hint="`jettison runs` tells what was done; the same command finishes it."
-        ) from None
+        hint = "`jettison runs` tells what was done; the same command finishes it."
+        raise Interrupted("interrupted", hint=hint if changing else None) from None
 
 
 def user_journal() -> "Journal":

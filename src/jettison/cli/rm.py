@@ -154,7 +154,10 @@ def rm(
         consent=Consent(empty=allow_empty, foreign_owner=allow_foreign_owner, most=max_removal),
         without_undo=without_undo,
     )
-    finished = run(_rm(request, settings, storage, connection, output, dry_run=dry_run, yes=yes))
+    finished = run(
+        _rm(request, settings, storage, connection, output, dry_run=dry_run, yes=yes),
+        changing=True,
+    )
     if finished is None:
         return
     if output is not Format.TABLE:

@@ -81,7 +81,8 @@ def undo(
         _undo_repair(found, place.tree, journal, output, dry_run=dry_run)
         return
     undone = run(
-        _undo(found, place, journal, connection, output, dry_run=dry_run, overwrite=overwrite_tags)
+        _undo(found, place, journal, connection, output, dry_run=dry_run, overwrite=overwrite_tags),
+        changing=True,
     )
     if undone is None:
         return

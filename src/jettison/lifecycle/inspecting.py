@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import msgspec
 
 from jettison.client.cache import ManifestCache
-from jettison.errors import InvalidManifest, Refused
+from jettison.errors import InvalidManifest, Refused, UsageError
 from jettison.lifecycle.describing import created_at, dated_by, what_it_is
 from jettison.lifecycle.discover import Extent, image_facts
 from jettison.lifecycle.planning import Request, decide, in_full, view
@@ -71,8 +71,13 @@ async def inspect(
     progress: Progress = silent,
 ) -> Report:
     """Look at one image: ``reference`` has a tag or a digest. ``created`` is the time now."""
+    if reference.tag is None and reference.digest is None and reference.short is None:
+        where = f"{reference.host}/{reference.repository}"
+        message = f"{reference} is not one image"
+        raise UsageError(
+            message, hint=f"Give a tag or a digest; they are listed by: jettison ls {where}"
+        )
     request = Request((reference,), extent=extent)
-    request.check()
     name = reference.repository
     snapshot = await view(registry, [name], extent=extent, cache=cache, progress=progress)
     removal, refusal = None, None
