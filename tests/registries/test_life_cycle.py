@@ -20,17 +20,8 @@ def repo(subject: Subject, request: pytest.FixtureRequest) -> str:
     return f"team/{name.removeprefix('test_').replace('_', '-')}"
 
 
-PENDING = {
-    "crane": "its tags outlive their manifest",
-    "gitlab": "a subject cannot go before its referrers",
-    "google": "a manifest cannot go before its tags",
-}
-
-
 @pytest.fixture
-def deletable(subject: Subject, request: pytest.FixtureRequest) -> None:
-    if subject.name in PENDING:
-        request.applymarker(pytest.mark.xfail(reason=PENDING[subject.name], strict=False))
+def deletable(subject: Subject) -> None:
     if not subject.deletes:
         pytest.skip(f"{subject.product} does not delete over this API")
 
@@ -199,3 +190,29 @@ def test_referrers(subject: Subject, repo: str, jettison_here: Run, tmp_path: Pa
     for tag, content in tags.items():
         assert whole(subject, repo, tag, content)
     assert whole(subject, repo, attached.digest, attached)
+
+
+@pytest.mark.usefixtures("deletable")
+def test_what_is_promised(subject: Subject, repo: str, jettison_here: Run, tmp_path: Path) -> None:
+    """Where blobs go with the last manifest there is no undo but from a backup, and it is said."""
+    only = image("promised")
+    subject.remote.push(repo, "1", only)
+    if subject.keeps_blobs:
+        done = jettison_here("rm", at(subject, repo, "1"), "--yes")
+        assert "undo" in done.stderr
+        jettison_here("undo", "last")
+        assert whole(subject, repo, "1", only)
+        return
+    refused = jettison_here("rm", at(subject, repo, "1"), "--yes", code=4)
+    assert "--backup" in refused.stderr
+    assert whole(subject, repo, "1", only)
+
+
+def test_pages_and_odd_names(subject: Subject, repo: str, jettison_here: Run) -> None:
+    """A repository whose name is nested deep, and tags of every form that is allowed."""
+    names = ["1.0", "v1.0-rc.1", "_", "A" * 128, "latest"]
+    deep = f"{repo}/deep/er/and_er/app.x"
+    for name in names:
+        subject.remote.push(deep, name, image("odd"))
+    found = jettison_here("ls", f"{subject.remote.host}/{deep}", "-o", "json").json
+    assert sorted(row["tag"] for row in found["tags"]) == sorted(names)
