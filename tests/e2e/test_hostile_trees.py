@@ -353,6 +353,139 @@ def test_a_folder_of_ours_that_leads_away_is_refused(
     assert list(outside.iterdir()) == []
 
 
+# Documents in a tree whose owner is hostile.
+
+RUN = "20260101-000000-aaaaa"
+
+
+def keep_documents(root: Path, steps: list[dict[str, object]], **more: object) -> None:
+    """Write the journal entry of a repair that never was, and its plan."""
+    folder = f"jettison/fsck/{RUN}"
+    (root / folder).mkdir(parents=True)
+    (root / "jettison" / "runs").mkdir()
+    run: dict[str, object] = {"id": RUN, "kind": "fsck", "state": "done"}
+    run |= {"started": "2026-01-01T00:00:00Z"}
+    run |= {"registry": "", "request": [], "details": {"folder": folder}, "schema_version": 1}
+    (root / "jettison" / "runs" / f"{RUN}.json").write_text(json.dumps(run | more))
+    plan = {"id": RUN, "root": "/", "folder": folder, "started": 0.0, "steps": steps}
+    (root / folder / "manifest.json").write_text(json.dumps(plan | {"schema_version": 1}))
+
+
+def moved(path: str, to: str) -> dict[str, object]:
+    step: dict[str, object] = {"type": "move", "action": "move link aside", "path": path}
+    return step | {"to": to, "reason": "", "seen": []}
+
+
+def written(path: str, victim: Path) -> dict[str, object]:
+    """A link that the repair "wrote": an undo would write the old one again."""
+    found = victim.stat()
+    step: dict[str, object] = {"type": "write", "action": "link layer", "path": path}
+    step |= {"content": victim.read_text(), "old": "ZXZpbA==", "old_mtime_ns": 0, "reason": ""}
+    return step | {"mtime_ns": found.st_mtime_ns, "folders": [], "needs": [], "seen": []}
+
+
+@pytest.mark.parametrize(
+    ("what", "out"),
+    [
+        ("written", "../victim"),
+        ("moved out", "../victim"),
+        ("moved out", "{victim}"),
+        ("moved out", "docker/link"),
+        ("moved in", "a/../../victim"),
+        ("moved in", "docker/link"),
+    ],
+)
+def test_a_repairs_plan_leads_nowhere_outside(
+    sample: Sample, jettison: Jettison, tmp_path: Path, what: str, out: str
+) -> None:
+    root = sample.tree.root
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "file").write_text("root's")
+    (root / "docker" / "link").symlink_to(victim)
+    (root / "evil").write_text("evil")
+    path = f"{out.format(victim=victim)}/file"
+    step = {
+        "written": lambda: written(path, victim / "file"),
+        "moved out": lambda: moved(path.replace("/file", "/new"), "evil"),
+        "moved in": lambda: moved("stolen", path),
+    }[what]()
+    keep_documents(root, [step])
+    before = state(victim)
+    for command in (("undo", RUN, "-n"), ("undo", RUN)):
+        done = jettison(*command, "--storage", root, check=None)
+        assert "Traceback" not in done.stderr
+        assert done.code or command[-1] == "-n" or out == "docker/link"
+        assert state(victim) == before
+        assert not (root / "stolen").exists()
+    if out != "docker/link":
+        told(done, "leads out of the tree")
+    assert jettison("gc", root, *COLLECT, check=None).code in {0, 1}
+    assert state(victim) == before
+
+
+@pytest.mark.parametrize("what", ["the id of another", "a path", "a link", "another storage"])
+def test_a_journal_entry_is_what_its_file_is_named_after(
+    sample: Sample, jettison: Jettison, tmp_path: Path, what: str
+) -> None:
+    root = sample.tree.root
+    other = Tree(tmp_path / "other")
+    (tmp_path / "victim.json").write_text("root's")
+    more: dict[str, object] = {"storage": str(other.root)}
+    if what == "the id of another":
+        more["id"] = "20260101-000000-bbbbb"
+    elif what == "a path":
+        more["id"] = "../../../victim"
+    keep_documents(root, [moved("docker/back", "evil")], **more)
+    (root / "evil").write_text("evil")
+    entry = root / "jettison" / "runs" / f"{RUN}.json"
+    if what == "a link":
+        entry.rename(tmp_path / "entry.json")
+        entry.symlink_to(tmp_path / "entry.json")
+    before = state(other.root)
+    done = jettison("undo", RUN, "--storage", root, check=None)
+    assert "Traceback" not in done.stderr
+    assert (done.code == 0) == (what == "another storage"), done.stderr
+    assert (root / "docker" / "back").exists() == (what == "another storage")
+    assert state(other.root) == before
+    assert (tmp_path / "victim.json").read_text() == "root's"
+
+
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        *((name, "a link") for name in ("runs", "drafts", "aside", "leaving", "lock")),
+        ("links-aside", "a link"),
+        ("lock", "a link to nothing"),
+        ("lock", "a hard link"),
+        ("links-aside", "a hard link"),
+    ],
+)
+def test_nothing_is_written_through_what_lies_where_ours_belongs(
+    sample: Sample, jettison: Jettison, tmp_path: Path, name: str, how: str
+) -> None:
+    root = sample.tree.root
+    sample.tree.image("app", None, [b"untagged"])
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "file").write_text("root's")
+    (root / "jettison").mkdir()
+    place = root / "jettison" / name
+    is_file = name in {"lock", "links-aside"}
+    if how == "a hard link":
+        place.hardlink_to(outside / "file")
+    elif how == "a link":
+        place.symlink_to(outside / "file" if is_file else outside)
+    else:
+        place.symlink_to(outside / "new")
+    before = state(outside)
+    done = jettison("gc", root, *COLLECT, check=None)
+    assert "Traceback" not in done.stderr
+    assert done.code in {0, 1, 3}, done.stderr
+    assert state(outside) == before
+    assert sample.whole
+
+
 # Names that are none.
 
 ODD = {

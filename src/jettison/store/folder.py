@@ -47,7 +47,6 @@ _BLOCK: Final = 512
 
 ATTEMPTS: Final = 5
 """How often something is tried that others can get in the way of, who are done after a moment."""
-_ABSENT: Final = (FileNotFoundError, NotADirectoryError)
 _BEHIND: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV})
 """What is said of a path that leads to nothing in the tree; what is behind a link is not in it."""
 
@@ -222,7 +221,7 @@ class Folder:
 
     def _has_data(self, name: str) -> bool:
         try:
-            descriptor = os.open(name, _FILE, dir_fd=self.descriptor)
+            descriptor = open_beneath(self.descriptor, name, _FILE)
         except OSError:
             return True
         try:
