@@ -26,6 +26,7 @@ from jettison.cli.options import (
 )
 from jettison.cli.output import Format, counted, emit, note, size, write, yellow
 from jettison.cli.progress import Log, reporting
+from jettison.cli.remembering import tell_after_collection, warn_before_removal
 from jettison.errors import Interrupted, JettisonError, JournalError, UsageError
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from jettison.gc.options import CollectOptions
     from jettison.gc.plan import CollectionPlan
     from jettison.model.plausibility import Consent
-    from jettison.store.configuration import Configuration
 
 __all__ = ["EXAMPLE", "OPTIONAL", "gc"]
 
@@ -205,7 +205,7 @@ class _Command:
         """Plan, ask, collect, and print the receipt."""
         from jettison.gc.quiescence import quiesced
 
-        _warn_of_cache(self._job.configuration)
+        warn_before_removal(self._job.configuration)
         if (quiesce or resume) and not yes:
             # Nobody wants the registry to be down while a question waits for its answer.
             plan = self._make_plan()
@@ -221,7 +221,7 @@ class _Command:
             self._job.require_plausible(plan)
             self._ask(plan, yes=yes)
             self._done = self._collect(plan)
-        self._tell(self._done, plan)
+        self._tell(self._done, plan, resumed=resume is not None)
 
     @functools.cached_property
     def _job(self) -> "CollectionJob":
@@ -264,7 +264,7 @@ class _Command:
                 user_journal().point(done.run, tree_journal(self._job.tree))
         return done
 
-    def _tell(self, done: "Collection", plan: "CollectionPlan") -> None:
+    def _tell(self, done: "Collection", plan: "CollectionPlan", *, resumed: bool) -> None:
         if self._form is not Format.TABLE:
             emit(self._form, {"run": done.run, "collection": done.receipt})
         elif not plan.empty or done.receipt.recovered:
@@ -274,6 +274,10 @@ class _Command:
             write("")
             print_collected(plan, done.receipt)
             print_receipt(done.run)
+        job = self._job
+        tell_after_collection(
+            job.configuration, job.tree, done.run, job.addresses(), resumed=resumed
+        )
         if done.receipt.ok:
             return
         known = set(plan.problems)
@@ -289,15 +293,3 @@ class _Command:
 
         receipt = None if self._done is None else self._done.receipt
         write_textfile(path, self._storage, time.time(), exit_code, self._plan, receipt)
-
-
-def _warn_of_cache(configuration: "Configuration | None") -> None:
-    if configuration is None or configuration.cache is None:
-        return
-    if configuration.cache == "redis":
-        text = "what is removed is removed from its Redis too, but until then a push that relies "
-        text += "on it makes a broken image"
-    else:
-        text = "a push that relies on a removed blob is accepted and makes a broken image, until "
-        text += "it is restarted: restart it afterwards"
-    note(yellow(f"warning: the registry remembers blobs ({configuration.cache}): {text}."))

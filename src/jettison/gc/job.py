@@ -85,9 +85,13 @@ class CollectionJob:
         ``quiesced``: a command has just seen to that.
         """
         if self._options.grace <= 0 or self._end_undo:
-            addresses = tuple(used_addresses(self.tree))
-            evidence = Evidence(self.tree, now, addresses, quiesced)
+            evidence = Evidence(self.tree, now, self.addresses(), quiesced)
             require_quiescent(self.configuration, evidence=evidence)
+
+    def addresses(self) -> tuple[str, ...]:
+        """Return where the registry may be, as its configuration and the tree's journal say."""
+        found = (_address(self.configuration), *used_addresses(self.tree))
+        return tuple(dict.fromkeys(filter(None, found)))
 
     def plan(
         self, now: float, *, progress: Progress = silent, tracing: Tracing | None = None
