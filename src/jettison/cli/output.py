@@ -30,6 +30,8 @@ __all__ = [
     "ago",
     "as_json",
     "bold",
+    "command_again",
+    "command_line",
     "counted",
     "dim",
     "document",
@@ -373,18 +375,24 @@ def report(error: JettisonError, form: Format = Format.TABLE) -> None:
 
 def command_again(options: Sequence[str]) -> str:
     """Return the command that was typed, with more options, ready to be pasted into a shell."""
+    arguments = sys.argv[1:]
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    return command_line([*arguments[:end], *options, *arguments[end:]])
+
+
+def command_line(arguments: Sequence[str]) -> str:
+    """Return a command of ours as it was started this time, ready to be pasted into a shell."""
     import shlex
     import shutil
 
-    program, *arguments = sys.argv
+    program = sys.argv[0]
     if program.endswith("__main__.py"):
         started = [sys.executable, "-m", "jettison"]
     else:
         started = ["jettison" if shutil.which("jettison") else program]
     if os.environ.get("SUDO_COMMAND"):
         started = ["sudo", *started]
-    end = arguments.index("--") if "--" in arguments else len(arguments)
-    return shlex.join([*started, *arguments[:end], *options, *arguments[end:]])
+    return shlex.join([*started, *arguments])
 
 
 def _code(error: JettisonError) -> str:

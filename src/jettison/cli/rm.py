@@ -31,9 +31,13 @@ from jettison.cli.options import (
 )
 from jettison.cli.output import (
     Format,
+    ago,
     bold,
+    command_again,
+    command_line,
     dim,
     emit,
+    moment,
     note,
     size,
     size_exactly,
@@ -41,13 +45,14 @@ from jettison.cli.output import (
     yellow,
 )
 from jettison.cli.progress import reporting
+from jettison.cli.remembering import warn_before_removal
 from jettison.errors import JettisonError, NotQuiescent, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from jettison.lifecycle.planning import Request
-    from jettison.lifecycle.removing import Prepared, Remover, Settings
+    from jettison.lifecycle.removing import Prediction, Prepared, Remover, Settings
     from jettison.model.promise import Promise
     from jettison.model.run import Run
 
@@ -202,7 +207,9 @@ async def _rm(
             note(f"Run {begun.id} of the same command was interrupted; this finishes it.")
         promise = remover.promise(prepared, settings)
         if output is Format.TABLE:
-            _print(prepared, promise)
+            _print(prepared, promise, settings, storage)
+            if settings.reclaim:
+                warn_before_removal(place.configuration)
         elif dry_run:
             emit(output, {"plan": prepared.plan, "prediction": prepared.prediction})
         if settings.reclaim:
@@ -224,6 +231,7 @@ async def _rm(
         write("")
         print_receipt(finished)
         note(dim(f"undo: {undo_line(finished, time.time())}  (jettison undo {finished.id})"))
+        _tell_later(finished, prepared, storage)
     return finished
 
 
@@ -242,7 +250,9 @@ async def _told(work: "Awaitable[Run]", remover: "Remover", output: Format) -> "
         raise
 
 
-def _print(prepared: "Prepared", promise: "Promise") -> None:
+def _print(
+    prepared: "Prepared", promise: "Promise", settings: "Settings", storage: str | None
+) -> None:
     from jettison.cli.receipt import print_plan
 
     print_plan(prepared.plan)
@@ -253,13 +263,38 @@ def _print(prepared: "Prepared", promise: "Promise") -> None:
         if prediction.garbage:
             write(f"  {size_exactly(prediction.garbage)} of garbage that was there before")
         if prediction.later:
-            text = size_exactly(prediction.later)
-            write(f"  {text} more later: younger than the grace period, or held for an undo")
+            _print_later(prediction, settings, storage)
         note(*(yellow(f"warning: {problem}") for problem in prediction.problems))
     elif prepared.plan.estimate.freed_bytes:
         note(dim("Nothing is freed before the registry is collected (see `jettison gc`)."))
     undo = f"Undo: {promise.sentence}."
     note(dim(undo) if promise.possible else yellow(undo))
+
+
+def _print_later(prediction: "Prediction", settings: "Settings", storage: str | None) -> None:
+    """Say why not all is freed now, when it will be, and what frees it now."""
+    text = f"  {size_exactly(prediction.later)} more later"
+    if prediction.until is None:
+        write(f"{text}: held for an undo of another run, or for what cannot be read")
+        return
+    since = f"pushed less than {ago(settings.grace)} ago, so that a push may rely on it"
+    write(f"{text}: {since}; then, from {moment(prediction.until)} on: {_collect_command(storage)}")
+    now = command_again(("--grace", "0s", "--assume-quiescent"))
+    write(f"    or: now, if nobody pushes: {now}")
+
+
+def _tell_later(finished: "Run", prepared: "Prepared", storage: str | None) -> None:
+    """After a removal that freed less than it will: say again what frees the rest."""
+    prediction = prepared.prediction
+    if finished.reclaim and prediction is not None and prediction.until is not None:
+        later = f"Not freed yet: {size_exactly(prediction.later)}, pushed a short time ago."
+        when = f"from {moment(prediction.until)} on: {_collect_command(storage)}"
+        now = _collect_command(storage, "--grace", "0s", "--assume-quiescent")
+        note(yellow(f"{later} It can be freed {when}"), f"   or: now, if nobody pushes: {now}")
+
+
+def _collect_command(storage: str | None, *options: str) -> str:
+    return command_line(["gc", storage or "", *options])
 
 
 def _question(prepared: "Prepared", promise: "Promise") -> str:

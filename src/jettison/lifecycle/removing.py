@@ -23,6 +23,7 @@ from jettison.lifecycle.discover import Manifests
 from jettison.lifecycle.place import Place
 from jettison.lifecycle.planning import Request, plan, planned_nodes
 from jettison.lifecycle.verify import Proof, verify_blobs, verify_references, verify_storage
+from jettison.model.digest import Digest
 from jettison.model.plan import Plan
 from jettison.model.plausibility import NOTHING_SAID, Consent, Objection
 from jettison.model.products import product
@@ -56,12 +57,14 @@ class Prediction(msgspec.Struct, frozen=True):
 
     ``removal`` is freed on account of the removal, ``garbage`` lay there before. ``later`` is what
     the removal leaves unreferenced and that is not idle yet, or held by another run's window.
+    ``until`` is when the last of it is idle (seconds since the epoch), None if all of it is.
     """
 
     removal: int
     garbage: int
     later: int
     problems: tuple[str, ...] = ()
+    until: float | None = None
 
     @property
     def total(self) -> int:
@@ -226,11 +229,13 @@ class Remover:
         collection = plan_within_windows(tree, options, now, without, self._progress)
         mine = {item.digest for item in made.estimate.freed}
         removal = sum(blob.freed for blob in collection.blobs if blob.digest in mine)
+        going = {blob.digest for blob in collection.blobs}
         prediction = Prediction(
             removal,
             collection.bytes - removal,
             made.estimate.freed_bytes - removal,
             tuple(problem.message for problem in collection.problems),
+            _idle_from(tree, mine - going, settings.grace, now),
         )
         meant = [digest.raw for digest in mine]
         configuration = self._place.configuration
@@ -412,6 +417,13 @@ class Remover:
         )
 
 
+def _idle_from(tree: StorageTree, left: Iterable[Digest], grace: float, now: float) -> float | None:
+    """Return when all of these blobs are idle, None if they are so now."""
+    found = (tree.blob(digest.raw) for digest in left)
+    idle = max((blob.mtime_ns / 1e9 + grace for blob in found if blob is not None), default=0.0)
+    return idle if idle > now else None
+
+
 def _predicted(run: Run) -> int | None:
     """Return the bytes that the removal itself was to free."""
     prediction = run.details.get("prediction")
@@ -425,7 +437,9 @@ def _compare(run: Run, collected: CollectionReceipt, after: int | None) -> list[
     prediction = run.details.get("prediction") or {}
     predicted = prediction.get("removal", 0) + prediction.get("garbage", 0)
     freed = collected.blobs.bytes
-    if freed == predicted:
+    if freed == predicted == 0 and prediction.get("later"):
+        found = []  # nothing was done that deserves a tick; why is told beside
+    elif freed == predicted:
         found = [Finding(ok=True, subject=f"{freed:,} bytes", sentence="freed, as predicted")]
     else:
         reasons = []

@@ -1,0 +1,113 @@
+"""From a full disk to a free one: each refusal and each "later" ends with a command that works."""
+
+import shlex
+
+import pytest
+
+from jettison.demo.images import image, layer, random_bytes
+from support.cli import Jettison, Result
+from support.registry import DockerRegistry, RegistryFactory
+
+GOES, STAYS = (image([layer({"app": random_bytes(seed, 2000)})]) for seed in (2, 3))
+
+
+def last_command(done: Result) -> list[str]:
+    """Return the words behind the program's name in the last command that is offered."""
+    [*_, line] = [line for line in (done.stdout + done.stderr).splitlines() if "or: " in line]
+    words = shlex.split(line.rpartition(": ")[2])
+    return words[words.index("jettison") + 1 :]
+
+
+@pytest.fixture
+def young(registry: DockerRegistry) -> DockerRegistry:
+    registry.push("app", "1", GOES)
+    registry.push("app", "2", STAYS)
+    return registry
+
+
+def test_a_removal_of_what_was_just_pushed_says_how_to_free_it(
+    young: DockerRegistry, jettison: Jettison
+) -> None:
+    removal = ("rm", f"{young.host}/app:1", "--storage", young.root, "--reclaim")
+    planned = jettison(*removal, "-n")
+    assert "pushed less than 1 h ago" in planned.stdout
+    done = jettison(*removal, "--yes")
+    assert "freed, as predicted" not in done.stdout
+    assert GOES.layers[0].digest in young.blob_files()
+    jettison(*last_command(done), "--yes")
+    assert GOES.layers[0].digest not in young.blob_files()
+    assert young.pull_skopeo("app", "2").manifest == STAYS.manifest.raw
+
+
+def test_the_plan_says_how_to_free_it_at_once(young: DockerRegistry, jettison: Jettison) -> None:
+    removal = ("rm", f"{young.host}/app:1", "--storage", young.root, "--reclaim", "--yes")
+    planned = jettison(*removal, "-n")
+    command = last_command(planned)
+    assert command[-3:] == ["--grace", "0s", "--assume-quiescent"]
+    jettison(*(word for word in command if word != "-n"))
+    assert GOES.layers[0].digest not in young.blob_files()
+
+
+def test_without_a_grace_period_it_is_refused_once(
+    young: DockerRegistry, jettison: Jettison
+) -> None:
+    removal = ("rm", f"{young.host}/app:1", "--storage", young.root, "--reclaim", "--yes")
+    refused = jettison(*removal, "--grace", "0s", check=12)
+    jettison(*last_command(refused))
+    assert GOES.layers[0].digest not in young.blob_files()
+
+
+def test_what_only_a_window_holds_is_freed_by_one_command(
+    young: DockerRegistry, jettison: Jettison
+) -> None:
+    jettison("rm", f"{young.host}/app:1", "--storage", young.root, "--yes")
+    refused = jettison("gc", young.root, "--now", "--yes", check=12)
+    assert GOES.layers[0].digest in young.blob_files()
+    jettison(*last_command(refused))
+    assert GOES.layers[0].digest not in young.blob_files()
+
+
+@pytest.mark.distribution
+@pytest.mark.parametrize("known", [True, False])
+def test_a_cache_that_is_stale_is_told_before_and_after(
+    registry_factory: RegistryFactory, jettison: Jettison, *, known: bool
+) -> None:
+    registry = registry_factory(cache="inmemory", delete=True)
+    registry.push("app", "1", GOES)
+    registry.push("app", "2", STAYS)
+    for blob in GOES.blobs():
+        assert registry.request("HEAD", f"/v2/app/blobs/{blob.digest}").status == 200
+    target = registry.config if known else registry.root
+    jettison("rm", f"{registry.host}/app:1", "--storage", target, "--yes")
+    done = jettison("gc", target, "--now", "--assume-quiescent", "--yes")
+    before, _, after = done.stderr.partition("next: ")
+    assert "restart" in before
+    assert after.startswith(f"Restart the registry at {registry.host} now")
+    assert "next: " not in after
+
+
+@pytest.mark.distribution
+def test_a_registry_that_remembers_nothing_is_asked_and_not_blamed(
+    registry_factory: RegistryFactory, jettison: Jettison
+) -> None:
+    registry = registry_factory(delete=True)
+    registry.push("app", "1", GOES)
+    registry.push("app", "2", STAYS)
+    jettison("rm", f"{registry.host}/app:1", "--storage", registry.root, "--yes")
+    done = jettison("gc", registry.root, "--now", "--assume-quiescent", "--yes")
+    assert f"{registry.host} was asked, and promises none" in done.stderr
+    assert "next: " not in done.stderr
+
+
+@pytest.mark.distribution
+def test_the_plan_of_a_removal_says_that_the_registry_remembers(
+    registry_factory: RegistryFactory, jettison: Jettison
+) -> None:
+    registry = registry_factory(cache="inmemory", delete=True)
+    registry.push("app", "1", GOES)
+    for storage, word in (
+        (registry.config, "remembers blobs (inmemory)"),
+        (registry.root, "not known"),
+    ):
+        removal = ("rm", f"{registry.host}/app:1", "--storage", storage, "--reclaim", "-n")
+        assert word in jettison(*removal).stderr
