@@ -236,6 +236,64 @@ async def test_a_token_that_does_not_allow_enough(
         await connect(server.host).delete_manifest(REPO, DIGEST)
 
 
+async def test_a_token_server_that_knows_no_delete(
+    server: Scripted, connect: Connect, tokens: TokenServer
+) -> None:
+    """Quay takes pull, push and *, and answers 400 to any other action, and to the catalog."""
+    words = "Unable to decode repository and actions"
+    refused = Answer(400, json.dumps({"errors": [{"code": "INVALID_REQUEST", "message": words}]}))
+    everything = "repository:team/app:*,pull,push"
+
+    async def give(request: web.BaseRequest) -> web.StreamResponse:
+        scopes = parse_qs(urlsplit(request.raw_path).query).get("scope", [])
+        if any("delete" in scope or "catalog" in scope for scope in scopes):
+            tokens.asked.append({"refused": scopes})
+            return refused.response()
+        return await tokens.give(request)
+
+    server.on("GET", "/token", give)
+    path = f"/v2/team/app/manifests/{DIGEST}"
+    tokens.guard(server, "DELETE", path, everything, ABSENT)
+    registry = connect(server.host, None, ME)
+    await registry.ping()
+    for _ in range(2):
+        assert await registry.delete_manifest(REPO, DIGEST) is False
+    scopes = [asked.get("scope", asked.get("refused")) for asked in tokens.asked]
+    assert scopes == [None, [DELETE], [everything]]
+    # The catalog is not the login's fault, and the server's words say so.
+    server.on("GET", "/v2/_catalog", tokens.challenge("registry:catalog:*"))
+    with pytest.raises(UnexpectedResponse, match=f"token server of .* answers 400, .*{words}"):
+        _ = [name async for name in registry.repositories()]
+    # It is not asked again for what it does not know, and other requests go on.
+    assert await registry.resolve(REPO, Tag("1")) is None
+
+
+async def test_a_good_login_that_may_not(
+    server: Scripted, connect: Connect, tokens: TokenServer
+) -> None:
+    """401 or 403 for one scope, after a token for another: the password is not wrong."""
+    for status in (401, 403):
+        registry = connect(server.host, None, ME)
+        server.on("GET", "/token", tokens.give)
+        await registry.ping()
+        server.on("GET", "/token", Answer(status, '{"details": "no such right"}'))
+        server.on("GET", "/v2/_catalog", tokens.challenge("registry:catalog:*"))
+        with pytest.raises(AccessDenied, match="no such right"):
+            _ = [name async for name in registry.repositories()]
+
+
+async def test_a_challenge_that_leads_nowhere_spoils_no_other_request(
+    server: Scripted, connect: Connect, tokens: TokenServer
+) -> None:
+    registry = connect(server.host, None, ME)
+    await registry.ping()
+    nowhere = Answer(401, headers={"WWW-Authenticate": 'Bearer realm="nowhere"'})
+    server.on("GET", "/v2/_catalog", nowhere)
+    with pytest.raises(UnexpectedResponse, match="whose address is none"):
+        _ = [name async for name in registry.repositories()]
+    assert await registry.resolve(REPO, Tag("1")) is None
+
+
 async def test_a_registry_that_always_wants_more_is_given_up(
     server: Scripted, connect: Connect, tokens: TokenServer
 ) -> None:

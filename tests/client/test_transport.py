@@ -5,7 +5,9 @@ import email.utils
 import socket
 import ssl
 import subprocess
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -13,7 +15,7 @@ from aiohttp import web
 from yarl import URL
 
 from client.conftest import Clock, Connect
-from client.scripted import Answer, Drop, Scripted
+from client.scripted import Answer, Drop, Handler, Scripted
 from jettison.client import ClientOptions, Credentials, RemoteRegistry, is_loopback
 from jettison.client.failures import tidy
 from jettison.client.transport import MANIFEST_LIMIT, origin_of, same_origin
@@ -21,6 +23,7 @@ from jettison.errors import (
     ConfigurationError,
     NotARegistry,
     RegistryError,
+    RegistryFailing,
     UnexpectedResponse,
     Unreachable,
 )
@@ -253,6 +256,58 @@ async def test_a_long_error_page_is_cut(server: Scripted, connect: Connect) -> N
         await connect(server.host).ping()
 
 
+def dripping(seconds: float) -> Handler:
+    """Answer a byte at a time, for ever."""
+
+    async def drip(request: web.BaseRequest) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        with suppress(ConnectionError):
+            while True:
+                await response.write(b" ")
+                await asyncio.sleep(seconds)
+        return response
+
+    return drip
+
+
+async def test_an_answer_that_drips_is_not_waited_for(server: Scripted, connect: Connect) -> None:
+    """Each byte comes in time, and the whole never."""
+    server.on("GET", MANIFEST, dripping(0.02))
+    server.on("GET", f"/v2/team/app/blobs/{DIGEST}", dripping(0.02))
+    registry = connect(server.host, ClientOptions(timeout=0.3, retries=0))
+    await registry.ping()
+    async with asyncio.timeout(20):
+        with pytest.raises(RegistryFailing, match="no answer in time"):
+            await registry.manifest(REPO, DIGEST)
+        with pytest.raises(Unreachable, match="no answer in time"):
+            _ = [chunk async for chunk in registry.read_blob(REPO, DIGEST)]
+
+
+async def test_one_request_that_fails_is_not_a_registry_that_is_away(
+    server: Scripted, connect: Connect
+) -> None:
+    """What a registry that serves other things answers with 500 is asked about three times."""
+    registry = connect(server.host)
+    server.on("GET", MANIFEST, Answer(500, '{"errors": [{"code": "UNKNOWN", "message": "oh"}]}'))
+    await registry.ping()
+    with pytest.raises(RegistryFailing, match="500, UNKNOWN: oh") as caught:
+        await registry.manifest(REPO, DIGEST)
+    assert (caught.value.exit_code, caught.value.status) == (1, 500)
+    assert len(server.seen) == 1 + 3
+    server.on("GET", MANIFEST, Drop())
+    with pytest.raises(RegistryFailing, match="broke off"):
+        await registry.manifest(REPO, DIGEST)
+
+
+async def test_pauses_have_an_end(server: Scripted, connect: Connect, clock: Clock) -> None:
+    """However long the registry asks to wait."""
+    server.on("GET", "/v2/", Answer(429, headers={"Retry-After": "1000000000"}))
+    with pytest.raises(Unreachable, match="429"):
+        await connect(server.host).ping()
+    assert sum(clock.slept) <= 120
+
+
 # -- redirects ---------------------------------------------------------------------------------
 
 
@@ -330,6 +385,39 @@ async def test_a_host_that_only_redirects(
 
 
 # -- no connection -----------------------------------------------------------------------------
+
+
+async def test_where_a_redirect_leads_is_what_is_blamed(
+    server: Scripted, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.on("GET", "/v2/", Answer(302, headers={"Location": "http://sign-in.invalid/start"}))
+    real = socket.getaddrinfo
+
+    def known(host: str, *args: Any, **kwargs: Any) -> Any:
+        if host.endswith(".invalid"):
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return real(host, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", known)
+    with pytest.raises(Unreachable) as caught:
+        await connect(server.host).ping()
+    assert caught.value.message.startswith("cannot reach sign-in.invalid: ")
+    assert f"{server.host} leads there" in caught.value.message
+
+
+async def test_a_page_in_the_registrys_place_is_somebody_elses(
+    server: Scripted, connect: Connect
+) -> None:
+    """The login has nothing to do with it."""
+    page = Answer(403, "<h1>403</h1>", {"Content-Type": "text/html"}, marked=False)
+    server.on("GET", MANIFEST, page)
+    with pytest.raises(UnexpectedResponse, match="something in front of") as caught:
+        await connect(server.host).manifest(REPO, DIGEST)
+    assert "login" not in caught.value.message + (caught.value.hint or "")
+    server.on("GET", "/v2/", page)
+    with pytest.raises(Unreachable, match="something in front of") as away:
+        await connect(server.host).ping()
+    assert "login" not in away.value.message + (away.value.hint or "")
 
 
 async def test_connection_refused(connect: Connect, clock: Clock) -> None:
