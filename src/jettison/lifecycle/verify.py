@@ -261,8 +261,9 @@ def verify_storage(tree: StorageTree, run: Run, now: float, progress: Progress =
         return Proof()
     sizes = {item.digest: item.size for item in plan.estimate.freed}
     left = {digest: blob for digest in sizes if (blob := tree.blob(digest.raw)) is not None}
-    manifests = {saved.digest for saved in run.saved}
-    counts = (len(sizes.keys() - left.keys() - manifests), len(left.keys() - manifests))
+    # An undo has manifests from the journal, and is not to bring back what was not there.
+    others = {saved.digest for saved in run.saved} | _missing_before(plan)
+    counts = (len(sizes.keys() - left.keys() - others), len(left.keys() - others))
     gone = sum(size for digest, size in sizes.items() if digest not in left)
     findings = []
     if len(left) < len(sizes):
@@ -302,6 +303,10 @@ def _why_left(
     return findings
 
 
+def _missing_before(plan: Plan) -> set[Digest]:
+    return {digest for one in plan.missing for digest in one.absent}
+
+
 def _held(tree: StorageTree, now: float) -> dict[Digest, float]:
     """Return what undo windows hold, of whatever run, and until when."""
     held: dict[Digest, float] = {}
@@ -322,7 +327,7 @@ async def verify_blobs(
     plan = run.plan
     if plan is None:
         return Proof()
-    freed = {item.digest for item in plan.estimate.freed}
+    freed = {item.digest for item in plan.estimate.freed} - _missing_before(plan)
     pairs = {
         (saved.repository, blob)
         for saved in run.saved

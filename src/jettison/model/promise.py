@@ -80,9 +80,12 @@ def _as_long_as(plan: Plan | None, outlook: Outlook, now: float) -> Promise:
 
 def _by_product(plan: Plan | None, outlook: Outlook) -> Promise:
     name = outlook.product.name
-    deletes = plan is None or plan.manifest_count > 0
+    if plan is not None and plan.manifest_count == 0:
+        return Promise(
+            possible=True, sentence="as long as the manifest stays, which only loses a tag"
+        )
     match outlook.product.collection:
-        case Collection.AT_ONCE if deletes and outlook.gone is None:
+        case Collection.AT_ONCE if outlook.gone is None:
             sentence = f"not possible: {name} removes blobs with the last manifest that needs them"
             return Promise(possible=False, sentence=sentence)
         case Collection.ITSELF:
