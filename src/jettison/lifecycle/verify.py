@@ -178,16 +178,14 @@ async def verify_restored(
         sentence = f"points to {now} instead" if isinstance(now, Digest) else "is not there"
         name = f"{item[0]}:{item[1]}"
         findings.append(Finding(ok=False, subject=name, sentence=sentence))
-    wrong = await _wrong(registry, manifests, progress, missing=frozenset(plan.missing))
-    findings += [
-        Finding(ok=False, subject=f"{repository}@{digest}", sentence=problem)
-        for (repository, digest), problem in sorted(wrong.items())
-    ]
+    found = await _look(registry, manifests, progress, missing=frozenset(plan.missing))
+    findings += found.findings({node: f"{node[0]}@{node[1]}" for node in manifests})
+    count = len(manifests) - len(found.wrong) - len(found.before)
     return [
         finding
         for finding in (
             _count(back, "tag", "is back", "are back"),
-            _count(len(manifests) - len(wrong), "manifest", *_THERE),
+            _count(count, "manifest", *_THERE),
             *findings,
         )
         if finding is not None
@@ -228,30 +226,51 @@ async def _kept(
             ok, sentence = True, f"points to another image now: {now.short}"
         findings.append(Finding(ok=ok, subject=name, sentence=sentence))
     broken = frozenset((one.repository, digest) for one in plan.missing for digest in one.absent)
-    wrong = await _wrong(registry, names, progress, missing=broken, read_data=read_data)
-    findings += [
-        Finding(ok=False, subject=names[node], sentence=problem)
-        for node, problem in sorted(wrong.items())
-    ]
-    whole = _count(len(names) - len(wrong), "neighbour", *(_READ if read_data else _THERE))
-    return [whole, *findings]
+    found = await _look(registry, names, progress, missing=broken, read_data=read_data)
+    findings += found.findings(names)
+    count = len(names) - len(found.wrong) - len(found.before)
+    return [_count(count, "neighbour", *(_READ if read_data else _THERE)), *findings]
 
 
-async def _wrong(
+class _Looked(msgspec.Struct, frozen=True):
+    """What is wrong with which images; ``before`` are those that were no better before the run."""
+
+    wrong: dict[Node, str]
+    before: dict[Node, str]
+
+    def findings(self, names: Mapping[Node, str]) -> list[Finding]:
+        found = [
+            Finding(ok=False, subject=names[node], sentence=problem)
+            for node, problem in sorted(self.wrong.items())
+        ]
+        return found + [
+            Finding(ok=True, subject=names[node], sentence=f"is broken, as before: {problem}")
+            for node, problem in sorted(self.before.items())
+        ]
+
+
+async def _look(
     registry: Registry,
     nodes: Iterable[Node],
     progress: Progress,
     *,
     missing: AbstractSet[Node] = frozenset(),
     read_data: bool = False,
-) -> dict[Node, str]:
-    """Return what is wrong with which images, but for what was ``missing`` before."""
+) -> _Looked:
+    """Look at images, of which those in ``missing`` were not there before."""
     wanted = list(nodes)
     looked = await look_at_manifests(registry, wanted, progress=progress)
     blobs = await look_at_blobs(registry, blobs_of(looked), progress, read_data=read_data)
-    blobs = {blob: problem for blob, problem in blobs.items() if blob not in missing}
-    found = {node: what_is_wrong(node, looked, blobs, missing) for node in wanted}
-    return {node: problem for node, problem in found.items() if problem is not None}
+    since = {blob: problem for blob, problem in blobs.items() if blob not in missing}
+    wrong: dict[Node, str] = {}
+    before: dict[Node, str] = {}
+    for node in wanted:
+        # A child that was not there before is lawful: a sparse index.
+        if problem := what_is_wrong(node, looked, since, missing):
+            wrong[node] = problem
+        elif problem := what_is_wrong(node, looked, blobs, missing):
+            before[node] = problem
+    return _Looked(wrong, before)
 
 
 def verify_storage(tree: StorageTree, run: Run, now: float, progress: Progress = silent) -> Proof:
