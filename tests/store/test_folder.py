@@ -116,3 +116,15 @@ def test_errors_name_the_path_and_the_next_step(
     with pytest.raises(StorageError, match=f"cannot remove {path}/x: Read-only") as caught:
         folder.unlink("x")
     assert "mounted read-only" in (caught.value.hint or "")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives folders away")
+def test_a_path_is_made_for_the_owner_of_the_folder_above(tmp_path: Path) -> None:
+    os.chown(tmp_path, 12345, 23456)
+    with Folder.make_path(tmp_path / "a" / "b") as made:
+        assert made.path == str(tmp_path / "a" / "b")
+    for path in (tmp_path / "a", tmp_path / "a" / "b"):
+        found = path.stat()
+        assert (found.st_uid, found.st_gid, found.st_mode & 0o077) == (12345, 23456, 0)
+    with Folder.make_path(tmp_path / "a" / "b") as again:
+        assert again.is_folder("../b") is False  # no step out of it

@@ -28,6 +28,9 @@ __all__ = [
 ]
 
 _MOST_ADDRESSES: Final = 5
+_HOLDING: Final = frozenset({Kind.RM, Kind.UNDO})
+"""What takes references away; an undo does so where it takes tags back from other images."""
+
 FOREVER: Final = 253402300799.0
 """The end of the year 9999, in seconds since the epoch: what a window without an end has."""
 
@@ -51,7 +54,7 @@ def held_manifests(tree: StorageTree, now: float) -> Iterator[HeldManifest]:
             raise JournalError(message, hint=f"Look at {tree.root}/jettison/runs/{run.id}.json.")
         if run.kind is Kind.FSCK and run.state is not State.UNDONE:
             yield from _unguarded(tree, run)
-        if run.kind is not Kind.RM or run.state is State.UNDONE or run.window_until is None:
+        if run.kind not in _HOLDING or run.state is State.UNDONE or run.window_until is None:
             continue
         if run.window_until > now:
             for saved in run.saved:
@@ -84,7 +87,7 @@ def _unguarded(tree: StorageTree, run: Run) -> Iterator[HeldManifest]:
 def saved_manifests(tree: StorageTree) -> Iterator[Saved]:
     """Yield the manifests that removals have saved in the tree's journal before they went."""
     for run in tree_journal(tree).runs():
-        if isinstance(run, Run) and run.kind is Kind.RM and run.state is not State.UNDONE:
+        if isinstance(run, Run) and run.kind in _HOLDING and run.state is not State.UNDONE:
             yield from run.saved
 
 

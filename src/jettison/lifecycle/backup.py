@@ -6,6 +6,7 @@ again, once their bytes were read and found to have their digest. Everything is 
 :meth:`Backup.save` returns; only then may the originals go.
 """
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -30,13 +31,8 @@ from jettison.model.reference import RepoName
 from jettison.model.run import Saved
 from jettison.progress import Progress
 from jettison.registry import Registry
-from jettison.store.whole_file import (
-    make_folder,
-    make_folders,
-    open_folder,
-    write_whole,
-    written_whole,
-)
+from jettison.store.draft import Draft, sync_file, write_file
+from jettison.store.folder import BlockedError, Folder, UnusableError, storage_errors
 
 __all__ = ["Backup"]
 
@@ -44,6 +40,7 @@ REF_NAME: Final = "org.opencontainers.image.ref.name"
 CHUNK: Final = 1 << 20
 _LARGEST: Final = 64 << 20
 """Bytes of a manifest, and of an index.json."""
+_UNREADABLE: Final = (OSError, BlockedError, StorageError)
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -74,7 +71,7 @@ class Backup:
             with self._open(digest) as file:
                 while chunk := file.read(CHUNK):
                     computed.update(chunk)
-        except OSError:
+        except _UNREADABLE:
             return False
         if computed.hexdigest() == digest.hex:
             self._whole.add(digest)
@@ -85,7 +82,7 @@ class Backup:
         try:
             with self._open(digest) as file:
                 raw = file.read(_LARGEST)
-        except OSError:
+        except _UNREADABLE:
             return None
         return raw if digest.matches(raw) else None
 
@@ -95,13 +92,17 @@ class Backup:
             with self._open(digest) as file:
                 while chunk := file.read(CHUNK):
                     yield chunk
-        except OSError as error:
-            message = f"cannot read {digest} in the backup {self.folder}: {error.strerror}"
+        except (OSError, BlockedError) as error:
+            message = f"cannot read {digest} in the backup {self.folder}: {error}"
             raise StorageError(message) from error
 
     def _open(self, digest: Digest) -> BinaryIO:
-        with _open_below(self.folder, ("blobs", digest.algorithm)) as folder:
-            return os.fdopen(os.open(digest.hex, _FILE, dir_fd=folder), "rb")
+        with Folder.root(self.folder) as root:
+            folder = root.open(f"blobs/{digest.algorithm}")
+            if folder is None:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+            with folder:
+                return os.fdopen(_open_file(folder, digest), "rb")
 
     # Writing.
 
@@ -112,35 +113,29 @@ class Backup:
         """
         entries = list(saved)
         try:
-            root = make_folders(self.folder)
-            try:
+            with Folder.make_path(self.folder) as root:
                 layout = msgspec.json.encode({"imageLayoutVersion": "1.0.0"})
-                write_whole(root, "oci-layout", layout)
+                write_file(root, "oci-layout", layout, private=True)
                 await _Saving(self, root, registry).all(entries, progress)
                 with _locked(root):
                     self._list(root, entries)
-            finally:
-                os.close(root)
-        except OSError as error:
-            message = f"cannot write the backup {self.folder}: {error.strerror}"
+        except StorageError as error:
+            message = f"cannot write the backup {self.folder}: {error.message}"
             message += "; nothing was removed"
             raise StorageError(message, hint="Give a folder with room: --backup DIR.") from error
 
-    def _list(self, root: int, entries: Iterable[Saved]) -> None:
+    def _list(self, root: Folder, entries: Iterable[Saved]) -> None:
         """Add what was tagged, and what nothing else in the layout leads to, to ``index.json``."""
         index: dict[str, Any] = {"schemaVersion": 2, "manifests": []}
         listed: list[_Listed] = []
         try:
-            with os.fdopen(os.open("index.json", _FILE, dir_fd=root), "rb") as file:
-                raw = file.read(_LARGEST)
-            listed = strict_json.decode(raw, _Index).manifests
-            index = strict_json.decode(raw, dict[str, Any])
-        except FileNotFoundError:
-            pass  # a new backup
-        except InvalidDocument as error:
-            message = f"{self.folder}/index.json is no index of an OCI layout: {error}"
-            message += "; nothing was removed"
-            raise StorageError(message, hint="Give an empty folder: --backup DIR.") from None
+            raw = root.read("index.json", _LARGEST)
+            if raw is not None:
+                listed = strict_json.decode(raw, _Index).manifests
+                index = strict_json.decode(raw, dict[str, Any])
+        except (InvalidDocument, UnusableError) as error:
+            message = f"its index.json is not that of an OCI layout: {error}"
+            raise StorageError(message) from None
         present = {(one.digest, one.annotations.get(REF_NAME)) for one in listed}
         for entry in entries:
             names: list[str | None] = [f"{entry.repository}:{tag}" for tag in entry.tags]
@@ -155,13 +150,13 @@ class Backup:
                 if name is not None:
                     descriptor["annotations"] = {REF_NAME: name}
                 index["manifests"].append(descriptor)
-        write_whole(root, "index.json", msgspec.json.encode(index))
+        write_file(root, "index.json", msgspec.json.encode(index), private=True)
 
 
 class _Saving:
     """Writes manifests, what they list, and all their blobs below the open folder ``root``."""
 
-    def __init__(self, backup: Backup, root: int, registry: Registry) -> None:
+    def __init__(self, backup: Backup, root: Folder, registry: Registry) -> None:
         self._backup = backup
         self._root = root
         self._registry = registry
@@ -203,7 +198,7 @@ class _Saving:
                 raise JettisonError(message, hint=hint) from error
         if not self._is_there(entry.digest):
             with self._folder(entry.digest) as folder:
-                write_whole(folder, entry.digest.hex, entry.raw)
+                write_file(folder, entry.digest.hex, entry.raw, private=True)
             self._synced.add(entry.digest)
         return [child.digest for child in manifest.children]
 
@@ -211,13 +206,14 @@ class _Saving:
         if self._is_there(digest):
             return
         hasher = hashlib.new(digest.algorithm)
-        with self._folder(digest) as folder, written_whole(folder, digest.hex) as file:
+        with self._folder(digest) as folder, Draft(folder, private=True) as draft:
             async for chunk in self._registry.read_blob(repository, digest):
                 hasher.update(chunk)
-                file.write(chunk)
+                draft.write(chunk)
             if hasher.hexdigest() != digest.hex:
                 message = f"{repository} sent other bytes for blob {digest}"
                 raise InvalidManifest(message)
+            draft.place(folder, digest.hex)
         self._synced.add(digest)
 
     def _is_there(self, digest: Digest) -> bool:
@@ -226,48 +222,34 @@ class _Saving:
             return True
         if not self._backup.has_whole(digest):
             return False
-        with self._folder(digest) as folder:
-            descriptor = os.open(digest.hex, _FILE, dir_fd=folder)
+        with self._folder(digest) as folder, storage_errors("open", folder.path):
+            descriptor = _open_file(folder, digest)
             try:
-                os.fsync(descriptor)
+                sync_file(descriptor, folder.path)
             finally:
                 os.close(descriptor)
-            os.fsync(folder)
+            folder.sync()
         self._synced.add(digest)
         return True
 
     @contextmanager
-    def _folder(self, digest: Digest) -> Iterator[int]:
-        blobs = make_folder("blobs", self._root)
-        try:
-            folder = make_folder(digest.algorithm, blobs)
-        finally:
-            os.close(blobs)
-        try:
+    def _folder(self, digest: Digest) -> Iterator[Folder]:
+        with (
+            self._root.make("blobs", private=True) as blobs,
+            blobs.make(digest.algorithm, private=True) as folder,
+        ):
             yield folder
-        finally:
-            os.close(folder)
+
+
+def _open_file(folder: Folder, digest: Digest) -> int:
+    return os.open(digest.hex, _FILE, dir_fd=folder.descriptor)
 
 
 @contextmanager
-def _open_below(path: Path, names: Iterable[str]) -> Iterator[int]:
-    """Open a folder below ``path``, which may itself be behind a link; no link is followed on."""
-    descriptor = open_folder(str(path))
-    try:
-        for name in names:
-            inner = open_folder(name, descriptor)
-            os.close(descriptor)
-            descriptor = inner
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def _locked(folder: int) -> Iterator[None]:
+def _locked(folder: Folder) -> Iterator[None]:
     """Keep other runs from writing the same ``index.json`` meanwhile."""
-    fcntl.flock(folder, fcntl.LOCK_EX)
+    fcntl.flock(folder.descriptor, fcntl.LOCK_EX)
     try:
         yield
     finally:
-        fcntl.flock(folder, fcntl.LOCK_UN)
+        fcntl.flock(folder.descriptor, fcntl.LOCK_UN)

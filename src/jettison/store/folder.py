@@ -125,6 +125,23 @@ class Folder:
         with storage_errors("open", path):
             return cls(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), str(path))
 
+    @classmethod
+    def make_path(cls, path: Path) -> "Folder":
+        """Open a folder that the user named, with links on the way to it; make what is not there.
+
+        What is made is private, owned like the folder that it is in, and on the disk.
+        """
+        path = path.absolute()
+        missing = []
+        while not path.exists():
+            missing.append(path.name)
+            path = path.parent
+        folder: Folder = cls.root(path)
+        while missing:
+            with folder:
+                folder = folder.make(missing.pop(), private=True)
+        return folder
+
     def open(self, relative: str) -> "Folder | None":
         """Open a folder below, following no symbolic link on the way; None if it is not there.
 

@@ -149,9 +149,7 @@ class Journal:
 
     def _make_folder(self) -> Folder:
         if self._root is None:
-            with storage_errors("make", self.folder):
-                self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            return Folder.root(self.folder)
+            return Folder.make_path(self.folder)
         ours, _, runs = layout.RUNS.partition("/")
         with Folder.root(self._root) as top, top.make(ours) as folder:
             return folder.make(runs, private=True)
