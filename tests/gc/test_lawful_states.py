@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest
 
 from jettison.gc import CollectOptions, collect, plan_collection
-from jettison.gc.fsck import CheckOptions, check_tree
+from jettison.gc.fsck import CheckOptions, check_tree, plan_repair, run_repair
+from jettison.gc.fsck.job import undo_repair
 from jettison.model import mediatypes
 from jettison.model.digest import Digest
+from jettison.store.configuration import open_storage
+from jettison.store.tree import StorageTree
 from store.trees import NOW, Tree, image_document, index_document
 
 LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
@@ -91,3 +94,83 @@ def test_layers_that_are_elsewhere(tree: Tree, kind: str) -> None:
     }
     manifest = tree.put("app", {**document, "layers": [foreign]}, "1")
     assert sound(tree) == {manifest, config}
+
+
+# What may be absent, by what the configuration says.
+
+PLATFORMS = "validation: {manifests: {indexes: {platforms: %s}}}"
+CACHE = "proxy: {remoteurl: https://registry-1.docker.io}"
+SPARSE = ["jettison: {sparse_manifests: true}", PLATFORMS % "none", PLATFORMS % "list", CACHE]
+
+
+def opened(tree: Tree, more: str) -> StorageTree:
+    path = tree.root.parent / "config.yml"
+    path.write_text(
+        f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {tree.root}}}}}\n{more}\n"
+    )
+    return open_storage(path, {})[0]
+
+
+@pytest.mark.parametrize("more", SPARSE)
+def test_members_of_an_index_that_were_never_here(tree: Tree, more: str) -> None:
+    child = tree.image("app", None, [b"amd64"])
+    index = tree.index("app", "1", [child, Digest.of(b"never here")])
+    garbage = tree.blob(b"garbage", "app")
+    plain, sparse = tree.open(), opened(tree, more)
+    assert plan_collection(plain, CollectOptions(), NOW).problems
+    assert check_tree(plain, CheckOptions(), NOW).damage
+    plan = plan_collection(sparse, CollectOptions(untagged=0.0), NOW)
+    assert not plan.problems
+    assert [blob.digest for blob in plan.blobs] == [garbage]
+    report = check_tree(sparse, CheckOptions(), NOW)
+    assert not report.damage
+    assert report.may_lack
+    # One whose link is here was here, and is damage.
+    tree.data(child).unlink()
+    for spoilt in (plain, sparse):
+        assert plan_collection(spoilt, CollectOptions(), NOW).problems
+        assert check_tree(spoilt, CheckOptions(), NOW).damage
+    assert index in tree.blobs()
+
+
+def test_a_cache_has_only_what_was_asked_for(tree: Tree) -> None:
+    """Layers that nobody has pulled; a tag whose manifest's time was over."""
+    tree.image("app", "1", [b"layer"])
+    tree.data(Digest.of(b"layer")).unlink()
+    tree.layer_path("app", Digest.of(b"layer")).unlink()
+    gone = tree.image("app", "2", [b"gone"])
+    for path in (tree.data(gone), tree.revision_path("app", gone)):
+        path.unlink()
+    for more, lawful in ((CACHE, True), (SPARSE[0], False)):
+        found = opened(tree, more)
+        assert bool(plan_collection(found, CollectOptions(), NOW).problems) is not lawful
+        assert bool(check_tree(found, CheckOptions(), NOW).damage) is not lawful
+
+
+# No dead ends: what leads nowhere can be moved aside.
+
+
+@pytest.mark.parametrize("link", [False, True], ids=["without link", "with link"])
+def test_a_tag_that_leads_nowhere_is_moved_aside(tree: Tree, link: bool) -> None:
+    gone = tree.image("app", "gone", [b"gone"])
+    tree.tag("app", "too", gone)
+    kept = tree.image("app", "kept", [b"kept"])
+    garbage = tree.blob(b"garbage", "app")
+    tree.data(gone).unlink()
+    if not link:
+        tree.revision_path("app", gone).unlink()
+    opened = tree.open()
+    report = check_tree(opened, CheckOptions(), NOW)
+    assert {one.name for one in report.unpullable} == {"app:gone", "app:too"}
+    before = tree.snapshot()
+    plan = plan_repair(opened, report, "20260101-000000-aaaaa", NOW + 7200, 3600.0)
+    assert sorted(plan.moved_tags) == ["app:gone", "app:too"]
+    run = run_repair(opened, plan, (), lambda: NOW, lambda _: "")
+    assert not check_tree(opened, CheckOptions(), NOW).damage
+    found = plan_collection(opened, CollectOptions(), NOW)
+    assert not found.problems
+    assert garbage in {blob.digest for blob in found.blobs}
+    undo_repair(opened, run, lambda: NOW, lambda _: "")
+    after = tree.snapshot()
+    assert {path for path in before if "docker" in path} <= after.keys()
+    assert kept in tree.blobs()

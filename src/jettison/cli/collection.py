@@ -114,7 +114,10 @@ def not_all(problems: int, failures: int, *, dry_run: bool = False) -> PartlyDon
         told.append("what may be needed is kept" + (", the rest can go" if dry_run else ""))
     hint = "Mend what is told above, and collect again."
     if not failures:
-        hint = "See what is wrong with `jettison fsck`; push those images again or delete them."
+        hint = (
+            "See what is wrong with `jettison fsck`; its --repair moves aside what leads nowhere. "
+            "Push the rest again, or delete it with `jettison rm`."
+        )
     return PartlyDone("; ".join(told), hint=hint)
 
 

@@ -285,6 +285,7 @@ def _print(report: "CheckReport") -> None:
             write(dim(f"  and {len(unpullable) - _TAGS:,} more; -o json lists all"))
     if not report.damage:
         more = "" if not report.flaws else ", some of it untidy"
+        more += f", but for {report.may_lack}" if report.may_lack else ""
         if report.hashed:
             write("", green("✓") + f" Everything that is tagged or linked can be pulled{more}.")
         else:

@@ -34,7 +34,8 @@ __all__ = ["DISABLED_HINT", "READ_ONLY_HINT", "deletion_hint", "probe", "refused
 
 DISABLED_HINT: Final = (
     "Set storage.delete.enabled: true in the registry's configuration and restart it; "
-    "jettison check --fix CONFIG sets it for you."
+    "jettison check --fix CONFIG sets it for you. "
+    "A pull-through cache (proxy.remoteurl) deletes nothing, whatever that says."
 )
 READ_ONLY_HINT: Final = (
     "Set storage.maintenance.readonly.enabled: false in the registry's configuration "

@@ -21,7 +21,7 @@ from jettison.model.graph import Edges, Reached, reach
 from jettison.model.reference import RepoName, Tag
 from jettison.model.references import references_of
 from jettison.store import layout
-from jettison.store.reading import Problem, TreeReader, make_problem
+from jettison.store.reading import Absence, Problem, TreeReader, make_problem
 from jettison.store.repository import Layers, RepositoryReader, Revisions, Tags
 
 __all__ = [
@@ -264,7 +264,7 @@ class _Marker:
             if raw is None or not _matches(raw, digest):
                 raw = self._tree.read_manifest(digest)
             if raw is None:
-                self._why[digest] = "is missing"
+                found = self._absent(digest)
             elif not raw:
                 self._why[digest] = "is empty"
             elif not _matches(raw, digest):
@@ -282,6 +282,16 @@ class _Marker:
             found = self._with_members(found)
         self._edges[digest] = found
         return found
+
+    def _absent(self, digest: RawDigest) -> Edges[RawDigest] | None:
+        """Return no edges for a manifest that has lawfully never come, or has gone again."""
+        known = digest in self._linked or digest in self._damaged or digest in self._raw
+        tagged = digest in self._tags.values()
+        lawful = Absence.ANYTHING if tagged else Absence.CHILDREN
+        if not known and self._tree.absence >= lawful:
+            return _NOTHING_KNOWN
+        self._why[digest] = "is missing"
+        return None
 
     def _with_members(self, found: Edges[RawDigest]) -> Edges[RawDigest]:
         """Follow what an index calls a layer and is a manifest here: clients ask for it as one."""

@@ -147,7 +147,8 @@ class CheckReport(msgspec.Struct, frozen=True):
     """What a check of the tree at ``root`` found.
 
     ``bytes`` is the sum of the sizes of all blob files, ``hashed`` whether their content was
-    compared with their names. ``seconds`` is how long it took.
+    compared with their names. ``seconds`` is how long it took. ``may_lack`` is what was not
+    looked for, since it may lawfully be absent.
     """
 
     root: str
@@ -157,6 +158,7 @@ class CheckReport(msgspec.Struct, frozen=True):
     bytes: int
     seconds: float
     flaws: tuple[Flaw, ...]
+    may_lack: str = ""
 
     @property
     def damage(self) -> int:

@@ -22,6 +22,7 @@ from jettison.store.document import (
     unknown_meaning,
 )
 from jettison.store.owners import owners_in_configuration
+from jettison.store.reading import Absence
 from jettison.store.tree import StorageTree
 
 __all__ = [
@@ -128,8 +129,19 @@ class Configuration(msgspec.Struct, frozen=True):
     log_level: str = "info"
     unknown: tuple[str, ...] = ()
     """Keys that are not known and may change what the storage means."""
+    sparse: bool = False
+    """Whether indexes are taken whose members are not all there."""
+    cache_of: str | None = None
+    """The registry that it is a pull-through cache of."""
     owners: tuple[Owner, ...] = ()
     """Other programs that the configuration names, which keep a part of the truth elsewhere."""
+
+    @property
+    def absence(self) -> Absence:
+        """What may lawfully be absent from the storage."""
+        if self.cache_of is not None:
+            return Absence.ANYTHING
+        return Absence.CHILDREN if self.sparse else Absence.NOTHING
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -184,7 +196,9 @@ def open_storage(
     if configuration.root is None:
         message = f"{path}: storage driver {configuration.driver!r} is not supported yet"
         raise ConfigurationError(message, hint=f"Supported is {SUPPORTED}.")
-    return StorageTree(configuration.root), configuration
+    tree = StorageTree(configuration.root)
+    tree.absence = configuration.absence
+    return tree, configuration
 
 
 def unknown_hint(unknown: Sequence[str]) -> str:
@@ -209,6 +223,13 @@ def findings(configuration: Configuration, environment: Mapping[str, str]) -> li
             message += f" (found {configuration.delete_found}, only true enables it)"
         fix = f"Set {key}: true (check --fix does it), and restart the registry."
         found.append(Finding("error", key, message, fix))
+    if configuration.cache_of is not None:
+        message = (
+            f"the registry is a pull-through cache of {configuration.cache_of}: it answers 405 to "
+            f"every DELETE, whatever {key} says"
+        )
+        fix = "Images leave it after proxy.ttl. To delete now, remove proxy meanwhile, and restart."
+        found.append(Finding("error", "proxy.remoteurl", message, fix))
     if configuration.readonly:
         found.append(
             Finding(
@@ -302,8 +323,18 @@ class _Reader:
             purge_uploads=purging.get("enabled") is not False,
             redis=self._redis(document),
             log_level=_log_level(document),
+            sparse=self._sparse(document),
+            cache_of=self._text(self._section(document, "proxy"), "remoteurl", "proxy"),
             unknown=tuple(unknown_meaning(document)),
             owners=tuple(owners_in_configuration(document)),
+        )
+
+    def _sparse(self, document: dict[Any, Any]) -> bool:
+        """Whether either program is told to take sparse indexes; what is odd is left to others."""
+        manifests = self._section(self._section(document, "validation"), "manifests")
+        platforms = self._section(manifests, "indexes").get("platforms")
+        return platforms in {"none", "list"} or (
+            self._section(document, "jettison").get("sparse_manifests") is True
         )
 
     def driver(self, storage: dict[str, Any]) -> str:

@@ -28,6 +28,7 @@ from jettison.store.beneath import open_beneath
 from jettison.store.folder import BlockedError, Folder, UnusableError, storage_errors
 
 __all__ = [
+    "Absence",
     "Blob",
     "InnerFolders",
     "Problem",
@@ -47,6 +48,18 @@ _FOLLOWED_NOT: Final = "is a symbolic link, which is not followed; what is behin
 _RAW_LENGTH: Final = 32
 SETTLED_NS: Final = 2_000_000_000
 """A folder that changed so lately may change again without its time showing it."""
+
+
+class Absence(enum.IntEnum):
+    """What may lawfully be absent from a storage, by what its registry is configured to be.
+
+    ``CHILDREN`` of an index, where it takes sparse ones; ``ANYTHING`` in a cache of another
+    registry, which fetches what is asked for, and lets go of it when its time is over.
+    """
+
+    NOTHING = 0
+    CHILDREN = 1
+    ANYTHING = 2
 
 
 class Protects(enum.StrEnum):
@@ -133,12 +146,15 @@ def _is_name(text: str) -> bool:
 class TreeReader:
     """Reads the storage tree at ``root``.
 
+    ``absence`` says what may lawfully be absent.
+
     Paths taken and given are those of :mod:`jettison.store.layout`. Permission and hardware
     errors raise :class:`~jettison.errors.StorageError` with the path.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.absence = Absence.NOTHING
         self._prefix = f"{root}/"
         self._root = Folder.root(root)
         self._blobs: Folder | None = None

@@ -29,13 +29,18 @@ from jettison.model.flaws import (
 )
 from jettison.progress import Progress, silent
 from jettison.store import layout
-from jettison.store.reading import TreeReader
+from jettison.store.reading import Absence, TreeReader
 
 __all__ = ["CheckOptions", "check_again", "check_tree"]
 
 _OF_CONTENT: Final = frozenset(
     {FlawClass.DAMAGED_BLOB, FlawClass.UNSETTLED_BLOB, FlawClass.UNREADABLE}
 )
+_MAY_LACK: Final = {
+    Absence.NOTHING: "",
+    Absence.CHILDREN: "members of indexes that are not here, as the configuration allows",
+    Absence.ANYTHING: "what this cache has not fetched, or has let go of",
+}
 _PARTS: Final = frozenset({Kind.LAYERS, Kind.MANIFESTS, Kind.UPLOADS})
 
 
@@ -130,6 +135,7 @@ class _Check:
             bytes=self._bytes,
             seconds=self._clock() - started,
             flaws=merge_flaws(_each_once(self._flaws)),
+            may_lack=_MAY_LACK[self._tree.absence],
         )
 
     def _top(self) -> list[str]:

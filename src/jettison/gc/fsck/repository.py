@@ -21,7 +21,7 @@ from jettison.model.references import references_of
 from jettison.model.traversal import postorder
 from jettison.store import layout
 from jettison.store.folder import UnreadableError, UnusableError
-from jettison.store.reading import Problem, TreeReader
+from jettison.store.reading import Absence, Problem, TreeReader
 from jettison.store.repository import RepositoryReader, Revisions, Tags
 
 __all__ = ["RepositoryChecker", "damaged_blob", "unreadable_blob"]
@@ -234,7 +234,11 @@ class _Repository:
             self._unlinked(digest, manifest, path)
         elif manifest.state is _State.ABSENT and digest in self._linked:
             sentence = f"links manifest {long}, whose blob is absent"
-            self._note(FlawClass.ABSENT_MANIFEST, path, sentence, sufferers=[digest])
+            kind = FlawClass.ABSENT_MANIFEST
+            # As long as an index lists it, nothing is gained: the index has to go first.
+            remedy = None if digest in self._above else Remedy(Action.MOVE_LINK, path)
+            self._note(kind, path, sentence, sufferers=[digest], remedy=remedy)
+            self._dangling(kind, digest, "whose blob is absent")
         if manifest.state is _State.DAMAGED:
             self._damaged(digest, manifest.reason, [digest])
         elif manifest.state is _State.UNSETTLED:
@@ -253,6 +257,14 @@ class _Repository:
 
     def _unlinked(self, digest: RawDigest, manifest: _Manifest, path: str) -> None:
         tags = sorted(self._tagged.get(digest, ()))
+        lawful = Absence.ANYTHING if tags else Absence.CHILDREN
+        if manifest.state is _State.ABSENT and self._tree.absence >= lawful:
+            return
+        if tags and manifest.state is _State.ABSENT:
+            self._dangling(FlawClass.TAG_WITHOUT_REVISION, digest, "which is absent, link and blob")
+            tags = []
+            if digest not in self._above:
+                return
         what = f"manifest {Digest.from_raw(digest)}"
         if tags:
             kind = FlawClass.TAG_WITHOUT_REVISION
@@ -272,6 +284,18 @@ class _Repository:
             sentence += f", of which nothing is known: {_why_open(manifest)}"
         self._note(kind, path, sentence, sufferers=[digest], remedy=remedy)
 
+    def _dangling(self, kind: FlawClass, digest: RawDigest, why: str) -> None:
+        """Note the tags that lead to a manifest that is gone: they hold up the collector for ever.
+
+        Nothing that is there can mend them, so a repair moves them aside.
+        """
+        for tag in self._tagged.get(digest, ()):
+            path = layout.current_link(self._name, tag)
+            folder = layout.tag_folder(self._name, tag)
+            remedy = Remedy(Action.MOVE_TAG, folder, watched=(path,))
+            sentence = f"leads to manifest {Digest.from_raw(digest)}, {why}"
+            self._note(kind, path, sentence, remedy=remedy, tags=(tag,))
+
     def _link(
         self, action: Action, path: str, digest: RawDigest, watched: tuple[str, ...] = ()
     ) -> Remedy:
@@ -283,6 +307,8 @@ class _Repository:
 
     def _blob(self, digest: RawDigest, manifests: list[RawDigest]) -> None:
         """Look at a config or layer that manifests need."""
+        if self._tree.absence >= Absence.ANYTHING and self._layers.get(digest) is None:
+            return  # nobody has asked this cache for it yet
         link = self._layers.get(digest)
         target = link if isinstance(link, bytes) else digest
         if not self._exists(target):
