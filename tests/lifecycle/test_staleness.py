@@ -2,7 +2,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from jettison.client import RemoteRegistry
+from client.scripted import Answer, Scripted
+from jettison.client import ClientOptions, RemoteRegistry
 from jettison.demo.images import image, layer, random_bytes
 from jettison.errors import Unreachable
 from jettison.lifecycle.staleness import SAMPLE, sample, verify_collected
@@ -118,3 +119,15 @@ async def test_errors_say_what_was_asked_for(stale: DockerRegistry, remote: Remo
     stale.stop()
     with pytest.raises(Unreachable, match=f"while verifying {APP}@sha256:"):
         await verify_collected(remote, REMOVED[:1])
+
+
+async def test_a_blob_that_answers_500_does_not_keep_the_others_from_it() -> None:
+    gone, bad = Digest.of(b"gone"), Digest.of(b"bad")
+    async with Scripted() as server:
+        server.on("GET", f"/v2/{APP}/blobs/{bad}", Answer(500))
+        async with RemoteRegistry(server.host, ClientOptions(retries=0)) as registry:
+            await registry.ping()
+            failed, rest = await verify_collected(registry, [(APP, gone), (APP, bad)])
+    assert (failed.ok, failed.subject) == (False, "1 blob")
+    assert "500" in failed.sentence
+    assert (rest.ok, rest.subject) == (True, "1 removed blob")

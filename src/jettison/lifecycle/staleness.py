@@ -9,8 +9,7 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from jettison.errors import InvalidManifest, JettisonError, Unreachable
-from jettison.lifecycle.concurrency import each
-from jettison.lifecycle.looking import RESTART
+from jettison.lifecycle.looking import RESTART, each_alone
 from jettison.model.digest import Digest
 from jettison.model.reference import RepoName
 from jettison.model.run import Finding, Run
@@ -20,6 +19,7 @@ from jettison.store.repository import RepositoryReader
 from jettison.store.tree import StorageTree
 
 __all__ = [
+    "not_looked_at",
     "number",
     "sample",
     "serves",
@@ -47,22 +47,28 @@ async def verify_collected(
     since. Whether it has, ``tree`` can tell, the storage that was collected: without a link a
     cache is speaking, and the next push into that repository leaves the blob out.
 
-    Raises the registry's errors, each saying which blob was asked for.
+    Raises what says that the registry as a whole cannot be asked; the error says for which blob.
     """
     asked = sample(removed)
     answers: dict[bool | None, list[str]] = {None: [], False: [], True: []}
     unlinked: list[str] = []
     done = 0
-    async for (repository, digest), answer in each(asked, lambda item: serves(registry, *item)):
+    failed: list[JettisonError] = []
+    async for (repository, digest), answer in each_alone(
+        asked, lambda item: serves(registry, *item)
+    ):
         progress("verifying blobs", done, len(asked))
         done += 1
+        if isinstance(answer, JettisonError):
+            failed.append(answer)
+            continue
         name = f"{repository}@{digest}"
         # The storage is asked after the registry, so that a push between the two is seen.
         if answer and tree is not None and not _is_linked(tree, repository, digest):
             unlinked.append(name)
         else:
             answers[answer].append(name)
-    findings: list[Finding] = []
+    findings = not_looked_at(failed)
     if stale := answers[False]:
         findings.append(stale_finding(stale))
     if unlinked:
@@ -101,6 +107,14 @@ async def verify_collection(
     except Unreachable as error:
         sentence = f"not running, so it promises nothing: {error.message}"
         return [Finding(ok=True, subject=registry.name, sentence=sentence)]
+
+
+def not_looked_at(errors: Sequence[JettisonError]) -> list[Finding]:
+    """Return what is to be said of blobs about which the registry does not answer."""
+    if not errors:
+        return []
+    sentence = f"could not be looked at: {errors[0].message}"
+    return [Finding(ok=False, subject=number(len(errors), "blob"), sentence=sentence)]
 
 
 async def serves(registry: Registry, repository: RepoName, digest: Digest) -> bool | None:

@@ -26,7 +26,7 @@ from jettison.lifecycle.looking import (
 )
 from jettison.lifecycle.planning import planned_nodes
 from jettison.lifecycle.present import list_tags
-from jettison.lifecycle.staleness import number, sample, serves, stale_finding
+from jettison.lifecycle.staleness import not_looked_at, number, sample, serves, stale_finding
 from jettison.model.digest import Digest
 from jettison.model.plan import Plan
 from jettison.model.reference import RepoName, Tag
@@ -356,14 +356,18 @@ async def verify_blobs(
     }
     asked = sample(sorted(pairs))
     answers: dict[bool | None, set[Node]] = {None: set(), False: set(), True: set()}
+    failed: list[JettisonError] = []
     done = 0
-    async for item, answer in each(asked, lambda item: serves(registry, *item)):
+    async for item, answer in each_alone(asked, lambda item: serves(registry, *item)):
         done += 1
         progress("verifying blobs", done, len(asked))
-        answers[answer].add(item)
+        if isinstance(answer, JettisonError):
+            failed.append(answer)
+        else:
+            answers[answer].add(item)
     gone, lied, left = answers[None], answers[False], answers[True]
     of = "" if len(asked) == len(pairs) else f" (a sample of {len(pairs):,})"
-    findings: list[Finding] = []
+    findings = not_looked_at(failed)
     if lied:
         findings.append(stale_finding([f"{repository}@{digest}" for repository, digest in lied]))
     if gone:
