@@ -124,7 +124,7 @@ def read(tmp_path: Path) -> Reader:
         ),
         (
             "jettison: {access: [{users: [a], repositories: [b], actions: [pull, destroy]}]}",
-            "access[0].actions[1] is 'destroy'. Allowed are pull, push, delete, admin.",
+            "access[0].actions[1] is 'destroy'. Allowed are pull, push, overwrite, delete, admin.",
         ),
         ("jettison: {limits: {manifest_bytes: 4}}", "jettison.limits.manifest_bytes is 4. It is a"),
         ("jettison: {limits: {manifest_bytes: 4TiB}}", "manifest_bytes is the text '4TiB'"),

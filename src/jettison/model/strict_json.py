@@ -53,8 +53,11 @@ _NAMES: Final = {
 }
 """The members of manifests and descriptors that have a meaning, by what Go compares."""
 
-_MOST_PARTS: Final = 300_000
-"""Objects and lists in a document; a manifest of 4 MiB has room for 50,000 layers."""
+_MOST_PARTS: Final = 200_000
+"""Objects, lists and commas in a document; 4 MiB have room for 50,000 layers at most.
+
+It bounds how long the decoder, a single call, keeps all other threads waiting.
+"""
 
 _LISTS: Final = ("layers", "manifests", "blobs")
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -124,8 +127,8 @@ def check_unambiguous(raw: bytes) -> None:
     only, nor one that means something be written in another case; annotations may be named as one
     likes.
     """
-    if raw.count(b"{") + raw.count(b"[") > _MOST_PARTS:
-        raise InvalidManifest("it has more objects and lists than any manifest")
+    if raw.count(b"{") + raw.count(b"[") + raw.count(b",") > _MOST_PARTS:
+        raise InvalidManifest("it has more objects, lists and members than any manifest")
     try:
         _check_depth(raw, MOST_LEVELS)
         document = json.loads(raw.decode(), object_pairs_hook=_once, parse_constant=_no_number)

@@ -2,6 +2,7 @@
 
 import asyncio
 import weakref
+from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Executor
 from functools import lru_cache
@@ -71,6 +72,8 @@ class Context:
         self._threads = Turns(_THREADS, _THREADS_EACH)
         self._searches = Turns(_SEARCHES, _SEARCHES_EACH, _MOST_WAITING, _MOST_WAITING_ALL)
         self._parsing = Turns(1, 1, _MOST_WAITING, _MOST_WAITING_ALL)
+        self.pushed: OrderedDict[Digest, RepoName] = OrderedDict()
+        """Where blobs were pushed last: a hint for who mounts one without naming a source."""
         self._executor = executor
         self._writing: _Locks = weakref.WeakValueDictionary()
         self._relating: _Locks = weakref.WeakValueDictionary()
@@ -114,6 +117,13 @@ class Context:
         """
         async with self._parsing.turn(client):
             return await self.run(client, function, *args, **kwargs)
+
+    def note_pushed(self, repository: RepoName, digest: Digest) -> None:
+        """Note where a blob was pushed."""
+        self.pushed[digest] = repository
+        self.pushed.move_to_end(digest)
+        if len(self.pushed) > _KEPT:
+            self.pushed.popitem(last=False)
 
     def writing(self, repository: RepoName) -> asyncio.Lock:
         """Return the lock of those who write to a repository: they wait here, not in threads.

@@ -1,12 +1,18 @@
 """Lists in pages: the tags of a repository (end-8), and the catalog of repositories."""
 
 from bisect import bisect_right
+from collections.abc import AsyncGenerator
+from typing import Final
 from urllib.parse import urlencode
 
-from jettison.server.answers import JSON, Answer, ApiError, Code, Header, json_answer
+from jettison.server.answers import JSON, Answer, ApiError, Code, Header, Piece, json_answer
 from jettison.server.context import Call, Context
+from jettison.server.sharing import Busy
+from jettison.server.tags import Listing
 
 __all__ = ["get_catalog", "get_tags"]
+
+_PIECE: Final = 64 * 1024
 
 
 async def get_tags(call: Call) -> Answer:
@@ -14,20 +20,40 @@ async def get_tags(call: Call) -> Answer:
     listings = call.context.listings
     found = listings.kept(call.repository)
     if found is None:
+        if listings.full:
+            raise Busy
         found = await call.search(listings.read, call.repository)
     if found is None:
         detail = {"name": call.repository}
         raise ApiError(404, Code.NAME_UNKNOWN, "there is no such repository", detail)
-    if not call.request.query:
-        return Answer(200, [JSON], found.body)
     number, last = _page(call, call.context.configuration.tags_max)
     first = 0 if last is None else bisect_right(found.tags, last)
-    end = len(found.tags) if number is None else first + number
+    if number is None:
+        return _rest(call, found, first)
+    end = first + number
     tags = found.tags[first:end]
     headers = []
     if number and end < len(found.tags):
         headers = [_next(call, f"{call.repository}/tags/list", number, tags[-1])]
     return json_answer({"name": call.repository, "tags": tags}, headers=headers)
+
+
+def _rest(call: Call, found: Listing, first: int) -> Answer:
+    """Answer with all tags from ``first`` on; many of them piece by piece, as they are read."""
+    head, rest = found.parts(first)
+    length = len(head) + len(rest)
+    if call.request.method == "HEAD":
+        return Answer(200, [JSON], length=length)
+    if length <= _PIECE:
+        return Answer(200, [JSON], head + bytes(rest))
+    return Answer(200, [JSON], stream=_pieces(head, rest), length=length)
+
+
+async def _pieces(head: bytes, rest: memoryview) -> AsyncGenerator[Piece]:
+    if head:
+        yield head
+    for start in range(0, len(rest), _PIECE):
+        yield bytes(rest[start : start + _PIECE])
 
 
 async def get_catalog(call: Call) -> Answer:

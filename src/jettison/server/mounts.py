@@ -1,7 +1,7 @@
 """Mounting: a blob of one repository becomes one of another, and nothing is sent (end-11)."""
 
 from collections.abc import Iterable
-from itertools import islice
+from itertools import chain, islice
 from typing import Final
 
 from jettison.model.digest import Digest
@@ -38,7 +38,7 @@ def _link(call: Call, digest: Digest, names: list[RepoName] | None) -> tuple[Rep
     size = context.contents.size(digest)
     if size is None:
         return None
-    for name in _sources(context) if names is None else names:
+    for name in _sources(context, digest) if names is None else names:
         # Touched before it is linked, so that no collection takes it in between (rule 6).
         if (
             call.grant.allows(name, Action.PULL)
@@ -50,5 +50,8 @@ def _link(call: Call, digest: Digest, names: list[RepoName] | None) -> tuple[Rep
     return None
 
 
-def _sources(context: Context) -> Iterable[RepoName]:
-    return map(RepoName, islice(context.catalog.walk(""), _MOST_SOURCES))
+def _sources(context: Context, digest: Digest) -> Iterable[RepoName]:
+    """Return where a blob may be: where it was pushed lately, and the first of all repositories."""
+    last = context.pushed.get(digest)
+    first = map(RepoName, islice(context.catalog.walk(""), _MOST_SOURCES))
+    return first if last is None else chain([last], first)

@@ -17,6 +17,7 @@ from jettison.store.repository import RepositoryReader
 
 __all__ = ["refuse_listed_manifest", "refuse_used_blob"]
 
+_MOST_NAMED: Final = 100
 _MEND: Final = "push that again, or delete it first"
 
 
@@ -62,5 +63,5 @@ def _denied(
         tags = sorted(tag for tag, current in reader.tags().current.items() if current == holder)
     long = Digest.from_raw(holder)
     name = f"{long} ({', '.join(tags[:3])}{', …' if len(tags) > 3 else ''})" if tags else str(long)  # noqa: PLR2004 - enough to know it by
-    detail = {"digest": str(digest), "holder": str(long), "tags": tags}
+    detail = {"digest": str(digest), "holder": str(long), "tags": tags[:_MOST_NAMED]}
     return ApiError(405, Code.DENIED, message.format(name), detail)

@@ -1,12 +1,14 @@
 """Tags and repositories, sorted, and kept as long as nobody adds or removes one."""
 
+import heapq
 import os
 import re
 import threading
 import time
+import weakref
 from collections import OrderedDict
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Final
 
 from jettison.model.reference import RepoName
 from jettison.server.answers import encode_json
@@ -19,16 +21,37 @@ __all__ = ["Catalog", "Listing", "Listings"]
 
 _KEPT_TAGS: Final = 200_000
 _KEPT_FOLDERS: Final = 100_000
+_MOST_BYTES: Final = 256 * 1024 * 1024
+_RUN: Final = 20_000
+"""Names that are sorted in one go: a few milliseconds."""
+
 _TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _TAGS: Final = re.compile(rf"(?:{_TAG.pattern}\n)*+")
 
 
-class Listing(NamedTuple):
+class Listing:
     """The tags of a repository, the whole answer with them, and when its folder changed."""
 
-    changed: int
-    tags: list[str]
-    body: bytes
+    __slots__ = ("__weakref__", "_list_at", "body", "changed", "tags")
+
+    def __init__(self, repository: RepoName, changed: int, tags: list[str]) -> None:
+        self.changed = changed
+        self.tags = tags
+        head = b'{"name":%b,"tags":[' % encode_json(repository)
+        # No character of a tag is another one in JSON.
+        inner = '","'.join(tags).encode()
+        self.body = b'%b"%b"]}' % (head, inner) if tags else head + b"]}"
+        self._list_at = len(head)
+
+    def parts(self, first: int) -> tuple[bytes, memoryview]:
+        """Return the answer with the tags from ``first`` on: its beginning, and the rest."""
+        body = memoryview(self.body)
+        if first == 0:
+            return b"", body
+        head = self.body[: self._list_at]
+        if first >= len(self.tags):
+            return head, memoryview(b"]}")
+        return head, body[self.body.index(b'"%b"' % self.tags[first].encode(), self._list_at) :]
 
 
 class Listings:
@@ -39,6 +62,12 @@ class Listings:
         self._kept: OrderedDict[str, Listing] = OrderedDict()
         self._count = 0
         self._lock = threading.Lock()
+        self._alive: weakref.WeakSet[Listing] = weakref.WeakSet()
+
+    @property
+    def full(self) -> bool:
+        """Whether no more lists may be made: clients that read slowly hold on to too many."""
+        return sum(len(one.body) for one in self._alive) > _MOST_BYTES
 
     def kept(self, repository: RepoName) -> Listing | None:
         """Return what is known if it is still right, which one look at the folder tells."""
@@ -56,14 +85,12 @@ class Listings:
         if folder is None:
             # Without a tag, but with manifests, it is a repository all the same.
             exists = self._tree.mtime(layout.manifests(repository)) is not None
-            return _made(repository, 0, []) if exists else None
+            return Listing(repository, 0, []) if exists else None
         with folder, storage_errors("list", folder.path):
             changed = folder.own_time()
             names = os.listdir(folder.descriptor)  # noqa: PTH208 - it is open
-        if _TAGS.fullmatch("".join(f"{name}\n" for name in names)) is None:
-            names = [name for name in names if _TAG.fullmatch(name)]
-        names.sort()
-        found = _made(repository, changed, names)
+        found = Listing(repository, changed, _sorted_tags(names))
+        self._alive.add(found)
         if changed < time.time_ns() - SETTLED_NS:
             self._keep(repository, found)
         return found
@@ -78,8 +105,19 @@ class Listings:
                 self._count -= len(oldest.tags)
 
 
-def _made(repository: RepoName, changed: int, tags: list[str]) -> Listing:
-    return Listing(changed, tags, encode_json({"name": repository, "tags": tags}))
+def _sorted_tags(names: list[str]) -> list[str]:
+    """Return the tags among the names of folders, in order.
+
+    In pieces: each is one call that keeps all other threads waiting, the one that serves included.
+    """
+    runs = []
+    for start in range(0, len(names), _RUN):
+        run = names[start : start + _RUN]
+        if _TAGS.fullmatch("".join(f"{name}\n" for name in run)) is None:
+            run = [name for name in run if _TAG.fullmatch(name)]
+        run.sort()
+        runs.append(run)
+    return runs[0] if len(runs) == 1 else list(heapq.merge(*runs))
 
 
 class Catalog:

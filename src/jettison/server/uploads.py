@@ -286,6 +286,7 @@ async def _finish(call: Call, digest: Digest) -> Answer:
             detail = {"expected": str(digest), "found": str(found)}
             raise ApiError(400, Code.DIGEST_INVALID, message, detail)
         await call.run(upload.commit, digest)
+        context.note_pushed(call.repository, digest)
         context.sessions.remove(call.reference)
     context.events.blob(call, "push", digest, size)
     location = call.location(f"blobs/{digest}")

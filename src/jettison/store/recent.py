@@ -25,7 +25,11 @@ class Recent(Generic[Known]):
     def of(self, repository: RepoName) -> Known:
         """Return what is known of a repository."""
         with self._lock:
-            found = self._recent.pop(repository, None) or self._make(repository)
+            found = self._recent.get(repository)
+        # Made without the lock, since it may read much: others ask about others meanwhile.
+        made = found or self._make(repository)
+        with self._lock:
+            found = self._recent.pop(repository, made)
             self._recent[repository] = found
             if len(self._recent) > _MOST_REPOSITORIES:
                 self._recent.popitem(last=False)
