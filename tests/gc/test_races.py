@@ -12,6 +12,7 @@ import pytest
 from jettison.errors import StorageError
 from jettison.gc import CollectOptions, collect, plan_collection, windows
 from jettison.gc.fsck import CheckOptions, check_tree
+from jettison.gc.job import CollectionJob
 from jettison.gc.mark import HeldManifest
 from jettison.gc.plan import CollectionPlan
 from jettison.gc.sweep import CollectionReceipt, recover
@@ -406,25 +407,34 @@ def test_no_manifest_is_linked_again_whose_blobs_are_gone(
     assert not tree.layer_path("app", LAYER).exists()
 
 
+class Killed(BaseException):
+    pass
+
+
+def kill_in_the_middle(
+    opened: StorageTree, plan: CollectionPlan, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """End a collection as `kill -9` does: with what it has set aside."""
+
+    def kill(*_: object) -> None:
+        raise Killed
+
+    monkeypatch.setattr(f"jettison.gc.sweep._Sweep.{moment}", kill)
+    monkeypatch.setattr("jettison.gc.sweep._Sweep._put_back", lambda *_: None)
+    monkeypatch.setattr("jettison.gc.links.LinkSweep.put_back", lambda _: None)
+    monkeypatch.setattr("jettison.gc.links.LinkSweep.remove_revisions", lambda _: None)
+    with pytest.raises(Killed):
+        collect(opened, plan, sleep=lambda _: None)
+    monkeypatch.undo()
+
+
 def test_links_that_a_killed_collection_left_aside_are_put_back(
     tree: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     digest, plan, opened = untagged(tree)
     before = tree.snapshot()
 
-    class Killed(BaseException):
-        pass
-
-    def kill(*_: object) -> None:
-        raise Killed
-
-    monkeypatch.setattr("jettison.gc.sweep._Sweep._remove_uploads", kill)
-    monkeypatch.setattr("jettison.gc.links.LinkSweep.put_back", lambda _: None)
-    monkeypatch.setattr("jettison.gc.sweep._Sweep._settle", lambda *_: None)
-    monkeypatch.setattr("jettison.gc.links.LinkSweep.remove_revisions", lambda _: None)
-    with pytest.raises(Killed):
-        collect(opened, plan)
-    monkeypatch.undo()
+    kill_in_the_middle(opened, plan, monkeypatch, "_remove_uploads")
     assert not tree.revision_path("app", digest).exists()
     assert not tree.history_path("app", "1", digest).exists()
     assert not tree.layer_path("app", LAYER).exists()
@@ -462,3 +472,25 @@ def test_what_is_not_removed_yet_is_back_when_the_removal_is_interrupted(
     gone = before.keys() - after.keys()
     assert not [path for path in gone if moment in path or "/blobs/" in path]
     assert digest in tree.blobs()
+
+
+def test_a_dry_run_counts_what_a_killed_collection_left_aside(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest, plan, opened = untagged(tree)
+    kill_in_the_middle(opened, plan, monkeypatch, "_put_back_wanted")
+    assert digest not in tree.blobs()
+    before = tree.snapshot()
+    job = CollectionJob(opened, None, UNTAGGED)
+    dry = job.plan(NOW)
+    assert tree.snapshot() == before
+    assert dry.aside == len(plan.blobs)
+    assert dry.classes == plan.classes
+    assert (dry.blobs, dry.layer_links, dry.revisions) == (
+        *(plan.blobs, plan.layer_links, plan.revisions),
+    )
+    job.recover()
+    again = job.plan(NOW)
+    assert again.aside == 0
+    assert again.classes == dry.classes
+    assert collect(opened, again).blobs.bytes == dry.bytes

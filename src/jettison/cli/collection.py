@@ -52,6 +52,9 @@ def print_collection_plan(plan: "CollectionPlan", disk_free: int) -> None:
     if plan.kept.count:
         text = f"{counted(plan.kept.count, 'blob')}, {size_exactly(plan.kept.bytes)}"
         write(f"Of these: {text} that the disk does not get back: hard links elsewhere, or holes.")
+    if plan.aside:
+        text = f"{counted(plan.aside, 'blob')} that a killed collection has set aside"
+        write(f"Counted as what they were: {text}; the next one puts them back first.")
     write(f"Stays: {counted(plan.kept_blobs, 'blob')} that something needs.")
     if plan.untagged.count:
         text = counted(plan.untagged.count, "untagged manifest")

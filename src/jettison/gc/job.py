@@ -24,6 +24,7 @@ from jettison.model.plausibility import NOTHING_SAID, Consent
 from jettison.model.run import Finding, Kind, Receipt, Run, State
 from jettison.progress import Progress, silent
 from jettison.store import layout
+from jettison.store.aside import seeing_aside
 from jettison.store.descriptor_cache import forget
 from jettison.store.journal import new_run_id
 from jettison.store.reading import Problem, Protects
@@ -96,11 +97,22 @@ class CollectionJob:
     def plan(
         self, now: float, *, progress: Progress = silent, tracing: Tracing | None = None
     ) -> CollectionPlan:
-        """Plan it as of ``now`` (seconds since the epoch), and change nothing."""
+        """Plan it as of ``now`` (seconds since the epoch), and change nothing.
+
+        What a killed collection has set aside is planned for as if :meth:`recover` had been called.
+        """
+        with seeing_aside(self.tree) as aside:
+            unlinked = (*self._recovered, *map(Digest.from_raw, aside))
+            plan = self._plan(now, unlinked, progress, tracing)
+        return msgspec.structs.replace(plan, aside=len(aside)) if aside else plan
+
+    def _plan(
+        self, now: float, unlinked: Sequence[Digest], progress: Progress, tracing: Tracing | None
+    ) -> CollectionPlan:
         tree, options = self.tree, self._options
         if not self._end_undo:
             return plan_within_windows(
-                tree, options, now, progress=progress, tracing=tracing, unlinked=self._recovered
+                tree, options, now, progress=progress, tracing=tracing, unlinked=unlinked
             )
         # A window that cannot be read cannot be ended.
         self._windows = {one.run for one in held_manifests(tree, now)}
@@ -110,7 +122,7 @@ class CollectionJob:
             now,
             progress=progress,
             tracing=tracing,
-            unlinked=(*self._recovered, *(one.digest for one in saved_manifests(tree))),
+            unlinked=(*unlinked, *(one.digest for one in saved_manifests(tree))),
         )
 
     def require_plausible(self, plan: CollectionPlan) -> None:

@@ -126,7 +126,8 @@ class CollectionPlan(msgspec.Struct, frozen=True):
     the manifests that stay and that nothing holds but their link, and at most so many bytes that
     those alone need. ``foreign`` is what no registry has made: it is told, and nothing is kept on
     its account. A ``hypothetical`` plan is about the tree as it would be after a removal, and
-    cannot be executed. ``started`` is in seconds since the epoch.
+    cannot be executed. ``aside``: so many blobs a killed collection has left aside, and the plan
+    takes for being in their places. ``started`` is in seconds since the epoch.
     """
 
     root: str
@@ -154,6 +155,7 @@ class CollectionPlan(msgspec.Struct, frozen=True):
     untagged: Tally = Tally()
     foreign: tuple[Problem, ...] = ()
     hypothetical: bool = False
+    aside: int = 0
     schema_version: int = PLAN_SCHEMA
 
     @property

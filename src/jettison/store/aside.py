@@ -22,7 +22,7 @@ from jettison.store import layout
 from jettison.store.folder import BlockedError, Folder, storage_errors
 from jettison.store.tree import StorageTree
 
-__all__ = ["Aside", "LinksAside", "undisturbed"]
+__all__ = ["Aside", "LinksAside", "seeing_aside", "undisturbed"]
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -167,6 +167,18 @@ class Aside:
         if self._near is not None:
             self._near.close()
         self._near, self._near_path = None, ""
+
+
+@contextmanager
+def seeing_aside(tree: StorageTree) -> Iterator[frozenset[RawDigest]]:
+    """Let what lies aside be seen in its place, and yield the blobs of it."""
+    with Aside(tree) as aside:
+        tree.aside = frozenset(aside.digests())
+    tree.links_aside = LinksAside(tree).any_left
+    try:
+        yield tree.aside
+    finally:
+        tree.aside, tree.links_aside = frozenset(), False
 
 
 class LinksAside:

@@ -146,7 +146,9 @@ def _is_name(text: str) -> bool:
 class TreeReader:
     """Reads the storage tree at ``root``.
 
-    ``absence`` says what may lawfully be absent.
+    ``absence`` says what may lawfully be absent. ``aside`` are blobs, and ``links_aside`` says
+    that there may be links, to be taken for what they are in their places: a collection has set
+    them aside and the next one will put them back.
 
     Paths taken and given are those of :mod:`jettison.store.layout`. Permission and hardware
     errors raise :class:`~jettison.errors.StorageError` with the path.
@@ -155,6 +157,8 @@ class TreeReader:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.absence = Absence.NOTHING
+        self.aside: frozenset[RawDigest] = frozenset()
+        self.links_aside = False
         self._prefix = f"{root}/"
         self._root = Folder.root(root)
         self._blobs: Folder | None = None
@@ -404,6 +408,11 @@ class TreeReader:
         top = self.blobs_folder
         name = layout.blob_file(digest)
         found = None if top is None else top.look(name)
+        if found is None and digest in self.aside:
+            top = self._root
+            names = layout.set_aside_names(digest)
+            name = names[0] if top.look(names[0]) is not None else names[1]
+            found = top.look(name)
         if top is None or found is None or not stat.S_ISREG(found.st_mode):
             return None
         kept = top.kept(name, found)

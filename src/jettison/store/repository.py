@@ -55,8 +55,9 @@ _PREFIX: Final = b"sha256:"
 class Links:
     """The links of one kind in a repository, in a ``with`` block: each folder opened once."""
 
-    def __init__(self, folders: Mapping[str, Folder | None]) -> None:
+    def __init__(self, folders: Mapping[str, Folder | None], *, aside: bool = False) -> None:
         self._folders = folders
+        self._aside = aside
 
     def __enter__(self) -> Self:
         return self
@@ -72,7 +73,12 @@ class Links:
     def time(self, digest: RawDigest) -> int | None:
         """Return when a link was written (nanoseconds), or None if there is none."""
         folder = self._folder(digest)
-        return None if folder is None else folder.time(f"{digest.hex()}/{layout.LINK}")
+        if folder is None:
+            return None
+        found = folder.time(f"{digest.hex()}/{layout.LINK}")
+        if found is None and self._aside:
+            return folder.time(f"{digest.hex()}/{layout.ASIDE_LINK}")
+        return found
 
     def folder_time(self, digest: RawDigest) -> int | None:
         """Return when a link was last made or removed (nanoseconds), or None if never."""
@@ -385,6 +391,8 @@ class RepositoryReader:
     ) -> "RawDigest | Problem | _Unsettled | None":
         name = f"{digest.hex()}/{layout.LINK}"
         try:
+            if self._tree.links_aside and folder.time(name) is None:
+                name = f"{digest.hex()}/{layout.ASIDE_LINK}"
             return self._link(folder, name)
         except UnusableError as error:
             problem = self._problem(folder, name, str(error))
@@ -459,7 +467,8 @@ class RepositoryReader:
 
     def links(self, inner: str) -> Links:
         """Open the folders of all links of a kind, ``inner`` being that of layers or revisions."""
-        return Links({name: self.open(f"{inner}/{name}", []) for name in ALGORITHMS})
+        folders = {name: self.open(f"{inner}/{name}", []) for name in ALGORITHMS}
+        return Links(folders, aside=self._tree.links_aside)
 
     def times(self, inner: str) -> tuple[int, ...]:
         """Return when a folder was last made or removed in ``inner/<algorithm>``; 0 if never.
