@@ -17,8 +17,8 @@ from jettison.errors import InvalidReference, JettisonError, NotFoundError, Part
 from jettison.model.reference import Reference
 
 SOURCE = Path(output.__file__).parents[1]
-HOSTILE = "\x1b]0;title\x07\x1b[31mred\r\nerror: forged\u202e\u2028\x9b2J\udcff"
-SHOWN = "\\x1b]0;title\\x07\\x1b[31mred\\r\\nerror: forged\\u202e\\u2028\\x9b2J\\udcff"
+HOSTILE = "\x1b]0;title\x07\x1b[31mred\r\nerror: forged\u202e\u2028\x9b2J\x7f\udcff"
+SHOWN = "\\x1b]0;title\\x07\\x1b[31mred\\r\\nerror: forged\\u202e\\u2028\\x9b2J\\x7f\\udcff"
 
 
 Capture = pytest.CaptureFixture[str]

@@ -155,7 +155,7 @@ def test_poor_terminals(
 @pytest.mark.parametrize("redirected", [">/dev/full", "2>/dev/full", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_what_is_printed_has_no_place(redirected: str, storage: Path, jettison: Jettison) -> None:
     """What was asked for is done all the same; a full disk is told, and ends with 1."""
-    command = " ".join([*jettison.command, "gc", str(storage), "--yes", redirected])
+    command = " ".join([*jettison.later().command, "gc", str(storage), "--yes", redirected])
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
     assert done.returncode == (1 if redirected == ">/dev/full" else 0), done.stderr
     assert "Traceback" not in done.stderr + done.stdout

@@ -1,17 +1,5 @@
-"""Files here are as old as their modification time says, which is all that a test can set."""
+"""Files here are as old as their modification time says."""
 
-import os
+from support.arrival import arrived_when_written
 
-import pytest
-
-from jettison.store import reading
-
-
-def _written(status: os.stat_result) -> int:
-    return status.st_mtime_ns
-
-
-@pytest.fixture(autouse=True)
-def arrived_when_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let every file have come to its place when it was written, not when a test made it."""
-    monkeypatch.setattr(reading, "arrival", _written)
+__all__ = ["arrived_when_written"]

@@ -5,7 +5,6 @@ digest; what it logs to stderr comes in its form. docs/garbage-collect.md says w
 """
 
 import contextlib
-import json
 import os
 import re
 import sys
@@ -30,7 +29,7 @@ from jettison.cli.options import (
 from jettison.cli.output import ago, counted, note, size_exactly, write
 from jettison.cli.progress import reporting
 from jettison.errors import JournalError, UsageError
-from jettison.model.printable import printable
+from jettison.model.printable import ascii_json, printable
 
 if TYPE_CHECKING:
     from jettison.gc.job import CollectionJob
@@ -239,7 +238,7 @@ def log_line(level: str, message: str, now_ns: int) -> str:
     moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
     fraction = f".{nanoseconds:09d}".rstrip("0").rstrip(".")
     return (
-        f'time="{moment}{fraction}Z" level={_SPELLED.get(level, level)} msg={json.dumps(message)}'
+        f'time="{moment}{fraction}Z" level={_SPELLED.get(level, level)} msg={ascii_json(message)}'
     )
 
 

@@ -22,13 +22,12 @@ from datetime import UTC, datetime
 from typing import Any, Final, TextIO
 
 from jettison.errors import JettisonError, UsageError
-from jettison.model.printable import printable
+from jettison.model.printable import ascii_json, printable
 
 __all__ = [
     "SCHEMA_VERSION",
     "Format",
     "ago",
-    "as_json",
     "bold",
     "command_again",
     "command_line",
@@ -310,11 +309,11 @@ def emit(form: Format, content: Mapping[str, Any], items: str | None = None) -> 
     plain = document(content)
     if form is Format.NDJSON and items is not None:
         rest = {key: value for key, value in plain.items() if key != items}
-        write(*(as_json(rest | item) for item in plain[items]))
+        write(*(ascii_json(rest | item) for item in plain[items]))
     elif form is Format.NDJSON:
-        write(as_json(plain))
+        write(ascii_json(plain))
     else:
-        write(*as_json(plain, indent=2).split("\n"))
+        write(*ascii_json(plain, indent=2).split("\n"))
 
 
 def document(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -346,21 +345,13 @@ def _with_times(value: Any) -> Any:  # noqa: ANN401 - whatever JSON can say
     return found
 
 
-def as_json(content: Mapping[str, Any], indent: int | None = None) -> str:
-    r"""Return JSON in ASCII: no terminal obeys it, each can show it, ``\udcff`` has a place."""
-    import json
-
-    separators = (",", ":") if indent is None else (",", ": ")
-    return json.dumps(content, indent=indent, separators=separators)
-
-
 def report(error: JettisonError, form: Format = Format.TABLE) -> None:
     """Tell an error and its next step on stderr; with ``form`` for programs as a line of JSON."""
     if form is not Format.TABLE:
         told = {"code": _code(error), "message": error.message, "hint": error.hint}
         if error.again:
             told["command"] = command_again(error.again)
-        note(as_json(document({"error": {**told, "exit_code": error.exit_code}})))
+        note(ascii_json(document({"error": {**told, "exit_code": error.exit_code}})))
         return
     first, *rest = error.message.split("\n")
     if not isinstance(error, UsageError):

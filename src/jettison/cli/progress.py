@@ -9,8 +9,8 @@ from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from jettison.cli.output import as_json, note, size, timestamp
-from jettison.model.printable import printable
+from jettison.cli.output import note, size, timestamp
+from jettison.model.printable import ascii_json, printable
 from jettison.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -133,4 +133,4 @@ class _Phases:
 
     def _write(self, event: str, figures: dict[str, float | None]) -> None:
         line = {"time": timestamp(), "phase": self._phase, "event": event, **figures}
-        note(as_json(line))
+        note(ascii_json(line))

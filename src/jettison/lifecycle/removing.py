@@ -160,6 +160,8 @@ class Remover:
         self._stamp = stamp
         self._progress = progress
         self._consent = NOTHING_SAID
+        self.last: Run | None = None
+        """The run as it was noted last: what is told where an error ends it."""
 
     async def prepare(
         self, request: Request, settings: Settings, cache: Manifests | None = None

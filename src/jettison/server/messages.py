@@ -5,8 +5,7 @@ import sys
 import time
 from typing import Final
 
-import msgspec
-
+from jettison.model.printable import ascii_json
 from jettison.server.configuration import Log
 
 __all__ = ["log_messages"]
@@ -59,7 +58,7 @@ class _Json(logging.Formatter):
             content |= {"@timestamp": _time(record), "@version": "1", "message": text}
         else:
             content |= {"time": _time(record), "msg": text}
-        return msgspec.json.encode(content).decode()
+        return ascii_json(content)
 
 
 def _level(record: logging.LogRecord) -> str:
@@ -71,4 +70,4 @@ def _time(record: logging.LogRecord) -> str:
 
 
 def _quoted(text: str) -> str:
-    return msgspec.json.encode(text).decode()
+    return ascii_json(text)
