@@ -494,3 +494,24 @@ def test_a_dry_run_counts_what_a_killed_collection_left_aside(
     assert again.aside == 0
     assert again.classes == dry.classes
     assert collect(opened, again).blobs.bytes == dry.bytes
+
+
+def test_an_upload_that_goes_on_at_the_last_moment_stays(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tree.repository("app") / "_uploads" / "one" / "data"
+    tree.write(data, b"half", OLD)
+    os.utime(data.parent, (OLD, OLD))
+    opened = tree.open()
+    plan = plan_collection(opened, CollectOptions(uploads=60.0), NOW)
+    assert [upload.id for upload in plan.uploads] == ["one"]
+
+    def go_on(path: str) -> bool:
+        with data.open("ab") as file:
+            file.write(b" more")
+        return True
+
+    act_before(monkeypatch, "move", go_on)
+    receipt = collect(opened, plan)
+    assert data.read_bytes() == b"half more"
+    assert not receipt.removed["uploads"].count

@@ -31,7 +31,6 @@ from jettison.store import layout
 from jettison.store.aside import Aside, LinksAside, undisturbed
 from jettison.store.lock import StorageLock
 from jettison.store.reading import Problem
-from jettison.store.repository import RepositoryReader
 from jettison.store.tree import StorageTree
 
 __all__ = ["CollectionReceipt", "collect", "recover"]
@@ -234,11 +233,7 @@ class _Sweep:
     def _remove_uploads(self) -> None:
         for upload in self._plan.uploads:
             with self._count.errors(f"{layout.uploads(upload.repository)}/{upload.id}"):
-                with RepositoryReader(self._tree, upload.repository) as repository:
-                    found = {one.id: one.moved_ns for one in repository.uploads()}
-                if found.get(upload.id) == upload.moved_ns and self._tree.remove_upload(
-                    upload.repository, upload.id
-                ):
+                if self._tree.remove_upload(upload.repository, upload.id, upload.moved_ns):
                     self._count.add("uploads", upload.bytes, upload.files)
 
     def _remove_leftovers(self) -> None:

@@ -50,7 +50,7 @@ def purge_uploads(tree: StorageTree, before: float, *, dry_run: bool = False) ->
             with RepositoryReader(tree, name) as repository:
                 uploads = [one for one in repository.uploads() if one.moved_ns < before * 1e9]
             for upload in uploads:
-                if dry_run or tree.remove_upload(name, upload.id):
+                if dry_run or tree.remove_upload(name, upload.id, upload.moved_ns):
                     count += 1
                     size += upload.bytes
         except StorageError as error:

@@ -26,7 +26,16 @@ from jettison.store.reading import (
     raw_digests,
 )
 
-__all__ = ["History", "Layers", "Links", "RepositoryReader", "Revisions", "Tags", "Upload"]
+__all__ = [
+    "History",
+    "Layers",
+    "Links",
+    "RepositoryReader",
+    "Revisions",
+    "Tags",
+    "Upload",
+    "read_upload",
+]
 
 PATIENCE_SECONDS: Final = 2.0
 """How long something that was written lately may look broken before it counts as broken."""
@@ -197,6 +206,18 @@ class Upload(NamedTuple):
     moved_ns: int
     files: int
     bytes: int
+
+
+def read_upload(name: str, folder: Folder) -> Upload:
+    """Return what an upload's folder has, wherever that is now."""
+    times, sizes = [folder.own_time()], []
+    for entry in folder.entries():
+        status = folder.look(entry.name)
+        if status is not None:
+            times.append(status.st_mtime_ns)
+            if entry.is_file(follow_symlinks=False):
+                sizes.append(status.st_size - folder.kept(entry.name, status))
+    return Upload(name, min(times), max(times), len(sizes), sum(sizes))
 
 
 class RepositoryReader:
@@ -451,19 +472,8 @@ class RepositoryReader:
                 if folder is None:
                     continue
                 with folder:
-                    found.append(self._upload(name, folder))
+                    found.append(read_upload(name, folder))
         return found
-
-    def _upload(self, name: str, folder: Folder) -> Upload:
-        own = folder.own_time()
-        times, sizes = [own], []
-        for entry in folder.entries():
-            status = folder.look(entry.name)
-            if status is not None:
-                times.append(status.st_mtime_ns)
-                if entry.is_file(follow_symlinks=False):
-                    sizes.append(status.st_size - folder.kept(entry.name, status))
-        return Upload(name, min(times), max(times), len(sizes), sum(sizes))
 
     def links(self, inner: str) -> Links:
         """Open the folders of all links of a kind, ``inner`` being that of layers or revisions."""

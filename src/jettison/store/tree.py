@@ -36,7 +36,7 @@ from jettison.store.folder import (
     storage_errors,
 )
 from jettison.store.reading import TreeReader
-from jettison.store.repository import RepositoryReader
+from jettison.store.repository import RepositoryReader, read_upload
 from jettison.store.tagged import Tagged
 
 __all__ = ["BlobDraft", "StorageTree"]
@@ -432,11 +432,23 @@ class StorageTree(TreeReader):
         """Open a folder, made with those above it where they are not there."""
         return self._make(relative)
 
-    def remove_upload(self, repository: RepoName, upload: str) -> bool:
-        """Remove an unfinished upload; False if it was not there."""
-        away = self._take_away(f"{layout.uploads(repository)}/{upload}")
+    def remove_upload(self, repository: RepoName, upload: str, moved_ns: int | None = None) -> bool:
+        """Remove an unfinished upload; False if it was not there.
+
+        With ``moved_ns`` (nanoseconds) only one that has moved last at that moment: it is taken
+        away, looked at, and brought back where somebody goes on with it.
+        """
+        place = f"{layout.uploads(repository)}/{upload}"
+        away = self._take_away(place)
         if away is None:
             return False
+        folder = None if moved_ns is None else self.folder(away)
+        if folder is not None:
+            with folder:
+                moved = read_upload(upload, folder).moved_ns
+            if moved != moved_ns:
+                self._bring_back(away, place)
+                return False
         self.root_folder.remove_all(away)
         return True
 
