@@ -18,10 +18,10 @@ import sys
 import time
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, Final, TextIO
 
 from jettison.errors import JettisonError, UsageError
+from jettison.model.moments import moment, rfc3339
 from jettison.model.printable import ascii_json, printable
 
 __all__ = [
@@ -154,19 +154,9 @@ def ago(seconds: float) -> str:
     return f"{int(seconds)} s"
 
 
-_LAST_SECOND: Final = 253402300799  # of the year 9999; a journal may say anything
-
-
 def timestamp(seconds: float | None = None) -> str:
     """Return a time (seconds since the epoch, default: now) in RFC 3339, UTC."""
-    seconds = time.time() if seconds is None else min(max(seconds, 0), _LAST_SECOND)
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-def moment(seconds: float) -> str:
-    """Return a time (seconds since the epoch) for people: ``2026-01-02 03:04 UTC``."""
-    return timestamp(seconds)[:16].replace("T", " ") + " UTC"
+    return rfc3339(time.time() if seconds is None else seconds)
 
 
 # Writing.

@@ -162,8 +162,9 @@ async def list_tags(
             found = await discover_repository(registry, repository, cache, progress)
         else:
             found = await discover_tags(registry, repository, names, cache, progress)
-        sizes = await ask_sizes(registry, [found], progress)
-        snapshot = Snapshot(registry.name, {repository: found}, sizes)
+        stored = await registry.blob_sizes()
+        sizes = stored if stored is not None else await ask_sizes(registry, [found], progress)
+        snapshot = Snapshot(registry.name, {repository: found}, sizes, stored is not None)
     here = snapshot.repositories[repository]
     wanted = frozenset(names)
     shown = {tag: digest for tag, digest in here.tags.items() if tag in wanted}

@@ -6,7 +6,6 @@ fetched, blobs are begun to be read, and only what was read in full is called wh
 
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
@@ -28,6 +27,7 @@ from jettison.lifecycle.planning import planned_nodes
 from jettison.lifecycle.present import list_tags
 from jettison.lifecycle.staleness import not_looked_at, number, sample, serves, stale_finding
 from jettison.model.digest import Digest
+from jettison.model.moments import moment
 from jettison.model.plan import Plan
 from jettison.model.reference import RepoName, Tag
 from jettison.model.restoration import NotBack, UndoPlan, needs_of
@@ -309,8 +309,8 @@ def _why_left(
         if digest not in garbage:
             reason = (True, "needed again by something in the registry, or protected by a problem")
         elif digest in held:
-            until = datetime.fromtimestamp(held[digest], UTC).isoformat(" ", "minutes")
-            reason = (True, f"held for undo until {until[:16]} UTC; `gc --now` frees it")
+            until = moment(held[digest])
+            reason = (True, f"held for undo until {until}; `gc --now` frees it")
         elif blob.mtime_ns > idle or blob.digest in pending:
             reason = (True, "younger than the grace period; the next `gc` after it takes it")
         else:

@@ -3,10 +3,9 @@
 The same sentence stands in the plan, the question, the receipt and the list of runs.
 """
 
-from datetime import UTC, datetime
-
 import msgspec
 
+from jettison.model.moments import moment
 from jettison.model.plan import Plan
 from jettison.model.products import Collection, Product, product
 from jettison.model.run import Kind, Run, State
@@ -73,8 +72,7 @@ def _as_long_as(plan: Plan | None, outlook: Outlook, now: float) -> Promise:
     if outlook.window_until is not None:
         if outlook.window_until <= now:
             return Promise(possible=True, sentence="no longer held, may be collected")
-        until = datetime.fromtimestamp(outlook.window_until, UTC)
-        return Promise(possible=True, sentence=f"until {until:%Y-%m-%d %H:%M} UTC")
+        return Promise(possible=True, sentence=f"until {moment(outlook.window_until)}")
     return _by_product(plan, outlook)
 
 
