@@ -8,6 +8,7 @@ import ctypes
 import errno
 import os
 import stat
+import sys
 from typing import Final
 
 __all__ = ["look_beneath", "open_beneath"]
@@ -20,7 +21,6 @@ _RESOLVE: Final = 0x02 | 0x04 | 0x08
 
 _ALWAYS: Final = os.O_NOFOLLOW | os.O_CLOEXEC
 _STEP: Final = os.O_PATH | os.O_DIRECTORY | _ALWAYS
-_LOOK: Final = os.O_PATH
 _MISSING: Final = frozenset({errno.ENOSYS, errno.EPERM, errno.EINVAL, errno.E2BIG})
 _AGAIN: Final = frozenset({errno.EAGAIN, errno.EINTR})
 
@@ -34,15 +34,20 @@ class _OpenHow(ctypes.Structure):
 
 
 _SIZE: Final = ctypes.sizeof(_OpenHow)
-_HOWS: Final[dict[int, _OpenHow]] = {}
-"""One for each set of flags; the kernel only reads it."""
+_HOWS: Final[dict[int, tuple[int, _OpenHow]]] = {}
+"""One for each set of flags, with where it is in memory; the kernel only reads it."""
+
+_LOOK: Final = os.O_PATH | _ALWAYS
+_LOOKED: Final = _OpenHow(_LOOK, 0, _RESOLVE)
+_LOOK_HOW: Final = ctypes.addressof(_LOOKED)
+_ENCODING: Final = sys.getfilesystemencoding()
 
 _syscall: Final = ctypes.CDLL(None, use_errno=True).syscall
 _syscall.argtypes = (
     ctypes.c_long,
     ctypes.c_int,
     ctypes.c_char_p,
-    ctypes.POINTER(_OpenHow),
+    ctypes.c_void_p,
     ctypes.c_size_t,
 )
 _syscall.restype = ctypes.c_long
@@ -57,17 +62,19 @@ def open_beneath(folder: int, path: str, flags: int) -> int:
     itself.
     """
     flags |= _ALWAYS
-    if "\0" in path:
+    raw = path.encode(_ENCODING, "surrogateescape")
+    if b"\0" in raw:
         raise FileNotFoundError(errno.ENOENT, "no name has a zero byte", path)
-    if ".." in path and ".." in path.split("/"):
+    if b".." in raw and ".." in path.split("/"):
         raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), path)
-    if "/" not in path:
+    if b"/" not in raw:
         return os.open(path, flags, dir_fd=folder)
     how = _HOWS.get(flags)
     if how is None:
-        how = _HOWS[flags] = _OpenHow(flags, 0, _RESOLVE)
+        made = _OpenHow(flags, 0, _RESOLVE)
+        how = _HOWS[flags] = (ctypes.addressof(made), made)
     while True:
-        found: int = _syscall(_SYS_OPENAT2, folder, os.fsencode(path), how, _SIZE)
+        found: int = _syscall(_SYS_OPENAT2, folder, raw, how[0], _SIZE)
         if found >= 0:
             return found
         number = ctypes.get_errno()
@@ -110,7 +117,11 @@ def look_beneath(folder: int, path: str) -> os.stat_result:
     """
     if "/" not in path and path != ".." and "\0" not in path:
         return os.stat(path, dir_fd=folder, follow_symlinks=False)
-    descriptor = open_beneath(folder, path, _LOOK)
+    raw = path.encode(_ENCODING, "surrogateescape")
+    found = -1
+    if b"\0" not in raw and b".." not in raw:
+        found = _syscall(_SYS_OPENAT2, folder, raw, _LOOK_HOW, _SIZE)  # nearly always
+    descriptor = found if found >= 0 else open_beneath(folder, path, _LOOK)
     try:
         return os.fstat(descriptor)
     finally:
