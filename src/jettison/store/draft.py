@@ -36,6 +36,7 @@ class Draft:
         self.folder = folder
         self.name = f"{name}.{secrets.token_hex(8)}.tmp"
         self._private = private
+        self._placed = False
         with storage_errors("write", self.path):
             mode = _PRIVATE if private else _SHARED
             self.descriptor = os.open(self.name, _NEW, mode, dir_fd=folder.descriptor)
@@ -64,14 +65,16 @@ class Draft:
         """Finish it and rename it to its place, instead of what may be there."""
         self.finish(folder)
         rename(self.folder, self.name, folder, name)
+        self._placed = True
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         os.close(self.descriptor)
-        with contextlib.suppress(StorageError):
-            self.folder.unlink(self.name)
+        if not self._placed:
+            with contextlib.suppress(StorageError):
+                self.folder.unlink(self.name)
 
 
 def sync_file(descriptor: int, path: str, *, times: bool = True) -> None:
