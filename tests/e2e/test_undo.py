@@ -90,6 +90,30 @@ def test_whole_is_only_what_was_read(
     assert "whole" not in read.stdout
 
 
+@pytest.mark.distribution
+def test_what_lacked_something_comes_back_as_it_was_through_the_storage(
+    registry: DockerRegistry, jettison: Jettison
+) -> None:
+    both = index([ONE, TWO])
+    registry.push("app", "sparse", both)
+    registry.push("app", "broken", OTHER)
+    revisions = registry.tree / "repositories" / "app" / "_manifests" / "revisions" / "sha256"
+    (revisions / TWO.digest.hex / "link").unlink()
+    lost = OTHER.layers[0].digest
+    (registry.tree / "blobs" / "sha256" / lost.hex[:2] / lost.hex / "data").unlink()
+    # Over the API alone it is not promised, since Distribution does not take them.
+    told = jettison("rm", f"{registry.host}/app:broken", "-n").stderr
+    assert "Undo: not possible" in told
+    jettison("rm", f"{registry.host}/app", "--all-tags", "--yes", "--storage", registry.root)
+    assert "without the blobs that they lack already" in jettison("runs", "last").stdout
+    assert registry.tags("app") == []
+    undone = jettison("undo", "last", "--storage", registry.root)
+    assert "2 tags are back" in undone.stdout
+    assert "is broken, as before" in undone.stdout
+    assert served(registry, "app", "sparse") == both.manifest.raw
+    assert served(registry, "app", "broken") == OTHER.manifest.raw
+
+
 def test_last_is_said_and_asked_about_on_another_registry(
     registry_factory: RegistryFactory, jettison: Jettison
 ) -> None:

@@ -139,7 +139,14 @@ async def _undo(
         with reporting() as progress:
             try:
                 done, left = await take_back(
-                    remote, found, plan, home, time.time, timestamp, progress=progress
+                    remote,
+                    found,
+                    plan,
+                    home,
+                    time.time,
+                    timestamp,
+                    place=place,
+                    progress=progress,
                 )
             except PartlyDone:
                 if output is not Format.TABLE:

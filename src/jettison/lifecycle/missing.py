@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from jettison.lifecycle.looking import look_at_blobs
+from jettison.lifecycle.staleness import sample
 from jettison.model.digest import Digest
 from jettison.model.graph import reach
 from jettison.model.plan import Broken, Plan
@@ -16,7 +17,7 @@ from jettison.model.snapshot import Node, RepositorySnapshot, Snapshot
 from jettison.progress import Progress, silent
 from jettison.registry import Registry
 
-__all__ = ["note_missing"]
+__all__ = ["MOST_ASKED", "note_missing"]
 
 MOST_ASKED: Final = 100
 """So many blobs are asked for over the API, from everywhere in the plan; on a storage, all are."""
@@ -86,5 +87,5 @@ async def _damaged(
 ) -> dict[Node, str]:
     asked = sorted(blobs)
     if not all_of_them:
-        asked = asked[:: max(1, -(-len(asked) // MOST_ASKED))]
+        asked = sample(asked, MOST_ASKED)
     return await look_at_blobs(registry, {item: blobs[item] for item in asked}, progress)

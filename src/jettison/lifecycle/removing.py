@@ -195,6 +195,7 @@ class Remover:
             product(prepared.product),
             backup=settings.backup,
             reclaim=settings.reclaim,
+            stored=self._place.tree is not None,
             window_until=prepared.now + settings.window if held else None,
         )
 

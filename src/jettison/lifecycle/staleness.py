@@ -153,8 +153,10 @@ def _some(names: Collection[str]) -> str:
     return f"{number(len(names), 'blob')} ({min(names)}{more}):"
 
 
-def sample(removed: Sequence[tuple[RepoName, Digest]]) -> list[tuple[RepoName, Digest]]:
-    """Take ``SAMPLE`` at most: the first, and others at even distances."""
-    if len(removed) <= SAMPLE:
+def sample(
+    removed: Sequence[tuple[RepoName, Digest]], most: int = SAMPLE
+) -> list[tuple[RepoName, Digest]]:
+    """Take ``most`` at most: the first, and others at even distances."""
+    if len(removed) <= most:
         return list(removed)
-    return [removed[place * len(removed) // SAMPLE] for place in range(SAMPLE)]
+    return [removed[place * len(removed) // most] for place in range(most)]

@@ -76,9 +76,10 @@ async def take_back(
     clock: Callable[[], float],
     stamp: Callable[[float], str],
     *,
+    place: Place | None = None,
     progress: Progress = silent,
 ) -> tuple[Run, list[NotBack]]:
-    """Put everything back, prove it, and note both.
+    """Put everything back, prove it, and note both. ``place`` is where the run was, if at hand.
 
     Return the run that did it, and what it did not put back. What it took from others is saved in
     the run, so that it can be undone in its turn.
@@ -106,7 +107,8 @@ async def take_back(
     )
     if plan.displaced:
         journal.write(done)  # before anything is taken from anybody
-    back = await put_back(remote, run, plan, progress)
+    storage = None if place is None else place.storage
+    back = await put_back(remote, run, plan, progress, storage=storage)
     left = [*plan.left, *back.left]
     findings = await verify_restored(remote, plan, left, progress)
     findings += [Finding(ok=False, subject=one.subject, sentence=one.reason) for one in left]

@@ -39,6 +39,7 @@ from jettison.model.throwaway import is_throwaway, throwaway
 from jettison.progress import Progress, silent
 from jettison.registry import RawManifest, Registry
 from jettison.store.journal import StepLog
+from jettison.store.registry import StorageRegistry
 
 __all__ = ["Elsewhere", "plan_undo", "put_back"]
 
@@ -194,10 +195,19 @@ def _lines(left: list[NotBack]) -> Iterator[str]:
 class _PuttingBack:
     """Puts a plan's things back, each on its own; ``left`` are those that failed."""
 
-    def __init__(self, registry: Registry, run: Run, plan: UndoPlan, progress: Progress) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        storage: StorageRegistry | None,
+        run: Run,
+        plan: UndoPlan,
+        progress: Progress,
+    ) -> None:
         self.left: list[NotBack] = []
         self.done: dict[str, int] = {"blobs": 0, "manifests": 0, "tags": 0, "throwaways": 0}
         self._registry = registry
+        self._storage = storage
+        self._lacking = {digest for _, digest in plan.missing}
         self._plan = plan
         self._backup = None if run.backup is None else Backup(Path(run.backup))
         self._saved = {(one.repository, one.digest): one for one in (*run.saved, *plan.manifests)}
@@ -238,7 +248,7 @@ class _PuttingBack:
             await self._registry.put_blob(*item, self._backup.read(item[1]))
 
     async def _manifest(self, node: Node) -> None:
-        await self._registry.put_manifest(*node, _raw(self._saved[node]))
+        await self._put(*node, self._saved[node])
 
     async def _tag(self, item: tuple[RepoName, Tag]) -> None:
         repository, tag = item
@@ -248,7 +258,25 @@ class _PuttingBack:
         ours = {digest, self._displaced.get(item)}
         if now is not None and now not in ours and (repository, now) not in self._plan.throwaways:
             raise Refused(f"points to {now} now, and is left")
-        await self._registry.put_manifest(repository, tag, _raw(self._saved[repository, digest]))
+        await self._put(repository, tag, self._saved[repository, digest])
+
+    async def _put(self, repository: RepoName, reference: Tag | Digest, saved: Saved) -> None:
+        """Put a manifest; one that lacked something before is refused by many a registry.
+
+        Then its storage takes it as it was, if that is at hand.
+        """
+        try:
+            await self._registry.put_manifest(repository, reference, _raw(saved))
+        except NOBODY_ANSWERS:
+            raise
+        except JettisonError:
+            needs = needs_of(saved.raw, saved.media_type)
+            lacks = not self._lacking.isdisjoint((*needs.blobs, *needs.children))
+            if self._storage is None or not lacks:
+                raise
+            await self._storage.put_manifest(
+                repository, reference, _raw(saved), lacking=self._lacking
+            )
 
     async def _throwaway(self, node: Node) -> None:
         await self._registry.delete_manifest(*node)
@@ -278,14 +306,19 @@ class PutBack(NamedTuple):
 
 
 async def put_back(
-    registry: Registry, run: Run, plan: UndoPlan, progress: Progress = silent
+    registry: Registry,
+    run: Run,
+    plan: UndoPlan,
+    progress: Progress = silent,
+    *,
+    storage: StorageRegistry | None = None,
 ) -> PutBack:
-    """Put everything back; say what could not be.
+    """Put everything back; say what could not be. ``storage`` is that of the registry, if at hand.
 
     Raises :class:`Refused` if nothing could be. If the registry does not answer any more,
     :class:`PartlyDone` is raised, unless nothing was done yet.
     """
-    work = _PuttingBack(registry, run, plan, progress)
+    work = _PuttingBack(registry, storage, run, plan, progress)
     try:
         await work.all()
     except NOBODY_ANSWERS as error:

@@ -23,6 +23,7 @@ from jettison.lifecycle.looking import (
     look_at_manifests,
     what_is_wrong,
 )
+from jettison.lifecycle.missing import MOST_ASKED
 from jettison.lifecycle.planning import planned_nodes
 from jettison.lifecycle.present import list_tags
 from jettison.lifecycle.staleness import not_looked_at, number, sample, serves, stale_finding
@@ -354,7 +355,7 @@ async def verify_blobs(
         for blob in needs_of(saved.raw, saved.media_type).blobs
         if blob in freed
     }
-    asked = sample(sorted(pairs))
+    asked = sample(sorted(pairs), MOST_ASKED)
     answers: dict[bool | None, set[Node]] = {None: set(), False: set(), True: set()}
     failed: list[JettisonError] = []
     done = 0

@@ -18,15 +18,16 @@ _HOUR = 3600.0
 class Outlook(msgspec.Struct, frozen=True):
     """What an undo of a removal depends on.
 
-    ``reclaim``: a collection follows at once. ``window_until`` is in seconds since the epoch: until
-    then a collection of the storage keeps what goes (None: no collection knows of it). ``gone`` and
-    ``left`` count the blobs that nothing else needs and that were looked for after the removal;
-    both are None before it.
+    ``reclaim``: a collection follows at once. ``stored``: the storage is at hand. ``window_until``
+    is in seconds since the epoch: until then a collection of the storage keeps what goes (None: no
+    collection knows of it). ``gone`` and ``left`` count the blobs that nothing else needs and that
+    were looked for after the removal; both are None before it.
     """
 
     product: Product
     backup: str | None = None
     reclaim: bool = False
+    stored: bool = False
     window_until: float | None = None
     gone: int | None = None
     left: int | None = None
@@ -41,15 +42,22 @@ class Promise(msgspec.Struct, frozen=True):
 
 def promise(plan: Plan | None, outlook: Outlook, now: float) -> Promise:
     """Say what an undo of ``plan`` can do at ``now`` (seconds since the epoch)."""
-    broken = _broken(plan)
+    broken, sparse = _broken(plan, damaged=True), _broken(plan, damaged=False)
     total = _things(plan)
-    if total and broken >= total:
+    if total and broken >= total and not outlook.stored:
         return Promise(
             possible=False, sentence="not possible: what goes lacks blobs already, so it is broken"
         )
     found = _as_long_as(plan, outlook, now)
     if found.possible and broken:
-        more = f", but for {broken} of {total} images that lack blobs already"
+        # Many a registry takes no manifest of which a blob is missing; its storage does.
+        images = f"{broken} of {total} images"
+        more = f"but for {images} that lack blobs already"
+        if outlook.stored:
+            more = f"{images} without the blobs that they lack already"
+        return Promise(possible=True, sentence=f"{found.sentence}, {more}")
+    if found.possible and sparse and not outlook.stored:
+        more = ", if the registry takes an index without the children that it lacks already"
         return Promise(possible=True, sentence=found.sentence + more)
     return found
 
@@ -105,6 +113,7 @@ def outlook_of(run: Run) -> Outlook:
         product(str(run.details.get("product", ""))),
         backup=run.backup,
         reclaim=run.reclaim,
+        stored=run.storage is not None,
         window_until=run.window_until,
         gone=None if receipt is None else receipt.blobs_gone,
         left=None if receipt is None else receipt.blobs_left,
@@ -131,9 +140,11 @@ def _things(plan: Plan | None) -> int:
     return len({(s.repository, s.digest) for s in plan.steps if s.digest is not None})
 
 
-def _broken(plan: Plan | None) -> int:
-    """Count those of them that lack blobs; absent children alone are lawful."""
+def _broken(plan: Plan | None, *, damaged: bool) -> int:
+    """Count those of them that lack blobs, or else only children, which is lawful."""
     if plan is None:
         return 0
     going = {(step.repository, step.digest) for step in plan.steps}
-    return sum(one.damaged and (one.repository, one.digest) in going for one in plan.missing)
+    return sum(
+        one.damaged is damaged and (one.repository, one.digest) in going for one in plan.missing
+    )

@@ -1,7 +1,7 @@
 """A storage tree as a :class:`~jettison.registry.Registry`: the same protocol, without a server."""
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Container
 from collections.abc import Set as AbstractSet
 from typing import Final
 
@@ -147,12 +147,18 @@ class StorageRegistry:
             draft.commit()
 
     async def put_manifest(
-        self, repository: RepoName, reference: Tag | Digest, manifest: RawManifest
+        self,
+        repository: RepoName,
+        reference: Tag | Digest,
+        manifest: RawManifest,
+        *,
+        lacking: Container[Digest] = (),
     ) -> None:
         """Store a manifest under a tag or its digest.
 
         Everything that it references is touched first, so that no sweep that goes on beside takes
         it (rule 6). Raises :class:`~jettison.errors.StorageError` where one has taken it already.
+        What is in ``lacking`` may be absent: an undo puts back what was no better before.
         """
         if isinstance(reference, Digest) and reference != manifest.digest:
             message = f"manifest {manifest.digest} cannot be stored as {reference}"
@@ -160,7 +166,9 @@ class StorageRegistry:
         parsed = _parse(manifest.raw)
         if parsed is not None:
             for descriptor in (*parsed.blobs, *parsed.children):
-                if not self.tree.touch(descriptor.digest) and descriptor.distributable:
+                if descriptor.digest in lacking or not descriptor.distributable:
+                    self.tree.touch(descriptor.digest)
+                elif not self.tree.touch(descriptor.digest):
                     message = f"{repository}: {descriptor.digest} is not there any more"
                     raise StorageError(message, hint="It was collected just now; use a backup.")
         tags = () if isinstance(reference, Digest) else (reference,)
