@@ -4,6 +4,7 @@ import fcntl
 import os
 import shlex
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from jettison.demo.images import image, layer, random_bytes
 from store.trees import Tree
 from support.cli import Jettison, Result
+from support.missing import need
 from support.registry import DockerRegistry
 
 CONFIG = (
@@ -87,7 +89,7 @@ def test_an_owner_is_told_everywhere(tree: Tree, later: Jettison) -> None:
         done = later(*command, config, check=4)
         assert "GitLab" in done.stderr
         assert options(done) == ["--allow-foreign-owner"]
-    assert "GitLab" in later("check", config).stdout
+    assert "GitLab" in later("check", config, check=1).stdout
     assert "GitLab" not in later("fsck", config).stderr
     assert tree.snapshot() == before
     done = later("serve", config, check=2)
@@ -104,7 +106,7 @@ def test_a_key_that_may_change_what_the_tree_means(
     done = jettison(command, config, check=2)
     assert "metadata is not known" in done.stderr
     assert "jettison.ignore: [metadata]" in done.stderr
-    assert "metadata" in jettison("check", config).stdout
+    assert "metadata" in jettison("check", config, check=1).stdout
     if command != "serve":
         ours = "jettison: {ignore: [metadata]}\n"
         jettison(command, configuration(tree, "metadata: {kept: elsewhere}\n" + ours))
@@ -131,6 +133,48 @@ def test_the_variables_of_kubernetes_and_of_pipelines(tree: Tree, jettison: Jett
     plain = jettison("gc", config, "-n")
     assert jettison("gc", config, "-n", env=found).stderr == plain.stderr
     assert "secret" not in jettison("check", config, env=found).stdout
+
+
+def test_a_removal_that_would_take_the_rest_of_a_tree_changes_nothing(
+    registry: DockerRegistry, jettison: Jettison
+) -> None:
+    made = image([layer({"app": random_bytes(1, 2000)})])
+    registry.push("app", "1", made)
+    registry.push("app", "2", image([layer({"app": random_bytes(2, 2000)})]))
+    foreign = Tree(registry.root.parent / "other")
+    for number in range(100):
+        foreign.blob(b"nobody's %d" % number)
+    shutil.copytree(foreign.base / "blobs", registry.tree / "blobs", dirs_exist_ok=True)
+    removal = ("rm", f"{registry.host}/app:1", "--storage", registry.root, "--reclaim", "--yes")
+    before = registry.snapshot()
+    for more in ((), ("-n",)):
+        done = jettison.later()(*removal, *more, check=4)
+        assert options(done) == ["--max-removal=95%"]
+    assert registry.snapshot() == before
+    jettison.later()(*removal, *options(done))
+    assert len(registry.blob_files()) == 3
+
+
+def test_a_folder_of_the_tree_that_is_mounted_on_its_own(tree: Tree, later: Jettison) -> None:
+    need("mount")
+    tree.image("app", "1", [b"layer"])
+    tree.blob(b"garbage", "app")
+    blobs = tree.base / "blobs"
+    moved = tree.root / "moved"
+    shutil.copytree(blobs, moved)
+    done = subprocess.run(["mount", "--bind", str(moved), str(blobs)], check=False)
+    if done.returncode:
+        pytest.skip("mounting is not allowed here")
+    try:
+        before = tree.blobs()
+        for command in (("gc", "--yes"), ("garbage-collect",)):
+            refused = later(*command, configuration(tree), check=4)
+            assert "docker/registry/v2/blobs mounted on its own" in refused.stderr
+            assert "  or: " not in refused.stderr
+        assert tree.blobs() == before
+        assert "mounted on its own" in later("check", tree.root, check=1).stdout
+    finally:
+        subprocess.run(["umount", str(blobs)], check=True)
 
 
 def test_windows_are_ended_only_once_the_tree_is_locked(

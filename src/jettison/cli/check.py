@@ -8,7 +8,7 @@ import typer
 
 from jettison.cli.options import Connection, Output, Storage, run, with_connection
 from jettison.cli.output import Format, dim, emit, green, note, red, write, yellow
-from jettison.errors import DeletionDisabled, JettisonError, UsageError
+from jettison.errors import DeletionDisabled, JettisonError, StorageError, UsageError
 
 if TYPE_CHECKING:
     from jettison.lifecycle.check import Item
@@ -62,11 +62,16 @@ def check(
 
 def _check_path(path: Path, *, fix: bool) -> tuple[list["Item"], JettisonError | None]:
     from jettison.lifecycle.check import check_configuration, check_storage
+    from jettison.store.configuration import DELETE_VARIABLE
+    from jettison.store.containers import require_here
 
     if path.is_dir():
         if fix:
             raise UsageError(f"{path} is a folder; --fix needs the configuration file")
-        return check_storage(path), None
+        items = check_storage(path)
+        return items, _in_the_way(items)
+    if not path.exists():
+        require_here(path)
     if fix:
         from jettison.store.enabling import enable_deletion
 
@@ -76,13 +81,20 @@ def _check_path(path: Path, *, fix: bool) -> tuple[list["Item"], JettisonError |
         else:
             note(f"{change.path}: {change.key} is true already; nothing was changed.")
     configuration, items = check_configuration(path, os.environ)
-    problem = None
-    if not configuration.delete_enabled:
-        problem = DeletionDisabled(
-            f"{path}: deletion is not enabled",
-            hint=f"`jettison check --fix {path}` sets it; restart the registry then.",
-        )
-    return items, problem
+    if configuration.delete_enabled:
+        # That a file is mended here whose storage is elsewhere is all that was asked for.
+        return items, None if fix else _in_the_way(items)
+    hint = f"`jettison check --fix {path}` sets it, or {DELETE_VARIABLE}=true where the registry "
+    hint += "is started, such as docker run -e; restart it then."
+    return items, DeletionDisabled(f"{path}: deletion is not enabled", hint=hint)
+
+
+def _in_the_way(items: list["Item"]) -> JettisonError | None:
+    """Return the first that keeps space from being freed."""
+    found = [item for item in items if item.level == "error"]
+    if not found:
+        return None
+    return StorageError(f"{found[0].subject}: {found[0].message}", hint=found[0].next)
 
 
 async def _check_host(

@@ -33,8 +33,9 @@ from jettison.registry import Capabilities, Deletion
 __all__ = ["DISABLED_HINT", "READ_ONLY_HINT", "deletion_hint", "probe", "refused_deletion"]
 
 DISABLED_HINT: Final = (
-    "Set storage.delete.enabled: true in the registry's configuration and restart it; "
-    "jettison check --fix CONFIG sets it for you. "
+    "Set storage.delete.enabled: true in the registry's configuration (jettison check --fix CONFIG "
+    "sets it for you), or REGISTRY_STORAGE_DELETE_ENABLED=true where it is started, such as "
+    "docker run -e; and restart it. "
     "A pull-through cache (proxy.remoteurl) deletes nothing, whatever that says."
 )
 READ_ONLY_HINT: Final = (

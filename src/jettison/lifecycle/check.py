@@ -7,12 +7,19 @@ from pathlib import Path
 
 import msgspec
 
-from jettison.errors import AccessDenied, LoginRefused, NotFoundError, UnexpectedResponse
+from jettison.errors import (
+    AccessDenied,
+    LoginRefused,
+    NotFoundError,
+    StorageError,
+    UnexpectedResponse,
+)
 from jettison.lifecycle.deletion import deletion_problem
 from jettison.model.plausibility import NOTHING_SAID, Amount, Facts, objections
 from jettison.model.reference import RepoName
 from jettison.registry import Capabilities, Deletion, Registry
 from jettison.store.configuration import Configuration, findings, read_configuration
+from jettison.store.containers import require_here
 from jettison.store.mounts import inner_mounts
 from jettison.store.owners import owners_in_tree
 from jettison.store.tree import StorageTree
@@ -144,11 +151,11 @@ def check_configuration(
     if configuration.delete_enabled:
         items.insert(1, Item(Level.OK, "storage.delete.enabled", "true: deletion is enabled"))
     if configuration.root is not None:
-        if configuration.root.is_dir():
+        try:
+            require_here(configuration.root, path)
             items += check_storage(configuration.root)
-        else:
-            message = f"{configuration.root} does not exist on this machine"
-            items.append(Item(Level.INFO, "storage", message))
+        except StorageError as error:
+            items.append(Item(Level.ERROR, "storage", error.message, error.hint))
     return configuration, items
 
 

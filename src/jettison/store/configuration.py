@@ -14,6 +14,7 @@ import msgspec
 
 from jettison.errors import ConfigurationError
 from jettison.model.plausibility import Owner
+from jettison.store.containers import require_here
 from jettison.store.document import (
     Document,
     described,
@@ -26,6 +27,7 @@ from jettison.store.reading import Absence
 from jettison.store.tree import StorageTree
 
 __all__ = [
+    "DELETE_VARIABLE",
     "DRIVERS",
     "LOG_LEVELS",
     "SUPPORTED",
@@ -43,6 +45,7 @@ __all__ = [
 
 VERSION: Final = "0.1"
 DEFAULT_ROOT: Final = "/var/lib/registry"
+DELETE_VARIABLE: Final = "REGISTRY_STORAGE_DELETE_ENABLED"
 SUPPORTED: Final = "filesystem"
 DRIVERS: Final = frozenset(
     {"azure", "filesystem", "gcs", "inmemory", "oss", "s3", "s3aws", "s3goamzn", "swift"}
@@ -186,8 +189,10 @@ def open_storage(
     Raises :class:`~jettison.errors.ConfigurationError` for a driver that is not supported, and
     :class:`~jettison.errors.StorageError` where no storage is.
     """
-    if path.is_dir() or not path.exists():
+    if path.is_dir():
         return StorageTree(path), None
+    if not path.exists():
+        require_here(path)
     configuration = read_configuration(path, environment)
     if configuration.unknown:
         keys = ", ".join(configuration.unknown)
@@ -196,6 +201,7 @@ def open_storage(
     if configuration.root is None:
         message = f"{path}: storage driver {configuration.driver!r} is not supported yet"
         raise ConfigurationError(message, hint=f"Supported is {SUPPORTED}.")
+    require_here(configuration.root, path)
     tree = StorageTree(configuration.root)
     tree.absence = configuration.absence
     return tree, configuration
@@ -212,16 +218,19 @@ def findings(configuration: Configuration, environment: Mapping[str, str]) -> li
     found: list[Finding] = []
     key = "storage.delete.enabled"
     level: Level = "warning" if configuration.delete_enabled else "error"
-    variable = environment.get("REGISTRY_STORAGE_DELETE_ENABLED")
+    variable = environment.get(DELETE_VARIABLE)
     if variable is not None:
-        message = f"the variable REGISTRY_STORAGE_DELETE_ENABLED={variable} overrides the file here"
+        message = f"the variable {DELETE_VARIABLE}={variable} overrides the file here"
         fix = "Change the variable where the registry is started, or remove it there."
         found.append(Finding(level, key, message, fix))
     if not configuration.delete_enabled:
         message = "deletion is not enabled: the registry answers 405 to every DELETE"
         if configuration.delete_found is not None:
             message += f" (found {configuration.delete_found}, only true enables it)"
-        fix = f"Set {key}: true (check --fix does it), and restart the registry."
+        fix = (
+            f"Set {key}: true (check --fix does it), or {DELETE_VARIABLE}=true where the registry "
+            "is started, and restart it."
+        )
         found.append(Finding("error", key, message, fix))
     if configuration.cache_of is not None:
         message = (
