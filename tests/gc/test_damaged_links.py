@@ -1,5 +1,6 @@
 """Links and names that are damaged: what they may have been meant to be stays."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from jettison.gc import CollectOptions, collect, plan_collection
+from jettison.gc.fsck import CheckOptions, check_tree
 from jettison.model.digest import Digest
 from jettison.store import repository
 from store.trees import NOW, OLD, Tree, image_document
@@ -123,3 +125,34 @@ def test_a_tag_that_is_removed_protects_nothing_it_once_meant(tmp_path: Path) ->
 
 def layers(tree: Tree) -> tuple[Digest, list[Digest]]:
     return tree.blob(b"config", "app"), [tree.blob(b"older", "app")]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        b'"x": ' + b"[" * 5000 + b"]" * 5000,
+        b'"x": ' + b'{"a":' * 300 + b"1" + b"}" * 300,
+        b'"x": [' + b"[]," * 400_000 + b'[]], "y": "\\n"',
+        b'"x": "\xff\xfe"',
+        b'"x": NaN',
+        b'"x": ' + b"9" * 5000 + b', "y": "\\n"',
+    ],
+    ids=["deep lists", "deep objects", "many parts", "no UTF-8", "no number", "a large number"],
+)
+def test_a_manifest_beyond_all_limits_holds_up_its_repository_alone(
+    tmp_path: Path, more: bytes
+) -> None:
+    tree = Tree(tmp_path / "registry")
+    needed = tree.blob(b"needed", "evil")
+    config = tree.blob(b"config", "evil")
+    raw = json.dumps(image_document(config, [needed])).encode()
+    tree.put_raw("evil", raw[:-1] + b", " + more + b"}", "1")
+    tree.image("good", "1", [b"layer"])
+    garbage = tree.blob(b"garbage", "good")
+    opened = tree.open()
+    plan = plan_collection(opened, CollectOptions(), NOW)
+    assert {problem.repository for problem in plan.problems} <= {"evil"}
+    collect(opened, plan)
+    assert garbage not in tree.blobs()
+    assert {needed, config} <= tree.blobs().keys()
+    check_tree(opened, CheckOptions(), NOW)

@@ -127,8 +127,7 @@ def check_unambiguous(raw: bytes) -> None:
     only, nor one that means something be written in another case; annotations may be named as one
     likes.
     """
-    if raw.count(b"{") + raw.count(b"[") + raw.count(b",") > _MOST_PARTS:
-        raise InvalidManifest("it has more objects, lists and members than any manifest")
+    _check_parts(raw)
     try:
         _check_depth(raw, MOST_LEVELS)
         document = json.loads(raw.decode(), object_pairs_hook=_once, parse_constant=_no_number)
@@ -142,6 +141,11 @@ def check_unambiguous(raw: bytes) -> None:
         raise InvalidManifest("it is no JSON object")
     for one in _objects(document):
         _check_case(one)
+
+
+def _check_parts(raw: bytes) -> None:
+    if raw.count(b"{") + raw.count(b"[") + raw.count(b",") > _MOST_PARTS:
+        raise InvalidManifest("it has more objects, lists and members than any manifest")
 
 
 class EveryReading(NamedTuple):
@@ -167,10 +171,17 @@ def has_no_more(raw: bytes, digests: int, sums: int = 0) -> bool:
 def every_reading(raw: bytes) -> EveryReading:
     """Return what any reader may find in a manifest that :func:`decode` has taken.
 
-    That is the union over names that occur twice, and over names in any case.
+    That is the union over names that occur twice, and over names in any case. Raises
+    :class:`~jettison.errors.InvalidManifest` for what only some readers take at all.
     """
+    _check_parts(raw)
     found = EveryReading(set(), set(), set())
-    document = json.loads(raw, object_pairs_hook=_Members)
+    try:
+        document = json.loads(
+            raw.decode(), object_pairs_hook=_Members, parse_int=str, parse_float=str
+        )
+    except ValueError as error:  # also what is no UTF-8
+        raise InvalidManifest(f"it is no JSON for every reader: {error}") from None
     for name, value in document if isinstance(document, _Members) else ():
         kind = _REFERENCES.get(name.casefold())
         if kind is None:
