@@ -71,6 +71,8 @@ def translated(error: Exception, url: URL, host: str) -> RegistryError:
     if isinstance(error, aiohttp.ClientResponseError):
         hint = "Is it a registry's port?" + (_PERHAPS_TLS if plain else "")
         return NotARegistry(f"{where} does not answer in HTTP", hint=hint)
+    if isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ConnectionTimeoutError):
+        return Unreachable(f"{where} gives no answer in time", hint="Try again, or give --timeout.")
     reason = _no_connection(error)
     if reason is not None:
         message = f"cannot reach {where}: {reason[0]}"
@@ -94,8 +96,8 @@ def _no_connection(error: Exception) -> tuple[str, str] | None:
     """Return why there was no connection and what to do; None: there was one, and it broke."""
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return "the name cannot be resolved", "Check the spelling of the host."
-    if isinstance(error, TimeoutError):
-        return "no answer in time", "Check host, port and firewall."
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return "no connection in time", "Check host, port and firewall."
     if isinstance(error, aiohttp.ClientConnectorError):
         return plain_reason(error.os_error), "Is the registry running, and the port right?"
     return None

@@ -654,19 +654,19 @@ def _no_password() -> str:
 async def _read_some(raw: aiohttp.ClientResponse, limit: int, patience: float) -> bytes:
     """Read the body, or about its first ``limit`` bytes; what is behind them is dropped.
 
-    After ``patience`` seconds it must have come as fast as ``_SLOWEST``, or the time is up.
+    The time is up ``patience`` seconds after what it takes to send it as slowly as ``_SLOWEST``.
     """
     parts: list[bytes] = []
     size = 0
-    asked = time.monotonic()
-    async for chunk in raw.content.iter_chunked(_CHUNK):
-        parts.append(chunk)
-        size += len(chunk)
-        if size < (time.monotonic() - asked - patience) * _SLOWEST:
-            raise TimeoutError
-        if size >= limit:
-            raw.close()
-            break
+    latest = asyncio.get_running_loop().time() + patience
+    async with asyncio.timeout_at(latest) as deadline:
+        async for chunk in raw.content.iter_chunked(_CHUNK):
+            parts.append(chunk)
+            size += len(chunk)
+            if size >= limit:
+                raw.close()
+                break
+            deadline.reschedule(latest + size / _SLOWEST)
     return b"".join(parts)
 
 
