@@ -2,6 +2,7 @@
 
 import asyncio
 import email.utils
+import gzip
 import socket
 import ssl
 import subprocess
@@ -240,6 +241,18 @@ async def test_a_manifest_without_end_is_refused(server: Scripted, connect: Conn
     server.on("GET", MANIFEST, Answer(body=b"x" * (MANIFEST_LIMIT + 1)))
     with pytest.raises(UnexpectedResponse, match="more than 4096 KiB"):
         await connect(server.host).manifest(REPO, DIGEST)
+
+
+async def test_a_packed_answer_has_the_same_limit(server: Scripted, connect: Connect) -> None:
+    """Nobody asked for it packed; a proxy may do so all the same."""
+    headers = {"Content-Encoding": "gzip"}
+    server.on("GET", MANIFEST, Answer(200, gzip.compress(b" " * (64 << 20)), headers))
+    with pytest.raises(UnexpectedResponse, match="more than 4096 KiB"):
+        await connect(server.host).manifest(REPO, DIGEST)
+    server.on("GET", MANIFEST, Answer(200, gzip.compress(BLOB), headers))
+    found = await connect(server.host).manifest(REPO, DIGEST)
+    assert found is not None
+    assert found.raw == BLOB
 
 
 async def test_a_list_may_be_longer(server: Scripted, connect: Connect) -> None:
