@@ -1,3 +1,4 @@
+import base64
 import json
 from typing import Any
 
@@ -13,6 +14,7 @@ from jettison.model.manifest import (
     Platform,
     parse_manifest,
     referenced_digest,
+    signed_content,
 )
 from jettison.model.references import references_of
 
@@ -313,3 +315,37 @@ def test_what_is_no_json_is_no_manifest(raw: bytes, content_type: str | None) ->
 )
 def test_tags_that_are_about_a_digest(tag: str, expected: Digest | None) -> None:
     assert referenced_digest(tag) == expected
+
+
+def signed(payload: bytes) -> bytes:
+    """Sign as Docker did: signatures before the last brace, and what was there in them."""
+    at = payload.rindex(b"}") - 1  # with the line feed before it
+    form = {"formatLength": at, "formatTail": base64.urlsafe_b64encode(payload[at:]).decode()}
+    protected = base64.urlsafe_b64encode(json.dumps(form).encode()).decode().rstrip("=")
+    signatures = json.dumps([{"header": {}, "signature": "x", "protected": protected}])
+    return payload[:at] + f',\n   "signatures": {signatures}\n}}'.encode()
+
+
+def test_the_digest_of_schema_1_is_that_of_what_was_signed() -> None:
+    body = {"schemaVersion": 1, "name": "old", "fsLayers": [{"blobSum": A}], "history": []}
+    payload = json.dumps(body, indent=3).encode()
+    raw = signed(payload)
+    assert raw != payload
+    assert signed_content(raw) == payload
+    found = parse_manifest(payload)
+    assert (found.kind, [blob.digest for blob in found.blobs]) == (Kind.SCHEMA1, [A])
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"{}",
+        b'{"signatures": []}',
+        b'{"signatures": [{"protected": "%"}]}',
+        b'{"signatures": [{"protected": "e30"}]}',
+        signed(b'{"a": 1\n}').replace(b"protected", b"PROTECTED"),
+    ],
+)
+def test_what_is_not_signed_has_no_signed_content(raw: bytes) -> None:
+    assert signed_content(raw) is None

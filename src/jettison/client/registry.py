@@ -56,6 +56,7 @@ from jettison.errors import (
     VerificationFailed,
 )
 from jettison.model.digest import Digest
+from jettison.model.manifest import signed_content
 from jettison.model.mediatypes import ACCEPT, OCI_INDEX
 from jettison.model.preconditions import ONLY_TAGS, TAGS_CHANGED
 from jettison.model.problems import ListingProblem, ProblemCode
@@ -370,8 +371,11 @@ class RemoteRegistry:
             raise await self._unreadable(response, path)
         claimed = content_digest(response)
         wanted = reference if isinstance(reference, Digest) else claimed
+        raw = response.body
+        if wanted is not None and not wanted.matches(raw):
+            raw = signed_content(raw) or raw
         for digest in (wanted, claimed):
-            if digest is not None and not digest.matches(response.body):
+            if digest is not None and not digest.matches(raw):
                 message = (
                     f"{self._host} sends a manifest for {repository} {reference} whose digest is "
                     f"{Digest.of(response.body, digest.algorithm)}, not {digest}"
@@ -380,8 +384,8 @@ class RemoteRegistry:
                 raise InvalidManifest(message, hint=hint)
         media_type = response.content_type
         if media_type in _UNTYPED:
-            media_type = type_inside(response.body) or media_type
-        return RawManifest(wanted or Digest.of(response.body), media_type, response.body)
+            media_type = type_inside(raw) or media_type
+        return RawManifest(wanted or Digest.of(raw), media_type, raw)
 
     async def put_manifest(
         self, repository: RepoName, reference: Tag | Digest, manifest: RawManifest

@@ -5,6 +5,7 @@ Docker schema 1 for reading. What is of another type stays *opaque*: its bytes a
 and nothing is known of what it references, so whoever deletes must protect what it might.
 """
 
+import base64
 import enum
 import re
 from collections.abc import Iterator
@@ -16,7 +17,15 @@ from jettison.errors import InvalidDigest, InvalidDocument, InvalidManifest
 from jettison.model import mediatypes, strict_json
 from jettison.model.digest import Digest
 
-__all__ = ["Descriptor", "Kind", "Manifest", "Platform", "parse_manifest", "referenced_digest"]
+__all__ = [
+    "Descriptor",
+    "Kind",
+    "Manifest",
+    "Platform",
+    "parse_manifest",
+    "referenced_digest",
+    "signed_content",
+]
 
 
 class Kind(enum.StrEnum):
@@ -155,6 +164,39 @@ def parse_manifest(raw: bytes, content_type: str | None = None) -> Manifest:
     except (InvalidDigest, InvalidManifest) as error:
         message = f"manifest {digest} cannot be read: {error}"
         raise InvalidManifest(message) from None
+
+
+class _Signature(msgspec.Struct):
+    protected: str
+
+
+class _Signed(msgspec.Struct):
+    signatures: list[_Signature]
+
+
+class _Format(msgspec.Struct, rename="camel"):
+    format_length: int
+    format_tail: str
+
+
+def signed_content(raw: bytes) -> bytes | None:
+    """Return what was signed of a schema 1 manifest with signatures; None for any other bytes.
+
+    Its digest is that of these bytes, which a registry stores; signatures are added whenever it is
+    sent. They stand before the last brace, and say themselves what was there before.
+    """
+    try:
+        signatures = strict_json.decode(raw, _Signed).signatures
+        protected = signatures[0].protected if signatures else ""
+        form = strict_json.decode(_from_base64(protected), _Format)
+        tail = _from_base64(form.format_tail)
+    except (InvalidDocument, ValueError):
+        return None
+    return raw[: form.format_length] + tail if 0 < form.format_length <= len(raw) else None
+
+
+def _from_base64(text: str) -> bytes:
+    return base64.b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True)
 
 
 def _with_all(manifest: Manifest, raw: bytes) -> Manifest:
