@@ -67,6 +67,8 @@ async def _inspect(
 
 
 def _print(report: "Report") -> None:
+    from jettison.cli.receipt import bound
+
     fields = [
         ("digest", str(report.digest)),
         ("type", f"{report.what} ({report.media_type})"),
@@ -80,7 +82,7 @@ def _print(report: "Report") -> None:
     ]
     write(bold(report.reference), *(f"  {name:<10} {text}" for name, text in fields if text), "")
     exact = report.removal is not None and report.removal.estimate.exact
-    nobody = "nobody else" if exact else "nobody else that was looked at"
+    nobody = "nobody else" if exact else "nobody else seen"
     rows = []
     for layer in report.layers:
         more = layer.holder_count - len(layer.holders)
@@ -92,8 +94,7 @@ def _print(report: "Report") -> None:
         write(f"Removing it is refused: {report.refusal}")
         return
     estimate = report.removal.estimate
-    bound = "" if estimate.exact else "≤ "
-    write(f"Removing it frees {bound}{size_exactly(estimate.freed_bytes)}.")
+    write(f"Removing it frees {bound(estimate)}{size_exactly(estimate.freed_bytes)}.")
     left = [kept for kept in report.removal.kept if kept.tag is not None]
     if left:
         names = ", ".join(str(kept.tag) for kept in left)

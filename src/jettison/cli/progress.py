@@ -68,8 +68,9 @@ def reporting(
         def render(self, task: "Task") -> Text:
             return Text(_amount(task, in_bytes=current in in_bytes))
 
+    plain = not (sys.stderr.encoding or "").lower().startswith("utf")
     bars = Bars(
-        SpinnerColumn(),
+        SpinnerColumn("line" if plain else "dots"),
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
         Amount(),
