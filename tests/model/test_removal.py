@@ -1,9 +1,11 @@
 """The rules of a removal, one by one. Random registries are in tests/property."""
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
 from jettison.errors import Refused
+from jettison.model.manifest import Kind
 from jettison.model.plan import Action, Step
 from jettison.model.problems import ListingProblem, ProblemCode
 from jettison.model.reference import Tag
@@ -242,3 +244,10 @@ def test_what_cannot_be_understood_can_itself_go(unreadable: bool) -> None:
 def test_untags_come_first() -> None:
     here = repository(APP, [image(0, 0), image(1, 1)], {"a": 1, "z": 0, "y": 0})
     assert [step.action for step in remove(here, "a", "z").steps] == [Action.UNTAG, Action.DELETE]
+
+
+def test_what_cannot_be_put_back_is_told() -> None:
+    old = msgspec.structs.replace(image(0, 0), kind=Kind.SCHEMA1)
+    here = repository(APP, [old, image(1, 0)], {"old": 0, "new": 1})
+    assert any("signatures" in warning for warning in remove(here, "old").warnings)
+    assert not remove(here, "new").warnings

@@ -14,7 +14,7 @@ import msgspec
 from jettison.errors import Refused
 from jettison.model.digest import Digest
 from jettison.model.graph import Edges, reach
-from jettison.model.manifest import referenced_digest
+from jettison.model.manifest import Kind, referenced_digest
 from jettison.model.plan import Action, Kept, Step
 from jettison.model.problems import summarized
 from jettison.model.reference import Tag
@@ -105,6 +105,12 @@ def plan_removal(
         raise _held(repository, refused, kept.manifests, blind)
 
     order = [digest for digest in _order(unneeded, repository, referrers) if digest in gone]
+    warnings += [
+        f"{repository.name}: {digest.short} is of schema 1, and no registry takes it without its "
+        "signatures, so an undo over the API cannot bring it back"
+        for digest in order
+        if digest in repository.manifests and repository.manifests[digest].kind is Kind.SCHEMA1
+    ]
     reasons = _Reasons(repository, tags, digests, unneeded)
     steps = [
         Step(Action.UNTAG, repository.name, None, (tag,), "leads to no manifest that can be had")
