@@ -1,6 +1,7 @@
 """Plans and receipts, as people read them."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from jettison.cli.output import (
     bold,
@@ -19,7 +20,7 @@ from jettison.cli.output import (
 from jettison.errors import PartlyDone, VerificationFailed
 from jettison.model.plan import Action, Estimate, Plan
 from jettison.model.promise import promise_of
-from jettison.model.run import Finding, Kind, Receipt, Run
+from jettison.model.run import Finding, Kind, Receipt, Run, State
 
 __all__ = [
     "bound",
@@ -182,4 +183,9 @@ def _done(run: Run, receipt: Receipt) -> str:
 def undo_line(run: Run, now: float) -> str:
     """Say whether and how long a run can be taken back."""
     found = promise_of(run, now)
-    return "-" if found is None else found.sentence
+    if found is None:
+        return "-"
+    backup = run.backup if run.state is not State.UNDONE else None
+    if backup is not None and not Path(backup, "oci-layout").is_file():
+        return f"{found.sentence}, which is not there now"
+    return found.sentence

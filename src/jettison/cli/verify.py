@@ -98,10 +98,13 @@ async def _verify(
 ) -> tuple["Run", list["Finding"]]:
     from jettison.lifecycle.place import open_place
     from jettison.lifecycle.removing import Remover
-    from jettison.model.run import Kind
+    from jettison.model.run import Kind, State
 
     users = user_journal()
     place = open_place(storage or found.storage)
+    if found.state is State.UNDONE:
+        message = f"run {found.id} was undone, so what it removed is to be there"
+        raise Refused(message, hint="See `jettison runs` for others.")
     if found.kind not in {Kind.RM, Kind.GC}:
         message = f"run {found.id} is a {found.kind}; only removals and collections are verified"
         raise Refused(message, hint="See `jettison runs` for those.")

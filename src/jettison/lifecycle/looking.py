@@ -84,7 +84,7 @@ async def look_at_manifests(
                 one: Saved | None = Saved(*node, found.media_type, found.raw, ())
             else:
                 one = find(node)
-            if one is None:
+            if one is None or not one.digest.matches(one.raw):
                 continue
             needs = needs_of(one.raw, one.media_type)
             looked[node] = Looked(one, present, needs)

@@ -97,13 +97,11 @@ async def take_back(
         of=run.id,
         saved=plan.displaced,
         window_until=now + DEFAULT_WINDOW if plan.displaced and run.storage else None,
-        details={
-            "gave": [
-                (one.repository, tag, gave[one.repository, tag])
-                for one in plan.displaced
-                for tag in one.tags
-            ]
-        },
+        gave=tuple(
+            (one.repository, tag, gave[one.repository, tag])
+            for one in plan.displaced
+            for tag in one.tags
+        ),
     )
     if plan.displaced:
         journal.write(done)  # before anything is taken from anybody

@@ -136,7 +136,7 @@ async def _look_at_tags(
 ) -> tuple[list[TagSeen], list[NotBack]]:
     tags: dict[tuple[RepoName, Tag], TagSeen] = {}
     failed: list[NotBack] = []
-    gave = {(RepoName(r), Tag(t)): Digest(d) for r, t, d in run.details.get("gave", ())}
+    gave = {(repository, tag): digest for repository, tag, digest in run.gave}
 
     async def look(item: tuple[RepoName, Tag]) -> TagSeen:
         repository, tag = item
@@ -164,8 +164,9 @@ async def _stray_throwaways(registry: Registry, run: Run, log: StepLog | None) -
     if log is None or run.plan is None:
         return []
     found = []
-    for number in sorted(log.begun - log.done):
-        step = run.plan.steps[number]
+    for number, step in enumerate(run.plan.steps):
+        if number in log.done or number not in log.begun:
+            continue
         digest = Digest.of(throwaway(run.id, number, step.digest))
         if await registry.manifest(step.repository, digest) is not None:
             found.append((step.repository, digest))

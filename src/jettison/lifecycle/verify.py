@@ -6,11 +6,12 @@ fetched, blobs are begun to be read, and only what was read in full is called wh
 
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from typing import Final
 
 import msgspec
 
-from jettison.errors import InvalidManifest, JettisonError, UnexpectedResponse
+from jettison.errors import InvalidManifest, JettisonError, JournalError, UnexpectedResponse
 from jettison.gc.options import CollectOptions
 from jettison.gc.pending import wanted_by_pending
 from jettison.gc.plan import plan_collection
@@ -328,11 +329,12 @@ def _missing_before(plan: Plan) -> set[Digest]:
 
 
 def _held(tree: StorageTree, now: float) -> dict[Digest, float]:
-    """Return what undo windows hold, of whatever run, and until when."""
+    """Return what undo windows hold, of whatever run, and until when; as far as they tell."""
     held: dict[Digest, float] = {}
-    for one in held_manifests(tree, now):
-        for digest in (one.digest, *needs_of(one.raw, "").blobs):
-            held[digest] = max(one.until, held.get(digest, 0.0))
+    with suppress(JournalError):  # a collection will speak of it, and take nothing
+        for one in held_manifests(tree, now):
+            for digest in (one.digest, *needs_of(one.raw, "").blobs):
+                held[digest] = max(one.until, held.get(digest, 0.0))
     return held
 
 

@@ -111,7 +111,8 @@ class Run(msgspec.Struct, frozen=True):
 
     ``started`` is RFC 3339 in UTC; ``window_until`` is in seconds since the epoch: until then a
     collection of ``storage`` keeps what the run removed (None: no collection knows of it).
-    ``fingerprint`` tells whether a command is the one that was interrupted. ``left`` are the steps
+    ``fingerprint`` tells whether a command is the one that was interrupted. ``gave`` is where an
+    undo pointed tags that it took from other images, which are ``saved``. ``left`` are the steps
     of a run that came to its end without doing all of them.
     """
 
@@ -130,6 +131,7 @@ class Run(msgspec.Struct, frozen=True):
     reclaim: bool = False
     backup: str | None = None
     of: str | None = None
+    gave: tuple[tuple[RepoName, Tag, Digest], ...] = ()
     receipt: Receipt | None = None
     details: dict[str, Any] = {}
     schema_version: int = RUN_SCHEMA
