@@ -44,6 +44,7 @@ ORDERS = {
     "--filter v*": ["v1", "v2", "v2.1"],
     "--filter v* --limit 2": ["v1", "v2"],
     "--sort name -r": ["v2.1", "v2", "v1", "big"],
+    "-r --limit 2": ["v2.1", "v2"],
     "--sort size --limit 1": ["big"],
     "--sort created": ["v2", "v2.1", "v1", "big"],
     "--sort created -r --limit 2": ["big", "v1"],

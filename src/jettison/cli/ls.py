@@ -114,6 +114,8 @@ def ls(
             "--created and --exclusive go with a repository",
             hint=f"Name it, for example {where}/REPO; jettison ls {where} lists them.",
         )
+    if reverse and sort is None:
+        sort = Sort.NAME
     created |= sort is Sort.CREATED
     exclusive |= sort is Sort.EXCLUSIVE
     long |= created or exclusive or sort in {Sort.TAGS, Sort.SIZE}
@@ -190,11 +192,10 @@ class _Ls:
     async def _names(self, registry: "Registry") -> None:
         """List names alone, each page as it comes unless they are to be sorted."""
         title, key = self._title
-        rows = []
-        if self.sort is not None or self.reverse:
-            rows = [{key: str(name)} for name in await self._chosen(registry)]
-            self._emit(rows)
+        if self.sort is not None:
+            self._emit([{key: str(name)} for name in await self._chosen(registry)])
             return
+        rows = []
         number = 0
         async with aclosing(self._found(registry)) as found:
             async for name in found:

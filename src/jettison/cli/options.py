@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 import typer
 from typer.core import TyperCommand
 
-from jettison.cli.output import Format, note, prompt, timestamp
+from jettison.cli.output import Format, note, prompt, stdout_ended, timestamp
 from jettison.errors import Declined, Interrupted, Refused, UsageError
 
 if TYPE_CHECKING:
@@ -381,6 +381,9 @@ def confirm(question: str, *, yes: bool) -> None:
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise Refused("this needs a confirmation, and there is no terminal", hint="Say --yes.")
+    if stdout_ended():
+        message = "this needs a confirmation, and what it is about could not be printed"
+        raise Refused(message, hint="Look at where the output goes, or say --yes.")
     if ask(f"{question} [y/N]").strip().lower() not in {"y", "yes"}:
         raise Declined("declined; nothing was changed")
 

@@ -12,6 +12,7 @@ work that is under way.
 import codecs
 import enum
 import errno
+import io
 import os
 import re
 import sys
@@ -218,7 +219,7 @@ def open_streams() -> None:
             nothing = os.open(os.devnull, os.O_RDONLY if mode == "r" else os.O_WRONLY)
             stream = os.fdopen(nothing, mode, closefd=False)
             setattr(sys, name, stream)
-        if mode == "w":
+        if mode == "w" and isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="jettison")
 
 
