@@ -12,7 +12,7 @@ import stat
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 from jettison.errors import InvalidDigest, InvalidManifest, StorageError
 from jettison.model.digest import Digest
@@ -36,9 +36,22 @@ _KEPT_LINKS: Final = 8192
 _PAUSES: Final = (0.0, 0.0005, 0.001, 0.002, 0.005, 0.01)
 """Seconds until a link is read again that is none: Distribution 2.x empties and rewrites links."""
 _LINK: Final = 256
+_TRUSTED_SECONDS: Final = 1.0
 _FILE: Final = os.O_RDONLY | os.O_NONBLOCK
 _ABSENT: Final = (FileNotFoundError, NotADirectoryError)
 _UNKNOWN_TYPE: Final = b"application/octet-stream"
+
+
+class _Known(NamedTuple):
+    """What a link held, which file it was, and until when (monotonic) that need not be read."""
+
+    identity: tuple[int, ...]
+    digest: Digest
+    until: float
+
+
+def _identity_of(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_mtime_ns, status.st_ino, status.st_dev, status.st_size
 
 
 class Content:
@@ -102,7 +115,7 @@ class Contents:
         self._blobs = _open(tree.blobs_folder, tree, layout.BLOBS)
         self._kept: OrderedDict[str, Content] = OrderedDict()
         self._kept_bytes = 0
-        self._links: dict[str, tuple[int, int, Digest]] = {}
+        self._links: dict[str, _Known] = {}
         self._types: dict[str, tuple[tuple[int, int], str]] = {}
         self._broken: dict[str, tuple[int, int, int]] = {}
 
@@ -125,9 +138,14 @@ class Contents:
         What a link of that length says is not read: nobody writes another than its folder's name.
         """
         path = f"{repository}/_manifests/revisions/{digest.algorithm}/{digest.hex}/link"
+        if self._known(path) is not None:
+            return True
         found = _look(self._repositories, path)
-        if found is None or found.st_size == len(digest):
-            return found is not None
+        if found is None:
+            return False
+        if found.st_size == len(digest):
+            self._note(path, found, digest)
+            return True
         for _ in self._moments(path, found):
             again = _look(self._repositories, path)
             if again is None or again.st_size == len(digest):
@@ -139,19 +157,41 @@ class Contents:
 
         A file that was written to a moment ago may be written to again without its time showing it.
         """
+        known = self._known(path)
+        if known is not None:
+            return known
         status = _look(self._repositories, path)
         if status is None:
             return None
-        changed = status.st_mtime_ns
-        known = self._links.get(path)
-        if known is not None and known[0] == changed and known[1] == status.st_ino:
-            return known[2]
-        found = self._read_link(path, status)
-        if found is not None and changed < time.time_ns() - SETTLED_NS:
-            if len(self._links) >= _KEPT_LINKS:
-                self._links.clear()
-            self._links[path] = (changed, status.st_ino, found)
+        before = self._links.get(path)
+        if before is not None and before.identity == _identity_of(status):
+            found: Digest | None = before.digest
+        else:
+            found = self._read_link(path, status)
+        if found is not None and status.st_mtime_ns < time.time_ns() - SETTLED_NS:
+            self._note(path, status, found)
         return found
+
+    def _note(self, path: str, status: os.stat_result, digest: Digest) -> None:
+        if len(self._links) >= _KEPT_LINKS:
+            self._links.clear()
+        until = time.monotonic() + _TRUSTED_SECONDS
+        self._links[path] = _Known(_identity_of(status), digest, until)
+
+    def _known(self, path: str) -> Digest | None:
+        """Return what the link at a path held when it was looked at, if that is the very file.
+
+        The most frequent question of all, so asked in one call of the system and not in three. It
+        would go through a symbolic link to that same file; so for a moment only.
+        """
+        known = self._links.get(path)
+        if known is None or known.until < time.monotonic():
+            return None
+        try:
+            found = os.stat(path, dir_fd=self._repositories)
+        except OSError:
+            return None
+        return known.digest if known.identity == _identity_of(found) else None
 
     def _read_link(self, path: str, status: os.stat_result) -> Digest | None:
         raw = self._link_bytes(path)
@@ -206,16 +246,27 @@ class Contents:
     def small(self, digest: Digest, limit: int = SMALL) -> Content | None:
         """Return a content of at most ``limit`` bytes; None if it is absent or larger."""
         path = _path(digest)
+        kept = self._kept.get(digest)
+        if kept is not None and self._is_still_there(path, kept):
+            self._kept.move_to_end(digest)
+            return kept
         found = _look(self._blobs, path)
         if found is None:
             return None
-        kept = self._kept.get(digest)
-        if kept is not None and kept.inode == found.st_ino and len(kept.raw) == found.st_size:
-            self._kept.move_to_end(digest)
-            return kept
         if found.st_size > limit or not stat.S_ISREG(found.st_mode):
             return None
         return self._read(digest, path, found.st_size)
+
+    def _is_still_there(self, path: str, kept: Content) -> bool:
+        """Whether a blob is the very file whose bytes are kept: those are sent, nothing is read.
+
+        It has the digest that was asked for, wherever it lies; so one call of the system will do.
+        """
+        try:
+            found = os.stat(path, dir_fd=self._blobs)
+        except OSError:
+            return False
+        return found.st_ino == kept.inode and found.st_size == len(kept.raw)
 
     def manifest(self, digest: Digest) -> Content | None:
         """Return a small manifest, its type known; None if it is absent or larger.

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncIterator, Iterator
+from functools import lru_cache
 from ipaddress import IPv6Address
 from typing import Final
 
@@ -24,6 +25,7 @@ class Busy(Exception):
     """More is waiting than there is room for; the client may try again."""
 
 
+@lru_cache(1024)
 def client_key(host: str) -> str:
     """Return what an address counts as: itself, or of IPv6 its network. "" is a local socket."""
     if ":" not in host:
