@@ -94,6 +94,7 @@ soak: setup ## The long tests
 bench: setup ## jettison gc and serve beside docker-registry; ARGS=--quick takes seconds
 	@$(BIN)/python bench/gc.py $(ARGS)
 	@$(BIN)/python bench/serve.py $(ARGS)
+	@$(BIN)/python bench/requests.py $(ARGS)
 
 fix: setup ## What ruff can put right by itself
 	@$(BIN)/ruff check --fix $(SOURCES)

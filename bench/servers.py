@@ -22,11 +22,16 @@ __all__ = ["NAMES", "Server", "Usage", "require", "serve_command"]
 START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 30.0
 GLANCE: Final = 0.002
+SETTLE_SECONDS: Final = 0.5
 KIB: Final = 1024
 
 JETTISON: Final = str(Path(sys.executable).with_name("jettison"))
-COMMANDS: Final[Mapping[str, str]] = {"docker-registry": "docker-registry", "Jettison": JETTISON}
-NAMES: Final = tuple(COMMANDS)
+NAMES: Final = ("docker-registry", "Jettison")
+COMMANDS: Final[Mapping[str, str]] = {
+    "docker-registry": "docker-registry",
+    "Jettison": JETTISON,
+    "Distribution 3": "registry",
+}
 
 CONFIG: Final = """\
 version: 0.1
@@ -142,6 +147,20 @@ class Server:
         if len(members) > 1:
             now = sum(fields(f"/proc/{member}/smaps_rollup")["Pss:"] for member in members)
         return Usage(now * KIB, sum(one["VmHWM:"] for one in told) * KIB)
+
+    def log_size(self) -> int:
+        """Return how much it has written, in bytes."""
+        return self._log.stat().st_size
+
+    def log_after(self, offset: int) -> str:
+        """Return what it wrote after so many bytes, once it writes no more."""
+        before = -1
+        while before != self.log_size():
+            before = self.log_size()
+            time.sleep(SETTLE_SECONDS)
+        with self._log.open("rb") as log:
+            log.seek(offset)
+            return log.read().decode(errors="replace")
 
     def log_tail(self) -> str:
         """Return the end of what it wrote."""

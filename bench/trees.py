@@ -110,17 +110,23 @@ def _repository(root: Path, shape: Shape, number: int) -> None:
         writer.link(f"{name}/_layers", encoded)
     extra = shape.images // shape.deleted if shape.deleted else 0
     for image in range(shape.images + extra):
-        config = writer.blob(json.dumps({"architecture": "amd64", "of": [number, image]}).encode())
-        own = [writer.blob(f"layer {number} {image} {n}".encode()) for n in range(OWN_LAYERS)]
+        configuration = json.dumps({"architecture": "amd64", "of": [number, image]}).encode()
+        config = writer.blob(configuration)
+        layers = [f"layer {number} {image} {n}".encode() for n in range(OWN_LAYERS)]
+        own = [writer.blob(content) for content in layers]
         for encoded in (config, *own):
             writer.link(f"{name}/_layers", encoded)
         document = {
             "schemaVersion": 2,
             "mediaType": MANIFEST,
-            "config": {"mediaType": CONFIG, "size": 7023, "digest": f"sha256:{config}"},
+            "config": {
+                "mediaType": CONFIG,
+                "size": len(configuration),
+                "digest": f"sha256:{config}",
+            },
             "layers": [
-                {"mediaType": LAYER, "size": 32654 + place, "digest": f"sha256:{encoded}"}
-                for place, encoded in enumerate([*common, *own])
+                {"mediaType": LAYER, "size": len(content), "digest": f"sha256:{encoded}"}
+                for content, encoded in zip([*base, *layers], [*common, *own], strict=True)
             ],
         }
         manifest = writer.blob(json.dumps(document, indent=3).encode())

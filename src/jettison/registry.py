@@ -150,7 +150,8 @@ class Registry(Protocol):
         """Remove a manifest, and every tag of the repository that points to it.
 
         With ``only``, a registry that looks and acts in one step (a storage, and ours) raises
-        :class:`~jettison.errors.TagsAppeared` if any other tag points to it; others do not look.
+        :class:`~jettison.errors.TagsAppeared` if any other tag points to it, or one of these to
+        anything else; others do not look.
         False if it was not there. Raises :class:`~jettison.errors.DeletionDisabled`, or
         :class:`~jettison.errors.DeletionRefused` for this one manifest.
         """

@@ -215,3 +215,36 @@ def test_what_something_needs_is_not_deleted(server: JettisonRegistry, repo: str
     assert server.delete(repo, child.digest) == 202
     for blob in child.blobs():
         assert server.request("DELETE", f"/v2/{repo}/blobs/{blob.digest}").status == 202
+
+
+# What the client has seen.
+
+
+def test_a_manifest_goes_only_with_the_tags_that_are_named(
+    server: JettisonRegistry, repo: str
+) -> None:
+    one = image()
+    for tag in ("1", "2"):
+        server.push(repo, tag, one)
+    where = f"/v2/{repo}/manifests/{one.digest}"
+    answer = server.request("DELETE", where, {"Jettison-Only-Tags": "1"})
+    assert (answer.status, code(answer)) == (412, "TAGS_CHANGED")
+    assert f"{repo}:2" in answer.json["errors"][0]["message"]
+    assert server.tags(repo) == ["1", "2"]
+    assert server.request("DELETE", where, {"Jettison-Only-Tags": ""}).status == 412
+    assert code(server.request("DELETE", where, {"Jettison-Only-Tags": ".a"})) == "TAG_INVALID"
+    assert server.request("DELETE", where, {"Jettison-Only-Tags": "1,2,3"}).status == 202
+    assert server.tags(repo) == []
+
+
+def test_a_tag_goes_only_if_it_points_to_what_was_seen(server: JettisonRegistry, repo: str) -> None:
+    one, other = image(), image("y")
+    server.push(repo, "1", one)
+    where = f"/v2/{repo}/manifests/1"
+    answer = server.request("DELETE", where, {"If-Match": f'"{other.digest}"'})
+    assert (answer.status, code(answer)) == (412, "TAGS_CHANGED")
+    assert server.tags(repo) == ["1"]
+    assert server.request("DELETE", where, {"If-Match": "*"}).status == 202
+    server.push(repo, "1", one)
+    assert server.request("DELETE", where, {"If-Match": f'"{one.digest}"'}).status == 202
+    assert server.request("GET", "/v2/").headers["Jettison-Preconditions"] == "tags"

@@ -27,7 +27,7 @@ from jettison.lifecycle.concurrency import each
 from jettison.model import strict_json
 from jettison.model.digest import Digest
 from jettison.model.manifest import Kind, Manifest, parse_manifest
-from jettison.model.problems import ListingProblem, summarized
+from jettison.model.problems import ListingProblem, ProblemCode, summarized
 from jettison.model.reference import RepoName, Tag
 from jettison.model.snapshot import RepositorySnapshot, Snapshot
 from jettison.progress import Progress, silent
@@ -151,10 +151,17 @@ async def discover_repository(
     progress: Progress = silent,
     listed: Sequence[Tag | ListingProblem] | None = None,
 ) -> RepositorySnapshot:
-    """Look at one repository; raise :class:`NotFoundError` if there is none of that name."""
-    tags, dangling, problems = await resolve_tags(registry, repository, progress, listed)
+    """Look at one repository; raise :class:`NotFoundError` if there is none of that name.
+
+    A registry that lists tags alone is asked once for each, for its manifest.
+    """
+    if listed is None:
+        listed = [item async for item in registry.tags(repository)]
     revisions = await registry.revisions(repository)
-    start = {*tags.values(), *(revisions or ())}
+    if revisions is None:
+        return await _discover_by_tags(registry, repository, listed, cache, progress)
+    tags, dangling, problems = await resolve_tags(registry, repository, progress, listed)
+    start = {*tags.values(), *revisions}
     manifests, unreadable = await _read(registry, repository, start, {}, cache, progress)
     return RepositorySnapshot(
         repository,
@@ -162,8 +169,32 @@ async def discover_repository(
         manifests,
         unreadable,
         tuple(dangling),
-        complete=revisions is not None,
+        complete=True,
         problems=tuple(problems),
+    )
+
+
+async def _discover_by_tags(
+    registry: Registry,
+    repository: RepoName,
+    listed: Sequence[Tag | ListingProblem],
+    cache: Manifests | None,
+    progress: Progress,
+) -> RepositorySnapshot:
+    names = [item for item in listed if not isinstance(item, ListingProblem)]
+    found = await discover_tags(registry, repository, names, cache, progress)
+    # Of a manifest whose bytes are damaged the digest may be had all the same.
+    damaged = [p for p in found.problems if p.code is ProblemCode.DAMAGED]
+    again = [Tag(problem.subject) for problem in damaged]
+    tags, dangling, problems = await resolve_tags(registry, repository, progress, again)
+    problems += [problem for problem in found.problems if problem not in damaged]
+    problems += [item for item in listed if isinstance(item, ListingProblem)]
+    return msgspec.structs.replace(
+        found,
+        tags=dict(sorted({**found.tags, **tags}.items())),
+        unreadable=found.unreadable | frozenset(tags.values()),
+        dangling=tuple(sorted([*found.dangling, *dangling])),
+        problems=tuple(sorted(problems, key=lambda problem: problem.subject)),
     )
 
 

@@ -6,7 +6,7 @@ leaves a layer out, and the image is broken.
 """
 
 from collections.abc import Collection, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 from jettison.errors import InvalidManifest, JettisonError, Unreachable
 from jettison.lifecycle.looking import RESTART, each_alone
@@ -28,6 +28,8 @@ __all__ = [
     "verify_collection",
     "verify_gone",
 ]
+
+Item = TypeVar("Item")
 
 SAMPLE: Final = 500
 """How many pairs are asked for: a cache is stale in many places or in none."""
@@ -153,10 +155,8 @@ def _some(names: Collection[str]) -> str:
     return f"{number(len(names), 'blob')} ({min(names)}{more}):"
 
 
-def sample(
-    removed: Sequence[tuple[RepoName, Digest]], most: int = SAMPLE
-) -> list[tuple[RepoName, Digest]]:
+def sample(items: Sequence[Item], most: int = SAMPLE) -> list[Item]:
     """Take ``most`` at most: the first, and others at even distances."""
-    if len(removed) <= most:
-        return list(removed)
-    return [removed[place * len(removed) // most] for place in range(most)]
+    if len(items) <= most:
+        return list(items)
+    return [items[place * len(items) // most] for place in range(most)]

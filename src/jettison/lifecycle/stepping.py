@@ -165,7 +165,9 @@ class StepRemover:
         if wanting is not None:
             why = f"{step.repository}:{wanting} is new since the plan was made and needs it"
             return await self.keep(number, why)
-        stale = await self._stale(number, step, digest)
+        # One that looks and acts in one step does this itself.
+        by_itself = self._deleting.conditional or self._acting is not self._remote
+        stale = None if by_itself else await self._stale(number, step, digest)
         if stale is not None:
             return await self._only_untag(number, step.tags, stale)
         tags = step.tags

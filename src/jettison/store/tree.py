@@ -343,13 +343,15 @@ class StorageTree(TreeReader):
         The same stays behind as in Distribution; but that removes the manifest first, and a crash
         in between leaves tags that lead nowhere. Done again after a crash it finishes the job.
         False if nothing was there. With ``only``, nothing is removed if any other tag points to
-        it, and :class:`TagsAppeared` raised; that holds against those who do not know our lock too.
+        it, or one of these to anything else, and :class:`TagsAppeared` raised; that holds against
+        those who do not know our lock too.
         ``tagged`` spares reading all tags.
         """
         tagged = tagged or Tagged(self, repository)
         linked = self._revision_time(repository, digest)
         tags = tagged.tags(digest.raw)
         _refuse_others(repository, digest, tags, only)
+        self._refuse_moved(repository, digest, (only or frozenset()) - set(tags))
         removed = False
         for tag in tags:
             # One that was given to another image meanwhile is none of ours.
@@ -378,6 +380,16 @@ class StorageTree(TreeReader):
         with contextlib.suppress(StorageError):
             self.root_folder.unlink(away)
         return True
+
+    def _refuse_moved(self, repository: RepoName, digest: Digest, tags: AbstractSet[Tag]) -> None:
+        """Raise :class:`TagsAppeared` if one of these tags points to another manifest by now."""
+        with RepositoryReader(self, repository) as reader:
+            for tag in sorted(tags):
+                now = reader.tag(tag)
+                if isinstance(now, bytes) and now != digest.raw:
+                    to = Digest.from_raw(now).short
+                    message = f"{repository}:{tag} points to {to} now, not to {digest.short}"
+                    raise TagsAppeared(message, hint="Run the command again to see the new plan.")
 
     def _revision_time(self, repository: RepoName, digest: Digest) -> int | None:
         with RepositoryReader(self, repository) as reader:

@@ -1,0 +1,157 @@
+"""Which tags point to a manifest: few reads, and never a tag too few, whoever wrote it."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from jettison.errors import PlanStale, TagsAppeared
+from jettison.model.digest import Digest
+from jettison.model.reference import RepoName, Tag
+from jettison.store import tree as tree_module
+from jettison.store.repository import RepositoryReader
+from jettison.store.tagged import Tagged
+from jettison.store.tree import StorageTree
+from store.trees import OLD, Tree, repo
+
+APP = repo("app")
+ONE, TWO = (Digest.of(f"{number}".encode()) for number in (1, 2))
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    return Tree(tmp_path)
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[RepoName]:
+    """Every reading of all tags of a repository."""
+    seen: list[RepoName] = []
+    original = RepositoryReader.tags
+
+    def tags(self: RepositoryReader) -> object:
+        seen.append(RepoName(self.name))
+        return original(self)
+
+    monkeypatch.setattr(RepositoryReader, "tags", tags)
+    return seen
+
+
+def fill(tree: Tree) -> None:
+    for digest, raw in ((ONE, b"1"), (TWO, b"2")):
+        assert tree.put_raw(APP, raw) == digest
+    for tag, digest in (("a", ONE), ("b", TWO), ("c", ONE)):
+        tree.tag(APP, tag, digest)
+
+
+def write_in_place(tree: Tree, tag: str, digest: Digest) -> None:
+    """Push as Distribution 2 does: the revision's link, then the tag's, both in place."""
+    tree.revision_path(APP, digest).write_bytes(digest.encode())
+    path = tree.tag_path(APP, tag)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(digest.encode())
+
+
+def test_all_tags_are_read_once(tree: Tree, reads: list[RepoName]) -> None:
+    fill(tree)
+    tagged = Tagged(tree.open(), APP)
+    for _ in range(3):
+        assert tagged.tags(ONE.raw) == ["a", "c"]
+        assert tagged.tags(TWO.raw) == ["b"]
+    assert len(reads) == 1
+
+
+def test_a_tag_that_went_or_moved_is_not_there(tree: Tree) -> None:
+    fill(tree)
+    opened = tree.open()
+    tagged = Tagged(opened, APP)
+    assert tagged.tags(ONE.raw) == ["a", "c"]
+    opened.untag(APP, Tag("a"))
+    assert tagged.tags(ONE.raw) == ["c"]
+    tree.tag_path(APP, "c").write_bytes(TWO.encode())
+    assert tagged.tags(ONE.raw) == []
+
+
+@pytest.mark.parametrize("tag", ["new", "b"])
+def test_a_push_by_another_program_is_seen(tree: Tree, tag: str) -> None:
+    fill(tree)
+    tagged = Tagged(tree.open(), APP)
+    assert tagged.tags(ONE.raw) == ["a", "c"]
+    write_in_place(tree, tag, ONE)
+    assert tagged.tags(ONE.raw) == sorted(["a", "c", tag])
+    # Within one tick of the file system's clock neither shows in a time.
+    write_in_place(tree, "again", ONE)
+    assert tagged.tags(ONE.raw) == sorted(["a", "again", "c", tag])
+
+
+def test_a_manifest_is_deleted_only_with_the_tags_that_are_named(tree: Tree) -> None:
+    fill(tree)
+    opened = tree.open()
+    with pytest.raises(TagsAppeared, match="app:c"):
+        opened.delete_revision(APP, ONE, {Tag("a")})
+    assert tree.tag_path(APP, "a").exists()
+    with pytest.raises(TagsAppeared, match="app:b points to"):
+        opened.delete_revision(APP, ONE, {Tag("a"), Tag("b"), Tag("c")})
+    assert opened.delete_revision(APP, ONE, {Tag("a"), Tag("c"), Tag("gone")})
+    assert not tree.revision_path(APP, ONE).exists()
+    assert not tree.tag_path(APP, "a").exists()
+    assert tree.tag_path(APP, "b").exists()
+
+
+@pytest.mark.parametrize("moment", ["before the tags", "before the link", "after the link"])
+def test_what_another_program_pushes_in_between_stays_whole(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """Distribution does not wait for our lock."""
+    fill(tree)
+    opened = tree.open()
+    original = StorageTree._take_away
+    taken: list[str] = []
+
+    def take_away(self: StorageTree, folder: str) -> str | None:
+        is_link = folder.endswith("/link")
+        first = not taken
+        taken.append(folder)
+        if moment == "before the tags" and first:
+            write_in_place(tree, "new", ONE)
+        if moment == "before the link" and is_link:
+            write_in_place(tree, "new", ONE)
+        away = original(self, folder)
+        if moment == "after the link" and is_link:
+            tree.revision_path(APP, ONE).parent.mkdir(exist_ok=True)
+            write_in_place(tree, "new", ONE)
+        return away
+
+    monkeypatch.setattr(tree_module.StorageTree, "_take_away", take_away)
+    if moment == "after the link":  # then the push has written both links itself
+        opened.delete_revision(APP, ONE, {Tag("a"), Tag("c")})
+    else:
+        with pytest.raises(TagsAppeared, match="new"):
+            opened.delete_revision(APP, ONE, {Tag("a"), Tag("c")})
+    assert tree.revision_path(APP, ONE).read_bytes() == ONE.encode()
+    assert tree.tag_path(APP, "new").read_bytes() == ONE.encode()
+
+
+def test_a_tag_is_removed_only_where_it_points_to_what_was_seen(tree: Tree) -> None:
+    fill(tree)
+    opened = tree.open()
+    with pytest.raises(PlanStale):
+        opened.untag(APP, Tag("a"), TWO)
+    assert tree.tag_path(APP, "a").read_bytes() == ONE.encode()
+    assert opened.untag(APP, Tag("a"), ONE)
+    assert not tree.tag_path(APP, "a").exists()
+    assert not opened.untag(APP, Tag("a"), ONE)
+
+
+def test_an_old_link_is_trusted_a_fresh_one_is_not(tree: Tree, reads: list[RepoName]) -> None:
+    fill(tree)
+    document = tree.put_raw(APP, b"3", "fresh")
+    os.utime(tree.revision_path(APP, document))
+    tagged = Tagged(tree.open(), APP)
+    for _ in range(2):
+        assert tagged.tags(document.raw) == ["fresh"]
+    assert len(reads) == 2
+    os.utime(tree.revision_path(APP, document), (OLD, OLD))
+    for _ in range(2):
+        assert tagged.tags(document.raw) == ["fresh"]
+    assert len(reads) == 3
