@@ -64,6 +64,8 @@ _MAX_WAIT: Final = 60.0
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 # Not worth asking again: "not implemented" and "HTTP version not supported" stay so.
 _FINAL_5XX: Final = frozenset({501, 505})
+_DIGITS: Final = 18
+"""Of a length in bytes; more is none."""
 _RETRIES_OF_500: Final = 2
 _PATIENCE: Final = 120.0
 """Seconds of pauses in one request, whether we or the registry chose them."""
@@ -169,7 +171,8 @@ class Response:
     def content_length(self) -> int | None:
         """The length that the headers claim, in bytes."""
         value = self.headers.get("Content-Length", "")
-        return int(value) if value.isascii() and value.isdigit() else None
+        plain = value.isascii() and value.isdigit() and len(value) <= _DIGITS
+        return int(value) if plain else None
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the body as it comes; a connection that breaks off raises Unreachable."""
@@ -196,12 +199,13 @@ class Response:
 
 
 class _NotAnswered(Exception):
-    """A request that got no answer: why, and where it was sent in the end."""
+    """A request that got no answer: why, where it was sent in the end, and after how long."""
 
-    def __init__(self, error: Exception, url: URL) -> None:
+    def __init__(self, error: Exception, url: URL, seconds: float = 0.0) -> None:
         super().__init__(str(error))
         self.error = error
         self.url = url
+        self.seconds = seconds
 
 
 class Transport:
@@ -343,13 +347,12 @@ class Transport:
         uncertain = False
         patience = _PATIENCE
         for attempt in itertools.count():
-            asked = self._timing.monotonic()
             try:
                 response = await self._in_slot(method, url, headers, body, limit)
             except _NotAnswered as failure:
                 error = failure.error
                 # Whoever had all the time there was does not need it five times.
-                late = self._timing.monotonic() - asked >= self.options.timeout
+                late = failure.seconds >= self.options.timeout
                 if late or attempt >= min(retries, self._retries_after(error)):
                     await self._ask_without_head(method, url, error)
                     raise self._failed(error, failure.url) from None
@@ -358,7 +361,8 @@ class Transport:
             else:
                 response.uncertain = uncertain
                 if not _worth_retrying(response.status):
-                    self._reached = self._serves = True
+                    self._reached = True
+                    self._serves |= same_origin(response.url, self.origin)
                     self._refuse_wrong_scheme(response)
                     self._refuse_proxy(response)
                     return response
@@ -384,15 +388,19 @@ class Transport:
         slots = self._upload_slots if isinstance(body, AsyncIterator) else self._slots
         handed_over = False
         await slots.acquire()
+        asked = self._timing.monotonic()
         try:
             # Nothing that is read whole may take for ever, a byte at a time.
             whole = None if isinstance(body, AsyncIterator) else self._seconds_for(limit)
-            try:
-                async with asyncio.timeout(whole):
-                    response = await self._exchange(method, url, headers, body, limit)
-            except TimeoutError as error:
-                raise _NotAnswered(error, url) from None
+            async with asyncio.timeout(whole):
+                response = await self._exchange(method, url, headers, body, limit)
             handed_over = limit is None and _is_live(response.status)
+        except TimeoutError as error:
+            raise _NotAnswered(error, url, self._timing.monotonic() - asked) from None
+        except _NotAnswered as failure:
+            failure.seconds = self._timing.monotonic() - asked
+            raise
+        else:
             return response
         finally:
             if not handed_over:
@@ -480,11 +488,13 @@ class Transport:
 
     def _failed(self, error: Exception, url: URL) -> RegistryError:
         """Make the error for a request that was not answered."""
+        made = translated(error, url, self.host)
         proxy = self.options.proxies.proxy_for(url)
         if proxy is not None:
-            return _failed_proxy(error, translated(error, url, self.host), shown(proxy))
-        made = translated(error, url, self.host)
-        no_connection = isinstance(error, aiohttp.ClientConnectorError)
+            made = _failed_proxy(error, made, shown(proxy))
+        no_connection = isinstance(
+            error, aiohttp.ClientConnectorError | aiohttp.ClientHttpProxyError
+        )
         if self._serves and isinstance(made, Unreachable) and not no_connection:
             # The registry is there: it is this request that fails.
             message = f"{made.message} (asked for {url.path})"
@@ -526,7 +536,7 @@ class Transport:
             return min(float(value), _MAX_WAIT)
         try:
             moment = email.utils.parsedate_to_datetime(value).timestamp()
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
         return min(max(moment - self._timing.wall(), 0.0), _MAX_WAIT)
 
@@ -538,9 +548,7 @@ class Transport:
         broken = isinstance(error, aiohttp.ClientResponseError)
         if broken and method == "HEAD" and url.scheme == "http":
             with suppress(_NotAnswered):
-                self._refuse_wrong_scheme(
-                    await self._exchange("GET", url, {}, None, MANIFEST_LIMIT)
-                )
+                self._refuse_wrong_scheme(await self._in_slot("GET", url, {}, None, MANIFEST_LIMIT))
 
     def _refuse_wrong_scheme(self, response: Response) -> None:
         if response.status != HTTPStatus.BAD_REQUEST or response.url.scheme != "http":

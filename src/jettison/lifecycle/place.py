@@ -7,7 +7,14 @@ from typing import Final
 
 import msgspec
 
-from jettison.errors import InvalidManifest, StorageError, UnexpectedResponse
+from jettison.errors import (
+    AccessDenied,
+    InvalidManifest,
+    LoginRefused,
+    NotFoundError,
+    StorageError,
+    UnexpectedResponse,
+)
 from jettison.gc.windows import tree_journal
 from jettison.lifecycle.check import Item, Level, check_storage
 from jettison.lifecycle.discover import list_repositories
@@ -48,7 +55,10 @@ class Place(msgspec.Struct, frozen=True):
         if self.tree is None:
             message = "not given, so bytes are upper bounds (≤) and nothing can be collected"
             return [Item(Level.INFO, "storage", message, "Give --storage CONFIG or DIR.")]
-        repositories = set((await list_repositories(remote))[0])
+        try:
+            repositories = set((await list_repositories(remote))[0])
+        except (AccessDenied, LoginRefused, NotFoundError, UnexpectedResponse):
+            repositories = set()  # there is nothing to compare it with
         here = set(self.tree.repositories())
         if repositories and not repositories & here:
             message = f"{self.tree.root} has none of the repositories of {remote.name}"
