@@ -24,6 +24,7 @@
     │   ├── NotARegistry             exit 10  something else answers there
     │   ├── LoginRefused             exit 10
     │   ├── AccessDenied             exit 10  the login is good, and refused this
+    │   │   └── ReadOnly             exit 11
     │   └── UnexpectedResponse       exit 1
     │       ├── RegistryFailing      exit 1   this one request fails there, others do not
     │       └── DeletionRefused      exit 1   it will not delete this one thing
@@ -64,6 +65,7 @@ __all__ = [
     "NotSynced",
     "PartlyDone",
     "PlanStale",
+    "ReadOnly",
     "Refused",
     "RegistryError",
     "RegistryFailing",
@@ -202,6 +204,12 @@ class AccessDenied(RegistryError):
     """The login is accepted, and not allowed to do this (403)."""
 
     exit_code = 10
+
+
+class ReadOnly(AccessDenied):
+    """The registry takes no push from anybody, as long as it is read-only."""
+
+    exit_code = 11
 
 
 class UnexpectedResponse(RegistryError):

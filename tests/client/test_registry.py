@@ -253,7 +253,10 @@ async def test_invalid_names_are_marked(server: Scripted, connect: Connect, bad:
     server.on("GET", TAGS, names("ok", "-" + bad))
     tags, [problem] = await marked(connect(server.host))
     assert (tags, problem.code) == (["ok"], ProblemCode.INVALID_NAME)
+    assert problem.subject
     assert problem.subject.isprintable()
+    server.on("GET", TAGS, Answer(body='{"tags": ["a", null]}'))
+    assert (await marked(connect(server.host)))[0] == ["a"]
     assert not problem.lacking
 
 

@@ -73,6 +73,9 @@ async def test_a_tag_that_answers_500(server: Scripted, registry: RemoteRegistry
         ("/v2/other/tags/list", Answer(403), "other: "),
         ("/v2/other/tags/list", BROKEN, "other: "),
         ("/v2/other/tags/list", Answer(200, "<html>"), "other: "),
+        ("/v2/other/tags/list", Answer(200, "<p>", {"Content-Type": "text/html"}), "other: "),
+        ("/v2/_catalog", Answer(200, "<p>", {"Content-Type": "text/html"}), "be listed"),
+        ("/v2/_catalog", Answer(404, "<p>", {"Content-Type": "text/html"}), "be listed"),
         ("/v2/other/tags/list", Answer(200, '{"tags": ["1", "-x"]}'), "-x"),
     ],
 )

@@ -30,11 +30,11 @@ __all__ = [
 
 
 class _Repositories(msgspec.Struct):
-    repositories: list[str] | None = None
+    repositories: list[str | None] | None = None
 
 
 class _Tags(msgspec.Struct):
-    tags: list[str] | None = None
+    tags: list[str | None] | None = None
 
 
 class _Entry(msgspec.Struct):
@@ -47,12 +47,12 @@ class _Index(msgspec.Struct):
 
 def read_repositories(body: bytes) -> list[str]:
     """Read a page of the catalog."""
-    return strict_json.decode(body, _Repositories).repositories or []
+    return [name or "" for name in strict_json.decode(body, _Repositories).repositories or ()]
 
 
 def read_tags(body: bytes) -> list[str]:
     """Read a page of tags; Distribution 2.x writes null where all were deleted."""
-    return strict_json.decode(body, _Tags).tags or []
+    return [name or "" for name in strict_json.decode(body, _Tags).tags or ()]
 
 
 def read_index(body: bytes) -> list[str]:

@@ -48,6 +48,7 @@ from jettison.errors import (
     LoginRefused,
     NotARegistry,
     NotFoundError,
+    ReadOnly,
     RegistryError,
     RegistryFailing,
     TagsAppeared,
@@ -629,17 +630,16 @@ class RemoteRegistry:
             message = f"{self._host} is read-only: it does not accept a push to {access.repository}"
             message += f" ({describe(response)})"
             hint = capabilities.deletion_hint(self._product, read_only=True)
-            return AccessDenied(message, hint=hint)
+            return ReadOnly(message, hint=hint)
         error = await self._unexpected(response, access, request)
         if "MANIFEST_BLOB_UNKNOWN" in error_codes(response):
             error.hint = "Something that the manifest references is not in the repository."
         return error
 
     async def _unreadable(self, response: Response, path: str) -> RegistryError:
-        if is_page(response):
-            return self._no_registry(f"GET {path} is answered with a web page")
         await self.confirm()
-        message = f"{self._host} answers GET {path} with something unreadable"
+        what = "a web page" if is_page(response) else "something unreadable"
+        message = f"{self.transport.speaker(response)} answers GET {path} with {what}"
         return UnexpectedResponse(message)
 
     def _denied(self, response: Response, access: Access) -> RegistryError:
@@ -669,7 +669,7 @@ def _named(kind: type[_NAME], text: str) -> _NAME | ListingProblem:
         return kind(text)
     except InvalidName:
         message = "an invalid name, which no request can carry"
-        return ListingProblem(ProblemCode.INVALID_NAME, tidy(text), message)
+        return ListingProblem(ProblemCode.INVALID_NAME, tidy(text) or "(no name)", message)
 
 
 def _expect_digest(wanted: Digest, found: str) -> None:
