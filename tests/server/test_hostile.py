@@ -414,6 +414,8 @@ def put(server: Watched, raw: bytes, kind: str = OCI_MANIFEST) -> Any:
 
 DEEP = 100_000
 MANIFESTS = {
+    "very many numbers": b'{"a":[' + b"0," * 2_000_000 + b"0]}",
+    "very many members": b"{" + b",".join(b'"%d":0' % n for n in range(250_000)) + b"}",
     "deep": b'{"a":' * DEEP + b"1" + b"}" * DEEP,
     "deep lists": b'{"annotations":' + b"[" * DEEP + b"]" * DEEP + b"}",
     "open": b"[" * 1_000_000,
@@ -524,6 +526,27 @@ def test_ranges_that_lie(server: Watched, value: str) -> None:
     where = where.partition(server.host)[2]
     assert server.request("PATCH", where, {"Content-Range": value}, b"x").status == 416
     assert server.request("DELETE", where).status == 204
+
+
+def test_slow_pushers_of_manifests_keep_no_other_from_pushing(running: Watched) -> None:
+    """There were slots for large manifests once, which slow clients held."""
+    size = 4 * 1024 * 1024
+    half = request(*PUT, f"Content-Length: {size}", body=b"{" + b" " * (size // 2))
+    with unmoved(running, more=160):
+        slow = [running.connect() for _ in range(40)]
+        for one in slow:
+            one.sendall(half)
+        document = {
+            "schemaVersion": 2,
+            "mediaType": OCI_MANIFEST,
+            "config": {"mediaType": "a/b", "digest": blob(running, "bad", b"{}"), "size": 2},
+            "annotations": {"a": "x" * 200_000},
+        }
+        assert put(running, json.dumps(document).encode()).status == 201
+        found = [statuses(received(one)) for one in slow]
+        assert found == [[408]] * 40
+        for one in slow:
+            one.close()
 
 
 # Numbers.
