@@ -46,12 +46,14 @@ READ_ONLY_HINT: Final = (
 _MARK: Final = "Docker-Distribution-Api-Version"
 _ABSENT: Final = RepoName("jettison-probe/absent")
 
-
 _OWN_API: Final = {
-    "GitHub": "GitHub deletes images by its own API: Packages, `DELETE /…/packages/container/…`.",
-    "Docker Hub": "Docker Hub deletes images by its own API and on its web pages.",
-    "Amazon ECR": "ECR deletes images by its own API: `aws ecr batch-delete-image`.",
-    "Azure": "Look whether the image or the repository is locked: `az acr repository show`.",
+    "GitHub": "GitHub deletes images by its own API: gh api --method DELETE "
+    "/users/OWNER/packages/container/NAME/versions/ID (or /orgs/…).",
+    "Docker Hub": "Docker Hub deletes images by its own API, and on its web pages.",
+    "Amazon ECR": "ECR deletes images by its own API: aws ecr batch-delete-image "
+    "--repository-name REPO --image-ids imageTag=TAG",
+    "Azure": "Look whether the image or the repository is locked: az acr repository show "
+    "--name REGISTRY --image REPO:TAG",
 }
 _LIKE_DISTRIBUTION: Final = ("Distribution", "Jettison")
 

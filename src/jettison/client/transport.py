@@ -505,7 +505,8 @@ class Transport:
         """Make the error for a registry that answers with errors of its own, or a gateway's."""
         status = response.status
         if status == HTTPStatus.TOO_MANY_REQUESTS:
-            message = f"{self.speaker(response)} keeps answering 429: too many requests"
+            said = describe(response).removeprefix("429").lstrip(", ") or "too many requests"
+            message = f"{self.speaker(response)} keeps answering 429: {said}"
             hint = "Wait a while, or use fewer --jobs."
         else:
             said = f"{self.speaker(response)} keeps answering {describe(response)}"

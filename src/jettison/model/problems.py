@@ -78,5 +78,7 @@ def summarized(problems: Sequence[ListingProblem], what: str) -> str:
     """Return one sentence on all of them: ``2 tags could not be read (1.0: …; 2.0: …)``."""
     shown = "; ".join(map(str, problems[:_SHOWN]))
     more = len(problems) - _SHOWN
-    number = f"{what} could not be read" if len(problems) == 1 else f"{what}s could not be read"
-    return f"{len(problems):,} {number} ({shown}{f'; and {more:,} more' if more > 0 else ''})"
+    if len(problems) != 1:
+        what = f"{what[:-1]}ies" if what.endswith("y") else f"{what}s"
+    rest = f"; and {more:,} more" if more > 0 else ""
+    return f"{len(problems):,} {what} could not be read ({shown}{rest})"
