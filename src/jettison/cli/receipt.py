@@ -120,8 +120,9 @@ def _left(run: Run) -> Iterator[str]:
     """Yield a line for each step that was not done."""
     steps = run.plan.steps if run.plan is not None else ()
     for left in run.left:
-        step = steps[left.step]
-        untagged = step.deletes is not None and len(left.tags) < len(step.tags)
+        # A document that others wrote may speak of a step that there is not.
+        step = steps[left.step] if 0 <= left.step < len(steps) else None
+        untagged = step is not None and step.deletes is not None and len(left.tags) < len(step.tags)
         yield left.reason + (" (its tags are removed)" if untagged else "")
 
 

@@ -191,10 +191,11 @@ class Remover:
 
     def _outlook(self, prepared: Prepared, settings: Settings) -> Outlook:
         held = self._place.tree is not None and not settings.reclaim
+        frees = prepared.prediction is None or prepared.prediction.removal > 0
         return Outlook(
             product(prepared.product),
             backup=settings.backup,
-            reclaim=settings.reclaim,
+            reclaim=settings.reclaim and frees,
             stored=self._place.tree is not None,
             window_until=prepared.now + settings.window if held else None,
         )

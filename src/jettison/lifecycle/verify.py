@@ -169,19 +169,15 @@ async def verify_restored(
         for repository, tag, digest in (*plan.there, *plan.tags)
         if f"{repository}:{tag}" not in names
     }
-    manifests = {
+    tagged = {(repository, digest) for (repository, _), digest in tags.items()}
+    # What only a tag leads to that is left is named with the tag.
+    failed = {(r, digest) for r, tag, digest in plan.tags if f"{r}:{tag}" in names} - tagged
+    others = {
         (one.repository, one.digest)
         for one in plan.manifests
         if f"{one.repository}@{one.digest}" not in names
     }
-    # Those that only a tag leads to which is left are named with it.
-    left_alone = {
-        (repository, digest)
-        for repository, tag, digest in plan.tags
-        if f"{repository}:{tag}" in names
-    }
-    manifests |= {(repository, digest) for (repository, _), digest in tags.items()}
-    manifests -= left_alone - {(repository, digest) for (repository, _), digest in tags.items()}
+    manifests = tagged | (others - failed)
     findings: list[Finding | None] = []
     back = 0
     async for item, now in each_alone(tags, lambda item: registry.resolve(*item)):
