@@ -62,6 +62,8 @@ class Model:
     registry: MemoryRegistry
     journal: Journal
     took: dict[str, dict[Tag, Digest]] = field(default_factory=dict)
+    named: dict[str, dict[Tag, Digest]] = field(default_factory=dict)
+    """What each run named, and where it pointed: killed in a step, it may have taken it."""
     now: float = 1_750_000_000.0
 
     def clock(self) -> float:
@@ -95,6 +97,7 @@ class Model:
         after = self.seen()
         for run in set(self.journal.ids()) - known:
             self.took[run] = {t: d for t, d in before.items() if after.get(t) != d}
+            self.named[run] = {t: d for t, d in before.items() if t in names}
         for tag in before.keys() | after.keys():
             if tag not in names:
                 # Tags of one digest go alone: the others stay.
@@ -117,7 +120,7 @@ class Model:
         for tag in map(Tag, TAGS):
             if after.get(tag) != before.get(tag):
                 assert free[tag]
-                assert after.get(tag) == self.took[run_id].get(tag)
+                assert after.get(tag) == self.named[run_id].get(tag)
         if named is None:
             return
         for tag, digest in self.took[run_id].items():
