@@ -13,7 +13,7 @@ import pytest
 from jettison.demo import images
 from jettison.model.digest import Digest
 from jettison.model.mediatypes import ACCEPT
-from jettison.server.configuration import Htpasswd, Http, ServerConfiguration, Storage
+from jettison.server.configuration import Debug, Htpasswd, Http, ServerConfiguration, Storage
 from jettison.server.serving import warn_of_the_open
 from server.api import (
     BLOB,
@@ -301,5 +301,16 @@ def test_who_is_open_to_the_network_is_told(
         auth=Htpasswd("r", tmp_path) if auth else None,
     )
     warn_of_the_open(configuration)
-    assert ("NO LOGIN" in caplog.text) == said
+    assert caplog.text.count("NO LOGIN") == said
     assert ("pull, push and delete" in caplog.text) == said
+
+
+def test_metrics_that_are_open_to_the_network_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for addr in ("127.0.0.1:0", ":0"):
+        debug = Debug(addr, prometheus=True)
+        http = Http(addr="127.0.0.1:0", debug=debug)
+        warn_of_the_open(ServerConfiguration(Storage(tmp_path), http=http))
+    assert caplog.text.count("NO LOGIN") == 1
+    assert "health and metrics" in caplog.text

@@ -38,8 +38,8 @@ _THREADS_EACH: Final = 12
 
 _SEARCHES: Final = 4
 _SEARCHES_EACH: Final = 2
-_MOST_WAITING: Final = 32
-_MOST_WAITING_ALL: Final = 512
+_MOST_WAITING: Final = 128
+_MOST_WAITING_ALL: Final = 1024
 _LARGE_BYTES: Final = 64 * 1024 * 1024
 _DELETION_OFF: Final = "deletion is not enabled; set storage.delete.enabled: true"
 

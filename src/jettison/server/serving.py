@@ -117,6 +117,12 @@ def warn_of_the_open(configuration: ServerConfiguration) -> None:
             "(docs/access.md), or http.addr: 127.0.0.1:PORT",
             *(http.addr, _left_open(configuration)),
         )
+    if http.debug is not None and not is_local(http.debug.addr):
+        _log.warning(
+            "NO LOGIN: whoever reaches %s may read health and metrics; set http.debug.addr: "
+            "127.0.0.1:PORT",
+            http.debug.addr,
+        )
 
 
 def _left_open(configuration: ServerConfiguration) -> str:
