@@ -39,7 +39,9 @@ def make_families(root: Path) -> None:
     _put(root, signed, "signed")
     _put(root, signature, None)
     _put(root, image([base, _layer("untagged")]), None)
-    _write_blob(root, Content("application/octet-stream", b"of a push that was given up"))
+    given_up = Content("application/octet-stream", b"of a push that was given up")
+    _write_blob(root, given_up)
+    _link(root, f"repositories/{REPOSITORY}/_layers", given_up)
 
 
 def _layer(name: str) -> Layer:

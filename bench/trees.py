@@ -95,7 +95,7 @@ def make_tree(root: Path, shape: Shape) -> None:
 
 
 def _shared(shape: Shape) -> list[bytes]:
-    count = min(200, max(LAYERS, shape.repositories))
+    count = min(200, max(LAYERS - OWN_LAYERS, shape.repositories))
     return [f"a layer of many images, {number}".encode() for number in range(count)]
 
 
