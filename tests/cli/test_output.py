@@ -194,6 +194,7 @@ DOORS = {
     "cli/progress.py",  # the bar
     "server/messages.py",  # the log of a server
     "server/workers.py",  # flushes before it forks
+    "gc/workers.py",  # a fault, with JETTISON_DEBUG
     "gc/quiescence.py",  # a command that the user names
 }
 
@@ -203,7 +204,7 @@ def writers(text: str) -> Iterator[int]:
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             name = f"{node.value.id}.{node.attr}"
-            if name in {"sys.stderr", "sys.stdout", "typer.echo", "typer.secho", "click.echo"}:
+            if name in {"sys.stderr", "sys.stdout", "typer.echo", "traceback.print_exc"}:
                 parent = text.splitlines()[node.lineno - 1]
                 if ".isatty()" not in parent:
                     yield node.lineno

@@ -116,7 +116,8 @@ class _Pool(Generic[Found]):
         except OSError:
             pass  # the parent is gone
         except BaseException:  # noqa: BLE001 - the parent sees only that the pipe is closed
-            traceback.print_exc()
+            if os.environ.get("JETTISON_DEBUG"):
+                traceback.print_exc()
         finally:
             os._exit(code)
 

@@ -1,11 +1,11 @@
 """Several processes that serve the same socket, and the one that watches over them."""
 
 import contextlib
+import logging
 import os
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
 from typing import Final
@@ -13,6 +13,8 @@ from typing import Final
 from jettison.errors import JettisonError
 
 __all__ = ["watch_over"]
+
+_log: Final = logging.getLogger(__name__)
 
 _QUICK_SECONDS: Final = 5.0
 _MOST_QUICK: Final = 5
@@ -91,8 +93,9 @@ def _begin(number: int, work: Work, ready: Callable[[], None]) -> int:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         work(number, ready)
         code = 0
-    except BaseException:  # noqa: BLE001 - whatever it is, this process ends here
-        traceback.print_exc()
+    except BaseException as error:  # noqa: BLE001 - whatever it is, this process ends here
+        debugging = bool(os.environ.get("JETTISON_DEBUG"))
+        _log.critical("worker %d: %s: %s", number, type(error).__name__, error, exc_info=debugging)
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
