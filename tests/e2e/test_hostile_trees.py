@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -755,9 +756,10 @@ def test_what_was_removed_yesterday_survives_todays_collection(
     assert registry.tags("app") == ["1"]
     held = jettison("gc", registry.config, "-n", "-o", "json").json["plan"]["held"]
     assert [one["bytes"] for one in held] == [own]
-    assert held[0]["until"] > time.time() + 3600
+    ends = datetime.fromisoformat(held[0]["until"]).timestamp()
+    assert ends > time.time() + 3600
     done = jettison("gc", registry.config, "--yes")
-    until = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(held[0]["until"]))
+    until = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(ends))
     assert f"held until {until}" in done.stdout
     [line] = [line for line in done.stdout.splitlines() if "held until" in line]
     assert f"{own:,}" in line

@@ -50,12 +50,12 @@ def moments(
     """Which calls of ``what`` an uninterrupted run makes: all of them, and those of its steps."""
     need("strace")
     command = removal(registry, fill(registry))
-    process = jettison.start(*command, prefix=strace(f"{what},fsync,rename", log))
+    process = jettison.start(*command, prefix=strace(f"{what},fsync,renameat", log, "-y"))
     _, messages = process.communicate(timeout=60)
     assert process.returncode == 0, messages
     lines = log.read_text(errors="replace").splitlines()
     written = [
-        at for at, line in enumerate(lines) if re.search(r" rename\(.*/jettison/runs/", line)
+        at for at, line in enumerate(lines) if re.search(r" renameat\(.*/jettison/runs>", line)
     ]
     assert len(written) == 3, "begun, done, proved"
     calls = [at for at, line in enumerate(lines) if f" {what}(" in line]
@@ -189,7 +189,7 @@ def test_killed_at_the_requests_that_change_something(
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("what", ["sendto", "recvfrom", "rename", "fsync", "openat", "close"])
+@pytest.mark.parametrize("what", ["sendto", "recvfrom", "renameat", "fsync", "openat", "close"])
 @pytest.mark.parametrize("after", ["again", "undo"])
 def test_killed_anywhere(
     registry: DockerRegistry, jettison: Jettison, tmp_path: Path, what: str, after: str

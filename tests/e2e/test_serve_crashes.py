@@ -30,7 +30,7 @@ from support.disk import small_disk
 from support.missing import need
 from support.registry import DockerRegistry, JettisonRegistry, Response
 
-CALLS = ("fsync", "rename", "write", "writev", "mkdir")
+CALLS = ("fsync", "renameat", "write", "writev", "mkdirat")
 STEPS = ("start", "patch", "finish", "whole", "manifest")
 """The requests of a push, in order: a layer in three, a config in one, the manifest by tag."""
 PIECE = 1_200_000
@@ -229,7 +229,7 @@ def cut_short(server: OneThread, call: str, number: int) -> Push:
     pytest.fail(f"{call} {number} never happens")
 
 
-@pytest.mark.parametrize("call", ["fsync", "rename"])
+@pytest.mark.parametrize("call", ["fsync", "renameat"])
 def test_killed_at_some_calls(server: OneThread, jettison: Jettison, call: str) -> None:
     killed(server, jettison, call, 3)
 
@@ -294,7 +294,7 @@ def uploads(server: DockerRegistry, repo: str) -> list[str]:
 
 @pytest.mark.parametrize("error", ["EIO", "ENOSPC"])
 def test_errors_at_some_calls(server: OneThread, jettison: Jettison, error: str) -> None:
-    for call in ("fsync", "rename", "write", "writev"):
+    for call in ("fsync", "renameat", "write", "writev"):
         failed(server, jettison, call, error, 2)
 
 
