@@ -39,7 +39,7 @@ terminal. A fault in the program itself is one line; `JETTISON_DEBUG=1` shows wh
 | 10 | no registry can be reached there, or it refuses the login, or the right to do this |
 | 11 | deletion is not enabled |
 | 12 | locked, or not quiescent |
-| 13 | the plan is stale |
+| 13 | the plan is stale, and nothing of it could be done |
 | 130 | interrupted with Ctrl-C |
 """
 
