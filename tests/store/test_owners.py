@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from jettison.errors import StorageError
 from jettison.store.mounts import inner_mounts, mount_points
 from jettison.store.owners import owners_in_configuration, owners_in_tree
+from jettison.store.tree import StorageTree
 from store.trees import Tree
 from support.missing import need
 
@@ -93,3 +95,20 @@ def test_a_folder_that_is_mounted_on_its_own(tree: Tree, mounted: str) -> None:
 def test_a_tree_in_one_file_system(tree: Tree) -> None:
     opened = tree.open()
     assert inner_mounts(opened.root_folder) == ()
+
+
+@pytest.mark.parametrize(
+    ("path", "word"),
+    [
+        ("team/app/oci-layout", "zot"),
+        ("oci-layout", "OCI image layouts"),
+        (f"ab/cd/abcd{'0' * 60}", "Gitea"),
+    ],
+)
+def test_the_storage_of_other_programs(tmp_path: Path, path: str, word: str) -> None:
+    file = tmp_path / "data" / path
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"{}")
+    with pytest.raises(StorageError, match="no registry's storage") as caught:
+        StorageTree(tmp_path / "data")
+    assert word in (caught.value.hint or "")

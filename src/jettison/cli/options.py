@@ -380,7 +380,11 @@ def confirm(question: str, *, yes: bool) -> None:
     if yes:
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise Refused("this needs a confirmation, and there is no terminal", hint="Say --yes.")
+        raise Refused(
+            "this needs a confirmation, and there is no terminal",
+            hint="Say --yes.",
+            again=("--yes",),
+        )
     if stdout_ended():
         message = "this needs a confirmation, and what it is about could not be printed"
         raise Refused(message, hint="Look at where the output goes, or say --yes.")

@@ -35,6 +35,7 @@ from jettison.store.folder import (
     adopt,
     storage_errors,
 )
+from jettison.store.owners import other_layout
 from jettison.store.reading import TreeReader
 from jettison.store.repository import RepositoryReader, read_upload
 from jettison.store.tagged import Tagged
@@ -671,4 +672,7 @@ def _hint(root: Path) -> str:
         for inside in sorted(root.iterdir()):
             if (inside / layout.MARKER).is_dir():
                 return f"Did you mean {inside}?"
+    other = other_layout(root)
+    if other is not None:
+        return f"It holds {other}: collect it with the registry that it belongs to."
     return "Give storage.filesystem.rootdirectory of the registry's configuration."
