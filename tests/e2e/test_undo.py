@@ -105,11 +105,11 @@ def test_what_lacked_something_comes_back_as_it_was_through_the_storage(
     told = jettison("rm", f"{registry.host}/app:broken", "-n").stderr
     assert "Undo: not possible" in told
     jettison("rm", f"{registry.host}/app", "--all-tags", "--yes", "--storage", registry.root)
-    assert "without the blobs that they lack already" in jettison("runs", "last").stdout
+    assert "images as broken as now" in jettison("runs", "last").stdout
     assert registry.tags("app") == []
     undone = jettison("undo", "last", "--storage", registry.root)
     assert "2 tags are back" in undone.stdout
-    assert "is broken, as before" in undone.stdout
+    assert f"! app@{OTHER.digest}: is broken, as before" in undone.stdout
     assert served(registry, "app", "sparse") == both.manifest.raw
     assert served(registry, "app", "broken") == OTHER.manifest.raw
 

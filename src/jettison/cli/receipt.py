@@ -91,7 +91,7 @@ def print_plan(plan: Plan) -> None:
 def print_findings(findings: tuple[Finding, ...]) -> None:
     """Print what was verified."""
     for finding in findings:
-        mark = green("✓") if finding.ok else red("✗")
+        mark = red("✗") if not finding.ok else yellow("!") if finding.before else green("✓")
         write(f"  {mark} {_sentence(finding)}")
 
 

@@ -258,7 +258,12 @@ class _Looked(msgspec.Struct, frozen=True):
             for node, problem in sorted(self.wrong.items())
         ]
         return found + [
-            Finding(ok=True, subject=names[node], sentence=f"is broken, as before: {problem}")
+            Finding(
+                ok=True,
+                subject=names[node],
+                sentence=f"is broken, as before: {problem}",
+                before=True,
+            )
             for node, problem in sorted(self.before.items())
         ]
 

@@ -54,7 +54,7 @@ def promise(plan: Plan | None, outlook: Outlook, now: float) -> Promise:
         images = f"{broken} of {total} images"
         more = f"but for {images} that lack blobs already"
         if outlook.stored:
-            more = f"{images} without the blobs that they lack already"
+            more = f"{images} as broken as now"
         return Promise(possible=True, sentence=f"{found.sentence}, {more}")
     if found.possible and sparse and not outlook.stored:
         more = ", if the registry takes an index without the children that it lacks already"

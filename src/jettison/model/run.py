@@ -56,11 +56,15 @@ class Saved(msgspec.Struct, frozen=True):
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One thing that was verified; ``sentence`` explains it, also when all is well."""
+    """One thing that was verified; ``sentence`` explains it, also when all is well.
+
+    ``before``: it is not well, and was no better before the run, which is not to blame.
+    """
 
     ok: bool
     subject: str
     sentence: str
+    before: bool = False
 
 
 class Left(msgspec.Struct, frozen=True):
