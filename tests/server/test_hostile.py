@@ -265,6 +265,19 @@ def test_requests_ahead_are_not_kept(server: Watched) -> None:
         one.close()
 
 
+def test_bodies_that_nobody_asked_for_are_not_kept(server: Watched) -> None:
+    raw = request("GET", "/v2/", "Content-Length: 250000", body=bytes(250_000))
+    before = server.memory()
+    many = [server.connect() for _ in range(300)]
+    for one in many:
+        one.sendall(raw)
+    for one in many:
+        assert one.recv(12) == b"HTTP/1.1 200"
+    assert server.memory() < before + 28
+    for one in many:
+        one.close()
+
+
 def test_requests_in_one_piece_behind_chunks_are_counted(server: Watched) -> None:
     raw = request(*PUT, CHUNKED, body=b"0\r\n\r\n") + request("GET", "/v2/") * 100
     found = statuses(server.send(raw))

@@ -184,8 +184,9 @@ class _Cycle(RequestResponseCycle):
 
     def _complete(self) -> None:
         self.response_complete = True
-        if self._waiting:
+        if self._pieces:
             self.let_go()
+            self._pieces.clear()
         self.message_event.set()
         if self.expected_content_length != 0:
             # The client must not take what is too short, or too long, for the whole.
