@@ -311,6 +311,9 @@ async def test_one_request_that_fails_is_not_a_registry_that_is_away(
     server.on("GET", MANIFEST, Drop())
     with pytest.raises(RegistryFailing, match="broke off"):
         await registry.manifest(REPO, DIGEST)
+    server.on("GET", MANIFEST, Answer(200, headers={"X-Long": "x" * 100_000}))
+    with pytest.raises(RegistryFailing, match="does not answer in HTTP"):
+        await registry.manifest(REPO, DIGEST)
 
 
 async def test_pauses_have_an_end(server: Scripted, connect: Connect, clock: Clock) -> None:

@@ -33,6 +33,7 @@ from jettison.client.failures import plain_reason, tidy, translated
 from jettison.client.proxies import Proxies, is_loopback, shown
 from jettison.errors import (
     ConfigurationError,
+    NotARegistry,
     RegistryError,
     RegistryFailing,
     UnexpectedResponse,
@@ -495,7 +496,8 @@ class Transport:
         no_connection = isinstance(
             error, aiohttp.ClientConnectorError | aiohttp.ClientHttpProxyError
         )
-        if self._serves and isinstance(made, Unreachable) and not no_connection:
+        one_alone = isinstance(made, Unreachable | NotARegistry) and not no_connection
+        if self._serves and one_alone:
             # The registry is there: it is this request that fails.
             message = f"{made.message} (asked for {url.path})"
             return RegistryFailing(message, hint=made.hint)
