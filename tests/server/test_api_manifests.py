@@ -1,6 +1,8 @@
 """Manifests over a real server: every status and header."""
 
 import json
+import os
+import threading
 
 import pytest
 
@@ -248,3 +250,24 @@ def test_a_tag_goes_only_if_it_points_to_what_was_seen(server: JettisonRegistry,
     server.push(repo, "1", one)
     assert server.request("DELETE", where, {"If-Match": f'"{one.digest}"'}).status == 202
     assert server.request("GET", "/v2/").headers["Jettison-Preconditions"] == "tags"
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT"])
+def test_a_link_that_another_server_rewrites_for_long_is_waited_for(
+    server: JettisonRegistry, repo: str, method: str
+) -> None:
+    one = image()
+    server.push(repo, "1", one)
+    folder = server.tree / "repositories" / repo
+    for link in sorted(folder.glob("_*/**/link")):
+        whole = link.read_bytes()
+        link.write_bytes(b"")
+        os.utime(link, (1, 1))
+        writer = threading.Timer(0.2, link.write_bytes, (whole,))
+        writer.start()
+        if method == "PUT":
+            answer = put(server, repo, "1", one.manifest.raw)
+        else:
+            answer = server.request(method, f"/v2/{repo}/manifests/1", {"Accept": ACCEPT})
+        writer.join()
+        assert answer.status in {200, 201}, link

@@ -26,6 +26,7 @@ from jettison.server.answers import (
     text_answer,
 )
 from jettison.server.configuration import Token
+from jettison.server.contents import settled
 from jettison.server.context import Call, Context, parse_name
 from jettison.server.failures import answer_to_storage_error, unexpected_answer
 from jettison.server.observing.exchange import Exchange
@@ -73,6 +74,8 @@ _ALLOW_READING: Final = (b"allow", b"GET, HEAD")
 _PLAIN: Final = frozenset({Endpoint.ROOT, Endpoint.OTHER})
 _WITHOUT_REPOSITORY: Final = frozenset({Endpoint.BASE, Endpoint.CATALOG})
 _WITHOUT_LENGTH: Final = frozenset({204, 304})
+_READ_AGAIN: Final = frozenset({"GET", "HEAD", "DELETE"})
+"""Methods without a body, which can begin anew where a link is just being rewritten."""
 _LABELS: Final = {Endpoint.ROOT: "other", Endpoint.UPLOADS: "upload"}
 _GONE: Final = 499
 """What the log says of a request whose client went away, as other servers do."""
@@ -194,7 +197,9 @@ class RegistryApp:
         if self._failing():
             raise ApiError(503, Code.UNAVAILABLE, "the registry is not well; ask its operator")
         call = Call(self._context, request, grant, name, route.reference, exchange)
-        return await operation.handler(call)
+        if request.method not in _READ_AGAIN:
+            return await operation.handler(call)
+        return await settled(lambda: operation.handler(call))
 
     def _redirect(self, request: Request, path: str) -> Answer:
         """Send the client to the path with as many slashes as it should have."""

@@ -6,13 +6,14 @@ cache). Only the bytes of small contents are kept, by digest: they cannot change
 still on the disk is looked at each time.
 """
 
+import asyncio
 import errno
 import os
 import stat
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
-from typing import Final, NamedTuple
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Final, NamedTuple, TypeVar
 
 from jettison.errors import InvalidDigest, InvalidManifest, StorageError
 from jettison.model.digest import Digest
@@ -25,7 +26,9 @@ from jettison.store.folder import Folder, storage_error
 from jettison.store.reading import LARGEST_MANIFEST, SETTLED_NS
 from jettison.store.tree import StorageTree
 
-__all__ = ["SMALL", "Content", "Contents"]
+__all__ = ["SMALL", "Content", "Contents", "UnsettledLink", "settled"]
+
+_T = TypeVar("_T")
 
 SMALL: Final = 64 * 1024
 """Up to so many bytes a content is read at once and may be kept."""
@@ -33,8 +36,13 @@ SMALL: Final = 64 * 1024
 _KEPT_BYTES: Final = 16 * 1024 * 1024
 _KEPT_TYPES: Final = 4096
 _KEPT_LINKS: Final = 8192
-_PAUSES: Final = (0.0, 0.0005, 0.001, 0.002, 0.005, 0.01)
+_PAUSES: Final = (0.0, 0.0005, 0.001)
 """Seconds until a link is read again that is none: Distribution 2.x empties and rewrites links."""
+_UNSETTLED_NS: Final = 1_000_000_000
+"""For so long after a link was written to it may be in the middle of a rewrite."""
+_SETTLE_SECONDS: Final = 1.5
+"""So long a request waits for such a link; the writer may have to wait for a processor."""
+_AGAIN_SECONDS: Final = 0.01
 _LINK: Final = 256
 _TRUSTED_SECONDS: Final = 1.0
 _FILE: Final = os.O_RDONLY | os.O_NONBLOCK
@@ -106,6 +114,25 @@ def _type_of(digest: Digest, raw: bytes) -> str:
         return ""
 
 
+class UnsettledLink(StorageError):
+    """A link without a digest that was written to a moment ago: perhaps it is being rewritten."""
+
+
+async def settled(look: Callable[[], Awaitable[_T]]) -> _T:
+    """Await what ``look`` returns, again and again while a link that it reads is being rewritten.
+
+    Raises :class:`UnsettledLink` where that does not come to an end in time.
+    """
+    end = time.monotonic() + _SETTLE_SECONDS
+    while True:
+        try:
+            return await look()
+        except UnsettledLink:
+            if time.monotonic() > end:
+                raise
+        await asyncio.sleep(_AGAIN_SECONDS)
+
+
 class Contents:
     """What is in a tree, as requests ask for it."""
 
@@ -150,6 +177,9 @@ class Contents:
             again = _look(self._repositories, path)
             if again is None or again.st_size == len(digest):
                 return again is not None
+            found = again
+        if _is_unsettled(found):
+            raise self._damaged(path, f"{found.st_size} bytes")
         return False
 
     def _link(self, path: str) -> Digest | None:
@@ -203,7 +233,7 @@ class Contents:
             found = None if raw is None else _parse(raw)
             if raw is None or found is not None:
                 return found
-        raise self._damaged(path, raw or b"")
+        raise self._damaged(path, repr((raw or b"")[:80]))
 
     def _link_bytes(self, path: str) -> bytes | None:
         descriptor = _descriptor(self._repositories, path)
@@ -217,7 +247,7 @@ class Contents:
             os.close(descriptor)
 
     def _moments(self, path: str, status: os.stat_result) -> Iterator[None]:
-        """Pause, ever longer and 20 ms in all, while a link may be in the middle of a rewrite.
+        """Pause, a millisecond or two in all, while a link may be in the middle of a rewrite.
 
         Nobody is kept waiting for one that was found broken before and has not changed since.
         """
@@ -232,9 +262,11 @@ class Contents:
                 self._broken.clear()
             self._broken[path] = known
 
-    def _damaged(self, path: str, raw: bytes) -> StorageError:
-        message = f"{self._tree.path(layout.REPOSITORIES)}/{path} holds no digest, but {raw[:80]!r}"
-        return StorageError(message, hint="Push the image again, or look at `jettison fsck`.")
+    def _damaged(self, path: str, what: str) -> StorageError:
+        status = _look(self._repositories, path)
+        kind = UnsettledLink if status is not None and _is_unsettled(status) else StorageError
+        message = f"{self._tree.path(layout.REPOSITORIES)}/{path} holds no digest, but {what}"
+        return kind(message, hint="Push the image again, or look at `jettison fsck`.")
 
     # Contents.
 
@@ -384,6 +416,11 @@ class Contents:
                 raise
             # Nobody can write here: then nobody can take it away either.
         return True
+
+
+def _is_unsettled(status: os.stat_result) -> bool:
+    """Whether a file was changed a moment ago, whatever time it was given."""
+    return max(status.st_mtime_ns, status.st_ctime_ns) > time.time_ns() - _UNSETTLED_NS
 
 
 def _parse(raw: bytes) -> Digest | None:

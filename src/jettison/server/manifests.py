@@ -16,7 +16,7 @@ from jettison.model.reference import RepoName, Tag
 from jettison.model.strict_json import check_unambiguous
 from jettison.server.access import Action
 from jettison.server.answers import Answer, ApiError, Code, Header, Problem, problems_answer, shown
-from jettison.server.contents import manifest_headers
+from jettison.server.contents import UnsettledLink, manifest_headers, settled
 from jettison.server.context import Call, Context, parse_digest, parse_tag
 from jettison.server.protection import refuse_listed_manifest
 from jettison.server.sending import content_answer, file_answer
@@ -245,10 +245,10 @@ async def _store(
     end = loop.time() + _PATIENCE
     run = call.run if len(raw) <= _LARGE else call.search
     while True:
-        missing = await run(_touch, context, call.repository, manifest)
+        missing = await settled(lambda: run(_touch, context, call.repository, manifest))
         if not missing or sparse:
             async with context.writing(call.repository):
-                missing = await run(_put, call, digest, raw, manifest, tags)
+                missing = await settled(lambda: run(_put, call, digest, raw, manifest, tags))
         if not missing or loop.time() > end or not await run(_any_aside, context, missing):
             return missing
         # A collection has moved it out of sight for a moment, and may put it back.
@@ -279,6 +279,8 @@ def _check_tags(call: Call, digest: Digest, tags: Sequence[Tag]) -> None:
     for tag in tags:
         try:
             current = call.context.contents.tag(call.repository, tag)
+        except UnsettledLink:
+            raise  # it is read again
         except StorageError:
             pass
         else:

@@ -8,6 +8,7 @@ from jettison.model.digest import Digest
 from jettison.model.reference import RepoName
 from jettison.server.access import Action
 from jettison.server.answers import Answer
+from jettison.server.contents import settled
 from jettison.server.context import Call, Context, parse_name
 
 __all__ = ["mount"]
@@ -24,7 +25,7 @@ async def mount(call: Call, digest: Digest, source: str | None) -> Answer | None
     """
     names = None if source is None else [parse_name(source)]
     run = call.search if names is None else call.run
-    found = await run(_link, call, digest, names)
+    found = await settled(lambda: run(_link, call, digest, names))
     if found is None:
         return None
     name, size = found
