@@ -46,6 +46,34 @@ IMPURE_MODULES = frozenset({
 STRICT_READER = "model/strict_json.py"
 READERS = frozenset({"json", "msgspec.json", "msgspec.msgpack"})
 READING = frozenset({"Decoder", "JSONDecoder", "decode", "load", "loads"})
+# Below a tree's root only these step from folder to folder, and past no link (docs/security.md).
+STEPPING = frozenset({f"store/{name}.py" for name in ("beneath", "draft", "enabling", "folder")})
+STEPS = frozenset(
+    {
+        "chmod",
+        "chown",
+        "lchown",
+        "link",
+        "listdir",
+        "lstat",
+        "makedirs",
+        "mkdir",
+        "open",
+        "remove",
+        "removedirs",
+        "rename",
+        "renames",
+        "replace",
+        "rmdir",
+        "scandir",
+        "stat",
+        "symlink",
+        "truncate",
+        "unlink",
+        "utime",
+        "walk",
+    }
+)
 IMPURE_METHODS = frozenset({"now", "today", "utcnow"})
 IMPURE_FUNCTIONS = frozenset({"breakpoint", "input", "open", "print"})
 
@@ -106,6 +134,16 @@ def lax_readers(tree: ast.AST) -> Iterator[tuple[int, str]]:
                     yield node.lineno, f"msgspec.{alias.name}"
 
 
+def stray_steps(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Each call that takes a path, past what opens folders of a tree one by one."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            name = ast.unparse(node.func)
+            module, _, function = name.rpartition(".")
+            if module == "shutil" or (module in {"os", "os.path"} and function in STEPS):
+                yield node.lineno, f"{name}()"
+
+
 def violations(root: Path) -> list[str]:
     """Each breach of the layering under the package folder `root`, as one line of text."""
     found = []
@@ -128,6 +166,11 @@ def violations(root: Path) -> list[str]:
                 found.append(f"{where}:{line}: {unit} must not know {name}")
         if unit == "model":
             found += [f"{where}:{line}: model {what}" for line, what in impurities(tree)]
+        if unit in {"gc", "store"} and str(where) not in STEPPING:
+            found += [
+                f"{where}:{line}: {what} may follow a link; use jettison.store.folder"
+                for line, what in stray_steps(tree)
+            ]
         if str(where) != STRICT_READER and unit != "demo":
             found += [
                 f"{where}:{line}: {what} reads without limits; use jettison.model.strict_json"
@@ -166,6 +209,8 @@ def test_jettison_keeps_its_layers() -> None:
         ("gc/a.py", "import msgspec\nf = msgspec.msgpack.decode", "msgspec.msgpack.decode reads"),
         ("cli/a.py", "from json import load", "json.load reads without limits"),
         ("server/a.py", "from msgspec import json", "msgspec.json reads without limits"),
+        ("gc/a.py", "import os\nos.rename('a', 'b')", "a.py:2: os.rename() may follow a link"),
+        ("store/a.py", "import shutil\nshutil.rmtree('a')", "shutil.rmtree() may follow a link"),
     ],
 )
 def test_the_checker_sees(tmp_path: Path, path: str, code: str, expected: str) -> None:
@@ -188,6 +233,8 @@ def test_the_checker_sees(tmp_path: Path, path: str, code: str, expected: str) -
         ("__main__.py", "from jettison.cli.main import main"),
         ("model/strict_json.py", "import json, msgspec\njson.loads(b'1')\nmsgspec.json.decode"),
         ("client/a.py", "import json, msgspec\njson.dumps(1)\nmsgspec.json.encode(1)"),
+        ("store/folder.py", "import os\nos.rename('a', 'b')"),
+        ("gc/a.py", "import os\nos.read(1, 2)\nos.close(1)"),
     ],
 )
 def test_the_checker_allows(tmp_path: Path, path: str, code: str) -> None:
