@@ -24,7 +24,7 @@ from jettison.model.plausibility import NOTHING_SAID, Consent
 from jettison.model.run import Finding, Kind, Receipt, Run, State
 from jettison.progress import Progress, silent
 from jettison.store import layout
-from jettison.store.aside import seeing_aside
+from jettison.store.aside import LinksAside, seeing_aside
 from jettison.store.descriptor_cache import forget
 from jettison.store.journal import new_run_id
 from jettison.store.reading import Problem, Protects
@@ -77,6 +77,7 @@ class CollectionJob:
         self._end_undo = end_undo
         self._consent = consent
         self._recovered: list[Digest] = []
+        self._unlinked: list[Digest] = []
         self._windows: set[str] = set()
 
     def require_quiescent(self, now: float, *, quiesced: bool = False) -> None:
@@ -102,7 +103,8 @@ class CollectionJob:
         What a killed collection has set aside is planned for as if :meth:`recover` had been called.
         """
         with seeing_aside(self.tree) as aside:
-            unlinked = (*self._recovered, *map(Digest.from_raw, aside))
+            noted = (*self._unlinked, *LinksAside(self.tree).unlinked())
+            unlinked = (*self._recovered, *noted, *map(Digest.from_raw, aside))
             plan = self._plan(now, unlinked, progress, tracing)
         return msgspec.structs.replace(plan, aside=len(aside)) if aside else plan
 
@@ -131,6 +133,7 @@ class CollectionJob:
 
     def recover(self) -> None:
         """Put back what a killed collection had set aside, so that it is planned for."""
+        self._unlinked += LinksAside(self.tree).unlinked()
         self._recovered += recover(self.tree)
 
     def run(

@@ -127,8 +127,14 @@ class LinkSweep:
         while self._keep_rewritten():
             self._watch.look()
         self.are_gone = True
-        self._each(self._plan.history, _above_history, self._remove_history)
-        self._each(self._plan.revisions, _above_revision, self._remove_revision)
+        # What cannot be removed stays, and so does what it leads to.
+        stuck = self._each(self._plan.history, _above_history, self._remove_history)
+        for entry in stuck:
+            self._watch.link_revision(entry.repository, entry.digest.raw)
+        for link in self._each(self._plan.revisions, _above_revision, self._remove_revision):
+            self._watch.link_revision(link.repository, link.digest.raw)
+        self._each(stuck, _above_history, self._put_back)
+        self._watch.look()
 
     def remove_layers(self) -> None:
         """Remove the taken layer links, and want the blobs of those that somebody wrote to."""
@@ -143,9 +149,9 @@ class LinkSweep:
                 self._aside.put_back(folder, link.digest.hex)
                 touched.add(link.digest.raw)
 
-        self._each(self._plan.layer_links, _above_layer, remove_layer)
-        self._watch.want(touched)
-        self._end()
+        stuck = self._each(self._plan.layer_links, _above_layer, remove_layer)
+        self._watch.want(touched.union(link.digest.raw for link in stuck))
+        self.are_aside = False
 
     def _keep_rewritten(self) -> bool:
         """Put back the revisions that were written to since they were taken; False: none was."""
@@ -188,21 +194,21 @@ class LinkSweep:
 
     def put_back(self) -> None:
         """Put all back that was taken and not removed."""
+        self._each(self._plan.history, _above_history, self._put_back)
+        self._each(self._plan.revisions, _above_revision, self._put_back)
+        self._each(self._plan.layer_links, _above_layer, self._put_back)
+        self.are_aside = False
 
-        def one(folder: Folder, link: LinkedDigest | HistoryEntry) -> None:
-            self._aside.put_back(folder, link.digest.hex)
-
-        self._each(self._plan.history, _above_history, one)
-        self._each(self._plan.revisions, _above_revision, one)
-        self._each(self._plan.layer_links, _above_layer, one)
-        self._end()
+    def _put_back(self, folder: Folder, link: LinkedDigest | HistoryEntry) -> None:
+        self._aside.put_back(folder, link.digest.hex)
 
     def _begin(self) -> None:
-        self.are_aside = True
-        self._aside.begin()
+        if not self.are_aside:
+            self.are_aside = True
+            self._aside.begin([blob.digest for blob in self._plan.blobs])
 
-    def _end(self) -> None:
-        self.are_aside = False
+    def end(self) -> None:
+        """Note that the sweep has come to its end."""
         # Where something could not be done, the next collection looks everywhere.
         if not self._count.failures:
             with self._count.errors(layout.LINKS_ASIDE):
@@ -215,14 +221,19 @@ class LinkSweep:
         links: Sequence[AnyLink],
         above: Callable[[AnyLink], str],
         do: Callable[[Folder, AnyLink], None],
-    ) -> None:
+    ) -> list[AnyLink]:
+        """Do something to each link whose folder is there, and return where that failed."""
+        failed: list[AnyLink] = []
         for folder, some in self._by_folder(links, above):
-            for link in some if folder is not None else ():
-                assert folder is not None  # noqa: S101 - for the type checker
+            if folder is None:
+                continue
+            for link in some:
                 try:
                     do(folder, link)
                 except StorageError as error:
                     self._count.failed(self._path(folder, link.digest), error.message)
+                    failed.append(link)
+        return failed
 
     def _by_folder(
         self, links: Sequence[AnyLink], above: Callable[[AnyLink], str]

@@ -178,6 +178,7 @@ class _Sweep:
         try:
             self._sweep_all()
             ended = False
+            self._links.end()
         except StorageError as error:
             self._count.failed(layout.MARKER, f"the collection was ended: {error.message}")
         except BlindError:

@@ -193,7 +193,7 @@ class Watch:
                 self._link_layer(name, digest)
         for digest in list(self._unlinked_revisions.get(name, ())):
             if marked.problems or digest in marked.reached or self._is_about(digest, marked):
-                self._link_revision(name, digest)
+                self.link_revision(name, digest)
 
     def _is_about(self, digest: RawDigest, marked: RepositoryMark) -> bool:
         """Whether a manifest that is linked no more lives with a subject that is kept."""
@@ -237,7 +237,7 @@ class Watch:
                 self._link_layer(name, digest)
             for name, unlinked in list(self._unlinked_revisions.items()):
                 if digest in unlinked:
-                    self._link_revision(name, digest)
+                    self.link_revision(name, digest)
 
     # Links.
 
@@ -251,7 +251,7 @@ class Watch:
             self._tree.link_layer(RepoName(name), long)
             self.relinked.append(("layer_links", long))
 
-    def _link_revision(self, name: str, digest: RawDigest) -> None:
+    def link_revision(self, name: str, digest: RawDigest) -> None:
         """Link a manifest again, unless what it needs has been removed: nobody could pull it."""
         needed = wanted_by(self._tree, [digest])
         if any(map(self._is_gone, needed)):

@@ -12,18 +12,20 @@ or touches at the last moment is seen and goes back, wherever between two system
 import contextlib
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final, Self
 
 from jettison.errors import StorageError
 from jettison.model.digest import ALGORITHMS, Digest, RawDigest, raw_digest
 from jettison.store import layout
-from jettison.store.folder import BlockedError, Folder, storage_errors
+from jettison.store.folder import BlockedError, Folder, UnusableError, storage_errors
 from jettison.store.tree import StorageTree
 
 __all__ = ["Aside", "LinksAside", "seeing_aside", "undisturbed"]
 
+_MOST_NOTED: Final = 100_000
+_LINE: Final = 136
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -190,10 +192,26 @@ class LinksAside:
     def __init__(self, tree: StorageTree) -> None:
         self._tree = tree
 
-    def begin(self) -> None:
-        """Leave word that links are taken, for whoever comes after this process is killed."""
-        with contextlib.suppress(StorageError):  # a disk that is too full for an empty file
-            self._tree.make_mark(layout.LINKS_ASIDE)
+    def begin(self, unlinked: Sequence[Digest] = ()) -> None:
+        """Leave word that links are taken, for whoever comes after this process is killed.
+
+        ``unlinked`` are the blobs that are to go with them: they lose their links on purpose.
+        """
+        known = unlinked if len(unlinked) <= _MOST_NOTED else ()
+        with contextlib.suppress(StorageError):  # a disk that is too full
+            self._tree.write(layout.LINKS_ASIDE, "\n".join(known).encode())
+
+    def unlinked(self) -> list[Digest]:
+        """Return the blobs that a sweep that did not come to its end was to remove."""
+        try:
+            raw = self._tree.root_folder.read(layout.LINKS_ASIDE, _MOST_NOTED * _LINE)
+        except UnusableError:
+            return []
+        found = (
+            layout.digest_of(*line.partition(":")[::2])
+            for line in (raw or b"").decode("latin-1").split("\n")
+        )
+        return [digest for digest in found if digest is not None]
 
     def end(self) -> None:
         """Take that back: none lies aside any more."""

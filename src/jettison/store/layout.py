@@ -71,7 +71,7 @@ LEAVING: Final = f"{OURS}/leaving"
 """Folders of tags and uploads on their way out: renamed here in one step, then emptied."""
 
 LINKS_ASIDE: Final = f"{OURS}/links-aside"
-"""A file that is there while links lie aside, each beside its place, under :data:`ASIDE_LINK`."""
+"""There while links lie aside, each beside its place as :data:`ASIDE_LINK`; names what is to go."""
 
 RELATIONS: Final = f"{OURS}/relations"
 """What a server has read of who references whom; it may be removed at any time."""

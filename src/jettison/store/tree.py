@@ -465,12 +465,6 @@ class StorageTree(TreeReader):
         self.root_folder.remove_all(away)
         return True
 
-    def make_mark(self, relative: str) -> None:
-        """Make an empty file of ours, if it is not there."""
-        above, _, name = relative.rpartition("/")
-        with self._make(above) as folder, open_record(folder, name):
-            pass
-
     def make_ours(self) -> None:
         """Make the folder for what is ours in the tree, if it is not there."""
         self._make(layout.OURS).close()
