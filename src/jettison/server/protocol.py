@@ -401,7 +401,8 @@ class _Connection(HttpToolsProtocol):
             if value != self._known_host:
                 if _HOST.fullmatch(value) is None:
                     self._well_framed = False
-                self._known_host = value
+                else:
+                    self._known_host = value
         elif name == b"content-length":
             # The parser lets nothing but digits through, and no second one.
             self._left = int(value) if self._left == 0 and len(value) < _DIGITS else 0
