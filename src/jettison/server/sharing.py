@@ -175,11 +175,12 @@ class Buffers:
 class _Body:
     """A body that is being taken in; ``patience`` ends it where others need the room."""
 
-    __slots__ = ("patience", "size")
+    __slots__ = ("given_up", "patience", "size")
 
     def __init__(self, patience: asyncio.Timeout) -> None:
         self.patience = patience
         self.size = 0
+        self.given_up = False
 
 
 class Bodies:
@@ -203,18 +204,23 @@ class Bodies:
             yield Holding(self, body)
         finally:
             self._coming.pop(id(body), None)
-            self._used -= body.size
+            if not body.given_up:
+                self._used -= body.size
 
     def _grow(self, body: _Body, size: int) -> None:
+        if body.given_up:
+            return
         body.size += size
         self._used += size
-        if self._used <= self._limit:
-            return
-        oldest = next((one for one in self._coming.values() if one is not body), None)
-        if oldest is None:
-            raise Busy
-        del self._coming[id(oldest)]
-        oldest.patience.reschedule(asyncio.get_running_loop().time())
+        while self._used > self._limit:
+            oldest = next((one for one in self._coming.values() if one is not body), None)
+            if oldest is None:
+                raise Busy
+            # It is gone in the loop's next turn, and counts no more from now on.
+            del self._coming[id(oldest)]
+            oldest.given_up = True
+            self._used -= oldest.size
+            oldest.patience.reschedule(asyncio.get_running_loop().time())
 
     def _settle(self, body: _Body) -> None:
         self._coming.pop(id(body), None)
