@@ -86,16 +86,16 @@ class Bench:
         }
         self.measured: list[Measured] = []
 
-    def run(self, names: Sequence[str]) -> None:
-        """Measure everything."""
+    def run(self, names: Sequence[str], *, brief: bool = False) -> None:
+        """Measure everything; ``brief``: of the ways of `rm` only the first."""
         make_tree(self._tree, Shape(1, self._tags, deleted=0, untagged=0))
+        ways = [(False, False)] if brief else [(q, c) for q in (False, True) for c in (False, True)]
         for name in names:
             with self._serving(name) as server:
                 self._list(server)
-            for quick in (False, True):
-                for cached in (False, True):
-                    with self._serving(name) as server:
-                        self._remove(server, quick=quick, cached=cached)
+            for quick, cached in ways:
+                with self._serving(name) as server:
+                    self._remove(server, quick=quick, cached=cached)
             for what, command in OTHERS.items():
                 with self._serving(name) as server:
                     self._others(server, what, command)
@@ -151,8 +151,15 @@ class Bench:
         names = "\n".join(f"{server.address}/{REPOSITORY}:{tag}" for tag in self._removed)
         at_once = AT_ONCE if one[0] == "regctl" else 1
         line = ["xargs", "-P", str(at_once), "-I", "{}", *command(server.address, "{}")]
-        self._measure(server, what, line, tags=len(self._removed), given=names)
-        self._expect_removed(server)
+        try:
+            self._measure(server, what, line, tags=len(self._removed), given=names)
+            self._expect_removed(server)
+        except BenchError as error:
+            # Several at once disturb one another on Distribution 2, where each pushes a dummy.
+            say(f"{server.name}: {what} failed: {str(error)[-200:]}")
+            last = self.measured[-1:]
+            if last and (last[0].server, last[0].what) == (server.name, what):
+                self.measured.pop()
 
     def _measure(
         self,
@@ -226,6 +233,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--quick", action="store_true", help="40 tags, 8 removed: no result")
+    parser.add_argument("--brief", action="store_true", help="`rm` once on each registry")
     parser.add_argument("--tags", type=positive, default=None, help="in the repository (2000)")
     parser.add_argument("--removed", type=positive, default=None, help="of them (200)")
     parser.add_argument("--server", action="append", choices=SERVERS, help="may be repeated")
@@ -240,7 +248,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with scratch(options.dir) as folder:
             bench = Bench(folder, tags, removed)
-            bench.run(names)
+            bench.run(names, brief=options.brief)
             facts = machine.facts(folder, servers.JETTISON)
     except BenchError as error:
         print(f"error: {error}", file=sys.stderr)
