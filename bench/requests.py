@@ -217,7 +217,8 @@ def table(measured: Sequence[Measured]) -> list[str]:
     ]
     for one in measured:
         beyond = f"{one.each:.2f}" if one.beyond else ""
-        target = f"≤ {one.most:g}" if one.most is not None else ""
+        of = " beyond" if one.beyond else ""
+        target = f"≤ {one.most:g}{of}" if one.most is not None else ""
         met = {None: "", True: "yes", False: "no"}[one.met]
         cells = (one.server, one.what, f"{one.total:,}", f"{one.total / one.tags:.2f}", beyond)
         lines.append(f"| {' | '.join(cells)} | {target} | {met} | {one.seconds:.2f} s |")

@@ -37,5 +37,5 @@ def test_a_figure_is_judged_beyond_what_every_listing_costs() -> None:
     one = Measured("it", "rm", {"GET": 90, "DELETE": 10}, 1.5, tags=10, beyond=60, most=4)
     assert (one.total, one.each, one.met) == (100, 4.0, True)
     assert one._replace(beyond=50).met is False
-    assert table([one])[-1] == "| it | rm | 100 | 10.00 | 4.00 | ≤ 4 | yes | 1.50 s |"
+    assert table([one])[-1] == "| it | rm | 100 | 10.00 | 4.00 | ≤ 4 beyond | yes | 1.50 s |"
     assert table([one._replace(beyond=0, most=None)])[-1].endswith("| 10.00 |  |  |  | 1.50 s |")
