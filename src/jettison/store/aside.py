@@ -197,6 +197,7 @@ class LinksAside:
 
         ``unlinked`` are the blobs that are to go with them: they lose their links on purpose.
         """
+        self.end()  # of one before, whose links are back
         known = unlinked if len(unlinked) <= _MOST_NOTED else ()
         with contextlib.suppress(StorageError):  # a disk that is too full
             self._tree.write(layout.LINKS_ASIDE, "\n".join(known).encode())
