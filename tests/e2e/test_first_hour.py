@@ -67,6 +67,19 @@ def test_what_only_a_window_holds_is_freed_by_one_command(
     assert GOES.layers[0].digest not in young.blob_files()
 
 
+def test_a_later_collection_ends_the_promise_of_a_removal_that_freed_nothing(
+    young: DockerRegistry, jettison: Jettison
+) -> None:
+    removal = ("rm", f"{young.host}/app:1", "--storage", young.root, "--reclaim", "--yes")
+    done = jettison(*removal)
+    said = "until the registry is collected again"
+    assert said in done.stderr
+    assert said in jettison("runs").stdout
+    jettison(*last_command(done), "--yes")
+    assert said not in jettison("runs").stdout
+    assert "no longer held" in jettison("runs").stdout
+
+
 @pytest.mark.distribution
 @pytest.mark.parametrize("known", [True, False])
 def test_a_cache_that_is_stale_is_told_before_and_after(

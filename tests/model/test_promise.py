@@ -1,6 +1,7 @@
 """The promise of an undo is what was seen to be possible."""
 
 import pytest
+from msgspec.structs import replace
 
 from jettison.model.digest import Digest
 from jettison.model.plan import Action, Broken, Estimate, Plan, Step
@@ -72,3 +73,28 @@ def test_windows_and_backups() -> None:
     assert "no longer held" in promise(plan(), outlook, NOW + 90000).sentence
     backed = Outlook(product("Gitea"), backup="/b", gone=2, left=0)
     assert promise(plan(), backed, NOW).sentence == "from the backup /b"
+
+
+def test_a_collection_since_ends_what_a_removal_had_left() -> None:
+    left = Outlook(product("Distribution"), reclaim=True, gone=0, left=2, window_until=NOW - 1)
+    assert promise(plan(), left, NOW).sentence == "no longer held, may be collected"
+
+
+def test_a_tag_without_a_manifest_is_not_promised() -> None:
+    outlook = Outlook(product("Distribution"), backup="/b")
+    lost = Step(Action.UNTAG, APP, None, (Tag("3"),), "leads to no manifest")
+    none = promise(plan(steps=(lost,)), outlook, NOW)
+    assert (none.possible, "leads to no manifest" in none.sentence) == (False, True)
+    some = promise(plan(steps=(*STEPS, lost)), outlook, NOW)
+    assert some.sentence == "from the backup /b, but for 1 tag without a manifest"
+
+
+def test_schema_1_is_promised_only_on_a_storage() -> None:
+    old = tuple(Broken(APP, one, (), obsolete=True) for one in (ONE, TWO))
+    outlook = Outlook(product("Distribution"))
+    found = promise(replace(plan(), missing=old), outlook, NOW)
+    assert (found.possible, "schema 1" in found.sentence) == (False, True)
+    some = promise(replace(plan(), missing=old[:1]), outlook, NOW)
+    assert some.sentence.endswith("but for 1 of 2 images, which are of schema 1")
+    stored = Outlook(product("Distribution"), stored=True, window_until=NOW + 86400)
+    assert promise(replace(plan(), missing=old), stored, NOW).possible

@@ -188,6 +188,7 @@ async def _rm(
     from jettison.gc.guard import refuse
     from jettison.lifecycle.place import open_place
     from jettison.lifecycle.removing import Prepared, Remover, fingerprint, interrupted_run
+    from jettison.model.promise import promise_of
 
     place = open_place(storage, os.environ)
     users = user_journal()
@@ -230,7 +231,9 @@ async def _rm(
     if output is Format.TABLE:
         write("")
         print_receipt(finished)
-        note(dim(f"undo: {undo_line(finished, time.time())}  (jettison undo {finished.id})"))
+        left = promise_of(finished, time.time())
+        how = f"  (jettison undo {finished.id})" if left is not None and left.possible else ""
+        note(dim(f"undo: {undo_line(finished, time.time())}{how}"))
         _tell_later(finished, prepared, storage)
     return finished
 

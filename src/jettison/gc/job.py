@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
@@ -284,6 +285,9 @@ def collect_and_forget(
             links = [(link.repository, link.digest) for link in going]
             gone = [blob.digest for blob in plan.blobs]
             findings.append(forget_in_redis(configuration, gone, links))
+    if not plan.empty:
+        with suppress(JournalError):  # a disk that is still full, say: it is a word in a list
+            _note_collected(tree, plan.started)
     if findings and not findings[0].ok:
         problem = Problem(None, "redis", findings[0].sentence, Protects.NOTHING)
         receipt = msgspec.structs.replace(receipt, problems=(*receipt.problems, problem))
@@ -305,6 +309,23 @@ def forget_in_redis(
         return Finding(ok=False, subject=f"Redis at {server.address}", sentence=sentence)
     subject = f"{count:,} entries in Redis"
     return Finding(ok=True, subject=subject, sentence="forgotten with what they described")
+
+
+def _note_collected(tree: StorageTree, now: float) -> None:
+    """Note at the removals that had collected for themselves that a collection has come since.
+
+    What such a removal left, being young, was there for an undo until then.
+    """
+    journal = tree_journal(tree)
+    for run in journal.runs():
+        if (
+            isinstance(run, Run)
+            and run.reclaim
+            and run.state is State.DONE
+            and run.receipt is not None
+            and run.window_until is None
+        ):
+            journal.write(msgspec.structs.replace(run, window_until=now))
 
 
 def end_windows(tree: StorageTree, runs: AbstractSet[str], now: float) -> None:

@@ -12,6 +12,7 @@ from jettison.lifecycle.looking import look_at_blobs
 from jettison.lifecycle.staleness import sample
 from jettison.model.digest import Digest
 from jettison.model.graph import reach
+from jettison.model.manifest import Kind
 from jettison.model.plan import Broken, Plan
 from jettison.model.snapshot import Node, RepositorySnapshot, Snapshot
 from jettison.progress import Progress, silent
@@ -61,11 +62,17 @@ async def note_missing(
             *node,
             tuple(digests),
             damaged=not {(node[0], one) for one in digests}.isdisjoint(damaged),
+            obsolete=_is_obsolete(snapshot.repositories[node[0]], node[1]),
         )
         for node, digests in lacking.items()
-        if digests
+        if digests or _is_obsolete(snapshot.repositories[node[0]], node[1])
     )
     return msgspec.structs.replace(plan, missing=missing, warnings=(*plan.warnings, *warnings))
+
+
+def _is_obsolete(repository: RepositorySnapshot, digest: Digest) -> bool:
+    found = repository.manifests.get(digest)
+    return found is not None and found.kind is Kind.SCHEMA1
 
 
 def _blobs(repository: RepositorySnapshot, manifests: set[Digest]) -> dict[Digest, int | None]:

@@ -108,13 +108,15 @@ class Estimate(msgspec.Struct, frozen=True):
 class Broken(msgspec.Struct, frozen=True):
     """A manifest of the plan that lacked ``absent`` blobs or children before the run.
 
-    Children that are not there are lawful; ``damaged`` says that blobs are missing.
+    Children that are not there are lawful; ``damaged`` says that blobs are missing, ``obsolete``
+    that it is of schema 1, which no registry takes any more.
     """
 
     repository: RepoName
     digest: Digest
     absent: tuple[Digest, ...]
     damaged: bool = False
+    obsolete: bool = False
 
 
 class Plan(msgspec.Struct, frozen=True):

@@ -42,24 +42,31 @@ class Promise(msgspec.Struct, frozen=True):
 
 def promise(plan: Plan | None, outlook: Outlook, now: float) -> Promise:
     """Say what an undo of ``plan`` can do at ``now`` (seconds since the epoch)."""
-    broken, sparse = _broken(plan, damaged=True), _broken(plan, damaged=False)
-    total = _things(plan)
-    if total and broken >= total and not outlook.stored:
-        return Promise(
-            possible=False, sentence="not possible: what goes lacks blobs already, so it is broken"
-        )
+    total, lost = _images(plan), _lost_tags(plan)
+    if lost and not total:
+        sentence = "not possible: a tag that leads to no manifest cannot be set again"
+        return Promise(possible=False, sentence=sentence)
+    broken, obsolete, sparse = _broken(plan)
+    if total and broken + obsolete >= total and not outlook.stored:
+        why = "no registry takes manifests of schema 1 any more"
+        if broken:
+            why = "what goes lacks blobs already, so it is broken"
+        return Promise(possible=False, sentence=f"not possible: {why}")
     found = _as_long_as(plan, outlook, now)
-    if found.possible and broken:
+    if not found.possible:
+        return found
+    sentence, without = found.sentence, list[str]()
+    if outlook.stored:
         # Many a registry takes no manifest of which a blob is missing; its storage does.
-        images = f"{broken} of {total} images"
-        more = f"but for {images} that lack blobs already"
-        if outlook.stored:
-            more = f"{images} as broken as now"
-        return Promise(possible=True, sentence=f"{found.sentence}, {more}")
-    if found.possible and sparse and not outlook.stored:
-        more = ", if the registry takes an index without the children that it lacks already"
-        return Promise(possible=True, sentence=found.sentence + more)
-    return found
+        sentence += f", {broken} of {total} images as broken as now" if broken else ""
+    else:
+        without += [f"{broken} of {total} images that lack blobs already"] if broken else []
+        without += [f"{obsolete} of {total} images, which are of schema 1"] if obsolete else []
+    without += [f"{lost} tag{'s' * (lost != 1)} without a manifest"] if lost else []
+    sentence += f", but for {' and '.join(without)}" if without else ""
+    if sparse and not outlook.stored:
+        sentence += ", if the registry takes an index without the children that it lacks already"
+    return Promise(possible=True, sentence=sentence)
 
 
 def _as_long_as(plan: Plan | None, outlook: Outlook, now: float) -> Promise:
@@ -75,12 +82,12 @@ def _as_long_as(plan: Plan | None, outlook: Outlook, now: float) -> Promise:
         if plan is not None and plan.estimate.freed_bytes == 0:
             return Promise(possible=True, sentence="until the registry is collected again")
         return Promise(possible=False, sentence="not once it is collected, which follows at once")
-    if outlook.reclaim:
-        return Promise(possible=True, sentence="until the registry is collected again")
     if outlook.window_until is not None:
         if outlook.window_until <= now:
             return Promise(possible=True, sentence="no longer held, may be collected")
         return Promise(possible=True, sentence=f"until {moment(outlook.window_until)}")
+    if outlook.reclaim:
+        return Promise(possible=True, sentence="until the registry is collected again")
     return _by_product(plan, outlook)
 
 
@@ -133,18 +140,26 @@ def promise_of(run: Run, now: float) -> Promise | None:
     return promise(run.plan, outlook_of(run), now)
 
 
-def _things(plan: Plan | None) -> int:
+def _images(plan: Plan | None) -> int:
     """Count the images that a plan takes a tag or the manifest of."""
     if plan is None:
         return 0
     return len({(s.repository, s.digest) for s in plan.steps if s.digest is not None})
 
 
-def _broken(plan: Plan | None, *, damaged: bool) -> int:
-    """Count those of them that lack blobs, or else only children, which is lawful."""
+def _lost_tags(plan: Plan | None) -> int:
+    """Count the tags of a plan that lead to no manifest."""
     if plan is None:
         return 0
+    return sum(len(step.tags) for step in plan.steps if step.digest is None)
+
+
+def _broken(plan: Plan | None) -> tuple[int, int, int]:
+    """Count the images of a plan that lack blobs, are of schema 1, or only lack children."""
+    if plan is None:
+        return 0, 0, 0
     going = {(step.repository, step.digest) for step in plan.steps}
-    return sum(
-        one.damaged is damaged and (one.repository, one.digest) in going for one in plan.missing
-    )
+    found = [one for one in plan.missing if (one.repository, one.digest) in going]
+    broken = sum(one.damaged for one in found)
+    obsolete = sum(one.obsolete and not one.damaged for one in found)
+    return broken, obsolete, len(found) - broken - obsolete
