@@ -202,6 +202,16 @@ def test_history_is_no_root_and_goes_with_its_revision(tree: Tree) -> None:
     assert first not in tree.blobs()
 
 
+def test_a_history_of_which_a_killed_sweep_left_the_folder_goes_too(tree: Tree) -> None:
+    first = tree.image("app", "1", [b"one"])
+    tree.image("app", "1", [b"two"])
+    entry = tree.history_path("app", "1", first)
+    entry.unlink()
+    _, receipt = run(tree, UNTAGGED)
+    assert (receipt.revisions.count, receipt.history.count) == (1, 0)
+    assert not entry.parent.exists()
+
+
 def test_defect_6_layer_links_go_repository_by_repository(tree: Tree) -> None:
     tree.image("app", "1", [b"shared"])
     shared = tree.blob(b"shared", "zzz", "aaa", "app")

@@ -183,10 +183,10 @@ class LinkSweep:
 
     def _remove(self, folder: Folder, digest: Digest, kind: str) -> bool:
         """Remove a link that lies aside, and its folder; whether that is gone too."""
-        if not self._aside.remove(folder, digest.hex):
-            return False
+        removed = self._aside.remove(folder, digest.hex)
+        # Also where no link was: a killed sweep has left the folder of one that it had removed.
         empty = folder.remove_if_empty(digest.hex)
-        if empty or folder.look(f"{digest.hex}/{layout.LINK}") is None:
+        if removed and (empty or folder.look(f"{digest.hex}/{layout.LINK}") is None):
             self._count.add(kind, len(digest))  # else somebody has just written it again
         return empty
 
