@@ -120,8 +120,13 @@ class Registry(Protocol):
         And as many as ``size``, if that is given, as far as the answer tells beforehand.
         """
 
-    def read_blob(self, repository: RepoName, digest: Digest) -> AsyncIterator[bytes]:
-        """Yield the blob's bytes; raise if it is absent or its digest turns out wrong."""
+    def read_blob(
+        self, repository: RepoName, digest: Digest, *, size: int | None = None
+    ) -> AsyncIterator[bytes]:
+        """Yield the blob's bytes; raise if it is absent or its digest turns out wrong.
+
+        Or if it has more than ``size`` bytes, if that is given: no more than those are yielded.
+        """
 
     async def put_blob(
         self, repository: RepoName, digest: Digest, chunks: AsyncIterator[bytes]

@@ -27,6 +27,7 @@ from jettison.errors import (
     RegistryFailing,
     UnexpectedResponse,
     Unreachable,
+    VerificationFailed,
 )
 from jettison.model.digest import Digest
 from jettison.model.reference import RepoName, Tag
@@ -295,6 +296,15 @@ async def test_an_answer_that_drips_is_not_waited_for(server: Scripted, connect:
             await registry.manifest(REPO, DIGEST)
         with pytest.raises(Unreachable, match="no answer in time"):
             _ = [chunk async for chunk in registry.read_blob(REPO, DIGEST)]
+
+
+async def test_a_blob_without_end_is_not_read_on(server: Scripted, connect: Connect) -> None:
+    server.on("GET", f"/v2/team/app/blobs/{DIGEST}", dripping(0))
+    registry = connect(server.host)
+    chunks = registry.read_blob(REPO, DIGEST, size=1000)
+    async with asyncio.timeout(20):
+        with pytest.raises(VerificationFailed, match="more than the 1,000 bytes"):
+            _ = [chunk async for chunk in chunks]
 
 
 async def test_one_request_that_fails_is_not_a_registry_that_is_away(

@@ -10,7 +10,7 @@ import pytest
 
 from jettison.client import RemoteRegistry
 from jettison.demo.images import Image, image, index, layer, random_bytes, referrer
-from jettison.errors import JettisonError, NotFoundError, UnexpectedResponse
+from jettison.errors import JettisonError, NotFoundError, UnexpectedResponse, VerificationFailed
 from jettison.model.digest import Digest
 from jettison.model.reference import RepoName, Tag
 from jettison.registry import Deletion, RawManifest, Registry
@@ -109,6 +109,10 @@ async def test_reads_blobs(subject: Registry) -> None:
     assert await subject.blob_size(APP, BASE.digest) == BASE.size
     assert await subject.has_blob(APP, BASE.digest)
     assert b"".join([c async for c in subject.read_blob(APP, BASE.digest)]) == BASE.raw
+    whole = subject.read_blob(APP, BASE.digest, size=BASE.size)
+    assert b"".join([c async for c in whole]) == BASE.raw
+    with pytest.raises(VerificationFailed):
+        [c async for c in subject.read_blob(APP, BASE.digest, size=BASE.size - 1)]
     assert await subject.blob_size(APP, ABSENT) is None
     assert not await subject.has_blob(APP, ABSENT)
     with pytest.raises(NotFoundError):

@@ -3,13 +3,15 @@
 import asyncio
 import json
 import os
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from jettison.demo.images import image, index, layer
-from jettison.errors import JettisonError, StorageError
+from jettison.errors import JettisonError, StorageError, VerificationFailed
 from jettison.lifecycle.backup import Backup
+from jettison.model.digest import Digest
 from jettison.model.reference import RepoName, Tag
 from jettison.model.run import Saved
 from jettison.progress import silent
@@ -100,3 +102,47 @@ async def test_a_blob_that_is_gone_ends_it(registry: MemoryRegistry, tmp_path: P
     del registry.found[APP].blobs[BASE.digest]
     with pytest.raises(JettisonError, match="would be incomplete"):
         await Backup(tmp_path).save(registry, [saved(registry, "one")], silent)
+
+
+async def test_no_more_is_fetched_than_a_blob_has(tmp_path: Path) -> None:
+    """A registry may send a blob without end, whatever its manifest says of it."""
+
+    class Endless(MemoryRegistry):
+        fetched = 0
+
+        async def read_blob(
+            self, repository: RepoName, digest: Digest, *, size: int | None = None
+        ) -> AsyncIterator[bytes]:
+            del repository, digest
+            assert size is not None
+            while self.fetched <= size:
+                self.fetched += 1
+                yield b"x"
+            raise VerificationFailed("more bytes than it has")
+
+    registry = Endless()
+    registry.push(APP, "one", ONE)
+    with pytest.raises(JettisonError, match="would be incomplete"):
+        await Backup(tmp_path).save(registry, [saved(registry, "one")], silent)
+    assert registry.fetched <= max(blob.size for blob in ONE.blobs()) + 1
+    assert not [path for path in (tmp_path / "blobs").rglob("*") if path.is_file()]
+
+
+async def test_other_bytes_are_not_saved(registry: MemoryRegistry, tmp_path: Path) -> None:
+    registry.found[APP].blobs[BASE.digest] = b"x" * BASE.size
+    with pytest.raises(JettisonError, match="would be incomplete"):
+        await Backup(tmp_path).save(registry, [saved(registry, "one")], silent)
+    assert not Backup(tmp_path).has_whole(BASE.digest)
+    assert not (tmp_path / "index.json").exists()
+
+
+@pytest.mark.parametrize("size", [1 << 60, (1 << 63) - 1])
+async def test_what_has_no_room_is_not_begun(
+    registry: MemoryRegistry, tmp_path: Path, size: int
+) -> None:
+    raw = ONE.manifest.raw.replace(f'"size":{BASE.size}'.encode(), f'"size":{size}'.encode())
+    assert raw != ONE.manifest.raw
+    found = Digest.of(raw)
+    entry = Saved(APP, found, ONE.manifest.media_type, raw, ())
+    with pytest.raises(StorageError, match="there is room for"):
+        await Backup(tmp_path).save(registry, [entry], silent)

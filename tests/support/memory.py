@@ -5,7 +5,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from jettison.demo.images import Image, Index
-from jettison.errors import NotFoundError, UnexpectedResponse
+from jettison.errors import NotFoundError, UnexpectedResponse, VerificationFailed
 from jettison.model.digest import Digest
 from jettison.model.reference import RepoName, Tag
 from jettison.model.restoration import needs_of
@@ -116,10 +116,14 @@ class MemoryRegistry:
         found = await self.blob_size(repository, digest)
         return found is not None and size in {None, found}
 
-    async def read_blob(self, repository: RepoName, digest: Digest) -> AsyncIterator[bytes]:
+    async def read_blob(
+        self, repository: RepoName, digest: Digest, *, size: int | None = None
+    ) -> AsyncIterator[bytes]:
         raw = self._at(repository).blobs.get(digest)
         if raw is None:
             raise NotFoundError(f"there is no blob {digest}")
+        if size is not None and len(raw) > size:
+            raise VerificationFailed(f"the blob {digest} has more than {size} bytes")
         yield raw
 
     async def put_blob(

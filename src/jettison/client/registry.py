@@ -509,11 +509,14 @@ class RemoteRegistry:
                     return True
         return False
 
-    async def read_blob(self, repository: RepoName, digest: Digest) -> AsyncIterator[bytes]:
+    async def read_blob(
+        self, repository: RepoName, digest: Digest, *, size: int | None = None
+    ) -> AsyncIterator[bytes]:
         """Yield the blob's bytes (end-2).
 
-        Raises :class:`~jettison.errors.NotFoundError`, or after the last byte
-        :class:`~jettison.errors.VerificationFailed` if the digest is another.
+        Raises :class:`~jettison.errors.NotFoundError`, or
+        :class:`~jettison.errors.VerificationFailed` if there are more than ``size`` bytes, or
+        after the last one if the digest is another.
         """
         access = Access(repository, ("pull",))
         path = f"/v2/{repository}/blobs/{digest}"
@@ -525,7 +528,14 @@ class RemoteRegistry:
                 raise NotFoundError(message)
             if response.status != HTTPStatus.OK:
                 raise await self._unexpected(response, access, f"GET {path}")
+            read = 0
             async for chunk in response.chunks():
+                read += len(chunk)
+                if size is not None and read > size:
+                    message = (
+                        f"{self._host} sends more than the {size:,} bytes of the blob {digest}"
+                    )
+                    raise VerificationFailed(f"{message} of {repository}")
                 hasher.update(chunk)
                 yield chunk
         if hasher.hexdigest() != digest.hex:

@@ -11,7 +11,7 @@ import fcntl
 import hashlib
 import os
 from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -23,10 +23,11 @@ from jettison.errors import (
     JettisonError,
     NotFoundError,
     StorageError,
+    VerificationFailed,
 )
 from jettison.model import strict_json
 from jettison.model.digest import Digest
-from jettison.model.manifest import parse_manifest
+from jettison.model.manifest import Descriptor, parse_manifest
 from jettison.model.reference import RepoName
 from jettison.model.run import Saved
 from jettison.progress import Progress
@@ -189,8 +190,8 @@ class _Saving:
             raise JettisonError(message, hint=hint) from error
         for blob in manifest.blobs:
             try:
-                await self._blob(entry.repository, blob.digest)
-            except (NotFoundError, InvalidManifest) as error:
+                await self._blob(entry.repository, blob)
+            except (NotFoundError, VerificationFailed) as error:
                 if not blob.distributable:
                     continue
                 message = f"the backup would be incomplete: {error.message}; nothing was removed"
@@ -202,18 +203,34 @@ class _Saving:
             self._synced.add(entry.digest)
         return [child.digest for child in manifest.children]
 
-    async def _blob(self, repository: RepoName, digest: Digest) -> None:
+    async def _blob(self, repository: RepoName, blob: Descriptor) -> None:
+        """Save a blob: no more than the bytes that it is said to have, and only if they are its.
+
+        What a hostile registry sends without end, or says to have more bytes than there is room
+        for, does not fill the disk.
+        """
+        digest = blob.digest
         if self._is_there(digest):
             return
+        size = blob.size
+        if size is None:  # schema 1
+            size = await self._registry.blob_size(repository, digest)
+        if size is None:
+            message = f"{repository} does not say how many bytes blob {digest} has"
+            raise NotFoundError(message)
         hasher = hashlib.new(digest.algorithm)
-        with self._folder(digest) as folder, Draft(folder, private=True) as draft:
-            async for chunk in self._registry.read_blob(repository, digest):
-                hasher.update(chunk)
-                draft.write(chunk)
-            if hasher.hexdigest() != digest.hex:
-                message = f"{repository} sent other bytes for blob {digest}"
-                raise InvalidManifest(message)
-            draft.place(folder, digest.hex)
+        with self._folder(digest) as folder:
+            _expect_room(folder, digest, size)
+            chunks = self._registry.read_blob(repository, digest, size=size)
+            async with aclosing(chunks):  # type: ignore[type-var]
+                with Draft(folder, private=True) as draft:
+                    async for chunk in chunks:
+                        hasher.update(chunk)
+                        draft.write(chunk)
+                    if hasher.hexdigest() != digest.hex:
+                        message = f"{repository} sent other bytes for blob {digest}"
+                        raise VerificationFailed(message)
+                    draft.place(folder, digest.hex)
         self._synced.add(digest)
 
     def _is_there(self, digest: Digest) -> bool:
@@ -239,6 +256,16 @@ class _Saving:
             blobs.make(digest.algorithm, private=True) as folder,
         ):
             yield folder
+
+
+def _expect_room(folder: Folder, digest: Digest, size: int) -> None:
+    """Raise StorageError if so many bytes have no room on the disk of ``folder``."""
+    with storage_errors("write", folder.path):
+        found = os.fstatvfs(folder.descriptor)
+    room = found.f_bavail * found.f_frsize
+    if size > room:
+        message = f"blob {digest} has {size:,} bytes, and there is room for {room:,}"
+        raise StorageError(message)
 
 
 def _open_file(folder: Folder, digest: Digest) -> int:

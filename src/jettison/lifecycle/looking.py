@@ -110,7 +110,7 @@ async def look_at_blobs(
 
     async def look(item: Node) -> str | None:
         if read_data:
-            return await _read(registry, item)
+            return await _read(registry, item, needed[item])
         size = needed[item]
         if await registry.has_blob(*item, size=size):
             return None
@@ -132,9 +132,9 @@ async def look_at_blobs(
     return wrong
 
 
-async def _read(registry: Registry, item: Node) -> str | None:
+async def _read(registry: Registry, item: Node, size: int | None) -> str | None:
     try:
-        async for _ in registry.read_blob(*item):
+        async for _ in registry.read_blob(*item, size=size):
             pass  # its digest is computed on the way
     except NotFoundError:
         return "is not there"

@@ -123,19 +123,26 @@ class StorageRegistry:
             return False
         return blob.size == 0 or any(self.tree.read_blob(blob.digest, 1))
 
-    async def read_blob(self, repository: RepoName, digest: Digest) -> AsyncIterator[bytes]:
-        """Yield the blob's bytes; raise StorageError at the end if they have another digest."""
+    async def read_blob(
+        self, repository: RepoName, digest: Digest, *, size: int | None = None
+    ) -> AsyncIterator[bytes]:
+        """Yield the blob's bytes; raise VerificationFailed if they are too many, or others."""
         blob = self._linked(repository, digest)
         if blob is None:
             message = f"{self.name}: {repository} has no blob {digest}"
             raise NotFoundError(message)
+        if size is not None and blob.size > size:
+            message = (
+                f"{self.name}: blob {digest} has {blob.size:,} bytes, and should have {size:,}"
+            )
+            raise VerificationFailed(message)
         computed = hashlib.new(digest.algorithm)
         for chunk in self.tree.read_blob(blob.digest):
             computed.update(chunk)
             yield chunk
         if computed.hexdigest() != digest.hex:
             message = f"{self.name}: blob {digest} is damaged, its bytes have another digest"
-            raise StorageError(message, hint="Push it again.")
+            raise VerificationFailed(message, hint="Push it again.")
 
     async def put_blob(
         self, repository: RepoName, digest: Digest, chunks: AsyncIterator[bytes]
