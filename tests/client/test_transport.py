@@ -6,7 +6,8 @@ import gzip
 import socket
 import ssl
 import subprocess
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from yarl import URL
 
 from client.conftest import Clock, Connect
 from client.scripted import Answer, Drop, Handler, Scripted
-from jettison.client import ClientOptions, Credentials, RemoteRegistry, is_loopback
+from jettison.client import ClientOptions, Credentials, RemoteRegistry, is_loopback, transport
+from jettison.client.auth import NO_ACCESS
 from jettison.client.failures import tidy
 from jettison.client.transport import MANIFEST_LIMIT, origin_of, same_origin
 from jettison.errors import (
@@ -296,6 +298,55 @@ async def test_an_answer_that_drips_is_not_waited_for(server: Scripted, connect:
             await registry.manifest(REPO, DIGEST)
         with pytest.raises(Unreachable, match="no answer in time"):
             _ = [chunk async for chunk in registry.read_blob(REPO, DIGEST)]
+
+
+@asynccontextmanager
+async def repeating(first: bytes, piece: bytes) -> AsyncIterator[str]:
+    """Run a server that begins each answer so, and goes on for ever; yield its address."""
+
+    tasks = set()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tasks.add(asyncio.current_task())
+        with suppress(ConnectionError, asyncio.CancelledError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(first)
+            while True:
+                writer.write(piece)
+                await writer.drain()
+                await asyncio.sleep(0.02)
+        writer.transport.abort()
+
+    async with await asyncio.start_server(answer, "127.0.0.1") as server:
+        yield "{}:{}".format(*server.sockets[0].getsockname())
+        for task in tasks:
+            if task is not None:
+                task.cancel()
+
+
+@pytest.mark.parametrize(
+    ("first", "piece"),
+    [(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"), (b"HTTP/1.1 200 OK\r\n", b"X: y\r\n"), (b"", b"")],
+)
+async def test_a_head_that_drips_is_not_waited_for(
+    connect: Connect, first: bytes, piece: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is who does not take what is sent, or takes it and has no answer."""
+    monkeypatch.setattr(transport, "_STREAM_SLOWEST", 1 << 30)
+
+    async def pieces(number: int) -> AsyncIterator[bytes]:
+        for _ in range(number):
+            yield bytes(1 << 20)
+
+    async with asyncio.timeout(20), repeating(first, piece) as host:
+        registry = connect(host, ClientOptions(timeout=0.1, retries=0))
+        for asked in (
+            registry.manifest(REPO, DIGEST),
+            registry.transport.upload("PATCH", "/up", NO_ACCESS, pieces(0)),
+            registry.transport.upload("PATCH", "/up", NO_ACCESS, pieces(100)),
+        ):
+            with pytest.raises(RegistryError, match="no answer in time"):
+                await asked
 
 
 async def test_a_blob_without_end_is_not_read_on(server: Scripted, connect: Connect) -> None:

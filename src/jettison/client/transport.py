@@ -426,9 +426,10 @@ class Transport:
         for _ in range(_MAX_REDIRECTS + 1):
             proxy = self.options.proxies.proxy_for(url)
             try:
-                raw = await session.request(
-                    method, url, headers=sent, data=body, allow_redirects=False, proxy=proxy
-                )
+                async with _waiting(self.options.timeout, body) as data:
+                    raw = await session.request(
+                        method, url, headers=sent, data=data, allow_redirects=False, proxy=proxy
+                    )
             except (aiohttp.ClientError, OSError) as error:
                 raise _NotAnswered(error, url) from None
             location = raw.headers.get("Location")
@@ -660,6 +661,40 @@ def _tls(options: ClientOptions, scheme: str) -> ssl.SSLContext | bool:
 def _no_password() -> str:
     """Answer for OpenSSL, which would ask at the terminal otherwise."""
     return ""
+
+
+@asynccontextmanager
+async def _waiting(
+    seconds: float, body: bytes | AsyncIterator[bytes] | None
+) -> AsyncIterator[bytes | AsyncIterator[bytes] | None]:
+    """Bound the wait for the head of an answer; yield the body that is to be sent before it.
+
+    A head that drips, or comes after interim answers without end, is not waited for; nor is a
+    registry that does not take what is sent. Reading what is to be sent has all the time it needs.
+    """
+    patience = 2 * seconds  # for connecting, and for the answer
+    size = len(body) if isinstance(body, bytes) else 0
+    is_over = False
+
+    def allow(more: float | None) -> None:
+        if not is_over:  # an answer may come before all is sent
+            now = asyncio.get_running_loop().time()
+            deadline.reschedule(None if more is None else now + more)
+
+    async def paced(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for chunk in chunks:
+            for start in range(0, len(chunk), _CHUNK):
+                piece = chunk[start : start + _CHUNK]
+                allow(patience + len(piece) / _STREAM_SLOWEST)
+                yield piece
+            allow(None)
+        allow(patience)
+
+    async with asyncio.timeout(patience + size / _STREAM_SLOWEST) as deadline:
+        try:
+            yield paced(body) if isinstance(body, AsyncIterator) else body
+        finally:
+            is_over = True
 
 
 async def _read_some(raw: aiohttp.ClientResponse, limit: int, patience: float) -> bytes:
