@@ -255,7 +255,7 @@ def failed(server: OneThread, jettison: Jettison, call: str, error: str, most: i
 
 def disturbed(server: OneThread, call: str, number: int, error: str) -> Push:
     """Push, and meet an error at a call for the tree."""
-    for more in (0, 0, 1, -1, 2, -2, 3, -3):
+    for more in (0, 0, 1, -1, 2, -2, 3, -3) * 4:
         push = Push.of(server)
         inject = f"inject={call}:error={error}:when={max(1, number + more)}"
         with Tracer(server).attached("-e", f"trace={call}", "-e", inject) as log:
