@@ -89,7 +89,7 @@ lint: setup ## ruff (rules and format) and mypy
 	@$(BIN)/mypy $(SOURCES)
 
 soak: setup ## The long tests
-	@$(BIN)/pytest -n 2 --dist worksteal -m soak $(ARGS)
+	@$(BIN)/pytest -n 4 --dist worksteal -m soak $(ARGS)
 
 bench: setup ## jettison gc and serve beside docker-registry; ARGS=--quick takes seconds
 	@$(BIN)/python bench/gc.py $(ARGS)
