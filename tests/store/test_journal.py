@@ -1,4 +1,5 @@
 import json
+import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -58,6 +59,13 @@ def test_a_run_comes_back_as_it_was(journal: Journal) -> None:
     assert read.plan is not None
     assert isinstance(next(iter(read.plan.seen)), RepoName)
     assert journal.home_of(run.id) is journal
+
+
+def test_a_path_that_is_no_text_is_an_error_and_no_fault_of_ours(journal: Journal) -> None:
+    with pytest.raises(JournalError, match="is not UTF-8"):
+        journal.write(make(storage=os.fsdecode(b"/srv/\xff")))
+    with pytest.raises(JournalError, match="is not UTF-8"):
+        journal.point(make(), Journal(Path(os.fsdecode(b"/srv/\xff"))))
 
 
 def test_it_is_a_document_for_people_and_other_programs(journal: Journal) -> None:

@@ -158,12 +158,20 @@ class Journal:
 
     def write(self, run: Run) -> None:
         """Store the run, replacing an earlier state of it."""
-        self._replace(run.id, _ENCODER.encode(run))
+        self._replace(run.id, self._encoded(run))
 
     def point(self, run: Run, to: "Journal") -> None:
         """Note that the run lies in another journal."""
         head = _Head(run.id, RUN_SCHEMA, str(to.folder.absolute()))
-        self._replace(run.id, msgspec.json.encode(head))
+        self._replace(run.id, self._encoded(head))
+
+    def _encoded(self, document: Run | _Head) -> bytes:
+        try:
+            return _ENCODER.encode(document)
+        except UnicodeEncodeError:
+            message = f"cannot write the journal {self.folder}: a path in it is not UTF-8"
+            hint = "Rename that folder, or mount it at another path."
+            raise JournalError(message, hint=hint) from None
 
     def _replace(self, run_id: str, document: bytes) -> None:
         name = self._name(run_id, _DOCUMENT)
