@@ -1,16 +1,20 @@
 """The figures of the last collection for Prometheus, through node_exporter's textfile collector.
 
-The file is replaced in one step, as the collector asks for. It is written also when a collection
-failed, so that an alert can be built on it.
+The file is replaced in one step, as the collector asks for, and drafted under a name that whoever
+owns its folder cannot guess. It is written also when a collection failed, so that an alert can be
+built on it.
 """
 
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from jettison.errors import StorageError
 from jettison.gc.plan import CollectionPlan
 from jettison.gc.sweep import CollectionReceipt
+from jettison.model.printable import printable
+from jettison.store.draft import write_file
+from jettison.store.folder import Folder
 
 __all__ = ["write_textfile"]
 
@@ -35,7 +39,7 @@ def write_textfile(
         if found is None:
             names = ("storage", *labels)
             found = gauges[name] = Gauge(f"jettison_gc_{name}", text, names, registry=registry)
-        found.labels(storage, *labels.values()).set(value)
+        found.labels(printable(storage), *labels.values()).set(value)
 
     gauges: dict[str, Gauge] = {}
     gauge("last_run_timestamp_seconds", "When the last collection ended.", finished)
@@ -66,7 +70,8 @@ def write_textfile(
             gauge("removed_files", "What was removed, by class.", tally.count, kind=name)
             gauge("removed_bytes", "What was removed, by class.", tally.bytes, kind=name)
     try:
-        write_to_textfile(str(path), registry)
-    except OSError as error:
-        message = f"cannot write {path}: {error.strerror}"
+        with Folder.root(path.parent) as folder:
+            write_file(folder, path.name, generate_latest(registry))
+    except StorageError as error:
+        message = f"cannot write {path}: {error.message}"
         raise StorageError(message, hint="--textfile names a file to write.") from error
