@@ -175,6 +175,18 @@ def test_an_opaque_manifest_still_tells_its_subject() -> None:
     assert list(manifest.blobs) == []
 
 
+def test_null_is_what_is_missing() -> None:
+    """As for programs in Go; Distribution takes and stores such manifests."""
+    layer = {**descriptor(B), "mediaType": None, "size": None, "urls": None, "platform": None}
+    body = {**IMAGE, "mediaType": None, "layers": [layer], "annotations": {"a": None, "b": "c"}}
+    manifest = parse(body, mediatypes.OCI_MANIFEST)
+    assert manifest.media_type == mediatypes.OCI_MANIFEST
+    assert manifest.layers == (Descriptor(B, "", None),)
+    assert manifest.annotations == {"a": "", "b": "c"}
+    assert references_of(json.dumps(body).encode()).edges is not None
+    assert parse({**INDEX, "mediaType": None, "annotations": None}).kind is Kind.INDEX
+
+
 @pytest.mark.parametrize("more", [{}, {"layers": None}, {"layers": []}])
 @pytest.mark.parametrize("kind", [{}, {"mediaType": mediatypes.OCI_MANIFEST}])
 def test_an_image_may_have_no_layers(kind: dict[str, object], more: dict[str, object]) -> None:

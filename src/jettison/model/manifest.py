@@ -98,12 +98,12 @@ class Manifest(msgspec.Struct, frozen=True):
 
 
 # The wire form. Everything is optional here: what is missing is judged in `parse_manifest`, where
-# the error can name the digest.
+# the error can name the digest. `null` is what is missing, as for all programs in Go.
 
 
 class _WireDescriptor(msgspec.Struct, rename="camel"):
     digest: str
-    media_type: str = ""
+    media_type: str | None = None
     size: int | None = None
     platform: dict[str, Any] | None = None
     urls: list[str] | None = None
@@ -117,7 +117,7 @@ class _WireDescriptor(msgspec.Struct, rename="camel"):
             message = f"descriptor of {self.digest} has the size {self.size}"
             raise InvalidManifest(message)
         return Descriptor(
-            Digest(self.digest), self.media_type, self.size, platform, tuple(self.urls or ())
+            Digest(self.digest), self.media_type or "", self.size, platform, tuple(self.urls or ())
         )
 
 
@@ -127,14 +127,14 @@ class _Layer1(msgspec.Struct, rename={"blob_sum": "blobSum"}):
 
 class _Wire(msgspec.Struct, rename="camel"):
     schema_version: int | None = None
-    media_type: str = ""
+    media_type: str | None = None
     config: _WireDescriptor | None = None
     layers: list[_WireDescriptor] | None = None
     manifests: list[_WireDescriptor] | None = None
     blobs: list[_WireDescriptor] | None = None
     subject: _WireDescriptor | None = None
     artifact_type: str | None = None
-    annotations: dict[str, str] | None = None
+    annotations: dict[str, str | None] | None = None
     fs_layers: list[_Layer1] | None = None
 
     @classmethod
@@ -259,7 +259,7 @@ def _build(wire: _Wire, digest: Digest, media_type: str, size: int) -> Manifest:
         "size": size,
         "subject": subject,
         "artifact_type": wire.artifact_type,
-        "annotations": wire.annotations or {},
+        "annotations": {name: said or "" for name, said in (wire.annotations or {}).items()},
     }
     if media_type in mediatypes.IMAGES:
         if wire.config is None:
