@@ -12,6 +12,7 @@ from jettison.model.digest import Digest
 from jettison.model.plan import Action, Estimate, Freed, Kept, Plan, Shared, Step
 from jettison.model.reference import RepoName, Tag
 from jettison.model.run import RUN_SCHEMA, Finding, Kind, Receipt, Run, Saved, State
+from jettison.store import journal as journal_module
 from jettison.store.journal import Journal, StepLog, Unreadable, new_run_id, state_directory
 
 APP, TAG, DIGEST = RepoName("team/app"), Tag("v1"), Digest.of(b"{}")
@@ -292,3 +293,18 @@ def test_ids_sort_by_time_and_differ() -> None:
 def test_ids_of_one_second_sort_by_time() -> None:
     ids = [new_run_id(1_800_000_000 + number / 200) for number in range(200)]
     assert ids == sorted(ids)
+
+
+def test_more_parts_than_any_of_ours_are_unreadable(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Few bytes of a document can take much memory."""
+    run = make(details={"x": [[]] * 1000})
+    journal.write(run)
+    assert journal.read(run.id) == run
+    monkeypatch.setattr(journal_module, "MOST_PARTS", 1000)
+    found = journal.read_quietly(run.id)
+    assert isinstance(found, Unreadable)
+    assert "than any of ours" in found.reason
+    with pytest.raises(JournalError, match="so large a run"):
+        journal.write(run)

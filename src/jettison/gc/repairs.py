@@ -10,7 +10,7 @@ from jettison.model import strict_json
 from jettison.model.repair import RepairPlan
 from jettison.store import layout
 from jettison.store.folder import UnusableError
-from jettison.store.journal import LARGEST_ENTRY
+from jettison.store.journal import LARGEST_ENTRY, MOST_PARTS
 from jettison.store.tree import StorageTree
 
 __all__ = ["REPAIRS", "load_plan", "repair_folder"]
@@ -38,7 +38,7 @@ def load_plan(tree: StorageTree, run_id: str) -> RepairPlan:
         if raw is None:
             message = f"{path} is not there any more, so the repair cannot be undone"
             raise NotFoundError(message, hint="Somebody removed what it had moved aside.")
-        plan = strict_json.decode(raw, RepairPlan, max_bytes=LARGEST_ENTRY)
+        plan = strict_json.decode(raw, RepairPlan, max_bytes=LARGEST_ENTRY, max_parts=MOST_PARTS)
     except (InvalidDocument, UnusableError) as error:
         raise JournalError(f"{path} cannot be read: {error}") from error
     stray = plan.stray_path

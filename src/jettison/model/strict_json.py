@@ -29,6 +29,7 @@ __all__ = [
     "decode",
     "every_reading",
     "has_no_more",
+    "parts_of",
     "unpack",
 ]
 
@@ -69,6 +70,7 @@ def decode(
     *,
     max_depth: int = MOST_LEVELS,
     max_bytes: int = MOST_BYTES,
+    max_parts: int | None = None,
     strict: bool = True,
     dec_hook: _Hook | None = None,
 ) -> _T:
@@ -76,10 +78,13 @@ def decode(
 
     ``strict`` and ``dec_hook`` are msgspec's. Raises
     :class:`~jettison.errors.InvalidDocument` for what is longer than ``max_bytes``, has objects
-    and lists nested deeper than ``max_depth``, is no JSON in UTF-8, or has not the type's members.
+    and lists nested deeper than ``max_depth``, more of them and of commas than ``max_parts``, is no
+    JSON in UTF-8, or has not the type's members.
     """
     if len(raw) > max_bytes:
         raise InvalidDocument(f"it is {len(raw)} bytes long, and may have {max_bytes}")
+    if max_parts is not None and parts_of(raw) > max_parts:
+        raise InvalidDocument("it has more objects, lists and members than any of ours")
     _check_depth(raw, max_depth)
     try:
         return _decoder(type, strict, dec_hook).decode(raw)  # type: ignore[no-any-return, arg-type]
@@ -143,8 +148,13 @@ def check_unambiguous(raw: bytes) -> None:
         _check_case(one)
 
 
+def parts_of(raw: bytes) -> int:
+    """Return how many objects, lists and commas there are, those in texts included."""
+    return raw.count(b"{") + raw.count(b"[") + raw.count(b",")
+
+
 def _check_parts(raw: bytes) -> None:
-    if raw.count(b"{") + raw.count(b"[") + raw.count(b",") > _MOST_PARTS:
+    if parts_of(raw) > _MOST_PARTS:
         raise InvalidManifest("it has more objects, lists and members than any manifest")
 
 

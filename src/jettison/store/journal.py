@@ -48,6 +48,11 @@ _ROOM: Final = 256 * 1024
 LARGEST_ENTRY: Final = 1024 * 1024 * 1024
 """Bytes of a run, or of the plan of a repair: it holds each manifest that it removed."""
 
+MOST_PARTS: Final = 20_000_000
+"""Objects, lists and commas of one: a step has some twenty. In memory each takes 64 bytes and more,
+and whoever owns a tree can write as many as they like.
+"""
+
 
 class Unreadable(msgspec.Struct, frozen=True):
     """A journal entry that is there and cannot be used, and why."""
@@ -167,11 +172,15 @@ class Journal:
 
     def _encoded(self, document: Run | _Head) -> bytes:
         try:
-            return _ENCODER.encode(document)
+            raw = _ENCODER.encode(document)
         except UnicodeEncodeError:
             message = f"cannot write the journal {self.folder}: a path in it is not UTF-8"
             hint = "Rename that folder, or mount it at another path."
             raise JournalError(message, hint=hint) from None
+        if len(raw) > LARGEST_ENTRY or strict_json.parts_of(raw) > MOST_PARTS:
+            message = f"cannot write the journal {self.folder}: nobody could read so large a run"
+            raise JournalError(message, hint="Do it in several runs.")
+        return raw
 
     def _replace(self, run_id: str, document: bytes) -> None:
         name = self._name(run_id, _DOCUMENT)
@@ -261,7 +270,13 @@ class Journal:
                     raise JournalError(message)
                 there = Journal.at(Path(head.elsewhere))
                 return there._read(run_id, may_point=False)  # noqa: SLF001 - of the same class
-            run = strict_json.decode(document, Run, max_bytes=LARGEST_ENTRY, dec_hook=_decode_hook)
+            run = strict_json.decode(
+                document,
+                Run,
+                max_bytes=LARGEST_ENTRY,
+                max_parts=MOST_PARTS,
+                dec_hook=_decode_hook,
+            )
         except InvalidDocument as error:
             message = f"run {run_id} cannot be read: {error}"
             raise JournalError(message, hint=f"Look at {path}.") from error
