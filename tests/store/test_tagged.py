@@ -1,6 +1,9 @@
 """Which tags point to a manifest: few reads, and never a tag too few, whoever wrote it."""
 
+import errno
+import fcntl
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,7 @@ from jettison.store import tree as tree_module
 from jettison.store.repository import RepositoryReader
 from jettison.store.tagged import Tagged
 from jettison.store.tree import StorageTree
-from store.trees import OLD, Tree, repo
+from store.trees import NOW, OLD, Tree, repo
 
 APP = repo("app")
 ONE, TWO = (Digest.of(f"{number}".encode()) for number in (1, 2))
@@ -130,6 +133,47 @@ def test_what_another_program_pushes_in_between_stays_whole(
             opened.delete_revision(APP, ONE, {Tag("a"), Tag("c")})
     assert tree.revision_path(APP, ONE).read_bytes() == ONE.encode()
     assert tree.tag_path(APP, "new").read_bytes() == ONE.encode()
+
+
+@pytest.mark.parametrize("locks", [True, False])
+@pytest.mark.parametrize("what", ["tag", "revision", "upload"])
+def test_a_collection_does_not_clear_up_what_may_have_to_come_back(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch, what: str, *, locks: bool
+) -> None:
+    """It removes what killed processes have taken away, and a server is none of these."""
+    fill(tree)
+    opened, collector = tree.open(), tree.open()
+    original = StorageTree._take_away
+    upload = "0b3c7e52-7b1c-4a5e-8f0a-2f6d1f0c9d11"
+    data = tree.repository(APP) / "_uploads" / upload / "data"
+    tree.write(data, b"half", NOW)
+
+    def take_away(self: StorageTree, folder: str) -> str | None:
+        if folder.endswith("/link"):
+            write_in_place(tree, "new", ONE)
+        away = original(self, folder)
+        collector.remove_remains(time.time() - 60)
+        return away
+
+    if not locks:
+        monkeypatch.setattr(fcntl, "flock", lock_nothing)
+    monkeypatch.setattr(tree_module.StorageTree, "_take_away", take_away)
+    match what:
+        case "tag":
+            with pytest.raises(PlanStale):
+                opened.untag(APP, Tag("b"), ONE)
+            assert tree.tag_path(APP, "b").read_bytes() == TWO.encode()
+        case "revision":
+            with pytest.raises(TagsAppeared):
+                opened.delete_revision(APP, ONE, {Tag("a"), Tag("c")})
+            assert tree.revision_path(APP, ONE).read_bytes() == ONE.encode()
+        case _:
+            assert not opened.remove_upload(APP, upload, 1)
+            assert data.read_bytes() == b"half"
+
+
+def lock_nothing(*_: object) -> None:
+    raise OSError(errno.ENOLCK, "No locks available")
 
 
 def test_a_tag_is_removed_only_where_it_points_to_what_was_seen(tree: Tree) -> None:

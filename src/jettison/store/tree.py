@@ -254,17 +254,40 @@ class StorageTree(TreeReader):
         a tag that points to anything else is put back, and :class:`PlanStale` raised.
         """
         folder = layout.tag_folder(repository, tag)
-        away = self._take_away(folder)
-        if away is None:
-            return False
-        if expected is not None and not self._holds(f"{away}/current/link", expected.encode()):
-            self._bring_back(away, folder)
-            message = f"{repository}:{tag} does not point to {expected.short} any more"
-            raise PlanStale(message, hint="Run the command again to see the new plan.")
+        with self._deciding():
+            away = self._take_away(folder)
+            if away is None:
+                return False
+            if expected is not None and not self._holds(f"{away}/current/link", expected.encode()):
+                self._bring_back(away, folder)
+                message = f"{repository}:{tag} does not point to {expected.short} any more"
+                raise PlanStale(message, hint="Run the command again to see the new plan.")
         # The tag is gone; what remains of it is cleaned up later if not now.
         with contextlib.suppress(StorageError):
             self.root_folder.remove_all(away)
         return True
+
+    @contextlib.contextmanager
+    def _deciding(self, *, alone: bool = False) -> Iterator[bool]:
+        """Keep :meth:`remove_remains` from what is taken away meanwhile: it may have to come back.
+
+        ``alone`` is for that method itself, which does not wait: yields whether nothing is being
+        decided on. False also where the file system locks no folders.
+        """
+        folder = self.folder(layout.MARKER)
+        if folder is None:
+            yield False
+            return
+        with folder:
+            try:
+                how = fcntl.LOCK_EX | fcntl.LOCK_NB if alone else fcntl.LOCK_SH
+                fcntl.flock(folder.descriptor, how)
+                locked = True
+            except OSError as error:
+                if error.errno not in _NO_LOCKS | {errno.EWOULDBLOCK}:
+                    raise
+                locked = False
+            yield locked
 
     def _take_away(self, folder: str) -> str | None:
         """Rename a folder out of the registry's sight; return where to, None if it is not there."""
@@ -303,8 +326,8 @@ class StorageTree(TreeReader):
     def remove_remains(self, before: float) -> None:
         """Remove what killed processes left among what is ours.
 
-        What was on its way out goes at once, drafts if they were not touched since ``before``
-        (seconds since the epoch).
+        What was on its way out goes at once, unless somebody may just be about to put it back;
+        then, and drafts, if they were not touched since ``before`` (seconds since the epoch).
         """
         for path in (layout.DRAFTS, layout.RUNS):
             folder = self.folder(path)
@@ -319,18 +342,24 @@ class StorageTree(TreeReader):
                         folder.remove_all(entry.name)
                     else:
                         folder.unlink(entry.name)
-        leaving = []
+        with self._deciding(alone=True) as decided:
+            leaving = list(self._leaving())
+        for path in leaving:
+            status = None if decided else self.root_folder.look(path)
+            if decided or (status is not None and status.st_ctime < before):
+                self.root_folder.remove_all(path)
+
+    def _leaving(self) -> Iterator[str]:
         folder = self.folder(layout.LEAVING)
         if folder is not None:
             with folder:
                 # Not the folder itself: somebody may be about to move something into it.
-                leaving += [f"{layout.LEAVING}/{entry.name}" for entry in folder.entries()]
+                for entry in folder.entries():
+                    yield f"{layout.LEAVING}/{entry.name}"
         for entry in self.root_folder.entries():
             what = entry.name.removeprefix(layout.BESIDE)
             if what != entry.name and layout.digest_of(*what.partition("-")[::2]) is None:
-                leaving.append(entry.name)
-        for path in leaving:
-            self.root_folder.remove_all(path)
+                yield entry.name
 
     def delete_revision(
         self,
@@ -367,17 +396,18 @@ class StorageTree(TreeReader):
     ) -> bool:
         """Remove a revision's link, unless it was written again since ``linked`` (nanoseconds)."""
         link = layout.revision_link(repository, digest)
-        away = self._take_away(link)
-        if away is None:
-            return False
-        taken = self.mtime(away) or 0
-        # Whoever has put it a moment ago may be about to write the tag.
-        fresh = taken > time.time_ns() - _FRESH_NS
-        if taken != linked or (fresh and tagged.tags(digest.raw)):
-            self._bring_back(away, link)
-            _refuse_others(repository, digest, tagged.tags(digest.raw), frozenset())
-            message = f"{repository}@{digest} was pushed again just now"
-            raise TagsAppeared(message, hint="Run the command again to see the new plan.")
+        with self._deciding():
+            away = self._take_away(link)
+            if away is None:
+                return False
+            taken = self.mtime(away) or 0
+            # Whoever has put it a moment ago may be about to write the tag.
+            fresh = taken > time.time_ns() - _FRESH_NS
+            if taken != linked or (fresh and tagged.tags(digest.raw)):
+                self._bring_back(away, link)
+                _refuse_others(repository, digest, tagged.tags(digest.raw), frozenset())
+                message = f"{repository}@{digest} was pushed again just now"
+                raise TagsAppeared(message, hint="Run the command again to see the new plan.")
         with contextlib.suppress(StorageError):
             self.root_folder.unlink(away)
         return True
@@ -452,16 +482,17 @@ class StorageTree(TreeReader):
         away, looked at, and brought back where somebody goes on with it.
         """
         place = f"{layout.uploads(repository)}/{upload}"
-        away = self._take_away(place)
-        if away is None:
-            return False
-        folder = None if moved_ns is None else self.folder(away)
-        if folder is not None:
-            with folder:
-                moved = read_upload(upload, folder).moved_ns
-            if moved != moved_ns:
-                self._bring_back(away, place)
+        with self._deciding():
+            away = self._take_away(place)
+            if away is None:
                 return False
+            folder = None if moved_ns is None else self.folder(away)
+            if folder is not None:
+                with folder:
+                    moved = read_upload(upload, folder).moved_ns
+                if moved != moved_ns:
+                    self._bring_back(away, place)
+                    return False
         self.root_folder.remove_all(away)
         return True
 
