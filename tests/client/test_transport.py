@@ -385,6 +385,34 @@ async def test_pauses_have_an_end(server: Scripted, connect: Connect, clock: Clo
     assert sum(clock.slept) <= 120
 
 
+@pytest.mark.parametrize(
+    ("status", "headers"),
+    [
+        (307, "Location: http://h\u00e9.example/x"),
+        (307, "Location: /v2/\udc9b"),
+        (307, "Location: http://\udc9b/"),
+        (401, 'WWW-Authenticate: Bearer realm="http://127.0.0.1/t",service="\udcff"'),
+        (401, 'WWW-Authenticate: Bearer realm="http://127.0.0.1/\udcff"'),
+    ],
+)
+async def test_a_header_that_is_no_text_is_an_error_of_the_registry(
+    connect: Connect, status: int, headers: str
+) -> None:
+    answer = f"HTTP/1.1 {status} X\r\nContent-Length: 0\r\n{headers}\r\n\r\n"
+    async with repeating(answer.encode("utf-8", "surrogateescape"), b"") as host:
+        with pytest.raises(RegistryError):
+            await connect(host).manifest(REPO, DIGEST)
+
+
+async def test_a_type_that_is_no_text_is_none(connect: Connect) -> None:
+    """It can be kept neither in the cache nor in the journal."""
+    answer = f"HTTP/1.1 200 OK\r\nContent-Length: {len(BLOB)}\r\nContent-Type: application/"
+    async with repeating(answer.encode() + b"\x9bm\r\n\r\n" + BLOB, b"") as host:
+        found = await connect(host).manifest(REPO, Digest.of(BLOB))
+        assert found is not None
+        assert found.media_type.isascii()
+
+
 # -- redirects ---------------------------------------------------------------------------------
 
 

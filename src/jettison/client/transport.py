@@ -165,8 +165,12 @@ class Response:
 
     @property
     def content_type(self) -> str:
-        """The media type without parameters, in lower case; empty if there is none."""
-        return self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        """The media type without parameters, in lower case; empty if there is none in ASCII.
+
+        What else is there can be kept nowhere: not in the cache, and not in the journal.
+        """
+        value = self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        return value if value.isascii() and value.isprintable() else ""
 
     @property
     def content_length(self) -> int | None:
@@ -255,9 +259,10 @@ class Transport:
         """Resolve a path or a URL that the registry gave, exactly as it is encoded there."""
         try:
             url = (base or self.origin).join(URL(target, encoded=True))
+            (url.raw_host or "").encode("ascii")
         except ValueError:
             url = URL()
-        if url.scheme not in {"http", "https"} or not url.host:
+        if not _is_text(target) or url.scheme not in {"http", "https"} or not url.host:
             message = f"{self.host} gives an address that is none"
             raise UnexpectedResponse(message)
         return url.with_user(None)
@@ -320,8 +325,8 @@ class Transport:
                 if not response.foreign:
                     self.auth.accepted(sent)
                 return response
-            challenges = response.headers.getall("WWW-Authenticate", [])
-            sent = await self.auth.answer(challenges, access, sent, attempt)
+            challenges = filter(_is_text, response.headers.getall("WWW-Authenticate", []))
+            sent = await self.auth.answer([*challenges], access, sent, attempt)
             if isinstance(body, AsyncIterator):
                 message = f"{self.host} asks for a login in the middle of an upload"
                 raise UnexpectedResponse(message, hint="Try again.")
@@ -714,6 +719,15 @@ async def _read_some(raw: aiohttp.ClientResponse, limit: int, patience: float) -
                 break
             deadline.reschedule(latest + size / _SLOWEST)
     return b"".join(parts)
+
+
+def _is_text(value: str) -> bool:
+    """Whether a header's value is UTF-8; it is handed out with surrogates otherwise."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_live(status: int) -> bool:
