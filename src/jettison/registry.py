@@ -44,8 +44,8 @@ class Capabilities(msgspec.Struct, frozen=True):
     """What a registry was found to be able to do; None is "not found out".
 
     ``login`` is ``none``, ``basic`` or ``bearer``, or ``storage`` for a tree on a disk;
-    ``logged_in`` whether a login was given and taken. ``said`` is how the DELETE was answered, in
-    the registry's own words.
+    ``logged_in`` whether a login was given and taken. ``said`` is how the DELETE was answered, and
+    ``catalog_said`` how the list of repositories was, in the registry's own words.
     """
 
     deletion: Deletion
@@ -55,6 +55,7 @@ class Capabilities(msgspec.Struct, frozen=True):
     referrers: bool | None = None
     paging: bool | None = None
     catalog: bool | None = None
+    catalog_said: str = ""
     logged_in: bool = False
     said: str = ""
     conditional: bool = False

@@ -1,6 +1,10 @@
 """What ``check`` says of a registry: what is known, what is not, and whom to ask."""
 
+import asyncio
+import os
+import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -91,6 +95,10 @@ async def test_a_probe_that_does_not_tell(server: Scripted, status: int) -> None
     if problem is not None:
         assert isinstance(problem, UnexpectedResponse)
         assert problem.exit_code == 1
+        assert "NAME_UNKNOWN: not known" in problem.message
+        assert "it answers" not in problem.message, "a sentence of its own may stand there"
+        assert problem.hint
+        assert "jettison check" not in problem.hint, "that is what was run"
 
 
 async def test_a_login_is_accepted_only_if_one_was_given(server: Scripted) -> None:
@@ -113,6 +121,21 @@ async def test_repositories_that_cannot_be_listed(server: Scripted) -> None:
         assert problem is None
 
 
+async def test_why_repositories_cannot_be_listed(server: Scripted) -> None:
+    server.on(
+        "GET", "/v2/_catalog", Answer(500, '{"errors": [{"code": "UNKNOWN", "message": "x"}]}')
+    )
+    item = (await checked(server))[0]["catalog"]
+    assert "500, UNKNOWN: x" in item.message
+    assert "Log in" not in (item.next or ""), "no login mends that"
+    server.on(
+        "GET", "/v2/_catalog", Answer(403, '{"errors": [{"code": "DENIED", "message": "y"}]}')
+    )
+    item = (await checked(server))[0]["catalog"]
+    assert "y" in item.message
+    assert "Log in" in (item.next or "")
+
+
 def test_every_state_has_its_words() -> None:
     for deletion in Deletion:
         found = Capabilities(deletion=deletion, product="zot", login="none", said="405, NO")
@@ -121,3 +144,19 @@ def test_every_state_has_its_words() -> None:
         if problem is not None:
             assert problem.hint
             assert "nothing was changed" in problem.message
+
+
+async def test_check_fails_with_what_it_marks(server: Scripted, tmp_path: Path) -> None:
+    """Also where no repository was named, and one of the catalog was asked about."""
+    said = Answer(400, '{"errors": [{"code": "DENIED", "message": "locked"}]}')
+    server.on("DELETE", "/v2/app/manifests/*", said)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "jettison", "check", server.host),
+        env={**os.environ, "HOME": str(tmp_path)},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, error = await process.communicate()
+    assert b"FAIL  deletion" in out
+    assert b"locked" in error
+    assert process.returncode == 1

@@ -109,7 +109,9 @@ async def _check_host(
     async with connection.open(location.host) as registry:
         found, items = await check_registry(registry, location.repository)
         items += await open_place(storage).check(registry)
-    return items, deletion_problem(registry.name, found, location.repository)
+    # What was asked about a repository of the catalog, or the storage, may be in the way as well.
+    problem = deletion_problem(registry.name, found, location.repository)
+    return items, problem or _in_the_way(items)
 
 
 def _print(items: list["Item"]) -> None:

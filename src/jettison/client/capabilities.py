@@ -150,11 +150,13 @@ async def probe(
         Access(where, ("pull",)),
         accept=OCI_INDEX,
     )
-    catalog, catalog_paged = await _probe_list(transport, "/v2/_catalog", Access(None, ("*",)))
+    catalog, catalog_paged, catalog_said = await _probe_list(
+        transport, "/v2/_catalog", Access(None, ("*",))
+    )
     paging = catalog_paged
     if repository is not None:
         access = Access(repository, ("pull",))
-        _, tags_paged = await _probe_list(transport, f"/v2/{repository}/tags/list", access)
+        _, tags_paged, _ = await _probe_list(transport, f"/v2/{repository}/tags/list", access)
         # A registry that pages only one of its two lists does not page.
         paging = False if False in {tags_paged, catalog_paged} else tags_paged or catalog_paged
     untag = _can_untag(untagged.response)
@@ -179,6 +181,7 @@ async def probe(
         referrers=_has_referrers(referrers.response),
         paging=paging,
         catalog=catalog,
+        catalog_said=catalog_said,
         logged_in=logged_in,
         said=deleted.said,
         conditional=HEEDED in base.headers,
@@ -252,23 +255,25 @@ class _Names(msgspec.Struct):
 
 async def _probe_list(
     transport: Transport, path: str, access: Access
-) -> tuple[bool | None, bool | None]:
-    """Return whether there is such a list, and whether it comes in pages when asked to."""
+) -> tuple[bool | None, bool | None, str]:
+    """Return whether there is such a list, whether it comes in pages, and what is said if not."""
     probed = await _ask(transport, "GET", f"{path}?n=1", access, limit=LIST_LIMIT)
     response = probed.response
     if response is None:
-        return (None if isinstance(probed.error, RegistryFailing) else False), None
+        failing = isinstance(probed.error, RegistryFailing)
+        return (None if failing else False), None, probed.said
     if response.status != HTTPStatus.OK:
-        return (False if response.status in {401, 403, 404, 405} else None), None
+        there = False if response.status in {401, 403, 404, 405} else None
+        return there, None, probed.said
     try:
         names = strict_json.decode(response.body, _Names)
     except InvalidDocument:
-        return None, None
+        return None, None, "the answer is not such a list"
     if "Link" in response.headers:
-        return True, True
+        return True, True, ""
     # One name may be all there is; more than was asked for is an answer.
     count = len(names.repositories or names.tags or ())
-    return True, (False if count > 1 else None)
+    return True, (False if count > 1 else None), ""
 
 
 # -- product -----------------------------------------------------------------------------------

@@ -89,14 +89,7 @@ async def check_registry(
         ),
     ]
     if found.catalog is not True:
-        items.append(
-            Item(
-                Level.WARNING,
-                "catalog",
-                "the repositories cannot be listed, so sharing between them is not seen (≤)",
-                "Log in as someone who may list, or name the repositories.",
-            )
-        )
+        items.append(_catalog(found))
     return found, items
 
 
@@ -129,6 +122,19 @@ def _deletion(found: Capabilities, host: str, repository: RepoName | None) -> It
         return Item(Level.INFO, "deletion", message, f"Name one: jettison check {host}/REPO")
     message = f"the registry does not tell{said}; rm asks it, and its answers show"
     return Item(Level.WARNING, "deletion", message)
+
+
+def _catalog(found: Capabilities) -> Item:
+    said = f" ({found.catalog_said})" if found.catalog_said else ""
+    message = f"the repositories cannot be listed{said}, so sharing between them is not seen (≤)"
+    # What is out of order is not mended by another login.
+    login = "Log in as someone who may list, or name the repositories."
+    return Item(
+        Level.WARNING,
+        "catalog",
+        message,
+        login if found.catalog is False else "Try again, or name the repositories.",
+    )
 
 
 def _tri(subject: str, answer: bool | None, yes: str, no: str, unknown: str) -> Item:  # noqa: FBT001 - three answers

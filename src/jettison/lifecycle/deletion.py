@@ -47,5 +47,7 @@ def deletion_problem(
         case Deletion.UNKNOWN:
             if repository is None or found.untag:
                 return None
-            message = f"{host} does not tell whether deletion is enabled{said}; nothing was changed"
-            return UnexpectedResponse(message, hint=f"See: jettison check {host}/{repository}")
+            words = f" ({found.said})" if found.said else ""
+            message = f"{host} does not tell whether deletion is enabled{where}{words}"
+            hint = "Ask whoever runs the registry: its log says why that is its answer."
+            return UnexpectedResponse(f"{message}; nothing was changed", hint=hint)
