@@ -58,3 +58,8 @@ def test_deletion_that_is_off_is_enabled_by_key_or_variable(
     for told in (done.stdout, done.stderr):
         assert "REGISTRY_STORAGE_DELETE_ENABLED=true" in told
     assert "storage.delete.enabled" in done.stdout
+
+
+def test_check_takes_the_name_of_an_absent_configuration_for_a_file(jettison: Jettison) -> None:
+    result = jettison("check", "nope.yml", check=1)
+    assert "there is no file nope.yml" in result.stderr

@@ -45,6 +45,8 @@ def check(
     """
     path = Path(target)
     local = path.exists() or target.startswith(("/", "./", "../"))
+    # No host ends so: a configuration whose name is misspelt is told of as a file.
+    local = local or ("/" not in target and path.suffix in {".yml", ".yaml"})
     if fix and not local:
         raise UsageError("--fix needs a configuration file", hint="jettison check --fix CONFIG")
     problem = None
