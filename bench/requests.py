@@ -4,6 +4,10 @@ One repository, each tag an image of its own. The requests are the lines of the 
 access log. To know that a manifest has no other tag, `rm` has to ask for each tag of the repository
 once, as `ls -l` does: no API tells it otherwise. So two figures are given for `rm`: all of its
 requests, and those beyond one for each tag of the repository; both for each tag that is removed.
+
+The others do less: `regctl tag rm` leaves the manifest, so that a collection frees nothing, and
+`skopeo delete` takes all other tags of the manifest too. On docker-registry 2 several `regctl tag
+rm` disturb one another, for each pushes the same dummy; a run that fails has no line.
 """
 
 import argparse
@@ -250,7 +254,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with scratch(options.dir) as folder:
             bench = Bench(folder, tags, removed)
             bench.run(names, brief=options.brief)
-            facts = machine.facts(folder, servers.JETTISON)
+            facts = machine.facts(folder, servers.JETTISON) | _versions()
     except BenchError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -268,6 +272,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         text = "\n".join([title, "", told, "", *lines, "", f"{today}, `{command}`", *machine_lines])
         write_block(HERE / "RESULTS.md", "requests", text + "\n")
     return 0
+
+
+def _versions() -> dict[str, str]:
+    """Return the versions of the other programs, as far as they are here."""
+    asked = {
+        "Distribution 3": ["registry", "--version"],
+        "regctl": ["regctl", "version", "--format", "{{.VCSTag}}"],
+        "skopeo": ["skopeo", "--version"],
+    }
+    return {
+        name: subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1]
+        for name, command in asked.items()
+        if shutil.which(command[0])
+    }
 
 
 def _is_here(name: str, *, asked: bool) -> bool:
