@@ -60,11 +60,24 @@ def test_what_is_asked_for(place: str, jettison: Jettison) -> None:
     assert [row["tag"] for row in document["tags"]] == wanted
 
 
+def test_of_many_tags_of_one_image_a_few_are_named(
+    place: str, registry: DockerRegistry, jettison: Jettison
+) -> None:
+    """Each of thousands of tags with thousands of names beside it would be too much."""
+    for number in range(14):
+        registry.push("app", f"same{number:02}", BIG)
+    assert "same09 and 4 more" in jettison("ls", place, "-l").stdout
+    row = jettison("ls", place, "-l", "-o", "json").json["tags"][0]
+    assert (row["tag"], len(row["siblings"]), row["sibling_count"]) == ("big", 10, 14)
+
+
 def test_figures(place: str, registry: DockerRegistry, jettison: Jettison) -> None:
     rows = {row["tag"]: row for row in jettison("ls", place, "-l", "-o", "json").json["tags"]}
     assert rows["v2"]["digest"] == TWO.manifest.digest
     assert rows["v2"]["siblings"] == ["v2.1"]
-    assert rows["v2"].keys() == {"tag", "digest", "media_type", "what", "size", "siblings"}
+    assert rows["v2"]["sibling_count"] == 1
+    members = {"tag", "digest", "media_type", "what", "size", "siblings", "sibling_count"}
+    assert rows["v2"].keys() == members
     full = jettison("ls", place, "--exclusive", "--created", "-o", "json").json
     rows = {row["tag"]: row for row in full["tags"]}
     # Another repository has the very same image.

@@ -305,5 +305,11 @@ def _cells(row: "Row", bound: str) -> list[str]:
         size(row.size if isinstance(row.size, int) else None),
         bound + size(row.exclusive_size if isinstance(row.exclusive_size, int) else None),
         (row.created or "").partition("T")[0] or "-",
-        ", ".join(map(tag_name, row.siblings or ())) or "-",
+        _siblings(row),
     ]
+
+
+def _siblings(row: "Row") -> str:
+    named = ", ".join(map(tag_name, row.siblings or ()))
+    more = (row.sibling_count or 0) - len(row.siblings or ())
+    return f"{named} and {more:,} more" if more else named or "-"

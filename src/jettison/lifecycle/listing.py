@@ -1,6 +1,7 @@
 """What ``ls`` tells: names for one request a page, and what costs only when it is asked for."""
 
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final
 
 import msgspec
@@ -46,12 +47,16 @@ __all__ = [
 ]
 
 
+MOST_SIBLINGS: Final = 10
+"""So many tags of the same digest are named for each tag."""
+
+
 class Row(msgspec.Struct, frozen=True):
     """A tag, or (``tag`` None) an untagged manifest. What was not asked for is unset.
 
     Sizes in bytes: ``size`` with everything it references, ``exclusive_size`` what removing that
     image alone would free. ``created`` is RFC 3339, as its config says. ``siblings`` are the
-    other listed tags of the same digest.
+    first of ``sibling_count`` other listed tags of the same digest: there may be thousands.
     """
 
     tag: Tag | None
@@ -62,6 +67,7 @@ class Row(msgspec.Struct, frozen=True):
     exclusive_size: int | UnsetType | None = UNSET
     created: str | UnsetType | None = UNSET
     siblings: tuple[Tag, ...] | UnsetType = UNSET
+    sibling_count: int | UnsetType = UNSET
 
 
 class Figures(msgspec.Struct, frozen=True):
@@ -223,7 +229,8 @@ class _Rows:
         self._weights = self._ledger.weights(repository) if exclusive else {}
 
     def tagged(self, tag: Tag, digest: Digest) -> Row:
-        siblings = tuple(other for other in self._tags_of[digest] if other != tag)
+        some = islice(self._tags_of[digest], MOST_SIBLINGS + 1)
+        siblings = tuple(other for other in some if other != tag)[:MOST_SIBLINGS]
         weight = self._weights.get(digest)
         return self._row(tag, digest, siblings, None if weight is None else weight.exclusive)
 
@@ -236,7 +243,7 @@ class _Rows:
     def broken(self, tag: Tag, what: str) -> Row:
         none = None if self._exclusive else UNSET
         created = UNSET if self._facts is None else None
-        return Row(tag, None, "", what, None, none, created, ())
+        return Row(tag, None, "", what, None, none, created, (), 0)
 
     def _row(
         self, tag: Tag | None, digest: Digest, siblings: tuple[Tag, ...], exclusive: int | None
@@ -251,6 +258,7 @@ class _Rows:
             (exclusive if manifest else None) if self._exclusive else UNSET,
             UNSET if self._facts is None else created_at(manifest, self._facts),
             siblings,
+            0 if tag is None else len(self._tags_of[digest]) - 1,
         )
 
     def _size(self, digest: Digest) -> int:
