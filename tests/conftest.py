@@ -27,8 +27,10 @@ hypothesis.settings.register_profile("desk", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "desk")
 
-# A job in the background may have been started with Ctrl-C ignored, which all it starts inherits.
+# A job in the background may have been started with signals ignored, which all it starts inherits:
+# Ctrl-C by a shell, the terminal's end by nohup.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 FOREIGN = ("REGISTRY_", "JETTISON_", "DOCKER_", "XDG_", "AWS_")
 FOREIGN_NAMES = {"NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "COLUMNS", "LINES"}
