@@ -67,6 +67,26 @@ def test_repositories_that_came_back_without_their_manifests(tree: Tree, later: 
     assert len(tree.blobs()) == 3
 
 
+@pytest.mark.parametrize("command", [("gc", "--yes"), ("garbage-collect", "-m")])
+def test_some_repositories_that_came_back_without_their_manifests(
+    tree: Tree, later: Jettison, command: tuple[str, ...]
+) -> None:
+    for number in range(6):
+        tree.image(f"app{number}", "1", [b"base", b"layer %d" % number])
+    for number in range(0, 6, 2):
+        shutil.rmtree(tree.repository(f"app{number}") / "_manifests")
+    config, before = configuration(tree), tree.snapshot()
+    done = later(*command, config, check=4)
+    assert "3 of 6 repositories" in done.stderr
+    assert options(done) == ["--allow-empty"]
+    assert tree.snapshot() == before
+    # All manifests of these were deleted, as it seems.
+    for number in range(0, 6, 2):
+        (tree.repository(f"app{number}") / "_manifests" / "revisions").mkdir(parents=True)
+    later(*command, config)
+    assert len(tree.blobs()) == 10
+
+
 def test_more_than_half(tree: Tree, later: Jettison) -> None:
     for number in range(20):
         tree.image("app", f"t{number}" if number < 5 else None, [b"layer %d" % number])

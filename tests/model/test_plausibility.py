@@ -45,6 +45,21 @@ def test_repositories_without_an_image() -> None:
 
 
 @pytest.mark.parametrize(
+    ("bare", "repositories", "refused"),
+    [(1, 1, False), (1, 2, False), (2, 9, False), (2, 8, True), (2, 4, True), (30, 100, True)],
+)
+def test_repositories_that_lost_their_manifests(
+    bare: int, repositories: int, *, refused: bool
+) -> None:
+    """One may be a first push that was given up; so many are not."""
+    names = tuple(f"app{number}" for number in range(bare))
+    assert codes(bare=names, repositories=repositories) == [Code.EMPTY] * refused
+    small = codes(bare=names, repositories=repositories, going=Amount(1), staying=Amount(9))
+    assert small == [Code.EMPTY] * refused
+    assert codes(Consent(empty=True), bare=names, repositories=repositories) == []
+
+
+@pytest.mark.parametrize(
     ("going", "staying", "refused"),
     [
         (Amount(50, 50), Amount(50, 50), False),

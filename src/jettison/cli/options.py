@@ -162,7 +162,7 @@ AllowEmpty = Annotated[
     bool,
     typer.Option(
         "--allow-empty",
-        help="It is true that there are blobs, and no repositories or no image in any.",
+        help="It is true that there are blobs, and no repositories, or no manifests in many.",
         rich_help_panel=_IMPLAUSIBLE,
     ),
 ]

@@ -18,6 +18,7 @@ from jettison.model.plausibility import (
 )
 from jettison.model.references import references_of
 from jettison.model.run import Saved
+from jettison.store import layout
 from jettison.store.mounts import inner_mounts
 from jettison.store.owners import owners_in_tree
 from jettison.store.tree import StorageTree
@@ -57,6 +58,7 @@ def find_objections(
         staying=Amount(others, _bytes_beside(tree, going, needed)),
         owners=find_owners(tree, configuration),
         mounts=inner_mounts(tree.root_folder),
+        bare=tuple(_bare(tree, plan)),
     )
     return list(objections(facts, consent))
 
@@ -110,6 +112,19 @@ def removed_content(manifests: Iterable[Saved]) -> Iterator[RawDigest]:
         if edges is not None:
             yield from edges.children
             yield from edges.blobs
+
+
+def _bare(tree: StorageTree, plan: CollectionPlan) -> Iterator[str]:
+    """Yield repositories that lose layers and have not even a folder for manifests.
+
+    Where manifests were deleted, or were collected, their folder is still there.
+    """
+    for name in sorted({link.repository for link in plan.layer_links}):
+        seen = plan.seen.get(name)
+        if seen is None or seen.names:
+            continue
+        if tree.root_folder.look(layout.manifests(name)) is None:
+            yield name
 
 
 def _bytes_beside(tree: StorageTree, going: Mapping[RawDigest, int], enough: float) -> int:

@@ -32,6 +32,12 @@ SMALL_BLOBS: Final = 50
 SMALL_BYTES: Final = 256 * 1024 * 1024
 """A tree below both may lose any share: somebody tries things out, or has cleared up."""
 
+MANY_BARE: Final = 2
+BARE_SHARE: Final = 0.25
+"""So many repositories, and such a share of all, are not all first pushes that were given up."""
+
+_SHOWN: Final = 3
+
 
 class Code(enum.StrEnum):
     """What makes a collection implausible."""
@@ -83,6 +89,7 @@ class Facts(msgspec.Struct, frozen=True):
     staying: Amount
     owners: tuple[Owner, ...] = ()
     mounts: tuple[str, ...] = ()
+    bare: tuple[str, ...] = ()
 
 
 class Objection(msgspec.Struct, frozen=True):
@@ -119,7 +126,10 @@ def objections(facts: Facts, consent: Consent) -> Iterator[Objection]:
             )
     if not consent.empty and not facts.images:
         yield from _empty(facts)
-    elif not _is_small(facts):
+        return
+    if not consent.empty:
+        yield from _bare(facts)
+    if not _is_small(facts):
         yield from _share(facts, consent.most)
 
 
@@ -141,6 +151,20 @@ def _empty(facts: Facts) -> Iterator[Objection]:
     elif facts.going.count:
         message = f"{facts.root} has {_blobs(stored)}, and no image in any of its repositories"
         yield Objection(Code.EMPTY, message, advice, "--allow-empty")
+
+
+def _bare(facts: Facts) -> Iterator[Objection]:
+    count = len(facts.bare)
+    if count < MANY_BARE or count < BARE_SHARE * facts.repositories:
+        return
+    shown = ", ".join(facts.bare[:_SHOWN]) + (", …" if count > _SHOWN else "")
+    yield Objection(
+        Code.EMPTY,
+        f"{count:,} of {facts.repositories:,} repositories in {facts.root} have layers and no "
+        f"manifests ({shown})",
+        "Look whether their _manifests folders are lost, or were not restored yet.",
+        "--allow-empty",
+    )
 
 
 def _is_small(facts: Facts) -> bool:
