@@ -135,6 +135,8 @@ def test_repair_then_push_then_undo(damaged: DockerRegistry, jettison: Jettison)
     after = {path: raw for path, raw in damaged.snapshot().items() if path.startswith("docker/")}
     assert after == before
     assert "undone already" in jettison("undo", runs[0]["id"]).stderr
+    again = jettison("undo", runs[0]["id"], "-o", "json")
+    assert again.json["run"]["state"] == "undone"
 
     jettison("fsck", damaged.root, "--repair", "--yes", check=3)
     for name in ("blob", "config", "manifest"):

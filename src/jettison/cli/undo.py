@@ -74,6 +74,8 @@ def undo(
     tell_last(run_id, found)
     if found.state is State.UNDONE:
         note(f"Run {found.id} was undone already; nothing was changed.")
+        if output is not Format.TABLE:
+            emit(output, {"run": found})
         return
     if not dry_run:
         confirm_last(run_id, found, journal, named=bool(storage or registry), yes=yes)
