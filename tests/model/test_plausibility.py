@@ -46,12 +46,12 @@ def test_repositories_without_an_image() -> None:
 
 @pytest.mark.parametrize(
     ("bare", "repositories", "refused"),
-    [(1, 1, False), (1, 2, False), (2, 9, False), (2, 8, True), (2, 4, True), (30, 100, True)],
+    [(1, 1, False), (2, 3, False), (3, 13, False), (3, 12, True), (3, 6, True), (30, 100, True)],
 )
 def test_repositories_that_lost_their_manifests(
     bare: int, repositories: int, *, refused: bool
 ) -> None:
-    """One may be a first push that was given up; so many are not."""
+    """One or two may be first pushes that were given up; so many are not."""
     names = tuple(f"app{number}" for number in range(bare))
     assert codes(bare=names, repositories=repositories) == [Code.EMPTY] * refused
     small = codes(bare=names, repositories=repositories, going=Amount(1), staying=Amount(9))

@@ -32,7 +32,7 @@ SMALL_BLOBS: Final = 50
 SMALL_BYTES: Final = 256 * 1024 * 1024
 """A tree below both may lose any share: somebody tries things out, or has cleared up."""
 
-MANY_BARE: Final = 2
+MANY_BARE: Final = 3
 BARE_SHARE: Final = 0.25
 """So many repositories, and such a share of all, are not all first pushes that were given up."""
 
