@@ -23,6 +23,7 @@ def deletion_problem(
     really does, its answers show. Without a repository to ask about, nothing is known yet.
     """
     said = f": it answers {found.said}" if found.said else ""
+    words = f" ({found.said})" if found.said else ""
     where = f" in {repository}" if repository else ""
     match found.deletion:
         case Deletion.ENABLED:
@@ -41,13 +42,11 @@ def deletion_problem(
             message = f"{host} needs a login to delete{where}; nothing was changed"
             return LoginRefused(message, hint=f"Run: jettison login {host}")
         case Deletion.DENIED:
-            words = f" ({found.said})" if found.said else ""
             message = f"{host}: this login may not delete{where}{words}; nothing was changed"
             return AccessDenied(message, hint=f"Log in as someone who may: jettison login {host}")
         case Deletion.UNKNOWN:
             if repository is None or found.untag:
                 return None
-            words = f" ({found.said})" if found.said else ""
             message = f"{host} does not tell whether deletion is enabled{where}{words}"
             hint = "Ask whoever runs the registry: its log says why that is its answer."
             return UnexpectedResponse(f"{message}; nothing was changed", hint=hint)
