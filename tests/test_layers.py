@@ -17,6 +17,7 @@ LEVELS = {
     "progress": 0.0,
     "registry": 0.5,
     "client": 1.0,
+    "configuration": 1.0,
     "store": 1.0,
     "gc": 2.0,
     "lifecycle": 2.0,

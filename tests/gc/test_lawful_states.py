@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from jettison.configuration.storage import open_storage
 from jettison.gc import CollectOptions, collect, plan_collection
 from jettison.gc.fsck import CheckOptions, check_tree, plan_repair, run_repair
 from jettison.gc.fsck.job import undo_repair
 from jettison.model import mediatypes
 from jettison.model.digest import Digest
-from jettison.store.configuration import open_storage
 from jettison.store.tree import StorageTree
 from store.trees import NOW, Tree, image_document, index_document
 

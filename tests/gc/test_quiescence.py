@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from jettison.configuration.storage import Configuration, read_configuration
 from jettison.errors import NotQuiescent
 from jettison.gc import require_quiescent
 from jettison.gc.quiescence import Evidence
-from jettison.store.configuration import Configuration, read_configuration
 from store.trees import NOW, OLD, Tree
 from support.registry import RegistryFactory, free_port
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from jettison.configuration import Debug, Htpasswd, Http, ServerConfiguration, Storage
 from jettison.demo import images
 from jettison.model.digest import Digest
 from jettison.model.mediatypes import ACCEPT
-from jettison.server.configuration import Debug, Htpasswd, Http, ServerConfiguration, Storage
 from jettison.server.serving import warn_of_the_open
 from server.api import (
     BLOB,

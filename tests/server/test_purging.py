@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from jettison.configuration import UploadPurging
 from jettison.errors import StorageError
 from jettison.model.reference import RepoName
 from jettison.server import purging as module
-from jettison.server.configuration import UploadPurging
 from jettison.server.purging import keep_purging, purge_uploads
 from jettison.store.tree import StorageTree
 from jettison.store.uploads import UploadFile, start_upload

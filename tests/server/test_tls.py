@@ -18,10 +18,10 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
+from jettison.configuration import Tls
 from jettison.errors import ConfigurationError
 from jettison.model.digest import Digest
 from jettison.server import tls as module
-from jettison.server.configuration import Tls
 from jettison.server.tls import keep_certificate_fresh, make_context
 from server.access.signing import Signer, certificate, make_key
 from server.wire import Watched, received, request, statuses, wait_until

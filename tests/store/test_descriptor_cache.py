@@ -12,10 +12,10 @@ import msgspec
 import pytest
 from redis.connection import AbstractConnection
 
+from jettison.configuration.storage import RedisServer, RedisTls, read_configuration
 from jettison.demo.images import image, layer, random_bytes
 from jettison.errors import StorageError
 from jettison.model.digest import Digest
-from jettison.store.configuration import RedisServer, RedisTls, read_configuration
 from jettison.store.descriptor_cache import BATCH, SETS, forget
 from support.redis import Server
 from support.registry import DockerRegistry, RegistryFactory

@@ -8,7 +8,7 @@ from typing import Self
 
 from redis import Redis, RedisError
 
-from jettison.store.configuration import RedisServer, RedisTls
+from jettison.configuration.storage import RedisServer, RedisTls
 from support.missing import need
 from support.registry import free_port
 

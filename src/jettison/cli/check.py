@@ -63,8 +63,8 @@ def check(
 
 
 def _check_path(path: Path, *, fix: bool) -> tuple[list["Item"], JettisonError | None]:
+    from jettison.configuration.storage import DELETE_VARIABLE
     from jettison.lifecycle.check import check_configuration, check_storage
-    from jettison.store.configuration import DELETE_VARIABLE
     from jettison.store.containers import require_here
 
     if path.is_dir():
@@ -75,7 +75,7 @@ def _check_path(path: Path, *, fix: bool) -> tuple[list["Item"], JettisonError |
     if not path.exists():
         require_here(path)
     if fix:
-        from jettison.store.enabling import enable_deletion
+        from jettison.configuration.enabling import enable_deletion
 
         change = enable_deletion(path)
         if change.changed:

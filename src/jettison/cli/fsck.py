@@ -36,11 +36,11 @@ from jettison.cli.progress import reporting
 from jettison.errors import PartlyDone, UsageError, VerificationFailed
 
 if TYPE_CHECKING:
+    from jettison.configuration.storage import Configuration
     from jettison.gc.fsck import CheckOptions
     from jettison.model.flaws import CheckReport
     from jettison.model.repair import RepairPlan
     from jettison.model.run import Run
-    from jettison.store.configuration import Configuration
     from jettison.store.tree import StorageTree
 
 __all__ = ["EXAMPLE", "fsck"]
@@ -85,10 +85,10 @@ def fsck(
     undo` takes all of it back, unless a `gc --now` came in between. What only a push can heal is
     left over, and the exit code is 3.
     """
+    from jettison.configuration.storage import open_storage
     from jettison.gc.fsck import HASHING, CheckOptions, check_tree, plan_repair
     from jettison.gc.guard import require_own_tree
     from jettison.model.plausibility import Consent
-    from jettison.store.configuration import open_storage
     from jettison.store.journal import new_run_id
 
     if dry_run and not repair:

@@ -132,11 +132,11 @@ def garbage_collect(
     protects what it may need and makes the exit code 3, and what is implausible is refused (exit
     4). The options with a long name alone are ours.
     """
+    from jettison.configuration.storage import open_storage
     from jettison.gc.job import CollectionJob
     from jettison.gc.options import CollectOptions
     from jettison.model.digests import RawDigests
     from jettison.model.plausibility import Consent
-    from jettison.store.configuration import open_storage
 
     target = config or os.environ.get(_VARIABLE)
     if not target:

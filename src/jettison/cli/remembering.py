@@ -13,8 +13,8 @@ from jettison.cli.output import bold, dim, note, yellow
 from jettison.errors import JettisonError
 
 if TYPE_CHECKING:
+    from jettison.configuration.storage import Configuration
     from jettison.model.run import Run
-    from jettison.store.configuration import Configuration
     from jettison.store.tree import StorageTree
 
 __all__ = ["remembers", "tell_after_collection", "warn_before_removal"]

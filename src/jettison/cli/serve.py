@@ -41,7 +41,7 @@ def serve(
     Deletes what it is told to delete and nothing that something else needs; `jettison gc` frees
     the space while pushes go on.
     """
-    from jettison.server.configuration import for_folder, read_server_configuration
+    from jettison.configuration import for_folder, read_server_configuration
     from jettison.server.serving import serve as serve_registry
 
     if root is not None:

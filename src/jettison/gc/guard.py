@@ -24,7 +24,7 @@ from jettison.store.owners import owners_in_tree
 from jettison.store.tree import StorageTree
 
 if TYPE_CHECKING:
-    from jettison.store.configuration import Configuration
+    from jettison.configuration.storage import Configuration
 
 __all__ = ["find_objections", "find_owners", "refuse", "removed_content", "require_own_tree"]
 

@@ -33,7 +33,7 @@ from jettison.store.repository import RepositoryReader
 from jettison.store.tree import StorageTree
 
 if TYPE_CHECKING:
-    from jettison.store.configuration import Configuration
+    from jettison.configuration.storage import Configuration
 
 __all__ = [
     "Collection",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from jettison.configuration.storage import Configuration, findings, read_configuration
 from jettison.errors import (
     AccessDenied,
     LoginRefused,
@@ -18,7 +19,6 @@ from jettison.lifecycle.deletion import deletion_problem
 from jettison.model.plausibility import NOTHING_SAID, Amount, Facts, objections
 from jettison.model.reference import RepoName
 from jettison.registry import Capabilities, Deletion, Registry
-from jettison.store.configuration import Configuration, findings, read_configuration
 from jettison.store.containers import require_here
 from jettison.store.mounts import inner_mounts
 from jettison.store.owners import owners_in_tree

@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from jettison.configuration.storage import Configuration, open_storage
 from jettison.errors import (
     AccessDenied,
     InvalidManifest,
@@ -21,7 +22,6 @@ from jettison.lifecycle.discover import list_repositories
 from jettison.model.plan import Plan
 from jettison.model.run import Run
 from jettison.registry import Registry
-from jettison.store.configuration import Configuration, open_storage
 from jettison.store.journal import Journal
 from jettison.store.registry import StorageRegistry
 from jettison.store.tree import StorageTree

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Final, NamedTuple, Protocol
 from urllib.parse import quote
 
+from jettison.configuration import Token
 from jettison.errors import StorageError
 from jettison.model.preconditions import HEEDED
 from jettison.model.reference import RepoName
@@ -25,7 +26,6 @@ from jettison.server.answers import (
     json_answer,
     text_answer,
 )
-from jettison.server.configuration import Token
 from jettison.server.contents import settled
 from jettison.server.context import Call, Context, parse_name
 from jettison.server.failures import answer_to_storage_error, unexpected_answer

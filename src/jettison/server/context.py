@@ -8,12 +8,12 @@ from concurrent.futures import Executor
 from functools import lru_cache
 from typing import Final, ParamSpec, TypeVar
 
+from jettison.configuration import ServerConfiguration
 from jettison.errors import InvalidDigest, InvalidName
 from jettison.model.digest import Digest
 from jettison.model.reference import RepoName, Tag
 from jettison.server.access import Grant
 from jettison.server.answers import ApiError, Code, Header, shown
-from jettison.server.configuration import ServerConfiguration
 from jettison.server.contents import Contents
 from jettison.server.events import Events
 from jettison.server.observing.exchange import Exchange

@@ -5,8 +5,8 @@ import sys
 import time
 from typing import Final
 
+from jettison.configuration import Log
 from jettison.model.printable import ascii_json
-from jettison.server.configuration import Log
 
 __all__ = ["log_messages"]
 

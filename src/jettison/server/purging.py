@@ -5,8 +5,8 @@ import logging
 import time
 from typing import Final
 
+from jettison.configuration import UploadPurging
 from jettison.errors import StorageError
-from jettison.server.configuration import UploadPurging
 from jettison.server.context import Context
 from jettison.store.repository import RepositoryReader
 from jettison.store.tree import StorageTree

@@ -25,10 +25,10 @@ import uvicorn
 import uvloop
 
 from jettison import __version__
+from jettison.configuration import Http, Limits, ServerConfiguration, is_local, parse_address
 from jettison.errors import JettisonError
 from jettison.server.access import make_guard
 from jettison.server.app import RegistryApp
-from jettison.server.configuration import Http, Limits, ServerConfiguration, is_local, parse_address
 from jettison.server.connections import Connections
 from jettison.server.context import Context
 from jettison.server.events import Events

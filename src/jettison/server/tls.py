@@ -5,8 +5,8 @@ import logging
 import ssl
 from typing import Final
 
+from jettison.configuration import Tls
 from jettison.errors import ConfigurationError
-from jettison.server.configuration import Tls
 
 __all__ = ["keep_certificate_fresh", "make_context"]
 

@@ -24,7 +24,7 @@ from jettison.model.reference import RepoName
 if TYPE_CHECKING:
     from redis import Redis
 
-    from jettison.store.configuration import RedisServer
+    from jettison.configuration.storage import RedisServer
 
 __all__ = ["forget"]
 

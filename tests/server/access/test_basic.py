@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jettison.configuration import AccessRule, Htpasswd
 from jettison.errors import ConfigurationError
 from jettison.model.reference import RepoName
 from jettison.server.access import (
@@ -28,7 +29,6 @@ from jettison.server.access import (
 )
 from jettison.server.access.guesses import Guesses
 from jettison.server.access.htpasswd import parse_passwords, verify
-from jettison.server.configuration import AccessRule, Htpasswd
 from support.missing import need
 
 APP = RepoName("team/app")

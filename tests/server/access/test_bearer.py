@@ -15,12 +15,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jettison.configuration import AccessRule, Token
 from jettison.errors import ConfigurationError
 from jettison.model.reference import RepoName
 from jettison.server.access import Action, Grant, Guard, Unauthorized, Wanted, chains, make_guard
 from jettison.server.access.bearer import TokenGuard
 from jettison.server.access.keys import key_names
-from jettison.server.configuration import AccessRule, Token
 from server.access.signing import (
     ISSUER,
     SERVICE,

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from jettison.configuration import ServerConfiguration, read_server_configuration
 from jettison.model.reference import RepoName
 from jettison.server.access import Action, Guard, Unauthorized, Wanted, make_guard
 from jettison.server.access.rules import Rules
-from jettison.server.configuration import ServerConfiguration, read_server_configuration
 from server.access.signing import bundle, claims, signer, token
 from server.access.test_basic import header
 from support.missing import need

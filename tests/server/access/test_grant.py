@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
+from jettison.configuration import AccessRule
 from jettison.model.reference import RepoName
 from jettison.server.access import Action, Grant, Wanted, make_guard
-from jettison.server.configuration import AccessRule
 
 REPO = RepoName("team/app")
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from jettison.configuration import Htpasswd, Token
 from jettison.model.reference import RepoName
 from jettison.server.access import Action, Guard, Unauthorized, Wanted, make_guard
-from jettison.server.configuration import Htpasswd, Token
 from server.access.signing import (
     ISSUER,
     SERVICE,

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jettison.configuration import AccessRule
 from jettison.server.access import Action
 from jettison.server.access.rules import ANONYMOUS, Permissions, Rules
-from jettison.server.configuration import AccessRule
 
 ALL = frozenset(Action)
 

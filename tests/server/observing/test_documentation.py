@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from jettison.server.configuration import read_server_configuration
+from jettison.configuration import read_server_configuration
 from jettison.server.observing.accesslog import _HARMLESS
 from jettison.server.observing.exchange import ROUTES
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from jettison.configuration import Endpoint, Notifications
 from jettison.demo import images
-from jettison.server.configuration import Endpoint, Notifications
 from jettison.server.observing import Event, Notifier, Referenced
 from jettison.server.observing import notifications as module
 from jettison.server.observing.notifications import MEDIA_TYPE

@@ -21,7 +21,7 @@ from jettison.store.lock import StorageLock
 from jettison.store.tree import StorageTree
 
 if TYPE_CHECKING:
-    from jettison.store.configuration import Configuration
+    from jettison.configuration.storage import Configuration
 
 __all__ = ["run_repair", "undo_repair"]
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
+from jettison.configuration import Htpasswd
 from jettison.errors import ConfigurationError
 from jettison.server.access.challenges import Login, basic_login, challenge
 from jettison.server.access.grant import Grant, Guard, TooManyLogins, Unauthorized, Wanted
@@ -24,7 +25,6 @@ from jettison.server.access.htpasswd import (
 )
 from jettison.server.access.rules import ANONYMOUS, Rules
 from jettison.server.access.watched import Unusable, WatchedFile
-from jettison.server.configuration import Htpasswd
 from jettison.server.sharing import Busy, Turns
 
 __all__ = ["PasswordGuard"]

@@ -19,6 +19,7 @@ import jwt.algorithms
 import msgspec
 from cryptography import x509
 
+from jettison.configuration import ALGORITHMS, Token
 from jettison.errors import ConfigurationError, InvalidDocument
 from jettison.model import strict_json
 from jettison.server.access.chains import verified_key
@@ -28,7 +29,6 @@ from jettison.server.access.keys import Key, Keys, parse_certificates, parse_jwk
 from jettison.server.access.remembered import Remembered
 from jettison.server.access.rules import Rules
 from jettison.server.access.watched import Unusable, WatchedFile
-from jettison.server.configuration import ALGORITHMS, Token
 from jettison.server.sharing import Busy, Turns
 
 __all__ = ["LEEWAY", "Scopes", "TokenGuard"]
@@ -144,7 +144,7 @@ class TokenGuard(Guard):
     Certificates and keys are read again when their files change. ``now`` tells the time in seconds.
 
     Raises :class:`~jettison.errors.ConfigurationError` if there is no key, or a kind of signature
-    is asked for that is none of :data:`~jettison.server.configuration.ALGORITHMS`.
+    is asked for that is none of :data:`~jettison.configuration.ALGORITHMS`.
     """
 
     def __init__(

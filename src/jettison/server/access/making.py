@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from jettison.configuration import AccessRule, Htpasswd, Token
 from jettison.server.access.grant import Grant, Guard
 from jettison.server.access.rules import Rules
-from jettison.server.configuration import AccessRule, Htpasswd, Token
 
 __all__ = ["make_guard"]
 

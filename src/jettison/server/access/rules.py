@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Sequence
 from fnmatch import translate
 from typing import Final
 
+from jettison.configuration import AccessRule
 from jettison.server.access.grant import Action
-from jettison.server.configuration import AccessRule
 
 __all__ = ["ANONYMOUS", "Permissions", "Rules"]
 

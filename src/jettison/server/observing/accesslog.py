@@ -15,8 +15,8 @@ from urllib.parse import unquote
 
 import msgspec
 
+from jettison.configuration import Log
 from jettison.model import strict_json
-from jettison.server.configuration import Log
 from jettison.server.observing.exchange import Exchange
 from jettison.server.observing.output import Output
 

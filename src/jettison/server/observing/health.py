@@ -14,9 +14,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from jettison.server.configuration import FileCheck, HttpCheck, StorageHealth, TcpCheck
-from jettison.server.configuration import Health as HealthSettings
-from jettison.server.configuration.settings import without_login
+from jettison.configuration import FileCheck, HttpCheck, StorageHealth, TcpCheck
+from jettison.configuration import Health as HealthSettings
+from jettison.configuration.settings import without_login
 from jettison.store.layout import MARKER
 
 if TYPE_CHECKING:

@@ -12,16 +12,16 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from jettison.errors import ConfigurationError
-from jettison.model.plausibility import Owner
-from jettison.store.containers import require_here
-from jettison.store.document import (
+from jettison.configuration.document import (
     Document,
     described,
     load_yaml,
     read_document,
     unknown_meaning,
 )
+from jettison.errors import ConfigurationError
+from jettison.model.plausibility import Owner
+from jettison.store.containers import require_here
 from jettison.store.owners import owners_in_configuration
 from jettison.store.reading import Absence
 from jettison.store.tree import StorageTree

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from jettison.server.configuration.ciphers import openssl_names
+from jettison.configuration.ciphers import openssl_names
 
 __all__ = [
     "ALGORITHMS",

@@ -6,8 +6,7 @@ import pytest
 from rich.console import Console
 from rich.pretty import Pretty
 
-from jettison.errors import ConfigurationError, StorageError
-from jettison.store.configuration import (
+from jettison.configuration.storage import (
     Configuration,
     RedisServer,
     RedisTls,
@@ -15,6 +14,7 @@ from jettison.store.configuration import (
     open_storage,
     read_configuration,
 )
+from jettison.errors import ConfigurationError, StorageError
 from store.trees import Tree
 
 MINIMAL = "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: /data\n"

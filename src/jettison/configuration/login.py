@@ -2,10 +2,10 @@
 
 from typing import Final
 
-from jettison.server.configuration.fields import Section
-from jettison.server.configuration.http import is_web_url
-from jettison.server.configuration.problems import Problems
-from jettison.server.configuration.settings import ALGORITHMS, Htpasswd, Token
+from jettison.configuration.fields import Section
+from jettison.configuration.http import is_web_url
+from jettison.configuration.problems import Problems
+from jettison.configuration.settings import ALGORITHMS, Htpasswd, Token
 
 __all__ = ["read_auth"]
 

@@ -17,8 +17,8 @@ import msgspec
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
+from jettison.configuration.storage import load_yaml, read_configuration
 from jettison.errors import ConfigurationError
-from jettison.store.configuration import load_yaml, read_configuration
 from jettison.store.folder import storage_errors
 
 __all__ = ["Change", "enable_deletion"]

@@ -3,12 +3,12 @@
 from typing import Final, get_args
 from urllib.parse import urlsplit
 
+from jettison.configuration.addresses import parse_address
+from jettison.configuration.ciphers import CIPHER_SUITES, TLS_1_3, is_outdated
+from jettison.configuration.fields import Section
+from jettison.configuration.problems import Problems
+from jettison.configuration.settings import ClientAuth, Debug, Http, Net, Tls, TlsVersion
 from jettison.errors import ConfigurationError
-from jettison.server.configuration.addresses import parse_address
-from jettison.server.configuration.ciphers import CIPHER_SUITES, TLS_1_3, is_outdated
-from jettison.server.configuration.fields import Section
-from jettison.server.configuration.problems import Problems
-from jettison.server.configuration.settings import ClientAuth, Debug, Http, Net, Tls, TlsVersion
 
 __all__ = ["is_web_url", "read_http"]
 

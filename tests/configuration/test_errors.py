@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jettison.errors import ConfigurationError, JettisonError, StorageError
-from jettison.server.configuration import (
+from configuration.reader import Reader
+from jettison.configuration import (
     read_server_configuration,
 )
-from jettison.server.configuration.keys import KEYS
-from server.configurations import Reader
+from jettison.configuration.keys import KEYS
+from jettison.errors import ConfigurationError, JettisonError, StorageError
 
 TOKEN = "realm: 'http://t/', service: s, issuer: i, jwks: j"
 

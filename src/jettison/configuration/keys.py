@@ -10,9 +10,9 @@ from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
-from jettison.server.configuration.problems import Problems
-from jettison.store.configuration import SUPPORTED, unknown_hint
-from jettison.store.document import PREFIX, described, unknown_meaning
+from jettison.configuration.document import PREFIX, described, unknown_meaning
+from jettison.configuration.problems import Problems
+from jettison.configuration.storage import SUPPORTED, unknown_hint
 
 __all__ = [
     "KEYS",

@@ -8,19 +8,19 @@ from typing import Final, get_args
 
 import msgspec
 
-from jettison.errors import ConfigurationError
-from jettison.server.configuration.addresses import parse_address
-from jettison.server.configuration.fields import Section
-from jettison.server.configuration.http import read_http
-from jettison.server.configuration.keys import (
+from jettison.configuration.addresses import parse_address
+from jettison.configuration.document import Document, is_override, read_document
+from jettison.configuration.fields import Section
+from jettison.configuration.http import read_http
+from jettison.configuration.keys import (
     check_keys,
     refuse_driver,
     split_variable,
     unknown_variables,
 )
-from jettison.server.configuration.login import read_auth
-from jettison.server.configuration.problems import Problems
-from jettison.server.configuration.settings import (
+from jettison.configuration.login import read_auth
+from jettison.configuration.problems import Problems
+from jettison.configuration.settings import (
     AccessRule,
     ActionName,
     Formatter,
@@ -33,9 +33,9 @@ from jettison.server.configuration.settings import (
     UploadPurging,
     UrlRules,
 )
-from jettison.server.configuration.watching import read_health, read_notifications
-from jettison.store.configuration import DEFAULT_ROOT, storage_root
-from jettison.store.document import Document, is_override, read_document
+from jettison.configuration.storage import DEFAULT_ROOT, storage_root
+from jettison.configuration.watching import read_health, read_notifications
+from jettison.errors import ConfigurationError
 
 __all__ = ["for_folder", "read_server_configuration"]
 

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from jettison.configuration.document import Document, described
+from jettison.configuration.problems import Problems
+from jettison.configuration.quantities import parse_duration, parse_size
 from jettison.errors import ConfigurationError
-from jettison.server.configuration.problems import Problems
-from jettison.server.configuration.quantities import parse_duration, parse_size
-from jettison.store.document import Document, described
 
 __all__ = ["Section"]
 

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from jettison.configuration.enabling import enable_deletion
+from jettison.configuration.storage import read_configuration
 from jettison.errors import ConfigurationError
-from jettison.store.configuration import read_configuration
-from jettison.store.enabling import enable_deletion
 
 HEAD = "version: 0.1\n"
 FILES = "  filesystem:\n    rootdirectory: /data\n"

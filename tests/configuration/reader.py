@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from jettison.configuration import ServerConfiguration, read_server_configuration
 from jettison.errors import ConfigurationError
-from jettison.server.configuration import ServerConfiguration, read_server_configuration
 
 MINIMAL = "version: 0.1\nstorage:\n  filesystem: {rootdirectory: /data}\n"
 

@@ -5,15 +5,15 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from jettison.server.configuration import (
+from configuration.reader import MINIMAL, Reader
+from jettison.configuration import (
     ALGORITHMS,
     Limits,
     read_server_configuration,
 )
-from jettison.server.configuration.ciphers import CIPHER_SUITES, TLS_1_3
-from jettison.server.configuration.keys import KEYS
-from jettison.store.configuration import DRIVERS
-from server.configurations import MINIMAL, Reader
+from jettison.configuration.ciphers import CIPHER_SUITES, TLS_1_3
+from jettison.configuration.keys import KEYS
+from jettison.configuration.storage import DRIVERS
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "configuration.md"
 HEADINGS = {

@@ -3,9 +3,9 @@
 ``settings`` are the values, ``reading`` makes them from a file, ``keys`` is the table of every key.
 """
 
-from jettison.server.configuration.addresses import is_local, parse_address
-from jettison.server.configuration.reading import for_folder, read_server_configuration
-from jettison.server.configuration.settings import (
+from jettison.configuration.addresses import is_local, parse_address
+from jettison.configuration.reading import for_folder, read_server_configuration
+from jettison.configuration.settings import (
     ALGORITHMS,
     AccessRule,
     ActionName,

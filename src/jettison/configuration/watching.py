@@ -3,12 +3,11 @@
 from pathlib import Path
 from typing import Final
 
-from jettison.errors import ConfigurationError
-from jettison.server.configuration.addresses import parse_address
-from jettison.server.configuration.fields import Section
-from jettison.server.configuration.http import is_web_url
-from jettison.server.configuration.problems import Problems
-from jettison.server.configuration.settings import (
+from jettison.configuration.addresses import parse_address
+from jettison.configuration.fields import Section
+from jettison.configuration.http import is_web_url
+from jettison.configuration.problems import Problems
+from jettison.configuration.settings import (
     Endpoint,
     FileCheck,
     Health,
@@ -17,6 +16,7 @@ from jettison.server.configuration.settings import (
     StorageHealth,
     TcpCheck,
 )
+from jettison.errors import ConfigurationError
 
 __all__ = ["read_health", "read_notifications"]
 

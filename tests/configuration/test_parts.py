@@ -1,10 +1,10 @@
 import pytest
 
-from jettison.errors import ConfigurationError
-from jettison.server.configuration import (
+from jettison.configuration import (
     parse_address,
 )
-from jettison.server.configuration.quantities import parse_duration, parse_size
+from jettison.configuration.quantities import parse_duration, parse_size
+from jettison.errors import ConfigurationError
 
 
 @pytest.mark.parametrize(

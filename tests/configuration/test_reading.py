@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from jettison.errors import ConfigurationError
-from jettison.server.configuration import (
+from configuration.reader import Reader
+from jettison.configuration import (
     ALGORITHMS,
     AccessRule,
     Debug,
@@ -27,9 +27,9 @@ from jettison.server.configuration import (
     for_folder,
     read_server_configuration,
 )
-from jettison.server.configuration.ciphers import CIPHER_SUITES, TLS_1_3
-from jettison.server.configuration.keys import KEYS, split_variable
-from server.configurations import Reader
+from jettison.configuration.ciphers import CIPHER_SUITES, TLS_1_3
+from jettison.configuration.keys import KEYS, split_variable
+from jettison.errors import ConfigurationError
 from support.registry import RegistryFactory
 
 
