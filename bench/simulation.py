@@ -21,12 +21,13 @@ from pathlib import Path
 from typing import Any, Final, Self
 from unittest.mock import patch
 
-from jettison.gc import CollectOptions, plan, survey
+from jettison.collector import CollectOptions, plan
+from jettison.collector import scan as survey
 from jettison.model.digest import RawDigest
-from jettison.model.reference import RepoName, Tag
-from jettison.store import layout
-from jettison.store.reading import Blob, Problem, Repositories
-from jettison.store.repository import Layers, Revisions, Tags, Upload
+from jettison.model.names import RepoName, Tag
+from jettison.storage.filesystem import layout
+from jettison.storage.filesystem.reading import Blob, Problem, Repositories
+from jettison.storage.filesystem.repository import Layers, Revisions, Tags, Upload
 
 __all__ = ["BLOBS_OF_IMAGE", "DELETED", "IMAGES", "main"]
 

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from jettison.gc.workers import side_by_side
+from jettison.collector.parallel import side_by_side
 
 __all__ = ["Shape", "make_tree"]
 

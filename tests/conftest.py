@@ -13,8 +13,8 @@ import pytest
 
 pytest.register_assert_rewrite("support")
 
-from support.cli import Jettison  # noqa: E402 - its assertions are rewritten first
-from support.registry import (  # noqa: E402 - same
+from tests.support.cli import Jettison  # noqa: E402 - its assertions are rewritten first
+from tests.support.registry import (  # noqa: E402 - same
     REGISTRIES,
     DockerRegistry,
     Options,

@@ -18,9 +18,10 @@ LEVELS = {
     "registry": 0.5,
     "client": 1.0,
     "configuration": 1.0,
-    "store": 1.0,
-    "gc": 2.0,
-    "lifecycle": 2.0,
+    "storage": 1.0,
+    "collector": 2.0,
+    "fsck": 2.1,
+    "jobs": 2.2,
     "": 2.5,
     "cli": 3.0,
     "demo": 3.0,
@@ -30,7 +31,7 @@ LEVELS = {
 }
 
 # On the same level, but still strangers.
-FORBIDDEN = {("client", "store"), ("store", "client"), ("gc", "lifecycle")}
+FORBIDDEN = {("client", "storage"), ("storage", "client")}
 
 # What reaches the outside: files, network, processes, clock, chance, environment, logs, terminal.
 # fmt: off
@@ -48,7 +49,12 @@ STRICT_READER = "model/strict_json.py"
 READERS = frozenset({"json", "msgspec.json", "msgspec.msgpack"})
 READING = frozenset({"Decoder", "JSONDecoder", "decode", "load", "loads"})
 # Below a tree's root only these step from folder to folder, and past no link (docs/security.md).
-STEPPING = frozenset({f"store/{name}.py" for name in ("beneath", "draft", "enabling", "folder")})
+STEPPING = frozenset(
+    {
+        "jobs/backup.py",  # a backup's folder is the user's own
+        *(f"storage/filesystem/{name}.py" for name in ("beneath", "draft", "folder")),
+    }
+)
 STEPS = frozenset(
     {
         "chmod",
@@ -167,9 +173,9 @@ def violations(root: Path) -> list[str]:
                 found.append(f"{where}:{line}: {unit} must not know {name}")
         if unit == "model":
             found += [f"{where}:{line}: model {what}" for line, what in impurities(tree)]
-        if unit in {"gc", "store"} and str(where) not in STEPPING:
+        if unit in {"collector", "fsck", "jobs", "storage"} and str(where) not in STEPPING:
             found += [
-                f"{where}:{line}: {what} may follow a link; use jettison.store.folder"
+                f"{where}:{line}: {what} may follow a link; use jettison.storage.filesystem.folder"
                 for line, what in stray_steps(tree)
             ]
         if str(where) != STRICT_READER and unit != "demo":
@@ -194,24 +200,36 @@ def test_jettison_keeps_its_layers() -> None:
         ("model/a.py", "open('x')", "model calls open()"),
         ("model/a.py", "from jettison.client import x", "which is above it"),
         ("model/a.py", "from jettison import registry", "jettison.registry, which is above it"),
-        ("model/deep/a.py", "from ...store import x", "imports jettison.store.x"),
-        ("model/deep/__init__.py", "from ...store import x", "imports jettison.store.x"),
+        ("model/deep/a.py", "from ...storage import x", "imports jettison.storage.x"),
+        ("model/deep/__init__.py", "from ...storage import x", "imports jettison.storage.x"),
         ("errors.py", "import jettison.cli.main", "which is above it"),
-        ("registry.py", "def f():\n    from jettison.store import x", "registry.py:2:"),
-        ("client/a.py", "from jettison import store", "client must not know jettison.store"),
+        ("registry.py", "def f():\n    from jettison.storage import x", "registry.py:2:"),
+        ("client/a.py", "from jettison import storage", "client must not know jettison.storage"),
         ("client/a.py", "from jettison import __version__", "which is above it"),
-        ("store/a.py", "from ..client import x", "store must not know jettison.client.x"),
-        ("store/a.py", "import jettison.gc.mark", "which is above it"),
-        ("gc/a.py", "from jettison.lifecycle.plan import x", "gc must not know"),
-        ("lifecycle/a.py", "import jettison.cli.render", "which is above it"),
+        ("storage/a.py", "from ..client import x", "storage must not know jettison.client.x"),
+        ("storage/a.py", "import jettison.collector.mark", "which is above it"),
+        ("collector/a.py", "from jettison.jobs.plan import x", "which is above it"),
+        ("jobs/a.py", "import jettison.cli.render", "which is above it"),
         ("novel/a.py", "", "novel: no layer is set for it"),
-        ("store/a.py", "import json\njson.loads(b'1')", "a.py:2: json.loads reads without limits"),
+        (
+            "storage/a.py",
+            "import json\njson.loads(b'1')",
+            "a.py:2: json.loads reads without limits",
+        ),
         ("client/a.py", "import msgspec\nf = msgspec.json.Decoder(int).decode", "a.py:2: msgspec"),
-        ("gc/a.py", "import msgspec\nf = msgspec.msgpack.decode", "msgspec.msgpack.decode reads"),
+        (
+            "collector/a.py",
+            "import msgspec\nf = msgspec.msgpack.decode",
+            "msgspec.msgpack.decode reads",
+        ),
         ("cli/a.py", "from json import load", "json.load reads without limits"),
         ("server/a.py", "from msgspec import json", "msgspec.json reads without limits"),
-        ("gc/a.py", "import os\nos.rename('a', 'b')", "a.py:2: os.rename() may follow a link"),
-        ("store/a.py", "import shutil\nshutil.rmtree('a')", "shutil.rmtree() may follow a link"),
+        (
+            "collector/a.py",
+            "import os\nos.rename('a', 'b')",
+            "a.py:2: os.rename() may follow a link",
+        ),
+        ("storage/a.py", "import shutil\nshutil.rmtree('a')", "shutil.rmtree() may follow a link"),
     ],
 )
 def test_the_checker_sees(tmp_path: Path, path: str, code: str, expected: str) -> None:
@@ -228,14 +246,14 @@ def test_the_checker_sees(tmp_path: Path, path: str, code: str, expected: str) -
         ("model/a.py", "import json, hashlib, datetime\nfrom jettison import errors"),
         ("registry.py", "from jettison.model.digest import Digest\nimport jettison.errors"),
         ("client/a.py", "import aiohttp, os\nfrom jettison.registry import Registry"),
-        ("lifecycle/a.py", "from jettison import gc\nfrom ..store import x\nfrom . import y"),
-        ("cli/a.py", "from jettison import __version__, lifecycle"),
-        ("__init__.py", "from jettison.lifecycle import plan"),
+        ("jobs/a.py", "from jettison import collector\nfrom ..storage import x\nfrom . import y"),
+        ("cli/a.py", "from jettison import __version__, jobs"),
+        ("__init__.py", "from jettison.jobs import plan"),
         ("__main__.py", "from jettison.cli.main import main"),
         ("model/strict_json.py", "import json, msgspec\njson.loads(b'1')\nmsgspec.json.decode"),
         ("client/a.py", "import json, msgspec\njson.dumps(1)\nmsgspec.json.encode(1)"),
-        ("store/folder.py", "import os\nos.rename('a', 'b')"),
-        ("gc/a.py", "import os\nos.read(1, 2)\nos.close(1)"),
+        ("storage/filesystem/folder.py", "import os\nos.rename('a', 'b')"),
+        ("collector/a.py", "import os\nos.read(1, 2)\nos.close(1)"),
     ],
 )
 def test_the_checker_allows(tmp_path: Path, path: str, code: str) -> None:

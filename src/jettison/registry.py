@@ -1,6 +1,6 @@
 """What every registry can do, wherever it is: the one protocol that ``client`` and ``store`` share.
 
-Everything in ``lifecycle`` is written once against :class:`Registry`. Both implementations are
+Everything in ``jobs`` is written once against :class:`Registry`. Both implementations are
 held to the contract in ``tests/contract/``.
 """
 
@@ -12,8 +12,8 @@ from typing import Protocol
 import msgspec
 
 from jettison.model.digest import Digest
-from jettison.model.problems import ListingProblem
-from jettison.model.reference import RepoName, Tag
+from jettison.model.listing_problems import ListingProblem
+from jettison.model.names import RepoName, Tag
 
 __all__ = ["Capabilities", "Deletion", "RawManifest", "Registry"]
 
@@ -77,8 +77,8 @@ class Registry(Protocol):
         """Yield the names of all repositories, each once, in no promised order.
 
         What is listed and cannot be named, or a list that ends before its end, is a
-        :class:`~jettison.model.problems.ListingProblem` among them; a list of which nothing can
-        be had raises.
+        :class:`~jettison.model.listing_problems.ListingProblem` among them; a list of which
+        nothing can be had raises.
         """
 
     def tags(self, repository: RepoName) -> AsyncIterator[Tag | ListingProblem]:

@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from support.missing import need
+from tests.support.missing import need
 
 GC = Path(__file__).parents[2] / "bench" / "gc.py"
 

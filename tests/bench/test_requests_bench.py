@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from bench.requests import Measured, table
-from support.missing import need
+from tests.support.missing import need
 
 REQUESTS = Path(__file__).parents[2] / "bench" / "requests.py"
 

@@ -16,8 +16,8 @@ from bench.report import Series, Target, limit_row, rate_row, share_row
 from bench.serving import Figure
 from bench.traffic import Request, head_load, parse_wrk
 from bench.transfer import Client, download
-from support.missing import need
-from support.registry import SERVERS, RegistryFactory
+from tests.support.missing import need
+from tests.support.registry import SERVERS, RegistryFactory
 
 SERVE = Path(__file__).parents[2] / "bench" / "serve.py"
 MEASURES = [

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from jettison.cli.garbage_collect import eligible_lines, log_line, marking_lines, plain_flags
-from jettison.gc import CollectOptions, plan_collection
-from jettison.gc.trace import RepositoryTrace
+from jettison.collector import CollectOptions, plan_collection
+from jettison.collector.mark_log import RepositoryTrace
 from jettison.model.digest import RawDigest
-from store.trees import NOW, Tree
+from tests.support.trees import NOW, Tree
 
 
 @pytest.fixture

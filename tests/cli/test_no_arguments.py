@@ -4,7 +4,7 @@ import pytest
 from typer.main import get_command
 
 from jettison.cli.main import app
-from support.cli import Jettison
+from tests.support.cli import Jettison
 
 
 @pytest.mark.parametrize("name", sorted(set(get_command(app).commands) - {"demo"}))  # type: ignore[attr-defined] # it is a group

@@ -14,7 +14,7 @@ from jettison.cli import output
 from jettison.cli.main import as_told, asked_format
 from jettison.cli.output import Format
 from jettison.errors import InvalidReference, JettisonError, NotFoundError, PartlyDone
-from jettison.model.reference import Reference
+from jettison.model.names import Reference
 
 SOURCE = Path(output.__file__).parents[1]
 HOSTILE = "\x1b]0;title\x07\x1b[31mred\r\nerror: forged\u202e\u2028\x9b2J\x7f\udcff"
@@ -194,8 +194,8 @@ DOORS = {
     "cli/progress.py",  # the bar
     "server/messages.py",  # the log of a server
     "server/workers.py",  # flushes before it forks
-    "gc/workers.py",  # a fault, with JETTISON_DEBUG
-    "gc/quiescence.py",  # a command that the user names
+    "collector/parallel.py",  # a fault, with JETTISON_DEBUG
+    "jobs/quiescence.py",  # a command that the user names
 }
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from client.scripted import Scripted
 from jettison.client import ClientOptions, Credentials, CredentialSource, RemoteRegistry, Timing
+from tests.client.scripted import Scripted
 
 
 @dataclass

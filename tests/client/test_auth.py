@@ -10,13 +10,13 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from aiohttp import web
 
-from client.conftest import Clock, Connect
-from client.scripted import Answer, Scripted
 from jettison.client import Credentials, FixedCredentials
 from jettison.client.auth import Access, Authenticator, Challenge, Reply, parse_challenges
 from jettison.errors import AccessDenied, JettisonError, LoginRefused, UnexpectedResponse
 from jettison.model.digest import Digest
-from jettison.model.reference import RepoName, Tag
+from jettison.model.names import RepoName, Tag
+from tests.client.conftest import Clock, Connect
+from tests.client.scripted import Answer, Scripted
 
 REPO = RepoName("team/app")
 DIGEST = Digest.of(b"absent")

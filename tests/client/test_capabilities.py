@@ -6,15 +6,15 @@ from collections.abc import Mapping
 import pytest
 from msgspec.structs import replace
 
-from client.conftest import Connect
-from client.scripted import Answer, Scripted
 from jettison import __version__
 from jettison.client import ClientOptions, Credentials
 from jettison.demo import images
 from jettison.errors import LoginRefused, NotARegistry, Unreachable
-from jettison.model.reference import RepoName, Tag
+from jettison.model.names import RepoName, Tag
 from jettison.registry import Capabilities, Deletion
-from support.registry import Options, RegistryFactory
+from tests.client.conftest import Connect
+from tests.client.scripted import Answer, Scripted
+from tests.support.registry import Options, RegistryFactory
 
 REPO = RepoName("team/app")
 MANIFESTS = "/v2/team/app/manifests/*"

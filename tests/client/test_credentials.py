@@ -12,7 +12,7 @@ import pytest
 
 from jettison.client import Credentials, CredentialStore
 from jettison.errors import ConfigurationError, UsageError
-from jettison.model.reference import RepoName
+from jettison.model.names import RepoName
 
 HOST = "registry.example.com:5000"
 

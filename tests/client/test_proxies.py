@@ -5,10 +5,10 @@ import asyncio
 import pytest
 from yarl import URL
 
-from client.conftest import Connect
-from client.scripted import Answer, Scripted
 from jettison.client import ClientOptions, Proxies
 from jettison.errors import ConfigurationError, Unreachable
+from tests.client.conftest import Connect
+from tests.client.scripted import Answer, Scripted
 
 PROXY = URL("http://proxy.example:3128")
 

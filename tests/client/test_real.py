@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from client.conftest import Connect
 from jettison.client import ClientOptions, Credentials
 from jettison.demo import images
 from jettison.errors import (
@@ -17,9 +16,10 @@ from jettison.errors import (
 )
 from jettison.model.digest import Digest
 from jettison.model.mediatypes import OCI_INDEX
-from jettison.model.reference import RepoName, Tag
+from jettison.model.names import RepoName, Tag
 from jettison.registry import RawManifest
-from support.registry import DockerRegistry, Options, RegistryFactory
+from tests.client.conftest import Connect
+from tests.support.registry import DockerRegistry, Options, RegistryFactory
 
 REPO = RepoName("team/app")
 ONE = images.image([images.layer({"base": b"b" * 10_000}), images.layer({"app": b"1"})])

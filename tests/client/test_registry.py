@@ -8,8 +8,6 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.conftest import Clock, Connect
-from client.scripted import Answer, Handler, Scripted
 from jettison.client import ClientOptions, RemoteRegistry
 from jettison.client.answers import next_link
 from jettison.errors import (
@@ -23,10 +21,12 @@ from jettison.errors import (
     VerificationFailed,
 )
 from jettison.model.digest import Digest
+from jettison.model.listing_problems import ListingProblem, ProblemCode
 from jettison.model.mediatypes import ACCEPT, OCI_INDEX, OCI_MANIFEST
-from jettison.model.problems import ListingProblem, ProblemCode
-from jettison.model.reference import RepoName, Tag
+from jettison.model.names import RepoName, Tag
 from jettison.registry import RawManifest, Registry
+from tests.client.conftest import Clock, Connect
+from tests.client.scripted import Answer, Handler, Scripted
 
 REPO = RepoName("team/app")
 RAW = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []}).encode()

@@ -16,8 +16,6 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
-from client.conftest import Clock, Connect
-from client.scripted import Answer, Drop, Handler, Scripted
 from jettison.client import ClientOptions, Credentials, RemoteRegistry, is_loopback, transport
 from jettison.client.auth import NO_ACCESS
 from jettison.client.failures import tidy
@@ -32,9 +30,11 @@ from jettison.errors import (
     VerificationFailed,
 )
 from jettison.model.digest import Digest
-from jettison.model.reference import RepoName, Tag
-from support.missing import need
-from support.registry import RegistryFactory, free_port
+from jettison.model.names import RepoName, Tag
+from tests.client.conftest import Clock, Connect
+from tests.client.scripted import Answer, Drop, Handler, Scripted
+from tests.support.missing import need
+from tests.support.registry import RegistryFactory, free_port
 
 REPO = RepoName("team/app")
 BLOB = b"layer" * 1000

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from configuration.reader import Reader
 from jettison.configuration import (
     read_server_configuration,
 )
 from jettison.configuration.keys import KEYS
 from jettison.errors import ConfigurationError, JettisonError, StorageError
+from tests.configuration.reader import Reader
 
 TOKEN = "realm: 'http://t/', service: s, issuer: i, jwks: j"
 

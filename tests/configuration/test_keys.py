@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from configuration.reader import MINIMAL, Reader
 from jettison.configuration import (
     ALGORITHMS,
     Limits,
@@ -14,6 +13,7 @@ from jettison.configuration import (
 from jettison.configuration.ciphers import CIPHER_SUITES, TLS_1_3
 from jettison.configuration.keys import KEYS
 from jettison.configuration.storage import DRIVERS
+from tests.configuration.reader import MINIMAL, Reader
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "configuration.md"
 HEADINGS = {

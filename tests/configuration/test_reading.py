@@ -3,7 +3,6 @@ from pathlib import Path
 
 import pytest
 
-from configuration.reader import Reader
 from jettison.configuration import (
     ALGORITHMS,
     AccessRule,
@@ -30,7 +29,8 @@ from jettison.configuration import (
 from jettison.configuration.ciphers import CIPHER_SUITES, TLS_1_3
 from jettison.configuration.keys import KEYS, split_variable
 from jettison.errors import ConfigurationError
-from support.registry import RegistryFactory
+from tests.configuration.reader import Reader
+from tests.support.registry import RegistryFactory
 
 
 @pytest.fixture

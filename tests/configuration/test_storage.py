@@ -15,7 +15,7 @@ from jettison.configuration.storage import (
     read_configuration,
 )
 from jettison.errors import ConfigurationError, StorageError
-from store.trees import Tree
+from tests.support.trees import Tree
 
 MINIMAL = "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: /data\n"
 

@@ -12,11 +12,11 @@ from jettison.client import RemoteRegistry
 from jettison.demo.images import Image, image, index, layer, random_bytes, referrer
 from jettison.errors import JettisonError, NotFoundError, UnexpectedResponse, VerificationFailed
 from jettison.model.digest import Digest
-from jettison.model.reference import RepoName, Tag
+from jettison.model.names import RepoName, Tag
 from jettison.registry import Deletion, RawManifest, Registry
-from jettison.store.registry import StorageRegistry
-from jettison.store.tree import StorageTree
-from support.registry import DockerRegistry
+from jettison.storage.filesystem.tree import StorageTree
+from jettison.storage.registry import StorageRegistry
+from tests.support.registry import DockerRegistry
 
 APP, NESTED, NOWHERE = RepoName("team/app"), RepoName("team/app/sub"), RepoName("no/where")
 ABSENT = Digest.of(b"nobody has this")

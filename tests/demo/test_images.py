@@ -27,8 +27,8 @@ from jettison.demo.images import (
 )
 from jettison.model.digest import Digest
 from jettison.model.mediatypes import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
-from support.missing import need
-from support.registry import DockerRegistry
+from tests.support.missing import need
+from tests.support.registry import DockerRegistry
 
 BASE = layer({"etc/os-release": b"ID=sample\n"})
 OWN = layer({"app/bin/run": random_bytes("own", 500)})

@@ -24,8 +24,8 @@ from jettison.demo.images import (
     referrers_tag,
     signature,
 )
-from support.cli import Jettison
-from support.registry import DockerRegistry, JettisonRegistry, RegistryFactory
+from tests.support.cli import Jettison
+from tests.support.registry import DockerRegistry, JettisonRegistry, RegistryFactory
 
 BASE = layer({"base": random_bytes(1, 50_000)})
 IDLE = 7200.0

@@ -13,7 +13,7 @@ import pytest
 
 from jettison.demo.images import Image, Index, Layer, image, index, layer, random_bytes
 from jettison.model.digest import Digest
-from support.clients import (
+from tests.support.clients import (
     CLIENTS,
     Buildah,
     Client,
@@ -25,7 +25,7 @@ from support.clients import (
     Skopeo,
     engine,
 )
-from support.registry import SERVERS, DockerRegistry, RegistryFactory
+from tests.support.registry import SERVERS, DockerRegistry, RegistryFactory
 
 LOGIN = ("somebody", "a secret: of theirs")
 

@@ -20,8 +20,8 @@ import pytest
 from jettison.demo.images import Content, Image, image, layer, random_bytes
 from jettison.model.digest import Digest
 from jettison.model.mediatypes import ACCEPT
-from support.cli import Jettison
-from support.registry import DockerRegistry, JettisonRegistry, Response
+from tests.support.cli import Jettison
+from tests.support.registry import DockerRegistry, JettisonRegistry, Response
 
 CLIENTS: Final = 50
 BASE = layer({"base": random_bytes("concurrency", 300_000)})

@@ -9,8 +9,8 @@ from xml.etree import ElementTree as ET
 import pytest
 from ruamel.yaml import YAML
 
-from support.missing import lack, need
-from support.registry import SERVERS, RegistryFactory
+from tests.support.missing import lack, need
+from tests.support.registry import SERVERS, RegistryFactory
 
 MODULE: Final = "github.com/opencontainers/distribution-spec/conformance"
 VERSION: Final = "v0.0.0-20260831232431-97274622c111"

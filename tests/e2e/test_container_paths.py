@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from store.trees import Tree
-from support.cli import Jettison
+from tests.support.cli import Jettison
+from tests.support.trees import Tree
 
 VARIABLE = "REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY"
 CONFIG = """\

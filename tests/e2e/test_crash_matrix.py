@@ -19,9 +19,9 @@ from pathlib import Path
 
 import pytest
 
-from store.trees import NOW, OLD, Tree
-from support.cli import Jettison
-from support.missing import need
+from tests.support.cli import Jettison
+from tests.support.missing import need
+from tests.support.trees import NOW, OLD, Tree
 
 FAMILIES = {
     "unlink": ("unlink", "unlinkat"),

@@ -17,10 +17,10 @@ import pytest
 
 from jettison.demo.images import Image, image, layer, random_bytes
 from jettison.model.digest import Digest
-from store.trees import NOW, Tree, index_document
-from support.cli import Jettison, Result
-from support.missing import need
-from support.registry import DockerRegistry, RegistryFactory
+from tests.support.cli import Jettison, Result
+from tests.support.missing import need
+from tests.support.registry import DockerRegistry, RegistryFactory
+from tests.support.trees import NOW, Tree, index_document
 
 pytestmark = pytest.mark.distribution
 

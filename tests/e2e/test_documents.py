@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from jettison.demo.images import image, layer, random_bytes
-from support.cli import Jettison
-from support.imitated import Imitated, refusal
-from support.registry import DockerRegistry
+from tests.support.cli import Jettison
+from tests.support.imitated import Imitated, refusal
+from tests.support.registry import DockerRegistry
 
 ONE, TWO, STAYS = (image([layer({"app": random_bytes(seed, 300)})]) for seed in (1, 2, 3))
 COUNTED = ("bytes", "disk_free_before", "disk_free_after", "free", "blobs", "disk_free_bytes")

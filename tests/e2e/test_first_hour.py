@@ -5,8 +5,8 @@ import shlex
 import pytest
 
 from jettison.demo.images import image, layer, random_bytes
-from support.cli import Jettison, Result
-from support.registry import DockerRegistry, RegistryFactory
+from tests.support.cli import Jettison, Result
+from tests.support.registry import DockerRegistry, RegistryFactory
 
 GOES, STAYS = (image([layer({"app": random_bytes(seed, 2000)})]) for seed in (2, 3))
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from jettison.model.digest import Digest
-from store.trees import Tree
-from support.cli import Jettison
+from tests.support.cli import Jettison
+from tests.support.trees import Tree
 
 FOLDERS = ("@eaDir", "#recycle", ".snapshot", "lost+found")
 FILES = (".DS_Store", "Thumbs.db", "._link", "desktop.ini")

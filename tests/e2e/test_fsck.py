@@ -11,10 +11,10 @@ import pytest
 
 from jettison.demo.images import Image, Index, image, index, layer, random_bytes
 from jettison.model.digest import Digest
-from support.cli import Jettison
-from support.missing import need
-from support.redis import Server
-from support.registry import DockerRegistry, RegistryFactory
+from tests.support.cli import Jettison
+from tests.support.missing import need
+from tests.support.redis import Server
+from tests.support.registry import DockerRegistry, RegistryFactory
 
 BASE = layer({"base": random_bytes(9, 200_000)})
 NAMES = ["blob", "child", "config", "current", "link", "malformed", "manifest", "revision", "whole"]

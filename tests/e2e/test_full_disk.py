@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from jettison.demo.images import image, layer, random_bytes
-from support.cli import Jettison
-from support.disk import small_disk
-from support.registry import DockerRegistry
+from tests.support.cli import Jettison
+from tests.support.disk import small_disk
+from tests.support.registry import DockerRegistry
 
 BASE = layer({"base": random_bytes(1, 500_000)})
 

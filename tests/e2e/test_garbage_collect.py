@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from jettison.model.digest import Digest
-from store.trees import NOW, Tree, image_document
-from support.cli import Jettison, Result
-from support.missing import need
+from tests.support.cli import Jettison, Result
+from tests.support.missing import need
+from tests.support.trees import NOW, Tree, image_document
 
 Builder = Callable[[Tree], None]
 COMMAND = "garbage-collect"

@@ -11,10 +11,10 @@ import pytest
 
 from jettison.demo import images
 from jettison.model.digest import Digest
-from store.trees import Tree
-from support.cli import Jettison
-from support.redis import Server
-from support.registry import RegistryFactory
+from tests.support.cli import Jettison
+from tests.support.redis import Server
+from tests.support.registry import RegistryFactory
+from tests.support.trees import Tree
 
 QUIET = ("--grace", "0s", "--assume-quiescent", "--yes")
 

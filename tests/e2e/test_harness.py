@@ -19,8 +19,8 @@ from jettison.demo.images import (
     signature,
 )
 from jettison.model.digest import Digest
-from support.missing import need
-from support.registry import SERVERS, DockerRegistry, RegistryFactory
+from tests.support.missing import need
+from tests.support.registry import SERVERS, DockerRegistry, RegistryFactory
 
 both = pytest.mark.parametrize("program", SERVERS)
 

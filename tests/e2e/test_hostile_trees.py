@@ -24,10 +24,10 @@ import typer
 import jettison as jettison_package
 from jettison.demo.images import image, layer, random_bytes
 from jettison.model.digest import Digest
-from store.trees import NOW, OLD, Tree
-from support.cli import Jettison, Result
-from support.missing import need
-from support.registry import DockerRegistry
+from tests.support.cli import Jettison, Result
+from tests.support.missing import need
+from tests.support.registry import DockerRegistry
+from tests.support.trees import NOW, OLD, Tree
 
 COLLECT = ("--untagged", "0s", "--yes")
 FOREIGNER = 12345

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from jettison.demo.images import image, layer, random_bytes
-from store.trees import Tree
-from support.cli import Jettison, Result
-from support.missing import need
-from support.registry import DockerRegistry
+from tests.support.cli import Jettison, Result
+from tests.support.missing import need
+from tests.support.registry import DockerRegistry
+from tests.support.trees import Tree
 
 CONFIG = (
     "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {root}}}, delete: {{enabled: true}}}}\n"

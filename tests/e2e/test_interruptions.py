@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from jettison.demo.images import image, layer, random_bytes
-from support.cli import Jettison
-from support.missing import need
-from support.registry import DockerRegistry
+from tests.support.cli import Jettison
+from tests.support.missing import need
+from tests.support.registry import DockerRegistry
 
 BASE = layer({"base": random_bytes(9, 3000)})
 IMAGES = [image([BASE, layer({"app": random_bytes(i, 1000)})]) for i in range(3)]

@@ -13,8 +13,8 @@ import pytest
 
 from jettison.demo.images import Image, image, layer, random_bytes
 from jettison.model.digest import Digest
-from support.cli import Jettison
-from support.registry import Access, DockerRegistry, RegistryFactory
+from tests.support.cli import Jettison
+from tests.support.registry import Access, DockerRegistry, RegistryFactory
 
 BASE = layer({"base": random_bytes(1, 500)})
 IMAGES = [image([BASE, layer({"app": random_bytes(seed, 200)})]) for seed in range(10)]

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from jettison.demo.images import Image
-from support.cli import Jettison
-from support.load import MOMENT, POOL, Collector, Load
-from support.missing import need
-from support.registry import SERVERS, DockerRegistry
+from tests.support.cli import Jettison
+from tests.support.load import MOMENT, POOL, Collector, Load
+from tests.support.missing import need
+from tests.support.registry import SERVERS, DockerRegistry
 
 GRACES = pytest.mark.parametrize("grace", [None, "1s"], ids=["default-grace", "grace-1s"])
 

@@ -11,14 +11,14 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from aiohttp import web
 
-from client.scripted import Scripted
 from jettison.client import Credentials, CredentialStore, RemoteRegistry
 from jettison.demo import images
 from jettison.errors import AccessDenied, LoginRefused
-from jettison.model.reference import RepoName, Tag
+from jettison.model.names import RepoName, Tag
 from jettison.registry import Deletion
-from support.missing import need
-from support.registry import DockerRegistry, RegistryFactory
+from tests.client.scripted import Scripted
+from tests.support.missing import need
+from tests.support.registry import DockerRegistry, RegistryFactory
 
 REPO = RepoName("team/app")
 ONE = images.image([images.layer({"app": b"1"})])

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from jettison.demo.images import Image, image, index, layer, random_bytes
-from support.cli import Jettison
-from support.registry import DockerRegistry
+from tests.support.cli import Jettison
+from tests.support.registry import DockerRegistry
 
 
 def made(seed: int, created: str = "2026-01-01T00:00:00Z", size: int = 500) -> Image:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from jettison.demo.images import image, layer, random_bytes
-from support.cli import Jettison, Result
-from support.registry import DockerRegistry, RegistryFactory, free_port
+from tests.support.cli import Jettison, Result
+from tests.support.registry import DockerRegistry, RegistryFactory, free_port
 
 MADE = image([layer({"app": random_bytes(1, 2000)})])
 ABSENT = "sha256:" + "0" * 64

@@ -8,9 +8,9 @@ import pytest
 
 from jettison.demo import images
 from jettison.demo.images import Image
-from support.cli import Jettison
-from support.imitated import Imitated, Reply, refusal
-from support.registry import DockerRegistry, RegistryFactory
+from tests.support.cli import Jettison
+from tests.support.imitated import Imitated, Reply, refusal
+from tests.support.registry import DockerRegistry, RegistryFactory
 
 BASE = images.layer({"base": images.random_bytes(1, 500)})
 

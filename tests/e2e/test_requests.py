@@ -6,8 +6,8 @@ import shutil
 import pytest
 
 from bench.trees import Shape, make_tree
-from support.cli import Jettison
-from support.registry import DockerRegistry, RegistryFactory
+from tests.support.cli import Jettison
+from tests.support.registry import DockerRegistry, RegistryFactory
 
 TAGS = 80
 FEW, MANY = 40, 70

@@ -24,11 +24,11 @@ import pytest
 
 from jettison.demo.images import Image, image, layer, random_bytes
 from jettison.model.digest import Digest
-from support import one_thread
-from support.cli import Jettison
-from support.disk import small_disk
-from support.missing import need
-from support.registry import DockerRegistry, JettisonRegistry, Response
+from tests.support import one_thread
+from tests.support.cli import Jettison
+from tests.support.disk import small_disk
+from tests.support.missing import need
+from tests.support.registry import DockerRegistry, JettisonRegistry, Response
 
 CALLS = ("fsync", "renameat", "write", "writev", "mkdirat")
 STEPS = ("start", "patch", "finish", "whole", "manifest")

@@ -21,8 +21,8 @@ import pytest
 from jettison.demo.images import Content, Image, image, index, layer, random_bytes, referrer
 from jettison.model.digest import Digest
 from jettison.model.mediatypes import ACCEPT
-from support.cli import Jettison
-from support.registry import DockerRegistry, JettisonRegistry, Response
+from tests.support.cli import Jettison
+from tests.support.registry import DockerRegistry, JettisonRegistry, Response
 
 CONNECTIONS: Final = 64
 SECONDS: Final = float(os.environ.get("SOAK_SECONDS", "600"))

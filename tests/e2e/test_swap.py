@@ -29,9 +29,9 @@ from jettison.demo.images import (
     signature,
 )
 from jettison.model.digest import Digest
-from support.cli import Jettison
-from support.missing import need
-from support.registry import DockerRegistry, JettisonRegistry
+from tests.support.cli import Jettison
+from tests.support.missing import need
+from tests.support.registry import DockerRegistry, JettisonRegistry
 
 pytestmark = pytest.mark.distribution
 

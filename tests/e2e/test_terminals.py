@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from jettison.demo.images import image, layer, random_bytes
-from store.trees import Tree
-from support.cli import Jettison
-from support.registry import DockerRegistry, RegistryFactory, free_port
+from tests.support.cli import Jettison
+from tests.support.registry import DockerRegistry, RegistryFactory, free_port
+from tests.support.trees import Tree
 
 MADE = image([layer({"app": random_bytes(1, 2000)})])
 ESCAPE = "\x1b]0;owned\x07\x1b[2J\r\nerror: forged"
@@ -225,7 +225,7 @@ def test_a_fault_of_ours_is_one_line(jettison: Jettison, tmp_path: Path) -> None
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "sitecustomize.py").write_text(
-        "import jettison.cli.runs as m, jettison.store.journal as j\n"
+        "import jettison.cli.runs as m, jettison.storage.journal as j\n"
         "def fail(*_): raise ZeroDivisionError('by\\nzero')\n"
         "j.Journal.runs = fail\n"
     )

@@ -3,8 +3,8 @@
 import pytest
 
 from jettison.demo.images import image, layer, random_bytes
-from support.cli import Jettison
-from support.registry import DockerRegistry, RegistryFactory
+from tests.support.cli import Jettison
+from tests.support.registry import DockerRegistry, RegistryFactory
 
 BASE = layer({"base": random_bytes(1, 3000)})
 GOES, STAYS = (image([BASE, layer({"app": random_bytes(seed, 2000)})]) for seed in (2, 3))

@@ -5,7 +5,7 @@ import pytest
 from jettison.model.digest import Digest
 from jettison.model.graph import Edges, edges_of, reach
 from jettison.model.manifest import Kind
-from property.registries import blob, digest_number, image, index, manifest_digest, opaque
+from tests.property.registries import blob, digest_number, image, index, manifest_digest, opaque
 
 
 def test_edges_of_an_image_are_its_config_and_layers() -> None:

@@ -16,7 +16,7 @@ from jettison.model.manifest import (
     referenced_digest,
     signed_content,
 )
-from jettison.model.references import references_of
+from jettison.model.manifest_references import references_of
 
 A = Digest("sha256:" + "a" * 64)
 B = Digest("sha256:" + "b" * 64)

@@ -5,13 +5,13 @@ import pytest
 from msgspec.structs import replace
 
 from jettison.errors import Refused
+from jettison.model.listing_problems import ListingProblem, ProblemCode
 from jettison.model.manifest import Kind
+from jettison.model.names import Tag
 from jettison.model.plan import Action, Step
-from jettison.model.problems import ListingProblem, ProblemCode
-from jettison.model.reference import Tag
 from jettison.model.removal import Removal, plan_removal
 from jettison.model.snapshot import RepositorySnapshot
-from property.registries import image, index, manifest_digest, opaque, repository, weak_tag
+from tests.property.registries import image, index, manifest_digest, opaque, repository, weak_tag
 
 APP = "team/app"
 

@@ -1,8 +1,9 @@
 """What an undo puts back and what it leaves, on manifests made of nothing but names."""
 
 from jettison.model.digest import Digest
+from jettison.model.journal import Kind, Run, Saved, State
+from jettison.model.names import RepoName, Tag
 from jettison.model.plan import Action, Estimate, Plan, Step
-from jettison.model.reference import RepoName, Tag
 from jettison.model.restoration import (
     Looked,
     Needs,
@@ -11,7 +12,6 @@ from jettison.model.restoration import (
     decide_undo,
     taken_tags,
 )
-from jettison.model.run import Kind, Run, Saved, State
 
 APP = RepoName("app")
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from jettison.errors import InvalidDocument, InvalidManifest
 from jettison.model.manifest import parse_manifest
-from jettison.model.references import references_of
+from jettison.model.manifest_references import references_of
 from jettison.model.strict_json import MOST_LEVELS, check_unambiguous, decode, unpack
 
 GOOD = [

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from jettison.model.digest import Digest
 from jettison.model.manifest import Descriptor, Kind, Manifest
 from jettison.model.mediatypes import OCI_INDEX, OCI_MANIFEST
+from jettison.model.names import RepoName, Tag
 from jettison.model.plan import Action, Step
-from jettison.model.reference import RepoName, Tag
 from jettison.model.snapshot import Node, RepositorySnapshot, Snapshot
 
 LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"

@@ -5,14 +5,14 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from jettison.errors import Refused
+from jettison.model.accounting import Ledger
 from jettison.model.digest import Digest
 from jettison.model.graph import reach
+from jettison.model.names import Tag
 from jettison.model.plan import Action
-from jettison.model.reclaim import Ledger
-from jettison.model.reference import Tag
 from jettison.model.removal import Removal, plan_removal
 from jettison.model.snapshot import Node, RepositorySnapshot, Snapshot
-from property.registries import (
+from tests.property.registries import (
     Naive,
     freed,
     grow,

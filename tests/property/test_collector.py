@@ -12,7 +12,7 @@ from unittest.mock import patch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jettison.gc import (
+from jettison.collector import (
     CollectionPlan,
     CollectOptions,
     HeldManifest,
@@ -22,9 +22,9 @@ from jettison.gc import (
     sweep,
 )
 from jettison.model.digest import Digest
-from jettison.model.reference import RepoName, Tag
-from jettison.store import repository
-from store.trees import NOW, OLD, Tree, image_document, index_document
+from jettison.model.names import RepoName, Tag
+from jettison.storage.filesystem import repository
+from tests.support.trees import NOW, OLD, Tree, image_document, index_document
 
 YOUNG = NOW - 60
 NAMES = [RepoName("a"), RepoName("a/b"), RepoName("c")]

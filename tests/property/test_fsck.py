@@ -11,20 +11,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jettison.errors import JettisonError
-from jettison.gc.fsck import (
-    CheckOptions,
-    check_again,
-    check_tree,
-    plan_repair,
-    run_repair,
-    undo_repair,
-)
+from jettison.fsck import CheckOptions, check_again, check_tree, plan_repair
+from jettison.jobs.repair import run_repair, undo_repair
 from jettison.model.digest import Digest
 from jettison.model.manifest import parse_manifest
-from jettison.model.reference import RepoName, Tag
-from jettison.store.registry import StorageRegistry
-from jettison.store.repository import RepositoryReader
-from store.trees import NOW, OLD, Tree
+from jettison.model.names import RepoName, Tag
+from jettison.storage.filesystem.repository import RepositoryReader
+from jettison.storage.registry import StorageRegistry
+from tests.support.trees import NOW, OLD, Tree
 
 REPOSITORIES = ("a", "a/b")
 HARMS = ("remove", "empty", "garble", "newline")

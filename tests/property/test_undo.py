@@ -15,16 +15,16 @@ from hypothesis import strategies as st
 
 from jettison.demo.images import Image, Index, image, index, layer
 from jettison.errors import JettisonError
-from jettison.lifecycle.place import Place
-from jettison.lifecycle.planning import Request
-from jettison.lifecycle.removing import Remover, Settings
-from jettison.lifecycle.taking_back import prepare_undo, take_back
+from jettison.jobs.removal_plan import Request
+from jettison.jobs.remove import Remover, Settings
+from jettison.jobs.undo import prepare_undo, take_back
+from jettison.jobs.workspace import Place
 from jettison.model.digest import Digest
-from jettison.model.reference import Reference, RepoName, Tag
-from jettison.model.run import Kind, Run
-from jettison.model.throwaway import is_throwaway
-from jettison.store.journal import Journal
-from support.memory import Killed, MemoryRegistry
+from jettison.model.journal import Kind, Run
+from jettison.model.names import Reference, RepoName, Tag
+from jettison.model.untag_placeholder import is_throwaway
+from jettison.storage.journal import Journal
+from tests.support.memory import Killed, MemoryRegistry
 
 APP = RepoName("app")
 TAGS = ("a", "b", "c", "d")

@@ -11,9 +11,9 @@ from typing import Protocol
 import pytest
 
 from jettison.cli.main import main
-from registries.scripted import SCRIPTED, ScriptedRegistry, Ways
-from support.cli import Result
-from support.registry import (
+from tests.registries.scripted import SCRIPTED, ScriptedRegistry, Ways
+from tests.support.cli import Result
+from tests.support.registry import (
     CraneRegistry,
     Distribution3,
     DockerRegistry,

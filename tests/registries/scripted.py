@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple, Self
 from urllib.parse import parse_qs, urlsplit
 
 from jettison.model.digest import Digest
-from support.registry import Remote
+from tests.support.registry import Remote
 
 LOGIN: Final = ("robot", "secret")
 MARK: Final = {"Docker-Distribution-Api-Version": "registry/2.0"}

@@ -10,7 +10,7 @@ import pytest
 from jettison.demo import images
 from jettison.demo.images import Image, Index
 from jettison.model.digest import Digest
-from registries.conftest import Run, Subject
+from tests.registries.conftest import Run, Subject
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from jettison.demo import images
 from jettison.model.digest import Digest
 from jettison.model.mediatypes import OCI_MANIFEST
-from support.registry import JettisonRegistry, Response
+from tests.support.registry import JettisonRegistry, Response
 
 MISSING = Digest.of(b"not there")
 RAW = b"0123456789"

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from support.registry import JettisonRegistry, Program
+from tests.support.registry import JettisonRegistry, Program
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 
 from jettison.model.digest import Digest
 from jettison.model.mediatypes import OCI_INDEX, OCI_MANIFEST
-from server.api import (
+from tests.server.api import (
     MISSING,
     RAW,
     VERSION,
@@ -19,7 +19,7 @@ from server.api import (
     put,
     starting,
 )
-from support.registry import JettisonRegistry
+from tests.support.registry import JettisonRegistry
 
 
 @pytest.mark.parametrize("where", ["/v2/", "/v2"])

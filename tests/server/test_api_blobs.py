@@ -3,8 +3,8 @@
 import pytest
 
 from jettison.model.mediatypes import ACCEPT
-from server.api import BLOB, LARGE, MISSING, RAW, code, image
-from support.registry import JettisonRegistry
+from tests.server.api import BLOB, LARGE, MISSING, RAW, code, image
+from tests.support.registry import JettisonRegistry
 
 
 def test_a_blob(server: JettisonRegistry, repo: str) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from jettison.model.digest import Digest
 from jettison.model.mediatypes import OCI_INDEX, OCI_MANIFEST
-from server.api import BLOB, begin, chunk, code, document, finish, link, path, put, starting
-from support.registry import JettisonRegistry
+from tests.server.api import BLOB, begin, chunk, code, document, finish, link, path, put, starting
+from tests.support.registry import JettisonRegistry
 
 ACCEPT = {"Accept": f"{OCI_MANIFEST}, {OCI_INDEX}"}
 

@@ -9,7 +9,7 @@ import pytest
 from jettison.demo import images
 from jettison.model.digest import Digest
 from jettison.model.mediatypes import ACCEPT, OCI_INDEX, OCI_MANIFEST
-from server.api import (
+from tests.server.api import (
     MISSING,
     VERSION,
     code,
@@ -17,7 +17,7 @@ from server.api import (
     image,
     put,
 )
-from support.registry import JettisonRegistry
+from tests.support.registry import JettisonRegistry
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])

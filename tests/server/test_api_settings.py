@@ -15,7 +15,7 @@ from jettison.demo import images
 from jettison.model.digest import Digest
 from jettison.model.mediatypes import ACCEPT
 from jettison.server.serving import warn_of_the_open
-from server.api import (
+from tests.server.api import (
     BLOB,
     MISSING,
     RAW,
@@ -26,7 +26,7 @@ from server.api import (
     image,
     starting,
 )
-from support.registry import JettisonRegistry, Response, free_port
+from tests.support.registry import JettisonRegistry, Response, free_port
 
 
 def test_where_deletion_is_disabled(tmp_path: Path) -> None:

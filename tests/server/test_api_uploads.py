@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from jettison.model.digest import Digest
-from server.api import (
+from tests.server.api import (
     BLOB,
     LARGE,
     MISSING,
@@ -19,7 +19,7 @@ from server.api import (
     path,
     starting,
 )
-from support.registry import JettisonRegistry
+from tests.support.registry import JettisonRegistry
 
 
 def test_one_in_a_single_request(server: JettisonRegistry, repo: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from jettison.model.mediatypes import OCI_MANIFEST
-from server.api import starting
+from tests.server.api import starting
 
 
 def read_head(connection: socket.socket) -> bytes:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from jettison.demo import images
 from jettison.model.digest import Digest
 from jettison.model.mediatypes import ACCEPT, MANIFESTS, OCI_MANIFEST
-from server.wire import Watched, unmoved, watched
+from tests.server.wire import Watched, unmoved, watched
 
 SOAK_SECONDS = 300.0
 RAW = b"0123456789"

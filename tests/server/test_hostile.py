@@ -17,8 +17,8 @@ import pytest
 from jettison.demo import images
 from jettison.model.digest import Digest
 from jettison.model.mediatypes import ACCEPT, OCI_INDEX, OCI_MANIFEST
-from server.access.signing import ISSUER, SERVICE, signer
-from server.wire import (
+from tests.server.access.signing import ISSUER, SERVICE, signer
+from tests.server.wire import (
     Watched,
     blob,
     received,

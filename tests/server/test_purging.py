@@ -12,11 +12,11 @@ import pytest
 
 from jettison.configuration import UploadPurging
 from jettison.errors import StorageError
-from jettison.model.reference import RepoName
+from jettison.model.names import RepoName
 from jettison.server import purging as module
 from jettison.server.purging import keep_purging, purge_uploads
-from jettison.store.tree import StorageTree
-from jettison.store.uploads import UploadFile, start_upload
+from jettison.storage.filesystem.tree import StorageTree
+from jettison.storage.filesystem.uploads import UploadFile, start_upload
 
 if TYPE_CHECKING:
     from jettison.server.context import Context

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from jettison.server.answers import ApiError
 from jettison.server.requests import Disconnected
-from server.asgi import request
+from tests.server.asgi import request
 
 
 async def test_a_body_comes_whole() -> None:

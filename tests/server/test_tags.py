@@ -6,7 +6,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jettison.model.reference import RepoName
+from jettison.model.names import RepoName
 from jettison.server import tags as module
 from jettison.server.tags import Listing, _sorted_tags
 

@@ -23,8 +23,8 @@ from jettison.errors import ConfigurationError
 from jettison.model.digest import Digest
 from jettison.server import tls as module
 from jettison.server.tls import keep_certificate_fresh, make_context
-from server.access.signing import Signer, certificate, make_key
-from server.wire import Watched, received, request, statuses, wait_until
+from tests.server.access.signing import Signer, certificate, make_key
+from tests.server.wire import Watched, received, request, statuses, wait_until
 
 
 def written(folder: Path, name: str, encryption: KeySerializationEncryption | None = None) -> Tls:

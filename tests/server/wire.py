@@ -13,7 +13,7 @@ import pytest
 
 from jettison.demo import images
 from jettison.model.digest import Digest
-from support.registry import JettisonRegistry
+from tests.support.registry import JettisonRegistry
 
 HEAD = re.compile(rb"HTTP/1\.1 (\d{3}) [^\r\n]*\r\n((?:[^\r\n]+\r\n)*)\r\n")
 LIMITS = {

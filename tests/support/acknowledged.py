@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from jettison.demo.images import Content, Image, Index
 from jettison.model.digest import Digest
-from support.registry import DockerRegistry
+from tests.support.registry import DockerRegistry
 
 MOST_FAILURES = 40
 """The load stops at so many."""

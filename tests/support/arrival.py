@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from jettison.store import reading
+from jettison.storage.filesystem import reading
 
 
 def _written(status: os.stat_result) -> int:

@@ -23,8 +23,8 @@ from typing import Any, ClassVar, Final, Literal
 
 from jettison.demo.images import Image, Index, write_layout
 from jettison.model.digest import Digest
-from support.missing import lack, need
-from support.registry import DockerRegistry
+from tests.support.missing import lack, need
+from tests.support.registry import DockerRegistry
 
 TIMEOUT: Final = 60
 START_SECONDS: Final = 20.0

@@ -30,9 +30,9 @@ from urllib.parse import quote, urlsplit
 from jettison.demo.images import Content, Image, Index, image, index, layer, random_bytes
 from jettison.model.digest import Digest
 from jettison.model.mediatypes import ACCEPT
-from support.acknowledged import Failure, Shared, everything
-from support.cli import Jettison
-from support.registry import DockerRegistry, Response
+from tests.support.acknowledged import Failure, Shared, everything
+from tests.support.cli import Jettison
+from tests.support.registry import DockerRegistry, Response
 
 DAY = 86_400.0
 GRACE = {None: 3600.0, "1s": 1.0}

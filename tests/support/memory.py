@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from jettison.demo.images import Image, Index
 from jettison.errors import NotFoundError, UnexpectedResponse, VerificationFailed
 from jettison.model.digest import Digest
-from jettison.model.reference import RepoName, Tag
+from jettison.model.names import RepoName, Tag
 from jettison.model.restoration import needs_of
 from jettison.registry import Capabilities, Deletion, RawManifest
 

@@ -9,8 +9,8 @@ from typing import Self
 from redis import Redis, RedisError
 
 from jettison.configuration.storage import RedisServer, RedisTls
-from support.missing import need
-from support.registry import free_port
+from tests.support.missing import need
+from tests.support.registry import free_port
 
 START_SECONDS = 10.0
 

@@ -32,7 +32,7 @@ from urllib.parse import quote, urlsplit
 from jettison.demo.images import Image, Index, write_layout
 from jettison.model.digest import Digest
 from jettison.model.mediatypes import ACCEPT, DOCKER_LIST, DOCKER_MANIFEST
-from support.missing import need
+from tests.support.missing import need
 
 # Below Linux's range for outgoing connections, so that a restart finds its port free. Chosen by the
 # system's own chance: hypothesis seeds the other, and then all workers would try the same port.

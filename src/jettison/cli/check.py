@@ -11,7 +11,7 @@ from jettison.cli.output import Format, dim, emit, green, note, red, write, yell
 from jettison.errors import DeletionDisabled, JettisonError, StorageError, UsageError
 
 if TYPE_CHECKING:
-    from jettison.lifecycle.check import Item
+    from jettison.jobs.check import Item
 
 __all__ = ["EXAMPLE", "check"]
 
@@ -64,8 +64,8 @@ def check(
 
 def _check_path(path: Path, *, fix: bool) -> tuple[list["Item"], JettisonError | None]:
     from jettison.configuration.storage import DELETE_VARIABLE
-    from jettison.lifecycle.check import check_configuration, check_storage
-    from jettison.store.containers import require_here
+    from jettison.jobs.check import check_configuration, check_storage
+    from jettison.storage.filesystem.containers import require_here
 
     if path.is_dir():
         if fix:
@@ -102,10 +102,10 @@ def _in_the_way(items: list["Item"]) -> JettisonError | None:
 async def _check_host(
     target: str, storage: str | None, connection: Connection
 ) -> tuple[list["Item"], JettisonError | None]:
-    from jettison.lifecycle.check import check_registry
-    from jettison.lifecycle.deletion import deletion_problem
-    from jettison.lifecycle.place import open_place
-    from jettison.model.reference import Location
+    from jettison.jobs.check import check_registry
+    from jettison.jobs.deletion import deletion_problem
+    from jettison.jobs.workspace import open_place
+    from jettison.model.names import Location
 
     location = Location.parse(target)
     async with connection.open(location.host) as registry:

@@ -18,8 +18,8 @@ from jettison.cli.output import (
 from jettison.errors import PartlyDone
 
 if TYPE_CHECKING:
-    from jettison.gc.plan import CollectionPlan, Tally
-    from jettison.gc.sweep import CollectionReceipt
+    from jettison.collector.plan import CollectionPlan, Tally
+    from jettison.collector.sweep import CollectionReceipt
 
 __all__ = ["not_all", "plan_document", "print_collected", "print_collection_plan", "print_problems"]
 
@@ -37,7 +37,7 @@ _CLASSES: Final = {
 
 def print_collection_plan(plan: "CollectionPlan", disk_free: int) -> None:
     """Print what goes, class by class, and what stays and why."""
-    from jettison.gc.windows import FOREVER
+    from jettison.collector.undo_windows import FOREVER
 
     where = counted(plan.repositories, "repository", "repositories")
     write(bold(f"{plan.root}: {where}, {size(disk_free)} free on the disk"))

@@ -37,11 +37,11 @@ from jettison.errors import PartlyDone, UsageError, VerificationFailed
 
 if TYPE_CHECKING:
     from jettison.configuration.storage import Configuration
-    from jettison.gc.fsck import CheckOptions
-    from jettison.model.flaws import CheckReport
+    from jettison.fsck import CheckOptions
+    from jettison.model.check_report import CheckReport
+    from jettison.model.journal import Run
     from jettison.model.repair import RepairPlan
-    from jettison.model.run import Run
-    from jettison.store.tree import StorageTree
+    from jettison.storage.filesystem.tree import StorageTree
 
 __all__ = ["EXAMPLE", "fsck"]
 
@@ -85,11 +85,11 @@ def fsck(
     undo` takes all of it back, unless a `gc --now` came in between. What only a push can heal is
     left over, and the exit code is 3.
     """
+    from jettison.collector.plausibility import require_own_tree
     from jettison.configuration.storage import open_storage
-    from jettison.gc.fsck import HASHING, CheckOptions, check_tree, plan_repair
-    from jettison.gc.guard import require_own_tree
+    from jettison.fsck import HASHING, CheckOptions, check_tree, plan_repair
     from jettison.model.plausibility import Consent
-    from jettison.store.journal import new_run_id
+    from jettison.storage.journal import new_run_id
 
     if dry_run and not repair:
         raise UsageError("--dry-run is about --repair: without it, nothing is ever changed")
@@ -134,8 +134,9 @@ def _repair(
     request: tuple[str, ...],
     output: Format,
 ) -> None:
-    from jettison.gc.fsck import check_again, run_repair
-    from jettison.gc.windows import tree_journal
+    from jettison.collector.undo_windows import tree_journal
+    from jettison.fsck import check_again
+    from jettison.jobs.repair import run_repair
 
     def noted(run: "Run") -> None:
         user_journal().point(run, tree_journal(tree))
@@ -179,7 +180,7 @@ def _cost(report: "CheckReport") -> str:
 
 def _by_hand(report: "CheckReport") -> Iterator[str]:
     """Yield what a person can do about damage."""
-    from jettison.model.flaws import FlawClass
+    from jettison.model.check_report import FlawClass
 
     damage = [flaw for flaw in report.flaws if flaw.is_damage]
     unread = [flaw for flaw in damage if flaw.kind in {FlawClass.UNREADABLE, FlawClass.PERMISSIONS}]

@@ -32,12 +32,12 @@ from jettison.errors import JournalError, UsageError
 from jettison.model.printable import ascii_json, printable
 
 if TYPE_CHECKING:
-    from jettison.gc.job import CollectionJob
-    from jettison.gc.plan import CollectionPlan
-    from jettison.gc.sweep import CollectionReceipt
-    from jettison.gc.trace import RepositoryTrace
+    from jettison.collector.mark_log import RepositoryTrace
+    from jettison.collector.plan import CollectionPlan
+    from jettison.collector.sweep import CollectionReceipt
+    from jettison.jobs.collect import CollectionJob
     from jettison.model.digest import RawDigest
-    from jettison.store.tree import StorageTree
+    from jettison.storage.filesystem.tree import StorageTree
 
 __all__ = [
     "EXAMPLE",
@@ -132,10 +132,10 @@ def garbage_collect(
     protects what it may need and makes the exit code 3, and what is implausible is refused (exit
     4). The options with a long name alone are ours.
     """
+    from jettison.collector.options import CollectOptions
     from jettison.configuration.storage import open_storage
-    from jettison.gc.job import CollectionJob
-    from jettison.gc.options import CollectOptions
-    from jettison.model.digests import RawDigests
+    from jettison.jobs.collect import CollectionJob
+    from jettison.model.digest_set import RawDigests
     from jettison.model.plausibility import Consent
 
     target = config or os.environ.get(_VARIABLE)
@@ -178,7 +178,7 @@ def garbage_collect(
 def _carry_out(
     job: "CollectionJob", plan: "CollectionPlan", target: str, log: "_Log"
 ) -> "CollectionReceipt":
-    from jettison.gc.windows import tree_journal
+    from jettison.collector.undo_windows import tree_journal
 
     with reporting() as progress:
         request = ("garbage-collect", target)
@@ -272,7 +272,7 @@ def _marked(trace: "RepositoryTrace") -> "Iterator[RawDigest]":
 
 def _remarks(plan: "CollectionPlan") -> Iterator[str]:
     """Yield what is left alone though nothing needs it, which Distribution knows nothing of."""
-    from jettison.gc.windows import FOREVER
+    from jettison.collector.undo_windows import FOREVER
 
     if plan.young.count:
         text = f"{counted(plan.young.count, 'blob')}, {size_exactly(plan.young.bytes)}"
@@ -287,7 +287,7 @@ def _removals(
     tree: "StorageTree", plan: "CollectionPlan", receipt: "CollectionReceipt"
 ) -> Iterator[str]:
     """Yield what Distribution logs of removals, looking where less went than was planned."""
-    from jettison.store import layout
+    from jettison.storage.filesystem import layout
 
     for text, kind, paths in (
         (

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from jettison.cli.collection import not_all
+from jettison.cli.descriptor_cache import tell_after_collection, warn_before_removal
 from jettison.cli.options import (
     AllowEmpty,
     AllowForeignOwner,
@@ -26,13 +27,12 @@ from jettison.cli.options import (
 )
 from jettison.cli.output import Format, counted, emit, note, size, write, yellow
 from jettison.cli.progress import Log, reporting
-from jettison.cli.remembering import tell_after_collection, warn_before_removal
 from jettison.errors import Interrupted, JettisonError, JournalError, UsageError
 
 if TYPE_CHECKING:
-    from jettison.gc.job import Collection, CollectionJob
-    from jettison.gc.options import CollectOptions
-    from jettison.gc.plan import CollectionPlan
+    from jettison.collector.options import CollectOptions
+    from jettison.collector.plan import CollectionPlan
+    from jettison.jobs.collect import Collection, CollectionJob
     from jettison.model.plausibility import Consent
 
 __all__ = ["EXAMPLE", "OPTIONAL", "gc"]
@@ -131,7 +131,7 @@ def gc(
     what somebody comes to want meanwhile is put back. --grace 0s and --now need a registry that is
     stopped or read-only. What cannot be read protects all it may need, and makes the exit code 3.
     """
-    from jettison.gc.options import CollectOptions
+    from jettison.collector.options import CollectOptions
     from jettison.model.plausibility import Consent
 
     one_of("--dry-run", given=dry_run, second="--textfile", also=textfile is not None)
@@ -203,7 +203,7 @@ class _Command:
         self, yes: bool, assume_quiescent: bool, quiesce: str | None, resume: str | None
     ) -> None:
         """Plan, ask, collect, and print the receipt."""
-        from jettison.gc.quiescence import quiesced
+        from jettison.jobs.quiescence import quiesced
 
         warn_before_removal(self._job.configuration)
         if (quiesce or resume) and not yes:
@@ -226,7 +226,7 @@ class _Command:
     @functools.cached_property
     def _job(self) -> "CollectionJob":
         from jettison.configuration.storage import open_storage
-        from jettison.gc.job import CollectionJob
+        from jettison.jobs.collect import CollectionJob
 
         tree, configuration = open_storage(Path(self._target), os.environ)
         self._storage = str(tree.root)
@@ -254,7 +254,7 @@ class _Command:
             confirm(f"Collect {plan.root}: {gain}, for good?", yes=yes)
 
     def _collect(self, plan: "CollectionPlan") -> "Collection":
-        from jettison.gc.windows import tree_journal
+        from jettison.collector.undo_windows import tree_journal
 
         with reporting(log=self._log) as progress:
             done = self._job.run(plan, (self._target,), time.time, timestamp, progress=progress)
@@ -289,7 +289,7 @@ class _Command:
 
     def write_textfile(self, path: Path, exit_code: int) -> None:
         """Write the figures of as much as happened."""
-        from jettison.gc.textfile import write_textfile
+        from jettison.jobs.textfile import write_textfile
 
         receipt = None if self._done is None else self._done.receipt
         write_textfile(path, self._storage, time.time(), exit_code, self._plan, receipt)

@@ -19,8 +19,8 @@ from jettison.cli.output import Format, bold, dim, emit, note, size, size_exactl
 from jettison.cli.progress import reporting
 
 if TYPE_CHECKING:
-    from jettison.lifecycle.discover import Extent
-    from jettison.lifecycle.inspecting import Report
+    from jettison.jobs.discover import Extent
+    from jettison.jobs.inspect import Report
 
 __all__ = ["EXAMPLE", "inspect"]
 
@@ -49,9 +49,9 @@ def inspect(
 async def _inspect(
     text: str, storage: str | None, connection: Connection, extent: "Extent"
 ) -> "Report":
-    from jettison.lifecycle.inspecting import inspect as look
-    from jettison.lifecycle.place import open_place
-    from jettison.model.reference import Reference
+    from jettison.jobs.inspect import inspect as look
+    from jettison.jobs.workspace import open_place
+    from jettison.model.names import Reference
 
     reference = Reference.parse(text)
     async with connection.open(reference.host) as remote:

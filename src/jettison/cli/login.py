@@ -35,7 +35,7 @@ def login(
     import getpass
 
     from jettison.client import Credentials, CredentialStore
-    from jettison.model.reference import Location
+    from jettison.model.names import Location
 
     location = Location.parse(host)
     if not sys.stdin.isatty() and not password_stdin:
@@ -73,7 +73,7 @@ def logout(
 ) -> None:
     """Forget the login for a registry, wherever it is found."""
     from jettison.client import CredentialStore
-    from jettison.model.reference import Location
+    from jettison.model.names import Location
 
     location = Location.parse(host)
     files = CredentialStore.of_user(authfile).erase(location.host)

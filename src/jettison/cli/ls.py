@@ -26,9 +26,9 @@ from jettison.cli.progress import reporting
 from jettison.errors import PartlyDone, UsageError
 
 if TYPE_CHECKING:
-    from jettison.lifecycle.listing import Row
-    from jettison.model.problems import ListingProblem
-    from jettison.model.reference import Location, RepoName, Tag
+    from jettison.jobs.list import Row
+    from jettison.model.listing_problems import ListingProblem
+    from jettison.model.names import Location, RepoName, Tag
     from jettison.registry import Registry
 
 __all__ = ["EXAMPLE", "ls"]
@@ -102,7 +102,7 @@ def ls(
 
     Exit code 3: something that was to be listed could not be read; the rest is there.
     """
-    from jettison.model.reference import Location
+    from jettison.model.names import Location
 
     where = Location.parse(location)
     mine = {Sort.NAME, Sort.TAGS} if where.repository is None else {*Sort} - {Sort.TAGS}
@@ -141,7 +141,7 @@ class _Ls:
 
     async def run(self, storage: str | None, connection: Connection) -> None:
         """List, and tell at the end what could not be."""
-        from jettison.lifecycle.place import open_place
+        from jettison.jobs.workspace import open_place
 
         async with connection.open(self.where.host) as remote:
             registry = open_place(storage).source(remote)
@@ -165,9 +165,9 @@ class _Ls:
 
     async def _found(self, registry: "Registry") -> "AsyncGenerator[RepoName | Tag, None]":
         """Yield the names that are asked for as they come; keep what is none."""
-        from jettison.lifecycle.listing import list_names
-        from jettison.model.problems import ListingProblem
-        from jettison.model.reference import matches_glob
+        from jettison.jobs.list import list_names
+        from jettison.model.listing_problems import ListingProblem
+        from jettison.model.names import matches_glob
 
         async with aclosing(list_names(registry, self.where.repository)) as names:
             async for name in names:
@@ -214,7 +214,7 @@ class _Ls:
             self._count(number)
 
     async def _repositories(self, registry: "Registry") -> None:
-        from jettison.lifecycle.listing import tag_counts
+        from jettison.jobs.list import tag_counts
 
         names = await self._chosen(registry)
         with reporting() as progress:
@@ -235,7 +235,7 @@ class _Ls:
     async def _tags(
         self, registry: "Registry", repository: "RepoName", connection: Connection
     ) -> None:
-        from jettison.lifecycle.listing import Figures, arranged, list_tags
+        from jettison.jobs.list import Figures, arranged, list_tags
 
         figures = Figures(self.created, self.exclusive, self.quick)
         names = await self._chosen(registry)

@@ -19,8 +19,8 @@ from jettison.errors import Declined, Interrupted, Refused, UsageError
 
 if TYPE_CHECKING:
     from jettison.client import Credentials, ManifestCache, RemoteRegistry
-    from jettison.lifecycle.discover import Extent
-    from jettison.store.journal import Journal
+    from jettison.jobs.discover import Extent
+    from jettison.storage.journal import Journal
 
 __all__ = [
     "AllowEmpty",
@@ -370,7 +370,7 @@ def run(work: Coroutine[Any, Any, Result], *, changing: bool = False) -> Result:
 
 def user_journal() -> "Journal":
     """Return the journal in the user's state directory."""
-    from jettison.store.journal import Journal, state_directory
+    from jettison.storage.journal import Journal, state_directory
 
     return Journal(state_directory(os.environ) / "runs")
 
@@ -408,7 +408,7 @@ def ask(question: str) -> str:
 
 def extent_of(*, quick: bool, exact: bool) -> "Extent":
     """Return how far ``--quick`` and ``--exact`` let a command look."""
-    from jettison.lifecycle.discover import Extent
+    from jettison.jobs.discover import Extent
 
     one_of("--quick", given=quick, second="--exact", also=exact)
     return Extent.NAMED if quick else Extent.ALL if exact else Extent.NEAR

@@ -22,8 +22,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TextIO
 
 from jettison.errors import JettisonError, UsageError
-from jettison.model.moments import moment, rfc3339
 from jettison.model.printable import ascii_json, printable
+from jettison.model.times import moment, rfc3339
 
 __all__ = [
     "SCHEMA_VERSION",

@@ -18,9 +18,9 @@ from jettison.cli.output import (
     yellow,
 )
 from jettison.errors import PartlyDone, VerificationFailed
+from jettison.model.journal import Finding, Kind, Receipt, Run, State
 from jettison.model.plan import Action, Estimate, Plan
-from jettison.model.promise import promise_of
-from jettison.model.run import Finding, Kind, Receipt, Run, State
+from jettison.model.undo_promise import promise_of
 
 __all__ = [
     "bound",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from jettison.cli.descriptor_cache import warn_before_removal
 from jettison.cli.options import (
     AllowEmpty,
     AllowForeignOwner,
@@ -45,16 +46,15 @@ from jettison.cli.output import (
     yellow,
 )
 from jettison.cli.progress import reporting
-from jettison.cli.remembering import warn_before_removal
 from jettison.errors import JettisonError, NotQuiescent, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from jettison.lifecycle.planning import Request
-    from jettison.lifecycle.removing import Prediction, Prepared, Remover, Settings
-    from jettison.model.promise import Promise
-    from jettison.model.run import Run
+    from jettison.jobs.removal_plan import Request
+    from jettison.jobs.remove import Prediction, Prepared, Remover, Settings
+    from jettison.model.journal import Run
+    from jettison.model.undo_promise import Promise
 
 __all__ = ["EXAMPLE", "rm"]
 
@@ -130,10 +130,10 @@ def rm(
     what it frees is printed and confirmed first. Running the same command again finishes an
     interrupted run.
     """
-    from jettison.lifecycle.planning import Request
-    from jettison.lifecycle.removing import Settings
+    from jettison.jobs.removal_plan import Request
+    from jettison.jobs.remove import Settings
+    from jettison.model.names import Reference
     from jettison.model.plausibility import Consent
-    from jettison.model.reference import Reference
 
     request = Request(
         tuple(Reference.parse(text) for text in references),
@@ -185,10 +185,10 @@ async def _rm(
     yes: bool,
 ) -> "Run | None":
     from jettison.cli.receipt import print_receipt, undo_line
-    from jettison.gc.guard import refuse
-    from jettison.lifecycle.place import open_place
-    from jettison.lifecycle.removing import Prepared, Remover, fingerprint, interrupted_run
-    from jettison.model.promise import promise_of
+    from jettison.collector.plausibility import refuse
+    from jettison.jobs.remove import Prepared, Remover, fingerprint, interrupted_run
+    from jettison.jobs.workspace import open_place
+    from jettison.model.undo_promise import promise_of
 
     place = open_place(storage, os.environ)
     users = user_journal()

@@ -9,7 +9,7 @@ from jettison.cli.options import Output, Storage, user_journal
 from jettison.cli.output import Format, dim, emit, note, size, table, tag_name, write
 
 if TYPE_CHECKING:
-    from jettison.model.run import Run
+    from jettison.model.journal import Run
 
 __all__ = ["EXAMPLE", "runs"]
 
@@ -24,8 +24,8 @@ def runs(
     output: Output = Format.TABLE,
 ) -> None:
     """List what was done, newest first, or show one run with its steps and its receipt."""
-    from jettison.lifecycle.place import open_place
-    from jettison.store.journal import Unreadable
+    from jettison.jobs.workspace import open_place
+    from jettison.storage.journal import Unreadable
 
     journal = open_place(storage).journal(user_journal())
     if run_id is not None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jettison.cli.last import confirm_last, tell_last
+from jettison.cli.last_run import confirm_last, tell_last
 from jettison.cli.options import (
     Connection,
     DryRun,
@@ -23,12 +23,12 @@ from jettison.cli.progress import reporting
 from jettison.errors import PartlyDone, UsageError
 
 if TYPE_CHECKING:
-    from jettison.lifecycle.place import Place
+    from jettison.jobs.workspace import Place
+    from jettison.model.journal import Run
     from jettison.model.repair import Move, Write
     from jettison.model.restoration import NotBack, UndoPlan
-    from jettison.model.run import Run
-    from jettison.store.journal import Journal
-    from jettison.store.tree import StorageTree
+    from jettison.storage.filesystem.tree import StorageTree
+    from jettison.storage.journal import Journal
 
 __all__ = ["EXAMPLE", "undo"]
 
@@ -65,8 +65,8 @@ def undo(
     A repair by `fsck` is taken back in the storage itself (that of --storage, else the one it was
     made in); what was written there since is left, and the exit code is 3.
     """
-    from jettison.lifecycle.place import open_place
-    from jettison.model.run import Kind, State
+    from jettison.jobs.workspace import open_place
+    from jettison.model.journal import Kind, State
 
     place = open_place(storage)
     journal = place.journal(user_journal())
@@ -120,8 +120,8 @@ async def _undo(
     overwrite: bool,
 ) -> "tuple[Run, list[NotBack]] | None":
     from jettison.cli.receipt import print_receipt
-    from jettison.lifecycle.place import open_place_of
-    from jettison.lifecycle.taking_back import prepare_undo, take_back
+    from jettison.jobs.undo import prepare_undo, take_back
+    from jettison.jobs.workspace import open_place_of
 
     home = journal.home_of(found.id)
     if place.tree is None:
@@ -170,9 +170,9 @@ def _undo_repair(
     dry_run: bool,
 ) -> None:
     from jettison.cli.receipt import print_receipt
-    from jettison.gc.fsck import undo_repair
-    from jettison.gc.repairs import load_plan
-    from jettison.store.tree import StorageTree
+    from jettison.jobs.repair import undo_repair
+    from jettison.storage.filesystem.tree import StorageTree
+    from jettison.storage.repair_plans import load_plan
 
     if given is None and not found.storage:
         message = f"run {found.id} does not say which storage it repaired"

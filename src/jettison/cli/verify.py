@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jettison.cli.last import confirm_last, tell_last
+from jettison.cli.last_run import confirm_last, tell_last
 from jettison.cli.options import (
     Connection,
     Output,
@@ -21,9 +21,9 @@ from jettison.cli.progress import reporting
 from jettison.errors import NotFoundError, Refused
 
 if TYPE_CHECKING:
-    from jettison.lifecycle.place import Place
-    from jettison.model.run import Finding, Run
-    from jettison.store.journal import Journal
+    from jettison.jobs.workspace import Place
+    from jettison.model.journal import Finding, Run
+    from jettison.storage.journal import Journal
 
 __all__ = ["EXAMPLE", "verify"]
 
@@ -61,7 +61,7 @@ def verify(
     looked for. `last` is the last removal that you made, or with --storage the last in that
     storage; if your last run was on another registry it asks first.
     """
-    from jettison.lifecycle.place import open_place
+    from jettison.jobs.workspace import open_place
 
     journal = open_place(storage).journal(user_journal())
     last = _last(journal, run_id, storage, registry)
@@ -96,9 +96,9 @@ async def _verify(
     *,
     read_data: bool,
 ) -> tuple["Run", list["Finding"]]:
-    from jettison.lifecycle.place import open_place
-    from jettison.lifecycle.removing import Remover
-    from jettison.model.run import Kind, State
+    from jettison.jobs.remove import Remover
+    from jettison.jobs.workspace import open_place
+    from jettison.model.journal import Kind, State
 
     users = user_journal()
     place = open_place(storage or found.storage)
@@ -120,8 +120,8 @@ async def _verify(
 async def _verify_collection(
     found: "Run", place: "Place", registry: str | None, connection: Connection
 ) -> list["Finding"]:
-    from jettison.lifecycle.staleness import verify_collection, verify_gone
-    from jettison.model.run import Finding
+    from jettison.jobs.verify_collection import verify_collection, verify_gone
+    from jettison.model.journal import Finding
 
     if place.tree is None:
         return []

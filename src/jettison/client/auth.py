@@ -24,7 +24,7 @@ from jettison.errors import (
     UnexpectedResponse,
 )
 from jettison.model import strict_json
-from jettison.model.reference import RepoName
+from jettison.model.names import RepoName
 
 __all__ = [
     "NO_ACCESS",

@@ -26,8 +26,8 @@ from jettison.errors import (
 from jettison.model import strict_json
 from jettison.model.digest import Digest
 from jettison.model.mediatypes import OCI_INDEX
+from jettison.model.names import RepoName
 from jettison.model.preconditions import HEEDED
-from jettison.model.reference import RepoName
 from jettison.registry import Capabilities, Deletion
 
 __all__ = ["DISABLED_HINT", "READ_ONLY_HINT", "deletion_hint", "probe", "refused_deletion"]

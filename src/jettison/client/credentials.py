@@ -23,7 +23,7 @@ import msgspec
 
 from jettison.errors import ConfigurationError, InvalidDocument, UsageError
 from jettison.model import strict_json
-from jettison.model.reference import HUB, RepoName
+from jettison.model.names import HUB, RepoName
 
 __all__ = ["CredentialSource", "CredentialStore", "Credentials", "FixedCredentials"]
 

@@ -11,7 +11,7 @@ import aiohttp
 from yarl import URL
 
 from jettison.errors import NotARegistry, RegistryError, Unreachable
-from jettison.model.reference import HUB
+from jettison.model.names import HUB
 
 __all__ = ["plain_reason", "tidy", "translated"]
 

@@ -57,11 +57,11 @@ from jettison.errors import (
     VerificationFailed,
 )
 from jettison.model.digest import Digest
+from jettison.model.listing_problems import ListingProblem, ProblemCode
 from jettison.model.manifest import signed_content
 from jettison.model.mediatypes import ACCEPT, OCI_INDEX
+from jettison.model.names import RepoName, Tag
 from jettison.model.preconditions import ONLY_TAGS, TAGS_CHANGED
-from jettison.model.problems import ListingProblem, ProblemCode
-from jettison.model.reference import RepoName, Tag
 from jettison.registry import Capabilities, RawManifest
 
 __all__ = ["RemoteRegistry"]

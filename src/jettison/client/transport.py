@@ -39,7 +39,7 @@ from jettison.errors import (
     UnexpectedResponse,
     Unreachable,
 )
-from jettison.model.reference import HUB
+from jettison.model.names import HUB
 
 __all__ = [
     "LIST_LIMIT",

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from jettison.errors import ConfigurationError
-from jettison.store.folder import storage_errors
+from jettison.storage.filesystem.folder import storage_errors
 
 if TYPE_CHECKING:
     from ruamel.yaml import YAML

@@ -19,7 +19,7 @@ from ruamel.yaml.comments import CommentedMap
 
 from jettison.configuration.storage import load_yaml, read_configuration
 from jettison.errors import ConfigurationError
-from jettison.store.folder import storage_errors
+from jettison.storage.filesystem.folder import storage_errors
 
 __all__ = ["Change", "enable_deletion"]
 

@@ -21,10 +21,10 @@ from jettison.configuration.document import (
 )
 from jettison.errors import ConfigurationError
 from jettison.model.plausibility import Owner
-from jettison.store.containers import require_here
-from jettison.store.owners import owners_in_configuration
-from jettison.store.reading import Absence
-from jettison.store.tree import StorageTree
+from jettison.storage.filesystem.containers import require_here
+from jettison.storage.filesystem.owners import owners_in_configuration
+from jettison.storage.filesystem.reading import Absence
+from jettison.storage.filesystem.tree import StorageTree
 
 __all__ = [
     "DELETE_VARIABLE",

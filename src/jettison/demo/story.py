@@ -25,7 +25,7 @@ from jettison.demo.images import (
     signature,
 )
 from jettison.demo.peer import Peer, running
-from jettison.model.reference import RepoName, Tag
+from jettison.model.names import RepoName, Tag
 from jettison.registry import RawManifest
 
 __all__ = ["tell"]

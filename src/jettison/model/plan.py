@@ -1,8 +1,8 @@
 """A plan: the full, immutable list of what a command will do.
 
 The very same object is printed by a dry run, confirmed, executed, journaled and verified. Making
-one is in :mod:`jettison.lifecycle.planning`; what it says is decided in
-:mod:`jettison.model.removal` and :mod:`jettison.model.reclaim`.
+one is in :mod:`jettison.jobs.removal_plan`; what it says is decided in
+:mod:`jettison.model.removal` and :mod:`jettison.model.accounting`.
 """
 
 import enum
@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from jettison.model.digest import Digest
-from jettison.model.reference import RepoName, Tag
+from jettison.model.names import RepoName, Tag
 
 __all__ = [
     "PLAN_SCHEMA",

@@ -14,10 +14,10 @@ import msgspec
 from jettison.errors import Refused
 from jettison.model.digest import Digest
 from jettison.model.graph import Edges, reach
+from jettison.model.listing_problems import summarized
 from jettison.model.manifest import Kind, referenced_digest
+from jettison.model.names import Tag
 from jettison.model.plan import Action, Kept, Step
-from jettison.model.problems import summarized
-from jettison.model.reference import Tag
 from jettison.model.snapshot import RepositorySnapshot
 from jettison.model.traversal import postorder
 

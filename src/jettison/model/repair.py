@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from jettison.model.flaws import Action
+from jettison.model.check_report import Action
 
 __all__ = ["REPAIR_SCHEMA", "Move", "RepairPlan", "Seen", "Skipped", "Write"]
 

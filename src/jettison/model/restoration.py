@@ -13,10 +13,10 @@ import msgspec
 
 from jettison.errors import InvalidManifest
 from jettison.model.digest import Digest
+from jettison.model.journal import Kind, Left, Run, Saved
 from jettison.model.manifest import parse_manifest
+from jettison.model.names import RepoName, Tag
 from jettison.model.plan import Step
-from jettison.model.reference import RepoName, Tag
-from jettison.model.run import Kind, Left, Run, Saved
 from jettison.model.snapshot import Node
 from jettison.model.traversal import postorder
 

@@ -7,9 +7,9 @@ import msgspec
 
 from jettison.model.digest import Digest
 from jettison.model.graph import Edges, edges_of
+from jettison.model.listing_problems import ListingProblem, ProblemCode
 from jettison.model.manifest import Manifest, referenced_digest
-from jettison.model.problems import ListingProblem, ProblemCode
-from jettison.model.reference import RepoName, Tag
+from jettison.model.names import RepoName, Tag
 
 __all__ = ["Node", "RepositorySnapshot", "Snapshot"]
 

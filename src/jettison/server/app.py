@@ -11,8 +11,8 @@ from urllib.parse import quote
 
 from jettison.configuration import Token
 from jettison.errors import StorageError
+from jettison.model.names import RepoName
 from jettison.model.preconditions import HEEDED
-from jettison.model.reference import RepoName
 from jettison.server import blobs, listings, manifests, referrers, uploads
 from jettison.server.access import Action, Grant, Guard, TooManyLogins, Unauthorized, Wanted
 from jettison.server.answers import (
@@ -26,7 +26,7 @@ from jettison.server.answers import (
     json_answer,
     text_answer,
 )
-from jettison.server.contents import settled
+from jettison.server.content_reader import settled
 from jettison.server.context import Call, Context, parse_name
 from jettison.server.failures import answer_to_storage_error, unexpected_answer
 from jettison.server.observing.exchange import Exchange

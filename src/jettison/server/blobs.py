@@ -4,13 +4,13 @@ import contextlib
 
 from jettison.errors import StorageError
 from jettison.model.digest import Digest
-from jettison.model.reference import RepoName
+from jettison.model.names import RepoName
 from jettison.server.answers import Answer, ApiError, Code
-from jettison.server.contents import blob_headers
+from jettison.server.content_reader import blob_headers
 from jettison.server.context import Call, Context, parse_digest
 from jettison.server.protection import refuse_used_blob
 from jettison.server.sending import content_answer, file_answer
-from jettison.store import layout
+from jettison.storage.filesystem import layout
 
 __all__ = ["delete_blob", "get_blob", "head_blob"]
 

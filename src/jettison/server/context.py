@@ -11,19 +11,19 @@ from typing import Final, ParamSpec, TypeVar
 from jettison.configuration import ServerConfiguration
 from jettison.errors import InvalidDigest, InvalidName
 from jettison.model.digest import Digest
-from jettison.model.reference import RepoName, Tag
+from jettison.model.names import RepoName, Tag
 from jettison.server.access import Grant
 from jettison.server.answers import ApiError, Code, Header, shown
-from jettison.server.contents import Contents
+from jettison.server.content_reader import Contents
 from jettison.server.events import Events
 from jettison.server.observing.exchange import Exchange
 from jettison.server.requests import Request
 from jettison.server.sessions import Sessions
 from jettison.server.sharing import Bodies, Buffers, Turns
 from jettison.server.tags import Catalog, Listings
-from jettison.store.relations import AllRelations
-from jettison.store.tagged import AllTagged
-from jettison.store.tree import StorageTree
+from jettison.storage.filesystem.tag_index import AllTagged
+from jettison.storage.filesystem.tree import StorageTree
+from jettison.storage.referrers_index import AllRelations
 
 __all__ = ["Call", "Context", "parse_digest", "parse_name", "parse_tag"]
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal
 
 from jettison.model.digest import Digest
 from jettison.model.manifest import Descriptor
-from jettison.model.reference import RepoName, Tag
+from jettison.model.names import RepoName, Tag
 from jettison.server.observing.notifications import Event, Notifier, Referenced
 
 if TYPE_CHECKING:

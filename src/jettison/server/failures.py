@@ -8,7 +8,7 @@ from typing import Final
 
 from jettison.errors import StorageError
 from jettison.server.answers import Answer, ApiError, Code
-from jettison.store.folder import FULL
+from jettison.storage.filesystem.folder import FULL
 
 __all__ = ["answer_to_storage_error", "unexpected_answer"]
 

@@ -11,16 +11,16 @@ from jettison.errors import InvalidManifest, PlanStale, StorageError
 from jettison.model import mediatypes
 from jettison.model.digest import ALGORITHMS, Digest
 from jettison.model.manifest import Descriptor, Manifest, parse_manifest
+from jettison.model.names import RepoName, Tag
 from jettison.model.preconditions import ONLY_TAGS
-from jettison.model.reference import RepoName, Tag
 from jettison.model.strict_json import check_unambiguous
 from jettison.server.access import Action
 from jettison.server.answers import Answer, ApiError, Code, Header, Problem, problems_answer, shown
-from jettison.server.contents import UnsettledLink, manifest_headers, settled
+from jettison.server.content_reader import UnsettledLink, manifest_headers, settled
 from jettison.server.context import Call, Context, parse_digest, parse_tag
 from jettison.server.protection import refuse_listed_manifest
 from jettison.server.sending import content_answer, file_answer
-from jettison.store import layout
+from jettison.storage.filesystem import layout
 
 __all__ = ["delete_manifest", "get_manifest", "put_manifest"]
 

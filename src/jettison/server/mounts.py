@@ -5,10 +5,10 @@ from itertools import chain, islice
 from typing import Final
 
 from jettison.model.digest import Digest
-from jettison.model.reference import RepoName
+from jettison.model.names import RepoName
 from jettison.server.access import Action
 from jettison.server.answers import Answer
-from jettison.server.contents import settled
+from jettison.server.content_reader import settled
 from jettison.server.context import Call, Context, parse_name
 
 __all__ = ["mount"]

@@ -9,11 +9,11 @@ from typing import Final
 
 from jettison.errors import InvalidManifest, StorageError
 from jettison.model.digest import Digest, RawDigest
-from jettison.model.reference import RepoName
-from jettison.model.references import references_of
+from jettison.model.manifest_references import references_of
+from jettison.model.names import RepoName
 from jettison.server.answers import ApiError, Code
 from jettison.server.context import Context
-from jettison.store.repository import RepositoryReader
+from jettison.storage.filesystem.repository import RepositoryReader
 
 __all__ = ["refuse_listed_manifest", "refuse_used_blob"]
 

@@ -8,8 +8,8 @@ from typing import Final
 from jettison.configuration import UploadPurging
 from jettison.errors import StorageError
 from jettison.server.context import Context
-from jettison.store.repository import RepositoryReader
-from jettison.store.tree import StorageTree
+from jettison.storage.filesystem.repository import RepositoryReader
+from jettison.storage.filesystem.tree import StorageTree
 
 __all__ = ["keep_purging", "purge_uploads"]
 

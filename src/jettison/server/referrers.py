@@ -1,7 +1,7 @@
 """The referrers of a manifest: signatures, attestations and the like (end-12a and end-12b).
 
-They are found in the tree itself, see :mod:`jettison.store.relations`, so those that were pushed
-while another program served it are among them.
+They are found in the tree itself, see :mod:`jettison.storage.referrers_index`, so those that were
+pushed while another program served it are among them.
 """
 
 from bisect import bisect_right

@@ -40,7 +40,7 @@ from jettison.server.sharing import Buffers
 from jettison.server.tls import keep_certificate_fresh, make_context
 from jettison.server.tls_connections import TlsServer
 from jettison.server.workers import watch_over
-from jettison.store.tree import StorageTree
+from jettison.storage.filesystem.tree import StorageTree
 
 __all__ = ["serve", "warn_of_the_open"]
 

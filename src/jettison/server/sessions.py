@@ -1,7 +1,8 @@
 """What a process knows of the uploads under way: their digests so far.
 
-An upload itself is a file in the tree, see :mod:`jettison.store.uploads`. Where the digest so far
-is not known, after a restart or in another process, the file is read again at the end.
+An upload itself is a file in the tree, see :mod:`jettison.storage.filesystem.uploads`. Where the
+digest so far is not known, after a restart or in another process, the file is read again at the
+end.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from jettison.model.digest import Digest
-from jettison.store.uploads import UploadFile
+from jettison.storage.filesystem.uploads import UploadFile
 
 if TYPE_CHECKING:
     from hashlib import _Hash

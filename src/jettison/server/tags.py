@@ -10,12 +10,12 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Final
 
-from jettison.model.reference import RepoName
+from jettison.model.names import RepoName
 from jettison.server.answers import encode_json
-from jettison.store import layout
-from jettison.store.folder import storage_errors
-from jettison.store.reading import SETTLED_NS, InnerFolders
-from jettison.store.tree import StorageTree
+from jettison.storage.filesystem import layout
+from jettison.storage.filesystem.folder import storage_errors
+from jettison.storage.filesystem.reading import SETTLED_NS, InnerFolders
+from jettison.storage.filesystem.tree import StorageTree
 
 __all__ = ["Catalog", "Listing", "Listings"]
 

@@ -12,8 +12,8 @@ from jettison.server.answers import Answer, ApiError, Code, Header, shown
 from jettison.server.context import Call, parse_digest
 from jettison.server.mounts import mount
 from jettison.server.sessions import Session
-from jettison.store.folder import FULL
-from jettison.store.uploads import UploadFile, start_upload, upload_size
+from jettison.storage.filesystem.folder import FULL
+from jettison.storage.filesystem.uploads import UploadFile, start_upload, upload_size
 
 __all__ = ["begin_upload", "cancel_upload", "finish_upload", "patch_upload", "upload_status"]
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from jettison.configuration import AccessRule, Htpasswd
 from jettison.errors import ConfigurationError
-from jettison.model.reference import RepoName
+from jettison.model.names import RepoName
 from jettison.server.access import (
     Action,
     Guard,
@@ -27,9 +27,9 @@ from jettison.server.access import (
     basic,
     make_guard,
 )
-from jettison.server.access.guesses import Guesses
+from jettison.server.access.failed_logins import Guesses
 from jettison.server.access.htpasswd import parse_passwords, verify
-from support.missing import need
+from tests.support.missing import need
 
 APP = RepoName("team/app")
 PULL = [Wanted(APP, (Action.PULL,))]
@@ -297,7 +297,7 @@ async def test_a_read_error_admits_nobody(
         raise PermissionError(13, "Permission denied")
 
     path.chmod(0o200)
-    monkeypatch.setattr("jettison.server.access.watched._nonblocking", fails)
+    monkeypatch.setattr("jettison.server.access.reloaded_file._nonblocking", fails)
     await refused(guard, header("ann", "secret"))
     monkeypatch.undo()
     await guard.admit(header("ann", "secret"), PULL)

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 
 from jettison.configuration import AccessRule, Token
 from jettison.errors import ConfigurationError
-from jettison.model.reference import RepoName
+from jettison.model.names import RepoName
 from jettison.server.access import Action, Grant, Guard, Unauthorized, Wanted, chains, make_guard
 from jettison.server.access.bearer import TokenGuard
 from jettison.server.access.keys import key_names
-from server.access.signing import (
+from tests.server.access.signing import (
     ISSUER,
     SERVICE,
     Signer,

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jettison.client.auth import parse_challenges
-from jettison.model.reference import RepoName
+from jettison.model.names import RepoName
 from jettison.server.access import Action, Wanted
 from jettison.server.access.challenges import Login, basic_login, bearer_token, challenge, scope
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from jettison.configuration import ServerConfiguration, read_server_configuration
-from jettison.model.reference import RepoName
+from jettison.model.names import RepoName
 from jettison.server.access import Action, Guard, Unauthorized, Wanted, make_guard
 from jettison.server.access.rules import Rules
-from server.access.signing import bundle, claims, signer, token
-from server.access.test_basic import header
-from support.missing import need
+from tests.server.access.signing import bundle, claims, signer, token
+from tests.server.access.test_basic import header
+from tests.support.missing import need
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "access.md"
 FOLDER = "/etc/jettison"

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from jettison.configuration import AccessRule
-from jettison.model.reference import RepoName
+from jettison.model.names import RepoName
 from jettison.server.access import Action, Grant, Wanted, make_guard
 
 REPO = RepoName("team/app")

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from jettison.configuration import Htpasswd, Token
-from jettison.model.reference import RepoName
+from jettison.model.names import RepoName
 from jettison.server.access import Action, Guard, Unauthorized, Wanted, make_guard
-from server.access.signing import (
+from tests.server.access.signing import (
     ISSUER,
     SERVICE,
     Signer,
@@ -22,8 +22,8 @@ from server.access.signing import (
     token,
     x5c,
 )
-from server.access.test_basic import header, htpasswd
-from support.registry import DockerRegistry
+from tests.server.access.test_basic import header, htpasswd
+from tests.support.registry import DockerRegistry
 
 pytestmark = pytest.mark.e2e
 

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from jettison.configuration import Log
 from jettison.server.observing import AccessLog, Exchange
 from jettison.server.observing.accesslog import safe_target
-from server.observing.exchanges import exchange
-from support.registry import RegistryFactory
+from tests.server.observing.exchanges import exchange
+from tests.support.registry import RegistryFactory
 
 FORMATS = ("text", "json", "logstash")
 LINE = re.compile(

@@ -8,7 +8,7 @@ import pytest
 
 from jettison.configuration import Health as HealthSettings
 from jettison.server.observing import Health, Metrics, debug_app
-from server.observing.exchanges import exchange
+from tests.server.observing.exchanges import exchange
 
 
 async def ask(app: Any, path: str, method: str = "GET") -> tuple[int, dict[str, str], bytes]:

@@ -16,8 +16,8 @@ from jettison.configuration import Health as HealthSettings
 from jettison.server.observing import Health
 from jettison.server.observing import health as module
 from jettison.server.observing.health import STORAGE, probe_storage
-from server.observing.sinks import Sink, serving
-from support.registry import RegistryFactory, free_port
+from tests.server.observing.sinks import Sink, serving
+from tests.support.registry import RegistryFactory, free_port
 
 INTERVAL = 0.02
 

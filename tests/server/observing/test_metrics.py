@@ -11,8 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from jettison.server.observing import Metrics
 from jettison.server.observing.metrics import BOUNDS, EndpointFigures
-from server.observing.exchanges import exchange
-from support.registry import DockerRegistry, free_port
+from tests.server.observing.exchanges import exchange
+from tests.support.registry import DockerRegistry, free_port
 
 OPERATIONS = Path(__file__).parents[3] / "docs" / "operations.md"
 

@@ -16,9 +16,9 @@ from jettison.demo import images
 from jettison.server.observing import Event, Notifier, Referenced
 from jettison.server.observing import notifications as module
 from jettison.server.observing.notifications import MEDIA_TYPE
-from server.observing.exchanges import PULL, exchange
-from server.observing.sinks import Sink, serving
-from support.registry import RegistryFactory
+from tests.server.observing.exchanges import PULL, exchange
+from tests.server.observing.sinks import Sink, serving
+from tests.support.registry import RegistryFactory
 
 DIGEST = f"sha256:{'0' * 64}"
 OPERATIONS = Path(__file__).parents[3] / "docs" / "operations.md"

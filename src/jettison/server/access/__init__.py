@@ -8,7 +8,7 @@ from jettison.server.access.grant import (
     Unauthorized,
     Wanted,
 )
-from jettison.server.access.making import make_guard
+from jettison.server.access.guards import make_guard
 
 __all__ = [
     "Action",

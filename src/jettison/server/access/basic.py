@@ -13,8 +13,8 @@ from typing import Final
 from jettison.configuration import Htpasswd
 from jettison.errors import ConfigurationError
 from jettison.server.access.challenges import Login, basic_login, challenge
+from jettison.server.access.failed_logins import Guesses
 from jettison.server.access.grant import Grant, Guard, TooManyLogins, Unauthorized, Wanted
-from jettison.server.access.guesses import Guesses
 from jettison.server.access.htpasswd import (
     MAX_COST,
     MAX_PASSWORD,
@@ -23,8 +23,8 @@ from jettison.server.access.htpasswd import (
     parse_passwords,
     verify,
 )
+from jettison.server.access.reloaded_file import Unusable, WatchedFile
 from jettison.server.access.rules import ANONYMOUS, Rules
-from jettison.server.access.watched import Unusable, WatchedFile
 from jettison.server.sharing import Busy, Turns
 
 __all__ = ["PasswordGuard"]

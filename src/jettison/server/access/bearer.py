@@ -24,11 +24,11 @@ from jettison.errors import ConfigurationError, InvalidDocument
 from jettison.model import strict_json
 from jettison.server.access.chains import verified_key
 from jettison.server.access.challenges import bearer_token, challenge, scope
+from jettison.server.access.credential_cache import Remembered
 from jettison.server.access.grant import Action, Grant, Guard, TooManyLogins, Unauthorized, Wanted
 from jettison.server.access.keys import Key, Keys, parse_certificates, parse_jwks, thumbprint
-from jettison.server.access.remembered import Remembered
+from jettison.server.access.reloaded_file import Unusable, WatchedFile
 from jettison.server.access.rules import Rules
-from jettison.server.access.watched import Unusable, WatchedFile
 from jettison.server.sharing import Busy, Turns
 
 __all__ = ["LEEWAY", "Scopes", "TokenGuard"]

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from jettison.model.reference import RepoName
+from jettison.model.names import RepoName
 
 __all__ = [
     "Action",

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from jettison.configuration import FileCheck, HttpCheck, StorageHealth, TcpCheck
 from jettison.configuration import Health as HealthSettings
 from jettison.configuration.settings import without_login
-from jettison.store.layout import MARKER
+from jettison.storage.filesystem.layout import MARKER
 
 if TYPE_CHECKING:
     import aiohttp

@@ -1,0 +1,31 @@
+"""The collector of a storage tree: mark what lives, plan what goes, sweep it.
+
+``plan_collection`` looks and changes nothing; ``collect`` executes that very plan. What is
+promised is in docs/storage.md.
+"""
+
+from jettison.collector.mark import HeldManifest, Without
+from jettison.collector.plan import (
+    CollectionPlan,
+    CollectOptions,
+    HeldBack,
+    Tally,
+    decode_plan,
+    encode_plan,
+    plan_collection,
+)
+from jettison.collector.sweep import CollectionReceipt, collect
+
+__all__ = [
+    "CollectOptions",
+    "CollectionPlan",
+    "CollectionReceipt",
+    "HeldBack",
+    "HeldManifest",
+    "Tally",
+    "Without",
+    "collect",
+    "decode_plan",
+    "encode_plan",
+    "plan_collection",
+]

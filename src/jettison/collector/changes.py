@@ -1,0 +1,291 @@
+"""What others did to the tree since the plan was made, and what they have come to want.
+
+Nothing is asked of them: that somebody wrote shows in what is there. A manifest put since then has
+a folder among its repository's revisions that was not there before, or a link in one that had none
+(a DELETE leaves such folders); then the repository is marked anew. One that is stored and not
+linked yet is a blob that was not there before. A blob that a push has uploaded or mounted has a
+layer link; the plan's own links are gone by then, so whatever link there is means that somebody
+wants the blob. Folders that did not change since they were last read are not read again, but for
+those that changed so lately that their time cannot tell.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from jettison.collector.mark import RepositoryMark, mark_repository, names_sum, without
+from jettison.collector.plan import CollectionPlan, Seen
+from jettison.collector.unlinked import wanted_by, wanted_by_pending
+from jettison.errors import InvalidManifest, StorageError
+from jettison.model.digest import Digest, RawDigest
+from jettison.model.manifest_references import references_of
+from jettison.model.names import RepoName
+from jettison.storage.filesystem import layout
+from jettison.storage.filesystem.quarantine import LinksAside
+from jettison.storage.filesystem.reading import SETTLED_NS, Problem, Protects
+from jettison.storage.filesystem.repository import RepositoryReader
+from jettison.storage.filesystem.tree import StorageTree
+
+__all__ = ["BlindError", "Watch"]
+
+
+class BlindError(Exception):
+    """Something turned up that might reference everything; it is among the problems."""
+
+
+class Watch:
+    """Looks again at what a plan was made from.
+
+    ``wanted`` is what the plan was to remove and somebody wants by now: blobs, layers, manifests.
+    ``problems`` is what turned up, ``relinked`` the links written again after they were removed, by
+    the class of the plan that they were in.
+    """
+
+    def __init__(self, tree: StorageTree, plan: CollectionPlan) -> None:
+        self._tree = tree
+        self._plan = plan
+        self._links = LinksAside(tree)
+        self._blobs = {blob.digest.raw for blob in plan.blobs}
+        going = (link.digest.raw for link in (*plan.layer_links, *plan.revisions))
+        self._concerned = self._blobs.union(going)
+        self._seen = dict(plan.seen)
+        self._emptied = {
+            name: {digest.raw for digest in seen.emptied} for name, seen in plan.seen.items()
+        }
+        self._marks: dict[str, RepositoryMark] = {}
+        self._layer_times: dict[str, tuple[int, ...]] = {}
+        self._named: dict[str, list[RawDigest]] = {}
+        self._unlinked_layers: defaultdict[RawDigest, set[str]] = defaultdict(set)
+        self._unlinked_revisions: defaultdict[str, set[RawDigest]] = defaultdict(set)
+        self._kept_revisions: defaultdict[str, set[RawDigest]] = defaultdict(set)
+        self._doubtful: set[str] = set()
+        self._blob_names = dict(plan.blob_names)
+        self._blob_times: dict[str, int] = {}
+        self._unfinished = {digest.raw for digest in plan.unfinished}
+        # As the plan does it, and for clocks that differ a little.
+        self._since = min(plan.moments.idle, int(plan.started * 1e9) - SETTLED_NS)
+        self._known = set(plan.problems)
+        self.wanted: set[RawDigest] = set()
+        self.problems: list[Problem] = []
+        self.relinked: list[tuple[str, Digest]] = []
+
+    @property
+    def has_unlinked(self) -> bool:
+        """Whether links were removed that somebody may come to need."""
+        return bool(self._unlinked_layers or self._unlinked_revisions)
+
+    def needs(self, name: str, digest: RawDigest) -> bool:
+        """Whether a repository that was written to since the plan needs a link."""
+        marked = self._marks.get(name)
+        return digest in self.wanted or (marked is not None and marked.wants(digest))
+
+    def keep_revision(self, name: str, digest: RawDigest) -> None:
+        """Note that a revision of the plan stays, for whatever reason, and needs what it needs."""
+        self._kept_revisions[name].add(digest)
+        self._doubtful.add(name)
+
+    def unlinked_layer(self, name: str, digest: RawDigest) -> None:
+        """Note that the sweep took a layer link, to be put back if somebody needs it."""
+        self._unlinked_layers[digest].add(name)
+
+    def unlinked_revision(self, name: str, digest: RawDigest) -> None:
+        """Note that the sweep took a revision's link, to be put back if somebody needs it."""
+        self._unlinked_revisions[name].add(digest)
+        self._emptied.setdefault(name, set()).add(digest)
+
+    def is_unlinked(self, name: str, digest: RawDigest) -> bool:
+        """Whether the sweep took a revision's link and nobody has come to need it."""
+        return digest in self._unlinked_revisions.get(name, ())
+
+    def is_linked(self, name: str, digest: RawDigest) -> None:
+        """Note that a revision that the sweep took is back, and needs what it needs."""
+        self._unlinked_revisions[name].discard(digest)
+        self.keep_revision(name, digest)
+
+    def removed_folder(self, name: str, digest: RawDigest) -> None:
+        """Note that the sweep removed the folder of a revision."""
+        seen = self._seen[name]
+        self._emptied.setdefault(name, set()).discard(digest)
+        self._seen[name] = Seen(without(seen.names, digest), seen.revision_times, seen.emptied)
+
+    def removed_blob(self, digest: RawDigest) -> None:
+        """Note that the sweep removed a blob, and its folder."""
+        folder = layout.blob_file(digest).rpartition("/")[0].rpartition("/")[0]
+        self._blob_names[folder] = without(self._blob_names[folder], digest)
+
+    def look(self, *, layers: bool = False) -> None:
+        """See what was written since the last look, and put back the links that it needs.
+
+        ``layers`` also looks for blobs that a push has linked and whose manifest is still to come;
+        that is only possible once the plan's own links are gone. Raises :class:`BlindError`, and
+        :class:`~jettison.errors.StorageError` at the end if some repository could not be read.
+        """
+        if not self._concerned:
+            return
+        self._look_at_blobs()
+        found = self._tree.scan_repositories()
+        self._note(found.problems)
+        failure: StorageError | None = None
+        for name in [*found.names, *found.strays]:
+            try:
+                with RepositoryReader(self._tree, name) as repository:
+                    if self._was_written(repository):
+                        self._mark(repository)
+                    if layers and self._blobs:
+                        self._look_at_layers(repository)
+            except StorageError as error:
+                failure = failure or error
+        if failure is not None:
+            raise failure
+
+    # Repositories.
+
+    def _was_written(self, repository: RepositoryReader) -> bool:
+        name = repository.name
+        if name not in self._seen or name in self._doubtful:
+            return True
+        seen = self._seen[name]
+        times = repository.times(layout.REVISIONS)
+        if not times or times != seen.revision_times:
+            if names_sum(repository.revision_folders()) != seen.names:
+                return True
+            self._seen[name] = Seen(seen.names, times, seen.emptied)
+        emptied = self._emptied.get(name)
+        if emptied:
+            with repository.links(layout.REVISIONS) as links:
+                if any(links.time(digest) is not None for digest in emptied):
+                    return True
+        return self._was_tagged(repository)
+
+    def _was_tagged(self, repository: RepositoryReader) -> bool:
+        """Whether a tag was put, in place, on a revision that the sweep has removed."""
+        unlinked = self._unlinked_revisions.get(repository.name)
+        if not unlinked:
+            return False
+        tags = repository.tags()
+        return bool(tags.problems) or not unlinked.isdisjoint(tags.current.values())
+
+    def _mark(self, repository: RepositoryReader) -> None:
+        name = repository.name
+        times = repository.times(layout.REVISIONS)
+        marked = mark_repository(
+            self._tree,
+            repository,
+            untagged_before_ns=self._plan.moments.untagged,
+            also=self._kept_revisions.get(name, ()),
+        )
+        self._doubtful.discard(name)
+        self._note(marked.problems)
+        known = self._emptied.get(name, set())
+        self._emptied[name] = set(marked.emptied)
+        self._seen[name] = Seen(marked.names, times, ())
+        self._marks[name] = marked
+        for kept in (marked.reached, marked.protected):
+            self.wanted.update(kept & self._concerned)
+        self._restore(name, marked)
+        # A folder without a link, made since the plan, is of a manifest that is being linked.
+        made = [digest for digest in marked.emptied if digest not in known]
+        self.want(wanted_by(self._tree, made))
+
+    def _restore(self, name: str, marked: RepositoryMark) -> None:
+        """Put back links that were removed just before somebody came to need them."""
+        for digest in marked.reached | marked.protected:
+            if name in self._unlinked_layers.get(digest, ()):
+                self._link_layer(name, digest)
+        for digest in list(self._unlinked_revisions.get(name, ())):
+            if marked.problems or digest in marked.reached or self._is_about(digest, marked):
+                self.link_revision(name, digest)
+
+    def _is_about(self, digest: RawDigest, marked: RepositoryMark) -> bool:
+        """Whether a manifest that is linked no more lives with a subject that is kept."""
+        try:
+            raw = self._tree.read_manifest(digest)
+            return raw is not None and references_of(raw).subject in marked.reached
+        except (InvalidManifest, StorageError):
+            return True
+
+    def _look_at_layers(self, repository: RepositoryReader) -> None:
+        """Want the blobs that have a layer link; the plan's own links are gone by now."""
+        name = repository.name
+        times = repository.times(layout.LAYERS)
+        if not times or times != self._layer_times.get(name):
+            self._layer_times[name] = times
+            self._named[name] = sorted(repository.layers().named & self._blobs)
+        if self._named[name]:
+            with repository.links(layout.LAYERS) as links:
+                self.wanted.update(d for d in self._named[name] if links.time(d) is not None)
+
+    # Blobs.
+
+    def _look_at_blobs(self) -> None:
+        """Want what manifests need that were stored since the plan, linked or not."""
+        new = {digest for digest in self._unfinished if self._tree.blob(digest) is not None}
+        self._unfinished -= new
+        for folder, names in self._tree.changed_blob_folders(self._blob_times):
+            if names_sum(names) != self._blob_names.get(folder):
+                new.update(digest for digest in names if self._is_new(digest))
+        self.want(wanted_by_pending(self._tree, new))
+
+    def _is_new(self, digest: RawDigest) -> bool:
+        blob = self._tree.blob(digest)
+        return blob is not None and blob.mtime_ns > self._since
+
+    def want(self, digests: set[RawDigest]) -> None:
+        """Want digests, and their links wherever those were taken."""
+        for digest in digests & self._concerned:
+            self.wanted.add(digest)
+            for name in self._unlinked_layers.get(digest, ()):
+                self._link_layer(name, digest)
+            for name, unlinked in list(self._unlinked_revisions.items()):
+                if digest in unlinked:
+                    self.link_revision(name, digest)
+
+    # Links.
+
+    def _link_layer(self, name: str, digest: RawDigest) -> None:
+        long = Digest.from_raw(digest)
+        if self._put_back(layout.layers(name), long) or self._is_gone(digest):
+            return
+        with RepositoryReader(self._tree, name) as repository:
+            there = repository.layer_time(digest) is not None
+        if not there:
+            self._tree.link_layer(RepoName(name), long)
+            self.relinked.append(("layer_links", long))
+
+    def link_revision(self, name: str, digest: RawDigest) -> None:
+        """Link a manifest again, unless what it needs has been removed: nobody could pull it."""
+        needed = wanted_by(self._tree, [digest])
+        if any(map(self._is_gone, needed)):
+            return
+        long = Digest.from_raw(digest)
+        if not self._put_back(layout.revisions(name), long):
+            with RepositoryReader(self._tree, name) as repository:
+                there = repository.revision_time(digest) is not None
+            if not there:
+                self._tree.link_revision(RepoName(name), long)
+                self.relinked.append(("revisions", long))
+        # What it needs is to be wanted too.
+        self.is_linked(name, digest)
+        self.want(needed - {digest})
+        self.wanted.add(digest)
+
+    def _put_back(self, above: str, digest: Digest) -> bool:
+        folder = self._tree.folder(f"{above}/{digest.algorithm}")
+        if folder is None:
+            return False
+        with folder:
+            return self._links.put_back(folder, digest.hex)
+
+    def _is_gone(self, digest: RawDigest) -> bool:
+        """Whether it is a blob of the plan that is not even aside any more."""
+        if digest not in self._blobs or self._tree.blob(digest) is not None:
+            return False
+        names = layout.set_aside_names(digest)
+        return all(self._tree.mtime(name) is None for name in names)
+
+    def _note(self, problems: Sequence[Problem]) -> None:
+        for problem in problems:
+            if problem not in self._known:
+                self._known.add(problem)
+                self.problems.append(problem)
+            if problem.protects is Protects.EVERYTHING and self._concerned:
+                raise BlindError

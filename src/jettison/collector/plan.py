@@ -1,0 +1,541 @@
+"""Planning a collection: what is garbage and idle, what is not, and why, to the byte.
+
+The plan is made without changing anything. It is one frozen object: a dry run prints it, and
+``collect`` executes it.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from jettison.collector.mark import NOTHING_REMOVED, HeldManifest, Without, names_sum
+from jettison.collector.mark_log import Tracing, by_folders, traced
+from jettison.collector.options import CollectOptions, Moments
+from jettison.collector.parallel import side_by_side
+from jettison.collector.scan import Hollow, Leftover, RepositorySurvey, Surveyor, leftovers_in
+from jettison.collector.unlinked import drafted_references, wanted_by, wanted_by_pending
+from jettison.model import strict_json
+from jettison.model.digest import Digest, RawDigest
+from jettison.model.digest_set import RawDigests
+from jettison.model.names import RepoName, Tag
+from jettison.progress import Progress, silent
+from jettison.storage.filesystem import layout
+from jettison.storage.filesystem.reading import Blob, Problem, Protects, TreeReader
+
+__all__ = [
+    "AbandonedUpload",
+    "CollectOptions",
+    "CollectionPlan",
+    "HeldBack",
+    "HistoryEntry",
+    "Leftover",
+    "LinkedDigest",
+    "Seen",
+    "SweptBlob",
+    "Tally",
+    "decode_plan",
+    "encode_plan",
+    "plan_collection",
+]
+
+PLAN_SCHEMA: Final = 2
+
+
+class Tally(msgspec.Struct, frozen=True):
+    """How many files, and their exact bytes."""
+
+    count: int = 0
+    bytes: int = 0
+
+
+class SweptBlob(msgspec.Struct, frozen=True, gc=False):
+    """A blob to remove: its size in bytes, and its time (nanoseconds) when it was looked at.
+
+    ``kept`` are the bytes of it that the disk does not get back: hard links, holes.
+    """
+
+    digest: Digest
+    size: int
+    mtime_ns: int
+    kept: int = 0
+
+    @property
+    def freed(self) -> int:
+        """What the disk gets back with it, in bytes."""
+        return self.size - self.kept
+
+
+class LinkedDigest(msgspec.Struct, frozen=True, gc=False):
+    """A link to remove, of a layer or a revision, and its time (nanoseconds) when looked at."""
+
+    repository: RepoName
+    digest: Digest
+    mtime_ns: int
+
+
+class HistoryEntry(msgspec.Struct, frozen=True, gc=False):
+    """An entry to remove from what a tag once pointed to."""
+
+    repository: RepoName
+    tag: Tag
+    digest: Digest
+
+
+class AbandonedUpload(msgspec.Struct, frozen=True, gc=False):
+    """An upload to remove, which moved last at ``moved_ns`` (nanoseconds), and what it takes."""
+
+    repository: RepoName
+    id: str
+    files: int
+    bytes: int
+    moved_ns: int
+
+
+class HeldBack(msgspec.Struct, frozen=True):
+    """What the undo window of one run keeps until ``until`` (seconds since the epoch)."""
+
+    run: str
+    until: float
+    count: int
+    bytes: int
+
+
+class Seen(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What a repository looked like, to tell later whether anybody has written to it.
+
+    ``names`` is the sum of its revisions' folders, the times (nanoseconds) are those of the
+    folders that hold them, ``emptied`` are folders of revisions without a link.
+    """
+
+    names: int
+    revision_times: tuple[int, ...]
+    emptied: tuple[Digest, ...]
+
+
+class CollectionPlan(msgspec.Struct, frozen=True):
+    """What a collection of the tree at ``root`` removes, and what it leaves and why.
+
+    ``bytes`` is exactly what the disk gets back with ``blobs``: the sum of their sizes, but for
+    those of which it gets nothing back, or less (``kept``). Blobs that nothing reaches and that
+    stay are in exactly one of ``young``, ``held`` and ``protected``. ``folders`` are empty ones, by
+    the folder that they are in; ``vacant`` are repositories that nothing is left in. ``seen``
+    tells, by repository, whether a tag or manifest was written since, and ``blob_names``, by
+    folder, whether a blob was; ``unfinished`` are blobs that are being written. ``untagged`` counts
+    the manifests that stay and that nothing holds but their link, and at most so many bytes that
+    those alone need. ``foreign`` is what no registry has made: it is told, and nothing is kept on
+    its account. A ``hypothetical`` plan is about the tree as it would be after a removal, and
+    cannot be executed. ``aside``: so many blobs a killed collection has left aside, and the plan
+    takes for being in their places. ``started`` is in seconds since the epoch.
+    """
+
+    root: str
+    started: float
+    options: CollectOptions
+    blobs: tuple[SweptBlob, ...]
+    layer_links: tuple[LinkedDigest, ...]
+    revisions: tuple[LinkedDigest, ...]
+    history: tuple[HistoryEntry, ...]
+    uploads: tuple[AbandonedUpload, ...]
+    leftovers: tuple[Leftover, ...]
+    folders: dict[str, tuple[str, ...]]
+    vacant: tuple[RepoName, ...]
+    bytes: int
+    young: Tally
+    young_links: int
+    held: tuple[HeldBack, ...]
+    protected: Tally
+    kept_blobs: int
+    repositories: int
+    problems: tuple[Problem, ...]
+    seen: dict[str, Seen]
+    blob_names: dict[str, int]
+    unfinished: tuple[Digest, ...]
+    untagged: Tally = Tally()
+    foreign: tuple[Problem, ...] = ()
+    hypothetical: bool = False
+    aside: int = 0
+    schema_version: int = PLAN_SCHEMA
+
+    @property
+    def moments(self) -> Moments:
+        """What was written before them is idle, untagged for long, or given up."""
+        return Moments.of(self.options, self.started)
+
+    @property
+    def kept(self) -> Tally:
+        """The blobs that are to go and of which the disk gets less back than their sizes."""
+        kept = [blob.kept for blob in self.blobs if blob.kept]
+        return Tally(len(kept), sum(kept))
+
+    @property
+    def empty_folders(self) -> int:
+        """How many folders are to go because nothing is in them."""
+        return sum(map(len, self.folders.values()))
+
+    @property
+    def classes(self) -> dict[str, Tally]:
+        """What is to go, class by class."""
+        links = {
+            name: Tally(len(found), sum(len(one.digest) for one in found))
+            for name, found in (
+                ("layer_links", self.layer_links),
+                ("revisions", self.revisions),
+                ("history", self.history),
+            )
+        }
+        return {
+            "blobs": Tally(len(self.blobs), self.bytes),
+            **links,
+            "uploads": Tally(
+                sum(one.files for one in self.uploads), sum(one.bytes for one in self.uploads)
+            ),
+            "leftovers": Tally(len(self.leftovers), sum(one.size for one in self.leftovers)),
+            "folders": Tally(self.empty_folders),
+            "repositories": Tally(len(self.vacant)),
+        }
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to do."""
+        return not any(tally.count for tally in self.classes.values()) and not self.uploads
+
+
+def encode_plan(plan: CollectionPlan) -> bytes:
+    """Return the plan as a JSON document."""
+    return msgspec.json.encode(plan, enc_hook=_encode)
+
+
+def decode_plan(document: bytes) -> CollectionPlan:
+    """Read what :func:`encode_plan` wrote; raises :class:`~jettison.errors.InvalidDocument`."""
+    size = len(document)
+    return strict_json.decode(document, CollectionPlan, max_bytes=size, dec_hook=_decode)
+
+
+def plan_collection(
+    tree: TreeReader,
+    options: CollectOptions,
+    now: float,
+    held: Iterable[HeldManifest] = (),
+    without: Without = NOTHING_REMOVED,
+    progress: Progress = silent,
+    *,
+    tracing: Tracing | None = None,
+    unlinked: Iterable[Digest] = (),
+) -> CollectionPlan:
+    """Find what can be removed from the tree, and change nothing.
+
+    ``now`` is in seconds since the epoch. ``held`` are manifests that can still be brought back;
+    those whose ``until`` has passed count no more. ``without`` treats a removal as done.
+    ``tracing`` is told what is marked in each repository. ``unlinked`` are blobs known to have lost
+    their links on purpose, or to have been put back: when they came to their place does not matter.
+
+    Raises:
+    :class:`~jettison.errors.StorageError` if a part of the tree cannot be listed: nobody knows
+    what it hides.
+    """
+    windows = [one for one in held if one.until > now]
+    planner = _Planner(tree, options, now, progress)
+    planner.mark(windows, without, tracing)
+    planner.speak_of(unlinked)
+    return planner.plan({one.run: one.until for one in windows}, without)
+
+
+class _Planner:
+    def __init__(
+        self, tree: TreeReader, options: CollectOptions, now: float, progress: Progress
+    ) -> None:
+        self._tree = tree
+        self._options = options
+        self._now = now
+        self._moments = Moments.of(options, now)
+        self._progress = progress
+        self._problems: list[Problem] = []
+        self._foreign: list[Problem] = []
+        self._untagged = 0
+        self._untagged_bytes = 0
+        self._untagged_only = RawDigests()
+        self._seen: dict[str, Seen] = {}
+        self._kept = RawDigests()
+        self._held: dict[RawDigest, list[str]] = defaultdict(list)
+        self._protected: set[bytes] = set()
+        self._young: set[bytes] = set()
+        self._young_links = 0
+        self._spoken_of: set[RawDigest] = set()
+        self._layer_links: list[LinkedDigest] = []
+        self._revisions: list[LinkedDigest] = []
+        self._history: list[HistoryEntry] = []
+        self._uploads: list[AbandonedUpload] = []
+        self._leftovers: list[Leftover] = []
+        self._folders: dict[str, tuple[str, ...]] = {}
+        self._vacant: list[RepoName] = []
+        self._blob_names: dict[str, int] = {}
+        self._linking: set[RawDigest] = set()
+        self._drafted: set[RawDigest] = set()
+        self._unfinished: list[Digest] = []
+        self._kept_blobs = 0
+
+    def mark(self, windows: list[HeldManifest], without: Without, tracing: Tracing | None) -> None:
+        """Mark every repository, and those that only an undo window remembers."""
+        found = self._tree.scan_repositories()
+        self._problems += found.problems
+        remembered = {one.repository for one in windows}.difference(found.names)
+        names = [*found.names, *found.strays, *sorted(remembered)]
+        thorough, trace = self._options.thorough, tracing is not None
+        surveyor = Surveyor(
+            self._tree, self._moments, windows, without, thorough=thorough, trace=trace
+        )
+        self._spoken_of.update(digest.raw for _, digest in without.manifests)
+        self._progress("marking repositories", 0, len(names))
+        if tracing is None:
+            surveys = side_by_side(names, surveyor.survey)
+        else:
+            names = by_folders(names)
+            surveys = traced(names, side_by_side(names, surveyor.survey), tracing)
+        for count, (name, survey) in enumerate(surveys, start=1):
+            self._add(name, survey)
+            self._progress("marking repositories", count, len(names))
+        self._hollow_parents(found.hollow)
+
+    def speak_of(self, unlinked: Iterable[Digest]) -> None:
+        """Take it that these have not come ahead of their links."""
+        self._spoken_of.update(digest.raw for digest in unlinked)
+
+    def _add(self, name: str, survey: RepositorySurvey) -> None:
+        emptied = tuple(_digest(one.digest) for one in survey.emptied)
+        self._seen[name] = Seen(survey.names, survey.revision_times, emptied)
+        self._linking.update(RawDigest(digest) for digest in survey.linking)
+        self._problems += survey.problems
+        self._foreign += survey.foreign
+        self._untagged += survey.untagged
+        self._untagged_only.add_row(survey.untagged_only)
+        self._kept.add_row(survey.reached)
+        for digest in survey.reached_long:
+            self._kept.add(RawDigest(digest))
+        self._protected.update(survey.protected)
+        for digest, run in survey.held:
+            self._held[RawDigest(digest)].append(run)
+        self._young.update(survey.young)
+        self._young_links += survey.young_links
+        self._spoken_of.update(RawDigest(link.digest) for link in survey.layer_links)
+        self._spoken_of.update(RawDigest(link.digest) for link in survey.revisions)
+        self._spoken_of.update(
+            RawDigest(one.digest) for one in (*survey.emptied, *survey.hollow) if one.idle
+        )
+        if survey.problems:
+            return
+        repository = RepoName(name)
+        self._layer_links += [
+            LinkedDigest(repository, _digest(link.digest), link.mtime_ns)
+            for link in survey.layer_links
+        ]
+        self._revisions += [
+            LinkedDigest(repository, _digest(link.digest), link.mtime_ns)
+            for link in survey.revisions
+        ]
+        self._history += [
+            HistoryEntry(repository, Tag(tag), _digest(digest)) for tag, digest in survey.history
+        ]
+        self._uploads += [
+            AbandonedUpload(repository, one.id, one.files, one.bytes, one.moved_ns)
+            for one in survey.uploads
+        ]
+        self._leftovers += survey.leftovers
+        self._add_folders(layout.revisions(name), survey.emptied)
+        self._add_folders(layout.layers(name), survey.hollow)
+        if survey.vacant:
+            self._vacant.append(repository)
+
+    def _add_folders(self, above: str, found: list[Hollow]) -> None:
+        by_algorithm: defaultdict[str, list[str]] = defaultdict(list)
+        for one in found:
+            if one.idle:
+                digest = _digest(one.digest)
+                by_algorithm[digest.algorithm].append(digest.hex)
+        for algorithm, names in by_algorithm.items():
+            self._folders[f"{above}/{algorithm}"] = tuple(sorted(names))
+
+    def _hollow_parents(self, names: list[str]) -> None:
+        """Take folders that once held repositories and hold nothing now."""
+        found: defaultdict[str, list[str]] = defaultdict(list)
+        for name in names:
+            path = layout.repository(name)
+            if name.isprintable() and (self._tree.mtime(path) or 0) <= self._moments.idle:
+                above, _, last = path.rpartition("/")
+                found[above].append(last)
+        self._folders.update((above, tuple(sorted(names))) for above, names in found.items())
+
+    def plan(self, windows: Mapping[str, float], without: Without) -> CollectionPlan:
+        """Look at every blob that no repository keeps, and put each into one class."""
+        folders = self._tree.blob_folders(self._problems)
+        blobs: list[SweptBlob] = []
+        fresh: list[RawDigest] = []
+        young, protected = [0, 0], [0, 0]
+        held = {run: [0, 0] for run in windows}
+        blind = any(problem.protects is Protects.EVERYTHING for problem in self._problems)
+        self._progress("looking for garbage", 0, len(folders))
+        for name, look in side_by_side(folders, self._look_into):
+            self._add_look(name, look)
+            for digest, size, mtime_ns, arrived_ns, kept in look.loose:
+                if blind or digest in self._protected:
+                    tally = protected
+                elif digest in self._held:
+                    # What several runs hold back is free when the last of their windows has ended.
+                    tally = held[max(self._held[digest], key=windows.__getitem__)]
+                elif self._is_young(digest, mtime_ns, arrived_ns):
+                    tally = young
+                    fresh.append(digest)
+                else:
+                    blobs.append(SweptBlob(Digest.from_raw(digest), size, mtime_ns, kept))
+                    continue
+                tally[0] += 1
+                tally[1] += size - kept
+            self._progress("looking for garbage", len(self._blob_names), len(folders))
+        blobs.sort(key=lambda blob: blob.digest)
+        blobs = self._leave_to_pending(fresh, blobs, young)
+        return CollectionPlan(
+            root=str(self._tree.root),
+            started=self._now,
+            options=self._options,
+            blobs=tuple(blobs),
+            layer_links=tuple(_in_order(self._layer_links)),
+            revisions=tuple(_in_order(self._revisions)),
+            history=tuple(sorted(self._history, key=lambda one: (one.repository, one.tag))),
+            uploads=tuple(sorted(self._uploads, key=lambda one: (one.repository, one.id))),
+            leftovers=tuple(sorted(self._leftovers, key=lambda one: one.path)),
+            folders=dict(sorted(self._folders.items())),
+            vacant=tuple(sorted(self._vacant)),
+            bytes=sum(blob.freed for blob in blobs),
+            young=Tally(*young),
+            young_links=self._young_links,
+            held=tuple(
+                HeldBack(run, windows[run], *tally) for run, tally in held.items() if tally[0]
+            ),
+            protected=Tally(*protected),
+            kept_blobs=self._kept_blobs,
+            repositories=len(self._seen),
+            problems=tuple(dict.fromkeys(self._problems)),
+            untagged=Tally(self._untagged, self._untagged_bytes),
+            foreign=tuple(dict.fromkeys(self._foreign)),
+            seen=self._seen,
+            blob_names=self._blob_names,
+            unfinished=tuple(self._unfinished),
+            hypothetical=bool(without.tags or without.manifests),
+        )
+
+    def _is_young(self, digest: RawDigest, mtime_ns: int, arrived_ns: int) -> bool:
+        """Whether a blob was pushed or touched lately, or may have come ahead of its links.
+
+        Where a tree is being copied in, files come with the times of the originals, and blobs
+        before the repositories: only the time of arrival tells them from garbage. A blob that a
+        link speaks of, or spoke of, has not come ahead.
+        """
+        idle = self._moments.idle
+        if digest in self._young or mtime_ns > idle:
+            return True
+        return arrived_ns > idle and digest not in self._spoken_of
+
+    def _leave_to_pending(
+        self, fresh: list[RawDigest], blobs: list[SweptBlob], young: list[int]
+    ) -> list[SweptBlob]:
+        """Leave what manifests need that are stored and not linked yet, and its links."""
+        wanted = wanted_by_pending(self._tree, fresh)
+        wanted |= wanted_by(self._tree, self._linking | self._drafted)
+        if not wanted:
+            return blobs
+        left: list[SweptBlob] = []
+        going: list[SweptBlob] = []
+        for blob in blobs:
+            (left if blob.digest.raw in wanted else going).append(blob)
+        young[0] += len(left)
+        young[1] += sum(blob.freed for blob in left)
+        links = [link for link in self._layer_links if link.digest.raw not in wanted]
+        self._young_links += len(self._layer_links) - len(links)
+        self._layer_links = links
+        self._revisions = [link for link in self._revisions if link.digest.raw not in wanted]
+        self._history = [entry for entry in self._history if entry.digest.raw not in wanted]
+        return going
+
+    def _add_look(self, name: str, look: "_Look") -> None:
+        self._blob_names[name] = look.names
+        self._kept_blobs += look.kept
+        self._problems += look.problems
+        self._untagged_bytes += look.untagged_bytes
+        self._leftovers += look.leftovers
+        self._drafted |= look.drafted
+        self._unfinished += map(Digest.from_raw, look.unfinished)
+        if look.hollow:
+            self._folders[f"{layout.BLOBS}/{name}"] = tuple(look.hollow)
+
+    def _look_into(self, name: str) -> "_Look":
+        """Look at the loose blobs in a folder of ``blobs/``, at all of them if thorough."""
+        look = _Look(0, 0, [], [], [], set(), [], [])
+        digests = self._tree.blobs_in(name, look.problems)
+        look.names = names_sum(digests)
+        keep = self._kept.in_folder(name)
+        loose = [digest for digest in digests if digest not in keep]
+        look.kept = len(digests) - len(loose)
+        for digest in self._untagged_only.in_folder(name):
+            blob = self._tree.blob(digest)
+            look.untagged_bytes += 0 if blob is None else blob.size
+        hollow = []
+        for digest in loose:
+            blob = self._tree.blob(digest)
+            if blob is None:
+                hollow.append(digest)
+            else:
+                look.loose.append(blob)
+        idle = self._moments.idle
+        for digest in digests if self._options.thorough else hollow:
+            folder = self._tree.folder(f"{layout.BLOBS}/{name}/{digest.hex()}")
+            if folder is None:
+                continue
+            with folder:
+                left, others = leftovers_in(self._tree, folder, idle)
+                look.leftovers += left
+                if not others and folder.own_time() <= idle:
+                    look.hollow.append(digest.hex())
+                elif digest in hollow:
+                    look.unfinished.append(digest)
+                    look.drafted |= drafted_references(folder)
+        return look
+
+
+class _Look(msgspec.Struct):
+    """What is in a folder of ``blobs/``; ``names`` is the sum of all, ``kept`` their number.
+
+    ``loose`` are the blobs that no repository keeps, ``hollow`` the folders that nothing is in,
+    ``unfinished`` those that a blob is being written into, and ``drafted`` what those reference
+    that are manifests. ``untagged_bytes`` are the sizes of those that only untagged manifests need.
+    """
+
+    names: int
+    kept: int
+    loose: list[Blob]
+    hollow: list[str]
+    unfinished: list[RawDigest]
+    drafted: set[RawDigest]
+    leftovers: list[Leftover]
+    problems: list[Problem]
+    untagged_bytes: int = 0
+
+
+def _digest(raw: bytes) -> Digest:
+    return Digest.from_raw(RawDigest(raw))
+
+
+def _in_order(links: list[LinkedDigest]) -> list[LinkedDigest]:
+    return sorted(links, key=lambda one: (one.repository, one.digest))
+
+
+def _encode(value: Any) -> Any:  # noqa: ANN401 - the signature is msgspec's
+    if isinstance(value, str):
+        return str(value)
+    raise NotImplementedError(type(value))
+
+
+def _decode(wanted: type, value: Any) -> Any:  # noqa: ANN401 - the signature is msgspec's
+    if issubclass(wanted, str):
+        return wanted(value)
+    raise NotImplementedError(wanted)

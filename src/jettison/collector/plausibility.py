@@ -1,0 +1,139 @@
+"""Holding a collection against what is plausible, before it takes anything."""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from jettison.collector.plan import CollectionPlan
+from jettison.collector.undo_windows import saved_manifests
+from jettison.errors import InvalidManifest, Refused
+from jettison.model.digest import RawDigest
+from jettison.model.journal import Saved
+from jettison.model.manifest_references import references_of
+from jettison.model.plausibility import (
+    Amount,
+    Consent,
+    Facts,
+    Objection,
+    Owner,
+    bytes_needed,
+    objections,
+)
+from jettison.storage.filesystem import layout
+from jettison.storage.filesystem.mounts import inner_mounts
+from jettison.storage.filesystem.owners import owners_in_tree
+from jettison.storage.filesystem.tree import StorageTree
+
+if TYPE_CHECKING:
+    from jettison.configuration.storage import Configuration
+
+__all__ = ["find_objections", "find_owners", "refuse", "removed_content", "require_own_tree"]
+
+
+def find_objections(
+    tree: StorageTree,
+    configuration: "Configuration | None",
+    plan: CollectionPlan,
+    consent: Consent,
+    meant: Collection[RawDigest] = (),
+) -> list[Objection]:
+    """Return what speaks against a plan. What ``meant`` names was removed on purpose.
+
+    So was what the removals of the tree's journal have removed.
+    """
+    going = {blob.digest.raw: blob.size for blob in plan.blobs}
+    if going:
+        for digest in (*meant, *removed_content(saved_manifests(tree))):
+            going.pop(digest, None)
+    others = plan.kept_blobs + plan.young.count + plan.protected.count
+    others += sum(held.count for held in plan.held) + len(plan.blobs) - len(going)
+    size = sum(going.values())
+    # Blobs that stay are not looked at elsewhere; of a large tree few have to be.
+    needed = bytes_needed(Amount(len(going), size), others, consent.most)
+    facts = Facts(
+        root=plan.root,
+        repositories=plan.repositories,
+        # Nothing is known of a repository that has no folder for any manifest.
+        images=any(seen.names for seen in plan.seen.values()),
+        going=Amount(len(going), size),
+        staying=Amount(others, _bytes_beside(tree, going, needed)),
+        owners=find_owners(tree, configuration),
+        mounts=inner_mounts(tree.root_folder),
+        bare=tuple(_bare(tree, plan)),
+    )
+    return list(objections(facts, consent))
+
+
+def require_own_tree(
+    tree: StorageTree, configuration: "Configuration | None", consent: Consent
+) -> None:
+    """Raise :class:`~jettison.errors.Refused` for a tree that is no single one, or another's.
+
+    It needs no plan, so that it can stand before anything that moves files.
+    """
+    facts = Facts(
+        root=str(tree.root),
+        repositories=0,
+        images=True,
+        going=Amount(),
+        staying=Amount(),
+        owners=find_owners(tree, configuration),
+        mounts=inner_mounts(tree.root_folder),
+    )
+    refuse(list(objections(facts, consent)))
+
+
+def find_owners(tree: StorageTree, configuration: "Configuration | None") -> tuple[Owner, ...]:
+    """Return the other programs that the tree or its configuration belongs to."""
+    named = () if configuration is None else configuration.owners
+    # Each once, by the first that gives it away.
+    found = {one.name: one for one in reversed((*named, *owners_in_tree(tree.root_folder)))}
+    return tuple(found.values())
+
+
+def refuse(found: Sequence[Objection]) -> None:
+    """Raise :class:`~jettison.errors.Refused` for these, if there are any."""
+    if not found:
+        return
+    message = "\n".join(one.message for one in found)
+    hint = " ".join(dict.fromkeys(one.advice for one in found))
+    options = [one.option for one in found]
+    again = () if None in options else tuple(dict.fromkeys(filter(None, options)))
+    raise Refused(message, hint=hint, again=again)
+
+
+def removed_content(manifests: Iterable[Saved]) -> Iterator[RawDigest]:
+    """Yield manifests that a removal has saved, and what they reference."""
+    for saved in manifests:
+        yield saved.digest.raw
+        try:
+            edges = references_of(saved.raw).edges
+        except InvalidManifest:
+            continue
+        if edges is not None:
+            yield from edges.children
+            yield from edges.blobs
+
+
+def _bare(tree: StorageTree, plan: CollectionPlan) -> Iterator[str]:
+    """Yield repositories that lose layers and have not even a folder for manifests.
+
+    Where manifests were deleted, or were collected, their folder is still there.
+    """
+    for name in sorted({link.repository for link in plan.layer_links}):
+        seen = plan.seen.get(name)
+        if seen is None or seen.names:
+            continue
+        if tree.root_folder.look(layout.manifests(name)) is None:
+            yield name
+
+
+def _bytes_beside(tree: StorageTree, going: Mapping[RawDigest, int], enough: float) -> int:
+    """Add up the bytes of other blobs, until there are ``enough``."""
+    found = 0
+    for folder in tree.blob_folders():
+        for digest in tree.blobs_in(folder):
+            if found >= enough:
+                return found
+            blob = None if digest in going else tree.blob(digest)
+            found += 0 if blob is None else blob.size
+    return found

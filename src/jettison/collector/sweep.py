@@ -1,0 +1,367 @@
+"""Executing a collection's plan beside whatever else goes on in the tree.
+
+References go before what they reference (design.md, rule 3). A blob is first renamed out of the
+registry's sight, so that from then on a push that needs it is refused or brings it again; then
+everything that was written since the plan is looked at once more; what somebody wants is put back,
+and only the rest is removed (rule 6). Killed anywhere, this leaves garbage at worst: blobs that lie
+aside are put back by the next collection.
+
+A registry takes a manifest in steps: it looks whether the repository has links to all that the
+manifest references, and later links the manifest. A sweep that comes in between sees neither the
+manifest nor a reason to keep its blobs. So between setting aside and removing there are at least
+:data:`SETTLE_SECONDS`, in which everything is looked at again and again, and what is wanted is put
+back at once; once the links are gone, the registry takes no other such manifest.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+
+from jettison.collector.changes import BlindError, Watch
+from jettison.collector.count import Count
+from jettison.collector.link_sweep import LinkSweep
+from jettison.collector.plan import CollectionPlan, SweptBlob, Tally
+from jettison.errors import StorageError, UsageError
+from jettison.model.digest import Digest, RawDigest
+from jettison.progress import Progress, silent
+from jettison.storage.filesystem import layout
+from jettison.storage.filesystem.lock import StorageLock
+from jettison.storage.filesystem.quarantine import Aside, LinksAside, undisturbed
+from jettison.storage.filesystem.reading import Problem
+from jettison.storage.filesystem.tree import StorageTree
+
+__all__ = ["CollectionReceipt", "collect", "recover"]
+
+SETTLE_SECONDS: Final = 0.5
+"""How long a registry may take from looking at what a manifest references to storing or linking it.
+
+Syncing the disk is not in it: a manifest that is stored and not linked yet is seen
+(:mod:`jettison.collector.unlinked`).
+"""
+
+POLL_SECONDS: Final = 0.05
+
+BATCH: Final = 8192
+"""How many blobs lie aside at a time, at least: few enough to be put back soon."""
+
+MOST_BATCHES: Final = 16
+"""In each of them everything is looked at again, so there are not more of them in a large sweep."""
+
+DRAFT_SECONDS: Final = 24 * 3600.0
+"""A draft that was not touched for so long belongs to nobody any more."""
+
+
+class CollectionReceipt(msgspec.Struct, frozen=True):
+    """What a collection did, to be put beside its plan.
+
+    ``removed`` has a tally for each class of the plan. ``put_back`` are blobs of the plan that
+    turned out to be wanted, ``recovered`` those that an earlier, killed collection had left aside.
+    ``disk_free_before`` and ``disk_free_after`` are the file system's own figures in bytes, which
+    others change too; ``blobs.bytes`` is exact. ``failures`` counts what could not be done;
+    ``problems`` are those of the plan and the first of these; ``ended``: it ended before all was
+    done. ``started`` is in seconds since the epoch.
+    """
+
+    started: float
+    seconds: float
+    predicted_bytes: int
+    removed: dict[str, Tally]
+    put_back: Tally
+    recovered: int
+    disk_free_before: int
+    disk_free_after: int
+    failures: int
+    ended: bool
+    problems: tuple[Problem, ...]
+
+    @property
+    def blobs(self) -> Tally:
+        """The blobs that were removed."""
+        return self.removed["blobs"]
+
+    @property
+    def layer_links(self) -> Tally:
+        """The layer links that were removed."""
+        return self.removed["layer_links"]
+
+    @property
+    def revisions(self) -> Tally:
+        """The untagged manifests that were removed."""
+        return self.removed["revisions"]
+
+    @property
+    def history(self) -> Tally:
+        """The entries of tags' histories that were removed."""
+        return self.removed["history"]
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything was understood and done; if not, the exit code is 3."""
+        return not self.problems and not self.failures and not self.ended
+
+
+def _nothing() -> None:
+    pass
+
+
+def collect(
+    tree: StorageTree,
+    plan: CollectionPlan,
+    *,
+    clock: Callable[[], float] = time.time,
+    sleep: Callable[[float], None] = time.sleep,
+    progress: Progress = silent,
+    begin: Callable[[], None] = _nothing,
+) -> CollectionReceipt:
+    """Remove what the plan lists and nobody has come to want since.
+
+    Takes the tree's lock, and then calls ``begin``. Errors on single files are counted, and the
+    rest goes on. Raises
+    :class:`~jettison.errors.Locked` if another collection is at it,
+    :class:`~jettison.errors.StorageError` if the tree cannot be written at all, and
+    :class:`~jettison.errors.UsageError` for a plan that is not about this tree as it is.
+    """
+    if plan.hypothetical:
+        raise UsageError("this plan is about a removal that was not made, and cannot be executed")
+    if plan.root != str(tree.root):
+        raise UsageError(f"this plan is about {plan.root}, not about {tree.root}")
+    with StorageLock(tree, "collection"), Aside(tree) as aside:
+        begin()
+        return _Sweep(tree, plan, aside, clock, sleep, progress).run()
+
+
+def recover(tree: StorageTree) -> list[Digest]:
+    """Put back what a killed collection left aside, and return which blobs that were.
+
+    Before a plan is made, so that they are in it. Takes the tree's lock if there are any; raises
+    as :func:`collect`.
+    """
+    links = LinksAside(tree)
+    with Aside(tree) as aside:
+        if not links.any_left and not any(True for _ in aside.digests()):
+            return []
+        with StorageLock(tree, "collection"):
+            if links.any_left:
+                links.recover()
+            found = [digest for digest in list(aside.digests()) if aside.put_back(digest)]
+            return [Digest.from_raw(digest) for digest in found]
+
+
+class _Sweep:
+    def __init__(
+        self,
+        tree: StorageTree,
+        plan: CollectionPlan,
+        aside: Aside,
+        clock: Callable[[], float],
+        sleep: Callable[[float], None],
+        progress: Progress,
+    ) -> None:
+        self._tree = tree
+        self._plan = plan
+        self._aside = aside
+        self._clock = clock
+        self._sleep = sleep
+        self._progress = progress
+        self._watch = Watch(tree, plan)
+        self._classes = tuple(plan.classes)
+        self._count = Count((*self._classes, "put_back"))
+        self._links = LinkSweep(tree, plan, self._watch, self._count)
+
+    def run(self) -> CollectionReceipt:
+        started, free = self._clock(), self._tree.disk_free()
+        recovered = self._recover()
+        ended = True
+        try:
+            self._sweep_all()
+            ended = False
+            self._links.end()
+        except StorageError as error:
+            self._count.failed(layout.MARKER, f"the collection was ended: {error.message}")
+        except BlindError:
+            pass  # its problem is noted
+        finally:
+            if ended:
+                self._take_back()
+        for name, digest in self._watch.relinked:
+            self._count.add(name, -len(digest), -1)
+        problems = [*self._plan.problems, *self._watch.problems, *self._count.problems]
+        return CollectionReceipt(
+            started=started,
+            seconds=self._clock() - started,
+            predicted_bytes=self._plan.bytes,
+            removed={name: self._count.tally(name) for name in self._classes},
+            put_back=self._count.tally("put_back"),
+            recovered=recovered,
+            disk_free_before=free,
+            disk_free_after=self._tree.disk_free(),
+            failures=self._count.failures,
+            ended=ended,
+            problems=tuple(dict.fromkeys(problems)),
+        )
+
+    def _sweep_all(self) -> None:
+        self._watch.look()
+        if self._links.take_revisions():
+            self._settle()
+            self._links.remove_revisions()
+        self._links.take_layers(self._progress)
+        self._remove_uploads()
+        self._remove_leftovers()
+        self._remove_folders()
+        self._watch.look(layers=True)
+        if self._plan.blobs:
+            self._remove_blobs()
+        elif self._watch.has_unlinked:
+            self._sweep(())
+        self._remove_repositories()
+        self._watch.look()
+
+    def _take_back(self) -> None:
+        """Put back what lies aside, and also after Ctrl-C what was removed and somebody needs."""
+        if self._links.are_aside:
+            with undisturbed():
+                self._links.put_back()
+        if self._links.are_gone and self._watch.has_unlinked:
+            with contextlib.suppress(StorageError, BlindError):
+                self._settle()
+
+    # Everything else that is no blob.
+
+    def _remove_uploads(self) -> None:
+        for upload in self._plan.uploads:
+            with self._count.errors(f"{layout.uploads(upload.repository)}/{upload.id}"):
+                if self._tree.remove_upload(upload.repository, upload.id, upload.moved_ns):
+                    self._count.add("uploads", upload.bytes, upload.files)
+
+    def _remove_leftovers(self) -> None:
+        for leftover in self._plan.leftovers:
+            with self._count.errors(leftover.path):
+                if self._tree.mtime(leftover.path) == leftover.mtime_ns and self._tree.unlink(
+                    leftover.path
+                ):
+                    self._count.add("leftovers", leftover.size)
+
+    def _remove_folders(self) -> None:
+        for path, names in self._plan.folders.items():
+            revisions = _repository_of_revisions(path)
+            with self._count.errors(path):
+                folder = self._tree.folder(path)
+                if folder is None:
+                    continue
+                with folder:
+                    for name in names:
+                        if folder.remove_if_empty(name):
+                            self._count.add("folders", 0)
+                            if revisions is not None:
+                                self._watch.removed_folder(
+                                    revisions, RawDigest(bytes.fromhex(name))
+                                )
+
+    def _remove_repositories(self) -> None:
+        """Remove the folders of repositories that nothing is in, the inner ones first."""
+        for name in reversed(self._plan.vacant):
+            with self._count.errors(layout.repository(name)):
+                if not self._tree.remove_vacant(name):
+                    continue
+                self._count.add("repositories", 0)
+
+    # Blobs.
+
+    def _remove_blobs(self) -> None:
+        total = len(self._plan.blobs)
+        size = max(BATCH, -(-total // MOST_BATCHES))
+        first = 0
+        while first < total:
+            self._progress("removing blobs", first, total)
+            # On a full disk one blob at a time, until its room is there.
+            after = first + (size if self._aside.has_room() else 1)
+            self._sweep(self._plan.blobs[first:after])
+            first = after
+        self._progress("removing blobs", total, total)
+
+    def _sweep(self, batch: Sequence[SweptBlob]) -> None:
+        """Move blobs aside, look again, and remove those that nobody wants."""
+        aside: dict[RawDigest, SweptBlob] = {}
+        try:
+            for blob in batch:
+                digest = blob.digest.raw
+                if digest in self._watch.wanted:
+                    self._count.add("put_back", blob.freed)
+                    continue
+                aside[digest] = blob  # before it is so: Ctrl-C may come in between
+                there = False
+                with self._count.errors(layout.blob_data(blob.digest)):
+                    there = self._aside.put(digest)
+                if not there:
+                    del aside[digest]
+            self._settle(aside)
+            if self._links.are_aside:
+                self._links.remove_layers()
+                self._put_back_wanted(aside)
+            for digest, blob in list(aside.items()):
+                with self._count.errors(layout.set_aside(blob.digest)):
+                    # A push that found the blob a moment ago has touched it (rule 6).
+                    found = self._aside.look(digest)
+                    if found is None or found.st_mtime_ns != blob.mtime_ns:
+                        self._watch.want({digest})
+                    elif self._aside.remove(digest):
+                        self._count.add("blobs", blob.freed if found.st_nlink == 1 else 0)
+                        self._watch.removed_blob(digest)
+                        del aside[digest]
+        finally:
+            # Touched, or ended by an error or by Ctrl-C: nothing stays out of sight.
+            with undisturbed():
+                self._put_back(aside, list(aside))
+
+    def _settle(self, aside: dict[RawDigest, SweptBlob] | None = None) -> None:
+        """Look again until whatever was under way has shown itself; put back what is wanted.
+
+        ``aside`` is None as long as the layers' own links have not been taken.
+        """
+        wait = SETTLE_SECONDS if self._plan.options.grace > 0 else 0.0
+        end = time.monotonic() + wait
+        while True:
+            last = time.monotonic() >= end
+            self._watch.look(layers=last and aside is not None)
+            if aside is not None:
+                self._put_back_wanted(aside)
+            if last:
+                return
+            self._sleep(min(POLL_SECONDS, max(0.0, end - time.monotonic())))
+
+    def _put_back_wanted(self, aside: dict[RawDigest, SweptBlob]) -> None:
+        self._put_back(aside, [digest for digest in aside if digest in self._watch.wanted])
+
+    def _put_back(self, aside: dict[RawDigest, SweptBlob], digests: Sequence[RawDigest]) -> None:
+        for digest in digests:
+            blob = aside[digest]
+            with self._count.errors(layout.blob_data(blob.digest)):
+                if self._aside.put_back(digest):
+                    self._count.add("put_back", blob.freed)
+            del aside[digest]
+
+    # What an earlier process left behind.
+
+    def _recover(self) -> int:
+        recovered = 0
+        links = LinksAside(self._tree)
+        if links.any_left:
+            with self._count.errors(layout.LINKS_ASIDE):
+                links.recover()
+        for digest in list(self._aside.digests()):
+            with self._count.errors(layout.SET_ASIDE):
+                recovered += self._aside.put_back(digest)
+        with self._count.errors(layout.OURS):
+            self._tree.remove_remains(self._clock() - DRAFT_SECONDS)
+        return recovered
+
+
+def _repository_of_revisions(path: str) -> str | None:
+    """Return the repository if a folder is one that holds its revisions' folders."""
+    above, _, _ = path.rpartition("/")
+    name = above.removesuffix(f"/{layout.REVISIONS}")
+    return None if name == above else name.removeprefix(f"{layout.REPOSITORIES}/")

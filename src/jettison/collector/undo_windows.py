@@ -1,0 +1,133 @@
+"""What the undo windows of a tree's own journal hold back from a collection."""
+
+from collections.abc import Collection, Iterator
+from typing import Final
+
+from jettison.collector.mark import NOTHING_REMOVED, HeldManifest, Without
+from jettison.collector.mark_log import Tracing
+from jettison.collector.options import CollectOptions
+from jettison.collector.plan import CollectionPlan, plan_collection
+from jettison.errors import InvalidName, JournalError, NotFoundError
+from jettison.model.digest import Digest
+from jettison.model.journal import Kind, Run, Saved, State
+from jettison.model.names import RepoName
+from jettison.model.repair import Move
+from jettison.progress import Progress, silent
+from jettison.storage.filesystem.repository import RepositoryReader
+from jettison.storage.filesystem.tree import StorageTree
+from jettison.storage.journal import Journal, Unreadable
+from jettison.storage.repair_plans import load_plan
+
+__all__ = [
+    "FOREVER",
+    "held_manifests",
+    "plan_within_windows",
+    "saved_manifests",
+    "tree_journal",
+    "used_addresses",
+]
+
+_MOST_ADDRESSES: Final = 5
+_HOLDING: Final = frozenset({Kind.RM, Kind.UNDO})
+"""What takes references away; an undo does so where it takes tags back from other images."""
+
+FOREVER: Final = 253402300799.0
+"""The end of the year 9999, in seconds since the epoch: what a window without an end has."""
+
+
+def tree_journal(tree: StorageTree) -> Journal:
+    """Return the journal that lies in the tree itself."""
+    return Journal.in_tree(tree.root)
+
+
+def held_manifests(tree: StorageTree, now: float) -> Iterator[HeldManifest]:
+    """Yield what can still be brought back at ``now`` (seconds since the epoch).
+
+    Also all manifests of repositories out of which a repair moved a tag or a manifest's link, as
+    long as it can be undone: what was moved had kept the collector from them.
+    Raises :class:`~jettison.errors.JournalError` for an entry that cannot be read: nobody knows
+    what it holds (design.md, rule 2).
+    """
+    for run in tree_journal(tree).runs():
+        if isinstance(run, Unreadable):
+            message = f"{run.reason}; what it holds back is not known, so nothing is collected"
+            raise JournalError(message, hint=f"Look at {tree.root}/jettison/runs/{run.id}.json.")
+        if run.kind is Kind.FSCK and run.state is not State.UNDONE:
+            yield from _unguarded(tree, run)
+        if run.kind not in _HOLDING or run.state is State.UNDONE or run.window_until is None:
+            continue
+        if run.window_until > now:
+            for saved in run.saved:
+                yield HeldManifest(
+                    run.id, run.window_until, saved.repository, saved.digest, saved.raw
+                )
+
+
+def _unguarded(tree: StorageTree, run: Run) -> Iterator[HeldManifest]:
+    try:
+        plan = load_plan(tree, run.id)
+    except NotFoundError:
+        return  # it cannot be undone any more
+    except JournalError as error:
+        message = f"{error.message}; what it holds back is not known, so nothing is collected"
+        raise JournalError(message, hint=error.hint) from error
+    moves = (step for step in plan.steps if isinstance(step, Move))
+    names = {step.unguards for step in moves if tree.root_folder.look(step.to) is not None}
+    for name in sorted(name for name in names if name is not None):
+        try:
+            repository = RepoName(name)
+        except InvalidName:
+            continue  # nothing in it is collected
+        with RepositoryReader(tree, repository) as reader:
+            for digest in sorted(reader.revisions().linked):
+                # What its bytes are is for the mark to read.
+                yield HeldManifest(run.id, FOREVER, repository, Digest.from_raw(digest), b"")
+
+
+def saved_manifests(tree: StorageTree) -> Iterator[Saved]:
+    """Yield the manifests that removals have saved in the tree's journal before they went."""
+    for run in tree_journal(tree).runs():
+        if isinstance(run, Run) and run.kind in _HOLDING and run.state is not State.UNDONE:
+            yield from run.saved
+
+
+def used_addresses(tree: StorageTree) -> list[str]:
+    """Return at which addresses the tree's registry was used, the latest first, a few at most."""
+    runs = [run for run in tree_journal(tree).runs() if isinstance(run, Run) and run.registry]
+    runs.sort(key=lambda run: run.id, reverse=True)
+    return list(dict.fromkeys(run.registry for run in runs))[:_MOST_ADDRESSES]
+
+
+def plan_within_windows(
+    tree: StorageTree,
+    options: CollectOptions,
+    now: float,
+    without: Without = NOTHING_REMOVED,
+    progress: Progress = silent,
+    *,
+    tracing: Tracing | None = None,
+    unlinked: Collection[Digest] = (),
+) -> CollectionPlan:
+    """Plan a collection that keeps what the undo windows of the tree's journal hold.
+
+    ``unlinked`` are manifests that were removed on purpose, beside those that the journal names.
+
+    A removal writes its journal entry before it removes anything. So if one has begun while the
+    tree was read, what it removed was perhaps seen as gone, and the plan is made again.
+    """
+    held = list(held_manifests(tree, now))
+    while True:
+        plan = plan_collection(
+            tree,
+            options,
+            now,
+            held,
+            without,
+            progress=progress,
+            tracing=tracing,
+            unlinked=(*unlinked, *(one.digest for one in saved_manifests(tree))),
+        )
+        again = list(held_manifests(tree, now))
+        if {one.run for one in again} <= {one.run for one in held}:
+            return plan
+        held = again

@@ -1,0 +1,72 @@
+"""Manifests on their way: stored, and not linked yet.
+
+A registry that takes a manifest looks first whether the repository has what it references, then
+stores it as a blob, then links it. Storing syncs the disk, which may take seconds. Until the link
+is there no repository reaches the manifest; but whoever stored it was told already that all it
+references is there. So a young blob that nothing reaches and that is a manifest wants all of that.
+"""
+
+import contextlib
+from collections.abc import Iterable
+from typing import Final
+
+from jettison.errors import InvalidManifest, StorageError
+from jettison.model.digest import RawDigest
+from jettison.model.graph import Edges, reach
+from jettison.model.manifest_references import references_of
+from jettison.storage.filesystem.folder import Folder, UnusableError
+from jettison.storage.filesystem.reading import TreeReader, is_leftover
+
+__all__ = ["LARGEST", "drafted_references", "wanted_by", "wanted_by_pending"]
+
+LARGEST: Final = 4 * 1024 * 1024
+"""In bytes: no registry takes a larger manifest."""
+
+_BEGINNING: Final = 64
+
+
+def wanted_by_pending(tree: TreeReader, young: Iterable[RawDigest]) -> set[RawDigest]:
+    """Return those of the blobs that are manifests, and what they reference, to any depth.
+
+    A blob that is no manifest, or only the beginning of one, references nothing.
+    """
+    return wanted_by(tree, [digest for digest in young if _may_be_manifest(tree, digest)])
+
+
+def wanted_by(tree: TreeReader, manifests: Iterable[RawDigest]) -> set[RawDigest]:
+    """Return the manifests and what they reference, to any depth, as far as it can be read."""
+
+    def edges(digest: RawDigest) -> Edges[RawDigest] | None:
+        try:
+            raw = tree.read_manifest(digest)
+            return references_of(raw).edges if raw else None
+        except (StorageError, InvalidManifest):
+            return None
+
+    found = reach(manifests, edges, {})
+    return found.manifests | found.blobs
+
+
+def drafted_references(folder: Folder) -> set[RawDigest]:
+    """Return what manifests reference that Distribution 3.x is just writing into a blob's folder.
+
+    It writes a blob beside its place, syncs it, and renames it.
+    """
+    found: set[RawDigest] = set()
+    for entry in folder.entries():
+        with contextlib.suppress(UnusableError, InvalidManifest):
+            raw = folder.read(entry.name, LARGEST) if is_leftover(entry) else None
+            edges = references_of(raw).edges if raw else None
+            if edges is not None:
+                found.update(edges.children, edges.blobs)
+    return found
+
+
+def _may_be_manifest(tree: TreeReader, digest: RawDigest) -> bool:
+    try:
+        blob = tree.blob(digest)
+        if blob is None or blob.size > LARGEST:
+            return False
+        return next(tree.read_blob(digest, _BEGINNING), b"").lstrip()[:1] == b"{"
+    except StorageError:
+        return False

@@ -1,0 +1,371 @@
+"""What a storage tree looks like: which name may stand where, as a table, and a walk along it.
+
+The walk looks at every folder and file once. What does not belong, symbolic links, temporary
+files, owners and modes are seen on the way, and the links of layers and of histories are read,
+since nothing else opens them.
+"""
+
+import enum
+import os
+import re
+import stat
+import time
+from typing import Final, NamedTuple
+
+from jettison.errors import StorageError
+from jettison.model.check_report import Action, Flaw, FlawClass, Remedy, Severity
+from jettison.model.digest import ALGORITHMS, Digest, RawDigest, raw_digest
+from jettison.storage.filesystem import layout
+from jettison.storage.filesystem.folder import BlockedError, Folder, UnreadableError, UnusableError
+from jettison.storage.filesystem.reading import TreeReader, is_leftover, make_problem
+
+__all__ = ["Kind", "Owner", "Unread", "Walker", "make_flaw"]
+
+_REREADS: Final = 3
+_REREAD_SECONDS: Final = 0.01
+_LONGEST: Final = 4096
+
+
+class Kind(enum.Enum):
+    """The kinds of folders, and of the files in them, in a storage tree."""
+
+    VERSION = enum.auto()
+    BLOBS = enum.auto()
+    BLOB_ALGORITHM = enum.auto()
+    BLOB_PREFIX = enum.auto()
+    BLOB = enum.auto()
+    NAMESPACE = enum.auto()
+    LAYERS = enum.auto()
+    LAYER_ALGORITHM = enum.auto()
+    LAYER = enum.auto()
+    MANIFESTS = enum.auto()
+    REVISIONS = enum.auto()
+    REVISION_ALGORITHM = enum.auto()
+    REVISION = enum.auto()
+    TAGS = enum.auto()
+    TAG = enum.auto()
+    CURRENT = enum.auto()
+    HISTORY = enum.auto()
+    HISTORY_ALGORITHM = enum.auto()
+    HISTORY_ENTRY = enum.auto()
+    UPLOADS = enum.auto()
+    ANYTHING = enum.auto()
+    """A folder that is not looked into."""
+
+    DATA = enum.auto()
+    LAYER_LINK = enum.auto()
+    HISTORY_LINK = enum.auto()
+    OTHER_LINK = enum.auto()
+    """A link that :class:`~jettison.storage.filesystem.repository.RepositoryReader` reads."""
+
+    ASIDE_LINK = enum.auto()
+    """A link that a collection has taken (:mod:`jettison.storage.filesystem.quarantine`)."""
+
+
+_FILES: Final = frozenset(
+    {Kind.DATA, Kind.LAYER_LINK, Kind.HISTORY_LINK, Kind.OTHER_LINK, Kind.ASIDE_LINK}
+)
+
+_NAMES: Final[dict[Kind, dict[str, Kind]]] = {
+    Kind.VERSION: {"blobs": Kind.BLOBS, "repositories": Kind.NAMESPACE},
+    Kind.BLOBS: dict.fromkeys(ALGORITHMS, Kind.BLOB_ALGORITHM),
+    Kind.BLOB: {"data": Kind.DATA},
+    Kind.NAMESPACE: {
+        "_layers": Kind.LAYERS,
+        "_manifests": Kind.MANIFESTS,
+        "_uploads": Kind.UPLOADS,
+    },
+    Kind.LAYERS: dict.fromkeys(ALGORITHMS, Kind.LAYER_ALGORITHM),
+    Kind.LAYER: {"link": Kind.LAYER_LINK, "link.aside": Kind.ASIDE_LINK},
+    Kind.MANIFESTS: {"revisions": Kind.REVISIONS, "tags": Kind.TAGS},
+    Kind.REVISIONS: dict.fromkeys(ALGORITHMS, Kind.REVISION_ALGORITHM),
+    # Distribution kept the signatures of schema 1 manifests there, long ago.
+    Kind.REVISION: {
+        "link": Kind.OTHER_LINK,
+        "link.aside": Kind.ASIDE_LINK,
+        "signatures": Kind.ANYTHING,
+    },
+    Kind.TAG: {"current": Kind.CURRENT, "index": Kind.HISTORY},
+    Kind.CURRENT: {"link": Kind.OTHER_LINK},
+    Kind.HISTORY: dict.fromkeys(ALGORITHMS, Kind.HISTORY_ALGORITHM),
+    Kind.HISTORY_ENTRY: {"link": Kind.HISTORY_LINK, "link.aside": Kind.ASIDE_LINK},
+}
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}(?:[0-9a-f]{64})?")
+_PATTERNS: Final = {
+    Kind.BLOB_ALGORITHM: (re.compile(r"[0-9a-f]{2}"), Kind.BLOB_PREFIX),
+    Kind.BLOB_PREFIX: (_DIGEST, Kind.BLOB),
+    Kind.NAMESPACE: (re.compile(r"[^_].*", re.DOTALL), Kind.NAMESPACE),
+    Kind.LAYER_ALGORITHM: (_DIGEST, Kind.LAYER),
+    Kind.REVISION_ALGORITHM: (_DIGEST, Kind.REVISION),
+    Kind.TAGS: (re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"), Kind.TAG),
+    Kind.HISTORY_ALGORITHM: (_DIGEST, Kind.HISTORY_ENTRY),
+    Kind.UPLOADS: (re.compile(r".+", re.DOTALL), Kind.ANYTHING),
+}
+_DIGESTS: Final = frozenset(
+    {Kind.BLOB_PREFIX, Kind.LAYER_ALGORITHM, Kind.REVISION_ALGORITHM, Kind.HISTORY_ALGORITHM}
+)
+
+
+def _kind_below(kind: Kind, name: str, relative: str) -> Kind | None:
+    """Return what an entry of a folder is by its name, or None for a name that is none there."""
+    exact = _NAMES.get(kind, {}).get(name)
+    if exact is not None:
+        return exact
+    pattern, below = _PATTERNS.get(kind, (None, None))
+    if pattern is None or pattern.fullmatch(name) is None:
+        return None
+    if kind in _DIGESTS:
+        parts = relative.split("/")
+        algorithm = parts[-2] if kind is Kind.BLOB_PREFIX else parts[-1]
+        if ALGORITHMS[algorithm] != len(name):
+            return None
+        if kind is Kind.BLOB_PREFIX and not name.startswith(parts[-1]):
+            return None
+    return below
+
+
+def make_flaw(
+    kind: FlawClass,
+    severity: Severity,
+    path: str,
+    sentence: str,
+    *,
+    repository: str | None = None,
+    tags: tuple[str, ...] = (),
+    remedy: Remedy | None = None,
+) -> Flaw:
+    """Return a flaw that can be printed. Nothing is done to a path that cannot."""
+    shown = make_problem(repository, path, sentence)
+    if shown.path != path:
+        remedy = None
+    return Flaw(kind, severity, shown.path, sentence, shown.repository, tags, remedy)
+
+
+class Owner(NamedTuple):
+    """Whom the storage belongs to, by the folder that all of it is in."""
+
+    uid: int
+    gid: int
+
+    @classmethod
+    def of(cls, tree: TreeReader) -> "Owner":
+        """Return the owner of a tree."""
+        status = tree.root_folder.look(layout.MARKER)
+        return cls(0, 0) if status is None else cls(status.st_uid, status.st_gid)
+
+    def _bits(self, status: os.stat_result) -> int:
+        if self.uid == 0:
+            return 7  # root may do everything
+        shift = 6 if status.st_uid == self.uid else 3 if status.st_gid == self.gid else 0
+        return status.st_mode >> shift & 7
+
+    def complaint(self, status: os.stat_result, above: int) -> tuple[Severity, str] | None:
+        """Say what is wrong with an entry's owner or mode; ``above`` owns the folder it is in."""
+        bits = self._bits(status)
+        is_folder = stat.S_ISDIR(status.st_mode)
+        mode = f"mode {stat.S_IMODE(status.st_mode):04o}, user {status.st_uid}"
+        if not bits & 4 or (is_folder and not bits & 1):
+            return Severity.DAMAGE, f"cannot be read by user {self.uid}, the storage's ({mode})"
+        if status.st_uid != self.uid:
+            if status.st_uid == above:
+                return None  # told of the folder that all of it is in
+            sentence = f"belongs to user {status.st_uid}, and the storage to user {self.uid}"
+            return Severity.UNTIDINESS, sentence
+        if not bits & 2:
+            sentence = f"cannot be written by user {self.uid}, the storage's ({mode})"
+            return Severity.UNTIDINESS, sentence
+        return None
+
+
+class Unread(str):
+    """Why a link could not be read: nobody knows whether it is as it should be."""
+
+    __slots__ = ()
+
+
+class Walker:
+    """Walks down the tree and notes what it sees.
+
+    ``idle_ns`` is the end of what is at rest (nanoseconds since the epoch). Folders of the kinds
+    in ``stop`` are not entered; their paths are in ``stopped``. ``layers`` has what each layer
+    link leads to, or a sentence for one that is malformed, :class:`Unread` for one that cannot be
+    read. ``blobs`` and ``bytes`` count the files of blobs.
+    """
+
+    def __init__(
+        self,
+        tree: TreeReader,
+        idle_ns: int,
+        owner: Owner,
+        repository: str | None = None,
+        stop: frozenset[Kind] = frozenset(),
+    ) -> None:
+        self._tree = tree
+        self._idle_ns = idle_ns
+        self._owner = owner
+        self._repository = repository
+        self._stop = stop
+        self.flaws: list[Flaw] = []
+        self.stopped: list[str] = []
+        self.layers: dict[RawDigest, RawDigest | str] = {}
+        self.blobs = 0
+        self.bytes = 0
+
+    def walk(self, relative: str, kind: Kind) -> None:
+        """Look at all that is below a folder, which may be absent."""
+        try:
+            folder = self._tree.root_folder.open(relative)
+        except BlockedError:
+            return  # seen, and noted, in the folder above
+        except StorageError as error:
+            self._unreadable(relative, error)
+            return
+        if folder is not None:
+            with folder:
+                above = os.fstat(folder.descriptor).st_uid
+                self._inside(folder, relative, kind, above)
+
+    def _inside(self, folder: Folder, relative: str, kind: Kind, above: int) -> None:
+        try:
+            entries = folder.entries()
+        except StorageError as error:
+            self._unreadable(relative, error)
+            return
+        for entry in entries:
+            path = f"{relative}/{entry.name}"
+            try:
+                status = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            if stat.S_ISLNK(status.st_mode):
+                self._note(
+                    FlawClass.SYMBOLIC_LINK, path, "is a symbolic link, which is not followed"
+                )
+            elif is_leftover(entry):
+                self._leftover(path, status)
+            else:
+                self._entry(folder, path, _kind_below(kind, entry.name, relative), status, above)
+
+    def _entry(
+        self, folder: Folder, path: str, kind: Kind | None, status: os.stat_result, above: int
+    ) -> None:
+        is_folder = stat.S_ISDIR(status.st_mode)
+        if kind is None:
+            self._note(FlawClass.STRANGER, path, "does not belong there")
+            return
+        if is_folder == (kind in _FILES) or not (is_folder or stat.S_ISREG(status.st_mode)):
+            wanted = "file" if kind in _FILES else "folder"
+            self._note(FlawClass.STRANGER, path, f"should be a {wanted}, and is none")
+            return
+        complaint = self._owner.complaint(status, above)
+        if complaint is not None:
+            self._note(FlawClass.PERMISSIONS, path, complaint[1], complaint[0])
+        if kind in self._stop:
+            self.stopped.append(path)
+        elif kind is Kind.DATA:
+            self.blobs += 1
+            self.bytes += status.st_size
+        elif kind is Kind.LAYER_LINK:
+            self._layer_link(folder, path)
+        elif kind is Kind.HISTORY_LINK:
+            self._history_link(folder, path)
+        elif kind is Kind.ASIDE_LINK:
+            sentence = "is a link that a collection has set aside; the next gc puts it back"
+            self._note(FlawClass.LEFTOVER, path, sentence)
+        elif is_folder and kind is not Kind.ANYTHING:
+            self._below(folder, path, kind, status.st_uid)
+
+    def _below(self, folder: Folder, path: str, kind: Kind, above: int) -> None:
+        try:
+            inner = folder.open(path.rpartition("/")[2])
+        except BlockedError:
+            return  # replaced since it was listed
+        except StorageError as error:
+            self._unreadable(path, error)
+            return
+        if inner is not None:
+            with inner:
+                self._inside(inner, path, kind, above)
+
+    # Links.
+
+    def _layer_link(self, folder: Folder, path: str) -> None:
+        _, algorithm, encoded, _ = path.rsplit("/", 3)
+        digest = raw_digest(algorithm, encoded)
+        if digest is None:
+            return
+        target = self._read_link(folder, digest)
+        if isinstance(target, str) or target == digest:
+            self.layers[digest] = target
+        elif target is not None and len(target) != len(digest):
+            # Content pushed under another algorithm lies under its canonical digest.
+            self.layers[digest] = target
+        elif target is not None:
+            self.layers[digest] = _points_elsewhere(target)
+
+    def _history_link(self, folder: Folder, path: str) -> None:
+        _, algorithm, encoded, _ = path.rsplit("/", 3)
+        digest = raw_digest(algorithm, encoded)
+        if digest is None:
+            return
+        target = self._read_link(folder, digest)
+        if target is None or target == digest:
+            return
+        if isinstance(target, Unread):
+            self._note(FlawClass.UNREADABLE, path, target)
+            return
+        why = target if isinstance(target, str) else _points_elsewhere(target)
+        remedy = Remedy(Action.MOVE_LINK, path)
+        self._note(FlawClass.MALFORMED_LINK, path, f"is malformed: {why}", remedy=remedy)
+
+    def _read_link(self, folder: Folder, expected: RawDigest) -> RawDigest | str | None:
+        """Return a link's digest, a sentence on what it is instead, or None if it is gone.
+
+        A malformed one is read again: Distribution 2.x rewrites links in place.
+        """
+        wanted = Digest.from_raw(expected).encode()
+        reason: str = ""
+        for attempt in range(_REREADS):
+            if attempt:
+                time.sleep(_REREAD_SECONDS)
+            try:
+                raw = folder.read(layout.LINK, _LONGEST)
+                if raw is None:
+                    return None
+                if raw == wanted:
+                    return expected
+                return layout.parse_link(raw).raw
+            except UnreadableError as error:
+                reason = Unread(error)
+            except (UnusableError, layout.MalformedLinkError) as error:
+                reason = str(error)
+        return reason
+
+    # Notes.
+
+    def _leftover(self, path: str, status: os.stat_result) -> None:
+        if status.st_mtime_ns <= self._idle_ns:
+            sentence = f"is a temporary file of {status.st_size:,} bytes that was never finished"
+            remedy = Remedy(Action.MOVE_LEFTOVER, path)
+            self._note(FlawClass.LEFTOVER, path, sentence, remedy=remedy)
+
+    def _unreadable(self, path: str, error: StorageError) -> None:
+        self._note(
+            FlawClass.UNREADABLE, path, f"cannot be read here: {error.message}", Severity.DAMAGE
+        )
+
+    def _note(
+        self,
+        kind: FlawClass,
+        path: str,
+        sentence: str,
+        severity: Severity = Severity.UNTIDINESS,
+        *,
+        remedy: Remedy | None = None,
+    ) -> None:
+        flaw = make_flaw(kind, severity, path, sentence, repository=self._repository, remedy=remedy)
+        self.flaws.append(flaw)
+
+
+def _points_elsewhere(target: RawDigest) -> str:
+    return f"it points to {Digest.from_raw(target)} instead of what its folder is named after"

@@ -1,0 +1,210 @@
+"""``check``: is it a registry, what can it do, and what stands in the way of freeing space."""
+
+import enum
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import msgspec
+
+from jettison.configuration.storage import Configuration, findings, read_configuration
+from jettison.errors import (
+    AccessDenied,
+    LoginRefused,
+    NotFoundError,
+    StorageError,
+    UnexpectedResponse,
+)
+from jettison.jobs.deletion import deletion_problem
+from jettison.model.names import RepoName
+from jettison.model.plausibility import NOTHING_SAID, Amount, Facts, objections
+from jettison.registry import Capabilities, Deletion, Registry
+from jettison.storage.filesystem.containers import require_here
+from jettison.storage.filesystem.mounts import inner_mounts
+from jettison.storage.filesystem.owners import owners_in_tree
+from jettison.storage.filesystem.tree import StorageTree
+
+__all__ = ["Item", "Level", "check_configuration", "check_registry", "check_storage"]
+
+
+class Level(enum.StrEnum):
+    """How an item bears on deleting and collecting."""
+
+    OK = "ok"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class Item(msgspec.Struct, frozen=True):
+    """Something that was looked at; ``next`` is what to do about it, in the imperative."""
+
+    level: Level
+    subject: str
+    message: str
+    next: str | None = None
+
+
+async def check_registry(
+    registry: Registry, repository: RepoName | None = None
+) -> tuple[Capabilities, list[Item]]:
+    """Probe a registry over its API, changing nothing.
+
+    Without a repository the first one of the catalog is asked about: rights are given by
+    repository. Raises the errors of the client if there is no registry or no login.
+    """
+    if repository is None:
+        try:
+            async for name in registry.repositories():
+                if isinstance(name, RepoName):
+                    repository = name
+                    break
+        except (AccessDenied, LoginRefused, NotFoundError, UnexpectedResponse):
+            repository = None
+    found = await registry.capabilities(repository)
+    items = [
+        Item(Level.OK, "registry", f"{registry.name} speaks the distribution API: {found.product}"),
+        _login(found, registry.name),
+        _deletion(found, registry.name, repository),
+        _tri(
+            "untag",
+            found.untag,
+            "a tag can be removed by itself",
+            "no DELETE of a tag: rm points it to a throw-away manifest first, siblings are safe",
+            "not found out, since deletion could not be probed",
+        ),
+        _tri(
+            "referrers",
+            found.referrers,
+            "served, so signatures and the like are found",
+            "not served; those that clients put under sha256-… tags are found all the same",
+            "not found out",
+        ),
+        _tri(
+            "paging",
+            found.paging,
+            "lists come in pages",
+            "lists of tags come whole",
+            "not found out, too little to page",
+        ),
+    ]
+    if found.catalog is not True:
+        items.append(_catalog(found))
+    return found, items
+
+
+def _login(found: Capabilities, host: str) -> Item:
+    name = {"basic": "Basic", "bearer": "Bearer token"}.get(found.login, found.login)
+    if found.login == "none":
+        return Item(Level.OK, "login", "not needed to read")
+    if found.logged_in:
+        return Item(Level.OK, "login", f"needed ({name}) and accepted")
+    message = f"none given, and none needed to read ({name}: anybody gets in)"
+    return Item(Level.INFO, "login", message, f"To be somebody: jettison login {host}")
+
+
+def _deletion(found: Capabilities, host: str, repository: RepoName | None) -> Item:
+    problem = deletion_problem(host, found, repository)
+    said = f": the registry answers {found.said}" if found.said else ""
+    if found.deletion is Deletion.ENABLED:
+        return Item(Level.OK, "deletion", "enabled")
+    if problem is not None:
+        message = {
+            Deletion.DISABLED: f"disabled{said}",
+            Deletion.READ_ONLY: f"the registry is read-only{said}",
+            Deletion.BLOCKED: f"something in front of the registry refuses it: {found.said}",
+            Deletion.NEEDS_LOGIN: "needs a login, and none was given",
+            Deletion.DENIED: f"this login may not delete: {found.said}",
+        }.get(found.deletion, problem.message)
+        return Item(Level.ERROR, "deletion", message, problem.hint)
+    if repository is None:
+        message = f"not found out, since there is no repository to ask about{said}"
+        return Item(Level.INFO, "deletion", message, f"Name one: jettison check {host}/REPO")
+    message = f"the registry does not tell{said}; rm asks it, and its answers show"
+    return Item(Level.WARNING, "deletion", message)
+
+
+def _catalog(found: Capabilities) -> Item:
+    said = f" ({found.catalog_said})" if found.catalog_said else ""
+    message = f"the repositories cannot be listed{said}, so sharing between them is not seen (≤)"
+    # What is out of order is not mended by another login.
+    login = "Log in as someone who may list, or name the repositories."
+    return Item(
+        Level.WARNING,
+        "catalog",
+        message,
+        login if found.catalog is False else "Try again, or name the repositories.",
+    )
+
+
+def _tri(subject: str, answer: bool | None, yes: str, no: str, unknown: str) -> Item:  # noqa: FBT001 - three answers
+    message = unknown if answer is None else yes if answer else no
+    return Item(Level.OK if answer else Level.INFO, subject, message)
+
+
+def check_configuration(
+    path: Path, environment: Mapping[str, str]
+) -> tuple[Configuration, list[Item]]:
+    """Read a configuration and say what stands in the way; raises for one that is none."""
+    configuration = read_configuration(path, environment)
+    items = [
+        Item(Level.OK, "configuration", f"{path} is a Distribution configuration"),
+        *(
+            Item(Level(finding.level), finding.key, finding.message, finding.fix)
+            for finding in findings(configuration, environment)
+        ),
+    ]
+    if configuration.delete_enabled:
+        items.insert(1, Item(Level.OK, "storage.delete.enabled", "true: deletion is enabled"))
+    if configuration.root is not None:
+        try:
+            require_here(configuration.root, path)
+            items += check_storage(configuration.root)
+        except StorageError as error:
+            items.append(Item(Level.ERROR, "storage", error.message, error.hint))
+    return configuration, items
+
+
+def check_storage(root: Path) -> list[Item]:
+    """Look at a storage tree; raises :class:`~jettison.errors.StorageError` if there is none."""
+    tree = StorageTree(root)
+    scan = tree.scan_repositories()
+    count, total = 0, 0
+    for blob in tree.blobs():
+        count += 1
+        total += blob.size
+    disk = os.statvfs(tree.root)
+    items = [
+        Item(
+            Level.OK,
+            "storage",
+            f"{tree.root}: {len(scan.names):,} "
+            f"{'repository' if len(scan.names) == 1 else 'repositories'}, "
+            f"{count:,} blobs, {total:,} bytes, "
+            f"{disk.f_bavail * disk.f_frsize:,} bytes free on the disk",
+        )
+    ]
+    if not tree.writable:
+        message = "not writable by this user: it can be looked at, not collected"
+        items.append(Item(Level.ERROR, "storage", message, f"Run as the owner of {tree.root}."))
+    items += _doubts(tree, len(scan.names) + len(scan.strays), count)
+    items += [
+        Item(Level.WARNING, problem.path, problem.message, "Nothing it may reference is collected.")
+        for problem in scan.problems
+    ]
+    return items
+
+
+def _doubts(tree: StorageTree, repositories: int, blobs: int) -> Iterator[Item]:
+    """Yield what keeps a collection from being plausible, as far as it needs no plan."""
+    facts = Facts(
+        root=str(tree.root),
+        repositories=repositories,
+        images=bool(repositories),
+        going=Amount(),
+        staying=Amount(blobs),
+        owners=tuple(owners_in_tree(tree.root_folder)),
+        mounts=inner_mounts(tree.root_folder),
+    )
+    for one in objections(facts, NOTHING_SAID):
+        yield Item(Level.ERROR, "collecting", f"refused: {one.message}", one.advice)

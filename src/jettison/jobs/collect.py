@@ -1,0 +1,337 @@
+"""``jettison gc`` from options to receipt: plan, collect, and a note in the tree's journal."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import msgspec
+
+from jettison.collector.mark_log import Tracing
+from jettison.collector.plan import CollectionPlan, CollectOptions, LinkedDigest, plan_collection
+from jettison.collector.plausibility import find_objections, refuse
+from jettison.collector.sweep import CollectionReceipt, collect, recover
+from jettison.collector.undo_windows import (
+    held_manifests,
+    plan_within_windows,
+    saved_manifests,
+    tree_journal,
+    used_addresses,
+)
+from jettison.errors import JournalError, StorageError
+from jettison.jobs.quiescence import Evidence, probe_address, require_quiescent
+from jettison.model.digest import Digest
+from jettison.model.journal import Finding, Kind, Receipt, Run, State
+from jettison.model.plausibility import NOTHING_SAID, Consent
+from jettison.progress import Progress, silent
+from jettison.storage.descriptor_cache import forget
+from jettison.storage.filesystem import layout
+from jettison.storage.filesystem.quarantine import LinksAside, seeing_aside
+from jettison.storage.filesystem.reading import Problem, Protects
+from jettison.storage.filesystem.repository import RepositoryReader
+from jettison.storage.filesystem.tree import StorageTree
+from jettison.storage.journal import new_run_id
+
+if TYPE_CHECKING:
+    from jettison.configuration.storage import Configuration
+
+__all__ = [
+    "Collection",
+    "CollectionJob",
+    "collect_and_forget",
+    "end_windows",
+    "forget_in_redis",
+]
+
+
+MOST_SAMPLED: Final = 100
+"""So many of the removed blobs and layer links are noted, for a later proof."""
+
+Item = TypeVar("Item")
+
+
+class Collection(msgspec.Struct, frozen=True):
+    """A collection as it stands in the journal, and its receipt."""
+
+    run: Run
+    receipt: CollectionReceipt
+
+
+class CollectionJob:
+    """Collects the storage ``tree``, that of a registry with ``configuration`` if one is given.
+
+    ``end_undo`` ends the undo windows first. ``consent`` is what is meant though it looks wrong.
+    """
+
+    def __init__(
+        self,
+        tree: StorageTree,
+        configuration: "Configuration | None",
+        options: CollectOptions,
+        *,
+        end_undo: bool = False,
+        consent: Consent = NOTHING_SAID,
+    ) -> None:
+        self.tree = tree
+        self.configuration = configuration
+        self._options = options
+        self._end_undo = end_undo
+        self._consent = consent
+        self._recovered: list[Digest] = []
+        self._unlinked: list[Digest] = []
+        self._windows: set[str] = set()
+
+    def require_quiescent(self, now: float, *, quiesced: bool = False) -> None:
+        """Raise :class:`~jettison.errors.NotQuiescent` if pushes may go on and must not.
+
+        Without a grace period, or with ``end_undo``, the registry must be stopped or read-only.
+        ``quiesced``: a command has just seen to that.
+        """
+        if self._options.grace <= 0 or self._end_undo:
+            evidence = Evidence(self.tree, now, self.addresses(), quiesced)
+            require_quiescent(self.configuration, evidence=evidence)
+
+    def addresses(self) -> tuple[str, ...]:
+        """Return where the registry may be, as its configuration and the tree's journal say."""
+        found = (_address(self.configuration), *used_addresses(self.tree))
+        return tuple(dict.fromkeys(filter(None, found)))
+
+    def plan(
+        self, now: float, *, progress: Progress = silent, tracing: Tracing | None = None
+    ) -> CollectionPlan:
+        """Plan it as of ``now`` (seconds since the epoch), and change nothing.
+
+        What a killed collection has set aside is planned for as if :meth:`recover` had been called.
+        """
+        with seeing_aside(self.tree) as aside:
+            noted = (*self._unlinked, *LinksAside(self.tree).unlinked())
+            unlinked = (*self._recovered, *noted, *map(Digest.from_raw, aside))
+            plan = self._plan(now, unlinked, progress, tracing)
+        return msgspec.structs.replace(plan, aside=len(aside)) if aside else plan
+
+    def _plan(
+        self, now: float, unlinked: Sequence[Digest], progress: Progress, tracing: Tracing | None
+    ) -> CollectionPlan:
+        tree, options = self.tree, self._options
+        if not self._end_undo:
+            return plan_within_windows(
+                tree, options, now, progress=progress, tracing=tracing, unlinked=unlinked
+            )
+        # A window that cannot be read cannot be ended.
+        self._windows = {one.run for one in held_manifests(tree, now)}
+        return plan_collection(
+            tree,
+            options,
+            now,
+            progress=progress,
+            tracing=tracing,
+            unlinked=(*unlinked, *(one.digest for one in saved_manifests(tree))),
+        )
+
+    def require_plausible(self, plan: CollectionPlan) -> None:
+        """Raise :class:`~jettison.errors.Refused` for a plan that may rest on half the truth."""
+        refuse(find_objections(self.tree, self.configuration, plan, self._consent))
+
+    def recover(self) -> None:
+        """Put back what a killed collection had set aside, so that it is planned for."""
+        self._unlinked += LinksAside(self.tree).unlinked()
+        self._recovered += recover(self.tree)
+
+    def run(
+        self,
+        plan: CollectionPlan,
+        request: tuple[str, ...],
+        clock: Callable[[], float],
+        stamp: Callable[[float], str],
+        *,
+        progress: Progress = silent,
+    ) -> Collection:
+        """Execute the plan and note it in the tree's journal, with its receipt.
+
+        Where the configuration names a Redis that remembers blobs, those that went are forgotten
+        there. A collection of nothing is not noted: it may be run every hour.
+        """
+        receipt, forgotten = collect_and_forget(
+            self.tree,
+            self.configuration,
+            plan,
+            clock,
+            progress,
+            # First, since nothing may promise what is gone; and only once it is certain to go.
+            begin=lambda: end_windows(self.tree, self._windows, plan.started),
+        )
+        recovered = receipt.recovered + len(self._recovered)
+        receipt = msgspec.structs.replace(receipt, recovered=recovered)
+        findings = [*_findings(self.tree, plan, receipt), *forgotten]
+        run = Run(
+            id=new_run_id(plan.started),
+            kind=Kind.GC,
+            state=State.DONE,
+            started=stamp(plan.started),
+            registry=_address(self.configuration),
+            request=request,
+            storage=str(self.tree.root),
+            receipt=Receipt(
+                finished=stamp(clock()),
+                manifests=receipt.revisions.count,
+                predicted_bytes=receipt.predicted_bytes,
+                freed_bytes=receipt.blobs.bytes,
+                disk_free_before=receipt.disk_free_before,
+                disk_free_after=receipt.disk_free_after,
+                findings=tuple(findings),
+                notes=tuple(f"{problem.path}: {problem.message}" for problem in receipt.problems),
+            ),
+            details={
+                "removed": msgspec.to_builtins(receipt.removed),
+                # Only what was seen to be gone: a later proof takes it for removed.
+                "links": _gone_links(self.tree, _sample(plan.layer_links)),
+                "blobs": [
+                    str(blob.digest)
+                    for blob in _sample(plan.blobs)
+                    if self.tree.blob(blob.digest.raw) is None
+                ],
+            },
+        )
+        if not plan.empty:
+            try:
+                tree_journal(self.tree).write(run)
+            except JournalError as error:  # a disk that is still full, say; the receipt is printed
+                problem = Problem(None, layout.RUNS, error.message, Protects.NOTHING)
+                receipt = msgspec.structs.replace(receipt, problems=(*receipt.problems, problem))
+        return Collection(run, receipt)
+
+
+def _findings(
+    tree: StorageTree, plan: CollectionPlan, receipt: CollectionReceipt
+) -> Iterator[Finding]:
+    """Put what was freed beside what was predicted, and both beside what is on the disk."""
+    freed = receipt.blobs.bytes
+    if freed == plan.bytes:
+        yield Finding(
+            ok=not receipt.ended, subject=f"{freed:,} bytes", sentence="freed, as predicted"
+        )
+    else:
+        reasons = []
+        if receipt.put_back.count:
+            count, size = receipt.put_back.count, receipt.put_back.bytes
+            reasons.append(
+                f"{count} blobs ({size:,} bytes) were put back, wanted or not to be removed"
+            )
+        if receipt.failures:
+            reasons.append(f"{receipt.failures} files could not be removed")
+        if receipt.ended:
+            reasons.append("the collection was ended early, since not everything could be read")
+        sentence = "; ".join(reasons) or "others changed the storage meanwhile"
+        subject = f"freed {freed:,} of {plan.bytes:,} bytes predicted"
+        ok = not receipt.failures and not receipt.ended
+        yield Finding(ok=ok, subject=subject, sentence=sentence)
+    if plan.blobs:
+        gone = sum(tree.blob(blob.digest.raw) is None for blob in plan.blobs)
+        subject = f"{gone:,} of {len(plan.blobs):,} blob files"
+        ok = gone == len(plan.blobs) or not (receipt.failures or receipt.ended)
+        yield Finding(ok=ok, subject=subject, sentence="gone from the disk")
+    if plan.kept.count:
+        subject = f"{plan.kept.count:,} of the blobs, {plan.kept.bytes:,} bytes"
+        sentence = "gave the disk nothing back: hard links show them elsewhere, or they are holes"
+        yield Finding(ok=True, subject=subject, sentence=sentence)
+
+
+def _gone_links(tree: StorageTree, links: Iterable[LinkedDigest]) -> list[tuple[str, str]]:
+    gone = []
+    for link in links:
+        with RepositoryReader(tree, link.repository) as reader:
+            if reader.layer_target(link.digest.raw) is None:
+                gone.append((str(link.repository), str(link.digest)))
+    return gone
+
+
+def _sample(removed: Sequence[Item]) -> Sequence[Item]:
+    """Return some that a proof can look for later, from everywhere in the tree."""
+    return removed[:: max(1, len(removed) // MOST_SAMPLED)][:MOST_SAMPLED]
+
+
+def _address(configuration: "Configuration | None") -> str:
+    """Return where the registry can be asked, or "" if that is not known."""
+    address = None if configuration is None else probe_address(configuration)
+    if address is None:
+        return ""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def collect_and_forget(
+    tree: StorageTree,
+    configuration: "Configuration | None",
+    plan: CollectionPlan,
+    clock: Callable[[], float],
+    progress: Progress,
+    *,
+    begin: Callable[[], None] = lambda: None,
+) -> tuple[CollectionReceipt, list[Finding]]:
+    """Execute a plan, and make the Redis of the configuration, if it has one, forget what went.
+
+    Returns the receipt, with a problem if Redis goes on remembering, and what there is to say of
+    it. ``begin`` is called once the tree is locked, before anything goes. Redis is made to forget
+    also where the collection is ended by an error or by Ctrl-C.
+    """
+    remembers = configuration is not None and configuration.cache == "redis" and not plan.empty
+    findings: list[Finding] = []
+    try:
+        receipt = collect(tree, plan, clock=clock, progress=progress, begin=begin)
+    finally:
+        if remembers and configuration is not None:
+            # What was put back is forgotten too, which costs the registry one look.
+            going = (*plan.layer_links, *plan.revisions)
+            links = [(link.repository, link.digest) for link in going]
+            gone = [blob.digest for blob in plan.blobs]
+            findings.append(forget_in_redis(configuration, gone, links))
+    if not plan.empty:
+        with suppress(JournalError):  # a disk that is still full, say: it is a word in a list
+            _note_collected(tree, plan.started)
+    if findings and not findings[0].ok:
+        problem = Problem(None, "redis", findings[0].sentence, Protects.NOTHING)
+        receipt = msgspec.structs.replace(receipt, problems=(*receipt.problems, problem))
+    return receipt, findings
+
+
+def forget_in_redis(
+    configuration: "Configuration", blobs: Iterable[Digest], links: Iterable[tuple[str, Digest]]
+) -> Finding:
+    """Make the Redis of the configuration forget these, and say whether it did."""
+    server = configuration.redis
+    if server is None:
+        sentence = "the configuration names no Redis to make forget: empty its database"
+        return Finding(ok=False, subject="the descriptor cache", sentence=sentence)
+    try:
+        count = forget(server, blobs, links)
+    except StorageError as error:
+        sentence = f"still remembers what was removed, and breaks pushes: {error.message}"
+        return Finding(ok=False, subject=f"Redis at {server.address}", sentence=sentence)
+    subject = f"{count:,} entries in Redis"
+    return Finding(ok=True, subject=subject, sentence="forgotten with what they described")
+
+
+def _note_collected(tree: StorageTree, now: float) -> None:
+    """Note at the removals that had collected for themselves that a collection has come since.
+
+    What such a removal left, being young, was there for an undo until then.
+    """
+    journal = tree_journal(tree)
+    for run in journal.runs():
+        if (
+            isinstance(run, Run)
+            and run.reclaim
+            and run.state is State.DONE
+            and run.receipt is not None
+            and run.window_until is None
+        ):
+            journal.write(msgspec.structs.replace(run, window_until=now))
+
+
+def end_windows(tree: StorageTree, runs: AbstractSet[str], now: float) -> None:
+    """Note in the journal that what these runs removed is held no longer."""
+    journal = tree_journal(tree)
+    for run_id in sorted(runs):
+        run = journal.read(run_id)
+        if run.window_until is not None and run.window_until > now:
+            journal.write(msgspec.structs.replace(run, window_until=now))

@@ -1,0 +1,128 @@
+"""What the repositories of a plan hold right now, beside what the plan saw.
+
+Tags that came since the plan was made, or were moved, may point to what is to go, or need it. A
+registry lists names cheaply and digests one by one, so what is looked at is: all names, again and
+again; the digests of names that are new; and all digests once if the plan is not of this minute.
+What an API cannot show beforehand shows afterwards: a tag that was there and is gone.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+from jettison.errors import JettisonError, NotFoundError, StorageError, UnexpectedResponse
+from jettison.jobs.concurrency import each
+from jettison.jobs.discover import add_manifests
+from jettison.model.digest import Digest
+from jettison.model.graph import reach
+from jettison.model.listing_problems import ListingProblem, ProblemCode
+from jettison.model.names import RepoName, Tag
+from jettison.model.plan import Plan
+from jettison.model.snapshot import RepositorySnapshot
+from jettison.registry import Registry
+
+__all__ = ["Present", "list_tags"]
+
+AGAIN_SECONDS: Final = 1.0
+"""How old a list of names may be when something is removed."""
+
+
+async def list_tags(registry: Registry, repository: RepoName) -> set[Tag]:
+    """Return the names of all tags; none if there is no such repository.
+
+    A list that ends before its end raises :class:`UnexpectedResponse`: nothing is gone because it
+    is not in such a list.
+    """
+    try:
+        found = [item async for item in registry.tags(repository)]
+    except NotFoundError:
+        return set()
+    problems = [item for item in found if isinstance(item, ListingProblem)]
+    cut = next((one for one in problems if one.code is ProblemCode.CUT_SHORT), None)
+    if cut is not None:
+        raise UnexpectedResponse(cut.message)
+    return {item for item in found if not isinstance(item, ListingProblem)}
+
+
+class _Repository:
+    """What is known of one repository."""
+
+    def __init__(self, seen: Mapping[Tag, Digest]) -> None:
+        self.seen = seen
+        self.digests: dict[Tag, Digest | None] = dict(seen)
+        self.names: set[Tag] = set()
+        self.ever: set[Tag] = set()
+        """All names that were listed since the last question what has vanished."""
+        self.wanted: dict[Digest, Tag] = {}
+        """What tags need that the plan did not see, with one of them."""
+        self.blind: Tag | None = None
+        """A tag that came since and cannot be resolved: it may need anything."""
+        self.looked = -AGAIN_SECONDS
+        self.lock = asyncio.Lock()
+
+
+class Present:
+    """The tags of a plan's repositories in ``registry``, looked at again as time goes by.
+
+    ``clock`` returns seconds, from whatever moment.
+    """
+
+    def __init__(self, registry: Registry, plan: Plan, clock: Callable[[], float]) -> None:
+        self._registry = registry
+        self._clock = clock
+        self._planned: dict[RepoName, set[Tag]] = {}
+        for step in plan.steps:
+            self._planned.setdefault(step.repository, set()).update(step.tags)
+        self._known = {name: _Repository(plan.seen.get(name, {})) for name in self._planned}
+
+    async def look_at_all(self) -> None:
+        """Ask for every digest but those of tags that are to go; a step reads these itself."""
+        for name, known in self._known.items():
+            async with known.lock:
+                await self._look(name, known, known.names | set(known.seen))
+
+    async def wanted_by(self, repository: RepoName, digest: Digest) -> Tag | None:
+        """Return a tag that is new since the plan was made and needs a manifest that is to go."""
+        known = self._known[repository]
+        async with known.lock:
+            if self._clock() - known.looked > AGAIN_SECONDS:
+                await self._look(repository, known, ())
+        return known.wanted.get(digest) or known.blind
+
+    async def vanished(self, repository: RepoName) -> tuple[set[Tag], dict[Tag, Digest | None]]:
+        """List once more: return all names, and the tags that went without being planned.
+
+        The latter with the digest that they had when they were last looked at.
+        """
+        known = self._known[repository]
+        async with known.lock:
+            await self._look(repository, known, ())
+            gone = known.ever - known.names - self._planned[repository]
+            known.ever = set(known.names)
+            return set(known.names), {tag: known.digests.get(tag) for tag in gone}
+
+    async def _look(self, name: RepoName, known: _Repository, again: Iterable[Tag]) -> None:
+        began = self._clock()
+        known.names = await list_tags(self._registry, name)
+        known.ever |= known.names
+        asked = (known.names - known.digests.keys()) | (known.names & set(again))
+        fresh: dict[Digest, Tag] = {}
+
+        async def resolve(tag: Tag) -> Digest | JettisonError | None:
+            try:
+                return await self._registry.resolve(name, tag)
+            except (StorageError, UnexpectedResponse) as error:
+                return error
+
+        async for tag, digest in each(sorted(asked - self._planned[name]), resolve):
+            if isinstance(digest, JettisonError):
+                known.blind = tag
+                continue
+            known.digests[tag] = digest
+            if digest is not None and known.seen.get(tag) != digest:
+                fresh.setdefault(digest, tag)
+        view = await add_manifests(self._registry, RepositorySnapshot(name, {}, {}), fresh)
+        for digest, tag in fresh.items():
+            for needed in reach([digest], view.edges, {}).manifests:
+                known.wanted.setdefault(needed, tag)
+        known.looked = began

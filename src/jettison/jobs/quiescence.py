@@ -1,0 +1,247 @@
+"""Whether a registry may be writing to its storage: looked at, not believed.
+
+Without a grace period a collection cannot tell garbage from a push that is under way. It is safe
+only while the registry is stopped or read-only, and what a configuration says about that may not be
+what the running process was started with. So the address in the configuration is asked, and what
+the tree, its journal and the processes of the machine show must not contradict.
+"""
+
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from jettison.collector.options import CollectOptions
+from jettison.errors import NotQuiescent, PartlyDone
+from jettison.model.digest import Digest
+from jettison.storage.filesystem import layout
+from jettison.storage.filesystem.processes import writers
+from jettison.storage.filesystem.repository import RepositoryReader
+from jettison.storage.filesystem.tree import StorageTree
+
+if TYPE_CHECKING:
+    from jettison.configuration.storage import Configuration
+
+__all__ = ["Evidence", "probe_address", "quiesced", "require_quiescent"]
+
+TIMEOUT: Final = 5.0
+"""Seconds to wait for a connection and for an answer."""
+
+_ENDING: Final = (signal.SIGTERM, signal.SIGHUP)
+_IMPOSSIBLE: Final = Digest("sha256:" + "0" * 64)
+_EVERYWHERE: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read, not listened on
+_NOBODY_BEHIND: Final = frozenset({502, 503, 504})
+_HINT: Final = (
+    "Stop the registry, or set storage.maintenance.readonly.enabled: true and restart it, "
+    "or leave out --now and --grace 0; --assume-quiescent if you know better."
+)
+
+
+class Evidence(msgspec.Struct, frozen=True):
+    """What is known of a registry beside its configuration.
+
+    ``tree`` is its storage, looked at ``now`` (seconds since the epoch), ``addresses`` are others
+    at which it was used. ``quiesced``: a command has stopped it, or its pushes, a moment ago.
+    """
+
+    tree: StorageTree
+    now: float
+    addresses: tuple[str, ...] = ()
+    quiesced: bool = False
+
+
+def require_quiescent(
+    configuration: "Configuration | None",
+    timeout: float = TIMEOUT,
+    evidence: Evidence | None = None,
+) -> None:
+    """Return if it is certain that nobody pushes into the storage.
+
+    A running registry is asked to delete a manifest that cannot exist; only a read-only registry
+    refuses that with its own kind of 405, before it looks whether deletion is enabled. That nothing
+    listens at ``http.addr`` shows little: it may run in a container, or with another configuration.
+    So ``evidence`` must not contradict: no process writes to the tree, nothing answers at its other
+    addresses, and nothing in the tree is younger than the usual grace period, unless a command has
+    just stopped the registry. Raises :class:`~jettison.errors.NotQuiescent` in every other case,
+    also where there is no configuration to take the address from.
+    """
+    if configuration is None:
+        message = "without the registry's configuration nobody knows whether a push is under way"
+        raise _refusal(message, f"Give the configuration instead of the folder. {_HINT}")
+    address = probe_address(configuration)
+    if address is None:
+        found = configuration.http_addr or "no http.addr"
+        raise _refusal(f"{configuration.path}: {found} cannot be asked")
+    from http.client import HTTPException  # noqa: PLC0415 - see `_ask`
+
+    host, port = address
+    try:
+        readonly = _ask(configuration, host, port, timeout)
+    except ConnectionRefusedError:
+        readonly = None
+    except (OSError, HTTPException) as error:
+        raise _refusal(f"something listens at {host}:{port} and cannot be asked: {error}") from None
+    if readonly is False:
+        raise _refusal(f"the registry at {host}:{port} takes pushes")
+    if evidence is not None:
+        stopped = f"nothing listens at {host}:{port}" if readonly is None else "it is read-only"
+        for contradiction in _contradictions(configuration, evidence, timeout, sure=bool(readonly)):
+            raise _refusal(f"{stopped}, but {contradiction}")
+
+
+def _contradictions(
+    configuration: "Configuration", evidence: Evidence, timeout: float, *, sure: bool
+) -> Iterator[str]:
+    """Yield what contradicts that a registry is stopped; ``sure``: it said that it is read-only."""
+    asked = probe_address(configuration)
+    for name in evidence.addresses:
+        address = _parse(name)
+        if address is not None and address != asked and _answers(address, timeout):
+            yield f"it was used at {name}, and something answers there"
+    if sure or evidence.quiesced:
+        return
+    for process in writers(evidence.tree.root, configuration.path):
+        yield f"process {process.pid} is at work: {process.clue}"
+    young = _youngest(evidence.tree, evidence.now)
+    if young is not None:
+        yield f"{young}, within the last hour: the registry may be running elsewhere"
+
+
+def _youngest(tree: StorageTree, now: float) -> str | None:
+    """Return what was pushed a short time ago, the first that is found."""
+    since = CollectOptions().grace
+    idle = int((now - since) * 1e9)
+    for name in tree.repositories():
+        with RepositoryReader(tree, name) as repository:
+            if any(one.moved_ns > idle for one in repository.uploads()):
+                return f"an upload into {name} moved"
+            # An upload that became a blob has left its trace here.
+            if (tree.mtime(layout.uploads(name)) or 0) > idle:
+                return f"something was uploaded into {name}"
+    for blob in tree.blobs():
+        if blob.mtime_ns > idle:
+            return f"blob {Digest.from_raw(blob.digest).short} was written or asked for"
+    return None
+
+
+def _answers(address: tuple[str, int], timeout: float) -> bool:
+    """Whether anything but a gateway without a registry behind it answers there."""
+    import http.client  # noqa: PLC0415 - as in `_ask`
+
+    connection = http.client.HTTPConnection(*address, timeout=timeout)
+    try:
+        connection.request("GET", "/v2/")
+        return connection.getresponse().status not in _NOBODY_BEHIND
+    except http.client.HTTPException:
+        return True  # it speaks TLS, say
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
+def _refusal(message: str, hint: str = _HINT) -> NotQuiescent:
+    return NotQuiescent(message, hint=hint, again=("--assume-quiescent",))
+
+
+def probe_address(configuration: "Configuration") -> tuple[str, int] | None:
+    """Return the host and port at which a registry with this configuration can be asked."""
+    if configuration.http_net not in {"tcp", "tcp4", "tcp6"} or not configuration.http_addr:
+        return None
+    return _parse(configuration.http_addr)
+
+
+def _parse(text: str) -> tuple[str, int] | None:
+    host, colon, port = text.rpartition(":")
+    if not colon:
+        return None
+    host = host.removeprefix("[").removesuffix("]")
+    try:
+        return _EVERYWHERE.get(host, host), socket.getservbyname(port)
+    except OSError:
+        return (_EVERYWHERE.get(host, host), int(port)) if port.isdecimal() else None
+
+
+def _ask(configuration: "Configuration", host: str, port: int, timeout: float) -> bool:
+    """Return whether the registry is read-only."""
+    # Imported here: most collections ask nobody, and are to start at once and stay small.
+    import http.client  # noqa: PLC0415 - see above
+    import ssl  # noqa: PLC0415 - same
+
+    connection: http.client.HTTPConnection
+    if configuration.tls:
+        # Nothing secret is sent and the answer only ever makes us more careful, so who it is that
+        # answers need not be proved; certificates rarely name the loopback address.
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        connection = http.client.HTTPSConnection(host, port, timeout=timeout, context=context)
+    else:
+        connection = http.client.HTTPConnection(host, port, timeout=timeout)
+    try:
+        prefix = configuration.http_prefix.strip("/")
+        top = f"/{prefix}/v2" if prefix else "/v2"
+        connection.request("DELETE", f"{top}/jettison/probe/manifests/{_IMPOSSIBLE}")
+        answer = connection.getresponse()
+        allowed = {method.strip() for method in answer.headers.get("Allow", "").split(",")}
+        return (
+            answer.status == http.client.METHOD_NOT_ALLOWED
+            and answer.headers.get_content_type() == "text/plain"
+            and allowed == {"GET", "HEAD"}
+        )
+    finally:
+        connection.close()
+
+
+@contextmanager
+def quiesced(quiesce: str | None, resume: str | None) -> Iterator[None]:
+    """Run a shell command before, and another one after, whatever happens in between.
+
+    ``resume`` is run also when ``quiesce`` fails, for it may have come half-way, and on Ctrl-C.
+    Raises :class:`~jettison.errors.NotQuiescent` if ``quiesce`` fails, and
+    :class:`~jettison.errors.PartlyDone` if ``resume`` does: the registry may then be down.
+    """
+    try:
+        if quiesce is not None and (code := _shell(quiesce)):
+            message = f"the command to quiesce ended with exit code {code}: {quiesce}"
+            raise NotQuiescent(message, hint="Nothing was collected; run it by hand to see.")
+        yield
+    finally:
+        if resume is not None and (code := _resume(resume)):
+            message = f"the command to resume ended with exit code {code}: {resume}"
+            hint = "The registry may still be stopped or read-only: look at it now."
+            raise PartlyDone(message, hint=hint)
+
+
+def _shell(command: str, *, alone: bool = False) -> int:
+    # Standard output is data (design.md, rule 9), so what the command says goes to stderr.
+    done = subprocess.run(  # noqa: S602 - it is the user's own command, written for a shell
+        command,
+        shell=True,
+        check=False,
+        stdout=sys.stderr,
+        start_new_session=alone,
+    )
+    return done.returncode
+
+
+def _resume(command: str) -> int:
+    """Run it so that no Ctrl-C and no other signal meant for us ends it half-way."""
+    if threading.current_thread() is not threading.main_thread():
+        return _shell(command, alone=True)
+    before = {number: signal.signal(number, _wait) for number in (*_ENDING, signal.SIGINT)}
+    try:
+        return _shell(command, alone=True)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _wait(_: int, __: object) -> None:
+    """Do nothing; unlike a signal that is ignored, this is not handed down to commands."""

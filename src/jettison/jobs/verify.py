@@ -1,0 +1,409 @@
+"""Prove it: what was promised beside what is there, in the API and on the disk.
+
+A sentence says what was looked at, and no more. HEAD never counts (:mod:`.looking`): manifests are
+fetched, blobs are begun to be read, and only what was read in full is called whole.
+"""
+
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
+from typing import Final
+
+import msgspec
+
+from jettison.collector.options import CollectOptions
+from jettison.collector.plan import plan_collection
+from jettison.collector.undo_windows import held_manifests
+from jettison.collector.unlinked import wanted_by_pending
+from jettison.errors import InvalidManifest, JettisonError, JournalError, UnexpectedResponse
+from jettison.jobs.concurrency import each
+from jettison.jobs.current_state import list_tags
+from jettison.jobs.image_lookup import (
+    blobs_of,
+    each_alone,
+    look_at_blobs,
+    look_at_manifests,
+    what_is_wrong,
+)
+from jettison.jobs.removal_plan import planned_nodes
+from jettison.jobs.verify_collection import (
+    SAMPLE,
+    not_looked_at,
+    number,
+    sample,
+    serves,
+    stale_finding,
+)
+from jettison.model.digest import Digest
+from jettison.model.journal import Finding, Run
+from jettison.model.names import RepoName, Tag
+from jettison.model.plan import Plan
+from jettison.model.restoration import NotBack, UndoPlan, needs_of
+from jettison.model.snapshot import Node
+from jettison.model.times import moment
+from jettison.progress import Progress, silent
+from jettison.registry import Registry
+from jettison.storage.filesystem.reading import Blob
+from jettison.storage.filesystem.tree import StorageTree
+
+__all__ = ["Proof", "verify_blobs", "verify_references", "verify_restored", "verify_storage"]
+
+FEW: Final = 20
+"""How many neighbours, and blobs that were not collected, are asked for: to ask for each of them
+would cost more than the removal.
+"""
+
+
+class Proof(msgspec.Struct, frozen=True):
+    """What was found, and how many of the blobs that nothing should need any more are gone.
+
+    ``gone`` and ``left`` count those that were looked for, without the manifests: an undo has
+    these from the journal.
+    """
+
+    findings: tuple[Finding, ...] = ()
+    gone: int = 0
+    left: int = 0
+
+
+async def verify_references(
+    registry: Registry, run: Run, progress: Progress = silent, *, read_data: bool = False
+) -> list[Finding]:
+    """Look whether what was to go is gone, and whether what was to stay is there.
+
+    ``read_data``: read the blobs of what stays in full.
+    """
+    plan = run.plan
+    if plan is None:
+        return []
+    found = [
+        *await _removed_tags(registry, run, progress),
+        *await _removed_manifests(registry, run, progress),
+        *await _kept(registry, run, plan, progress, read_data=read_data),
+    ]
+    return [finding for finding in found if finding is not None]
+
+
+async def _removed_tags(registry: Registry, run: Run, progress: Progress) -> list[Finding | None]:
+    """Look for tags in the list, and by GET where the list does not settle it.
+
+    That is where a tag is still listed, and where its manifest stays, so that nobody looks for it.
+    """
+    tags = {
+        (step.repository, tag): (step.digest, step.deletes is None)
+        for step in run.removed
+        for tag in step.tags
+    }
+    listed: set[tuple[RepoName, Tag]] = set()
+    for repository in sorted({repository for repository, _ in tags}):
+        try:
+            listed |= {(repository, tag) for tag in await list_tags(registry, repository)}
+        except UnexpectedResponse:
+            listed |= {item for item in tags if item[0] == repository}  # so each is asked for
+    asked = [item for item, (_, alone) in tags.items() if alone or item in listed]
+    findings: list[Finding | None] = []
+    gone = len(tags) - len(asked)
+
+    async def look(item: tuple[RepoName, Tag]) -> Digest | JettisonError | None:
+        try:
+            manifest = await registry.manifest(*item)
+        except (InvalidManifest, UnexpectedResponse) as error:
+            return error
+        return None if manifest is None else manifest.digest
+
+    async for (repository, tag), now in each(asked, look):
+        progress("verifying tags", gone, len(tags))
+        name = f"{repository}:{tag}"
+        was = tags[repository, tag][0]
+        if isinstance(now, JettisonError):
+            findings.append(Finding(ok=False, subject=name, sentence=now.message))
+        elif now is not None and now == was:
+            findings.append(Finding(ok=False, subject=name, sentence="the tag is still there"))
+        elif now is not None:
+            sentence = f"points to another image now: {now.short}"
+            findings.append(Finding(ok=True, subject=name, sentence=sentence))
+        elif (repository, tag) in listed:
+            # Removed, and so answered: the list comes from a cache, or from a broken registry. But
+            # of a tag that led nowhere before, the list is all there is to see.
+            sentence = "the tag answers 404 to GET, and is still in the registry's list"
+            findings.append(Finding(ok=was is not None, subject=name, sentence=sentence))
+        else:
+            gone += 1
+    return [_count(gone, "tag", "is gone", "are gone"), *findings]
+
+
+async def _removed_manifests(
+    registry: Registry, run: Run, progress: Progress
+) -> list[Finding | None]:
+    nodes = planned_nodes(run.removed)
+    findings: list[Finding | None] = []
+    gone = 0
+    async for (repository, digest), now in each_alone(nodes, lambda node: registry.manifest(*node)):
+        progress("verifying manifests", gone, len(nodes))
+        if now is None:
+            gone += 1
+            continue
+        sentence = "the manifest is served"
+        if isinstance(now, JettisonError):
+            sentence = f"cannot be looked at: {now.message}"
+        findings.append(Finding(ok=False, subject=f"{repository}@{digest}", sentence=sentence))
+    return [
+        _count(gone, "manifest", "answers 404 to GET", "answer 404 to GET"),
+        *findings,
+    ]
+
+
+async def verify_restored(
+    registry: Registry,
+    plan: UndoPlan,
+    left: Iterable[NotBack] = (),
+    progress: Progress = silent,
+) -> list[Finding]:
+    """Look whether what an undo put back is there: tags, manifests, and what they need.
+
+    What it left is not looked at, nor what was missing before the run.
+    """
+    names = {one.subject for one in left}
+    tags = {
+        (repository, tag): digest
+        for repository, tag, digest in (*plan.there, *plan.tags)
+        if f"{repository}:{tag}" not in names
+    }
+    tagged = {(repository, digest) for (repository, _), digest in tags.items()}
+    # What only a tag leads to that is left is named with the tag.
+    failed = {(r, digest) for r, tag, digest in plan.tags if f"{r}:{tag}" in names} - tagged
+    others = {
+        (one.repository, one.digest)
+        for one in plan.manifests
+        if f"{one.repository}@{one.digest}" not in names
+    }
+    manifests = tagged | (others - failed)
+    findings: list[Finding | None] = []
+    back = 0
+    async for item, now in each_alone(tags, lambda item: registry.resolve(*item)):
+        progress("verifying tags", back, len(tags))
+        if now == tags[item]:
+            back += 1
+            continue
+        sentence = f"points to {now} instead" if isinstance(now, Digest) else "is not there"
+        name = f"{item[0]}:{item[1]}"
+        findings.append(Finding(ok=False, subject=name, sentence=sentence))
+    found = await _look(registry, manifests, progress, missing=frozenset(plan.missing))
+    findings += found.findings({node: f"{node[0]}@{node[1]}" for node in manifests})
+    count = len(manifests) - len(found.wrong) - len(found.before)
+    return [
+        finding
+        for finding in (
+            _count(back, "tag", "is back", "are back"),
+            _count(count, "manifest", *_THERE),
+            *findings,
+        )
+        if finding is not None
+    ]
+
+
+_THERE: Final = (
+    "is there, with its blobs and their sizes",
+    "are there, with their blobs and their sizes",
+)
+_READ: Final = (
+    "is whole: all its bytes were read, and have their digests",
+    "are whole: all their bytes were read, and have their digests",
+)
+
+
+async def _kept(
+    registry: Registry, run: Run, plan: Plan, progress: Progress, *, read_data: bool
+) -> list[Finding | None]:
+    """Look at what the removal came close to and left.
+
+    What is gone right after the run went with it; later, others may have removed it.
+    """
+    kept_ones = plan.kept if read_data else sample(plan.kept, FEW)
+    tags = {(kept.repository, kept.tag): kept.digest for kept in kept_ones if kept.tag is not None}
+    untagged = {(kept.repository, kept.digest) for kept in kept_ones if kept.tag is None}
+    findings: list[Finding | None] = []
+    names: dict[Node, str] = {node: f"{node[0]}@{node[1].short}" for node in untagged}
+    async for (repository, tag), now in each_alone(tags, lambda item: registry.resolve(*item)):
+        name, was = f"{repository}:{tag}", tags[repository, tag]
+        if now == was:
+            names[repository, was] = name
+            continue
+        if isinstance(now, JettisonError):
+            ok, sentence = False, f"cannot be looked at: {now.message}"
+        elif now is None:
+            ok, sentence = run.receipt is not None, "was to stay, and is not there any more"
+        else:
+            ok, sentence = True, f"points to another image now: {now.short}"
+        findings.append(Finding(ok=ok, subject=name, sentence=sentence))
+    broken = frozenset((one.repository, digest) for one in plan.missing for digest in one.absent)
+    found = await _look(registry, names, progress, missing=broken, read_data=read_data)
+    findings += found.findings(names)
+    count = len(names) - len(found.wrong) - len(found.before)
+    said = _READ if read_data else _THERE
+    if len(kept_ones) < len(plan.kept):
+        said = (said[0], f"{said[1]} (a sample of {len(plan.kept):,})")
+    return [_count(count, "neighbour", *said), *findings]
+
+
+class _Looked(msgspec.Struct, frozen=True):
+    """What is wrong with which images; ``before`` are those that were no better before the run."""
+
+    wrong: dict[Node, str]
+    before: dict[Node, str]
+
+    def findings(self, names: Mapping[Node, str]) -> list[Finding]:
+        found = [
+            Finding(ok=False, subject=names[node], sentence=problem)
+            for node, problem in sorted(self.wrong.items())
+        ]
+        return found + [
+            Finding(
+                ok=True,
+                subject=names[node],
+                sentence=f"is broken, as before: {problem}",
+                before=True,
+            )
+            for node, problem in sorted(self.before.items())
+        ]
+
+
+async def _look(
+    registry: Registry,
+    nodes: Iterable[Node],
+    progress: Progress,
+    *,
+    missing: AbstractSet[Node] = frozenset(),
+    read_data: bool = False,
+) -> _Looked:
+    """Look at images, of which those in ``missing`` were not there before."""
+    wanted = list(nodes)
+    looked = await look_at_manifests(registry, wanted, progress=progress)
+    blobs = await look_at_blobs(registry, blobs_of(looked), progress, read_data=read_data)
+    since = {blob: problem for blob, problem in blobs.items() if blob not in missing}
+    wrong: dict[Node, str] = {}
+    before: dict[Node, str] = {}
+    for node in wanted:
+        # A child that was not there before is lawful: a sparse index.
+        if problem := what_is_wrong(node, looked, since, missing):
+            wrong[node] = problem
+        elif problem := what_is_wrong(node, looked, blobs, missing):
+            before[node] = problem
+    return _Looked(wrong, before)
+
+
+def verify_storage(tree: StorageTree, run: Run, now: float, progress: Progress = silent) -> Proof:
+    """Look whether the files of what was to be freed are gone; say of each that is not, why."""
+    plan = run.plan
+    if plan is None:
+        return Proof()
+    sizes = {item.digest: item.size for item in plan.estimate.freed}
+    left = {digest: blob for digest in sizes if (blob := tree.blob(digest.raw)) is not None}
+    # An undo has manifests from the journal, and is not to bring back what was not there.
+    others = {saved.digest for saved in run.saved} | _missing_before(plan)
+    counts = (len(sizes.keys() - left.keys() - others), len(left.keys() - others))
+    gone = sum(size for digest, size in sizes.items() if digest not in left)
+    findings = []
+    if len(left) < len(sizes):
+        subject = f"{number(len(sizes) - len(left), 'blob file')}, {gone:,} bytes"
+        findings.append(Finding(ok=True, subject=subject, sentence="gone from the disk"))
+    if left:
+        findings += _why_left(tree, run, left, now, progress)
+    return Proof(tuple(findings), *counts)
+
+
+def _why_left(
+    tree: StorageTree, run: Run, left: Mapping[Digest, Blob], now: float, progress: Progress
+) -> list[Finding]:
+    grace = float(run.details.get("grace") or 0.0)
+    loose = plan_collection(tree, CollectOptions(grace=0.0), now, progress=progress)
+    garbage = {blob.digest for blob in loose.blobs}
+    held = _held(tree, now)
+    idle = (now - grace) * 1e9
+    young = [digest.raw for digest, blob in left.items() if blob.mtime_ns > idle]
+    pending = wanted_by_pending(tree, young)
+    groups: dict[tuple[bool, str], list[int]] = {}
+    findings = []
+    for digest, blob in left.items():
+        if digest not in garbage:
+            reason = (True, "needed again by something in the registry, or protected by a problem")
+        elif digest in held:
+            until = moment(held[digest])
+            reason = (True, f"held for undo until {until}; `gc --now` frees it")
+        elif blob.mtime_ns > idle or blob.digest in pending:
+            reason = (True, "younger than the grace period; the next `gc` after it takes it")
+        else:
+            reason = (not run.reclaim, "not collected yet; `jettison gc` takes it")
+        groups.setdefault(reason, []).append(blob.size)
+    for (ok, why), found in groups.items():
+        subject = f"{number(len(found), 'blob file')}, {sum(found):,} bytes"
+        findings.append(Finding(ok=ok, subject=subject, sentence=why))
+    return findings
+
+
+def _missing_before(plan: Plan) -> set[Digest]:
+    return {digest for one in plan.missing for digest in one.absent}
+
+
+def _held(tree: StorageTree, now: float) -> dict[Digest, float]:
+    """Return what undo windows hold, of whatever run, and until when; as far as they tell."""
+    held: dict[Digest, float] = {}
+    with suppress(JournalError):  # a collection will speak of it, and take nothing
+        for one in held_manifests(tree, now):
+            for digest in (one.digest, *needs_of(one.raw, "").blobs):
+                held[digest] = max(one.until, held.get(digest, 0.0))
+    return held
+
+
+async def verify_blobs(
+    registry: Registry, run: Run, *, stored: bool, progress: Progress = silent
+) -> Proof:
+    """Ask the registry for what was to be freed: HEAD must not promise bytes that do not come.
+
+    At most a sample of it. ``stored``: the storage was looked at too, which says better what is
+    not collected yet.
+    """
+    plan = run.plan
+    if plan is None:
+        return Proof()
+    freed = {item.digest for item in plan.estimate.freed} - _missing_before(plan)
+    pairs = {
+        (saved.repository, blob)
+        for saved in run.saved
+        if saved.removed
+        for blob in needs_of(saved.raw, saved.media_type).blobs
+        if blob in freed
+    }
+    # Where nothing was collected, nearly all of it is there.
+    asked = sample(sorted(pairs), SAMPLE if run.reclaim else FEW)
+    answers: dict[bool | None, set[Node]] = {None: set(), False: set(), True: set()}
+    failed: list[JettisonError] = []
+    done = 0
+    async for item, answer in each_alone(asked, lambda item: serves(registry, *item)):
+        done += 1
+        progress("verifying blobs", done, len(asked))
+        if isinstance(answer, JettisonError):
+            failed.append(answer)
+        else:
+            answers[answer].add(item)
+    gone, lied, left = answers[None], answers[False], answers[True]
+    of = "" if len(asked) == len(pairs) else f" (a sample of {len(pairs):,})"
+    findings = not_looked_at(failed)
+    if lied:
+        findings.append(stale_finding([f"{repository}@{digest}" for repository, digest in lied]))
+    if gone:
+        subject = f"{number(len(gone), 'blob')}{of}"
+        findings.append(Finding(ok=True, subject=subject, sentence="not served any more"))
+    if left and not stored:
+        sentence = "still served; a collection of the registry frees what nothing needs"
+        findings.append(
+            Finding(ok=True, subject=f"{number(len(left), 'blob')}{of}", sentence=sentence)
+        )
+    return Proof(tuple(findings), len(gone) + len(lied), len(left))
+
+
+def _count(count: int, noun: str, singular: str, plural: str) -> Finding | None:
+    if count == 0:
+        return None
+    sentence = singular if count == 1 else plural
+    return Finding(ok=True, subject=number(count, noun), sentence=sentence)

@@ -1,0 +1,162 @@
+"""Whether a registry promises blobs that are gone: the check behind each ``verify``.
+
+HEAD never counts: a registry with a descriptor cache answers 200 for blobs that a collection has
+removed, and then sends no bytes (registry-facts, "Their collector", 8). A push that believes it
+leaves a layer out, and the image is broken.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import Final, TypeVar
+
+from jettison.errors import InvalidManifest, JettisonError, Unreachable
+from jettison.jobs.image_lookup import RESTART, each_alone
+from jettison.model.digest import Digest
+from jettison.model.journal import Finding, Run
+from jettison.model.names import RepoName
+from jettison.progress import Progress, silent
+from jettison.registry import Registry
+from jettison.storage.filesystem.repository import RepositoryReader
+from jettison.storage.filesystem.tree import StorageTree
+
+__all__ = [
+    "not_looked_at",
+    "number",
+    "sample",
+    "serves",
+    "stale_finding",
+    "verify_collected",
+    "verify_collection",
+    "verify_gone",
+]
+
+Item = TypeVar("Item")
+
+SAMPLE: Final = 500
+"""How many pairs are asked for: a cache is stale in many places or in none."""
+
+
+async def verify_collected(
+    registry: Registry,
+    removed: Sequence[tuple[RepoName, Digest]],
+    progress: Progress = silent,
+    *,
+    tree: StorageTree | None = None,
+) -> list[Finding]:
+    """Look whether the registry knows that layers and configs are gone which a collection removed.
+
+    ``removed`` are the pairs of a repository and a digest that are no longer linked, of which at
+    most ``SAMPLE``, spread evenly, are asked for. What is served with its bytes has come back
+    since. Whether it has, ``tree`` can tell, the storage that was collected: without a link a
+    cache is speaking, and the next push into that repository leaves the blob out.
+
+    Raises what says that the registry as a whole cannot be asked; the error says for which blob.
+    """
+    asked = sample(removed)
+    answers: dict[bool | None, list[str]] = {None: [], False: [], True: []}
+    unlinked: list[str] = []
+    done = 0
+    failed: list[JettisonError] = []
+    async for (repository, digest), answer in each_alone(
+        asked, lambda item: serves(registry, *item)
+    ):
+        progress("verifying blobs", done, len(asked))
+        done += 1
+        if isinstance(answer, JettisonError):
+            failed.append(answer)
+            continue
+        name = f"{repository}@{digest}"
+        # The storage is asked after the registry, so that a push between the two is seen.
+        if answer and tree is not None and not _is_linked(tree, repository, digest):
+            unlinked.append(name)
+        else:
+            answers[answer].append(name)
+    findings = not_looked_at(failed)
+    if stale := answers[False]:
+        findings.append(stale_finding(stale))
+    if unlinked:
+        sentence = f"served where the repository has no link to it; {RESTART}"
+        findings.append(Finding(ok=False, subject=_some(unlinked), sentence=sentence))
+    if absent := answers[None]:
+        of = "" if len(asked) == len(removed) else f" (a sample of {len(removed):,})"
+        subject = f"{number(len(absent), 'removed blob')}{of}"
+        findings.append(Finding(ok=True, subject=subject, sentence="not served any more"))
+    if served := answers[True]:
+        sentence = "served" if tree is None else "linked and served again, after it was removed"
+        subject = number(len(served), "removed blob")
+        findings.append(Finding(ok=True, subject=subject, sentence=sentence))
+    return findings
+
+
+def verify_gone(tree: StorageTree, run: Run) -> list[Finding]:
+    """Look whether the blobs are gone from the disk that a collection saw go."""
+    noted = [Digest(text) for text in run.details.get("blobs", ())]
+    if not noted:
+        return []
+    back = sum(tree.blob(digest.raw) is not None for digest in noted)
+    sentence = "gone from the disk"
+    if back:
+        sentence = f"looked for; {number(back, 'file')} of these came back since"
+    return [Finding(ok=True, subject=number(len(noted), "removed blob"), sentence=sentence)]
+
+
+async def verify_collection(
+    registry: Registry, tree: StorageTree, run: Run, progress: Progress = silent
+) -> list[Finding]:
+    """Ask the registry that ``tree`` belongs to for what a collection noted as unlinked."""
+    links = [(RepoName(name), Digest(text)) for name, text in run.details.get("links", ())]
+    try:
+        return await verify_collected(registry, links, progress, tree=tree)
+    except Unreachable as error:
+        sentence = f"not running, so it promises nothing: {error.message}"
+        return [Finding(ok=True, subject=registry.name, sentence=sentence)]
+
+
+def not_looked_at(errors: Sequence[JettisonError]) -> list[Finding]:
+    """Return what is to be said of blobs about which the registry does not answer."""
+    if not errors:
+        return []
+    sentence = f"could not be looked at: {errors[0].message}"
+    return [Finding(ok=False, subject=number(len(errors), "blob"), sentence=sentence)]
+
+
+async def serves(registry: Registry, repository: RepoName, digest: Digest) -> bool | None:
+    """Whether bytes come (True), HEAD only says so (False), or neither (None).
+
+    HEAD is asked last: to our own server it says that somebody wants the blob.
+    """
+    try:
+        if await registry.has_blob(repository, digest):
+            return True
+        return None if await registry.blob_size(repository, digest) is None else False
+    except InvalidManifest:
+        return False
+    except JettisonError as error:
+        raise type(error)(f"while verifying {repository}@{digest}: {error.message}") from error
+
+
+def _is_linked(tree: StorageTree, repository: RepoName, digest: Digest) -> bool:
+    with RepositoryReader(tree, repository) as reader:
+        return isinstance(reader.layer_target(digest.raw), bytes)
+
+
+def stale_finding(stale: Collection[str]) -> Finding:
+    """Say of blobs, each ``repository@digest``, that HEAD lies about them, and what to do."""
+    sentence = f"HEAD answers 200 but no bytes come; {RESTART}"
+    return Finding(ok=False, subject=_some(stale), sentence=sentence)
+
+
+def number(count: int, noun: str) -> str:
+    """Return ``1,234 blobs``, or ``1 blob``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _some(names: Collection[str]) -> str:
+    more = ", …" if len(names) > 1 else ""
+    return f"{number(len(names), 'blob')} ({min(names)}{more}):"
+
+
+def sample(items: Sequence[Item], most: int = SAMPLE) -> list[Item]:
+    """Take ``most`` at most: the first, and others at even distances."""
+    if len(items) <= most:
+        return list(items)
+    return [items[place * len(items) // most] for place in range(most)]

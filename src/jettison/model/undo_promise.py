@@ -1,0 +1,165 @@
+"""What an undo of a removal can bring back, and until when: no more than was seen to be possible.
+
+The same sentence stands in the plan, the question, the receipt and the list of runs.
+"""
+
+import msgspec
+
+from jettison.model.journal import Kind, Run, State
+from jettison.model.plan import Plan
+from jettison.model.products import Collection, Product, product
+from jettison.model.times import moment
+
+__all__ = ["Outlook", "Promise", "outlook_of", "promise", "promise_of"]
+
+_HOUR = 3600.0
+
+
+class Outlook(msgspec.Struct, frozen=True):
+    """What an undo of a removal depends on.
+
+    ``reclaim``: a collection follows at once. ``stored``: the storage is at hand. ``window_until``
+    is in seconds since the epoch: until then a collection of the storage keeps what goes (None: no
+    collection knows of it). ``gone`` and ``left`` count the blobs that nothing else needs and that
+    were looked for after the removal; both are None before it.
+    """
+
+    product: Product
+    backup: str | None = None
+    reclaim: bool = False
+    stored: bool = False
+    window_until: float | None = None
+    gone: int | None = None
+    left: int | None = None
+
+
+class Promise(msgspec.Struct, frozen=True):
+    """Whether an undo is possible at all, as a sentence that begins after ``undo:``."""
+
+    possible: bool
+    sentence: str
+
+
+def promise(plan: Plan | None, outlook: Outlook, now: float) -> Promise:
+    """Say what an undo of ``plan`` can do at ``now`` (seconds since the epoch)."""
+    total, lost = _images(plan), _lost_tags(plan)
+    if lost and not total:
+        sentence = "not possible: a tag that leads to no manifest cannot be set again"
+        return Promise(possible=False, sentence=sentence)
+    broken, obsolete, sparse = _broken(plan)
+    if total and broken + obsolete >= total and not outlook.stored:
+        why = "no registry takes manifests of schema 1 any more"
+        if broken:
+            why = "what goes lacks blobs already, so it is broken"
+        return Promise(possible=False, sentence=f"not possible: {why}")
+    found = _as_long_as(plan, outlook, now)
+    if not found.possible:
+        return found
+    sentence, without = found.sentence, list[str]()
+    if outlook.stored:
+        # Many a registry takes no manifest of which a blob is missing; its storage does.
+        sentence += f", {broken} of {total} images as broken as now" if broken else ""
+    else:
+        without += [f"{broken} of {total} images that lack blobs already"] if broken else []
+        without += [f"{obsolete} of {total} images, which are of schema 1"] if obsolete else []
+    without += [f"{lost} tag{'s' * (lost != 1)} without a manifest"] if lost else []
+    sentence += f", but for {' and '.join(without)}" if without else ""
+    if sparse and not outlook.stored:
+        sentence += ", if the registry takes an index without the children that it lacks already"
+    return Promise(possible=True, sentence=sentence)
+
+
+def _as_long_as(plan: Plan | None, outlook: Outlook, now: float) -> Promise:
+    if outlook.backup is not None:
+        return Promise(possible=True, sentence=f"from the backup {outlook.backup}")
+    gone, left = outlook.gone, outlook.left
+    if gone:
+        if not left:
+            return Promise(possible=False, sentence="no longer: its blobs are gone")
+        sentence = f"only in part: of {gone + left} blobs that were looked for, {gone} are gone"
+        return Promise(possible=True, sentence=sentence)
+    if outlook.reclaim and gone is None:
+        if plan is not None and plan.estimate.freed_bytes == 0:
+            return Promise(possible=True, sentence="until the registry is collected again")
+        return Promise(possible=False, sentence="not once it is collected, which follows at once")
+    if outlook.window_until is not None:
+        if outlook.window_until <= now:
+            return Promise(possible=True, sentence="no longer held, may be collected")
+        return Promise(possible=True, sentence=f"until {moment(outlook.window_until)}")
+    if outlook.reclaim:
+        return Promise(possible=True, sentence="until the registry is collected again")
+    return _by_product(plan, outlook)
+
+
+def _by_product(plan: Plan | None, outlook: Outlook) -> Promise:
+    name = outlook.product.name
+    if plan is not None and plan.manifest_count == 0:
+        return Promise(
+            possible=True, sentence="as long as the manifest stays, which only loses a tag"
+        )
+    match outlook.product.collection:
+        case Collection.AT_ONCE if outlook.gone is None:
+            sentence = f"not possible: {name} removes blobs with the last manifest that needs them"
+            return Promise(possible=False, sentence=sentence)
+        case Collection.ITSELF:
+            sentence = f"until {name} collects, which it does by itself"
+            if outlook.product.spared is not None:
+                sentence += f", not within {outlook.product.spared / _HOUR:.0f} h"
+            return Promise(possible=True, sentence=sentence)
+        case Collection.UNKNOWN:
+            sentence = "until the registry is collected; it may do that by itself"
+            return Promise(possible=True, sentence=sentence)
+        case _:
+            return Promise(possible=True, sentence="until the registry is collected")
+
+
+def outlook_of(run: Run) -> Outlook:
+    """Return what an undo of a run depends on, as it was seen when the run ended."""
+    receipt = run.receipt
+    return Outlook(
+        product(str(run.details.get("product", ""))),
+        backup=run.backup,
+        reclaim=run.reclaim,
+        stored=run.storage is not None,
+        window_until=run.window_until,
+        gone=None if receipt is None else receipt.blobs_gone,
+        left=None if receipt is None else receipt.blobs_left,
+    )
+
+
+def promise_of(run: Run, now: float) -> Promise | None:
+    """Say what an undo of a run can do at ``now``; None for a run that has nothing to undo."""
+    if run.state is State.UNDONE:
+        return Promise(possible=False, sentence="undone")
+    if run.kind is Kind.FSCK:
+        return Promise(possible=True, sentence="until what it moved aside is removed")
+    if run.kind is Kind.UNDO and run.saved:
+        return Promise(possible=True, sentence="gives the tags that it took back to their images")
+    if run.kind is not Kind.RM:
+        return None
+    return promise(run.plan, outlook_of(run), now)
+
+
+def _images(plan: Plan | None) -> int:
+    """Count the images that a plan takes a tag or the manifest of."""
+    if plan is None:
+        return 0
+    return len({(s.repository, s.digest) for s in plan.steps if s.digest is not None})
+
+
+def _lost_tags(plan: Plan | None) -> int:
+    """Count the tags of a plan that lead to no manifest."""
+    if plan is None:
+        return 0
+    return sum(len(step.tags) for step in plan.steps if step.digest is None)
+
+
+def _broken(plan: Plan | None) -> tuple[int, int, int]:
+    """Count the images of a plan that lack blobs, are of schema 1, or only lack children."""
+    if plan is None:
+        return 0, 0, 0
+    going = {(step.repository, step.digest) for step in plan.steps}
+    found = [one for one in plan.missing if (one.repository, one.digest) in going]
+    broken = sum(one.damaged for one in found)
+    obsolete = sum(one.obsolete and not one.damaged for one in found)
+    return broken, obsolete, len(found) - broken - obsolete

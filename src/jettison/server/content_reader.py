@@ -1,0 +1,459 @@
+"""Reading links and contents for an answer, at a handful of system calls each.
+
+What a tag or a layer leads to is looked at on the disk every time, so what another program does to
+the tree is seen at once, and nothing is ever promised from memory (registry-facts: the descriptor
+cache). Only the bytes of small contents are kept, by digest: they cannot change, and that they are
+still on the disk is looked at each time.
+"""
+
+import asyncio
+import errno
+import os
+import stat
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Final, NamedTuple, TypeVar
+
+from jettison.errors import InvalidDigest, InvalidManifest, StorageError
+from jettison.model.digest import Digest
+from jettison.model.manifest import parse_manifest
+from jettison.model.names import RepoName, Tag
+from jettison.server.answers import Header, encode_headers
+from jettison.storage.filesystem import layout
+from jettison.storage.filesystem.beneath import look_beneath, open_beneath
+from jettison.storage.filesystem.folder import Folder, storage_error
+from jettison.storage.filesystem.reading import LARGEST_MANIFEST, SETTLED_NS
+from jettison.storage.filesystem.tree import StorageTree
+
+__all__ = ["SMALL", "Content", "Contents", "UnsettledLink", "settled"]
+
+_T = TypeVar("_T")
+
+SMALL: Final = 64 * 1024
+"""Up to so many bytes a content is read at once and may be kept."""
+
+_KEPT_BYTES: Final = 16 * 1024 * 1024
+_KEPT_TYPES: Final = 4096
+_KEPT_LINKS: Final = 8192
+_PAUSES: Final = (0.0, 0.0005, 0.001)
+"""Seconds until a link is read again that is none: Distribution 2.x empties and rewrites links."""
+_UNSETTLED_NS: Final = 1_000_000_000
+"""For so long after a link was written to it may be in the middle of a rewrite."""
+_SETTLE_SECONDS: Final = 1.5
+"""So long a request waits for such a link; the writer may have to wait for a processor."""
+_AGAIN_SECONDS: Final = 0.01
+_LINK: Final = 256
+_TRUSTED_SECONDS: Final = 1.0
+_FILE: Final = os.O_RDONLY | os.O_NONBLOCK
+_ABSENT: Final = (FileNotFoundError, NotADirectoryError)
+_UNKNOWN_TYPE: Final = b"application/octet-stream"
+
+
+class _Known(NamedTuple):
+    """What a link held, which file it was, and until when (monotonic) that need not be read."""
+
+    identity: tuple[int, ...]
+    digest: Digest
+    until: float
+
+
+def _identity_of(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_mtime_ns, status.st_ino, status.st_dev, status.st_size
+
+
+class Content:
+    """A manifest or a small blob: its bytes, and the headers that depend on nothing else."""
+
+    __slots__ = (
+        *("blob_encoded", "blob_headers", "inode"),
+        *("manifest_encoded", "manifest_headers", "media_type", "raw"),
+    )
+
+    def __init__(self, digest: Digest, raw: bytes, inode: int) -> None:
+        self.raw = raw
+        self.inode = inode
+        self.blob_headers = blob_headers(digest, len(raw))
+        self.blob_encoded = encode_headers(self.blob_headers)
+        self.manifest_encoded = b""
+        self.media_type: str | None = None
+        self.manifest_headers: list[Header] = []
+
+
+def blob_headers(digest: Digest, size: int) -> list[Header]:
+    """Return the headers of a blob's answer, but for its range."""
+    encoded = digest.encode()
+    return [
+        (b"content-length", b"%d" % size),
+        (b"content-type", _UNKNOWN_TYPE),
+        (b"docker-content-digest", encoded),
+        (b"etag", b'"%b"' % encoded),
+        (b"accept-ranges", b"bytes"),
+        (b"cache-control", b"max-age=31536000"),
+    ]
+
+
+def manifest_headers(digest: Digest, size: int, media_type: str) -> list[Header]:
+    """Return the headers of a manifest's answer, but for its range."""
+    kind = media_type.encode("latin-1", "replace") or _UNKNOWN_TYPE
+    return [
+        (name, kind if name == b"content-type" else value)
+        for name, value in blob_headers(digest, size)
+        if name != b"cache-control"  # a tag may lead elsewhere the next moment
+    ]
+
+
+def _type_of(digest: Digest, raw: bytes) -> str:
+    """Return what a manifest says of its type, "" where it says none."""
+    if not digest.matches(raw):
+        message = f"manifest {digest} is damaged on the disk: its bytes have another digest"
+        raise StorageError(message, hint="Push the image again.")
+    try:
+        return parse_manifest(raw).media_type
+    except InvalidManifest:
+        return ""
+
+
+class UnsettledLink(StorageError):
+    """A link without a digest that was written to a moment ago: perhaps it is being rewritten."""
+
+
+async def settled(look: Callable[[], Awaitable[_T]]) -> _T:
+    """Await what ``look`` returns, again and again while a link that it reads is being rewritten.
+
+    Raises :class:`UnsettledLink` where that does not come to an end in time.
+    """
+    end = time.monotonic() + _SETTLE_SECONDS
+    while True:
+        try:
+            return await look()
+        except UnsettledLink:
+            if time.monotonic() > end:
+                raise
+        await asyncio.sleep(_AGAIN_SECONDS)
+
+
+class Contents:
+    """What is in a tree, as requests ask for it."""
+
+    def __init__(self, tree: StorageTree) -> None:
+        self._tree = tree
+        self._repositories = _open(tree.repositories_folder, tree, layout.REPOSITORIES)
+        self._blobs = _open(tree.blobs_folder, tree, layout.BLOBS)
+        self._kept: OrderedDict[str, Content] = OrderedDict()
+        self._kept_bytes = 0
+        self._links: dict[str, _Known] = {}
+        self._types: dict[str, tuple[tuple[int, int], str]] = {}
+        self._broken: dict[str, tuple[int, int, int]] = {}
+
+    # Links.
+
+    def tag(self, repository: RepoName, tag: Tag) -> Digest | None:
+        """Return what a tag points to; None if there is no such tag.
+
+        Raises :class:`~jettison.errors.StorageError` for a link that is damaged.
+        """
+        return self._link(f"{repository}/_manifests/tags/{tag}/current/link")
+
+    def layer(self, repository: RepoName, digest: Digest) -> Digest | None:
+        """Return the blob that a repository's link of a digest leads to; None if it has none."""
+        return self._link(f"{repository}/_layers/{digest.algorithm}/{digest.hex}/link")
+
+    def has_revision(self, repository: RepoName, digest: Digest) -> bool:
+        """Whether a manifest is part of a repository: its link is there, and as long as a digest.
+
+        What a link of that length says is not read: nobody writes another than its folder's name.
+        """
+        path = f"{repository}/_manifests/revisions/{digest.algorithm}/{digest.hex}/link"
+        if self._known(path) is not None:
+            return True
+        found = _look(self._repositories, path)
+        if found is None:
+            return False
+        if found.st_size == len(digest):
+            self._note(path, found, digest)
+            return True
+        for _ in self._moments(path, found):
+            again = _look(self._repositories, path)
+            if again is None or again.st_size == len(digest):
+                return again is not None
+            found = again
+        if _is_unsettled(found):
+            raise self._damaged(path, f"{found.st_size} bytes")
+        return False
+
+    def _link(self, path: str) -> Digest | None:
+        """Read a link, unless it is the very file that was read before.
+
+        A file that was written to a moment ago may be written to again without its time showing it.
+        """
+        known = self._known(path)
+        if known is not None:
+            return known
+        status = _look(self._repositories, path)
+        if status is None:
+            return None
+        before = self._links.get(path)
+        if before is not None and before.identity == _identity_of(status):
+            found: Digest | None = before.digest
+        else:
+            found = self._read_link(path, status)
+        if found is not None and status.st_mtime_ns < time.time_ns() - SETTLED_NS:
+            self._note(path, status, found)
+        return found
+
+    def _note(self, path: str, status: os.stat_result, digest: Digest) -> None:
+        if len(self._links) >= _KEPT_LINKS:
+            self._links.clear()
+        until = time.monotonic() + _TRUSTED_SECONDS
+        self._links[path] = _Known(_identity_of(status), digest, until)
+
+    def _known(self, path: str) -> Digest | None:
+        """Return what the link at a path held when it was looked at, if that is the very file.
+
+        The most frequent question of all, so asked in one call of the system and not in three. It
+        would go through a symbolic link to that same file; so for a moment only.
+        """
+        known = self._links.get(path)
+        if known is None or known.until < time.monotonic():
+            return None
+        try:
+            found = os.stat(path, dir_fd=self._repositories)
+        except OSError:
+            return None
+        return known.digest if known.identity == _identity_of(found) else None
+
+    def _read_link(self, path: str, status: os.stat_result) -> Digest | None:
+        raw = self._link_bytes(path)
+        found = None if raw is None else _parse(raw)
+        if raw is None or found is not None:
+            return found
+        for _ in self._moments(path, status):
+            raw = self._link_bytes(path)
+            found = None if raw is None else _parse(raw)
+            if raw is None or found is not None:
+                return found
+        raise self._damaged(path, repr((raw or b"")[:80]))
+
+    def _link_bytes(self, path: str) -> bytes | None:
+        descriptor = _descriptor(self._repositories, path)
+        if descriptor is None:
+            return None
+        try:
+            return os.read(descriptor, _LINK)
+        except OSError as error:
+            raise storage_error("read", path, error) from error
+        finally:
+            os.close(descriptor)
+
+    def _moments(self, path: str, status: os.stat_result) -> Iterator[None]:
+        """Pause, a millisecond or two in all, while a link may be in the middle of a rewrite.
+
+        Nobody is kept waiting for one that was found broken before and has not changed since.
+        """
+        known = (status.st_mtime_ns, status.st_ino, status.st_size)
+        if self._broken.get(path) == known:
+            return
+        for pause in _PAUSES:
+            time.sleep(pause)
+            yield
+        if status.st_mtime_ns < time.time_ns() - SETTLED_NS:
+            if len(self._broken) >= _KEPT_LINKS:
+                self._broken.clear()
+            self._broken[path] = known
+
+    def _damaged(self, path: str, what: str) -> StorageError:
+        status = _look(self._repositories, path)
+        kind = UnsettledLink if status is not None and _is_unsettled(status) else StorageError
+        message = f"{self._tree.path(layout.REPOSITORIES)}/{path} holds no digest, but {what}"
+        return kind(message, hint="Push the image again, or look at `jettison fsck`.")
+
+    # Contents.
+
+    def size(self, digest: Digest) -> int | None:
+        """Return the size of a blob in bytes; None if there is none."""
+        found = _look(self._blobs, _path(digest))
+        return None if found is None or not stat.S_ISREG(found.st_mode) else found.st_size
+
+    def small(self, digest: Digest, limit: int = SMALL) -> Content | None:
+        """Return a content of at most ``limit`` bytes; None if it is absent or larger."""
+        path = _path(digest)
+        kept = self._kept.get(digest)
+        if kept is not None and self._is_still_there(path, kept):
+            self._kept.move_to_end(digest)
+            return kept
+        found = _look(self._blobs, path)
+        if found is None:
+            return None
+        if found.st_size > limit or not stat.S_ISREG(found.st_mode):
+            return None
+        return self._read(digest, path, found.st_size)
+
+    def _is_still_there(self, path: str, kept: Content) -> bool:
+        """Whether a blob is the very file whose bytes are kept: those are sent, nothing is read.
+
+        It has the digest that was asked for, wherever it lies; so one call of the system will do.
+        """
+        try:
+            found = os.stat(path, dir_fd=self._blobs)
+        except OSError:
+            return False
+        return found.st_ino == kept.inode and found.st_size == len(kept.raw)
+
+    def manifest(self, digest: Digest) -> Content | None:
+        """Return a small manifest, its type known; None if it is absent or larger.
+
+        Raises :class:`~jettison.errors.StorageError` for bytes that have another digest.
+        """
+        content = self.small(digest)
+        if content is not None and content.media_type is None:
+            kind = _type_of(digest, content.raw)
+            content.media_type = kind
+            content.manifest_headers = manifest_headers(digest, len(content.raw), kind)
+            content.manifest_encoded = encode_headers(content.manifest_headers)
+        return content
+
+    def large_type(self, digest: Digest) -> str | None:
+        """Return the type of a larger manifest that :meth:`examine` has read; None for others."""
+        known = self._types.get(digest)
+        return None if known is None or known[0] != self._identity(digest) else known[1]
+
+    def examine(self, digest: Digest) -> str | None:
+        """Read a larger manifest and return its type; None if it is absent. Takes a while."""
+        identity = self._identity(digest)
+        content = self.small(digest, LARGEST_MANIFEST)
+        if content is None or identity is None:
+            return None
+        kind = _type_of(digest, content.raw)
+        if len(self._types) >= _KEPT_TYPES:
+            self._types.clear()
+        self._types[digest] = (identity, kind)
+        return kind
+
+    def _identity(self, digest: Digest) -> tuple[int, int] | None:
+        try:
+            found = look_beneath(self._blobs, _path(digest))
+        except OSError:
+            return None
+        return found.st_ino, found.st_size
+
+    def _read(self, digest: Digest, path: str, size: int) -> Content | None:
+        descriptor = _descriptor(self._blobs, path)
+        if descriptor is None:
+            return None
+        try:
+            raw = os.read(descriptor, size + 1)
+            while len(raw) < size and (more := os.read(descriptor, size - len(raw))):
+                raw += more
+            inode = os.fstat(descriptor).st_ino
+        except OSError as error:
+            raise storage_error("read", path, error) from error
+        finally:
+            os.close(descriptor)
+        content = Content(digest, raw, inode)
+        # What is damaged is not kept: it may be put right at any moment.
+        if len(raw) <= SMALL and digest.matches(raw):
+            self._keep(digest, content)
+        return content
+
+    def _keep(self, digest: Digest, content: Content) -> None:
+        before = self._kept.pop(digest, None)
+        self._kept_bytes += len(content.raw) - (0 if before is None else len(before.raw))
+        self._kept[digest] = content
+        while self._kept_bytes > _KEPT_BYTES:
+            _, oldest = self._kept.popitem(last=False)
+            self._kept_bytes -= len(oldest.raw)
+
+    def open(self, digest: Digest) -> tuple[int, int] | None:
+        """Open a blob: a descriptor and the size in bytes; None if there is none."""
+        path = _path(digest)
+        descriptor = _descriptor(self._blobs, path)
+        if descriptor is None:
+            return None
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            os.close(descriptor)
+            return None
+        return descriptor, found.st_size
+
+    # Saying that somebody wants something (design.md, rule 6).
+
+    def touch_layer(self, repository: RepoName, digest: Digest, size: int | None = None) -> bool:
+        """Touch a layer's link and its blob; False if either is missing.
+
+        So is a blob that has another ``size`` in bytes than it should have, if that is known, or
+        none at all: a power cut leaves such, and a push that is told so brings it again.
+        """
+        target = self.layer(repository, digest)
+        if target is None:
+            return False
+        found = self.size(target)
+        if found is None or (size is not None and found != size):
+            return False
+        if not found and not target.matches(b""):
+            return False
+        link = f"{repository}/_layers/{digest.algorithm}/{digest.hex}/link"
+        tree = self._tree
+        return self._touch(tree.repositories_folder, link) and self._touch(
+            tree.blobs_folder, _path(target)
+        )
+
+    def touch_revision(self, repository: RepoName, digest: Digest) -> bool:
+        """Touch a revision's link and its manifest; False if either is missing."""
+        if not self.has_revision(repository, digest):
+            return False
+        link = f"{repository}/_manifests/revisions/{digest.algorithm}/{digest.hex}/link"
+        tree = self._tree
+        return self._touch(tree.repositories_folder, link) and self._touch(
+            tree.blobs_folder, _path(digest)
+        )
+
+    def _touch(self, folder: Folder | None, path: str) -> bool:
+        try:
+            return folder is not None and folder.touch(path)
+        except StorageError as error:
+            if getattr(error.__cause__, "errno", None) != errno.EROFS:
+                raise
+            # Nobody can write here: then nobody can take it away either.
+        return True
+
+
+def _is_unsettled(status: os.stat_result) -> bool:
+    """Whether a file was changed a moment ago, whatever time it was given."""
+    return max(status.st_mtime_ns, status.st_ctime_ns) > time.time_ns() - _UNSETTLED_NS
+
+
+def _parse(raw: bytes) -> Digest | None:
+    try:
+        return Digest(raw.decode("ascii"))
+    except (InvalidDigest, UnicodeDecodeError):
+        return None
+
+
+def _look(folder: int, path: str) -> os.stat_result | None:
+    try:
+        return look_beneath(folder, path)
+    except _ABSENT:
+        return None
+    except OSError as error:
+        raise storage_error("look at", path, error) from error
+
+
+def _descriptor(folder: int, path: str) -> int | None:
+    try:
+        return open_beneath(folder, path, _FILE)
+    except _ABSENT:
+        return None
+    except OSError as error:
+        raise storage_error("read", path, error) from error
+
+
+def _path(digest: Digest) -> str:
+    encoded = digest.hex
+    return f"{digest.algorithm}/{encoded[:2]}/{encoded}/data"
+
+
+def _open(folder: Folder | None, tree: StorageTree, path: str) -> int:
+    if folder is None:
+        raise StorageError(f"there is no folder {tree.path(path)}")
+    return folder.descriptor

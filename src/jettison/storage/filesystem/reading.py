@@ -1,0 +1,500 @@
+"""Reading a storage tree: listings and links, without following a symbolic link to anywhere.
+
+Listings take their facts from the folder itself (names and kinds) and look at single files only
+where asked. An entry that vanishes meanwhile is skipped and never ends a listing (defect 2). What
+cannot be understood is returned as a :class:`Problem`, so that a caller can protect what it might
+stand for (design.md, rule 2); what cannot be *listed* raises, because nobody knows what it hides.
+
+Digests are raw here: a tree has millions of them.
+"""
+
+import enum
+import os
+import stat
+import time
+import weakref
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple, cast
+
+import msgspec
+
+from jettison.errors import InvalidName, StorageError
+from jettison.model.digest import ALGORITHMS, RawDigest, raw_digest
+from jettison.model.names import RepoName
+from jettison.model.printable import printable
+from jettison.storage.filesystem import layout
+from jettison.storage.filesystem.beneath import open_beneath
+from jettison.storage.filesystem.folder import BlockedError, Folder, UnusableError, storage_errors
+
+__all__ = [
+    "Absence",
+    "Blob",
+    "InnerFolders",
+    "Problem",
+    "Protects",
+    "Repositories",
+    "TreeReader",
+    "arrival",
+    "is_leftover",
+    "make_problem",
+]
+
+LARGEST_MANIFEST: Final = 64 * 1024 * 1024
+"""In bytes; Distribution accepts 4 MiB. Anything larger is no manifest and is not read."""
+
+_MARKS: Final = frozenset({"_layers", "_manifests", "_uploads"})
+_FOLLOWED_NOT: Final = "is a symbolic link, which is not followed; what is behind it is left alone"
+_RAW_LENGTH: Final = 32
+SETTLED_NS: Final = 2_000_000_000
+"""A folder that changed so lately may change again without its time showing it."""
+
+
+class Absence(enum.IntEnum):
+    """What may lawfully be absent from a storage, by what its registry is configured to be.
+
+    ``CHILDREN`` of an index, where it takes sparse ones; ``ANYTHING`` in a cache of another
+    registry, which fetches what is asked for, and lets go of it when its time is over.
+    """
+
+    NOTHING = 0
+    CHILDREN = 1
+    ANYTHING = 2
+
+
+class Protects(enum.StrEnum):
+    """How far a problem reaches: what might be referenced by something that cannot be read."""
+
+    NOTHING = "nothing"
+    REPOSITORY = "repository"
+    EVERYTHING = "everything"
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """Something in the tree that is not as it should be.
+
+    ``path`` is relative to the root; ``message`` is a sentence without it. ``repository`` may be
+    a name that the specification does not allow, and is None where none is concerned.
+    """
+
+    repository: str | None
+    path: str
+    message: str
+    protects: Protects = Protects.REPOSITORY
+
+
+def make_problem(
+    repository: str | None, path: str, message: str, protects: Protects = Protects.REPOSITORY
+) -> Problem:
+    """Return a problem whose texts can be printed, whatever bytes the names on the disk have."""
+    shown = None if repository is None else printable(repository)
+    return Problem(shown, printable(path), message, protects)
+
+
+class Repositories(NamedTuple):
+    """What is below ``repositories/``.
+
+    ``strays`` are folders that look like a repository and whose name is none: no registry serves
+    them, but nobody knows that they are not wanted. ``hollow`` are folders, no repositories, that
+    nothing at all is in.
+    """
+
+    names: list[RepoName]
+    strays: list[str]
+    hollow: list[str]
+    problems: list[Problem]
+
+
+class Blob(NamedTuple):
+    """A blob file: its size in bytes and when it was written or touched (nanoseconds).
+
+    ``arrived_ns`` is the latest of all its times: a copy that keeps those of the original, as
+    ``cp -a``, ``rsync -a`` or a restore makes it, cannot keep that of the inode. ``kept`` are the
+    bytes of it that the disk does not get back when it is removed: hard links, holes.
+    """
+
+    digest: RawDigest
+    size: int
+    mtime_ns: int
+    arrived_ns: int
+    kept: int = 0
+
+
+class InnerFolders(NamedTuple):
+    """A folder below ``repositories/``, and when it changed.
+
+    ``below`` are the folders in it that may be repositories, or hold some, in reversed order: each
+    by its name, and once more with a slash for what is in it.
+    """
+
+    changed: int
+    is_repository: bool
+    below: list[str]
+
+
+_NO_FOLDERS: Final = InnerFolders(0, is_repository=False, below=[])
+
+
+def _is_name(text: str) -> bool:
+    try:
+        RepoName(text)
+    except InvalidName:
+        return False
+    return True
+
+
+class TreeReader:
+    """Reads the storage tree at ``root``.
+
+    ``absence`` says what may lawfully be absent. ``aside`` are blobs, and ``links_aside`` says
+    that there may be links, to be taken for what they are in their places: a collection has set
+    them aside and the next one will put them back.
+
+    Paths taken and given are those of :mod:`jettison.storage.filesystem.layout`. Permission and
+    hardware errors raise :class:`~jettison.errors.StorageError` with the path.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.absence = Absence.NOTHING
+        self.aside: frozenset[RawDigest] = frozenset()
+        self.links_aside = False
+        self._prefix = f"{root}/"
+        self._root = Folder.root(root)
+        self._blobs: Folder | None = None
+        self._repositories: Folder | None = None
+        self._opened = [self._root.descriptor]
+        weakref.finalize(self, _close_all, self._opened)
+
+    def path(self, relative: str) -> str:
+        """Return the full path of something in the tree."""
+        return self._prefix + relative
+
+    def disk_free(self) -> int:
+        """Return how many bytes are free on the file system, for those who are not root."""
+        with storage_errors("look at", self.root):
+            found = os.statvfs(self._root.descriptor)
+        return found.f_bavail * found.f_frsize
+
+    @property
+    def root_folder(self) -> Folder:
+        """The root directory, held open."""
+        return self._root
+
+    def folder(self, relative: str) -> Folder | None:
+        """Open a folder of the tree; None if it is not there, or something else is."""
+        try:
+            return self._root.open(relative)
+        except BlockedError:
+            return None
+
+    def relative(self, path: str) -> str:
+        """Return a full path as one relative to the root."""
+        return path.removeprefix(self._prefix)
+
+    # Repositories.
+
+    def scan_repositories(self) -> Repositories:
+        """Walk ``repositories/`` without descending into any; nested ones are found too."""
+        found = Repositories([], [], [], [])
+        todo = [""]
+        while todo:
+            name = todo.pop()
+            folder = self._repository_folder(name, found.problems)
+            if folder is None:
+                continue
+            with folder:
+                names, others = folder.folders()
+            is_repository = not _MARKS.isdisjoint(names)
+            prefix = f"{name}/" if name else ""
+            todo += [f"{prefix}{inner}" for inner in names if not inner.startswith("_")]
+            for entry in others:
+                if entry.is_symlink() and entry.name not in _MARKS:
+                    found.problems.append(self._blind(f"{prefix}{entry.name}"))
+                is_repository |= entry.name in _MARKS
+            if not name:
+                continue
+            if not is_repository:
+                if not names and not others:
+                    found.hollow.append(name)
+                continue
+            try:
+                found.names.append(RepoName(name))
+            except InvalidName:
+                found.strays.append(name)
+        found.names.sort()
+        return found
+
+    def _repository_folder(self, name: str, problems: list[Problem]) -> Folder | None:
+        try:
+            return self._root.open(f"{layout.REPOSITORIES}/{name}".rstrip("/"))
+        except BlockedError as error:
+            if error.is_link:  # it was a folder when its parent was listed
+                problems.append(self._blind(name))
+            return None
+
+    def _blind(self, name: str) -> Problem:
+        path = f"{layout.REPOSITORIES}/{name}"
+        message = "is a symbolic link, which is not followed: what is behind it is unknown"
+        return make_problem(name, path, message, Protects.EVERYTHING)
+
+    def repositories(self) -> list[RepoName]:
+        """Return the names of all repositories, sorted."""
+        return self.scan_repositories().names
+
+    def walk_repositories(
+        self, after: str = "", known: "dict[str, InnerFolders] | None" = None
+    ) -> Iterator[str]:
+        """Yield the repositories that have manifests, in lexical order, those behind ``after``.
+
+        Only folders are read in which there may be one, and none ahead of what is asked for. Those
+        in ``known`` are only looked at, as long as they do not change; it is brought up to date.
+        """
+        known = {} if known is None else known
+        # A name is for a repository itself, one with a slash for all below it. In lexical order the
+        # latter stand together, though app-2 stands between app and app/web.
+        todo = list(self._inner_folders("", known).below)
+        inner: dict[str, list[str]] = {}
+        while todo:
+            name = todo.pop()
+            if name[-1] != "/":
+                if name > after:
+                    found = self._inner_folders(name, known)
+                    if found.below:
+                        inner[name] = found.below
+                    if found.is_repository:
+                        yield name
+            elif name[:-1] > after:
+                todo += inner.pop(name[:-1], ())
+            elif name > after or after.startswith(name):
+                todo += self._inner_folders(name[:-1], known).below
+
+    def _inner_folders(self, name: str, known: "dict[str, InnerFolders]") -> "InnerFolders":
+        """Return whether a folder is a repository with manifests, and what may be others in it."""
+        top = self.repositories_folder
+        if top is None:
+            return _NO_FOLDERS
+        found = known.get(name)
+        if found is not None and found.changed == top.time(name or "."):
+            return found
+        try:
+            folder = top.open(name or ".")
+        except BlockedError:
+            folder = None
+        if folder is None:
+            known.pop(name, None)
+            return _NO_FOLDERS
+        with folder:
+            changed = folder.own_time()
+            names, _ = folder.folders()
+        prefix = f"{name}/" if name else ""
+        inner = [f"{prefix}{one}" for one in names if not one.startswith("_")]
+        below = sorted([*inner, *(f"{one}/" for one in inner)], reverse=True)
+        found = InnerFolders(changed, "_manifests" in names and _is_name(name), below)
+        if changed < time.time_ns() - SETTLED_NS:
+            known[name] = found
+        return found
+
+    def has_repository(self, name: str) -> bool:
+        """Whether there is a repository of this name (a folder with nested ones alone is none)."""
+        folder = self.folder(layout.repository(name))
+        if folder is None:
+            return False
+        with folder:
+            return any(entry.name in _MARKS for entry in folder.entries())
+
+    # Blobs.
+
+    @property
+    def blobs_folder(self) -> Folder | None:
+        """The folder ``blobs/``, held open; None if there is none."""
+        self._blobs = self._blobs or self._hold(layout.BLOBS)
+        return self._blobs
+
+    @property
+    def repositories_folder(self) -> Folder | None:
+        """The folder ``repositories/``, held open; None if there is none."""
+        self._repositories = self._repositories or self._hold(layout.REPOSITORIES)
+        return self._repositories
+
+    def _hold(self, relative: str) -> Folder | None:
+        folder = self.folder(relative)
+        if folder is not None:
+            self._opened.append(folder.descriptor)
+        return folder
+
+    def blob_folders(self, problems: list[Problem] | None = None) -> list[str]:
+        """Return the folders that blobs' own folders are in, ``<algorithm>/<two digits>``, sorted.
+
+        What is a symbolic link, or no folder, is left out, and noted in ``problems``.
+        """
+        noted = problems if problems is not None else []
+        top = self.blobs_folder
+        if top is None:
+            return []
+        return [
+            f"{algorithm}/{prefix}"
+            for algorithm in ALGORITHMS
+            for prefix in self._inside(top, algorithm, noted)
+        ]
+
+    def blobs_in(self, folder: str, problems: list[Problem] | None = None) -> list[RawDigest]:
+        """Return the blobs that have a folder in one of :meth:`blob_folders`, sorted.
+
+        No blob is looked at. What has no digest's name is left out, and noted in ``problems``.
+        """
+        noted = problems if problems is not None else []
+        top = self.blobs_folder
+        if top is None:
+            return []
+        algorithm, _, prefix = folder.partition("/")
+        found, strange = raw_digests(algorithm, self._inside(top, folder, noted))
+        if {f"{first:02x}" for first in {digest[0] for digest in found}} - {prefix}:
+            strange += [digest.hex() for digest in found if digest[:1].hex() != prefix]
+            found = [digest for digest in found if digest[:1].hex() == prefix]
+        for name in strange:
+            if layout.is_foreign(name):
+                continue  # a NAS or a desktop puts its own everywhere
+            self._note(noted, f"{layout.BLOBS}/{folder}/{name}", "is no blob's folder")
+        return found
+
+    def changed_blob_folders(self, times: dict[str, int]) -> Iterator[tuple[str, list[RawDigest]]]:
+        """Yield those of :meth:`blob_folders` in which something was made or removed.
+
+        ``times`` (nanoseconds) are those of the last call, and are brought up to date. A folder
+        that changed a moment ago is yielded again next time: file systems keep time in ticks.
+        """
+        top = self.blobs_folder
+        for path in self.blob_folders():
+            changed = (0 if top is None else top.time(path)) or 0
+            settled = changed < time.time_ns() - SETTLED_NS
+            if settled and times.get(path) == changed:
+                continue
+            times[path] = changed if settled else -1
+            yield path, self.blobs_in(path)
+
+    def _inside(self, top: Folder, relative: str, problems: list[Problem]) -> list[str]:
+        """Return the sorted names of the folders in a folder of ``blobs/``."""
+        try:
+            folder = top.open(relative)
+        except BlockedError as error:
+            message = _FOLLOWED_NOT if error.is_link else "should be a folder, and is none"
+            self._note(problems, self.relative(error.path), message)
+            return []
+        if folder is None:
+            return []
+        with folder:
+            names, others = folder.folders()
+        for entry in others:
+            message = _FOLLOWED_NOT if entry.is_symlink() else "should be a folder, and is none"
+            if not (is_leftover(entry) or _is_foreign(entry)):
+                self._note(problems, f"{layout.BLOBS}/{relative}/{entry.name}", message)
+        names.sort()
+        return names
+
+    def _note(self, problems: list[Problem], path: str, message: str) -> None:
+        problems.append(make_problem(None, path, message, Protects.NOTHING))
+
+    def blobs(self) -> Iterator[Blob]:
+        """Yield every blob with its size and time, looking at each."""
+        for folder in self.blob_folders():
+            for digest in self.blobs_in(folder):
+                blob = self.blob(digest)
+                if blob is not None:
+                    yield blob
+
+    def blob(self, digest: RawDigest) -> Blob | None:
+        """Return a blob's size and time, or None if there is none."""
+        top = self.blobs_folder
+        name = layout.blob_file(digest)
+        found = None if top is None else top.look(name)
+        if found is None and digest in self.aside:
+            top = self._root
+            names = layout.set_aside_names(digest)
+            name = names[0] if top.look(names[0]) is not None else names[1]
+            found = top.look(name)
+        if top is None or found is None or not stat.S_ISREG(found.st_mode):
+            return None
+        kept = top.kept(name, found)
+        return Blob(digest, found.st_size, found.st_mtime_ns, arrival(found), kept)
+
+    def read_manifest(self, digest: RawDigest) -> bytes | None:
+        """Return a manifest's bytes, whatever they are, or None if there is no such blob.
+
+        One that a sweep has set aside is there.
+
+        Whether they have the digest is for the caller to see. Raises
+        :class:`~jettison.errors.StorageError` for a file that cannot be read, or that is too
+        large for any manifest.
+        """
+        folder, name = self._blobs or self.blobs_folder, layout.blob_file(digest)
+        try:
+            raw = None if folder is None else folder.read(name, LARGEST_MANIFEST)
+            if raw is None:
+                # A sweep may have set it aside just now, and will put it back if it is needed.
+                folder = self._root
+                for name in layout.set_aside_names(digest):
+                    raw = folder.read(name, LARGEST_MANIFEST)
+                    if raw is not None:
+                        break
+        except UnusableError as error:
+            raise StorageError(f"{folder and folder.path}/{name} {error}") from None
+        return raw
+
+    def read_blob(self, digest: RawDigest, chunk: int = 256 * 1024) -> Iterator[bytes]:
+        """Yield a blob's bytes in pieces of ``chunk`` bytes; nothing if there is no such blob."""
+        top = self.blobs_folder
+        if top is None:
+            return
+        name = layout.blob_file(digest)
+        with storage_errors("read", f"{top.path}/{name}"):
+            try:
+                descriptor = open_beneath(top.descriptor, name, os.O_RDONLY | os.O_NONBLOCK)
+            except FileNotFoundError:
+                return
+            try:
+                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    return
+                while piece := os.read(descriptor, chunk):
+                    yield piece
+            finally:
+                os.close(descriptor)
+
+    def mtime(self, relative: str) -> int | None:
+        """Return a file's or folder's time (nanoseconds), or None if it is not there."""
+        return self._root.time(relative)
+
+
+def raw_digests(algorithm: str, names: Sequence[str]) -> tuple[list[RawDigest], list[str]]:
+    """Return the digests that folders are named after, and the names that are no digest's."""
+    joined = "".join(names)
+    if algorithm == "sha256" and joined.isascii() and {*map(len, names)} <= {2 * _RAW_LENGTH}:
+        try:
+            whole = bytes.fromhex(joined)
+        except ValueError:
+            whole = b""
+        if whole.hex() == joined:
+            found = [whole[at : at + _RAW_LENGTH] for at in range(0, len(whole), _RAW_LENGTH)]
+            return cast("list[RawDigest]", found), []
+    pairs = [(name, raw_digest(algorithm, name)) for name in names]
+    good = [digest for _, digest in pairs if digest is not None]
+    return good, [name for name, digest in pairs if digest is None]
+
+
+def arrival(status: os.stat_result) -> int:
+    """Return the latest of a file's times (nanoseconds), and so not before it came to its place."""
+    return max(status.st_mtime_ns, status.st_ctime_ns)
+
+
+def _is_foreign(entry: os.DirEntry[str]) -> bool:
+    return layout.is_foreign(entry.name) and not entry.is_symlink()
+
+
+def is_leftover(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a file that Distribution 3.x was killed while writing."""
+    return entry.name.endswith(".tmp") and entry.is_file(follow_symlinks=False)
+
+
+def _close_all(descriptors: list[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)

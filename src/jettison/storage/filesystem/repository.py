@@ -1,0 +1,594 @@
+"""Reading one repository of a storage tree: tags, revisions, layers, uploads.
+
+Each listing opens its folder once and reaches what is in it by name, so a repository costs three
+system calls for each tag and manifest and hardly any for its layers. Digests are raw.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import compress
+from operator import eq
+from typing import Final, NamedTuple, Self, TypeVar
+
+from jettison.errors import InvalidName
+from jettison.model.digest import ALGORITHMS, Digest, RawDigest, raw_digest
+from jettison.model.names import Tag
+from jettison.storage.filesystem import layout
+from jettison.storage.filesystem.folder import BlockedError, Folder, UnusableError
+from jettison.storage.filesystem.reading import (
+    SETTLED_NS,
+    Problem,
+    Protects,
+    TreeReader,
+    is_leftover,
+    make_problem,
+    raw_digests,
+)
+
+__all__ = [
+    "History",
+    "Layers",
+    "Links",
+    "RepositoryReader",
+    "Revisions",
+    "Tags",
+    "Upload",
+    "read_upload",
+]
+
+PATIENCE_SECONDS: Final = 2.0
+"""How long something that was written lately may look broken before it counts as broken."""
+
+BRIEF_SECONDS: Final = 0.06
+"""The same for what was not: a link in the middle of a rewrite may still have its old time."""
+
+_REREAD_SECONDS: Final = 0.02
+_FRESH_NS: Final = 10_000_000_000
+_LONGEST: Final = 4096
+_FOREIGN: Final = "was made by no registry, and is left alone"
+"""In bytes; what is longer is no link."""
+
+_FIRST: Final = 256
+_SHA256_BYTES: Final = 32
+_ONE_FOLDER: Final = 3
+"""How many names a folder has that one folder is in: two of its own, and that one's `..`."""
+
+
+Key = TypeVar("Key", Tag, RawDigest)
+
+_LINK_LENGTH: Final = 71
+_PREFIX: Final = b"sha256:"
+
+
+class Links:
+    """The links of one kind in a repository, in a ``with`` block: each folder opened once."""
+
+    def __init__(self, folders: Mapping[str, Folder | None], *, aside: bool = False) -> None:
+        self._folders = folders
+        self._aside = aside
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for folder in self._folders.values():
+            if folder is not None:
+                folder.close()
+
+    def _folder(self, digest: RawDigest) -> Folder | None:
+        return self._folders["sha256" if len(digest) == _SHA256_BYTES else "sha512"]
+
+    def time(self, digest: RawDigest) -> int | None:
+        """Return when a link was written (nanoseconds), or None if there is none."""
+        folder = self._folder(digest)
+        if folder is None:
+            return None
+        found = folder.time(f"{digest.hex()}/{layout.LINK}")
+        if found is None and self._aside:
+            return folder.time(f"{digest.hex()}/{layout.ASIDE_LINK}")
+        return found
+
+    def folder_time(self, digest: RawDigest) -> int | None:
+        """Return when a link was last made or removed (nanoseconds), or None if never."""
+        folder = self._folder(digest)
+        return None if folder is None else folder.time(digest.hex())
+
+
+class _Unsettled(NamedTuple):
+    """Something that looks broken, and may not be finished; more so if written lately."""
+
+    problem: Problem
+    fresh: bool
+
+
+def _patiently(
+    keys: Sequence[Key], look: "Callable[[Key], RawDigest | Problem | _Unsettled | None]"
+) -> Iterator[tuple[Key, RawDigest | Problem | None]]:
+    """Look at each; at what is unsettled again a little later, all of it together.
+
+    A registry rewrites links in place, so for a moment one is empty, and it makes and removes a
+    tag file by file. On a slow disk a moment can last.
+    """
+    began = 0.0
+    while keys:
+        again: list[Key] = []
+        waited = time.monotonic() - began if began else 0.0
+        for key in keys:
+            found = look(key)
+            if not isinstance(found, _Unsettled):
+                yield key, found
+            elif waited > (PATIENCE_SECONDS if found.fresh else BRIEF_SECONDS):
+                yield key, found.problem
+            else:
+                again.append(key)
+        keys = again
+        if keys:
+            began = began or time.monotonic()
+            time.sleep(_REREAD_SECONDS)
+
+
+def _plain_link(raw: bytes) -> RawDigest | None:
+    """Return the digest in a link that is as nearly all links are, None for any other."""
+    if len(raw) != _LINK_LENGTH or not raw.startswith(_PREFIX):
+        return None
+    return raw_digest("sha256", raw[7:].decode("ascii", "replace"))
+
+
+def _meant(folder: Folder, name: str) -> set[RawDigest]:
+    """Return the digests that stand in a file, whatever else does."""
+    try:
+        raw = folder.read(name, _LONGEST)
+    except UnusableError:
+        return set()
+    return set() if raw is None else layout.digests_in(raw.decode("latin-1"))
+
+
+def _is_fresh(folder: Folder, name: str) -> bool:
+    """Whether an entry was written a moment ago, or in the future: clocks may differ."""
+    written = folder.time(name)
+    return written is not None and written > time.time_ns() - _FRESH_NS
+
+
+class Tags(NamedTuple):
+    """The tags of a repository, and which entries among them are none."""
+
+    current: dict[Tag, RawDigest]
+    broken: dict[Tag, Problem]
+    problems: list[Problem]
+    """Those of ``broken``, and those of entries that have no tag's name."""
+    strange: list[str]
+    """The names of those entries."""
+    foreign: list[Problem]
+    """Entries that no registry makes, which are none of its tags."""
+
+
+class History(NamedTuple):
+    """Every digest that a tag's history names; with ``problems`` it may have named others too."""
+
+    digests: list[RawDigest]
+    problems: list[Problem]
+
+
+class Revisions(NamedTuple):
+    """The manifests linked into a repository.
+
+    ``folders`` are all that have a folder, ``emptied`` those of them without a link, which is what
+    a DELETE leaves. ``damaged`` are digests that a link's folder or content names without the two
+    being one sound link, ``meant`` what else a damaged name or link may have been meant to be.
+    ``foreign`` are entries that no registry makes.
+    """
+
+    folders: list[RawDigest]
+    linked: set[RawDigest]
+    emptied: list[RawDigest]
+    damaged: set[RawDigest]
+    problems: list[Problem]
+    meant: set[RawDigest]
+    foreign: list[Problem]
+
+
+class Layers(NamedTuple):
+    """The blobs that have a folder in ``_layers``; its link may be gone, which is not looked at."""
+
+    named: set[RawDigest]
+    problems: list[Problem]
+
+
+class Upload(NamedTuple):
+    """An unfinished upload: when it began and when it last moved (nanoseconds).
+
+    ``bytes`` are what the disk gets back with it.
+    """
+
+    id: str
+    started_ns: int
+    moved_ns: int
+    files: int
+    bytes: int
+
+
+def read_upload(name: str, folder: Folder) -> Upload:
+    """Return what an upload's folder has, wherever that is now."""
+    times, sizes = [folder.own_time()], []
+    for entry in folder.entries():
+        status = folder.look(entry.name)
+        if status is not None:
+            times.append(status.st_mtime_ns)
+            if entry.is_file(follow_symlinks=False):
+                sizes.append(status.st_size - folder.kept(entry.name, status))
+    return Upload(name, min(times), max(times), len(sizes), sum(sizes))
+
+
+class RepositoryReader:
+    """Reads the repository ``name`` of a tree, in a ``with`` block.
+
+    A repository that is not there has nothing in it. Folders that cannot be listed raise
+    :class:`~jettison.errors.StorageError`.
+    """
+
+    def __init__(self, tree: TreeReader, name: str) -> None:
+        self._tree = tree
+        self.name = name
+        self.blocked: list[Problem] = []
+        self._folder: Folder | None = None
+        top = tree.repositories_folder
+        if top is not None:
+            self._folder = self._open_in(top, name, self.blocked)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._folder is not None:
+            self._folder.close()
+
+    # Tags.
+
+    def tags(self) -> Tags:
+        """Return what each tag points to; none if there is no tags folder."""
+        found = Tags({}, {}, [], [], [])
+        folder = self.open(layout.TAGS, found.problems)
+        if folder is None:
+            return found
+        with folder:
+            names, others = folder.folders()
+            own = self._without_foreign(folder, others, found.foreign)
+            self._no_folders(folder, own, found.problems)
+            odd = []
+            raws = folder.read_each([f"{name}/current/link" for name in names], _FIRST)
+            for name, raw in zip(names, raws, strict=True):
+                try:
+                    tag = Tag(name)
+                except InvalidName:
+                    if self._is_foreign(folder, name, ("current", "index")):
+                        found.foreign.append(self._problem(folder, name, _FOREIGN))
+                        continue
+                    message = "is a tag whose name the specification does not allow"
+                    found.problems.append(self._problem(folder, name, message))
+                    found.strange.append(name)
+                    continue
+                digest = None if raw is None else _plain_link(raw)
+                if digest is None:
+                    odd.append(tag)
+                else:
+                    found.current[tag] = digest
+            for tag, link in _patiently(odd, lambda tag: self._tag(folder, tag)):
+                if isinstance(link, Problem):
+                    found.broken[tag] = link
+                    found.problems.append(link)
+                elif link is not None:
+                    found.current[tag] = link
+        return found
+
+    def tag(self, tag: Tag) -> RawDigest | Problem | None:
+        """Return what a tag points to; None if there is no such tag."""
+        problems: list[Problem] = []
+        folder = self.open(layout.TAGS, problems)
+        if folder is None:
+            return problems[0] if problems else None
+        with folder:
+            [(_, link)] = _patiently([tag], lambda tag: self._tag(folder, tag))
+            return link
+
+    def _tag(self, folder: Folder, tag: Tag) -> "RawDigest | Problem | _Unsettled | None":
+        name = f"{tag}/current/{layout.LINK}"
+        try:
+            link = self._link(folder, name)
+        except UnusableError as error:
+            problem = self._problem(folder, name, str(error))
+            return _Unsettled(problem, _is_fresh(folder, name))
+        if link is not None:
+            return link
+        if folder.look(tag) is None:
+            return None
+        # Being removed just now, or being made.
+        message = "is missing, so nobody knows what the tag points to"
+        problem = self._problem(folder, name, message)
+        fresh = any(_is_fresh(folder, inner) for inner in (tag, f"{tag}/current", f"{tag}/index"))
+        return _Unsettled(problem, fresh)
+
+    def meant_by_tag(self, name: str) -> set[RawDigest]:
+        """Return what an entry of the tags that is not understood may have been meant to point to.
+
+        That is whatever its link or its history name. ``name`` may be none that a tag can have.
+        """
+        folder = self.open(f"{layout.TAGS}/{name}", [])
+        if folder is None:
+            return set()
+        with folder:
+            found = _meant(folder, f"current/{layout.LINK}")
+        return found.union(self.history(name).digests)
+
+    def had_others(self, tag: Tag) -> bool:
+        """Whether a tag may ever have pointed to anything else, at the cost of one look.
+
+        Most file systems count a folder's folders; of the others nobody knows.
+        """
+        if self._folder is None:
+            return False
+        found = self._folder.look(f"{layout.TAGS}/{tag}/index/sha256")
+        return found is None or found.st_nlink != _ONE_FOLDER
+
+    def history(self, tag: str) -> History:
+        """Return what the tag's history names, and what in it could not be understood."""
+        found = History([], [])
+        top = self.open(f"{layout.TAGS}/{tag}/index", found.problems)
+        if top is None:
+            return found
+        with top:
+            algorithms, others = top.folders()
+            self._no_folders(top, others, found.problems)
+            for algorithm in algorithms:
+                folder = self._open_in(top, algorithm, found.problems)
+                if folder is None:
+                    continue
+                with folder:
+                    names, others = folder.folders()
+                    self._no_folders(folder, others, found.problems)
+                    digests, strange = raw_digests(algorithm, names)
+                    found.digests.extend(digests)
+                    for name in strange:
+                        message = "is named after something that is no digest"
+                        found.problems.append(self._problem(folder, name, message))
+        return found
+
+    # Revisions.
+
+    def revisions(self) -> Revisions:
+        """Return the manifests linked into the repository, tagged or not."""
+        found = Revisions([], set(), [], set(), [], set(), [])
+        top = self.open(layout.REVISIONS, found.problems)
+        if top is None:
+            return found
+        with top:
+            for algorithm in self._algorithms(top, found.problems):
+                folder = self._open_in(top, algorithm, found.problems)
+                if folder is not None:
+                    with folder:
+                        self._revisions(folder, algorithm, found)
+        return found
+
+    def _revisions(self, folder: Folder, algorithm: str, found: Revisions) -> None:
+        names, others = folder.folders()
+        digests, strange = raw_digests(algorithm, names)
+        for name in strange:
+            if self._is_foreign(folder, name, (layout.LINK,)):
+                found.foreign.append(self._problem(folder, name, _FOREIGN))
+                continue
+            message = "is named after something that is no digest"
+            found.problems.append(self._problem(folder, name, message))
+            found.meant.update(layout.digests_in(name), _meant(folder, f"{name}/{layout.LINK}"))
+        for entry in self._without_foreign(folder, others, found.foreign):
+            if not is_leftover(entry):
+                digest = raw_digest(algorithm, entry.name)
+                if digest is not None:
+                    found.damaged.add(digest)
+                found.problems.append(self._no_folder(folder, entry))
+                found.meant.update(layout.digests_in(entry.name), _meant(folder, entry.name))
+        found.folders.extend(digests)
+        encoded = [digest.hex() for digest in digests]
+        raws = folder.read_each([f"{name}/link" for name in encoded], _FIRST)
+        wanted = [f"{algorithm}:{name}".encode() for name in encoded]
+        found.linked.update(compress(digests, map(eq, raws, wanted)))
+        odd = [digest for digest in digests if digest not in found.linked]
+        for digest, link in _patiently(odd, lambda one: self._linked(folder, one)):
+            if isinstance(link, Problem):
+                found.damaged.add(digest)
+                found.problems.append(link)
+                found.meant.update(_meant(folder, f"{digest.hex()}/{layout.LINK}"))
+            elif link is None:
+                found.emptied.append(digest)  # DELETE leaves the folder and takes the link
+            elif link == digest:
+                found.linked.add(digest)
+            else:
+                found.damaged.update((digest, link))
+                message = f"points to {Digest.from_raw(link)} instead of what its folder is "
+                path = f"{digest.hex()}/{layout.LINK}"
+                found.problems.append(self._problem(folder, path, message + "named after"))
+
+    def _linked(
+        self, folder: Folder, digest: RawDigest
+    ) -> "RawDigest | Problem | _Unsettled | None":
+        name = f"{digest.hex()}/{layout.LINK}"
+        try:
+            if self._tree.links_aside and folder.time(name) is None:
+                name = f"{digest.hex()}/{layout.ASIDE_LINK}"
+            return self._link(folder, name)
+        except UnusableError as error:
+            problem = self._problem(folder, name, str(error))
+            return _Unsettled(problem, _is_fresh(folder, name))
+
+    def revision_folders(self) -> list[RawDigest]:
+        """Return the digests that have a folder among the revisions, linked or not."""
+        return [digest for digest, _ in self._digests(layout.REVISIONS, [])]
+
+    def revision_time(self, digest: RawDigest) -> int | None:
+        """Return when a revision was linked (nanoseconds), or None if it is not."""
+        return self._time(layout.REVISIONS, digest)
+
+    # Layers and uploads.
+
+    def layers(self) -> Layers:
+        """Return the blobs that ``_layers`` names."""
+        found = Layers(set(), [])
+        for digest, entry in self._digests(layout.LAYERS, found.problems):
+            found.named.add(digest)
+            if entry is not None:
+                message = "is a symbolic link, which is not followed"
+                path = layout.layer_link(self.name, Digest.from_raw(digest)).removesuffix("/link")
+                found.problems.append(make_problem(self.name, path, message))
+        return found
+
+    def layer_target(self, digest: RawDigest) -> RawDigest | Problem | None:
+        """Return the blob that a layer's link leads to, or what is wrong with it.
+
+        It is the digest itself, but for content pushed under another algorithm: Distribution
+        stores that under its sha256 and makes the other digest's link point there. None for a
+        link that is absent.
+        """
+        folder = self._digest_folder(layout.LAYERS, digest)
+        if folder is None:
+            return None
+        with folder:
+            [(_, link)] = _patiently([digest], lambda one: self._linked(folder, one))
+            return link
+
+    def layer_time(self, digest: RawDigest) -> int | None:
+        """Return when a layer was linked (nanoseconds), or None if it is not."""
+        return self._time(layout.LAYERS, digest)
+
+    def uploads(self) -> list[Upload]:
+        """Return the unfinished uploads."""
+        top = self.open(layout.UPLOADS, [])
+        if top is None:
+            return []
+        found = []
+        with top:
+            for name in sorted(top.folders()[0]):
+                if layout.is_foreign(name):
+                    continue
+                folder = self._open_in(top, name, [])
+                if folder is None:
+                    continue
+                with folder:
+                    found.append(read_upload(name, folder))
+        return found
+
+    def links(self, inner: str) -> Links:
+        """Open the folders of all links of a kind, ``inner`` being that of layers or revisions."""
+        folders = {name: self.open(f"{inner}/{name}", []) for name in ALGORITHMS}
+        return Links(folders, aside=self._tree.links_aside)
+
+    def times(self, inner: str) -> tuple[int, ...]:
+        """Return when a folder was last made or removed in ``inner/<algorithm>``; 0 if never.
+
+        Nothing is returned where that was so lately that it may happen again without its time
+        showing it: file systems keep time in ticks.
+        """
+        if self._folder is None:
+            return (0,) * len(ALGORITHMS)
+        times = tuple(self._folder.time(f"{inner}/{name}") or 0 for name in ALGORITHMS)
+        return times if max(times) < time.time_ns() - SETTLED_NS else ()
+
+    # Below: one folder, one file.
+
+    def open(self, inner: str, problems: list[Problem]) -> Folder | None:
+        """Open a folder of the repository, or itself (""), noting what stands in the way."""
+        problems += self.blocked
+        if self._folder is None:
+            return None
+        return self._open_in(self._folder, inner or ".", problems)
+
+    def _open_in(self, folder: Folder, inner: str, problems: list[Problem]) -> Folder | None:
+        try:
+            return folder.open(inner)
+        except BlockedError as error:
+            path = self._tree.relative(error.path)
+            if error.is_link:
+                message = "is a symbolic link, which is not followed: what is behind it is unknown"
+                problem = make_problem(self.name, path, message, Protects.EVERYTHING)
+            else:
+                problem = make_problem(self.name, path, "should be a folder, and is none")
+            problems.append(problem)
+            return None
+
+    def _without_foreign(
+        self, folder: Folder, entries: list[os.DirEntry[str]], foreign: list[Problem]
+    ) -> list[os.DirEntry[str]]:
+        """Note the files that no registry makes, and return the other entries."""
+        found = []
+        for entry in entries:
+            if entry.is_file(follow_symlinks=False) and layout.is_foreign(entry.name):
+                foreign.append(self._problem(folder, entry.name, _FOREIGN))
+            else:
+                found.append(entry)
+        return found
+
+    def _is_foreign(self, folder: Folder, name: str, parts: Sequence[str]) -> bool:
+        """Whether no registry made a folder: by its name, and nothing of a registry's is in it."""
+        return layout.is_foreign(name) and not any(folder.look(f"{name}/{p}") for p in parts)
+
+    def _algorithms(self, top: Folder, problems: list[Problem]) -> list[str]:
+        names, others = top.folders()
+        for entry in others:
+            if entry.is_symlink():
+                message = "is a symbolic link, which is not followed: what is behind it is unknown"
+                path = self._tree.relative(f"{top.path}/{entry.name}")
+                problems.append(make_problem(self.name, path, message, Protects.EVERYTHING))
+        return [name for name in names if not layout.is_foreign(name)]
+
+    def _digests(
+        self, inner: str, problems: list[Problem]
+    ) -> list[tuple[RawDigest, os.DirEntry[str] | None]]:
+        """Return what ``inner/<algorithm>/<hex>/`` says, with the entry where that is a link."""
+        found: list[tuple[RawDigest, os.DirEntry[str] | None]] = []
+        top = self.open(inner, problems)
+        if top is None:
+            return found
+        with top:
+            for algorithm in self._algorithms(top, problems):
+                folder = self._open_in(top, algorithm, problems)
+                if folder is None:
+                    continue
+                with folder:
+                    names, others = folder.folders()
+                found += [(digest, None) for digest in raw_digests(algorithm, names)[0]]
+                for entry in others:
+                    digest = raw_digest(algorithm, entry.name)
+                    if digest is not None and entry.is_symlink():
+                        found.append((digest, entry))
+        return found
+
+    def _digest_folder(self, inner: str, digest: RawDigest) -> Folder | None:
+        return self.open(f"{inner}/{Digest.from_raw(digest).algorithm}", [])
+
+    def _time(self, inner: str, digest: RawDigest) -> int | None:
+        folder = self._digest_folder(inner, digest)
+        if folder is None:
+            return None
+        with folder:
+            return folder.time(f"{digest.hex()}/{layout.LINK}")
+
+    def _link(self, folder: Folder, name: str) -> RawDigest | None:
+        """Read a link; None if absent. Raises UnusableError."""
+        raw = folder.read(name, _LONGEST, _FIRST)
+        if raw is None:
+            return None
+        try:
+            return layout.parse_link(raw).raw
+        except layout.MalformedLinkError as error:
+            raise UnusableError(str(error)) from None
+
+    def _problem(self, folder: Folder, name: str, message: str) -> Problem:
+        return make_problem(self.name, self._tree.relative(f"{folder.path}/{name}"), message)
+
+    def _no_folders(
+        self, folder: Folder, others: list[os.DirEntry[str]], problems: list[Problem]
+    ) -> None:
+        problems += [self._no_folder(folder, one) for one in others if not is_leftover(one)]
+
+    def _no_folder(self, folder: Folder, entry: os.DirEntry[str]) -> Problem:
+        if entry.is_symlink():
+            return self._problem(folder, entry.name, "is a symbolic link, which is not followed")
+        return self._problem(folder, entry.name, "should be a folder, and is none")

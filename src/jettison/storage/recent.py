@@ -1,0 +1,36 @@
+"""What is known of the repositories that were asked about last, and of no others."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final, Generic, TypeVar
+
+from jettison.model.names import RepoName
+
+__all__ = ["Recent"]
+
+_MOST_REPOSITORIES: Final = 64
+
+Known = TypeVar("Known")
+
+
+class Recent(Generic[Known]):
+    """Makes what is known of a repository when it is first asked for; safe to use from threads."""
+
+    def __init__(self, make: Callable[[RepoName], Known]) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self._recent: OrderedDict[RepoName, Known] = OrderedDict()
+
+    def of(self, repository: RepoName) -> Known:
+        """Return what is known of a repository."""
+        with self._lock:
+            found = self._recent.get(repository)
+        # Made without the lock, since it may read much: others ask about others meanwhile.
+        made = found or self._make(repository)
+        with self._lock:
+            found = self._recent.pop(repository, made)
+            self._recent[repository] = found
+            if len(self._recent) > _MOST_REPOSITORIES:
+                self._recent.popitem(last=False)
+        return found

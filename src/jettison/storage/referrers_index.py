@@ -1,0 +1,186 @@
+"""Which manifests of a repository are about others, and which indexes list them.
+
+The manifests themselves say it; what is kept here is only what they said. It is brought up to date
+by listing the folder of the revisions and reading those that were not read before, whoever wrote
+them, so it is right also when another program has written in between. Of a large repository a
+snapshot is kept in ``jettison/relations/``, which spares reading all of it again after a restart;
+it may be removed at any time.
+"""
+
+import hashlib
+import threading
+from collections import defaultdict
+from typing import Final
+
+import msgspec
+
+from jettison.errors import InvalidDocument, InvalidManifest, StorageError
+from jettison.model import strict_json
+from jettison.model.digest import Digest, RawDigest
+from jettison.model.manifest_references import references_of
+from jettison.model.names import RepoName
+from jettison.storage.filesystem import layout
+from jettison.storage.filesystem.folder import UnusableError
+from jettison.storage.filesystem.repository import RepositoryReader
+from jettison.storage.filesystem.tree import StorageTree
+from jettison.storage.recent import Recent
+
+__all__ = ["AllRelations", "Relations"]
+
+SNAPSHOT_EVERY: Final = 512
+"""How many manifests are read before a snapshot is written again."""
+
+_VERSION: Final = 1
+_CHECK_BYTES: Final = 32
+_LARGEST: Final = 1 << 30
+
+Pairs = dict[bytes, list[bytes]]
+
+
+class _Snapshot(msgspec.Struct):
+    version: int
+    known: list[bytes]
+    listed: Pairs
+    subjects: Pairs
+
+
+class Relations:
+    """The relations of one repository; safe to use from several threads."""
+
+    def __init__(self, tree: StorageTree, repository: RepoName, *, save: bool = True) -> None:
+        self._tree = tree
+        self._repository = repository
+        self._saves = save
+        self._lock = threading.Lock()
+        self._known: set[RawDigest] = set()
+        self._listed: defaultdict[RawDigest, list[RawDigest]] = defaultdict(list)
+        self._subjects: defaultdict[RawDigest, list[RawDigest]] = defaultdict(list)
+        self._times: tuple[int, ...] = ()
+        self._unread: set[RawDigest] = set()
+        self._no_manifests: set[RawDigest] = set()
+        self._unsaved = 0
+        self._load()
+
+    def indexes_with(self, child: RawDigest) -> list[RawDigest]:
+        """Return the indexes that are linked into the repository and list ``child``."""
+        return self._linked(self._listed, child)
+
+    def unread(self) -> list[RawDigest]:
+        """Return the manifests that are linked into the repository and cannot be read.
+
+        Nobody knows what they reference. What is damaged or missing is among them.
+        """
+        with self._lock, RepositoryReader(self._tree, self._repository) as reader:
+            self._refresh(reader)
+            with reader.links(layout.REVISIONS) as links:
+                unread = self._unread | self._no_manifests
+                return sorted(one for one in unread if links.time(one) is not None)
+
+    def referrers(self, subject: RawDigest) -> list[RawDigest]:
+        """Return the manifests that are linked into the repository and are about ``subject``."""
+        return self._linked(self._subjects, subject)
+
+    def _linked(
+        self, relation: defaultdict[RawDigest, list[RawDigest]], digest: RawDigest
+    ) -> list[RawDigest]:
+        with self._lock, RepositoryReader(self._tree, self._repository) as reader:
+            self._refresh(reader)
+            found = relation.get(digest)
+            if not found:
+                return []
+            # A DELETE leaves the folder that a revision's link was in.
+            with reader.links(layout.REVISIONS) as links:
+                return [one for one in found if links.time(one) is not None]
+
+    def _refresh(self, reader: RepositoryReader) -> None:
+        times = reader.times(layout.REVISIONS)
+        if times and times == self._times:
+            return
+        self._times = times
+        self._unread.clear()
+        for digest in reader.revision_folders():
+            if digest not in self._known and digest not in self._no_manifests:
+                self._read(digest)
+        if self._saves and self._unsaved >= SNAPSHOT_EVERY:
+            self._save()
+
+    def _read(self, digest: RawDigest) -> None:
+        try:
+            raw = self._tree.read_manifest(digest)
+            if raw is None or not Digest.from_raw(digest).matches(raw):
+                # It is being put, was collected, or is damaged: look again next time.
+                self._not_read(digest)
+                return
+            found = references_of(raw)
+        except InvalidManifest:
+            self._no_manifests.add(digest)  # and never will be: its bytes are right
+            return
+        except StorageError:
+            self._not_read(digest)
+            return
+        self._known.add(digest)
+        self._unsaved += 1
+        if found.subject is not None:
+            self._subjects[found.subject].append(digest)
+        for child in found.edges.children if found.edges is not None else ():
+            self._listed[child].append(digest)
+
+    def _not_read(self, digest: RawDigest) -> None:
+        self._times = ()
+        self._unread.add(digest)
+
+    # The snapshot.
+
+    @property
+    def _path(self) -> str:
+        return layout.relations(self._repository)
+
+    def _load(self) -> None:
+        folder, _, name = self._path.rpartition("/")
+        opened = self._tree.folder(folder)
+        if opened is None:
+            return
+        with opened:
+            try:
+                raw = opened.read(name, _LARGEST)
+            except UnusableError:
+                return
+        packed = (raw or b"")[_CHECK_BYTES:]
+        if raw is None or raw[:_CHECK_BYTES] != _check(packed):
+            return
+        try:
+            found = strict_json.unpack(packed, _Snapshot)
+        except InvalidDocument:
+            return
+        if found.version == _VERSION:
+            self._known.update(map(RawDigest, found.known))
+            for relation, pairs in ((self._listed, found.listed), (self._subjects, found.subjects)):
+                for key, values in pairs.items():
+                    relation[RawDigest(key)] = [RawDigest(value) for value in values]
+
+    def _save(self) -> None:
+        snapshot = _Snapshot(
+            _VERSION, list[bytes](self._known), _plain(self._listed), _plain(self._subjects)
+        )
+        packed = msgspec.msgpack.encode(snapshot)
+        try:
+            self._tree.write(self._path, _check(packed) + packed)
+        except StorageError:
+            return  # read-only or full: everything is read again next time
+        self._unsaved = 0
+
+
+def _check(packed: bytes) -> bytes:
+    """Return what a snapshot begins with: a single bit that fell over would hide a referrer."""
+    return hashlib.sha256(packed).digest()
+
+
+def _plain(relation: dict[RawDigest, list[RawDigest]]) -> Pairs:
+    return {bytes(key): list[bytes](values) for key, values in relation.items()}
+
+
+class AllRelations(Recent[Relations]):
+    """The relations of the repositories that were asked about last; ``save`` lets it write."""
+
+    def __init__(self, tree: StorageTree, *, save: bool = True) -> None:
+        super().__init__(lambda repository: Relations(tree, repository, save=save))

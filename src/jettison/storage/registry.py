@@ -1,0 +1,231 @@
+"""A storage tree as a :class:`~jettison.registry.Registry`: the same protocol, without a server."""
+
+import hashlib
+from collections.abc import AsyncIterator, Container
+from collections.abc import Set as AbstractSet
+from typing import Final
+
+from jettison.errors import InvalidManifest, NotFoundError, StorageError, VerificationFailed
+from jettison.model.digest import Digest
+from jettison.model.manifest import Manifest, parse_manifest
+from jettison.model.names import RepoName, Tag
+from jettison.registry import Capabilities, Deletion, RawManifest
+from jettison.storage.filesystem.reading import Blob, Problem
+from jettison.storage.filesystem.repository import RepositoryReader
+from jettison.storage.filesystem.tag_index import AllTagged
+from jettison.storage.filesystem.tree import StorageTree
+
+__all__ = ["StorageRegistry"]
+
+UNKNOWN_TYPE: Final = "application/octet-stream"
+
+
+class StorageRegistry:
+    """The registry whose storage is ``tree``.
+
+    It shows what a registry serves: a manifest only where its repository has a revision link, a
+    blob only where it has a layer link. Who is referrer of whom is read once for each repository
+    and forgotten when something is written through this object.
+    """
+
+    def __init__(self, tree: StorageTree) -> None:
+        self.tree = tree
+        self._referrers: dict[RepoName, dict[Digest, list[Digest]]] = {}
+        self._tagged = AllTagged(tree)
+
+    @property
+    def name(self) -> str:
+        """The path of the storage."""
+        return str(self.tree.root)
+
+    async def repositories(self) -> AsyncIterator[RepoName]:
+        """Yield the names of all repositories, sorted."""
+        for name in self.tree.repositories():
+            yield name
+
+    async def tags(self, repository: RepoName) -> AsyncIterator[Tag]:
+        """Yield all tags, also those whose link is damaged, sorted."""
+        self._check(repository)
+        with RepositoryReader(self.tree, repository) as reader:
+            found = reader.tags()
+        for tag in sorted([*found.current, *found.broken]):
+            yield tag
+
+    async def resolve(self, repository: RepoName, tag: Tag) -> Digest | None:
+        """Return the digest that the tag points to; a damaged link raises StorageError."""
+        with RepositoryReader(self.tree, repository) as reader:
+            found = reader.tag(tag)
+        if isinstance(found, Problem):
+            message = f"{self.tree.path(found.path)} {found.message}"
+            raise StorageError(message, hint="Remove the tag, or push it again.")
+        return None if found is None else Digest.from_raw(found)
+
+    async def revisions(self, repository: RepoName) -> list[Digest] | None:
+        """Return all manifests of the repository, sorted; damaged links are included."""
+        self._check(repository)
+        with RepositoryReader(self.tree, repository) as reader:
+            found = reader.revisions()
+        return sorted(map(Digest.from_raw, found.damaged | found.linked))
+
+    async def manifest(self, repository: RepoName, reference: Tag | Digest) -> RawManifest | None:
+        """Return a manifest that is linked into the repository.
+
+        Its type is what its body says, or what its members show it to be.
+        """
+        if isinstance(reference, Digest):
+            digest: Digest | None = reference
+        else:
+            digest = await self.resolve(repository, reference)
+        if digest is None:
+            return None
+        with RepositoryReader(self.tree, repository) as reader:
+            if reader.revision_time(digest.raw) is None:
+                return None
+        raw = self.tree.read_manifest(digest.raw)
+        if raw is None:
+            return None
+        if not digest.matches(raw):
+            message = f"{repository}@{digest} is damaged: its {len(raw)} bytes have another digest"
+            raise InvalidManifest(message, hint="Push it again.")
+        parsed = _parse(raw)
+        return RawManifest(digest, (parsed and parsed.media_type) or UNKNOWN_TYPE, raw)
+
+    async def referrers(self, repository: RepoName, digest: Digest) -> list[Digest] | None:
+        """Return the manifests whose ``subject`` is ``digest``, sorted."""
+        known = self._referrers.get(repository)
+        if known is None:
+            known = {}
+            with RepositoryReader(self.tree, repository) as reader:
+                linked = sorted(reader.revisions().linked)
+            for revision in linked:
+                raw = self.tree.read_manifest(revision)
+                parsed = _parse(raw) if raw else None
+                if parsed is not None and parsed.subject is not None:
+                    known.setdefault(parsed.subject, []).append(Digest.from_raw(revision))
+            self._referrers[repository] = known
+        return list(known.get(digest, ()))
+
+    async def blob_size(self, repository: RepoName, digest: Digest) -> int | None:
+        """Return the size in bytes of a blob that is linked into the repository."""
+        blob = self._linked(repository, digest)
+        return None if blob is None else blob.size
+
+    async def blob_sizes(self) -> dict[Digest, int] | None:
+        """Return the size in bytes of every blob file, linked or not, manifests included."""
+        return {Digest.from_raw(blob.digest): blob.size for blob in self.tree.blobs()}
+
+    async def has_blob(
+        self, repository: RepoName, digest: Digest, *, size: int | None = None
+    ) -> bool:
+        """Whether the blob is linked, has that size, and its first bytes can be read."""
+        blob = self._linked(repository, digest)
+        if blob is None or size not in {None, blob.size}:
+            return False
+        return blob.size == 0 or any(self.tree.read_blob(blob.digest, 1))
+
+    async def read_blob(
+        self, repository: RepoName, digest: Digest, *, size: int | None = None
+    ) -> AsyncIterator[bytes]:
+        """Yield the blob's bytes; raise VerificationFailed if they are too many, or others."""
+        blob = self._linked(repository, digest)
+        if blob is None:
+            message = f"{self.name}: {repository} has no blob {digest}"
+            raise NotFoundError(message)
+        if size is not None and blob.size > size:
+            message = (
+                f"{self.name}: blob {digest} has {blob.size:,} bytes, and should have {size:,}"
+            )
+            raise VerificationFailed(message)
+        computed = hashlib.new(digest.algorithm)
+        for chunk in self.tree.read_blob(blob.digest):
+            computed.update(chunk)
+            yield chunk
+        if computed.hexdigest() != digest.hex:
+            message = f"{self.name}: blob {digest} is damaged, its bytes have another digest"
+            raise VerificationFailed(message, hint="Push it again.")
+
+    async def put_blob(
+        self, repository: RepoName, digest: Digest, chunks: AsyncIterator[bytes]
+    ) -> None:
+        """Store a blob and link it; VerificationFailed for a wrong digest."""
+        with self.tree.new_blob(repository, digest) as draft:
+            async for chunk in chunks:
+                draft.write(chunk)
+            draft.commit()
+
+    async def put_manifest(
+        self,
+        repository: RepoName,
+        reference: Tag | Digest,
+        manifest: RawManifest,
+        *,
+        lacking: Container[Digest] = (),
+    ) -> None:
+        """Store a manifest under a tag or its digest.
+
+        Everything that it references is touched first, so that no sweep that goes on beside takes
+        it (rule 6). Raises :class:`~jettison.errors.StorageError` where one has taken it already.
+        What is in ``lacking`` may be absent: an undo puts back what was no better before.
+        """
+        if isinstance(reference, Digest) and reference != manifest.digest:
+            message = f"manifest {manifest.digest} cannot be stored as {reference}"
+            raise VerificationFailed(message)
+        parsed = _parse(manifest.raw)
+        if parsed is not None:
+            for descriptor in (*parsed.blobs, *parsed.children):
+                if descriptor.digest in lacking or not descriptor.distributable:
+                    self.tree.touch(descriptor.digest)
+                elif not self.tree.touch(descriptor.digest):
+                    message = f"{repository}: {descriptor.digest} is not there any more"
+                    raise StorageError(message, hint="It was collected just now; use a backup.")
+        tags = () if isinstance(reference, Digest) else (reference,)
+        self._referrers.pop(repository, None)
+        with self.tree.writing(repository, make=True):
+            self.tree.put_manifest(repository, manifest.digest, manifest.raw, tags)
+
+    async def untag(self, repository: RepoName, tag: Tag, expected: Digest | None = None) -> bool:
+        """Remove a tag and nothing else."""
+        with self.tree.writing(repository):
+            return self.tree.untag(repository, tag, expected)
+
+    async def delete_manifest(
+        self, repository: RepoName, digest: Digest, only: AbstractSet[Tag] | None = None
+    ) -> bool:
+        """Remove a manifest, and every tag of the repository that points to it."""
+        self._referrers.pop(repository, None)
+        with self.tree.writing(repository):
+            return self.tree.delete_revision(repository, digest, only, self._tagged.of(repository))
+
+    async def capabilities(self, repository: RepoName | None = None) -> Capabilities:  # noqa: ARG002 - the protocol's
+        """Tell what can be done: everything, if this process may write."""
+        return Capabilities(
+            Deletion.ENABLED if self.tree.writable else Deletion.READ_ONLY,
+            "storage tree",
+            "storage",
+            untag=True,
+            referrers=True,
+            paging=False,
+            catalog=True,
+            conditional=True,
+        )
+
+    async def aclose(self) -> None:
+        """Nothing is held open."""
+
+    def _linked(self, repository: RepoName, digest: Digest) -> Blob | None:
+        """Return the blob that the repository's link of this digest leads to."""
+        with RepositoryReader(self.tree, repository) as reader:
+            target = reader.layer_target(digest.raw)
+        return self.tree.blob(target) if isinstance(target, bytes) else None
+
+    def _check(self, repository: RepoName) -> None:
+        if not self.tree.has_repository(repository):
+            message = f"there is no repository {repository} in {self.name}"
+            raise NotFoundError(message)
+
+
+def _parse(raw: bytes) -> Manifest | None:
+    try:
+        return parse_manifest(raw)
+    except InvalidManifest:
+        return None

@@ -1,0 +1,49 @@
+"""The plans of repairs that were made, read from a tree: documents that its owner may have written.
+
+What they name is checked before anything is done with it (docs/security.md).
+"""
+
+from typing import Final
+
+from jettison.errors import InvalidDocument, JournalError, NotFoundError
+from jettison.model import strict_json
+from jettison.model.repair import RepairPlan
+from jettison.storage.filesystem import layout
+from jettison.storage.filesystem.folder import UnusableError
+from jettison.storage.filesystem.tree import StorageTree
+from jettison.storage.journal import LARGEST_ENTRY, MOST_PARTS
+
+__all__ = ["REPAIRS", "load_plan", "repair_folder"]
+
+REPAIRS: Final = f"{layout.OURS}/fsck"
+"""The folder of all repairs."""
+
+
+def repair_folder(run_id: str) -> str:
+    """Return the folder that keeps what the repair with this id moved aside."""
+    return f"{REPAIRS}/{run_id}"
+
+
+def load_plan(tree: StorageTree, run_id: str) -> RepairPlan:
+    """Return the plan of a repair.
+
+    Raises :class:`~jettison.errors.NotFoundError` if somebody removed it, and
+    :class:`~jettison.errors.JournalError` for one that cannot be read, is of another run, or leads
+    out of the tree.
+    """
+    folder = repair_folder(run_id)
+    path = f"{tree.root}/{folder}/manifest.json"
+    try:
+        raw = tree.root_folder.read(f"{folder}/manifest.json", LARGEST_ENTRY)
+        if raw is None:
+            message = f"{path} is not there any more, so the repair cannot be undone"
+            raise NotFoundError(message, hint="Somebody removed what it had moved aside.")
+        plan = strict_json.decode(raw, RepairPlan, max_bytes=LARGEST_ENTRY, max_parts=MOST_PARTS)
+    except (InvalidDocument, UnusableError) as error:
+        raise JournalError(f"{path} cannot be read: {error}") from error
+    stray = plan.stray_path
+    if plan.id != run_id or plan.folder != folder or stray is not None:
+        what = "is of another run" if stray is None else f"leads out of the tree, to {stray!r}"
+        message = f"{path} {what}; Jettison did not write it, and does nothing of what it says"
+        raise JournalError(message, hint="Find out who wrote it, and move it away.")
+    return plan

@@ -1,0 +1,60 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jettison.model import digest_set as digests
+from jettison.model.digest import Digest, RawDigest
+from jettison.model.digest_set import RawDigests
+
+texts = st.binary(max_size=2)
+
+
+def folder_of(digest: RawDigest) -> str:
+    return f"{Digest.from_raw(digest).algorithm}/{digest[:1].hex()}"
+
+
+@given(st.lists(st.tuples(texts, st.sampled_from(["sha256", "sha512"]))), st.integers(32, 200))
+def test_it_is_a_set(found: list[tuple[bytes, str]], limit: int) -> None:
+    wanted = {Digest.of(raw, algorithm).raw for raw, algorithm in found}
+    kept = RawDigests()
+    kept._limit = limit  # so that it is compacted
+    for _ in range(3):
+        kept.add_row(b"".join(digest for digest in sorted(wanted) if len(digest) == 32))
+        for digest in wanted:
+            kept.add(digest)
+    for digest in wanted:
+        assert digest in kept.in_folder(folder_of(digest))
+    other = Digest.of(b"not among them").raw
+    assert other not in kept.in_folder(folder_of(other))
+    assert not kept.in_folder("sha256/zz")
+
+
+def test_what_comes_again_takes_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(digests, "_COMPACT", 100_000)
+    kept = RawDigests()
+    row = b"".join(bytes([7]) + number.to_bytes(31) for number in range(1000))
+    for _ in range(100):
+        kept.add_row(row)
+    assert len(kept._rows[7]) <= 100_000 + len(row)
+    assert len(kept.in_folder("sha256/07")) == 1000
+
+
+SHORT = [RawDigest(bytes([number % 7, number]) + bytes(30)) for number in range(50)]
+LONG = RawDigest(b"\1" * 64)
+
+
+def test_each_is_counted_once() -> None:
+    digests = RawDigests()
+    assert len(digests) == 0
+    digests.add_all([*SHORT, *SHORT, LONG])
+    digests.add_all(iter(SHORT))
+    digests.add(LONG)
+    assert len(digests) == 51
+
+
+def test_they_are_found_by_folder() -> None:
+    digests = RawDigests()
+    digests.add_all([*SHORT, LONG])
+    assert digests.in_folder("sha256/01") == {one for one in SHORT if one[0] == 1}
+    assert digests.in_folder("sha256/ff") == set()
+    assert digests.in_folder("sha512/01") == {LONG}

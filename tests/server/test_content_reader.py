@@ -1,0 +1,117 @@
+"""Reading links while another program writes them in place, as Distribution 2.x does."""
+
+import asyncio
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from jettison.errors import StorageError
+from jettison.model.digest import Digest
+from jettison.server import content_reader as contents
+from jettison.server.content_reader import Contents, UnsettledLink, settled
+from tests.support.trees import Tree, repo, tag
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Rewriting:
+    """Takes the place of `time`: somebody writes the link while it is waited for."""
+
+    def __init__(self, link: Path, raw: bytes | None, later_ns: int = 0) -> None:
+        self.link = link
+        self.raw = raw
+        self.later_ns = later_ns
+        self.pauses: list[float] = []
+
+    def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        if len(self.pauses) == 3 and self.raw is not None:
+            self.link.write_bytes(self.raw)
+
+    def time_ns(self) -> int:
+        return time.time_ns() + self.later_ns
+
+    monotonic = staticmethod(time.monotonic)
+
+
+@pytest.mark.parametrize("half", [b"", b"sha256:12"], ids=["empty", "half"])
+def test_a_link_that_is_being_rewritten_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, half: bytes
+) -> None:
+    tree = Tree(tmp_path / "registry")
+    digest = tree.image("app", "1", [b"layer"])
+    layer = Digest.of(b"layer")
+    found = Contents(tree.open())
+    looks: list[tuple[Path, Callable[[], bool]]] = [
+        (tree.layer_path("app", layer), lambda: found.layer(repo("app"), layer) == layer),
+        (tree.tag_path("app", "1"), lambda: found.tag(repo("app"), tag("1")) == digest),
+        (tree.revision_path("app", digest), lambda: found.has_revision(repo("app"), digest)),
+        (tree.layer_path("app", layer), lambda: found.touch_layer(repo("app"), layer)),
+        (tree.revision_path("app", digest), lambda: found.touch_revision(repo("app"), digest)),
+    ]
+    for link, look in looks:
+        whole = link.read_bytes()
+        tree.write(link, half)
+        monkeypatch.setattr(contents, "time", Rewriting(link, whole))
+        assert look()
+
+
+def test_a_link_that_stays_broken_is_waited_for_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = Tree(tmp_path / "registry")
+    digest = tree.image("app", "1", [b"layer"])
+    found = Contents(tree.open())
+    for link in (tree.tag_path("app", "1"), tree.revision_path("app", digest)):
+        tree.write(link, b"")
+        clock = Rewriting(link, None, later_ns=60_000_000_000)
+        monkeypatch.setattr(contents, "time", clock)
+        for _ in range(3):
+            if link == tree.tag_path("app", "1"):
+                with pytest.raises(StorageError):
+                    found.tag(repo("app"), tag("1"))
+            else:
+                assert not found.has_revision(repo("app"), digest)
+        assert 0 < sum(clock.pauses) < 0.02
+
+
+@pytest.mark.parametrize("half", [b"", b"sha256:12"], ids=["empty", "half"])
+async def test_a_writer_that_waits_for_a_processor_is_waited_for(
+    tmp_path: Path, half: bytes
+) -> None:
+    tree = Tree(tmp_path / "registry")
+    digest = tree.image("app", "1", [b"layer"])
+    found = Contents(tree.open())
+    for link in (tree.tag_path("app", "1"), tree.revision_path("app", digest)):
+        whole = link.read_bytes()
+        tree.write(link, half)
+        os.utime(link, (1, 1))
+
+        async def look() -> bool:
+            pointed = found.tag(repo("app"), tag("1"))
+            return pointed == digest and found.has_revision(repo("app"), digest)
+
+        with pytest.raises(UnsettledLink):
+            await look()
+        asyncio.get_running_loop().call_later(0.2, link.write_bytes, whole)
+        assert await settled(look)
+
+
+async def test_a_link_that_stays_broken_is_an_error_after_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contents, "_SETTLE_SECONDS", 0.1)
+    tree = Tree(tmp_path / "registry")
+    tree.image("app", "1", [b"layer"])
+    found = Contents(tree.open())
+    tree.write(tree.tag_path("app", "1"), b"")
+
+    async def look() -> Digest | None:
+        return found.tag(repo("app"), tag("1"))
+
+    with pytest.raises(UnsettledLink):
+        await settled(look)
