@@ -3,6 +3,7 @@
 import os
 import platform
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Final
@@ -18,7 +19,7 @@ def facts(folder: Path, jettison: str) -> dict[str, str]:
 
     ``folder`` is where the trees lie, ``jettison`` the executable.
     """
-    return {
+    found = {
         "Processor": f"{_cpu()}, {len(os.sched_getaffinity(0))} cores",
         "Memory": f"{_memory_kib() * 1024 / 1e9:.0f} GB",
         "Kernel": f"{platform.system()} {_number(platform.release())}",
@@ -27,6 +28,9 @@ def facts(folder: Path, jettison: str) -> dict[str, str]:
         "Jettison": _told([jettison, "--version"]).split()[-1],
         "docker-registry": _told(["docker-registry", "--version"]).split()[-1],
     }
+    if shutil.which("registry"):
+        found["Distribution 3"] = _told(["registry", "--version"]).split()[-1]
+    return found
 
 
 def _cpu() -> str:

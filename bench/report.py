@@ -168,9 +168,9 @@ def _bar(row: Row, speed: float) -> Bar:
     return Bar(label, speed, row.ratio, note, row.target.least if row.target else None)
 
 
-def text_table(rows: Sequence[Row]) -> str:
-    """Return the table for a terminal."""
-    grid = [COLUMNS, *(row.cells for row in rows)]
+def text_table(rows: Sequence[Row], beside: str = COLUMNS[1]) -> str:
+    """Return the table for a terminal; ``beside`` is whom Jettison was measured beside."""
+    grid = [(COLUMNS[0], beside, *COLUMNS[2:]), *(row.cells for row in rows)]
     widths = [max(map(len, column)) for column in zip(*grid, strict=True)]
     lines = [
         "  ".join(

@@ -277,7 +277,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _versions() -> dict[str, str]:
     """Return the versions of the other programs, as far as they are here."""
     asked = {
-        "Distribution 3": ["registry", "--version"],
         "regctl": ["regctl", "version", "--format", "{{.VCSTag}}"],
         "skopeo": ["skopeo", "--version"],
     }

@@ -28,7 +28,9 @@ METHOD: Final = (
     "that of a latency or of memory, how much of docker-registry's it is. Small requests over 32 "
     "connections: GET by `wrk` in one thread, HEAD by a loop of our own, which wrk cannot. Every "
     "upload is new to the registry, and is read again from its disk; downloads, and answers before "
-    "and after each load, are compared byte by byte, lists name by name. Memory: of one process "
+    "and after each load, are compared byte by byte, lists name by name. A push of a small image "
+    "is ten requests: HEAD, POST and PUT of three blobs of 4 KiB, and the manifest under a new "
+    "tag; 16 clients push, each into a repository of its own. Memory: of one process "
     "what is resident (RSS), of several in proportion (PSS). docker-registry knows no pages of "
     "tags: it answers with all of them."
 )
@@ -48,7 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else list(arguments)
     parser = _parser()
     options = parser.parse_args(given)
-    if options.write == HERE and (options.quick or options.only or options.program):
+    parts = options.quick or options.only or options.program or options.beside != servers.OTHERS[0]
+    if options.write == HERE and parts:
         parser.error("what stands beside this program is whole: --write alone")
     signal.signal(signal.SIGTERM, terminated)
     try:
@@ -73,7 +76,7 @@ def _measure(folder: Path, options: argparse.Namespace, command: str) -> None:
     rows = [figure.row for figure in bench.figures]
     rows = unjudged(rows) if options.quick else rows
     remark = NO_RESULT if options.quick else ""
-    print(text_table(rows), "", remark, sep="\n")
+    print(text_table(rows, options.beside), "", remark, sep="\n")
     print(*(f"{name}: {value}" for name, value in facts.items()), sep="\n")
     today = dt.datetime.now(dt.UTC).date().isoformat()
     if options.json is not None:
@@ -107,7 +110,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         scale=QUICK if options.quick else FULL,
         runs=options.runs or (1 if options.quick else 5),
         sections=frozenset(options.only or SECTIONS),
-        names=(options.program,) if options.program else servers.NAMES,
+        names=(options.program,) if options.program else (options.beside, servers.NAMES[1]),
         settle=not options.quick,
     )
 
@@ -123,6 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--runs", type=positive, metavar="N", help="turns of each server: 5 (1 with --quick)")
     add("--only", nargs="+", choices=SECTIONS, metavar="SECTION", help="leave out the others")
     add("--program", choices=servers.NAMES, help="this server alone, without ratios")
+    add("--beside", choices=servers.OTHERS, default=servers.OTHERS[0], help="whom to compare with")
     add("--quick", action="store_true", help="little of everything, to see that it works")
     add(
         "--dir",

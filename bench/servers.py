@@ -17,7 +17,7 @@ from typing import Final, NamedTuple, Self
 from bench.memory import family, fields
 from bench.programs import BenchError
 
-__all__ = ["NAMES", "Server", "Usage", "require", "serve_command"]
+__all__ = ["NAMES", "OTHERS", "Server", "Usage", "require", "serve_command"]
 
 START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 30.0
@@ -26,7 +26,9 @@ SETTLE_SECONDS: Final = 0.5
 KIB: Final = 1024
 
 JETTISON: Final = str(Path(sys.executable).with_name("jettison"))
-NAMES: Final = ("docker-registry", "Jettison")
+OTHERS: Final = ("docker-registry", "Distribution 3")
+"""Whom Jettison can be measured beside."""
+NAMES: Final = (OTHERS[0], "Jettison")
 COMMANDS: Final[Mapping[str, str]] = {
     "docker-registry": "docker-registry",
     "Jettison": JETTISON,
@@ -147,6 +149,16 @@ class Server:
         if len(members) > 1:
             now = sum(fields(f"/proc/{member}/smaps_rollup")["Pss:"] for member in members)
         return Usage(now * KIB, sum(one["VmHWM:"] for one in told) * KIB)
+
+    def processor_seconds(self) -> float:
+        """Return how much processor time its processes have used so far, in seconds."""
+        assert self._process is not None
+        ticks = 0
+        for member in family(self._process.pid):
+            # After the name in parentheses; user and system are the 14th and 15th field of all.
+            rest = Path(f"/proc/{member}/stat").read_text(encoding="utf-8").rpartition(")")[2]
+            ticks += sum(map(int, rest.split()[11:13]))
+        return ticks / os.sysconf("SC_CLK_TCK")
 
     def log_size(self) -> int:
         """Return how much it has written, in bytes."""

@@ -15,6 +15,7 @@ from bench import report
 from bench.listings import LISTINGS, Listing, expected_names, listed, names, paged
 from bench.options import say
 from bench.programs import BenchError, clean_environment, removed
+from bench.pushes import MANIFEST, Pushes, push_load
 from bench.report import Row, Series, Target
 from bench.servers import Server
 from bench.traffic import Load, Request, get_load, head_load
@@ -54,6 +55,7 @@ QUICK: Final = Scale(1, 8 * MB, 4 * MB, 200, 40, 50)
 SECTIONS: Final = {
     "manifest": "GET and HEAD of a manifest by tag, 32 connections",
     "blob": "GET of a blob of 10 KB, 32 connections",
+    "push": "images of three small blobs, 16 clients",
     "upload": "one large blob up, in each of the ways that clients have",
     "download": "one large blob down",
     "memory": "after all of the above that was measured",
@@ -85,7 +87,8 @@ class Figure(NamedTuple):
     @property
     def row(self) -> Row:
         """The line; a server that was left out has a dash."""
-        theirs, ours = (self.found.get(name) for name in ("docker-registry", "Jettison"))
+        ours = self.found.get("Jettison")
+        theirs = next((one for name, one in self.found.items() if name != "Jettison"), None)
         if theirs is not None and ours is not None:
             return self.ratio(self.measure, theirs, ours, self.target)
         first, second = ("–" if one is None else str(one) for one in (theirs, ours))
@@ -121,6 +124,8 @@ class Bench:
         wanted = self._settings.sections
         if wanted & {"manifest", "blob", "upload", "download", "memory"}:
             self._images()
+        if "push" in wanted:
+            self._pushes()
         if "list" in wanted:
             for listing in LISTINGS:
                 self._list(listing)
@@ -248,6 +253,28 @@ class Bench:
         peak = {name: _series([one.peak / MB], "MB") for name, one in usage.items()}
         self._add("memory after the above", now, report.share_row, Target(most=1.2))
         self._add("memory at its peak", peak, report.share_row, None)
+
+    # Many small pushes.
+
+    def _pushes(self) -> None:
+        say(f"pushes of small images, {self._settings.runs} times each")
+        rates: dict[str, list[float]] = {name: [] for name in self._settings.names}
+        costs: dict[str, list[float]] = {name: [] for name in self._settings.names}
+        with self._servers("push", {}) as servers:
+            for server in servers:
+                push_load(server.address, WARM_UP)
+            for server in self._in_turn(servers):
+                self._settle()
+                before = server.processor_seconds()
+                done = push_load(server.address, self._scale.seconds)
+                costs[server.name].append(1e3 * (server.processor_seconds() - before) / done.images)
+                rates[server.name].append(done.rate)
+                _check_pushed(server, done)
+        found = {name: _series(many, "/s") for name, many in rates.items()}
+        self._add("pushes of small images", found, report.rate_row, Target(least=1.5))
+        found = {name: _series(many, "ms") for name, many in costs.items()}
+        target = Target(most=8, unit=" ms")
+        self._add("processor time of such a push", found, report.limit_row, target)
 
     # Long lists, and the start.
 
@@ -399,6 +426,13 @@ def _push(server: Server, image: images.Image) -> str:
         kind = {"Content-Type": image.manifest.media_type}
         headers, _ = client.ask("PUT", target, 201, kind, image.manifest.raw)
         return str(headers["Docker-Content-Digest"])
+
+
+def _check_pushed(server: Server, done: Pushes) -> None:
+    repository, tag, manifest = done.last
+    request = Request(server.address, f"/v2/{repository}/manifests/{tag}", {"Accept": MANIFEST})
+    if _asked(request, "GET")[1] != manifest:
+        raise BenchError(f"{server.name}: {request.target} is not what was pushed")
 
 
 def _asked(request: Request, method: str) -> tuple[HTTPMessage, bytes]:

@@ -12,6 +12,7 @@ import pytest
 from bench import serving
 from bench.listings import following
 from bench.programs import BenchError
+from bench.pushes import push_load
 from bench.report import Series, Target, limit_row, rate_row, share_row
 from bench.serving import Figure
 from bench.traffic import Request, head_load, parse_wrk
@@ -31,6 +32,8 @@ MEASURES = [
     "download of 4 MB",
     "memory after the above",
     "memory at its peak",
+    "pushes of small images",
+    "processor time of such a push",
     "tags of 200",
     "tags of 200, pages of 50",
     "catalog of 40",
@@ -69,7 +72,13 @@ def test_quick_run_measures_everything(tmp_path: Path, program: str) -> None:
     assert ET.parse(results / "serve.svg").getroot().tag.endswith("svg")  # noqa: S314 - our own
 
 
-@pytest.mark.parametrize("option", [["--quick"], ["--only", "start"], ["--program", "Jettison"]])
+@pytest.mark.parametrize(
+    "option",
+    [
+        *(["--quick"], ["--only", "start"], ["--program", "Jettison"]),
+        ["--beside", "Distribution 3"],
+    ],
+)
 def test_what_is_committed_is_not_replaced_by_parts(option: list[str]) -> None:
     done = subprocess.run(
         [sys.executable, str(SERVE), "--write", *option],
@@ -142,6 +151,20 @@ def test_wrong_answers_are_no_measurement(registry_factory: RegistryFactory) -> 
         with pytest.raises(BenchError, match="GET"):
             download(client, "app", digest, bytearray(size))
     client.close()
+
+
+def test_each_push_is_there_afterwards(
+    registry_factory: RegistryFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = registry_factory()
+    done = push_load(registry.host, 0.3, clients=2)
+    assert done.images >= 2
+    repository, tag, manifest = done.last
+    answer = registry.request("GET", f"/v2/{repository}/manifests/{tag}", {"Accept": "*/*"})
+    assert answer.body == manifest
+    monkeypatch.setattr("bench.pushes.MANIFEST", "text/plain")
+    with pytest.raises(BenchError, match="400"):
+        push_load(registry.host, 0.1, clients=1)
 
 
 def test_what_an_upload_left_is_read_again(registry_factory: RegistryFactory) -> None:
