@@ -83,7 +83,7 @@ demo: python $(STAMP) ## The whole story on sample images; no other program is n
 test: setup lint ## Lint, then every test but the long ones
 	@$(BIN)/pytest -n 2 --dist worksteal -m "not soak" $(ARGS)
 
-lint: setup ## ruff (rules and format) and mypy
+lint: python $(STAMP) ## ruff (rules and format) and mypy
 	@$(BIN)/ruff check $(SOURCES)
 	@$(BIN)/ruff format --check $(SOURCES)
 	@$(BIN)/mypy $(SOURCES)
@@ -96,18 +96,18 @@ bench: setup ## jettison gc and serve beside docker-registry; ARGS=--quick takes
 	@$(BIN)/python bench/serve.py $(ARGS)
 	@$(BIN)/python bench/requests.py $(ARGS)
 
-fix: setup ## What ruff can put right by itself
+fix: python $(STAMP) ## What ruff can put right by itself
 	@$(BIN)/ruff check --fix $(SOURCES)
 	@$(BIN)/ruff format $(SOURCES)
 
-lock: setup ## Newest versions of all dependencies into requirements.txt
+lock: python $(STAMP) ## Newest versions of all dependencies into requirements.txt
 	@$(BIN)/uv pip compile pyproject.toml --extra dev --upgrade --universal \
 		--python-version 3.11 --generate-hashes --no-header --no-annotate \
 		--no-emit-index-url --no-emit-find-links --quiet -o requirements.txt
 	@! grep -n '://' requirements.txt || \
 		{ echo "lock: requirements.txt must name no host" >&2; exit 1; }
 
-docs: setup ## docs/commands.md from the help, docs/demo.svg from the demo's own output
+docs: python $(STAMP) ## docs/commands.md from the help, docs/demo.svg from the demo's own output
 	.venv/bin/python docs/render_commands.py
 	.venv/bin/python docs/picture.py
 

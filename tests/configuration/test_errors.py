@@ -3,7 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jettison.configuration import (
@@ -293,6 +293,7 @@ def documents(draw: st.DrawFn) -> str:
     return written(tree)
 
 
+@example(b"{version: 0.1, storage: {filesystem: {}}, jettison: {ignore: {}}}", {})
 @given(
     content=documents().map(str.encode)
     | st.text().map(lambda text: text.encode("utf-8", "surrogatepass"))

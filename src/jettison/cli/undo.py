@@ -38,7 +38,8 @@ EXAMPLE = "Example: jettison undo last · jettison undo 20260102-030405-k7m2"
 @with_connection
 def undo(
     run_id: Annotated[
-        str, typer.Argument(metavar="RUN", help="Its id, a unique part of it, or `last`.")
+        str,
+        typer.Argument(metavar="RUN", help="Its id, how it begins or ends, or `last`."),
     ],
     dry_run: DryRun = False,
     yes: Yes = False,

@@ -33,7 +33,8 @@ EXAMPLE = "Example: jettison verify last · jettison verify last --storage /var/
 @with_connection
 def verify(
     run_id: Annotated[
-        str, typer.Argument(metavar="RUN", help="Its id, a unique part of it, or `last`.")
+        str,
+        typer.Argument(metavar="RUN", help="Its id, how it begins or ends, or `last`."),
     ],
     storage: Storage = None,
     registry: Annotated[

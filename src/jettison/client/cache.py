@@ -5,10 +5,9 @@ cannot be written means working without, and what comes out is checked against i
 bytes are in here says nothing about whether a registry still has them.
 """
 
-import functools
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
@@ -22,7 +21,6 @@ __all__ = ["ConfigFacts", "ManifestCache", "cache_directory"]
 
 _SCHEMA: Final = 1
 _PENDING: Final = 1000
-_VARIABLES: Final = 500
 _BUSY_SECONDS: Final = 5.0
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS manifests
@@ -72,62 +70,41 @@ class ManifestCache:
 
     def get(self, digest: Digest) -> RawManifest | None:
         """Return a manifest, or None if it is not here."""
-        return self.get_many([digest]).get(digest)
-
-    def get_many(self, digests: Iterable[Digest]) -> dict[Digest, RawManifest]:
-        """Return those of the manifests that are here."""
         with self._lock:
-            wanted = list(dict.fromkeys(digests))
-            found = {d: self._manifests[d] for d in wanted if d in self._manifests}
-            rest = [digest for digest in wanted if digest not in found]
-            for key, values in self._select("digest, media_type, raw", "manifests", rest):
-                media_type, raw = values
-                # A flipped bit is not to become a manifest.
-                if isinstance(raw, bytes) and isinstance(media_type, str) and key.matches(raw):
-                    found[key] = RawManifest(key, media_type, raw)
-            return found
+            if digest in self._manifests:
+                return self._manifests[digest]
+            media_type, raw = self._select("media_type, raw", "manifests", digest) or (None, None)
+            # A flipped bit is not to become a manifest.
+            if isinstance(raw, bytes) and isinstance(media_type, str) and digest.matches(raw):
+                return RawManifest(digest, media_type, raw)
+            return None
 
     def put(self, manifest: RawManifest) -> None:
         """Keep a manifest whose digest has been verified."""
-        self.put_many([manifest])
-
-    def put_many(self, manifests: Iterable[RawManifest]) -> None:
-        """Keep several."""
         with self._lock:
-            for manifest in manifests:
-                self._manifests[manifest.digest] = manifest
-                self._flush_when_full()
+            self._manifests[manifest.digest] = manifest
+            self._flush_when_full()
 
     # -- configurations ------------------------------------------------------------------------
 
     def get_config(self, digest: Digest) -> ConfigFacts | None:
         """Return what is known of a configuration, or None."""
-        return self.get_configs([digest]).get(digest)
-
-    def get_configs(self, digests: Iterable[Digest]) -> dict[Digest, ConfigFacts]:
-        """Return what is known of those configurations."""
         with self._lock:
-            wanted = list(dict.fromkeys(digests))
-            found = {d: self._configs[d] for d in wanted if d in self._configs}
-            rest = [digest for digest in wanted if digest not in found]
-            columns = "digest, created, architecture, os"
-            for key, values in self._select(columns, "configs", rest):
-                created, architecture, system = values
-                found[key] = ConfigFacts(
-                    None if created is None else str(created), str(architecture), str(system)
-                )
-            return found
+            if digest in self._configs:
+                return self._configs[digest]
+            row = self._select("created, architecture, os", "configs", digest)
+            if row is None:
+                return None
+            created, architecture, system = row
+            return ConfigFacts(
+                None if created is None else str(created), str(architecture), str(system)
+            )
 
     def put_config(self, digest: Digest, facts: ConfigFacts) -> None:
         """Keep what a configuration says."""
-        self.put_configs({digest: facts})
-
-    def put_configs(self, facts: Mapping[Digest, ConfigFacts]) -> None:
-        """Keep several."""
         with self._lock:
-            for digest, fact in facts.items():
-                self._configs[digest] = fact
-                self._flush_when_full()
+            self._configs[digest] = facts
+            self._flush_when_full()
 
     # -- the file ------------------------------------------------------------------------------
 
@@ -159,18 +136,13 @@ class ManifestCache:
 
         self._with_database(write)
 
-    def _select(
-        self, columns: str, table: str, digests: list[Digest]
-    ) -> list[tuple[Digest, tuple[Any, ...]]]:
-        """Return the rows with those digests, each as the digest and its other columns."""
-        rows: list[tuple[Digest, tuple[Any, ...]]] = []
-        for start in range(0, len(digests), _VARIABLES):
-            part = {str(digest): digest for digest in digests[start : start + _VARIABLES]}
-            marks = ", ".join("?" * len(part))
-            query = f"SELECT {columns} FROM {table} WHERE digest IN ({marks})"  # noqa: S608 - ours
-            read = functools.partial(_read, query=query, keys=tuple(part))
-            rows += [(part[key], tuple(rest)) for key, *rest in self._with_database(read) or ()]
-        return rows
+    def _select(self, columns: str, table: str, digest: Digest) -> tuple[Any, ...] | None:
+        """Return the columns of the row with this digest."""
+        query = f"SELECT {columns} FROM {table} WHERE digest = ?"  # noqa: S608 - ours
+        found = self._with_database(
+            lambda database: database.execute(query, (str(digest),)).fetchall()
+        )
+        return found[0] if found else None
 
     def _with_database(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result | None:
         """Do something with the file; make a damaged one anew and try once more."""
@@ -203,10 +175,6 @@ class ManifestCache:
         if database is not None:
             with suppress(sqlite3.Error):
                 database.close()
-
-
-def _read(database: sqlite3.Connection, *, query: str, keys: tuple[str, ...]) -> list[Any]:
-    return database.execute(query, keys).fetchall()
 
 
 def _open(path: Path) -> sqlite3.Connection:

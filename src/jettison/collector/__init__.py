@@ -10,8 +10,6 @@ from jettison.collector.plan import (
     CollectOptions,
     HeldBack,
     Tally,
-    decode_plan,
-    encode_plan,
     plan_collection,
 )
 from jettison.collector.sweep import CollectionReceipt, collect
@@ -25,7 +23,5 @@ __all__ = [
     "Tally",
     "Without",
     "collect",
-    "decode_plan",
-    "encode_plan",
     "plan_collection",
 ]

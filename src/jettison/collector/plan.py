@@ -6,7 +6,7 @@ The plan is made without changing anything. It is one frozen object: a dry run p
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -16,7 +16,6 @@ from jettison.collector.options import CollectOptions, Moments
 from jettison.collector.parallel import side_by_side
 from jettison.collector.scan import Hollow, Leftover, RepositorySurvey, Surveyor, leftovers_in
 from jettison.collector.unlinked import drafted_references, wanted_by, wanted_by_pending
-from jettison.model import strict_json
 from jettison.model.digest import Digest, RawDigest
 from jettison.model.digest_set import RawDigests
 from jettison.model.names import RepoName, Tag
@@ -35,8 +34,6 @@ __all__ = [
     "Seen",
     "SweptBlob",
     "Tally",
-    "decode_plan",
-    "encode_plan",
     "plan_collection",
 ]
 
@@ -200,17 +197,6 @@ class CollectionPlan(msgspec.Struct, frozen=True):
     def empty(self) -> bool:
         """Whether there is nothing to do."""
         return not any(tally.count for tally in self.classes.values()) and not self.uploads
-
-
-def encode_plan(plan: CollectionPlan) -> bytes:
-    """Return the plan as a JSON document."""
-    return msgspec.json.encode(plan, enc_hook=_encode)
-
-
-def decode_plan(document: bytes) -> CollectionPlan:
-    """Read what :func:`encode_plan` wrote; raises :class:`~jettison.errors.InvalidDocument`."""
-    size = len(document)
-    return strict_json.decode(document, CollectionPlan, max_bytes=size, dec_hook=_decode)
 
 
 def plan_collection(
@@ -527,15 +513,3 @@ def _digest(raw: bytes) -> Digest:
 
 def _in_order(links: list[LinkedDigest]) -> list[LinkedDigest]:
     return sorted(links, key=lambda one: (one.repository, one.digest))
-
-
-def _encode(value: Any) -> Any:  # noqa: ANN401 - the signature is msgspec's
-    if isinstance(value, str):
-        return str(value)
-    raise NotImplementedError(type(value))
-
-
-def _decode(wanted: type, value: Any) -> Any:  # noqa: ANN401 - the signature is msgspec's
-    if issubclass(wanted, str):
-        return wanted(value)
-    raise NotImplementedError(wanted)

@@ -188,7 +188,8 @@ def unknown_meaning(keys: Mapping[Any, Any]) -> list[str]:
     """
     ours = keys.get("jettison")
     ignored = ours.get("ignore") if isinstance(ours, dict) else None
-    harmless = set(ignored) if isinstance(ignored, list) else {ignored}
+    listed = ignored if isinstance(ignored, list) else [ignored]
+    harmless = {name for name in listed if isinstance(name, str)}
     storage = keys.get("storage")
     driver = storage.get("filesystem") if isinstance(storage, dict) else None
     found = [str(key) for key in keys if key not in SECTIONS | _FORKS]

@@ -90,12 +90,6 @@ class Manifest(msgspec.Struct, frozen=True):
             yield self.config
         yield from self.layers
 
-    @property
-    def content_size(self) -> int:
-        """The bytes of the manifest and of all its distinct blobs, by their descriptors."""
-        sizes = {blob.digest: blob.size or 0 for blob in self.blobs}
-        return self.size + sum(sizes.values())
-
 
 # The wire form. Everything is optional here: what is missing is judged in `parse_manifest`, where
 # the error can name the digest. `null` is what is missing, as for all programs in Go.

@@ -12,7 +12,7 @@ from jettison.server.answers import Answer, ApiError, Code, Header, shown
 from jettison.server.context import Call, parse_digest
 from jettison.server.mounts import mount
 from jettison.server.sessions import Session
-from jettison.storage.filesystem.folder import FULL
+from jettison.storage.filesystem.folder import is_disk_full
 from jettison.storage.filesystem.uploads import UploadFile, start_upload, upload_size
 
 __all__ = ["begin_upload", "cancel_upload", "finish_upload", "patch_upload", "upload_status"]
@@ -112,7 +112,7 @@ async def _opened(call: Call) -> AsyncIterator[tuple[UploadFile, Session]]:
             try:
                 yield upload, session
             except StorageError as error:
-                if getattr(error.__cause__, "errno", None) in FULL:
+                if is_disk_full(error):
                     await _give_up(call, upload)
                 raise
     finally:

@@ -37,10 +37,10 @@ from jettison.model.journal import RUN_SCHEMA, UNDOABLE, Kind, Run
 from jettison.storage.filesystem import layout
 from jettison.storage.filesystem.draft import Draft, open_record, write_file
 from jettison.storage.filesystem.folder import (
-    FULL,
     BlockedError,
     Folder,
     UnusableError,
+    is_disk_full,
     storage_errors,
 )
 
@@ -212,8 +212,7 @@ class Journal:
                 with Draft(folder, "trial", private=True) as draft:
                     draft.write(bytes(_ROOM))
         except StorageError as error:
-            cause = error.__cause__
-            if isinstance(cause, OSError) and cause.errno in FULL:
+            if is_disk_full(error):
                 return False
             message = f"cannot write the journal {self.folder}: {error.message}"
             raise JournalError(message) from error

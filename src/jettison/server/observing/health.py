@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from jettison.configuration import FileCheck, HttpCheck, StorageHealth, TcpCheck
 from jettison.configuration import Health as HealthSettings
 from jettison.configuration.settings import without_login
+from jettison.storage.filesystem.folder import is_disk_full
 from jettison.storage.filesystem.layout import MARKER
 
 if TYPE_CHECKING:
@@ -156,7 +157,7 @@ def probe_storage(root: Path, *, write: bool) -> None:
         with tempfile.TemporaryFile(dir=root, prefix=".jettison-probe-", buffering=0) as file:
             file.write(b"probe")
     except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+        if not is_disk_full(error):
             raise
 
 

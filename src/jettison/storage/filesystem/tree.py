@@ -28,11 +28,11 @@ from jettison.storage.filesystem.beneath import open_beneath
 from jettison.storage.filesystem.draft import Draft, open_record, rename, sync_file, write_file
 from jettison.storage.filesystem.folder import (
     ATTEMPTS,
-    FULL,
     BlockedError,
     Folder,
     UnusableError,
     adopt,
+    is_disk_full,
     storage_errors,
 )
 from jettison.storage.filesystem.owners import other_layout
@@ -531,7 +531,7 @@ class StorageTree(TreeReader):
         try:
             self._make(relative).close()
         except StorageError as error:
-            if isinstance(error.__cause__, OSError) and error.__cause__.errno in FULL:
+            if is_disk_full(error):
                 return False
             raise
         return True
