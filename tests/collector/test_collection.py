@@ -22,7 +22,7 @@ from jettison.errors import Locked, StorageError, UsageError
 from jettison.model.digest import Digest, RawDigest
 from jettison.storage.filesystem.folder import Folder
 from jettison.storage.filesystem.lock import StorageLock
-from jettison.storage.filesystem.quarantine import Aside
+from jettison.storage.filesystem.quarantine import Quarantine
 from tests.support.trees import NOW, OLD, Tree, image_document, index_document, repo, tag
 
 DEFAULT = CollectOptions()
@@ -415,10 +415,10 @@ def test_a_push_in_the_middle_of_the_sweep_loses_nothing(
     touched, garbage = tree.blob(b"touched", "app"), tree.blob(b"garbage", "app")
     opened = tree.open()
     plan = plan_collection(opened, DEFAULT, NOW)
-    set_aside = Aside.put
+    set_aside = Quarantine.put
     calls = 0
 
-    def meanwhile(aside: Aside, digest: RawDigest) -> bool:
+    def meanwhile(aside: Quarantine, digest: RawDigest) -> bool:
         nonlocal calls
         calls += 1
         if calls == 1:
@@ -428,7 +428,7 @@ def test_a_push_in_the_middle_of_the_sweep_loses_nothing(
             os.utime(tree.data(touched), (NOW, NOW))
         return set_aside(aside, digest)
 
-    monkeypatch.setattr(Aside, "put", meanwhile)
+    monkeypatch.setattr(Quarantine, "put", meanwhile)
     receipt = collect(opened, plan)
     assert tree.blobs().keys() >= {layer, config, linked, touched}
     assert garbage not in tree.blobs()
@@ -461,7 +461,7 @@ def test_a_tag_put_on_a_manifest_that_just_went_brings_it_back(
 def test_what_a_killed_collection_left_aside_is_put_back(tree: Tree) -> None:
     digest = tree.image("app", "1", [b"layer"])
     opened = tree.open()
-    with Aside(opened) as aside:
+    with Quarantine(opened) as aside:
         assert aside.put(Digest.of(b"layer").raw)
         assert aside.put(digest.raw)
     tree.write(tree.data(digest), b"pushed again")
@@ -477,14 +477,14 @@ def test_ctrl_c_leaves_nothing_out_of_sight(tree: Tree, monkeypatch: pytest.Monk
     opened = tree.open()
     before = tree.blobs()
     plan = plan_collection(opened, DEFAULT, NOW)
-    set_aside = Aside.put
+    set_aside = Quarantine.put
 
-    def interrupted(aside: Aside, digest: RawDigest) -> bool:
+    def interrupted(aside: Quarantine, digest: RawDigest) -> bool:
         if digest == plan.blobs[5].digest.raw:
             raise KeyboardInterrupt
         return set_aside(aside, digest)
 
-    monkeypatch.setattr(Aside, "put", interrupted)
+    monkeypatch.setattr(Quarantine, "put", interrupted)
     with pytest.raises(KeyboardInterrupt):
         collect(opened, plan)
     assert tree.blobs() == before
@@ -496,14 +496,14 @@ def test_an_error_on_one_file_does_not_end_the_rest(
     digests = [tree.blob(b"garbage %d" % number, "app") for number in range(MOST_PROBLEMS + 10)]
     opened = tree.open()
     plan = plan_collection(opened, DEFAULT, NOW)
-    set_aside = Aside.put
+    set_aside = Quarantine.put
 
-    def failing(aside: Aside, digest: RawDigest) -> bool:
+    def failing(aside: Quarantine, digest: RawDigest) -> bool:
         if digest != digests[0].raw:
             raise StorageError(f"cannot move aside {digest.hex()}: Input/output error")
         return set_aside(aside, digest)
 
-    monkeypatch.setattr(Aside, "put", failing)
+    monkeypatch.setattr(Quarantine, "put", failing)
     receipt = collect(opened, plan)
     assert receipt.blobs.count == 1
     assert receipt.failures == MOST_PROBLEMS + 9

@@ -19,9 +19,9 @@ from jettison.errors import StorageError
 from jettison.fsck import CheckOptions, check_tree
 from jettison.jobs.collect import CollectionJob
 from jettison.model.digest import Digest, RawDigest
-from jettison.model.journal import Kind, Run, Saved, State
+from jettison.model.journal import JobKind, JobState, JournalEntry, SavedManifest
 from jettison.storage.filesystem.folder import Folder
-from jettison.storage.filesystem.quarantine import Aside, LinksAside
+from jettison.storage.filesystem.quarantine import LinkQuarantine, Quarantine
 from jettison.storage.filesystem.tree import StorageTree
 from tests.support.trees import NOW, OLD, Tree, image_document, index_document, repo
 
@@ -168,10 +168,10 @@ def test_links_come_back_when_the_collection_is_ended(
     blobs(tree, "app")
     opened = tree.open()
     plan = plan_collection(opened, CollectOptions(), NOW)
-    put = Aside.put
+    put = Quarantine.put
 
-    def act(aside: Aside, digest: RawDigest) -> bool:
-        monkeypatch.setattr(Aside, "put", put)
+    def act(aside: Quarantine, digest: RawDigest) -> bool:
+        monkeypatch.setattr(Quarantine, "put", put)
         push(tree, "app", "1")
         if isinstance(error, KeyboardInterrupt):
             raise error
@@ -182,7 +182,7 @@ def test_links_come_back_when_the_collection_is_ended(
         monkeypatch.undo()
         raise error
 
-    monkeypatch.setattr(Aside, "put", act)
+    monkeypatch.setattr(Quarantine, "put", act)
     if isinstance(error, KeyboardInterrupt):
         with pytest.raises(KeyboardInterrupt):
             collect(opened, plan)
@@ -197,14 +197,14 @@ def test_a_storage_whose_clock_is_behind(tree: Tree, monkeypatch: pytest.MonkeyP
     blobs(tree, "app")
     opened = tree.open()
     plan = plan_collection(opened, CollectOptions(), NOW)
-    put = Aside.put
+    put = Quarantine.put
 
-    def act(aside: Aside, digest: RawDigest) -> bool:
+    def act(aside: Quarantine, digest: RawDigest) -> bool:
         monkeypatch.undo()
         tree.write(tree.data(DIGEST), RAW, NOW - 60)
         return put(aside, digest)
 
-    monkeypatch.setattr(Aside, "put", act)
+    monkeypatch.setattr(Quarantine, "put", act)
     collect(opened, plan)
     push(tree, "app", "1")
     check_whole(tree, "app")
@@ -223,11 +223,11 @@ def test_a_window_that_opens_while_the_plan_is_made_is_honoured(
         held = list(held_manifests(found, now))
         calls.append(len(held))
         if len(calls) == 1:
-            saved = Saved(repo("app"), DIGEST, "", RAW, ())
-            run = Run(
+            saved = SavedManifest(repo("app"), DIGEST, "", RAW, ())
+            run = JournalEntry(
                 id="20260101-000000-aaaaa",
-                kind=Kind.RM,
-                state=State.APPLYING,
+                kind=JobKind.RM,
+                state=JobState.APPLYING,
                 started="",
                 registry="",
                 request=(),
@@ -388,10 +388,10 @@ def test_no_manifest_is_linked_again_whose_blobs_are_gone(
 ) -> None:
     """Something unclear turns up in the repository after all of it was removed: half a tag."""
     digest, plan, opened = untagged(tree)
-    remove = Aside.remove
+    remove = Quarantine.remove
     count: list[RawDigest] = []
 
-    def act(aside: Aside, raw: RawDigest) -> bool:
+    def act(aside: Quarantine, raw: RawDigest) -> bool:
         done = remove(aside, raw)
         count.append(raw)
         if len(count) == len(plan.blobs):
@@ -401,7 +401,7 @@ def test_no_manifest_is_linked_again_whose_blobs_are_gone(
         return done
 
     monkeypatch.setattr("jettison.storage.filesystem.repository.PATIENCE_SECONDS", 0.0)
-    monkeypatch.setattr(Aside, "remove", act)
+    monkeypatch.setattr(Quarantine, "remove", act)
     collect(opened, plan)
     assert digest not in tree.blobs()
     assert not tree.revision_path("app", digest).exists()
@@ -458,14 +458,14 @@ def test_what_is_not_removed_yet_is_back_when_the_removal_is_interrupted(
 ) -> None:
     digest, plan, opened = untagged(tree)
     before = tree.snapshot()
-    remove = LinksAside.remove
+    remove = LinkQuarantine.remove
 
-    def interrupted(self: LinksAside, folder: Folder, encoded: str) -> bool:
+    def interrupted(self: LinkQuarantine, folder: Folder, encoded: str) -> bool:
         if moment in folder.path:
             raise KeyboardInterrupt
         return remove(self, folder, encoded)
 
-    monkeypatch.setattr(LinksAside, "remove", interrupted)
+    monkeypatch.setattr(LinkQuarantine, "remove", interrupted)
     with pytest.raises(KeyboardInterrupt):
         collect(opened, plan)
     after = tree.snapshot()

@@ -9,7 +9,7 @@ import pytest
 
 from jettison.collector import CollectOptions, collect, plan_collection, sweep
 from jettison.model.digest import Digest, RawDigest
-from jettison.storage.filesystem.quarantine import Aside
+from jettison.storage.filesystem.quarantine import Quarantine
 from tests.support.trees import NOW, Tree, image_document, index_document
 
 LAYERS = [Digest.of(b"config"), Digest.of(b"layer")]
@@ -28,16 +28,16 @@ def tree(tmp_path: Path) -> Tree:
 
 def meanwhile(monkeypatch: pytest.MonkeyPatch, do: Callable[[], None]) -> None:
     """Do it once, when the links are gone and the first blob is about to be set aside."""
-    put = Aside.put
+    put = Quarantine.put
     done: list[RawDigest] = []
 
-    def act(aside: Aside, digest: RawDigest) -> bool:
+    def act(aside: Quarantine, digest: RawDigest) -> bool:
         if not done:
             done.append(digest)
             do()
         return put(aside, digest)
 
-    monkeypatch.setattr(Aside, "put", act)
+    monkeypatch.setattr(Quarantine, "put", act)
 
 
 def check_kept(tree: Tree) -> None:

@@ -15,13 +15,20 @@ from jettison.collector.plan import CollectOptions
 from jettison.collector.undo_windows import held_manifests, tree_journal
 from jettison.errors import JournalError, Locked, NotFoundError, StorageError
 from jettison.fsck import CheckOptions, check_again, check_tree, hashing, plan_repair
-from jettison.fsck.tree_mover import Hands
+from jettison.fsck.tree_mover import TreeMover
 from jettison.jobs.collect import CollectionJob
 from jettison.jobs.repair import run_repair, undo_repair
-from jettison.model.check_report import Action, CheckReport, Flaw, FlawClass, Severity, merge_flaws
+from jettison.model.check_report import (
+    CheckReport,
+    Defect,
+    DefectClass,
+    RepairAction,
+    Severity,
+    merge_defects,
+)
 from jettison.model.digest import Digest
-from jettison.model.journal import Kind, Run, State
-from jettison.model.repair import Seen
+from jettison.model.journal import JobKind, JobState, JournalEntry
+from jettison.model.repair import FileFingerprint
 from jettison.progress import silent
 from jettison.storage.filesystem.folder import Folder
 from jettison.storage.filesystem.lock import StorageLock
@@ -53,11 +60,11 @@ def check(tree: Tree, *, quick: bool = False) -> CheckReport:
     before = tree.snapshot()
     report = check_tree(tree.open(), CheckOptions(quick=quick), NOW)
     assert tree.snapshot() == before
-    assert merge_flaws(report.flaws) == report.flaws
+    assert merge_defects(report.flaws) == report.flaws
     return report
 
 
-def only(report: CheckReport) -> Flaw:
+def only(report: CheckReport) -> Defect:
     assert len(report.flaws) == 1, report.flaws
     return report.flaws[0]
 
@@ -66,13 +73,15 @@ def unpullable(report: CheckReport) -> list[str]:
     return [tag.name for tag in report.unpullable]
 
 
-def mend(tree: Tree, *, progress: Callable[..., None] | None = None, run_id: str = "r") -> Run:
+def mend(
+    tree: Tree, *, progress: Callable[..., None] | None = None, run_id: str = "r"
+) -> JournalEntry:
     opened = tree.open()
     plan = plan_repair(opened, check(tree), run_id, NOW, 3600.0)
     return run_repair(opened, plan, ("here",), lambda: NOW, str, progress=progress or silent)
 
 
-def undo(tree: Tree, run: Run) -> Run:
+def undo(tree: Tree, run: JournalEntry) -> JournalEntry:
     return undo_repair(tree.open(), run, lambda: NOW, str)
 
 
@@ -241,28 +250,28 @@ def stray_repository(tree: Tree) -> list[str]:
 
 MENDED, PARTLY, LEFT = "mended", "partly", "left"
 DAMAGES = [
-    (damage_layer, FlawClass.DAMAGED_BLOB, PARTLY),
-    (empty_layer, FlawClass.DAMAGED_BLOB, PARTLY),
-    (damage_unused, FlawClass.DAMAGED_BLOB, MENDED),
-    (damage_manifest, FlawClass.DAMAGED_BLOB, PARTLY),
-    (lose_manifest, FlawClass.ABSENT_MANIFEST, LEFT),
-    (lose_layer, FlawClass.ABSENT_BLOB, LEFT),
-    (lose_config, FlawClass.ABSENT_BLOB, LEFT),
-    (lose_revision, FlawClass.TAG_WITHOUT_REVISION, MENDED),
-    (lose_child, FlawClass.CHILD_WITHOUT_REVISION, MENDED),
-    (lose_link, FlawClass.BLOB_WITHOUT_LINK, MENDED),
-    (empty_layer_link, FlawClass.MALFORMED_LINK, MENDED),
-    (bend_layer_link, FlawClass.MALFORMED_LINK, MENDED),
-    (empty_revision_link, FlawClass.MALFORMED_LINK, MENDED),
-    (bend_revision_link, FlawClass.MALFORMED_LINK, MENDED),
-    (empty_current, FlawClass.MALFORMED_LINK, MENDED),
-    (lose_current, FlawClass.MALFORMED_LINK, MENDED),
-    (lose_current_of_many, FlawClass.MALFORMED_LINK, LEFT),
-    (lose_tag, FlawClass.MALFORMED_LINK, MENDED),
-    (garble_manifest, FlawClass.UNKNOWN_MANIFEST, LEFT),
-    (opaque_manifest, FlawClass.UNKNOWN_MANIFEST, LEFT),
-    (stray_tag, FlawClass.STRANGER, LEFT),
-    (stray_repository, FlawClass.STRANGER, LEFT),
+    (damage_layer, DefectClass.DAMAGED_BLOB, PARTLY),
+    (empty_layer, DefectClass.DAMAGED_BLOB, PARTLY),
+    (damage_unused, DefectClass.DAMAGED_BLOB, MENDED),
+    (damage_manifest, DefectClass.DAMAGED_BLOB, PARTLY),
+    (lose_manifest, DefectClass.ABSENT_MANIFEST, LEFT),
+    (lose_layer, DefectClass.ABSENT_BLOB, LEFT),
+    (lose_config, DefectClass.ABSENT_BLOB, LEFT),
+    (lose_revision, DefectClass.TAG_WITHOUT_REVISION, MENDED),
+    (lose_child, DefectClass.CHILD_WITHOUT_REVISION, MENDED),
+    (lose_link, DefectClass.BLOB_WITHOUT_LINK, MENDED),
+    (empty_layer_link, DefectClass.MALFORMED_LINK, MENDED),
+    (bend_layer_link, DefectClass.MALFORMED_LINK, MENDED),
+    (empty_revision_link, DefectClass.MALFORMED_LINK, MENDED),
+    (bend_revision_link, DefectClass.MALFORMED_LINK, MENDED),
+    (empty_current, DefectClass.MALFORMED_LINK, MENDED),
+    (lose_current, DefectClass.MALFORMED_LINK, MENDED),
+    (lose_current_of_many, DefectClass.MALFORMED_LINK, LEFT),
+    (lose_tag, DefectClass.MALFORMED_LINK, MENDED),
+    (garble_manifest, DefectClass.UNKNOWN_MANIFEST, LEFT),
+    (opaque_manifest, DefectClass.UNKNOWN_MANIFEST, LEFT),
+    (stray_tag, DefectClass.STRANGER, LEFT),
+    (stray_repository, DefectClass.STRANGER, LEFT),
 ]
 
 
@@ -321,24 +330,24 @@ def unsettled(tree: Tree) -> None:
 
 
 UNTIDY = [
-    (leave_temporary, FlawClass.LEFTOVER, True),
-    (leave_temporary_in_uploads, FlawClass.LEFTOVER, True),
-    (dangling_link, FlawClass.DANGLING_LINK, True),
-    (malformed_unused_link, FlawClass.MALFORMED_LINK, True),
-    (malformed_history, FlawClass.MALFORMED_LINK, True),
-    (given_up, FlawClass.LEFTOVER, False),
-    (strange_blob, FlawClass.STRANGER, False),
-    (strange_hex, FlawClass.STRANGER, False),
-    (folder_for_a_link, FlawClass.STRANGER, False),
-    (symbolic_link, FlawClass.SYMBOLIC_LINK, False),
-    (old_draft, FlawClass.LEFTOVER, False),
-    (unsettled, FlawClass.UNSETTLED_BLOB, False),
+    (leave_temporary, DefectClass.LEFTOVER, True),
+    (leave_temporary_in_uploads, DefectClass.LEFTOVER, True),
+    (dangling_link, DefectClass.DANGLING_LINK, True),
+    (malformed_unused_link, DefectClass.MALFORMED_LINK, True),
+    (malformed_history, DefectClass.MALFORMED_LINK, True),
+    (given_up, DefectClass.LEFTOVER, False),
+    (strange_blob, DefectClass.STRANGER, False),
+    (strange_hex, DefectClass.STRANGER, False),
+    (folder_for_a_link, DefectClass.STRANGER, False),
+    (symbolic_link, DefectClass.SYMBOLIC_LINK, False),
+    (old_draft, DefectClass.LEFTOVER, False),
+    (unsettled, DefectClass.UNSETTLED_BLOB, False),
 ]
 
 
 @pytest.mark.parametrize(("spoil", "kind", "fate"), DAMAGES)
 def test_damage_is_found_and_the_tags_are_named(
-    tree: Tree, spoil: Callable[[Tree], list[str]], kind: FlawClass, fate: str
+    tree: Tree, spoil: Callable[[Tree], list[str]], kind: DefectClass, fate: str
 ) -> None:
     tags = spoil(tree)
     report = check(tree)
@@ -351,7 +360,7 @@ def test_damage_is_found_and_the_tags_are_named(
 
 @pytest.mark.parametrize(("spoil", "kind", "mendable"), UNTIDY)
 def test_untidiness_is_found(
-    tree: Tree, spoil: Callable[[Tree], None], kind: FlawClass, mendable: bool
+    tree: Tree, spoil: Callable[[Tree], None], kind: DefectClass, mendable: bool
 ) -> None:
     spoil(tree)
     report = check(tree)
@@ -369,12 +378,12 @@ def test_quick_does_not_read_layers(tree: Tree, spoil: Callable[[Tree], list[str
 
 def test_quick_still_reads_manifests(tree: Tree) -> None:
     damage_manifest(tree)
-    assert only(check(tree, quick=True)).kind is FlawClass.DAMAGED_BLOB
+    assert only(check(tree, quick=True)).kind is DefectClass.DAMAGED_BLOB
 
 
 @pytest.mark.parametrize(("spoil", "kind", "fate"), DAMAGES)
 def test_a_repair_mends_what_can_be_mended_and_is_undone(
-    tree: Tree, spoil: Callable[[Tree], list[str]], kind: FlawClass, fate: str
+    tree: Tree, spoil: Callable[[Tree], list[str]], kind: DefectClass, fate: str
 ) -> None:
     tags = spoil(tree)
     before, places = registry_files(tree), folders(tree)
@@ -385,20 +394,20 @@ def test_a_repair_mends_what_can_be_mended_and_is_undone(
     if fate == MENDED:
         assert after.flaws == ()
     else:
-        assert kind is not FlawClass.DAMAGED_BLOB or kind not in after.classes
+        assert kind is not DefectClass.DAMAGED_BLOB or kind not in after.classes
         assert unpullable(after) == tags
     undone = undo(tree, run)
     assert undone.receipt is not None
     assert undone.receipt.ok
-    assert (undone.kind, undone.of) == (Kind.UNDO, run.id)
+    assert (undone.kind, undone.of) == (JobKind.UNDO, run.id)
     assert registry_files(tree) == before
     assert folders(tree) == places
-    assert tree_journal(tree.open()).read(run.id).state is State.UNDONE
+    assert tree_journal(tree.open()).read(run.id).state is JobState.UNDONE
 
 
 @pytest.mark.parametrize(("spoil", "kind", "mendable"), UNTIDY)
 def test_a_repair_moves_aside_what_lies_about_and_is_undone(
-    tree: Tree, spoil: Callable[[Tree], None], kind: FlawClass, mendable: bool
+    tree: Tree, spoil: Callable[[Tree], None], kind: DefectClass, mendable: bool
 ) -> None:
     spoil(tree)
     before = registry_files(tree)
@@ -429,7 +438,7 @@ def test_killed_at_any_step_it_can_be_undone(tree: Tree) -> None:
             mend(tree, progress=kill, run_id=run_id)
         except KilledError:
             run = tree_journal(tree.open()).read(run_id)
-            assert run.state is State.APPLYING
+            assert run.state is JobState.APPLYING
             undo(tree, run)
             assert registry_files(tree) == before
         else:
@@ -486,7 +495,7 @@ def test_a_push_that_came_since_is_not_undone(tree: Tree) -> None:
     assert done.receipt is not None
     assert [finding.ok for finding in done.receipt.findings] == [False, False, False]
     assert check(tree).flaws == ()
-    assert tree_journal(tree.open()).read(run.id).state is State.DONE
+    assert tree_journal(tree.open()).read(run.id).state is JobState.DONE
 
 
 def test_what_changes_after_the_check_is_left(tree: Tree) -> None:
@@ -523,7 +532,7 @@ def test_a_chain_of_what_is_not_linked_is_linked_from_below(tree: Tree) -> None:
     tree.layer_path("app", Digest.of(b"amd")).unlink()
     plan = plan_repair(tree.open(), check(tree), "r", NOW, 3600.0)
     actions = [step.action for step in plan.steps]
-    assert actions == [Action.WRITE_LAYER, *[Action.WRITE_REVISION] * 3]
+    assert actions == [RepairAction.WRITE_LAYER, *[RepairAction.WRITE_REVISION] * 3]
     assert index.hex in plan.steps[-1].path
     mend(tree)
     assert check(tree).flaws == ()
@@ -543,7 +552,7 @@ def test_a_tag_whose_history_leads_nowhere_is_moved_aside_and_named(tree: Tree) 
     lose_tag(tree)
     flaw = only(check(tree))
     assert flaw.remedy is not None
-    assert flaw.remedy.action is Action.MOVE_TAG
+    assert flaw.remedy.action is RepairAction.MOVE_TAG
     assert plan_repair(tree.open(), check(tree), "r", NOW, 3600.0).moved_tags == ("app:1",)
     run = mend(tree)
     assert not tree.tag_path("app", "1").parents[1].exists()
@@ -676,8 +685,8 @@ def test_nothing_is_done_about_what_cannot_be_read(
 ) -> None:
     unreadable(monkeypatch, *spoil(tree))
     report = check_tree(tree.open(), CheckOptions(), NOW)
-    assert FlawClass.UNREADABLE in report.classes
-    assert FlawClass.PERMISSIONS not in report.classes
+    assert DefectClass.UNREADABLE in report.classes
+    assert DefectClass.PERMISSIONS not in report.classes
     assert [flaw.remedy for flaw in report.flaws if flaw.remedy is not None] == []
 
 
@@ -692,7 +701,7 @@ def test_an_unreadable_blob_is_told_of_once_with_its_tags(
 ) -> None:
     unreadable(monkeypatch, tree.data(Digest.of(b"base")), tree.data(image([b"base", b"web"])))
     report = check_tree(tree.open(), CheckOptions(), NOW)
-    assert [flaw.kind for flaw in report.flaws] == [FlawClass.UNREADABLE] * 2
+    assert [flaw.kind for flaw in report.flaws] == [DefectClass.UNREADABLE] * 2
     assert unpullable(report) == ["app:1", "team/web:1", "team/web:2"]
     again = check_again(tree.open(), CheckOptions(), NOW, report)
     assert unpullable(again) == unpullable(report)
@@ -737,16 +746,16 @@ def test_a_link_that_names_what_is_there_is_left(tree: Tree) -> None:
 
 def at_the_last_moment(monkeypatch: pytest.MonkeyPatch, path: Path, raw: bytes) -> None:
     """Let somebody write a file between the look at something and its being taken."""
-    whole = Hands.take
+    whole = TreeMover.take
 
-    def take(hands: Hands, source: str, to: str, seen: Iterable[Seen]) -> bool:
+    def take(hands: TreeMover, source: str, to: str, seen: Iterable[FileFingerprint]) -> bool:
         draft = path.with_name("link.tmp")
         path.parent.mkdir(parents=True, exist_ok=True)
         draft.write_bytes(raw)
         draft.rename(path)
         return whole(hands, source, to, seen)
 
-    monkeypatch.setattr(Hands, "take", take)
+    monkeypatch.setattr(TreeMover, "take", take)
 
 
 @pytest.mark.parametrize(
@@ -771,14 +780,14 @@ def test_what_is_pushed_when_the_old_link_is_gone_stays(
     tree: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     empty_current(tree)
-    path, raw, whole = tree.tag_path("app", "1"), image([b"amd"]).encode(), Hands.write
+    path, raw, whole = tree.tag_path("app", "1"), image([b"amd"]).encode(), TreeMover.write
 
-    def write(hands: Hands, where: str, content: bytes, mtime_ns: int) -> None:
+    def write(hands: TreeMover, where: str, content: bytes, mtime_ns: int) -> None:
         if where.endswith("current/link"):
             path.write_bytes(raw)
         whole(hands, where, content, mtime_ns)
 
-    monkeypatch.setattr(Hands, "write", write)
+    monkeypatch.setattr(TreeMover, "write", write)
     run = mend(tree)
     assert path.read_bytes() == raw
     assert run.receipt is not None
@@ -807,25 +816,25 @@ def test_killed_between_taking_a_link_and_writing_it(
 ) -> None:
     empty_current(tree)
     before = registry_files(tree)
-    whole = getattr(Hands, method)
+    whole = getattr(TreeMover, method)
 
-    def killed(hands: Hands, path: str, *more: object) -> object:
+    def killed(hands: TreeMover, path: str, *more: object) -> object:
         if path.endswith("link"):
             raise KilledError
         return whole(hands, path, *more)
 
     if method == "write":
-        monkeypatch.setattr(Hands, method, killed)
+        monkeypatch.setattr(TreeMover, method, killed)
         with pytest.raises(KilledError):
             mend(tree)
         assert not tree.tag_path("app", "1").exists()
         run = tree_journal(tree.open()).read("r")
     else:
         run = mend(tree)
-        monkeypatch.setattr(Hands, method, killed)
+        monkeypatch.setattr(TreeMover, method, killed)
         with pytest.raises(KilledError):
             undo(tree, run)
-    monkeypatch.setattr(Hands, method, whole)
+    monkeypatch.setattr(TreeMover, method, whole)
     done = undo(tree, run)
     assert done.receipt is not None
     assert done.receipt.ok
@@ -854,7 +863,7 @@ def test_a_layer_under_its_sha512_leads_to_its_canonical_digest(tree: Tree) -> N
     report = check(tree)
     assert unpullable(report) == ["app:long"]
     # The plain link is needed by nothing, the other is.
-    assert set(report.classes) == {FlawClass.ABSENT_BLOB, FlawClass.DANGLING_LINK}
+    assert set(report.classes) == {DefectClass.ABSENT_BLOB, DefectClass.DANGLING_LINK}
 
 
 def test_a_blob_of_a_killed_sweep_is_put_back_and_stays(tree: Tree) -> None:
@@ -863,7 +872,7 @@ def test_a_blob_of_a_killed_sweep_is_put_back_and_stays(tree: Tree) -> None:
     aside.parent.mkdir(parents=True)
     tree.data(digest).rename(aside)
     report = check(tree)
-    assert set(report.classes) == {FlawClass.ABSENT_BLOB, FlawClass.LEFTOVER}
+    assert set(report.classes) == {DefectClass.ABSENT_BLOB, DefectClass.LEFTOVER}
     run = mend(tree)
     assert check(tree).flaws == ()
     undo(tree, run)
@@ -883,7 +892,7 @@ def test_nothing_behind_a_link_is_touched(tree: Tree, tmp_path: Path) -> None:
     tree.write(elsewhere / "x.tmp", b"")
     layers = tree.repository("app") / "_layers" / "sha512"
     layers.symlink_to(elsewhere)
-    assert only(check(tree)).kind is FlawClass.SYMBOLIC_LINK
+    assert only(check(tree)).kind is DefectClass.SYMBOLIC_LINK
     mend(tree)
     assert (elsewhere / "x.tmp").exists()
     assert (elsewhere / OTHER.hex / "link").exists()
@@ -900,7 +909,7 @@ def test_owners_and_modes(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
     for path in (layers, *layers.rglob("*")):
         os.chown(path, 0, 0)
     flaw = only(check(tree))  # once, for the folder
-    assert (flaw.kind, flaw.severity) == (FlawClass.PERMISSIONS, UNTIDINESS)
+    assert (flaw.kind, flaw.severity) == (DefectClass.PERMISSIONS, UNTIDINESS)
     assert flaw.path.endswith("app/_layers")
     layers.chmod(0o700)
     assert only(check(tree)).severity is DAMAGE
@@ -924,7 +933,7 @@ def test_what_cannot_be_listed_is_told_and_the_rest_goes_on(
 
     monkeypatch.setattr(Folder, "entries", entries)
     report = check(tree)
-    assert FlawClass.UNREADABLE in report.classes
+    assert DefectClass.UNREADABLE in report.classes
     assert "team/web:2" in unpullable(report)
 
 
@@ -983,7 +992,7 @@ def test_without_its_folder_a_repair_cannot_be_undone(tree: Tree) -> None:
 def test_an_index_of_which_a_child_was_never_there(tree: Tree) -> None:
     tree.put("app", index_document([OTHER]), "sparse")
     flaw = only(check(tree))
-    assert flaw.kind is FlawClass.CHILD_WITHOUT_REVISION
+    assert flaw.kind is DefectClass.CHILD_WITHOUT_REVISION
     assert flaw.tags == ("app:sparse",)
     assert flaw.remedy is None
 
@@ -997,5 +1006,5 @@ def test_a_second_look_remembers_what_was_left_in_its_place(tree: Tree) -> None:
     assert again.hashed
     tree.data(Digest.of(b"base")).unlink()
     again = check_again(tree.open(), CheckOptions(), NOW, before)
-    assert FlawClass.DAMAGED_BLOB not in again.classes
+    assert DefectClass.DAMAGED_BLOB not in again.classes
     assert unpullable(again) == unpullable(before)

@@ -12,7 +12,7 @@ from jettison.demo.images import image, index, layer
 from jettison.errors import JettisonError, StorageError, VerificationFailed
 from jettison.jobs.backup import Backup
 from jettison.model.digest import Digest
-from jettison.model.journal import Saved
+from jettison.model.journal import SavedManifest
 from jettison.model.names import RepoName, Tag
 from jettison.progress import silent
 from tests.support.memory import MemoryRegistry
@@ -32,10 +32,10 @@ def registry() -> MemoryRegistry:
     return made
 
 
-def saved(registry: MemoryRegistry, tag: str) -> Saved:
+def saved(registry: MemoryRegistry, tag: str) -> SavedManifest:
     here = registry.found[APP]
     found = here.manifests[here.tags[Tag(tag)]]
-    return Saved(APP, found.digest, found.media_type, found.raw, (Tag(tag),))
+    return SavedManifest(APP, found.digest, found.media_type, found.raw, (Tag(tag),))
 
 
 async def test_what_an_index_lists_is_saved_with_it(
@@ -143,6 +143,6 @@ async def test_what_has_no_room_is_not_begun(
     raw = ONE.manifest.raw.replace(f'"size":{BASE.size}'.encode(), f'"size":{size}'.encode())
     assert raw != ONE.manifest.raw
     found = Digest.of(raw)
-    entry = Saved(APP, found, ONE.manifest.media_type, raw, ())
+    entry = SavedManifest(APP, found, ONE.manifest.media_type, raw, ())
     with pytest.raises(StorageError, match="there is room for"):
         await Backup(tmp_path).save(registry, [entry], silent)

@@ -6,20 +6,20 @@ import pytest
 
 from jettison.demo.images import image, index, layer
 from jettison.errors import Refused
-from jettison.jobs.removal_plan import Request
-from jettison.jobs.remove import Remover, Settings
+from jettison.jobs.removal_plan import RemovalRequest
+from jettison.jobs.remove import RemovalJob, RemovalSettings
 from jettison.jobs.undo import prepare_undo, take_back
-from jettison.jobs.workspace import Place
-from jettison.model.journal import Run, State
+from jettison.jobs.workspace import Workspace
+from jettison.model.journal import JobState, JournalEntry
 from jettison.model.names import Reference, RepoName, Tag
-from jettison.model.undo_promise import promise_of
+from jettison.model.undo_promise import undo_promise_of
 from jettison.storage.journal import Journal
 from tests.support.memory import MemoryRegistry
 
 APP = RepoName("app")
 BASE = layer({"base": b"base"})
 ONE, TWO = image([BASE, layer({"app": b"1"})]), image([BASE, layer({"app": b"2"})])
-REQUEST = Request((Reference.parse("memory.test/app:1"),))
+REQUEST = RemovalRequest((Reference.parse("memory.test/app:1"),))
 NOW = 1_750_000_000.0
 
 
@@ -36,11 +36,13 @@ def journal(tmp_path: Path) -> Journal:
     return Journal(tmp_path / "runs")
 
 
-def remover(registry: MemoryRegistry, journal: Journal) -> Remover:
-    return Remover(registry, Place(), journal, lambda: NOW, lambda _: "then")
+def remover(registry: MemoryRegistry, journal: Journal) -> RemovalJob:
+    return RemovalJob(registry, Workspace(), journal, lambda: NOW, lambda _: "then")
 
 
-async def remove(registry: MemoryRegistry, journal: Journal, settings: Settings) -> Run:
+async def remove(
+    registry: MemoryRegistry, journal: Journal, settings: RemovalSettings
+) -> JournalEntry:
     work = remover(registry, journal)
     prepared = await work.prepare(REQUEST, settings)
     work.require_way_back(prepared, settings)
@@ -51,7 +53,7 @@ async def test_it_is_refused_and_both_ways_are_named(
     gitea: MemoryRegistry, journal: Journal
 ) -> None:
     with pytest.raises(Refused, match="Gitea") as refused:
-        await remove(gitea, journal, Settings())
+        await remove(gitea, journal, RemovalSettings())
     assert refused.value.hint is not None
     assert "--backup DIR" in refused.value.hint
     assert "--without-undo" in refused.value.hint
@@ -62,37 +64,37 @@ async def test_it_is_refused_and_both_ways_are_named(
 async def test_without_undo_it_goes_and_nothing_is_promised(
     gitea: MemoryRegistry, journal: Journal
 ) -> None:
-    run = await remove(gitea, journal, Settings(without_undo=True))
-    found = promise_of(run, NOW)
+    run = await remove(gitea, journal, RemovalSettings(without_undo=True))
+    found = undo_promise_of(run, NOW)
     assert found is not None
     assert not found.possible
     with pytest.raises(Refused, match="app:1: its blob"):
-        await prepare_undo(gitea, run, [journal], Place())
+        await prepare_undo(gitea, run, [journal], Workspace())
 
 
 async def test_with_a_backup_it_can_be_undone(
     gitea: MemoryRegistry, journal: Journal, tmp_path: Path
 ) -> None:
-    run = await remove(gitea, journal, Settings(backup=str(tmp_path / "backup")))
-    found = promise_of(run, NOW)
+    run = await remove(gitea, journal, RemovalSettings(backup=str(tmp_path / "backup")))
+    found = undo_promise_of(run, NOW)
     assert found is not None
     assert found.sentence == f"from the backup {tmp_path / 'backup'}"
-    plan = await prepare_undo(gitea, run, [journal], Place())
+    plan = await prepare_undo(gitea, run, [journal], Workspace())
     assert plan.blobs
     done, left = await take_back(gitea, run, plan, journal, lambda: NOW, lambda _: "then")
     assert not left
     assert done.receipt is not None
     assert done.receipt.ok
     assert gitea.is_whole(APP, gitea.found[APP].tags[Tag("1")])
-    assert journal.read(run.id).state is State.UNDONE
+    assert journal.read(run.id).state is JobState.UNDONE
 
 
 async def test_a_registry_that_is_not_known_to_do_so_is_found_out(journal: Journal) -> None:
     registry = MemoryRegistry(product="OCI registry", drops_blobs=True)
     registry.push(APP, "1", ONE)
     registry.push(APP, "2", TWO)
-    run = await remove(registry, journal, Settings())
-    found = promise_of(run, NOW)
+    run = await remove(registry, journal, RemovalSettings())
+    found = undo_promise_of(run, NOW)
     assert found is not None
     assert not found.possible
 
@@ -104,10 +106,10 @@ async def test_what_was_broken_before_is_told_and_not_promised(journal: Journal)
     lost = ONE.layers[1].digest
     del registry.found[APP].blobs[lost]
     work = remover(registry, journal)
-    prepared = await work.prepare(REQUEST, Settings())
+    prepared = await work.prepare(REQUEST, RemovalSettings())
     assert any(str(lost) in warning for warning in prepared.plan.warnings)
-    assert not work.promise(prepared, Settings()).possible
-    run = await work.execute(REQUEST, Settings(), prepared)
+    assert not work.promise(prepared, RemovalSettings()).possible
+    run = await work.execute(REQUEST, RemovalSettings(), prepared)
     assert run.receipt is not None
     assert run.receipt.ok
 
@@ -116,17 +118,17 @@ async def test_an_undo_that_overwrites_can_be_undone(journal: Journal) -> None:
     registry = MemoryRegistry()
     one = registry.push(APP, "1", ONE)
     registry.push(APP, "2", TWO)
-    run = await remove(registry, journal, Settings())
+    run = await remove(registry, journal, RemovalSettings())
     two = registry.push(APP, "1", TWO)
     with pytest.raises(Refused, match=r"app:1: points to sha256:\w+ now"):
-        await prepare_undo(registry, run, [journal], Place())
+        await prepare_undo(registry, run, [journal], Workspace())
     now = iter(range(10))
-    plan = await prepare_undo(registry, run, [journal], Place(), overwrite=True)
+    plan = await prepare_undo(registry, run, [journal], Workspace(), overwrite=True)
     done, _ = await take_back(
         registry, run, plan, journal, lambda: NOW + 1 + next(now), lambda _: "then"
     )
     assert registry.found[APP].tags[Tag("1")] == one
-    plan = await prepare_undo(registry, done, [journal], Place())
+    plan = await prepare_undo(registry, done, [journal], Workspace())
     await take_back(registry, done, plan, journal, lambda: NOW + 5 + next(now), lambda _: "then")
     assert registry.found[APP].tags[Tag("1")] == two
 
@@ -137,8 +139,8 @@ async def test_a_sparse_index_comes_back_as_it_was(journal: Journal) -> None:
     both = index([ONE, TWO])
     registry.push(APP, "1", both)
     del registry.found[APP].manifests[TWO.digest]
-    run = await remove(registry, journal, Settings())
-    plan = await prepare_undo(registry, run, [journal], Place())
+    run = await remove(registry, journal, RemovalSettings())
+    plan = await prepare_undo(registry, run, [journal], Workspace())
     done, left = await take_back(registry, run, plan, journal, lambda: NOW, lambda _: "then")
     assert not left
     assert done.receipt is not None

@@ -9,10 +9,10 @@ import msgspec
 import pytest
 
 from jettison.model import accounting as reclaim
-from jettison.model.accounting import Ledger, Weight
+from jettison.model.accounting import ByteAccounting, ImageSize
 from jettison.model.digest import Digest
 from jettison.model.graph import Reached, reach
-from jettison.model.manifest import Descriptor, Kind, Manifest
+from jettison.model.manifest import Descriptor, Manifest, ManifestKind
 from jettison.model.mediatypes import OCI_INDEX, OCI_MANIFEST
 from jettison.model.names import RepoName, Tag
 from jettison.model.snapshot import RepositorySnapshot, Snapshot
@@ -48,7 +48,7 @@ TWO = repository(A, [image(0, 0, [1, 2]), image(1, 0, [1, 3])], {"a": 0, "b": 1,
 
 
 def test_shared_layers_stay_and_name_who_needs_them() -> None:
-    estimate = Ledger(registry(TWO)).estimate({node(0)})
+    estimate = ByteAccounting(registry(TWO)).estimate({node(0)})
     assert {item.digest for item in estimate.freed} == {manifest_digest(0), blob(2)}
     assert estimate.freed_bytes == sizes(manifests=[0], blobs=[2])
     assert estimate.shared_bytes == sizes(blobs=[0, 1])
@@ -57,7 +57,7 @@ def test_shared_layers_stay_and_name_who_needs_them() -> None:
 
 
 def test_what_two_deletions_only_free_together() -> None:
-    estimate = Ledger(registry(TWO)).estimate({node(0), node(1)})
+    estimate = ByteAccounting(registry(TWO)).estimate({node(0), node(1)})
     assert estimate.freed_bytes == sizes(manifests=[0, 1], blobs=[0, 1, 2, 3])
     assert estimate.together_bytes == sizes(blobs=[0, 1])
     assert not estimate.shared
@@ -65,7 +65,7 @@ def test_what_two_deletions_only_free_together() -> None:
 
 def test_another_repository_is_a_holder_too() -> None:
     other = repository(B, [image(0, 0, [1, 2])], {"a": 0})
-    ledger = Ledger(registry(TWO, other))
+    ledger = ByteAccounting(registry(TWO, other))
     assert ledger.estimate({node(0)}).freed == ()
     holders = {item.digest: item.holders for item in ledger.estimate({node(0)}).shared}
     assert holders[manifest_digest(0)] == ("bbb/app:a",)
@@ -76,7 +76,7 @@ def test_another_repository_is_a_holder_too() -> None:
 
 def test_at_most_five_holders_are_named() -> None:
     others = [repository(f"r{n}", [image(0, 0)], {"t": 0}) for n in range(7)]
-    estimate = Ledger(registry(TWO, *others)).estimate({node(0)})
+    estimate = ByteAccounting(registry(TWO, *others)).estimate({node(0)})
     (config,) = [item for item in estimate.shared if item.digest == blob(0)]
     assert config.holder_count == 8
     assert config.holders == ("aaa/app:b", "r0:t", "r1:t", "r2:t", "r3:t")
@@ -85,7 +85,7 @@ def test_at_most_five_holders_are_named() -> None:
 def test_one_image_alone_frees_nothing_together() -> None:
     # Under two indexes, under an index and a tag, or signed and tagged: it is still one removal.
     content = [image(0, 0), index(1, [0]), index(2, [0]), image(3, 3, subject=1)]
-    ledger = Ledger(registry(repository(A, content, {"x": 1, "y": 2, "c": 0, "s": 3})))
+    ledger = ByteAccounting(registry(repository(A, content, {"x": 1, "y": 2, "c": 0, "s": 3})))
     for number in (0, 3):
         assert ledger.estimate({node(number)}).freed_bytes > 0
         assert ledger.estimate({node(number)}).together_bytes == 0
@@ -93,17 +93,17 @@ def test_one_image_alone_frees_nothing_together() -> None:
 
 def test_a_tagged_child_and_its_index_free_it_together() -> None:
     here = repository(A, [image(0, 0), index(1, [0])], {"multi": 1, "arm": 0})
-    estimate = Ledger(registry(here)).estimate({node(0), node(1)})
+    estimate = ByteAccounting(registry(here)).estimate({node(0), node(1)})
     assert estimate.freed_bytes == sizes(manifests=[0, 1], blobs=[0])
     assert estimate.together_bytes == sizes(manifests=[0], blobs=[0])
 
 
 def test_weights() -> None:
-    assert Ledger(registry(TWO)).weights(A) == {
-        manifest_digest(0): Weight(
+    assert ByteAccounting(registry(TWO)).weights(A) == {
+        manifest_digest(0): ImageSize(
             sizes(manifests=[0], blobs=[0, 1, 2]), sizes(manifests=[0], blobs=[2])
         ),
-        manifest_digest(1): Weight(
+        manifest_digest(1): ImageSize(
             sizes(manifests=[1], blobs=[0, 1, 3]), sizes(manifests=[1], blobs=[3])
         ),
     }
@@ -112,18 +112,18 @@ def test_weights() -> None:
 def test_an_index_weighs_with_its_children_and_signatures() -> None:
     content = [image(0, 0), image(1, 1), index(2, [0, 1]), image(3, 3)]
     here = repository(A, content, {"multi": 2, "arm": 1, str(weak_tag(2)): 3})
-    weights = Ledger(registry(here)).weights(A)
+    weights = ByteAccounting(registry(here)).weights(A)
     everything = sizes(manifests=[0, 1, 2], blobs=[0, 1])
     multi = sizes(manifests=[0, 2, 3], blobs=[0, 3])
-    assert weights[manifest_digest(2)] == Weight(everything, multi)
-    assert weights[manifest_digest(1)] == Weight(sizes(manifests=[1], blobs=[1]), 0)
+    assert weights[manifest_digest(2)] == ImageSize(everything, multi)
+    assert weights[manifest_digest(1)] == ImageSize(sizes(manifests=[1], blobs=[1]), 0)
     signature = sizes(manifests=[3], blobs=[3])
-    assert weights[manifest_digest(3)] == Weight(signature, signature)
+    assert weights[manifest_digest(3)] == ImageSize(signature, signature)
 
 
 def test_a_signature_of_a_missing_child_hangs_on_the_index() -> None:
     here = repository(A, [index(1, [0]), image(2, 2)], {"multi": 1, str(weak_tag(0)): 2})
-    weights = Ledger(registry(here)).weights(A)
+    weights = ByteAccounting(registry(here)).weights(A)
     assert weights[manifest_digest(1)].exclusive == sizes(manifests=[1, 2], blobs=[2])
 
 
@@ -132,7 +132,7 @@ def test_what_cannot_be_understood_holds_its_repository_and_no_other(unreadable:
     content = [image(0, 0)] if unreadable else [image(0, 0), opaque(5)]
     here = repository(A, content, {"a": 0, "odd": 5}, [5] if unreadable else [])
     there = repository(B, [image(1, 1)], {"b": 1})
-    ledger = Ledger(registry(here, there, stored=True))
+    ledger = ByteAccounting(registry(here, there, stored=True))
     kept = ledger.estimate({node(0), node(1, B)})
     assert {item.digest for item in kept.freed} == {manifest_digest(1), blob(1)}
     assert {item.holders for item in kept.shared} == {("aaa/app:odd",)}
@@ -145,7 +145,7 @@ def test_what_cannot_be_understood_holds_its_repository_and_no_other(unreadable:
 
 def test_the_unreadable_hold_one_another() -> None:
     here = repository(A, [], {"a": 1, "b": 2}, [1, 2])
-    ledger = Ledger(registry(here, stored=True))
+    ledger = ByteAccounting(registry(here, stored=True))
     assert ledger.estimate({node(1)}).freed == ()
     assert ledger.weights(A)[manifest_digest(1)].exclusive == 0
     assert ledger.estimate({node(1), node(2)}).freed_bytes == sizes(manifests=[1, 2])
@@ -153,37 +153,37 @@ def test_the_unreadable_hold_one_another() -> None:
 
 def test_a_storage_tells_the_true_sizes_and_what_is_not_there() -> None:
     snapshot = msgspec.structs.replace(registry(TWO), sizes={blob(2): 1000}, stored=True)
-    estimate = Ledger(snapshot).estimate({node(0)})
+    estimate = ByteAccounting(snapshot).estimate({node(0)})
     assert [(item.digest, item.size) for item in estimate.freed] == [(blob(2), 1000)]
     # Over the API, what was asked wins over what descriptors claim.
     snapshot = msgspec.structs.replace(snapshot, stored=False)
-    assert Ledger(snapshot).estimate({node(0)}).freed_bytes == 1000 + manifest_size(0)
+    assert ByteAccounting(snapshot).estimate({node(0)}).freed_bytes == 1000 + manifest_size(0)
 
 
 @pytest.mark.parametrize("told", [(3, 9), (9, 3)])
 def test_of_two_claims_the_larger_counts(told: tuple[int, int]) -> None:
     layers = tuple(Descriptor(blob(0), LAYER, size) for size in told)
-    one = Manifest(manifest_digest(0), OCI_MANIFEST, 1, Kind.IMAGE, layers=layers)
-    assert Ledger(registry(repository(A, [one], {"a": 0}))).size_of(blob(0)) == 9
+    one = Manifest(manifest_digest(0), OCI_MANIFEST, 1, ManifestKind.IMAGE, layers=layers)
+    assert ByteAccounting(registry(repository(A, [one], {"a": 0}))).size_of(blob(0)) == 9
 
 
 def test_what_could_not_be_seen_makes_it_an_upper_bound() -> None:
     snapshot = msgspec.structs.replace(registry(TWO), unknown=("there is more",))
-    estimate = Ledger(snapshot).estimate({node(0)})
+    estimate = ByteAccounting(snapshot).estimate({node(0)})
     assert estimate.unknown == ("there is more",)
     assert not estimate.exact
 
 
 def test_the_total_counts_each_blob_once() -> None:
     other = repository(B, [image(0, 0, [1, 2])], {"a": 0})
-    ledger = Ledger(registry(TWO, other))
+    ledger = ByteAccounting(registry(TWO, other))
     assert ledger.total() == sizes(manifests=[0, 1], blobs=[0, 1, 2, 3])
     assert ledger.total(lambda name: name == B) == sizes(manifests=[0], blobs=[0, 1, 2])
 
 
 def test_names_for_people() -> None:
     content = [image(0, 0), index(1, [0]), image(2, 2)]
-    ledger = Ledger(registry(repository(A, content, {"longer": 1, "v1": 1})))
+    ledger = ByteAccounting(registry(repository(A, content, {"longer": 1, "v1": 1})))
     assert ledger.name(node(1)) == "aaa/app:v1"
     assert ledger.name(node(0)) == "aaa/app:v1"
     assert ledger.name(node(2)) == f"aaa/app@{manifest_digest(2).short} (untagged)"
@@ -222,7 +222,7 @@ def large_image(number: int, subject: Digest | None = None) -> Manifest:
         number_of(number),
         OCI_MANIFEST,
         1,
-        Kind.IMAGE,
+        ManifestKind.IMAGE,
         config=Descriptor(digest_number(own), CONFIG, 10),
         layers=tuple(Descriptor(digest_number(n), LAYER, 100) for n in (base, tenth)),
         subject=subject,
@@ -231,7 +231,7 @@ def large_image(number: int, subject: Digest | None = None) -> Manifest:
 
 def large_index(number: int, children: Iterable[int]) -> Manifest:
     members = tuple(Descriptor(number_of(n), OCI_MANIFEST, 1) for n in children)
-    return Manifest(number_of(number), OCI_INDEX, 1, Kind.INDEX, children=members)
+    return Manifest(number_of(number), OCI_INDEX, 1, ManifestKind.INDEX, children=members)
 
 
 @pytest.fixture
@@ -287,7 +287,8 @@ def a_chain_of_tagged_referrers() -> Snapshot:
 
 def many_opaque() -> Snapshot:
     odd = [
-        Manifest(number_of(n), "application/x.odd", 1, Kind.OPAQUE) for n in range(MANY // 2, MANY)
+        Manifest(number_of(n), "application/x.odd", 1, ManifestKind.OPAQUE)
+        for n in range(MANY // 2, MANY)
     ]
     images = [large_image(n) for n in range(MANY // 2)]
     return large([*images, *odd], {f"t{n}": number_of(n) for n in range(MANY)})
@@ -309,7 +310,7 @@ def test_owners_of_many_are_found_in_linear_work(
     shape: Callable[[], Snapshot], entered: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys.modules[__name__], "MANY", 2000)
-    owners = Ledger(shape()).owners(A)
+    owners = ByteAccounting(shape()).owners(A)
     assert len(owners) == 2000
     assert sum(entered) <= 3 * 2000
 
@@ -317,7 +318,7 @@ def test_owners_of_many_are_found_in_linear_work(
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.__name__)
 def test_weights_of_many_add_up(shape: Callable[[], Snapshot]) -> None:
     snapshot = shape()
-    ledger = Ledger(snapshot)
+    ledger = ByteAccounting(snapshot)
     weights = ledger.weights(A)
     here = snapshot.repositories[A]
     assert weights.keys() == set(here.tags.values())
@@ -354,7 +355,7 @@ def test_four_times_as_many_are_four_times_the_work(
         monkeypatch.setattr(sys.modules[__name__], "MANY", many)
         snapshot = shape()
         removed = {(A, digest) for digest in snapshot.repositories[A].manifests}
-        ledger = Ledger(snapshot)
+        ledger = ByteAccounting(snapshot)
         weighing = lines_run(lambda ledger=ledger: ledger.weights(A))  # type: ignore[misc]
         estimating = lines_run(
             lambda ledger=ledger, removed=removed: ledger.estimate(removed)  # type: ignore[misc]
@@ -366,7 +367,7 @@ def test_four_times_as_many_are_four_times_the_work(
 
 
 def test_a_tenth_layer_goes_when_all_its_tenth_do() -> None:
-    ledger = Ledger(tagged_images())
+    ledger = ByteAccounting(tagged_images())
     estimate = ledger.estimate({(A, number_of(n)) for n in range(0, MANY, 10)})
     assert estimate.freed_bytes == (MANY // 10) * 11 + 100
     assert estimate.together_bytes == 100

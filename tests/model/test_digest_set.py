@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from jettison.model import digest_set as digests
 from jettison.model.digest import Digest, RawDigest
-from jettison.model.digest_set import RawDigests
+from jettison.model.digest_set import DigestSet
 
 texts = st.binary(max_size=2)
 
@@ -16,7 +16,7 @@ def folder_of(digest: RawDigest) -> str:
 @given(st.lists(st.tuples(texts, st.sampled_from(["sha256", "sha512"]))), st.integers(32, 200))
 def test_it_is_a_set(found: list[tuple[bytes, str]], limit: int) -> None:
     wanted = {Digest.of(raw, algorithm).raw for raw, algorithm in found}
-    kept = RawDigests()
+    kept = DigestSet()
     kept._limit = limit  # so that it is compacted
     for _ in range(3):
         kept.add_row(b"".join(digest for digest in sorted(wanted) if len(digest) == 32))
@@ -31,7 +31,7 @@ def test_it_is_a_set(found: list[tuple[bytes, str]], limit: int) -> None:
 
 def test_what_comes_again_takes_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(digests, "_COMPACT", 100_000)
-    kept = RawDigests()
+    kept = DigestSet()
     row = b"".join(bytes([7]) + number.to_bytes(31) for number in range(1000))
     for _ in range(100):
         kept.add_row(row)
@@ -44,7 +44,7 @@ LONG = RawDigest(b"\1" * 64)
 
 
 def test_each_is_counted_once() -> None:
-    digests = RawDigests()
+    digests = DigestSet()
     assert len(digests) == 0
     digests.add_all([*SHORT, *SHORT, LONG])
     digests.add_all(iter(SHORT))
@@ -53,7 +53,7 @@ def test_each_is_counted_once() -> None:
 
 
 def test_they_are_found_by_folder() -> None:
-    digests = RawDigests()
+    digests = DigestSet()
     digests.add_all([*SHORT, LONG])
     assert digests.in_folder("sha256/01") == {one for one in SHORT if one[0] == 1}
     assert digests.in_folder("sha256/ff") == set()

@@ -4,7 +4,7 @@ import pytest
 
 from jettison.model.digest import Digest
 from jettison.model.graph import Edges, edges_of, reach
-from jettison.model.manifest import Kind
+from jettison.model.manifest import ManifestKind
 from tests.property.registries import blob, digest_number, image, index, manifest_digest, opaque
 
 
@@ -21,7 +21,7 @@ def test_edges_of_an_index_are_its_children_and_not_its_subject() -> None:
 
 def test_nothing_is_known_of_an_opaque_manifest() -> None:
     manifest = opaque(0)
-    assert manifest.kind is Kind.OPAQUE
+    assert manifest.kind is ManifestKind.OPAQUE
     assert edges_of(manifest) is None
 
 

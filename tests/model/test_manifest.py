@@ -9,8 +9,8 @@ from jettison.model import mediatypes
 from jettison.model.digest import Digest
 from jettison.model.manifest import (
     Descriptor,
-    Kind,
     Manifest,
+    ManifestKind,
     Platform,
     parse_manifest,
     referenced_digest,
@@ -46,7 +46,7 @@ def test_an_image(media_type: str) -> None:
     assert manifest.digest == Digest.of(raw)
     assert manifest.size == len(raw)
     assert manifest.media_type == media_type
-    assert manifest.kind is Kind.IMAGE
+    assert manifest.kind is ManifestKind.IMAGE
     assert manifest.config == Descriptor(A, CONFIG, 5)
     assert manifest.layers == (Descriptor(B, LAYER, 5),)
     assert list(manifest.blobs) == [manifest.config, *manifest.layers]
@@ -59,7 +59,7 @@ def test_an_index(media_type: str) -> None:
     nested = descriptor(B, mediatypes.DOCKER_LIST)
     members = [descriptor(A, mediatypes.OCI_MANIFEST, platform=platform), nested]
     manifest = parse({"mediaType": media_type, "manifests": members})
-    assert manifest.kind is Kind.INDEX
+    assert manifest.kind is ManifestKind.INDEX
     assert [child.digest for child in manifest.children] == [A, B]
     assert manifest.children[0].platform == Platform("linux", "arm", "v7")
     assert str(manifest.children[0].platform) == "linux/arm/v7"
@@ -98,7 +98,7 @@ def test_an_artifact_with_its_subject() -> None:
             "annotations": {"k": "v"},
         }
     )
-    assert manifest.kind is Kind.ARTIFACT
+    assert manifest.kind is ManifestKind.ARTIFACT
     assert manifest.artifact_type == "application/sbom"
     assert [blob.digest for blob in manifest.blobs] == [A]
     assert manifest.subject == C
@@ -108,7 +108,7 @@ def test_an_artifact_with_its_subject() -> None:
 def test_schema_1_lists_each_layer_once_and_knows_no_size() -> None:
     sums = [{"blobSum": digest} for digest in (A, B, A)]
     manifest = parse({"schemaVersion": 1, "fsLayers": sums, "signatures": [{"protected": "x"}]})
-    assert manifest.kind is Kind.SCHEMA1
+    assert manifest.kind is ManifestKind.SCHEMA1
     assert [(blob.digest, blob.size) for blob in manifest.blobs] == [(A, None), (B, None)]
 
 
@@ -162,12 +162,12 @@ def test_a_subject_is_no_strong_reference(kind: str) -> None:
 def test_the_media_type(body: object, content_type: str | None, expected: str) -> None:
     manifest = parse(body, content_type)
     assert manifest.media_type == expected
-    assert (manifest.kind is Kind.OPAQUE) == (expected not in mediatypes.MANIFESTS)
+    assert (manifest.kind is ManifestKind.OPAQUE) == (expected not in mediatypes.MANIFESTS)
 
 
 def test_an_opaque_manifest_still_tells_its_subject() -> None:
     manifest = parse({"mediaType": "application/x.new", "subject": descriptor(A)})
-    assert manifest.kind is Kind.OPAQUE
+    assert manifest.kind is ManifestKind.OPAQUE
     assert manifest.subject == A
     assert list(manifest.blobs) == []
 
@@ -181,7 +181,7 @@ def test_null_is_what_is_missing() -> None:
     assert manifest.layers == (Descriptor(B, "", None),)
     assert manifest.annotations == {"a": "", "b": "c"}
     assert references_of(json.dumps(body).encode()).edges is not None
-    assert parse({**INDEX, "mediaType": None, "annotations": None}).kind is Kind.INDEX
+    assert parse({**INDEX, "mediaType": None, "annotations": None}).kind is ManifestKind.INDEX
 
 
 @pytest.mark.parametrize("more", [{}, {"layers": None}, {"layers": []}])
@@ -189,14 +189,14 @@ def test_null_is_what_is_missing() -> None:
 def test_an_image_may_have_no_layers(kind: dict[str, object], more: dict[str, object]) -> None:
     """As Distribution takes it: `null`, and no member at all."""
     manifest = parse({"schemaVersion": 2, "config": descriptor(A), **kind, **more})
-    assert manifest.kind is Kind.IMAGE
+    assert manifest.kind is ManifestKind.IMAGE
     assert [blob.digest for blob in manifest.blobs] == [A]
 
 
 @pytest.mark.parametrize("more", [{}, {"manifests": None}, {"manifests": []}])
 def test_an_index_may_have_no_members(more: dict[str, object]) -> None:
     manifest = parse({"schemaVersion": 2, "mediaType": mediatypes.OCI_INDEX, **more})
-    assert manifest.kind is Kind.INDEX
+    assert manifest.kind is ManifestKind.INDEX
     assert manifest.children == ()
 
 
@@ -342,7 +342,7 @@ def test_the_digest_of_schema_1_is_that_of_what_was_signed() -> None:
     assert raw != payload
     assert signed_content(raw) == payload
     found = parse_manifest(payload)
-    assert (found.kind, [blob.digest for blob in found.blobs]) == (Kind.SCHEMA1, [A])
+    assert (found.kind, [blob.digest for blob in found.blobs]) == (ManifestKind.SCHEMA1, [A])
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ from msgspec.structs import replace
 
 from jettison.errors import Refused
 from jettison.model.listing_problems import ListingProblem, ProblemCode
-from jettison.model.manifest import Kind
+from jettison.model.manifest import ManifestKind
 from jettison.model.names import Tag
-from jettison.model.plan import Action, Step
+from jettison.model.plan import Step, StepAction
 from jettison.model.removal import Removal, plan_removal
 from jettison.model.snapshot import RepositorySnapshot
 from tests.property.registries import image, index, manifest_digest, opaque, repository, weak_tag
@@ -243,11 +243,14 @@ def test_what_cannot_be_understood_can_itself_go(unreadable: bool) -> None:
 
 def test_untags_come_first() -> None:
     here = repository(APP, [image(0, 0), image(1, 1)], {"a": 1, "z": 0, "y": 0})
-    assert [step.action for step in remove(here, "a", "z").steps] == [Action.UNTAG, Action.DELETE]
+    assert [step.action for step in remove(here, "a", "z").steps] == [
+        StepAction.UNTAG,
+        StepAction.DELETE,
+    ]
 
 
 def test_what_cannot_be_put_back_is_told() -> None:
-    old = msgspec.structs.replace(image(0, 0), kind=Kind.SCHEMA1)
+    old = msgspec.structs.replace(image(0, 0), kind=ManifestKind.SCHEMA1)
     here = repository(APP, [old, image(1, 0)], {"old": 0, "new": 1})
     assert any("signatures" in warning for warning in remove(here, "old").warnings)
     assert not remove(here, "new").warnings

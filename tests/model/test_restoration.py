@@ -1,9 +1,9 @@
 """What an undo puts back and what it leaves, on manifests made of nothing but names."""
 
 from jettison.model.digest import Digest
-from jettison.model.journal import Kind, Run, Saved, State
+from jettison.model.journal import JobKind, JobState, JournalEntry, SavedManifest
 from jettison.model.names import RepoName, Tag
-from jettison.model.plan import Action, Estimate, Plan, Step
+from jettison.model.plan import Estimate, Plan, Step, StepAction
 from jettison.model.restoration import (
     Looked,
     Needs,
@@ -33,7 +33,7 @@ def looked(
         None if subject is None else digest(subject),
     )
     return (APP, digest(name)), Looked(
-        Saved(APP, digest(name), "type", name.encode(), ()), present, needs
+        SavedManifest(APP, digest(name), "type", name.encode(), ()), present, needs
     )
 
 
@@ -115,9 +115,9 @@ def test_what_was_missing_before_is_no_obstacle() -> None:
 
 def test_only_steps_that_were_begun_took_tags() -> None:
     steps = tuple(
-        Step(Action.UNTAG, APP, digest("one"), (Tag(name),), "asked for") for name in ("a", "b")
+        Step(StepAction.UNTAG, APP, digest("one"), (Tag(name),), "asked for") for name in ("a", "b")
     )
     plan = Plan("host:1", "then", (), steps, (), Estimate(), {})
-    run = Run("id", Kind.RM, State.STOPPED, "then", "host:1", (), plan=plan)
+    run = JournalEntry("id", JobKind.RM, JobState.STOPPED, "then", "host:1", (), plan=plan)
     assert list(taken_tags(run, {0})) == [(APP, "a")]
     assert list(taken_tags(run, None)) == [(APP, "a"), (APP, "b")]

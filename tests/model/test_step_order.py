@@ -2,9 +2,9 @@
 
 from jettison.demo import images
 from jettison.demo.images import Image, Index
-from jettison.model.journal import Saved
+from jettison.model.journal import SavedManifest
 from jettison.model.names import RepoName, Tag
-from jettison.model.plan import Action, Step
+from jettison.model.plan import Step, StepAction
 from jettison.model.step_order import Order, children_of
 
 APP = RepoName("app")
@@ -13,11 +13,14 @@ BOTH = images.index([ONE, TWO])
 SIGNED = images.referrer(ONE, "application/x", b"{}")
 
 
-def steps(*made: Image | Index, tags: tuple[str, ...] = ()) -> tuple[list[Step], list[Saved]]:
+def steps(
+    *made: Image | Index, tags: tuple[str, ...] = ()
+) -> tuple[list[Step], list[SavedManifest]]:
     named = tuple(map(Tag, tags))
-    found = [Step(Action.DELETE, APP, one.digest, named, "") for one in made]
+    found = [Step(StepAction.DELETE, APP, one.digest, named, "") for one in made]
     saved = [
-        Saved(APP, one.digest, one.manifest.media_type, one.manifest.raw, named) for one in made
+        SavedManifest(APP, one.digest, one.manifest.media_type, one.manifest.raw, named)
+        for one in made
     ]
     return found, saved
 
@@ -49,11 +52,11 @@ def test_a_signature_by_its_tag_waits_too() -> None:
 def test_what_is_not_saved_or_only_untagged_waits_for_nothing() -> None:
     found, _ = steps(BOTH, ONE)
     assert Order(found, []).before(1) == set()
-    alone = [Step(Action.UNTAG, APP, one.digest, (Tag("1"),), "") for one in (BOTH, ONE)]
+    alone = [Step(StepAction.UNTAG, APP, one.digest, (Tag("1"),), "") for one in (BOTH, ONE)]
     assert Order(alone, steps(BOTH, ONE)[1]).before(1) == set()
 
 
 def test_children_of_bytes_that_are_no_manifest() -> None:
     [entry] = steps(BOTH)[1]
     assert children_of(entry) == [(APP, ONE.digest), (APP, TWO.digest)]
-    assert children_of(Saved(APP, ONE.digest, "", b"?", ())) == []
+    assert children_of(SavedManifest(APP, ONE.digest, "", b"?", ())) == []

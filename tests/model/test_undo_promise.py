@@ -5,15 +5,15 @@ from msgspec.structs import replace
 
 from jettison.model.digest import Digest
 from jettison.model.names import RepoName, Tag
-from jettison.model.plan import Action, Broken, Estimate, Plan, Step
+from jettison.model.plan import Broken, Estimate, Plan, Step, StepAction
 from jettison.model.products import product
-from jettison.model.undo_promise import Outlook, promise
+from jettison.model.undo_promise import Outlook, promise_undo
 
 APP, ONE, TWO = RepoName("app"), Digest.of(b"one"), Digest.of(b"two")
 NOW = 1_750_000_000.0
 STEPS = (
-    Step(Action.DELETE, APP, ONE, (Tag("1"),), "its last tag goes"),
-    Step(Action.DELETE, APP, TWO, (Tag("2"),), "its last tag goes"),
+    Step(StepAction.DELETE, APP, ONE, (Tag("1"),), "its last tag goes"),
+    Step(StepAction.DELETE, APP, TWO, (Tag("2"),), "its last tag goes"),
 )
 
 
@@ -33,68 +33,70 @@ def plan(*broken: Digest, steps: tuple[Step, ...] = STEPS) -> Plan:
     ],
 )
 def test_each_product_promises_what_it_keeps(name: str, words: str, *, possible: bool) -> None:
-    found = promise(plan(), Outlook(product(name)), NOW)
+    found = promise_undo(plan(), Outlook(product(name)), NOW)
     assert found.possible is possible
     assert words in found.sentence
 
 
 def test_where_only_a_tag_goes_no_blob_goes_with_it() -> None:
-    untag = plan(steps=(Step(Action.UNTAG, APP, ONE, (Tag("1"),), "asked for"),))
-    assert promise(untag, Outlook(product("Gitea")), NOW).possible
+    untag = plan(steps=(Step(StepAction.UNTAG, APP, ONE, (Tag("1"),), "asked for"),))
+    assert promise_undo(untag, Outlook(product("Gitea")), NOW).possible
 
 
 def test_what_is_broken_already_is_not_promised() -> None:
     outlook = Outlook(product("Distribution 3.x"))
-    assert not promise(plan(ONE, TWO), outlook, NOW).possible
-    some = promise(plan(ONE), outlook, NOW)
+    assert not promise_undo(plan(ONE, TWO), outlook, NOW).possible
+    some = promise_undo(plan(ONE), outlook, NOW)
     assert some.possible
     assert "but for 1 of 2 images" in some.sentence
 
 
 def test_what_was_seen_afterwards_counts_more() -> None:
     gitea = product("Gitea")
-    assert promise(plan(), Outlook(gitea, gone=0, left=3), NOW).possible
-    some = promise(plan(), Outlook(gitea, gone=1, left=3), NOW)
+    assert promise_undo(plan(), Outlook(gitea, gone=0, left=3), NOW).possible
+    some = promise_undo(plan(), Outlook(gitea, gone=1, left=3), NOW)
     assert "of 4 blobs that were looked for, 1 are gone" in some.sentence
-    none = promise(plan(), Outlook(product("Distribution 3.x"), gone=2, left=0), NOW)
+    none = promise_undo(plan(), Outlook(product("Distribution 3.x"), gone=2, left=0), NOW)
     assert (none.possible, none.sentence) == (False, "no longer: its blobs are gone")
 
 
 def test_a_collection_that_took_nothing_leaves_the_undo() -> None:
-    before = promise(plan(), Outlook(product("Distribution"), reclaim=True), NOW)
+    before = promise_undo(plan(), Outlook(product("Distribution"), reclaim=True), NOW)
     assert not before.possible
-    after = promise(plan(), Outlook(product("Distribution"), reclaim=True, gone=0, left=2), NOW)
+    after = promise_undo(
+        plan(), Outlook(product("Distribution"), reclaim=True, gone=0, left=2), NOW
+    )
     assert (after.possible, after.sentence) == (True, "until the registry is collected again")
 
 
 def test_windows_and_backups() -> None:
     outlook = Outlook(product("Distribution"), window_until=NOW + 86400)
-    assert promise(plan(), outlook, NOW).sentence == "until 2025-06-16 15:06 UTC"
-    assert "no longer held" in promise(plan(), outlook, NOW + 90000).sentence
+    assert promise_undo(plan(), outlook, NOW).sentence == "until 2025-06-16 15:06 UTC"
+    assert "no longer held" in promise_undo(plan(), outlook, NOW + 90000).sentence
     backed = Outlook(product("Gitea"), backup="/b", gone=2, left=0)
-    assert promise(plan(), backed, NOW).sentence == "from the backup /b"
+    assert promise_undo(plan(), backed, NOW).sentence == "from the backup /b"
 
 
 def test_a_collection_since_ends_what_a_removal_had_left() -> None:
     left = Outlook(product("Distribution"), reclaim=True, gone=0, left=2, window_until=NOW - 1)
-    assert promise(plan(), left, NOW).sentence == "no longer held, may be collected"
+    assert promise_undo(plan(), left, NOW).sentence == "no longer held, may be collected"
 
 
 def test_a_tag_without_a_manifest_is_not_promised() -> None:
     outlook = Outlook(product("Distribution"), backup="/b")
-    lost = Step(Action.UNTAG, APP, None, (Tag("3"),), "leads to no manifest")
-    none = promise(plan(steps=(lost,)), outlook, NOW)
+    lost = Step(StepAction.UNTAG, APP, None, (Tag("3"),), "leads to no manifest")
+    none = promise_undo(plan(steps=(lost,)), outlook, NOW)
     assert (none.possible, "leads to no manifest" in none.sentence) == (False, True)
-    some = promise(plan(steps=(*STEPS, lost)), outlook, NOW)
+    some = promise_undo(plan(steps=(*STEPS, lost)), outlook, NOW)
     assert some.sentence == "from the backup /b, but for 1 tag without a manifest"
 
 
 def test_schema_1_is_promised_only_on_a_storage() -> None:
     old = tuple(Broken(APP, one, (), obsolete=True) for one in (ONE, TWO))
     outlook = Outlook(product("Distribution"))
-    found = promise(replace(plan(), missing=old), outlook, NOW)
+    found = promise_undo(replace(plan(), missing=old), outlook, NOW)
     assert (found.possible, "schema 1" in found.sentence) == (False, True)
-    some = promise(replace(plan(), missing=old[:1]), outlook, NOW)
+    some = promise_undo(replace(plan(), missing=old[:1]), outlook, NOW)
     assert some.sentence.endswith("but for 1 of 2 images, which are of schema 1")
     stored = Outlook(product("Distribution"), stored=True, window_until=NOW + 86400)
-    assert promise(replace(plan(), missing=old), stored, NOW).possible
+    assert promise_undo(replace(plan(), missing=old), stored, NOW).possible

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from hypothesis import strategies as st
 
 from jettison.model.digest import Digest
-from jettison.model.manifest import Descriptor, Kind, Manifest
+from jettison.model.manifest import Descriptor, Manifest, ManifestKind
 from jettison.model.mediatypes import OCI_INDEX, OCI_MANIFEST
 from jettison.model.names import RepoName, Tag
-from jettison.model.plan import Action, Step
+from jettison.model.plan import Step, StepAction
 from jettison.model.snapshot import Node, RepositorySnapshot, Snapshot
 
 LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
@@ -56,7 +56,7 @@ def image(
         manifest_digest(number),
         OCI_MANIFEST,
         manifest_size(number),
-        Kind.IMAGE,
+        ManifestKind.IMAGE,
         config=Descriptor(blob(config), CONFIG, blob_size(config)),
         layers=tuple(Descriptor(blob(n), LAYER, blob_size(n)) for n in layers),
         subject=None if subject is None else manifest_digest(subject),
@@ -68,7 +68,7 @@ def index(number: int, children: Iterable[int], subject: int | None = None) -> M
         manifest_digest(number),
         OCI_INDEX,
         manifest_size(number),
-        Kind.INDEX,
+        ManifestKind.INDEX,
         children=tuple(
             Descriptor(manifest_digest(n), OCI_MANIFEST, manifest_size(n)) for n in children
         ),
@@ -78,7 +78,7 @@ def index(number: int, children: Iterable[int], subject: int | None = None) -> M
 
 def opaque(number: int) -> Manifest:
     return Manifest(
-        manifest_digest(number), "application/x.unknown", manifest_size(number), Kind.OPAQUE
+        manifest_digest(number), "application/x.unknown", manifest_size(number), ManifestKind.OPAQUE
     )
 
 
@@ -199,7 +199,7 @@ class Naive:
 
     def is_blind(self, digest: Digest) -> bool:
         manifest = self.snapshot.manifests.get(digest)
-        return manifest is None or manifest.kind is Kind.OPAQUE
+        return manifest is None or manifest.kind is ManifestKind.OPAQUE
 
     def pulled(self, digest: Digest) -> set[Digest]:
         """What somebody who pulls this needs, as far as it is there."""
@@ -214,7 +214,7 @@ class Naive:
 
     def run(self, step: Step) -> None:
         pointing = {tag for tag, digest in self.tags.items() if digest == step.digest}
-        if step.action is Action.DELETE:
+        if step.action is StepAction.DELETE:
             assert step.digest in self.present
             assert set(step.tags) == pointing
             self.present.remove(step.digest)

@@ -5,11 +5,11 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from jettison.errors import Refused
-from jettison.model.accounting import Ledger
+from jettison.model.accounting import ByteAccounting
 from jettison.model.digest import Digest
 from jettison.model.graph import reach
 from jettison.model.names import Tag
-from jettison.model.plan import Action
+from jettison.model.plan import StepAction
 from jettison.model.removal import Removal, plan_removal
 from jettison.model.snapshot import Node, RepositorySnapshot, Snapshot
 from tests.property.registries import (
@@ -162,7 +162,7 @@ def test_what_cannot_be_read_protects_its_repository(
     assume(blind)
     removed = {(here.name, d) for d in data.draw(st.sets(st.sampled_from(sorted(naive.present))))}
     assume(not {(here.name, digest) for digest in blind} <= removed)
-    estimate = Ledger(snapshot).estimate(removed)
+    estimate = ByteAccounting(snapshot).estimate(removed)
     assert not estimate.freed
     assert {item.digest for item in estimate.shared} >= {digest for _, digest in removed}
 
@@ -170,7 +170,7 @@ def test_what_cannot_be_read_protects_its_repository(
 @EXAMPLES
 @given(snapshots(), st.data())
 def test_estimates_of_anything(snapshot: Snapshot, data: st.DataObject) -> None:
-    ledger = Ledger(snapshot)
+    ledger = ByteAccounting(snapshot)
     everything = [
         (name, digest)
         for name, here in snapshot.repositories.items()
@@ -209,7 +209,7 @@ def alone(snapshot: Snapshot, here: RepositorySnapshot, digest: Digest) -> set[D
 @EXAMPLES
 @given(snapshots())
 def test_exclusive_is_what_removing_it_alone_frees(snapshot: Snapshot) -> None:
-    ledger = Ledger(snapshot)
+    ledger = ByteAccounting(snapshot)
     for here in snapshot.repositories.values():
         weights = ledger.weights(here.name)
         assert weights.keys() == set(here.tags.values())
@@ -243,7 +243,7 @@ def test_together_is_what_no_removed_image_frees_alone(
         removed |= nodes(here, plan_removal(here, tags))
         for digest in {here.tags[tag] for tag in tags}:
             apart |= alone(snapshot, here, digest)
-    estimate = Ledger(snapshot).estimate(removed)
+    estimate = ByteAccounting(snapshot).estimate(removed)
     together = freed(snapshot, removed) - apart
     assert estimate.together_bytes == sum(size(snapshot, content) for content in together)
 
@@ -254,6 +254,6 @@ def test_one_removal_has_nothing_together(snapshot: Snapshot, data: st.DataObjec
     here = first(snapshot)
     digest = data.draw(st.sampled_from(sorted(Naive.of(here).present)))
     removal = plan_removal(here, set(), {digest}, break_indexes=True)
-    assert all(step.action is Action.DELETE for step in removal.steps)
-    estimate = Ledger(snapshot).estimate(nodes(here, removal))
+    assert all(step.action is StepAction.DELETE for step in removal.steps)
+    estimate = ByteAccounting(snapshot).estimate(nodes(here, removal))
     assert estimate.together_bytes == 0

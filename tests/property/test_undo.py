@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 
 from jettison.demo.images import Image, Index, image, index, layer
 from jettison.errors import JettisonError
-from jettison.jobs.removal_plan import Request
-from jettison.jobs.remove import Remover, Settings
+from jettison.jobs.removal_plan import RemovalRequest
+from jettison.jobs.remove import RemovalJob, RemovalSettings
 from jettison.jobs.undo import prepare_undo, take_back
-from jettison.jobs.workspace import Place
+from jettison.jobs.workspace import Workspace
 from jettison.model.digest import Digest
-from jettison.model.journal import Kind, Run
+from jettison.model.journal import JobKind, JournalEntry
 from jettison.model.names import Reference, RepoName, Tag
-from jettison.model.untag_placeholder import is_throwaway
+from jettison.model.untag_placeholder import is_untag_placeholder
 from jettison.storage.journal import Journal
 from tests.support.memory import Killed, MemoryRegistry
 
@@ -70,26 +70,26 @@ class Model:
         self.now += 1.0
         return self.now
 
-    def remover(self) -> Remover:
-        return Remover(self.registry, Place(), self.journal, self.clock, lambda _: "then")
+    def remover(self) -> RemovalJob:
+        return RemovalJob(self.registry, Workspace(), self.journal, self.clock, lambda _: "then")
 
     def seen(self) -> dict[Tag, Digest]:
         return dict(self.registry.found[APP].tags)
 
     def is_free(self, digest: Digest | None) -> bool:
         found = self.registry.found[APP].manifests.get(digest) if digest else None
-        return digest is None or (found is not None and is_throwaway(found.raw))
+        return digest is None or (found is not None and is_untag_placeholder(found.raw))
 
     async def rm(self, names: set[str], writes: int | None) -> None:
         before = self.seen()
         references = tuple(Reference.parse(f"memory.test/app:{name}") for name in sorted(names))
-        request = Request(references, all_tags=False)
+        request = RemovalRequest(references, all_tags=False)
         known = set(self.journal.ids())
         self.registry.writes = writes
         try:
             remover = self.remover()
-            prepared = await remover.prepare(request, Settings())
-            await remover.execute(request, Settings(), prepared)
+            prepared = await remover.prepare(request, RemovalSettings())
+            await remover.execute(request, RemovalSettings(), prepared)
         except (Killed, JettisonError):
             pass
         finally:
@@ -131,12 +131,12 @@ class Model:
             for one in self.registry.found[APP].manifests.values():
                 assert f'"{run_id}/'.encode() not in one.raw
 
-    async def _undo(self, run: Run, writes: int | None) -> set[str] | None:
+    async def _undo(self, run: JournalEntry, writes: int | None) -> set[str] | None:
         """Return what it named as left; None if it was killed."""
         before = self.seen()
         self.registry.writes = writes
         try:
-            plan = await prepare_undo(self.registry, run, [self.journal], Place())
+            plan = await prepare_undo(self.registry, run, [self.journal], Workspace())
             done, left = await take_back(
                 self.registry, run, plan, self.journal, self.clock, lambda _: "then"
             )
@@ -167,7 +167,8 @@ async def play(steps: list[tuple], *, untag: bool, folder: Path) -> None:  # typ
             case _:
                 model.registry.collect()
     assert all(
-        isinstance(run, Run) and run.kind in {Kind.RM, Kind.UNDO} for run in model.journal.runs()
+        isinstance(run, JournalEntry) and run.kind in {JobKind.RM, JobKind.UNDO}
+        for run in model.journal.runs()
     )
 
 

@@ -9,7 +9,7 @@ from jettison.server.answers import (
     Answer,
     ApiError,
     Code,
-    Problem,
+    ErrorEntry,
     json_answer,
     problems_answer,
     shown,
@@ -34,7 +34,7 @@ def test_an_error_without_detail_has_none() -> None:
 
 
 def test_several_problems_are_one_error() -> None:
-    answer = problems_answer(400, [Problem("A", "a"), Problem("B", "b")], [])
+    answer = problems_answer(400, [ErrorEntry("A", "a"), ErrorEntry("B", "b")], [])
     assert [one["code"] for one in json.loads(answer.body)["errors"]] == ["A", "B"]
 
 

@@ -11,7 +11,7 @@ import pytest
 from jettison.errors import StorageError
 from jettison.model.digest import Digest
 from jettison.server import content_reader as contents
-from jettison.server.content_reader import Contents, UnsettledLink, settled
+from jettison.server.content_reader import ContentReader, UnsettledLink, settled
 from tests.support.trees import Tree, repo, tag
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def test_a_link_that_is_being_rewritten_is_read_again(
     tree = Tree(tmp_path / "registry")
     digest = tree.image("app", "1", [b"layer"])
     layer = Digest.of(b"layer")
-    found = Contents(tree.open())
+    found = ContentReader(tree.open())
     looks: list[tuple[Path, Callable[[], bool]]] = [
         (tree.layer_path("app", layer), lambda: found.layer(repo("app"), layer) == layer),
         (tree.tag_path("app", "1"), lambda: found.tag(repo("app"), tag("1")) == digest),
@@ -65,7 +65,7 @@ def test_a_link_that_stays_broken_is_waited_for_once(
 ) -> None:
     tree = Tree(tmp_path / "registry")
     digest = tree.image("app", "1", [b"layer"])
-    found = Contents(tree.open())
+    found = ContentReader(tree.open())
     for link in (tree.tag_path("app", "1"), tree.revision_path("app", digest)):
         tree.write(link, b"")
         clock = Rewriting(link, None, later_ns=60_000_000_000)
@@ -85,7 +85,7 @@ async def test_a_writer_that_waits_for_a_processor_is_waited_for(
 ) -> None:
     tree = Tree(tmp_path / "registry")
     digest = tree.image("app", "1", [b"layer"])
-    found = Contents(tree.open())
+    found = ContentReader(tree.open())
     for link in (tree.tag_path("app", "1"), tree.revision_path("app", digest)):
         whole = link.read_bytes()
         tree.write(link, half)
@@ -107,7 +107,7 @@ async def test_a_link_that_stays_broken_is_an_error_after_a_while(
     monkeypatch.setattr(contents, "_SETTLE_SECONDS", 0.1)
     tree = Tree(tmp_path / "registry")
     tree.image("app", "1", [b"layer"])
-    found = Contents(tree.open())
+    found = ContentReader(tree.open())
     tree.write(tree.tag_path("app", "1"), b"")
 
     async def look() -> Digest | None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from jettison.model.names import RepoName
 from jettison.server import tags as module
-from jettison.server.tags import Listing, _sorted_tags
+from jettison.server.tags import SortedNames, _sorted_tags
 
 NAMES = st.lists(st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,5}", fullmatch=True), unique=True)
 APP = RepoName("team/app")
@@ -28,7 +28,7 @@ def test_however_many_names_go_at_a_time_they_are_sorted(
 @given(NAMES)
 def test_the_rest_of_a_list_is_part_of_the_whole(names: list[str]) -> None:
     names.sort()
-    listing = Listing(APP, 0, names)
+    listing = SortedNames(APP, 0, names)
     assert json.loads(listing.body) == {"name": "team/app", "tags": names}
     for first in range(len(names) + 2):
         head, rest = listing.parts(first)
@@ -37,7 +37,7 @@ def test_the_rest_of_a_list_is_part_of_the_whole(names: list[str]) -> None:
 
 def test_lists_that_nobody_holds_on_to_count_no_more() -> None:
     lists = module.Listings(None)  # type: ignore[arg-type]
-    held = [Listing(APP, 0, ["x" * 100] * 1_000_000) for _ in range(3)]
+    held = [SortedNames(APP, 0, ["x" * 100] * 1_000_000) for _ in range(3)]
     for one in held:
         lists._alive.add(one)
     assert lists.full

@@ -9,35 +9,43 @@ import pytest
 
 from jettison.errors import JettisonError, JournalError, NotFoundError
 from jettison.model.digest import Digest
-from jettison.model.journal import RUN_SCHEMA, Finding, Kind, Receipt, Run, Saved, State
+from jettison.model.journal import (
+    RUN_SCHEMA,
+    Finding,
+    JobKind,
+    JobState,
+    JournalEntry,
+    Receipt,
+    SavedManifest,
+)
 from jettison.model.names import RepoName, Tag
-from jettison.model.plan import Action, Estimate, Freed, Kept, Plan, Shared, Step
+from jettison.model.plan import Estimate, Freed, Kept, Plan, Shared, Step, StepAction
 from jettison.storage import journal as journal_module
 from jettison.storage.journal import Journal, StepLog, Unreadable, new_run_id, state_directory
 
 APP, TAG, DIGEST = RepoName("team/app"), Tag("v1"), Digest.of(b"{}")
 
 
-def make(run_id: str = "20240101-000000-abcd", **changes: object) -> Run:
+def make(run_id: str = "20240101-000000-abcd", **changes: object) -> JournalEntry:
     plan = Plan(
         "h:5000",
         "2024-01-01T00:00:00Z",
         ("h:5000/team/app:v1",),
-        (Step(Action.DELETE, APP, DIGEST, (TAG,), "its last tag goes"),),
+        (Step(StepAction.DELETE, APP, DIGEST, (TAG,), "its last tag goes"),),
         (Kept(APP, DIGEST, None, "listed by team/app:v2"),),
         Estimate((Freed(DIGEST, 5),), (Shared(DIGEST, 7, ("x",), 1),), 5, 7, 0, ("who knows",)),
         {APP: {TAG: DIGEST}},
     )
-    run = Run(
+    run = JournalEntry(
         run_id,
-        Kind.RM,
-        State.APPLYING,
+        JobKind.RM,
+        JobState.APPLYING,
         "2024-01-01T00:00:00Z",
         "h:5000",
         ("h:5000/team/app:v1",),
         plan=plan,
         # No JSON, not even text: bytes are never serialized again.
-        saved=(Saved(APP, DIGEST, "application/x", b'{ }\n\x00\xff"', (TAG,)),),
+        saved=(SavedManifest(APP, DIGEST, "application/x", b'{ }\n\x00\xff"', (TAG,)),),
         window_until=1.5,
         receipt=Receipt("2024-01-01T00:00:01Z", findings=(Finding(True, "v1", "is gone"),)),
         details={"note": [1, None]},
@@ -79,8 +87,8 @@ def test_it_is_a_document_for_people_and_other_programs(journal: Journal) -> Non
 
 def test_a_later_state_replaces_the_earlier_one_and_leaves_nothing_else(journal: Journal) -> None:
     journal.write(make())
-    journal.write(make(state=State.DONE))
-    assert journal.read("20240101-000000-abcd").state is State.DONE
+    journal.write(make(state=JobState.DONE))
+    assert journal.read("20240101-000000-abcd").state is JobState.DONE
     assert [path.name for path in journal.folder.iterdir()] == ["20240101-000000-abcd.json"]
 
 
@@ -96,8 +104,8 @@ def test_a_crash_while_writing_leaves_the_earlier_state(journal: Journal) -> Non
     journal.write(make())
     (journal.folder / "20240101-000000-abcd.tmp").write_bytes(b'{"id": "2024')
     assert journal.ids() == ["20240101-000000-abcd"]
-    journal.write(make(state=State.DONE))
-    assert journal.read("20240101-000000-abcd").state is State.DONE
+    journal.write(make(state=JobState.DONE))
+    assert journal.read("20240101-000000-abcd").state is JobState.DONE
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
@@ -209,7 +217,7 @@ def test_damage_is_told_and_hides_no_other_run(journal: Journal, what: str) -> N
     assert raised.value.hint == f"Look at {path}."
     first, second = journal.runs()
     assert first == Unreadable("1", raised.value.message)
-    assert isinstance(second, Run)
+    assert isinstance(second, JournalEntry)
 
 
 @pytest.mark.parametrize("cut", range(0, 200, 7))
@@ -263,7 +271,7 @@ def test_the_last_removal_is_neither_an_undo_nor_damaged(journal: Journal) -> No
     with pytest.raises(NotFoundError, match="nothing was removed yet"):
         journal.find_removal("last")
     journal.write(make("1"))
-    journal.write(make("2", kind=Kind.UNDO))
+    journal.write(make("2", kind=JobKind.UNDO))
     (journal.folder / "3.json").write_text("{")
     assert journal.find_removal("last").id == "1"
     assert journal.find_removal("2").id == "2"

@@ -17,7 +17,7 @@ from jettison.model.names import RepoName
 from jettison.storage import recent
 from jettison.storage import referrers_index as module
 from jettison.storage.filesystem.tree import StorageTree
-from jettison.storage.referrers_index import AllRelations, Relations
+from jettison.storage.referrers_index import ReferrersIndex, ReferrersIndexes
 from tests.support.trees import Tree, image_document, index_document, repo
 
 APP = repo("app")
@@ -37,11 +37,11 @@ def settle(tree: Tree, name: str = "app") -> None:
         os.utime(folder, ns=(before - 10**12, before - 10**12))
 
 
-def referrers(relations: Relations, subject: Digest = SUBJECT) -> set[Digest]:
+def referrers(relations: ReferrersIndex, subject: Digest = SUBJECT) -> set[Digest]:
     return {Digest.from_raw(one) for one in relations.referrers(subject.raw)}
 
 
-def indexes(relations: Relations, child: Digest) -> set[Digest]:
+def indexes(relations: ReferrersIndex, child: Digest) -> set[Digest]:
     return {Digest.from_raw(one) for one in relations.indexes_with(child.raw)}
 
 
@@ -58,7 +58,7 @@ class Counting(StorageTree):
 
 
 def test_of_a_repository_that_is_not_there_nothing_is_known(tree: Tree) -> None:
-    found = AllRelations(tree.open()).of(APP)
+    found = ReferrersIndexes(tree.open()).of(APP)
     assert referrers(found) == set()
     assert indexes(found, SUBJECT) == set()
     assert not tree.repository("app").exists()
@@ -69,14 +69,14 @@ def test_a_subject_need_not_exist(tree: Tree) -> None:
     second = tree.image("app", "t", [b"2"], subject=SUBJECT)
     tree.image("app", "other", [b"3"])
     tree.image("elsewhere", None, [b"4"], subject=SUBJECT)
-    assert referrers(AllRelations(tree.open()).of(APP)) == {first, second}
+    assert referrers(ReferrersIndexes(tree.open()).of(APP)) == {first, second}
 
 
 def test_an_index_lists_its_children(tree: Tree) -> None:
     child = tree.image("app", None, [b"1"])
     inner = tree.index("app", None, [child])
     outer = tree.index("app", "t", [inner, child])
-    found = AllRelations(tree.open()).of(APP)
+    found = ReferrersIndexes(tree.open()).of(APP)
     assert indexes(found, child) == {inner, outer}
     assert indexes(found, inner) == {outer}
     assert indexes(found, outer) == set()
@@ -84,7 +84,7 @@ def test_an_index_lists_its_children(tree: Tree) -> None:
 
 @pytest.mark.parametrize("settled", [False, True])
 def test_what_another_program_writes_is_seen(tree: Tree, settled: bool) -> None:
-    relations = AllRelations(tree.open())
+    relations = ReferrersIndexes(tree.open())
     expected = set()
     for number in range(4):
         expected.add(tree.image("app", None, [b"%d" % number], subject=SUBJECT))
@@ -95,7 +95,7 @@ def test_what_another_program_writes_is_seen(tree: Tree, settled: bool) -> None:
 
 
 def test_the_first_manifest_of_an_algorithm_is_seen(tree: Tree) -> None:
-    relations = AllRelations(tree.open())
+    relations = ReferrersIndexes(tree.open())
     first = tree.image("app", None, [b"1"], subject=SUBJECT)
     settle(tree)
     assert referrers(relations.of(APP)) == {first}
@@ -108,7 +108,7 @@ def test_the_first_manifest_of_an_algorithm_is_seen(tree: Tree) -> None:
 
 
 def test_a_deleted_one_is_gone_and_put_again_is_back(tree: Tree) -> None:
-    relations = AllRelations(tree.open())
+    relations = ReferrersIndexes(tree.open())
     digest = tree.image("app", None, [b"1"], subject=SUBJECT)
     link = tree.revision_path("app", digest)
     settle(tree)
@@ -124,7 +124,7 @@ def test_a_deleted_one_is_gone_and_put_again_is_back(tree: Tree) -> None:
 
 
 def test_one_whose_bytes_come_later_is_seen_then(tree: Tree) -> None:
-    relations = AllRelations(tree.open())
+    relations = ReferrersIndexes(tree.open())
     digest = tree.image("app", None, [b"1"], subject=SUBJECT)
     raw = tree.data(digest).read_bytes()
     tree.data(digest).unlink()
@@ -135,7 +135,7 @@ def test_one_whose_bytes_come_later_is_seen_then(tree: Tree) -> None:
 
 
 def test_what_is_damaged_says_nothing_until_it_is_repaired(tree: Tree) -> None:
-    relations = AllRelations(tree.open())
+    relations = ReferrersIndexes(tree.open())
     digest = tree.image("app", None, [b"1"], subject=SUBJECT)
     raw = tree.data(digest).read_bytes()
     for damaged in (b"", b"no JSON", json.dumps(image_document(SUBJECT, [])).encode()):
@@ -151,7 +151,7 @@ def test_an_index_that_seems_to_list_itself_is_damaged(tree: Tree) -> None:
     digest = Digest.of(b"x")
     tree.write(tree.data(digest), json.dumps(index_document([digest])).encode())
     tree.write(tree.revision_path("app", digest), digest.encode())
-    assert indexes(AllRelations(tree.open()).of(APP), digest) == set()
+    assert indexes(ReferrersIndexes(tree.open()).of(APP), digest) == set()
 
 
 def test_what_is_no_manifest_is_read_once(tree: Tree) -> None:
@@ -159,7 +159,7 @@ def test_what_is_no_manifest_is_read_once(tree: Tree) -> None:
     digest = tree.image("app", None, [b"1"], subject=SUBJECT)
     settle(tree)
     storage = Counting(tree.root)
-    relations = AllRelations(storage).of(APP)
+    relations = ReferrersIndexes(storage).of(APP)
     assert referrers(relations) == {digest}
     reads = storage.reads
     assert referrers(relations) == {digest}
@@ -173,7 +173,7 @@ def test_an_unreadable_one_does_not_hide_the_others(
     bad = tree.image("app", None, [b"1"], subject=SUBJECT)
     good = tree.image("app", None, [b"2"], subject=SUBJECT)
     settle(tree)
-    relations = AllRelations(storage).of(APP)
+    relations = ReferrersIndexes(storage).of(APP)
     read = storage.read_manifest
 
     def failing(digest: bytes) -> bytes | None:
@@ -190,14 +190,14 @@ def test_an_unreadable_one_does_not_hide_the_others(
 def test_nested_repositories_are_kept_apart(tree: Tree) -> None:
     names = ["a", "a/b", "a/b/c", "a-b"]
     found = {name: tree.image(name, None, [name.encode()], subject=SUBJECT) for name in names}
-    relations = AllRelations(tree.open())
+    relations = ReferrersIndexes(tree.open())
     for name in names:
         assert referrers(relations.of(repo(name))) == {found[name]}
 
 
 def test_several_threads_may_ask(tree: Tree) -> None:
     expected = {tree.image("app", None, [b"%d" % n], subject=SUBJECT) for n in range(20)}
-    relations = AllRelations(tree.open())
+    relations = ReferrersIndexes(tree.open())
     answers: list[set[Digest]] = []
     threads = [
         threading.Thread(target=lambda: answers.append(referrers(relations.of(APP))))
@@ -212,7 +212,7 @@ def test_several_threads_may_ask(tree: Tree) -> None:
 
 def test_only_so_many_are_kept(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recent, "_MOST_REPOSITORIES", 2)
-    relations = AllRelations(tree.open())
+    relations = ReferrersIndexes(tree.open())
     first = relations.of(repo("a"))
     relations.of(repo("b"))
     assert relations.of(repo("a")) is first
@@ -241,7 +241,7 @@ def filled(tree: Tree, name: str = "app") -> tuple[set[Digest], Digest, Digest]:
     child = next(iter(found))
     index = tree.index(name, None, [child])
     settle(tree, name)
-    assert referrers(AllRelations(tree.open()).of(RepoName(name))) == found
+    assert referrers(ReferrersIndexes(tree.open()).of(RepoName(name))) == found
     assert snapshot(tree, name).exists()
     return found, index, child
 
@@ -250,7 +250,7 @@ def filled(tree: Tree, name: str = "app") -> tuple[set[Digest], Digest, Digest]:
 def test_after_a_restart_nothing_is_read_again(tree: Tree, every: None, name: str) -> None:
     found, index, child = filled(tree, name)
     storage = Counting(tree.root)
-    relations = AllRelations(storage).of(RepoName(name))
+    relations = ReferrersIndexes(storage).of(RepoName(name))
     assert referrers(relations) == found
     assert indexes(relations, child) == {index}
     assert storage.reads == 0
@@ -260,7 +260,7 @@ def test_what_came_after_the_snapshot_is_read(tree: Tree, every: None) -> None:
     found, _, _ = filled(tree)
     found.add(tree.image("app", None, [b"new"], subject=SUBJECT))
     storage = Counting(tree.root)
-    assert referrers(AllRelations(storage).of(APP)) == found
+    assert referrers(ReferrersIndexes(storage).of(APP)) == found
     assert storage.reads == 1
 
 
@@ -268,7 +268,7 @@ def test_what_went_after_the_snapshot_is_not_believed(tree: Tree, every: None) -
     found, _, _ = filled(tree)
     gone = found.pop()
     tree.revision_path("app", gone).unlink()
-    assert referrers(AllRelations(tree.open()).of(APP)) == found
+    assert referrers(ReferrersIndexes(tree.open()).of(APP)) == found
 
 
 def _packed(**changes: object) -> Callable[[bytes], bytes]:
@@ -301,7 +301,7 @@ def test_a_damaged_snapshot_is_read_anew(
 ) -> None:
     found, index, child = filled(tree)
     snapshot(tree).write_bytes(damage(snapshot(tree).read_bytes()))
-    relations = AllRelations(tree.open()).of(APP)
+    relations = ReferrersIndexes(tree.open()).of(APP)
     assert referrers(relations) == found
     assert indexes(relations, child) == {index}
 
@@ -317,7 +317,7 @@ def test_a_snapshot_that_is_no_file_is_left_alone(
         snapshot(tree).symlink_to(tmp_path / "outside")
     else:
         snapshot(tree).mkdir()
-    assert referrers(AllRelations(tree.open()).of(APP)) == found
+    assert referrers(ReferrersIndexes(tree.open()).of(APP)) == found
     if kind == "link":
         assert (tmp_path / "outside").read_bytes() == b"precious"
 
@@ -333,4 +333,4 @@ def test_where_nothing_can_be_written_it_goes_without(
         raise StorageError("read-only")
 
     monkeypatch.setattr(storage, "write", failing)
-    assert referrers(AllRelations(storage).of(APP)) == found
+    assert referrers(ReferrersIndexes(storage).of(APP)) == found

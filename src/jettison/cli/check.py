@@ -104,13 +104,13 @@ async def _check_host(
 ) -> tuple[list["Item"], JettisonError | None]:
     from jettison.jobs.check import check_registry
     from jettison.jobs.deletion import deletion_problem
-    from jettison.jobs.workspace import open_place
+    from jettison.jobs.workspace import open_workspace
     from jettison.model.names import Location
 
     location = Location.parse(target)
     async with connection.open(location.host) as registry:
         found, items = await check_registry(registry, location.repository)
-        items += await open_place(storage).check(registry)
+        items += await open_workspace(storage).check(registry)
     # What was asked about a repository of the catalog, or the storage, may be in the way as well.
     problem = deletion_problem(registry.name, found, location.repository)
     return items, problem or _in_the_way(items)

@@ -14,7 +14,7 @@ from jettison.errors import JettisonError
 
 if TYPE_CHECKING:
     from jettison.configuration.storage import Configuration
-    from jettison.model.journal import Run
+    from jettison.model.journal import JournalEntry
     from jettison.storage.filesystem.tree import StorageTree
 
 __all__ = ["remembers", "tell_after_collection", "warn_before_removal"]
@@ -55,7 +55,7 @@ def warn_before_removal(configuration: "Configuration | None") -> None:
 def tell_after_collection(
     configuration: "Configuration | None",
     tree: "StorageTree",
-    run: "Run",
+    run: "JournalEntry",
     addresses: Sequence[str],
     *,
     resumed: bool = False,
@@ -99,7 +99,7 @@ def _listens(name: str) -> bool:
         return False
 
 
-def _is_stale(name: str, tree: "StorageTree", run: "Run") -> bool:
+def _is_stale(name: str, tree: "StorageTree", run: "JournalEntry") -> bool:
     import asyncio
 
     from jettison.cli.options import Connection

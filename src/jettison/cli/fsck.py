@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from jettison.configuration.storage import Configuration
     from jettison.fsck import CheckOptions
     from jettison.model.check_report import CheckReport
-    from jettison.model.journal import Run
+    from jettison.model.journal import JournalEntry
     from jettison.model.repair import RepairPlan
     from jettison.storage.filesystem.tree import StorageTree
 
@@ -138,7 +138,7 @@ def _repair(
     from jettison.fsck import check_again
     from jettison.jobs.repair import run_repair
 
-    def noted(run: "Run") -> None:
+    def noted(run: "JournalEntry") -> None:
         user_journal().point(run, tree_journal(tree))
 
     with reporting() as progress:
@@ -180,10 +180,12 @@ def _cost(report: "CheckReport") -> str:
 
 def _by_hand(report: "CheckReport") -> Iterator[str]:
     """Yield what a person can do about damage."""
-    from jettison.model.check_report import FlawClass
+    from jettison.model.check_report import DefectClass
 
     damage = [flaw for flaw in report.flaws if flaw.is_damage]
-    unread = [flaw for flaw in damage if flaw.kind in {FlawClass.UNREADABLE, FlawClass.PERMISSIONS}]
+    unread = [
+        flaw for flaw in damage if flaw.kind in {DefectClass.UNREADABLE, DefectClass.PERMISSIONS}
+    ]
     # What a repair writes again heals a tag by itself.
     rest = [
         flaw
@@ -312,7 +314,7 @@ def _print_plan(plan: "RepairPlan") -> None:
         note(yellow(f"left: {skipped.path} {skipped.reason}"))
 
 
-def _print_done(before: "CheckReport", after: "CheckReport", run: "Run") -> None:
+def _print_done(before: "CheckReport", after: "CheckReport", run: "JournalEntry") -> None:
     from jettison.cli.receipt import print_receipt
 
     write("")

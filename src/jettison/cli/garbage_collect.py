@@ -135,7 +135,7 @@ def garbage_collect(
     from jettison.collector.options import CollectOptions
     from jettison.configuration.storage import open_storage
     from jettison.jobs.collect import CollectionJob
-    from jettison.model.digest_set import RawDigests
+    from jettison.model.digest_set import DigestSet
     from jettison.model.plausibility import Consent
 
     target = config or os.environ.get(_VARIABLE)
@@ -143,7 +143,7 @@ def garbage_collect(
         raise UsageError("no configuration is named", hint=f"Give its path, or set {_VARIABLE}.")
     tree, configuration = open_storage(Path(target), os.environ)
     log = _Log("info" if configuration is None else configuration.log_level, time.time_ns)
-    marked = RawDigests()
+    marked = DigestSet()
 
     def tell(name: str, trace: "RepositoryTrace") -> None:
         marked.add_all(_marked(trace))

@@ -50,14 +50,14 @@ async def _inspect(
     text: str, storage: str | None, connection: Connection, extent: "Extent"
 ) -> "Report":
     from jettison.jobs.inspect import inspect as look
-    from jettison.jobs.workspace import open_place
+    from jettison.jobs.workspace import open_workspace
     from jettison.model.names import Reference
 
     reference = Reference.parse(text)
     async with connection.open(reference.host) as remote:
         with reporting() as progress, connection.cache() as cache:
             return await look(
-                open_place(storage).source(remote),
+                open_workspace(storage).source(remote),
                 reference,
                 created=timestamp(),
                 extent=extent,

@@ -6,20 +6,22 @@ from jettison.cli.options import confirm
 from jettison.cli.output import note
 
 if TYPE_CHECKING:
-    from jettison.model.journal import Run
+    from jettison.model.journal import JournalEntry
     from jettison.storage.journal import Journal
 
 __all__ = ["confirm_last", "tell_last"]
 
 
-def tell_last(text: str, found: "Run") -> None:
+def tell_last(text: str, found: "JournalEntry") -> None:
     """Say which run ``last`` is."""
     if text == "last":
         what = " ".join((found.kind, *found.request))
         note(f"The last is run {found.id} of {found.started} on {found.place}: {what}")
 
 
-def confirm_last(text: str, found: "Run", journal: "Journal", *, named: bool, yes: bool) -> None:
+def confirm_last(
+    text: str, found: "JournalEntry", journal: "Journal", *, named: bool, yes: bool
+) -> None:
     """Ask if ``last`` is not where the user was last, unless the place was ``named``.
 
     Raises :class:`~jettison.errors.Refused` where there is no terminal and no ``--yes``.

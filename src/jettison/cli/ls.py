@@ -141,10 +141,10 @@ class _Ls:
 
     async def run(self, storage: str | None, connection: Connection) -> None:
         """List, and tell at the end what could not be."""
-        from jettison.jobs.workspace import open_place
+        from jettison.jobs.workspace import open_workspace
 
         async with connection.open(self.where.host) as remote:
-            registry = open_place(storage).source(remote)
+            registry = open_workspace(storage).source(remote)
             if not self.long:
                 await self._names(registry)
             elif self.where.repository is None:

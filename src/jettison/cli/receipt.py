@@ -18,9 +18,9 @@ from jettison.cli.output import (
     yellow,
 )
 from jettison.errors import PartlyDone, VerificationFailed
-from jettison.model.journal import Finding, Kind, Receipt, Run, State
-from jettison.model.plan import Action, Estimate, Plan
-from jettison.model.undo_promise import promise_of
+from jettison.model.journal import Finding, JobKind, JobState, JournalEntry, Receipt
+from jettison.model.plan import Estimate, Plan, StepAction
+from jettison.model.undo_promise import undo_promise_of
 
 __all__ = [
     "bound",
@@ -51,7 +51,7 @@ def print_plan(plan: Plan) -> None:
     """Print what goes, what stays and why, and the bytes; the very plan that is then applied."""
     rows = []
     for step in plan.steps:
-        verb = red("delete") if step.action is Action.DELETE else yellow("untag ")
+        verb = red("delete") if step.action is StepAction.DELETE else yellow("untag ")
         tags = ", ".join(map(tag_name, step.tags)) or "-"
         rows.append((verb, step.repository, tags, step.short, step.reason))
     table(["STEP", "REPOSITORY", "TAGS", "DIGEST", "BECAUSE"], rows)
@@ -106,7 +106,7 @@ def require_verified(findings: Sequence[Finding], run_id: str) -> None:
         )
 
 
-def require_all_done(run: Run) -> None:
+def require_all_done(run: JournalEntry) -> None:
     """Raise :class:`PartlyDone` (exit 3) if a run came to its end without doing all of its plan."""
     if run.left:
         steps = len(run.plan.steps) if run.plan is not None else len(run.left)
@@ -116,7 +116,7 @@ def require_all_done(run: Run) -> None:
         raise PartlyDone(message + more, hint=hint)
 
 
-def _left(run: Run) -> Iterator[str]:
+def _left(run: JournalEntry) -> Iterator[str]:
     """Yield a line for each step that was not done."""
     steps = run.plan.steps if run.plan is not None else ()
     for left in run.left:
@@ -132,7 +132,7 @@ def _sentence(finding: Finding) -> str:
     return f"{finding.subject}{joint}{finding.sentence}"
 
 
-def print_receipt(run: Run) -> None:
+def print_receipt(run: JournalEntry) -> None:
     """Print what was predicted beside what was observed."""
     receipt = run.receipt
     if receipt is None:
@@ -160,7 +160,7 @@ def print_receipt(run: Run) -> None:
     _print_proof(run, receipt)
 
 
-def _print_proof(run: Run, receipt: Receipt) -> None:
+def _print_proof(run: JournalEntry, receipt: Receipt) -> None:
     print_findings(receipt.findings)
     for line in _left(run):
         write(f"  {red('✗')} not done: {line}")
@@ -168,25 +168,25 @@ def _print_proof(run: Run, receipt: Receipt) -> None:
         write(f"  {sentence}")
 
 
-def _done(run: Run, receipt: Receipt) -> str:
+def _done(run: JournalEntry, receipt: Receipt) -> str:
     verb = {
-        Kind.RM: "removed",
-        Kind.UNDO: "put back",
-        Kind.GC: "collected",
-        Kind.FSCK: "repaired",
+        JobKind.RM: "removed",
+        JobKind.UNDO: "put back",
+        JobKind.GC: "collected",
+        JobKind.FSCK: "repaired",
     }[run.kind]
-    if not run.registry or run.kind is Kind.GC:
+    if not run.registry or run.kind is JobKind.GC:
         # Done in the storage itself; what an undo takes back there is a repair.
-        return f"{'took back a repair of' if run.kind is Kind.UNDO else verb} {run.storage}"
+        return f"{'took back a repair of' if run.kind is JobKind.UNDO else verb} {run.storage}"
     return f"{verb} {what_goes(receipt.tags, receipt.manifests)} on {run.registry}"
 
 
-def undo_line(run: Run, now: float) -> str:
+def undo_line(run: JournalEntry, now: float) -> str:
     """Say whether and how long a run can be taken back."""
-    found = promise_of(run, now)
+    found = undo_promise_of(run, now)
     if found is None:
         return "-"
-    backup = run.backup if run.state is not State.UNDONE else None
+    backup = run.backup if run.state is not JobState.UNDONE else None
     if backup is not None and not Path(backup, "oci-layout").is_file():
         return f"{found.sentence}, which is not there now"
     return found.sentence

@@ -51,10 +51,10 @@ from jettison.errors import JettisonError, NotQuiescent, UsageError
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from jettison.jobs.removal_plan import Request
-    from jettison.jobs.remove import Prediction, Prepared, Remover, Settings
-    from jettison.model.journal import Run
-    from jettison.model.undo_promise import Promise
+    from jettison.jobs.removal_plan import RemovalRequest
+    from jettison.jobs.remove import Prediction, PreparedRemoval, RemovalJob, RemovalSettings
+    from jettison.model.journal import JournalEntry
+    from jettison.model.undo_promise import UndoPromise
 
 __all__ = ["EXAMPLE", "rm"]
 
@@ -130,12 +130,12 @@ def rm(
     what it frees is printed and confirmed first. Running the same command again finishes an
     interrupted run.
     """
-    from jettison.jobs.removal_plan import Request
-    from jettison.jobs.remove import Settings
+    from jettison.jobs.removal_plan import RemovalRequest
+    from jettison.jobs.remove import RemovalSettings
     from jettison.model.names import Reference
     from jettison.model.plausibility import Consent
 
-    request = Request(
+    request = RemovalRequest(
         tuple(Reference.parse(text) for text in references),
         all_tags=all_tags,
         break_indexes=break_indexes,
@@ -151,7 +151,7 @@ def rm(
             hint="Leave out --grace, or say that nobody pushes now:",
             again=("--assume-quiescent",),
         )
-    settings = Settings(
+    settings = RemovalSettings(
         reclaim=reclaim,
         grace=grace,
         window=undo_window,
@@ -175,32 +175,32 @@ def rm(
 
 
 async def _rm(
-    request: "Request",
-    settings: "Settings",
+    request: "RemovalRequest",
+    settings: "RemovalSettings",
     storage: str | None,
     connection: Connection,
     output: Format,
     *,
     dry_run: bool,
     yes: bool,
-) -> "Run | None":
+) -> "JournalEntry | None":
     from jettison.cli.receipt import print_receipt, undo_line
     from jettison.collector.plausibility import refuse
-    from jettison.jobs.remove import Prepared, Remover, fingerprint, interrupted_run
-    from jettison.jobs.workspace import open_place
-    from jettison.model.undo_promise import promise_of
+    from jettison.jobs.remove import PreparedRemoval, RemovalJob, fingerprint, interrupted_run
+    from jettison.jobs.workspace import open_workspace
+    from jettison.model.undo_promise import undo_promise_of
 
-    place = open_place(storage, os.environ)
+    place = open_workspace(storage, os.environ)
     users = user_journal()
     async with connection.open(request.host) as remote, AsyncExitStack() as stack:
         cache = stack.enter_context(connection.cache())
         with reporting() as progress:
-            remover = Remover(remote, place, users, time.time, timestamp, progress)
+            remover = RemovalJob(remote, place, users, time.time, timestamp, progress)
             begun = interrupted_run(
                 (users, place.journal(users)), fingerprint(request, settings, place)
             )
             prepared = (
-                Prepared.again(begun)
+                PreparedRemoval.again(begun)
                 if begun is not None
                 else await remover.prepare(request, settings, cache)
             )
@@ -221,7 +221,7 @@ async def _rm(
             remover.require_way_back(prepared, settings)
         confirm(_question(prepared, promise), yes=yes)
         with reporting() as progress:
-            remover = Remover(remote, place, users, time.time, timestamp, progress)
+            remover = RemovalJob(remote, place, users, time.time, timestamp, progress)
             work = (
                 remover.execute(request, settings, prepared, cache)
                 if begun is None
@@ -231,14 +231,16 @@ async def _rm(
     if output is Format.TABLE:
         write("")
         print_receipt(finished)
-        left = promise_of(finished, time.time())
+        left = undo_promise_of(finished, time.time())
         how = f"  (jettison undo {finished.id})" if left is not None and left.possible else ""
         note(dim(f"undo: {undo_line(finished, time.time())}{how}"))
         _tell_later(finished, prepared, storage)
     return finished
 
 
-async def _told(work: "Awaitable[Run]", remover: "Remover", output: Format) -> "Run":
+async def _told(
+    work: "Awaitable[JournalEntry]", remover: "RemovalJob", output: Format
+) -> "JournalEntry":
     """Do it; where an error ends it, tell how far it came first."""
     from jettison.cli.receipt import print_receipt
 
@@ -254,7 +256,10 @@ async def _told(work: "Awaitable[Run]", remover: "Remover", output: Format) -> "
 
 
 def _print(
-    prepared: "Prepared", promise: "Promise", settings: "Settings", storage: str | None
+    prepared: "PreparedRemoval",
+    promise: "UndoPromise",
+    settings: "RemovalSettings",
+    storage: str | None,
 ) -> None:
     from jettison.cli.receipt import print_plan
 
@@ -274,7 +279,9 @@ def _print(
     note(dim(undo) if promise.possible else yellow(undo))
 
 
-def _print_later(prediction: "Prediction", settings: "Settings", storage: str | None) -> None:
+def _print_later(
+    prediction: "Prediction", settings: "RemovalSettings", storage: str | None
+) -> None:
     """Say why not all is freed now, when it will be, and what frees it now."""
     text = f"  {size_exactly(prediction.later)} more later"
     if prediction.until is None:
@@ -286,7 +293,7 @@ def _print_later(prediction: "Prediction", settings: "Settings", storage: str | 
     write(f"    or: now, if nobody pushes: {now}")
 
 
-def _tell_later(finished: "Run", prepared: "Prepared", storage: str | None) -> None:
+def _tell_later(finished: "JournalEntry", prepared: "PreparedRemoval", storage: str | None) -> None:
     """After a removal that freed less than it will: say again what frees the rest."""
     prediction = prepared.prediction
     if finished.reclaim and prediction is not None and prediction.until is not None:
@@ -300,7 +307,7 @@ def _collect_command(storage: str | None, *options: str) -> str:
     return command_line(["gc", storage or "", *options])
 
 
-def _question(prepared: "Prepared", promise: "Promise") -> str:
+def _question(prepared: "PreparedRemoval", promise: "UndoPromise") -> str:
     from jettison.cli.receipt import bound, what_goes
 
     plan = prepared.plan

@@ -9,7 +9,7 @@ from jettison.cli.options import Output, Storage, user_journal
 from jettison.cli.output import Format, dim, emit, note, size, table, tag_name, write
 
 if TYPE_CHECKING:
-    from jettison.model.journal import Run
+    from jettison.model.journal import JournalEntry
 
 __all__ = ["EXAMPLE", "runs"]
 
@@ -24,10 +24,10 @@ def runs(
     output: Output = Format.TABLE,
 ) -> None:
     """List what was done, newest first, or show one run with its steps and its receipt."""
-    from jettison.jobs.workspace import open_place
+    from jettison.jobs.workspace import open_workspace
     from jettison.storage.journal import Unreadable
 
-    journal = open_place(storage).journal(user_journal())
+    journal = open_workspace(storage).journal(user_journal())
     if run_id is not None:
         found = journal.read(journal.find(run_id))
         log = journal.home_of(found.id).steps(found.id)
@@ -62,7 +62,7 @@ def runs(
         note(dim(f"There are no runs in {journal.folder} yet."))
 
 
-def _row(entry: "Run") -> tuple[str, ...]:
+def _row(entry: "JournalEntry") -> tuple[str, ...]:
     from jettison.cli.receipt import undo_line
 
     receipt = entry.receipt
@@ -77,7 +77,7 @@ def _row(entry: "Run") -> tuple[str, ...]:
     )
 
 
-def _brief(entry: "Run") -> dict[str, Any]:
+def _brief(entry: "JournalEntry") -> dict[str, Any]:
     """Return a run without the manifests that it saved."""
     from jettison.cli.receipt import undo_line
 
@@ -98,7 +98,7 @@ def _brief(entry: "Run") -> dict[str, Any]:
     }
 
 
-def _print_one(entry: "Run", done: frozenset[int], begun: frozenset[int]) -> None:
+def _print_one(entry: "JournalEntry", done: frozenset[int], begun: frozenset[int]) -> None:
     from jettison.cli.receipt import print_receipt, undo_line
 
     fields = [

@@ -23,8 +23,8 @@ from jettison.cli.progress import reporting
 from jettison.errors import PartlyDone, UsageError
 
 if TYPE_CHECKING:
-    from jettison.jobs.workspace import Place
-    from jettison.model.journal import Run
+    from jettison.jobs.workspace import Workspace
+    from jettison.model.journal import JournalEntry
     from jettison.model.repair import Move, Write
     from jettison.model.restoration import NotBack, UndoPlan
     from jettison.storage.filesystem.tree import StorageTree
@@ -66,21 +66,21 @@ def undo(
     A repair by `fsck` is taken back in the storage itself (that of --storage, else the one it was
     made in); what was written there since is left, and the exit code is 3.
     """
-    from jettison.jobs.workspace import open_place
-    from jettison.model.journal import Kind, State
+    from jettison.jobs.workspace import open_workspace
+    from jettison.model.journal import JobKind, JobState
 
-    place = open_place(storage)
+    place = open_workspace(storage)
     journal = place.journal(user_journal())
     found = journal.find_undoable(run_id, registry)
     tell_last(run_id, found)
-    if found.state is State.UNDONE:
+    if found.state is JobState.UNDONE:
         note(f"Run {found.id} was undone already; nothing was changed.")
         if output is not Format.TABLE:
             emit(output, {"run": found})
         return
     if not dry_run:
         confirm_last(run_id, found, journal, named=bool(storage or registry), yes=yes)
-    if found.kind is Kind.FSCK:
+    if found.kind is JobKind.FSCK:
         _undo_repair(found, place.tree, journal, output, dry_run=dry_run)
         return
     undone = run(
@@ -100,7 +100,7 @@ def undo(
         require_verified(done.receipt.findings, done.id)
 
 
-def _partly(found: "Run", left: list["NotBack"]) -> PartlyDone:
+def _partly(found: "JournalEntry", left: list["NotBack"]) -> PartlyDone:
     more = f" (and {len(left) - 1} more)" if len(left) > 1 else ""
     hint = f"When that is mended: jettison undo {found.id}"
     if any(one.taken for one in left):
@@ -111,22 +111,22 @@ def _partly(found: "Run", left: list["NotBack"]) -> PartlyDone:
 
 
 async def _undo(
-    found: "Run",
-    place: "Place",
+    found: "JournalEntry",
+    place: "Workspace",
     journal: "Journal",
     connection: Connection,
     output: Format,
     *,
     dry_run: bool,
     overwrite: bool,
-) -> "tuple[Run, list[NotBack]] | None":
+) -> "tuple[JournalEntry, list[NotBack]] | None":
     from jettison.cli.receipt import print_receipt
     from jettison.jobs.undo import prepare_undo, take_back
-    from jettison.jobs.workspace import open_place_of
+    from jettison.jobs.workspace import open_workspace_of
 
     home = journal.home_of(found.id)
     if place.tree is None:
-        place = open_place_of(found)
+        place = open_workspace_of(found)
     journals = {one.folder: one for one in (home, journal, user_journal())}
     async with connection.open(found.registry) as remote:
         with reporting() as progress:
@@ -163,7 +163,7 @@ async def _undo(
 
 
 def _undo_repair(
-    found: "Run",
+    found: "JournalEntry",
     given: "StorageTree | None",
     journal: "Journal",
     output: Format,
@@ -212,7 +212,7 @@ def _taken_back(step: "Move | Write") -> tuple[str, str, str]:
     return ("remove" if step.old is None else "write the old", step.path, "")
 
 
-def _print(found: "Run", plan: "UndoPlan") -> None:
+def _print(found: "JournalEntry", plan: "UndoPlan") -> None:
     from jettison.cli.receipt import what_goes
 
     write(

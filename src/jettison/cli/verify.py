@@ -21,8 +21,8 @@ from jettison.cli.progress import reporting
 from jettison.errors import NotFoundError, Refused
 
 if TYPE_CHECKING:
-    from jettison.jobs.workspace import Place
-    from jettison.model.journal import Finding, Run
+    from jettison.jobs.workspace import Workspace
+    from jettison.model.journal import Finding, JournalEntry
     from jettison.storage.journal import Journal
 
 __all__ = ["EXAMPLE", "verify"]
@@ -62,9 +62,9 @@ def verify(
     looked for. `last` is the last removal that you made, or with --storage the last in that
     storage; if your last run was on another registry it asks first.
     """
-    from jettison.jobs.workspace import open_place
+    from jettison.jobs.workspace import open_workspace
 
-    journal = open_place(storage).journal(user_journal())
+    journal = open_workspace(storage).journal(user_journal())
     last = _last(journal, run_id, storage, registry)
     tell_last(run_id, last)
     confirm_last(run_id, last, journal, named=bool(storage or registry), yes=yes)
@@ -79,7 +79,9 @@ def verify(
     require_verified(findings, found.id)
 
 
-def _last(journal: "Journal", text: str, storage: str | None, registry: str | None) -> "Run":
+def _last(
+    journal: "Journal", text: str, storage: str | None, registry: str | None
+) -> "JournalEntry":
     """Find the run; the last on ``registry``, which may also only serve the ``storage``."""
     try:
         return journal.find_removal(text, registry)
@@ -90,36 +92,36 @@ def _last(journal: "Journal", text: str, storage: str | None, registry: str | No
 
 
 async def _verify(
-    found: "Run",
+    found: "JournalEntry",
     storage: str | None,
     registry: str | None,
     connection: Connection,
     *,
     read_data: bool,
-) -> tuple["Run", list["Finding"]]:
-    from jettison.jobs.remove import Remover
-    from jettison.jobs.workspace import open_place
-    from jettison.model.journal import Kind, State
+) -> tuple["JournalEntry", list["Finding"]]:
+    from jettison.jobs.remove import RemovalJob
+    from jettison.jobs.workspace import open_workspace
+    from jettison.model.journal import JobKind, JobState
 
     users = user_journal()
-    place = open_place(storage or found.storage)
-    if found.state is State.UNDONE:
+    place = open_workspace(storage or found.storage)
+    if found.state is JobState.UNDONE:
         message = f"run {found.id} was undone, so what it removed is to be there"
         raise Refused(message, hint="See `jettison runs` for others.")
-    if found.kind not in {Kind.RM, Kind.GC}:
+    if found.kind not in {JobKind.RM, JobKind.GC}:
         message = f"run {found.id} is a {found.kind}; only removals and collections are verified"
         raise Refused(message, hint="See `jettison runs` for those.")
-    if found.kind is Kind.GC:
+    if found.kind is JobKind.GC:
         return found, await _verify_collection(found, place, registry, connection)
     async with connection.open(found.registry) as remote:
         with reporting() as progress:
-            remover = Remover(remote, place, users, time.time, timestamp, progress)
+            remover = RemovalJob(remote, place, users, time.time, timestamp, progress)
             proof = await remover.verify(found, read_data=read_data)
             return found, list(proof.findings)
 
 
 async def _verify_collection(
-    found: "Run", place: "Place", registry: str | None, connection: Connection
+    found: "JournalEntry", place: "Workspace", registry: str | None, connection: Connection
 ) -> list["Finding"]:
     from jettison.jobs.verify_collection import verify_collection, verify_gone
     from jettison.model.journal import Finding

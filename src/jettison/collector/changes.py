@@ -20,7 +20,7 @@ from jettison.model.digest import Digest, RawDigest
 from jettison.model.manifest_references import references_of
 from jettison.model.names import RepoName
 from jettison.storage.filesystem import layout
-from jettison.storage.filesystem.quarantine import LinksAside
+from jettison.storage.filesystem.quarantine import LinkQuarantine
 from jettison.storage.filesystem.reading import SETTLED_NS, Problem, Protects
 from jettison.storage.filesystem.repository import RepositoryReader
 from jettison.storage.filesystem.tree import StorageTree
@@ -43,7 +43,7 @@ class Watch:
     def __init__(self, tree: StorageTree, plan: CollectionPlan) -> None:
         self._tree = tree
         self._plan = plan
-        self._links = LinksAside(tree)
+        self._links = LinkQuarantine(tree)
         self._blobs = {blob.digest.raw for blob in plan.blobs}
         going = (link.digest.raw for link in (*plan.layer_links, *plan.revisions))
         self._concerned = self._blobs.union(going)

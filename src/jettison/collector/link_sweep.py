@@ -20,7 +20,7 @@ from jettison.model.names import RepoName
 from jettison.progress import Progress
 from jettison.storage.filesystem import layout
 from jettison.storage.filesystem.folder import Folder
-from jettison.storage.filesystem.quarantine import LinksAside
+from jettison.storage.filesystem.quarantine import LinkQuarantine
 from jettison.storage.filesystem.tree import StorageTree
 
 __all__ = ["LinkSweep"]
@@ -44,7 +44,7 @@ class LinkSweep:
     ) -> None:
         self._tree = tree
         self._plan = plan
-        self._aside = LinksAside(tree)
+        self._aside = LinkQuarantine(tree)
         self._watch = watch
         self._count = count
         self.are_aside = False

@@ -17,7 +17,7 @@ from jettison.collector.parallel import side_by_side
 from jettison.collector.scan import Hollow, Leftover, RepositorySurvey, Surveyor, leftovers_in
 from jettison.collector.unlinked import drafted_references, wanted_by, wanted_by_pending
 from jettison.model.digest import Digest, RawDigest
-from jettison.model.digest_set import RawDigests
+from jettison.model.digest_set import DigestSet
 from jettison.model.names import RepoName, Tag
 from jettison.progress import Progress, silent
 from jettison.storage.filesystem import layout
@@ -241,9 +241,9 @@ class _Planner:
         self._foreign: list[Problem] = []
         self._untagged = 0
         self._untagged_bytes = 0
-        self._untagged_only = RawDigests()
+        self._untagged_only = DigestSet()
         self._seen: dict[str, Seen] = {}
-        self._kept = RawDigests()
+        self._kept = DigestSet()
         self._held: dict[RawDigest, list[str]] = defaultdict(list)
         self._protected: set[bytes] = set()
         self._young: set[bytes] = set()

@@ -7,7 +7,7 @@ from jettison.collector.plan import CollectionPlan
 from jettison.collector.undo_windows import saved_manifests
 from jettison.errors import InvalidManifest, Refused
 from jettison.model.digest import RawDigest
-from jettison.model.journal import Saved
+from jettison.model.journal import SavedManifest
 from jettison.model.manifest_references import references_of
 from jettison.model.plausibility import (
     Amount,
@@ -101,7 +101,7 @@ def refuse(found: Sequence[Objection]) -> None:
     raise Refused(message, hint=hint, again=again)
 
 
-def removed_content(manifests: Iterable[Saved]) -> Iterator[RawDigest]:
+def removed_content(manifests: Iterable[SavedManifest]) -> Iterator[RawDigest]:
     """Yield manifests that a removal has saved, and what they reference."""
     for saved in manifests:
         yield saved.digest.raw

@@ -29,7 +29,7 @@ from jettison.model.digest import Digest, RawDigest
 from jettison.progress import Progress, silent
 from jettison.storage.filesystem import layout
 from jettison.storage.filesystem.lock import StorageLock
-from jettison.storage.filesystem.quarantine import Aside, LinksAside, undisturbed
+from jettison.storage.filesystem.quarantine import LinkQuarantine, Quarantine, undisturbed
 from jettison.storage.filesystem.reading import Problem
 from jettison.storage.filesystem.tree import StorageTree
 
@@ -128,7 +128,7 @@ def collect(
         raise UsageError("this plan is about a removal that was not made, and cannot be executed")
     if plan.root != str(tree.root):
         raise UsageError(f"this plan is about {plan.root}, not about {tree.root}")
-    with StorageLock(tree, "collection"), Aside(tree) as aside:
+    with StorageLock(tree, "collection"), Quarantine(tree) as aside:
         begin()
         return _Sweep(tree, plan, aside, clock, sleep, progress).run()
 
@@ -139,8 +139,8 @@ def recover(tree: StorageTree) -> list[Digest]:
     Before a plan is made, so that they are in it. Takes the tree's lock if there are any; raises
     as :func:`collect`.
     """
-    links = LinksAside(tree)
-    with Aside(tree) as aside:
+    links = LinkQuarantine(tree)
+    with Quarantine(tree) as aside:
         if not links.any_left and not any(True for _ in aside.digests()):
             return []
         with StorageLock(tree, "collection"):
@@ -155,7 +155,7 @@ class _Sweep:
         self,
         tree: StorageTree,
         plan: CollectionPlan,
-        aside: Aside,
+        aside: Quarantine,
         clock: Callable[[], float],
         sleep: Callable[[float], None],
         progress: Progress,
@@ -348,7 +348,7 @@ class _Sweep:
 
     def _recover(self) -> int:
         recovered = 0
-        links = LinksAside(self._tree)
+        links = LinkQuarantine(self._tree)
         if links.any_left:
             with self._count.errors(layout.LINKS_ASIDE):
                 links.recover()

@@ -9,7 +9,7 @@ from jettison.collector.options import CollectOptions
 from jettison.collector.plan import CollectionPlan, plan_collection
 from jettison.errors import InvalidName, JournalError, NotFoundError
 from jettison.model.digest import Digest
-from jettison.model.journal import Kind, Run, Saved, State
+from jettison.model.journal import JobKind, JobState, JournalEntry, SavedManifest
 from jettison.model.names import RepoName
 from jettison.model.repair import Move
 from jettison.progress import Progress, silent
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 _MOST_ADDRESSES: Final = 5
-_HOLDING: Final = frozenset({Kind.RM, Kind.UNDO})
+_HOLDING: Final = frozenset({JobKind.RM, JobKind.UNDO})
 """What takes references away; an undo does so where it takes tags back from other images."""
 
 FOREVER: Final = 253402300799.0
@@ -52,9 +52,9 @@ def held_manifests(tree: StorageTree, now: float) -> Iterator[HeldManifest]:
         if isinstance(run, Unreadable):
             message = f"{run.reason}; what it holds back is not known, so nothing is collected"
             raise JournalError(message, hint=f"Look at {tree.root}/jettison/runs/{run.id}.json.")
-        if run.kind is Kind.FSCK and run.state is not State.UNDONE:
+        if run.kind is JobKind.FSCK and run.state is not JobState.UNDONE:
             yield from _unguarded(tree, run)
-        if run.kind not in _HOLDING or run.state is State.UNDONE or run.window_until is None:
+        if run.kind not in _HOLDING or run.state is JobState.UNDONE or run.window_until is None:
             continue
         if run.window_until > now:
             for saved in run.saved:
@@ -63,7 +63,7 @@ def held_manifests(tree: StorageTree, now: float) -> Iterator[HeldManifest]:
                 )
 
 
-def _unguarded(tree: StorageTree, run: Run) -> Iterator[HeldManifest]:
+def _unguarded(tree: StorageTree, run: JournalEntry) -> Iterator[HeldManifest]:
     try:
         plan = load_plan(tree, run.id)
     except NotFoundError:
@@ -84,16 +84,22 @@ def _unguarded(tree: StorageTree, run: Run) -> Iterator[HeldManifest]:
                 yield HeldManifest(run.id, FOREVER, repository, Digest.from_raw(digest), b"")
 
 
-def saved_manifests(tree: StorageTree) -> Iterator[Saved]:
+def saved_manifests(tree: StorageTree) -> Iterator[SavedManifest]:
     """Yield the manifests that removals have saved in the tree's journal before they went."""
     for run in tree_journal(tree).runs():
-        if isinstance(run, Run) and run.kind in _HOLDING and run.state is not State.UNDONE:
+        if (
+            isinstance(run, JournalEntry)
+            and run.kind in _HOLDING
+            and run.state is not JobState.UNDONE
+        ):
             yield from run.saved
 
 
 def used_addresses(tree: StorageTree) -> list[str]:
     """Return at which addresses the tree's registry was used, the latest first, a few at most."""
-    runs = [run for run in tree_journal(tree).runs() if isinstance(run, Run) and run.registry]
+    runs = [
+        run for run in tree_journal(tree).runs() if isinstance(run, JournalEntry) and run.registry
+    ]
     runs.sort(key=lambda run: run.id, reverse=True)
     return list(dict.fromkeys(run.registry for run in runs))[:_MOST_ADDRESSES]
 

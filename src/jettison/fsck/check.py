@@ -16,15 +16,15 @@ from jettison.collector.parallel import side_by_side
 from jettison.errors import StorageError
 from jettison.fsck.hashing import hash_blobs
 from jettison.fsck.repository import RepositoryChecker, damaged_blob, unreadable_blob
-from jettison.fsck.tree_shape import Kind, Owner, Walker, make_flaw
+from jettison.fsck.tree_shape import EntryKind, Owner, Walker, make_defect
 from jettison.model.check_report import (
-    Action,
     CheckReport,
-    Flaw,
-    FlawClass,
+    Defect,
+    DefectClass,
     Remedy,
+    RepairAction,
     Severity,
-    merge_flaws,
+    merge_defects,
 )
 from jettison.model.digest import ALGORITHMS, Digest, RawDigest, raw_digest
 from jettison.progress import Progress, silent
@@ -34,14 +34,14 @@ from jettison.storage.filesystem.reading import Absence, TreeReader
 __all__ = ["CheckOptions", "check_again", "check_tree"]
 
 _OF_CONTENT: Final = frozenset(
-    {FlawClass.DAMAGED_BLOB, FlawClass.UNSETTLED_BLOB, FlawClass.UNREADABLE}
+    {DefectClass.DAMAGED_BLOB, DefectClass.UNSETTLED_BLOB, DefectClass.UNREADABLE}
 )
 _MAY_LACK: Final = {
     Absence.NOTHING: "",
     Absence.CHILDREN: "members of indexes that are not here, as the configuration allows",
     Absence.ANYTHING: "what this cache has not fetched, or has let go of",
 }
-_PARTS: Final = frozenset({Kind.LAYERS, Kind.MANIFESTS, Kind.UPLOADS})
+_PARTS: Final = frozenset({EntryKind.LAYERS, EntryKind.MANIFESTS, EntryKind.UPLOADS})
 
 
 class CheckOptions(msgspec.Struct, frozen=True):
@@ -59,7 +59,7 @@ class CheckOptions(msgspec.Struct, frozen=True):
 class _Folder(NamedTuple):
     blobs: int
     bytes: int
-    flaws: list[Flaw]
+    flaws: list[Defect]
 
 
 def check_tree(
@@ -110,7 +110,7 @@ class _Check:
         self._progress = progress
         self._clock = clock
         self._owner = Owner.of(tree)
-        self._flaws: list[Flaw] = []
+        self._flaws: list[Defect] = []
         self._blobs = self._bytes = 0
         self._damaged: dict[RawDigest, int] = {}
         self._unreadable: dict[RawDigest, str] = {}
@@ -134,19 +134,19 @@ class _Check:
             blobs=self._blobs,
             bytes=self._bytes,
             seconds=self._clock() - started,
-            flaws=merge_flaws(_each_once(self._flaws)),
+            flaws=merge_defects(_each_once(self._flaws)),
             may_lack=_MAY_LACK[self._tree.absence],
         )
 
     def _top(self) -> list[str]:
         """Look at everything above blobs and repositories; return the folders of blobs."""
-        stop = frozenset({Kind.BLOB_PREFIX, *_PARTS})
+        stop = frozenset({EntryKind.BLOB_PREFIX, *_PARTS})
         walker = self._walker(stop)
-        walker.walk(layout.MARKER, Kind.VERSION)
+        walker.walk(layout.MARKER, EntryKind.VERSION)
         self._flaws += walker.flaws
         return sorted(path for path in walker.stopped if path.startswith(f"{layout.BLOBS}/"))
 
-    def _walker(self, stop: frozenset[Kind] = frozenset()) -> Walker:
+    def _walker(self, stop: frozenset[EntryKind] = frozenset()) -> Walker:
         return Walker(self._tree, self._idle_ns, self._owner, stop=stop)
 
     # Blobs.
@@ -162,7 +162,7 @@ class _Check:
 
     def _look_into(self, path: str) -> _Folder:
         walker = self._walker()
-        walker.walk(path, Kind.BLOB_PREFIX)
+        walker.walk(path, EntryKind.BLOB_PREFIX)
         return _Folder(walker.blobs, walker.bytes, walker.flaws)
 
     def _hash(self) -> None:
@@ -175,7 +175,7 @@ class _Check:
             path = layout.blob_data(Digest.from_raw(digest))
             sentence = f"({size:,} bytes) does not hash to its name; still being written?"
             self._flaws.append(
-                make_flaw(FlawClass.UNSETTLED_BLOB, Severity.UNTIDINESS, path, sentence)
+                make_defect(DefectClass.UNSETTLED_BLOB, Severity.UNTIDINESS, path, sentence)
             )
         for digest, reason in found.unreadable.items():
             self._unreadable[digest] = sentence = f"cannot be read here: {reason}"
@@ -191,9 +191,9 @@ class _Check:
             if blob is None:
                 continue
             self._flaws.append(msgspec.structs.replace(flaw, tags=()))
-            if flaw.kind is FlawClass.DAMAGED_BLOB:
+            if flaw.kind is DefectClass.DAMAGED_BLOB:
                 self._damaged[blob.digest] = blob.size
-            elif flaw.kind is FlawClass.UNREADABLE:
+            elif flaw.kind is DefectClass.UNREADABLE:
                 self._unreadable[blob.digest] = flaw.sentence
 
     # Repositories.
@@ -218,20 +218,22 @@ class _Check:
         return len(names)
 
 
-def _each_once(flaws: list[Flaw]) -> list[Flaw]:
+def _each_once(flaws: list[Defect]) -> list[Defect]:
     """Leave out what is wrong with the mode of that which, for that reason, cannot be read."""
-    unread = {flaw.path for flaw in flaws if flaw.kind is FlawClass.UNREADABLE}
+    unread = {flaw.path for flaw in flaws if flaw.kind is DefectClass.UNREADABLE}
     return [
-        flaw for flaw in flaws if flaw.kind is not FlawClass.PERMISSIONS or flaw.path not in unread
+        flaw
+        for flaw in flaws
+        if flaw.kind is not DefectClass.PERMISSIONS or flaw.path not in unread
     ]
 
 
-def _ours(tree: TreeReader, idle_ns: int) -> Iterator[Flaw]:
+def _ours(tree: TreeReader, idle_ns: int) -> Iterator[Defect]:
     """Look for what killed collections and removals left in our own folder."""
 
-    def leftover(path: str, sentence: str, remedy: Remedy | None = None) -> Flaw:
-        kind, severity = FlawClass.LEFTOVER, Severity.UNTIDINESS
-        return make_flaw(kind, severity, path, sentence, remedy=remedy)
+    def leftover(path: str, sentence: str, remedy: Remedy | None = None) -> Defect:
+        kind, severity = DefectClass.LEFTOVER, Severity.UNTIDINESS
+        return make_defect(kind, severity, path, sentence, remedy=remedy)
 
     for algorithm in ALGORITHMS:
         above = f"{layout.SET_ASIDE}/{algorithm}"
@@ -254,15 +256,15 @@ def _ours(tree: TreeReader, idle_ns: int) -> Iterator[Flaw]:
 
 
 def _set_aside(
-    tree: TreeReader, algorithm: str, encoded: str, path: str, leftover: Callable[..., Flaw]
-) -> Flaw:
+    tree: TreeReader, algorithm: str, encoded: str, path: str, leftover: Callable[..., Defect]
+) -> Defect:
     digest = raw_digest(algorithm, encoded)
     if digest is None:
         return leftover(path, "was left by a collection that was killed; the next gc removes it")
     if tree.blob(digest) is not None:
         return leftover(path, "was set aside by a killed collection, and pushed again since")
     target = layout.blob_data(Digest.from_raw(digest))
-    remedy = Remedy(Action.RECOVER_BLOB, path, target)
+    remedy = Remedy(RepairAction.RECOVER_BLOB, path, target)
     sentence = "is a blob that a killed collection set aside; the next gc puts it back"
     return leftover(path, sentence, remedy)
 

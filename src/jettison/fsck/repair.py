@@ -13,10 +13,10 @@ import msgspec
 
 from jettison.errors import StorageError
 from jettison.fsck.hashing import hash_blob
-from jettison.fsck.tree_mover import Hands, InTheWayError
-from jettison.model.check_report import Action, CheckReport, Flaw, Remedy
+from jettison.fsck.tree_mover import InTheWayError, TreeMover
+from jettison.model.check_report import CheckReport, Defect, Remedy, RepairAction
 from jettison.model.digest import raw_digest
-from jettison.model.repair import Move, RepairPlan, Seen, Skipped, Write
+from jettison.model.repair import FileFingerprint, Move, RepairPlan, Skipped, Write
 from jettison.progress import Progress, silent
 from jettison.storage.filesystem import layout
 from jettison.storage.filesystem.tree import StorageTree
@@ -29,7 +29,7 @@ _REPLACED: Final = "replaced"
 """In a repair's folder: links in whose place it wrote others."""
 _OURS: Final = "ours"
 """In a repair's folder, while it is undone: links that it had written."""
-_ORDER: Final = list(Action)
+_ORDER: Final = list(RepairAction)
 _YOUNG: Final = "was written within the grace period; somebody may be at it"
 _CHANGED: Final = "has changed since the check"
 _SECOND: Final = 10**9
@@ -61,7 +61,7 @@ def plan_repair(
 class _Planner:
     def __init__(self, tree: StorageTree, run_id: str, now: float, grace: float) -> None:
         self._tree = tree
-        self._hands = Hands(tree)
+        self._hands = TreeMover(tree)
         self._id = run_id
         self._now = now
         self._idle_ns = int((now - grace) * _SECOND)
@@ -74,13 +74,13 @@ class _Planner:
         steps, skipped = tuple(self._steps), tuple(self._skipped)
         return RepairPlan(self._id, str(self._tree.root), self._folder, self._now, steps, skipped)
 
-    def add(self, flaw: Flaw, remedy: Remedy) -> None:
+    def add(self, flaw: Defect, remedy: Remedy) -> None:
         """Plan one remedy, unless it has to wait, or something planned before includes it."""
         if any(above in self._moved for above in _above(remedy.path)):
             return
         seen = self._hands.look(remedy.path)
         watched = tuple(map(self._hands.look, remedy.watched))
-        if remedy.action is Action.RECOVER_BLOB:
+        if remedy.action is RepairAction.RECOVER_BLOB:
             self._recover(remedy, seen)
         elif remedy.content is not None:
             self._write(flaw, remedy, remedy.content, (seen, *watched))
@@ -88,8 +88,8 @@ class _Planner:
             self._skipped.append(Skipped(remedy.path, _YOUNG, waits=True))
         elif seen.inode:
             to = f"{self._folder}/{_MOVED}/{remedy.path}"
-            is_tag = remedy.action is Action.MOVE_TAG
-            is_link = remedy.action is Action.MOVE_LINK
+            is_tag = remedy.action is RepairAction.MOVE_TAG
+            is_link = remedy.action is RepairAction.MOVE_LINK
             guarded = is_tag or (is_link and f"/{layout.REVISIONS}/" in remedy.path)
             step = Move(
                 action=remedy.action,
@@ -103,7 +103,7 @@ class _Planner:
             self._steps.append(step)
             self._moved.add(remedy.path)
 
-    def _recover(self, remedy: Remedy, seen: Seen) -> None:
+    def _recover(self, remedy: Remedy, seen: FileFingerprint) -> None:
         to = remedy.content or ""
         _, algorithm, _, encoded, _ = to.rsplit("/", 4)
         digest = raw_digest(algorithm, encoded)
@@ -120,7 +120,9 @@ class _Planner:
             reason = "is a blob that a killed collection set aside, and is damaged or unreadable"
             self._skipped.append(Skipped(remedy.path, reason))
 
-    def _write(self, flaw: Flaw, remedy: Remedy, content: str, seen: tuple[Seen, ...]) -> None:
+    def _write(
+        self, flaw: Defect, remedy: Remedy, content: str, seen: tuple[FileFingerprint, ...]
+    ) -> None:
         here = seen[0]
         old = self._hands.read(remedy.path) if here.inode else None
         if here.mtime_ns > self._idle_ns:
@@ -159,7 +161,7 @@ def keep_plan(tree: StorageTree, plan: RepairPlan) -> None:
     """
     document = msgspec.json.format(msgspec.json.encode(plan, enc_hook=str), indent=1) + b"\n"
     try:
-        Hands(tree).write(plan.manifest, document, int(plan.started) * _SECOND)
+        TreeMover(tree).write(plan.manifest, document, int(plan.started) * _SECOND)
     except InTheWayError as error:
         raise StorageError(f"cannot write {plan.manifest}: {error}") from error
 
@@ -170,11 +172,11 @@ def execute(tree: StorageTree, plan: RepairPlan, progress: Progress = silent) ->
     The caller holds the tree's lock and has kept the plan. What cannot be done is in the outcome,
     and the rest goes on.
     """
-    hands = Hands(tree)
+    hands = TreeMover(tree)
     return _each(plan.steps, lambda step: _do(hands, plan, step), "repairing", progress)
 
 
-def _do(hands: Hands, plan: RepairPlan, step: Move | Write) -> bool:
+def _do(hands: TreeMover, plan: RepairPlan, step: Move | Write) -> bool:
     for seen in step.seen:
         if hands.look(seen.path) != seen:
             raise InTheWayError(_CHANGED if seen.path == step.path else f"{seen.path} {_CHANGED}")
@@ -192,7 +194,7 @@ def _do(hands: Hands, plan: RepairPlan, step: Move | Write) -> bool:
     return True
 
 
-def _write(hands: Hands, step: Write, aside: str) -> None:
+def _write(hands: TreeMover, step: Write, aside: str) -> None:
     """Write a link, with the old one taken aside first, so that nothing newer is replaced."""
     if step.old is not None:
         if not hands.take(step.path, aside, step.seen):
@@ -216,14 +218,14 @@ def take_back(tree: StorageTree, plan: RepairPlan, progress: Progress = silent) 
     What somebody has written since stays as it is, and is in the outcome. Blobs that were put
     back stay: a push may count on them by now. The caller holds the tree's lock.
     """
-    hands = Hands(tree)
+    hands = TreeMover(tree)
     done = _each(plan.steps[::-1], lambda step: _undo(hands, plan, step), "undoing", progress)
     for part in (_MOVED, _REPLACED, _OURS):
         hands.remove_empty(f"{plan.folder}/{part}")
     return done
 
 
-def _undo(hands: Hands, plan: RepairPlan, step: Move | Write) -> bool:
+def _undo(hands: TreeMover, plan: RepairPlan, step: Move | Write) -> bool:
     if isinstance(step, Write):
         return _undo_write(hands, plan, step)
     if step.stays or not hands.look(step.to).inode:
@@ -235,7 +237,7 @@ def _undo(hands: Hands, plan: RepairPlan, step: Move | Write) -> bool:
         raise InTheWayError(message) from None
 
 
-def _undo_write(hands: Hands, plan: RepairPlan, step: Write) -> bool:
+def _undo_write(hands: TreeMover, plan: RepairPlan, step: Write) -> bool:
     aside, ours = (f"{plan.folder}/{part}/{step.path}" for part in (_REPLACED, _OURS))
     if hands.look(ours).inode:
         hands.unlink(ours)  # an undo was killed
@@ -262,7 +264,7 @@ def _undo_write(hands: Hands, plan: RepairPlan, step: Write) -> bool:
     raise InTheWayError("was written again since, and is left so")
 
 
-def _bring_back(hands: Hands, step: Write, old: bytes, aside: str) -> None:
+def _bring_back(hands: TreeMover, step: Write, old: bytes, aside: str) -> None:
     try:
         if not hands.move(aside, step.path):
             hands.write(step.path, old, step.old_mtime_ns)
@@ -270,7 +272,7 @@ def _bring_back(hands: Hands, step: Write, old: bytes, aside: str) -> None:
         raise InTheWayError("was written again just now, and is left so") from None
 
 
-def _let_go(hands: Hands, step: Write, aside: str) -> None:
+def _let_go(hands: TreeMover, step: Write, aside: str) -> None:
     """End a move back that was killed between its halves: it is the same file twice."""
     if hands.look(aside).inode == hands.look(step.path).inode:
         hands.move(aside, step.path)

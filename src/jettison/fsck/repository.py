@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from jettison.errors import InvalidManifest, InvalidName, StorageError
-from jettison.fsck.tree_shape import Kind, Owner, Unread, Walker, make_flaw
-from jettison.model.check_report import Action, Flaw, FlawClass, Remedy, Severity
+from jettison.fsck.tree_shape import EntryKind, Owner, Unread, Walker, make_defect
+from jettison.model.check_report import Defect, DefectClass, Remedy, RepairAction, Severity
 from jettison.model.digest import Digest, RawDigest
 from jettison.model.graph import Edges
 from jettison.model.manifest import parse_manifest
@@ -56,7 +56,7 @@ class RepositoryChecker:
         self.damaged = damaged
         self.unreadable = unreadable
 
-    def check(self, name: str) -> list[Flaw]:
+    def check(self, name: str) -> list[Defect]:
         """Return what is wrong in a repository.
 
         Damage is looked for twice: what a push or a deletion that goes on beside shows for a
@@ -69,7 +69,7 @@ class RepositoryChecker:
             found = [flaw for flaw in self._check(name) if flaw.key in before]
         return found
 
-    def _check(self, name: str) -> list[Flaw]:
+    def _check(self, name: str) -> list[Defect]:
         walker = Walker(self.tree, self.idle_ns, self.owner, name)
         flaws = list(_stray(name))
         try:
@@ -85,12 +85,12 @@ class RepositoryChecker:
         except StorageError as error:
             sentence = f"cannot be read here: {error.message}"
             path = layout.repository(name)
-            what, severity = FlawClass.UNREADABLE, Severity.DAMAGE
-            flaws.append(make_flaw(what, severity, path, sentence, repository=name))
+            what, severity = DefectClass.UNREADABLE, Severity.DAMAGE
+            flaws.append(make_defect(what, severity, path, sentence, repository=name))
         told = {flaw.path for flaw in flaws}
         return flaws + [flaw for flaw in walker.flaws if flaw.path not in told]
 
-    def _uploads(self, reader: RepositoryReader) -> Iterator[Flaw]:
+    def _uploads(self, reader: RepositoryReader) -> Iterator[Defect]:
         for upload in reader.uploads():
             if upload.moved_ns <= self.uploads_ns:
                 path = f"{layout.uploads(reader.name)}/{upload.id}"
@@ -98,14 +98,14 @@ class RepositoryChecker:
                     f"is an upload of {upload.bytes:,} bytes that was given up; "
                     "the next gc removes it"
                 )
-                kind, severity = FlawClass.LEFTOVER, Severity.UNTIDINESS
-                yield make_flaw(kind, severity, path, sentence, repository=reader.name)
+                kind, severity = DefectClass.LEFTOVER, Severity.UNTIDINESS
+                yield make_defect(kind, severity, path, sentence, repository=reader.name)
 
 
 _INSIDE: Final = {
-    "_layers": Kind.LAYERS,
-    "_manifests": Kind.MANIFESTS,
-    "_uploads": Kind.UPLOADS,
+    "_layers": EntryKind.LAYERS,
+    "_manifests": EntryKind.MANIFESTS,
+    "_uploads": EntryKind.UPLOADS,
 }
 
 
@@ -165,16 +165,16 @@ class _Repository:
         self._layers = layers
         self._manifests: dict[RawDigest, _Manifest] = {}
         self._present: dict[RawDigest, bool] = {}
-        self._flaws: dict[tuple[FlawClass, str], Flaw] = {}
+        self._flaws: dict[tuple[DefectClass, str], Defect] = {}
         # Which manifests suffer from a flaw; the tags above them cannot be pulled.
-        self._sufferers: dict[tuple[FlawClass, str], set[RawDigest]] = {}
+        self._sufferers: dict[tuple[DefectClass, str], set[RawDigest]] = {}
         self._above: dict[RawDigest, list[RawDigest]] = {}
         self._rank: dict[RawDigest, int] = {}
         self._tagged: dict[RawDigest, list[Tag]] = {}
         for tag, digest in tags.current.items():
             self._tagged.setdefault(digest, []).append(tag)
 
-    def flaws(self) -> list[Flaw]:
+    def flaws(self) -> list[Defect]:
         roots = sorted({*self._tags.current.values(), *self._linked, *self._malformed})
         order = postorder(roots, lambda digest: self._manifest(digest).edges.children)
         self._rank = {digest: rank for rank, digest in enumerate(order)}
@@ -234,26 +234,26 @@ class _Repository:
             self._unlinked(digest, manifest, path)
         elif manifest.state is _State.ABSENT and digest in self._linked:
             sentence = f"links manifest {long}, whose blob is absent"
-            kind = FlawClass.ABSENT_MANIFEST
+            kind = DefectClass.ABSENT_MANIFEST
             # As long as an index lists it, nothing is gained: the index has to go first.
-            remedy = None if digest in self._above else Remedy(Action.MOVE_LINK, path)
+            remedy = None if digest in self._above else Remedy(RepairAction.MOVE_LINK, path)
             self._note(kind, path, sentence, sufferers=[digest], remedy=remedy)
             self._dangling(kind, digest, "whose blob is absent")
         if manifest.state is _State.DAMAGED:
             self._damaged(digest, manifest.reason, [digest])
         elif manifest.state is _State.UNSETTLED:
             sentence = f"({manifest.reason}) does not hash to its name; still being written?"
-            self._note(FlawClass.UNSETTLED_BLOB, blob_path, sentence, Severity.UNTIDINESS)
+            self._note(DefectClass.UNSETTLED_BLOB, blob_path, sentence, Severity.UNTIDINESS)
         elif manifest.state is _State.UNREADABLE:
             sentence = f"is manifest {long.short}, which cannot be read here: {manifest.reason}"
-            self._note(FlawClass.UNREADABLE, blob_path, sentence, sufferers=[digest])
+            self._note(DefectClass.UNREADABLE, blob_path, sentence, sufferers=[digest])
         elif manifest.state is _State.UNKNOWN:
             sentence = (
                 f"links manifest {long.short}, which is not understood, so that the collector "
                 f"keeps all that is linked in its repository: {manifest.reason}"
             )
             sufferers = [] if manifest.pullable else [digest]
-            self._note(FlawClass.UNKNOWN_MANIFEST, path, sentence, sufferers=sufferers)
+            self._note(DefectClass.UNKNOWN_MANIFEST, path, sentence, sufferers=sufferers)
 
     def _unlinked(self, digest: RawDigest, manifest: _Manifest, path: str) -> None:
         tags = sorted(self._tagged.get(digest, ()))
@@ -261,22 +261,24 @@ class _Repository:
         if manifest.state is _State.ABSENT and self._tree.absence >= lawful:
             return
         if tags and manifest.state is _State.ABSENT:
-            self._dangling(FlawClass.TAG_WITHOUT_REVISION, digest, "which is absent, link and blob")
+            self._dangling(
+                DefectClass.TAG_WITHOUT_REVISION, digest, "which is absent, link and blob"
+            )
             tags = []
             if digest not in self._above:
                 return
         what = f"manifest {Digest.from_raw(digest)}"
         if tags:
-            kind = FlawClass.TAG_WITHOUT_REVISION
+            kind = DefectClass.TAG_WITHOUT_REVISION
             watched = tuple(layout.current_link(self._name, tag) for tag in tags[:_NAMED])
             sentence = f"is absent, and needed by {_listed('tag', tags)}: {what}"
         else:
-            kind, watched = FlawClass.CHILD_WITHOUT_REVISION, ()
+            kind, watched = DefectClass.CHILD_WITHOUT_REVISION, ()
             indexes = _named("index", self._above.get(digest, []), "es")
             sentence = f"is absent, and needed by {indexes}: {what}"
         remedy = None
         if manifest.is_whole:
-            remedy = self._link(Action.WRITE_REVISION, path, digest, watched)
+            remedy = self._link(RepairAction.WRITE_REVISION, path, digest, watched)
             sentence += ", whose blob is there"
         elif manifest.state is _State.ABSENT:
             sentence += ", whose blob is absent too"
@@ -284,7 +286,7 @@ class _Repository:
             sentence += f", of which nothing is known: {_why_open(manifest)}"
         self._note(kind, path, sentence, sufferers=[digest], remedy=remedy)
 
-    def _dangling(self, kind: FlawClass, digest: RawDigest, why: str) -> None:
+    def _dangling(self, kind: DefectClass, digest: RawDigest, why: str) -> None:
         """Note the tags that lead to a manifest that is gone: they hold up the collector for ever.
 
         Nothing that is there can mend them, so a repair moves them aside.
@@ -292,12 +294,12 @@ class _Repository:
         for tag in self._tagged.get(digest, ()):
             path = layout.current_link(self._name, tag)
             folder = layout.tag_folder(self._name, tag)
-            remedy = Remedy(Action.MOVE_TAG, folder, watched=(path,))
+            remedy = Remedy(RepairAction.MOVE_TAG, folder, watched=(path,))
             sentence = f"leads to manifest {Digest.from_raw(digest)}, {why}"
             self._note(kind, path, sentence, remedy=remedy, tags=(tag,))
 
     def _link(
-        self, action: Action, path: str, digest: RawDigest, watched: tuple[str, ...] = ()
+        self, action: RepairAction, path: str, digest: RawDigest, watched: tuple[str, ...] = ()
     ) -> Remedy:
         long = Digest.from_raw(digest)
         rank = self._rank.get(digest, 0)
@@ -316,14 +318,14 @@ class _Repository:
             if absent:
                 sentence = f"is absent, and needed by {_named('manifest', absent)} of {self._name}"
                 path = layout.blob_data(Digest.from_raw(target))
-                self._note(FlawClass.ABSENT_BLOB, path, sentence, sufferers=absent)
+                self._note(DefectClass.ABSENT_BLOB, path, sentence, sufferers=absent)
         elif target in self._checker.damaged:
             size = self._checker.damaged[target]
             self._damaged(target, f"{size:,} bytes", manifests)
         elif target in self._checker.unreadable:
             path = layout.blob_data(Digest.from_raw(target))
             sentence = self._checker.unreadable[target]
-            self._note(FlawClass.UNREADABLE, path, sentence, sufferers=manifests)
+            self._note(DefectClass.UNREADABLE, path, sentence, sufferers=manifests)
         # What an index calls a layer may be a manifest, and has a manifest's link.
         if link is None and digest not in self._linked and self._exists(target):
             unlinked = self._wanting(digest, manifests)
@@ -332,9 +334,9 @@ class _Repository:
                 sentence = (
                     f"is absent, and needed by {_named('manifest', unlinked)}; its blob is there"
                 )
-                remedy = self._link(Action.WRITE_LAYER, path, digest)
+                remedy = self._link(RepairAction.WRITE_LAYER, path, digest)
                 self._note(
-                    FlawClass.BLOB_WITHOUT_LINK, path, sentence, sufferers=unlinked, remedy=remedy
+                    DefectClass.BLOB_WITHOUT_LINK, path, sentence, sufferers=unlinked, remedy=remedy
                 )
 
     def _wanting(self, digest: RawDigest, manifests: list[RawDigest]) -> list[RawDigest]:
@@ -374,14 +376,14 @@ class _Repository:
             path = layout.layer_link(self._name, long)
             if isinstance(target, Unread):
                 sufferers = self._wanting(digest, needed.get(digest, []))
-                self._note(FlawClass.UNREADABLE, path, target, sufferers=sufferers)
+                self._note(DefectClass.UNREADABLE, path, target, sufferers=sufferers)
             elif isinstance(target, str):
-                remedy = None if blind else Remedy(Action.MOVE_LINK, path)
+                remedy = None if blind else Remedy(RepairAction.MOVE_LINK, path)
                 if self._exists(digest):
-                    remedy = self._link(Action.WRITE_LAYER, path, digest)
+                    remedy = self._link(RepairAction.WRITE_LAYER, path, digest)
                 sufferers = self._wanting(digest, needed.get(digest, []))
                 self._note(
-                    FlawClass.MALFORMED_LINK,
+                    DefectClass.MALFORMED_LINK,
                     path,
                     f"is malformed: {target}",
                     Severity.DAMAGE if sufferers else Severity.UNTIDINESS,
@@ -391,11 +393,11 @@ class _Repository:
             elif digest not in needed and not self._exists(target):
                 sentence = f"links a blob that is absent, and {unneeded}"
                 self._note(
-                    FlawClass.DANGLING_LINK,
+                    DefectClass.DANGLING_LINK,
                     path,
                     sentence,
                     Severity.UNTIDINESS,
-                    remedy=None if blind else Remedy(Action.MOVE_LINK, path),
+                    remedy=None if blind else Remedy(RepairAction.MOVE_LINK, path),
                 )
 
     # What the reader could not make sense of.
@@ -409,7 +411,7 @@ class _Repository:
             tag = broken.get(id(problem))
             digest = by_path.get(problem.path)
             if stat.S_ISLNK(mode):
-                kind, remedy = FlawClass.SYMBOLIC_LINK, None
+                kind, remedy = DefectClass.SYMBOLIC_LINK, None
             elif tag is not None:
                 self._broken_tag(tag, problem)
                 continue
@@ -417,7 +419,7 @@ class _Repository:
                 self._broken_revision(digest, problem)
                 continue
             else:
-                kind, remedy = FlawClass.STRANGER, None
+                kind, remedy = DefectClass.STRANGER, None
             self._note(
                 kind,
                 problem.path,
@@ -429,20 +431,20 @@ class _Repository:
 
     def _broken_revision(self, digest: RawDigest, problem: Problem) -> None:
         """Link a manifest again if it is whole; else move the link aside if nothing hangs on it."""
-        kind, remedy = FlawClass.MALFORMED_LINK, None
+        kind, remedy = DefectClass.MALFORMED_LINK, None
         sentence = f"is malformed: {problem.message}"
         manifest = self._manifest(digest)
         named = self._named_by(problem.path)
         if isinstance(named, Unread):
-            kind, sentence = FlawClass.UNREADABLE, f"holds up the collector: it {named}"
+            kind, sentence = DefectClass.UNREADABLE, f"holds up the collector: it {named}"
         elif manifest.is_whole:
-            remedy = self._link(Action.WRITE_REVISION, problem.path, digest)
+            remedy = self._link(RepairAction.WRITE_REVISION, problem.path, digest)
         elif manifest.is_open:
             sentence += f"; nothing is known of its manifest: {_why_open(manifest)}"
         elif named is not None and self._manifest(named).is_there:
             sentence += ", which is there, so that the link is left"
         else:
-            remedy = Remedy(Action.MOVE_LINK, problem.path)
+            remedy = Remedy(RepairAction.MOVE_LINK, problem.path)
         self._note(kind, problem.path, sentence, sufferers=[digest], remedy=remedy)
 
     def _broken_tag(self, tag: Tag, problem: Problem) -> None:
@@ -455,11 +457,11 @@ class _Repository:
         named = self._named_by(path)
         if isinstance(named, Unread):
             sentence = f"holds up the collector: it {named}"
-            self._note(FlawClass.UNREADABLE, problem.path, sentence, tags=(tag,))
+            self._note(DefectClass.UNREADABLE, problem.path, sentence, tags=(tag,))
             return
         sentence, remedy = self._from_history(tag, path)
         self._note(
-            FlawClass.MALFORMED_LINK,
+            DefectClass.MALFORMED_LINK,
             problem.path,
             f"{problem.message}; {sentence}",
             remedy=remedy,
@@ -485,12 +487,12 @@ class _Repository:
         if not there:
             folder = layout.tag_folder(self._name, tag)
             sentence = "its history leads to nothing that is there"
-            return sentence, Remedy(Action.MOVE_TAG, folder, watched=(path,))
+            return sentence, Remedy(RepairAction.MOVE_TAG, folder, watched=(path,))
         newest = max(there, key=lambda digest: self._history_time(tag, digest))
         linked = newest in self._linked or newest in self._malformed
         if len(digests) == 1 and linked and manifests[newest].state is _State.SOUND:
             sentence = f"its history names only {Digest.from_raw(newest)}"
-            return sentence, self._link(Action.WRITE_TAG, path, newest)
+            return sentence, self._link(RepairAction.WRITE_TAG, path, newest)
         sentence = (
             f"the newest in its history is {Digest.from_raw(newest)}: "
             "push the tag again, or delete it; until then it protects its repository"
@@ -522,7 +524,7 @@ class _Repository:
 
     def _note(
         self,
-        kind: FlawClass,
+        kind: DefectClass,
         path: str,
         sentence: str,
         severity: Severity = Severity.DAMAGE,
@@ -533,10 +535,10 @@ class _Repository:
     ) -> None:
         names = tuple(f"{self._name}:{tag}" for tag in tags)
         # A blob is nobody's own, and is told of once.
-        shared = {FlawClass.UNSETTLED_BLOB, FlawClass.UNREADABLE}
+        shared = {DefectClass.UNSETTLED_BLOB, DefectClass.UNREADABLE}
         of_blob = kind in shared and path.startswith(f"{layout.BLOBS}/")
         repository = None if of_blob else self._name
-        flaw = make_flaw(
+        flaw = make_defect(
             kind, severity, path, sentence, repository=repository, tags=names, remedy=remedy
         )
         self._flaws[kind, path] = flaw
@@ -553,18 +555,18 @@ class _Repository:
                 self._flaws[key] = _with_tags(flaw, names)
 
 
-def damaged_blob(digest: RawDigest, size: str) -> Flaw:
+def damaged_blob(digest: RawDigest, size: str) -> Defect:
     """Return the flaw of a blob whose content is not what it is named after."""
     path = layout.blob_data(Digest.from_raw(digest))
-    remedy = Remedy(Action.MOVE_BLOB, path)
+    remedy = Remedy(RepairAction.MOVE_BLOB, path)
     sentence = f"({size}) does not hash to its name"
-    return make_flaw(FlawClass.DAMAGED_BLOB, Severity.DAMAGE, path, sentence, remedy=remedy)
+    return make_defect(DefectClass.DAMAGED_BLOB, Severity.DAMAGE, path, sentence, remedy=remedy)
 
 
-def unreadable_blob(digest: RawDigest, sentence: str) -> Flaw:
+def unreadable_blob(digest: RawDigest, sentence: str) -> Defect:
     """Return the flaw of a blob whose content nobody knows."""
     path = layout.blob_data(Digest.from_raw(digest))
-    return make_flaw(FlawClass.UNREADABLE, Severity.DAMAGE, path, sentence)
+    return make_defect(DefectClass.UNREADABLE, Severity.DAMAGE, path, sentence)
 
 
 def _why_open(manifest: _Manifest) -> str:
@@ -573,8 +575,8 @@ def _why_open(manifest: _Manifest) -> str:
     return "it may still be being written"
 
 
-def _with_tags(flaw: Flaw, names: set[str]) -> Flaw:
-    return make_flaw(
+def _with_tags(flaw: Defect, names: set[str]) -> Defect:
+    return make_defect(
         flaw.kind,
         flaw.severity,
         flaw.path,
@@ -585,7 +587,7 @@ def _with_tags(flaw: Flaw, names: set[str]) -> Flaw:
     )
 
 
-def _stray(name: str) -> Iterator[Flaw]:
+def _stray(name: str) -> Iterator[Defect]:
     try:
         RepoName(name)
     except InvalidName:
@@ -593,8 +595,8 @@ def _stray(name: str) -> Iterator[Flaw]:
             "holds up the collector: it is a repository whose name the specification does not allow"
         )
         path = layout.repository(name)
-        kind, severity = FlawClass.STRANGER, Severity.DAMAGE
-        yield make_flaw(kind, severity, path, sentence, repository=name)
+        kind, severity = DefectClass.STRANGER, Severity.DAMAGE
+        yield make_defect(kind, severity, path, sentence, repository=name)
 
 
 def _listed(noun: str, names: list[Tag]) -> str:

@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from typing import Final, NoReturn
 
 from jettison.errors import StorageError
-from jettison.model.repair import Seen
+from jettison.model.repair import FileFingerprint
 from jettison.storage.filesystem import layout
 from jettison.storage.filesystem.draft import Draft
 from jettison.storage.filesystem.folder import NO_HARD_LINKS, Folder, UnusableError, storage_errors
 from jettison.storage.filesystem.tree import StorageTree
 
-__all__ = ["Hands", "InTheWayError"]
+__all__ = ["InTheWayError", "TreeMover"]
 
 _LONGEST: Final = 4096
 
@@ -27,7 +27,7 @@ class InTheWayError(Exception):
     """Something is where a file is to go, or is no longer what it was; the text says which."""
 
 
-class Hands:
+class TreeMover:
     """Changes a tree, for whoever holds its lock. Paths are relative to the root."""
 
     def __init__(self, tree: StorageTree) -> None:
@@ -35,13 +35,13 @@ class Hands:
 
     # Looking.
 
-    def look(self, path: str) -> Seen:
+    def look(self, path: str) -> FileFingerprint:
         """Return what is at a path, of which no part is a symbolic link."""
         with self._folder_of(path) as (folder, name):
             status = None if folder is None else folder.look(name)
         if status is None:
-            return Seen(path)
-        return Seen(path, status.st_ino, status.st_size, status.st_mtime_ns)
+            return FileFingerprint(path)
+        return FileFingerprint(path, status.st_ino, status.st_size, status.st_mtime_ns)
 
     def read(self, path: str) -> bytes | None:
         """Return a small file's bytes, or None if it is absent or no such file."""
@@ -72,7 +72,7 @@ class Hands:
 
     # Changing.
 
-    def take(self, path: str, to: str, seen: Iterable[Seen]) -> bool:
+    def take(self, path: str, to: str, seen: Iterable[FileFingerprint]) -> bool:
         """Rename a file or folder to a place of our own; False if it is not there.
 
         It is put back, and :class:`InTheWayError` raised, unless all of ``seen`` that is at or

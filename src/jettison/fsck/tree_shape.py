@@ -13,20 +13,20 @@ import time
 from typing import Final, NamedTuple
 
 from jettison.errors import StorageError
-from jettison.model.check_report import Action, Flaw, FlawClass, Remedy, Severity
+from jettison.model.check_report import Defect, DefectClass, Remedy, RepairAction, Severity
 from jettison.model.digest import ALGORITHMS, Digest, RawDigest, raw_digest
 from jettison.storage.filesystem import layout
 from jettison.storage.filesystem.folder import BlockedError, Folder, UnreadableError, UnusableError
 from jettison.storage.filesystem.reading import TreeReader, is_leftover, make_problem
 
-__all__ = ["Kind", "Owner", "Unread", "Walker", "make_flaw"]
+__all__ = ["EntryKind", "Owner", "Unread", "Walker", "make_defect"]
 
 _REREADS: Final = 3
 _REREAD_SECONDS: Final = 0.01
 _LONGEST: Final = 4096
 
 
-class Kind(enum.Enum):
+class EntryKind(enum.Enum):
     """The kinds of folders, and of the files in them, in a storage tree."""
 
     VERSION = enum.auto()
@@ -63,50 +63,61 @@ class Kind(enum.Enum):
 
 
 _FILES: Final = frozenset(
-    {Kind.DATA, Kind.LAYER_LINK, Kind.HISTORY_LINK, Kind.OTHER_LINK, Kind.ASIDE_LINK}
+    {
+        EntryKind.DATA,
+        EntryKind.LAYER_LINK,
+        EntryKind.HISTORY_LINK,
+        EntryKind.OTHER_LINK,
+        EntryKind.ASIDE_LINK,
+    }
 )
 
-_NAMES: Final[dict[Kind, dict[str, Kind]]] = {
-    Kind.VERSION: {"blobs": Kind.BLOBS, "repositories": Kind.NAMESPACE},
-    Kind.BLOBS: dict.fromkeys(ALGORITHMS, Kind.BLOB_ALGORITHM),
-    Kind.BLOB: {"data": Kind.DATA},
-    Kind.NAMESPACE: {
-        "_layers": Kind.LAYERS,
-        "_manifests": Kind.MANIFESTS,
-        "_uploads": Kind.UPLOADS,
+_NAMES: Final[dict[EntryKind, dict[str, EntryKind]]] = {
+    EntryKind.VERSION: {"blobs": EntryKind.BLOBS, "repositories": EntryKind.NAMESPACE},
+    EntryKind.BLOBS: dict.fromkeys(ALGORITHMS, EntryKind.BLOB_ALGORITHM),
+    EntryKind.BLOB: {"data": EntryKind.DATA},
+    EntryKind.NAMESPACE: {
+        "_layers": EntryKind.LAYERS,
+        "_manifests": EntryKind.MANIFESTS,
+        "_uploads": EntryKind.UPLOADS,
     },
-    Kind.LAYERS: dict.fromkeys(ALGORITHMS, Kind.LAYER_ALGORITHM),
-    Kind.LAYER: {"link": Kind.LAYER_LINK, "link.aside": Kind.ASIDE_LINK},
-    Kind.MANIFESTS: {"revisions": Kind.REVISIONS, "tags": Kind.TAGS},
-    Kind.REVISIONS: dict.fromkeys(ALGORITHMS, Kind.REVISION_ALGORITHM),
+    EntryKind.LAYERS: dict.fromkeys(ALGORITHMS, EntryKind.LAYER_ALGORITHM),
+    EntryKind.LAYER: {"link": EntryKind.LAYER_LINK, "link.aside": EntryKind.ASIDE_LINK},
+    EntryKind.MANIFESTS: {"revisions": EntryKind.REVISIONS, "tags": EntryKind.TAGS},
+    EntryKind.REVISIONS: dict.fromkeys(ALGORITHMS, EntryKind.REVISION_ALGORITHM),
     # Distribution kept the signatures of schema 1 manifests there, long ago.
-    Kind.REVISION: {
-        "link": Kind.OTHER_LINK,
-        "link.aside": Kind.ASIDE_LINK,
-        "signatures": Kind.ANYTHING,
+    EntryKind.REVISION: {
+        "link": EntryKind.OTHER_LINK,
+        "link.aside": EntryKind.ASIDE_LINK,
+        "signatures": EntryKind.ANYTHING,
     },
-    Kind.TAG: {"current": Kind.CURRENT, "index": Kind.HISTORY},
-    Kind.CURRENT: {"link": Kind.OTHER_LINK},
-    Kind.HISTORY: dict.fromkeys(ALGORITHMS, Kind.HISTORY_ALGORITHM),
-    Kind.HISTORY_ENTRY: {"link": Kind.HISTORY_LINK, "link.aside": Kind.ASIDE_LINK},
+    EntryKind.TAG: {"current": EntryKind.CURRENT, "index": EntryKind.HISTORY},
+    EntryKind.CURRENT: {"link": EntryKind.OTHER_LINK},
+    EntryKind.HISTORY: dict.fromkeys(ALGORITHMS, EntryKind.HISTORY_ALGORITHM),
+    EntryKind.HISTORY_ENTRY: {"link": EntryKind.HISTORY_LINK, "link.aside": EntryKind.ASIDE_LINK},
 }
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}(?:[0-9a-f]{64})?")
 _PATTERNS: Final = {
-    Kind.BLOB_ALGORITHM: (re.compile(r"[0-9a-f]{2}"), Kind.BLOB_PREFIX),
-    Kind.BLOB_PREFIX: (_DIGEST, Kind.BLOB),
-    Kind.NAMESPACE: (re.compile(r"[^_].*", re.DOTALL), Kind.NAMESPACE),
-    Kind.LAYER_ALGORITHM: (_DIGEST, Kind.LAYER),
-    Kind.REVISION_ALGORITHM: (_DIGEST, Kind.REVISION),
-    Kind.TAGS: (re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"), Kind.TAG),
-    Kind.HISTORY_ALGORITHM: (_DIGEST, Kind.HISTORY_ENTRY),
-    Kind.UPLOADS: (re.compile(r".+", re.DOTALL), Kind.ANYTHING),
+    EntryKind.BLOB_ALGORITHM: (re.compile(r"[0-9a-f]{2}"), EntryKind.BLOB_PREFIX),
+    EntryKind.BLOB_PREFIX: (_DIGEST, EntryKind.BLOB),
+    EntryKind.NAMESPACE: (re.compile(r"[^_].*", re.DOTALL), EntryKind.NAMESPACE),
+    EntryKind.LAYER_ALGORITHM: (_DIGEST, EntryKind.LAYER),
+    EntryKind.REVISION_ALGORITHM: (_DIGEST, EntryKind.REVISION),
+    EntryKind.TAGS: (re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"), EntryKind.TAG),
+    EntryKind.HISTORY_ALGORITHM: (_DIGEST, EntryKind.HISTORY_ENTRY),
+    EntryKind.UPLOADS: (re.compile(r".+", re.DOTALL), EntryKind.ANYTHING),
 }
 _DIGESTS: Final = frozenset(
-    {Kind.BLOB_PREFIX, Kind.LAYER_ALGORITHM, Kind.REVISION_ALGORITHM, Kind.HISTORY_ALGORITHM}
+    {
+        EntryKind.BLOB_PREFIX,
+        EntryKind.LAYER_ALGORITHM,
+        EntryKind.REVISION_ALGORITHM,
+        EntryKind.HISTORY_ALGORITHM,
+    }
 )
 
 
-def _kind_below(kind: Kind, name: str, relative: str) -> Kind | None:
+def _kind_below(kind: EntryKind, name: str, relative: str) -> EntryKind | None:
     """Return what an entry of a folder is by its name, or None for a name that is none there."""
     exact = _NAMES.get(kind, {}).get(name)
     if exact is not None:
@@ -116,16 +127,16 @@ def _kind_below(kind: Kind, name: str, relative: str) -> Kind | None:
         return None
     if kind in _DIGESTS:
         parts = relative.split("/")
-        algorithm = parts[-2] if kind is Kind.BLOB_PREFIX else parts[-1]
+        algorithm = parts[-2] if kind is EntryKind.BLOB_PREFIX else parts[-1]
         if ALGORITHMS[algorithm] != len(name):
             return None
-        if kind is Kind.BLOB_PREFIX and not name.startswith(parts[-1]):
+        if kind is EntryKind.BLOB_PREFIX and not name.startswith(parts[-1]):
             return None
     return below
 
 
-def make_flaw(
-    kind: FlawClass,
+def make_defect(
+    kind: DefectClass,
     severity: Severity,
     path: str,
     sentence: str,
@@ -133,12 +144,12 @@ def make_flaw(
     repository: str | None = None,
     tags: tuple[str, ...] = (),
     remedy: Remedy | None = None,
-) -> Flaw:
+) -> Defect:
     """Return a flaw that can be printed. Nothing is done to a path that cannot."""
     shown = make_problem(repository, path, sentence)
     if shown.path != path:
         remedy = None
-    return Flaw(kind, severity, shown.path, sentence, shown.repository, tags, remedy)
+    return Defect(kind, severity, shown.path, sentence, shown.repository, tags, remedy)
 
 
 class Owner(NamedTuple):
@@ -198,20 +209,20 @@ class Walker:
         idle_ns: int,
         owner: Owner,
         repository: str | None = None,
-        stop: frozenset[Kind] = frozenset(),
+        stop: frozenset[EntryKind] = frozenset(),
     ) -> None:
         self._tree = tree
         self._idle_ns = idle_ns
         self._owner = owner
         self._repository = repository
         self._stop = stop
-        self.flaws: list[Flaw] = []
+        self.flaws: list[Defect] = []
         self.stopped: list[str] = []
         self.layers: dict[RawDigest, RawDigest | str] = {}
         self.blobs = 0
         self.bytes = 0
 
-    def walk(self, relative: str, kind: Kind) -> None:
+    def walk(self, relative: str, kind: EntryKind) -> None:
         """Look at all that is below a folder, which may be absent."""
         try:
             folder = self._tree.root_folder.open(relative)
@@ -225,7 +236,7 @@ class Walker:
                 above = os.fstat(folder.descriptor).st_uid
                 self._inside(folder, relative, kind, above)
 
-    def _inside(self, folder: Folder, relative: str, kind: Kind, above: int) -> None:
+    def _inside(self, folder: Folder, relative: str, kind: EntryKind, above: int) -> None:
         try:
             entries = folder.entries()
         except StorageError as error:
@@ -239,7 +250,7 @@ class Walker:
                 continue
             if stat.S_ISLNK(status.st_mode):
                 self._note(
-                    FlawClass.SYMBOLIC_LINK, path, "is a symbolic link, which is not followed"
+                    DefectClass.SYMBOLIC_LINK, path, "is a symbolic link, which is not followed"
                 )
             elif is_leftover(entry):
                 self._leftover(path, status)
@@ -247,35 +258,35 @@ class Walker:
                 self._entry(folder, path, _kind_below(kind, entry.name, relative), status, above)
 
     def _entry(
-        self, folder: Folder, path: str, kind: Kind | None, status: os.stat_result, above: int
+        self, folder: Folder, path: str, kind: EntryKind | None, status: os.stat_result, above: int
     ) -> None:
         is_folder = stat.S_ISDIR(status.st_mode)
         if kind is None:
-            self._note(FlawClass.STRANGER, path, "does not belong there")
+            self._note(DefectClass.STRANGER, path, "does not belong there")
             return
         if is_folder == (kind in _FILES) or not (is_folder or stat.S_ISREG(status.st_mode)):
             wanted = "file" if kind in _FILES else "folder"
-            self._note(FlawClass.STRANGER, path, f"should be a {wanted}, and is none")
+            self._note(DefectClass.STRANGER, path, f"should be a {wanted}, and is none")
             return
         complaint = self._owner.complaint(status, above)
         if complaint is not None:
-            self._note(FlawClass.PERMISSIONS, path, complaint[1], complaint[0])
+            self._note(DefectClass.PERMISSIONS, path, complaint[1], complaint[0])
         if kind in self._stop:
             self.stopped.append(path)
-        elif kind is Kind.DATA:
+        elif kind is EntryKind.DATA:
             self.blobs += 1
             self.bytes += status.st_size
-        elif kind is Kind.LAYER_LINK:
+        elif kind is EntryKind.LAYER_LINK:
             self._layer_link(folder, path)
-        elif kind is Kind.HISTORY_LINK:
+        elif kind is EntryKind.HISTORY_LINK:
             self._history_link(folder, path)
-        elif kind is Kind.ASIDE_LINK:
+        elif kind is EntryKind.ASIDE_LINK:
             sentence = "is a link that a collection has set aside; the next gc puts it back"
-            self._note(FlawClass.LEFTOVER, path, sentence)
-        elif is_folder and kind is not Kind.ANYTHING:
+            self._note(DefectClass.LEFTOVER, path, sentence)
+        elif is_folder and kind is not EntryKind.ANYTHING:
             self._below(folder, path, kind, status.st_uid)
 
-    def _below(self, folder: Folder, path: str, kind: Kind, above: int) -> None:
+    def _below(self, folder: Folder, path: str, kind: EntryKind, above: int) -> None:
         try:
             inner = folder.open(path.rpartition("/")[2])
         except BlockedError:
@@ -312,11 +323,11 @@ class Walker:
         if target is None or target == digest:
             return
         if isinstance(target, Unread):
-            self._note(FlawClass.UNREADABLE, path, target)
+            self._note(DefectClass.UNREADABLE, path, target)
             return
         why = target if isinstance(target, str) else _points_elsewhere(target)
-        remedy = Remedy(Action.MOVE_LINK, path)
-        self._note(FlawClass.MALFORMED_LINK, path, f"is malformed: {why}", remedy=remedy)
+        remedy = Remedy(RepairAction.MOVE_LINK, path)
+        self._note(DefectClass.MALFORMED_LINK, path, f"is malformed: {why}", remedy=remedy)
 
     def _read_link(self, folder: Folder, expected: RawDigest) -> RawDigest | str | None:
         """Return a link's digest, a sentence on what it is instead, or None if it is gone.
@@ -346,24 +357,26 @@ class Walker:
     def _leftover(self, path: str, status: os.stat_result) -> None:
         if status.st_mtime_ns <= self._idle_ns:
             sentence = f"is a temporary file of {status.st_size:,} bytes that was never finished"
-            remedy = Remedy(Action.MOVE_LEFTOVER, path)
-            self._note(FlawClass.LEFTOVER, path, sentence, remedy=remedy)
+            remedy = Remedy(RepairAction.MOVE_LEFTOVER, path)
+            self._note(DefectClass.LEFTOVER, path, sentence, remedy=remedy)
 
     def _unreadable(self, path: str, error: StorageError) -> None:
         self._note(
-            FlawClass.UNREADABLE, path, f"cannot be read here: {error.message}", Severity.DAMAGE
+            DefectClass.UNREADABLE, path, f"cannot be read here: {error.message}", Severity.DAMAGE
         )
 
     def _note(
         self,
-        kind: FlawClass,
+        kind: DefectClass,
         path: str,
         sentence: str,
         severity: Severity = Severity.UNTIDINESS,
         *,
         remedy: Remedy | None = None,
     ) -> None:
-        flaw = make_flaw(kind, severity, path, sentence, repository=self._repository, remedy=remedy)
+        flaw = make_defect(
+            kind, severity, path, sentence, repository=self._repository, remedy=remedy
+        )
         self.flaws.append(flaw)
 
 

@@ -30,9 +30,9 @@ from jettison.jobs.steps import (
     ends_all,
     to_the_end,
 )
-from jettison.model.journal import Finding, Left, Run, Saved, State
+from jettison.model.journal import Finding, JobState, JournalEntry, SavedManifest, StepLeft
 from jettison.model.names import RepoName
-from jettison.model.plan import Action, Plan, Step
+from jettison.model.plan import Plan, Step, StepAction
 from jettison.model.step_order import Order
 from jettison.progress import Progress, silent
 from jettison.registry import Deletion, RawManifest, Registry
@@ -94,7 +94,7 @@ class Applier:
         self._storage = storage
         self._progress = progress
 
-    async def start(self, run: Run, cache: Manifests | None = None) -> Run:
+    async def start(self, run: JournalEntry, cache: Manifests | None = None) -> JournalEntry:
         """Save what the plan removes, and note the run as begun. Nothing is removed yet.
 
         A manifest of which nothing can be had now is left alone; one that is damaged cannot be
@@ -117,26 +117,26 @@ class Applier:
                     raise
                 return error
 
-        saved: dict[int, Saved] = {}
-        left: list[Left] = []
+        saved: dict[int, SavedManifest] = {}
+        left: list[StepLeft] = []
         async for (number, step), found in each(enumerate(plan.steps), read):
             if isinstance(found, JettisonError):
-                left.append(Left(number, step.tags, f"cannot be saved first: {found.message}"))
+                left.append(StepLeft(number, step.tags, f"cannot be saved first: {found.message}"))
             elif found is not None:
-                removed = step.action is Action.DELETE
+                removed = step.action is StepAction.DELETE
                 identity = (step.repository, found.digest, found.media_type, found.raw)
-                saved[number] = Saved(*identity, step.tags, removed)
+                saved[number] = SavedManifest(*identity, step.tags, removed)
             self._progress("saving manifests", len(saved), len(plan.steps))
         entries = tuple(saved[number] for number in sorted(saved))
         if run.backup is not None:
             await Backup(Path(run.backup)).save(self._registry, entries, self._progress)
-        run = msgspec.structs.replace(run, saved=entries, left=tuple(left), state=State.APPLYING)
+        run = msgspec.structs.replace(run, saved=entries, left=tuple(left), state=JobState.APPLYING)
         self._journal.write(run)
         return run
 
     async def carry_out(
-        self, run: Run, deleting: Deleting, *, fresh: bool
-    ) -> tuple[Run, list[Finding]]:
+        self, run: JournalEntry, deleting: Deleting, *, fresh: bool
+    ) -> tuple[JournalEntry, list[Finding]]:
         """Execute the steps that are not done yet; return the run with what is ``left``.
 
         Beside it what went wrong and could not be put right, for the receipt.
@@ -178,7 +178,9 @@ class Applier:
 class _Work:
     """The steps of a run: those that may go now side by side, then those that waited for them."""
 
-    def __init__(self, run: Run, remover: StepRemover, marks: "_Marks", progress: Progress) -> None:
+    def __init__(
+        self, run: JournalEntry, remover: StepRemover, marks: "_Marks", progress: Progress
+    ) -> None:
         self._steps = _plan_of(run).steps
         self._order = Order(self._steps, run.saved)
         self._remover = remover
@@ -266,12 +268,12 @@ class _Marks:
                 await asyncio.to_thread(self._journal.mark_all, self._id, marks, at=self._clock())
 
 
-def _plan_of(run: Run) -> Plan:
+def _plan_of(run: JournalEntry) -> Plan:
     if run.plan is None:
         message = f"run {run.id} has no plan"
         raise JettisonError(message)
     return run.plan
 
 
-def _finish_hint(run: Run) -> str:
+def _finish_hint(run: JournalEntry) -> str:
     return f"Run the command again to finish it, or `jettison undo {run.id}` to take it back."

@@ -27,7 +27,7 @@ from jettison.errors import (
 )
 from jettison.model import strict_json
 from jettison.model.digest import Digest
-from jettison.model.journal import Saved
+from jettison.model.journal import SavedManifest
 from jettison.model.manifest import Descriptor, parse_manifest
 from jettison.model.names import RepoName
 from jettison.progress import Progress
@@ -107,7 +107,9 @@ class Backup:
 
     # Writing.
 
-    async def save(self, registry: Registry, saved: Iterable[Saved], progress: Progress) -> None:
+    async def save(
+        self, registry: Registry, saved: Iterable[SavedManifest], progress: Progress
+    ) -> None:
         """Fetch all that the manifests lead to, verified; complete and synced when this returns.
 
         A blob that the registry does not have any more raises, before anything was removed.
@@ -125,7 +127,7 @@ class Backup:
             message += "; nothing was removed"
             raise StorageError(message, hint="Give a folder with room: --backup DIR.") from error
 
-    def _list(self, root: Folder, entries: Iterable[Saved]) -> None:
+    def _list(self, root: Folder, entries: Iterable[SavedManifest]) -> None:
         """Add what was tagged, and what nothing else in the layout leads to, to ``index.json``."""
         index: dict[str, Any] = {"schemaVersion": 2, "manifests": []}
         listed: list[_Listed] = []
@@ -163,7 +165,7 @@ class _Saving:
         self._registry = registry
         self._synced: set[Digest] = set()
 
-    async def all(self, entries: list[Saved], progress: Progress) -> None:
+    async def all(self, entries: list[SavedManifest], progress: Progress) -> None:
         todo = list(reversed(entries))
         seen = {(entry.repository, entry.digest) for entry in entries}
         done = 0
@@ -176,11 +178,13 @@ class _Saving:
                     seen.add((entry.repository, child))
                     found = await self._registry.manifest(entry.repository, child)
                     if found is not None:  # a sparse index is lawful
-                        todo.append(Saved(entry.repository, child, found.media_type, found.raw, ()))
+                        todo.append(
+                            SavedManifest(entry.repository, child, found.media_type, found.raw, ())
+                        )
             done += 1
         progress("backing up", done, done)
 
-    async def _one(self, entry: Saved) -> list[Digest]:
+    async def _one(self, entry: SavedManifest) -> list[Digest]:
         """Save a manifest and its blobs; return its children."""
         try:
             manifest = parse_manifest(entry.raw, entry.media_type)

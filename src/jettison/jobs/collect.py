@@ -21,12 +21,12 @@ from jettison.collector.undo_windows import (
 from jettison.errors import JournalError, StorageError
 from jettison.jobs.quiescence import Evidence, probe_address, require_quiescent
 from jettison.model.digest import Digest
-from jettison.model.journal import Finding, Kind, Receipt, Run, State
+from jettison.model.journal import Finding, JobKind, JobState, JournalEntry, Receipt
 from jettison.model.plausibility import NOTHING_SAID, Consent
 from jettison.progress import Progress, silent
 from jettison.storage.descriptor_cache import forget
 from jettison.storage.filesystem import layout
-from jettison.storage.filesystem.quarantine import LinksAside, seeing_aside
+from jettison.storage.filesystem.quarantine import LinkQuarantine, seeing_quarantine
 from jettison.storage.filesystem.reading import Problem, Protects
 from jettison.storage.filesystem.repository import RepositoryReader
 from jettison.storage.filesystem.tree import StorageTree
@@ -53,7 +53,7 @@ Item = TypeVar("Item")
 class Collection(msgspec.Struct, frozen=True):
     """A collection as it stands in the journal, and its receipt."""
 
-    run: Run
+    run: JournalEntry
     receipt: CollectionReceipt
 
 
@@ -103,8 +103,8 @@ class CollectionJob:
 
         What a killed collection has set aside is planned for as if :meth:`recover` had been called.
         """
-        with seeing_aside(self.tree) as aside:
-            noted = (*self._unlinked, *LinksAside(self.tree).unlinked())
+        with seeing_quarantine(self.tree) as aside:
+            noted = (*self._unlinked, *LinkQuarantine(self.tree).unlinked())
             unlinked = (*self._recovered, *noted, *map(Digest.from_raw, aside))
             plan = self._plan(now, unlinked, progress, tracing)
         return msgspec.structs.replace(plan, aside=len(aside)) if aside else plan
@@ -134,7 +134,7 @@ class CollectionJob:
 
     def recover(self) -> None:
         """Put back what a killed collection had set aside, so that it is planned for."""
-        self._unlinked += LinksAside(self.tree).unlinked()
+        self._unlinked += LinkQuarantine(self.tree).unlinked()
         self._recovered += recover(self.tree)
 
     def run(
@@ -163,10 +163,10 @@ class CollectionJob:
         recovered = receipt.recovered + len(self._recovered)
         receipt = msgspec.structs.replace(receipt, recovered=recovered)
         findings = [*_findings(self.tree, plan, receipt), *forgotten]
-        run = Run(
+        run = JournalEntry(
             id=new_run_id(plan.started),
-            kind=Kind.GC,
-            state=State.DONE,
+            kind=JobKind.GC,
+            state=JobState.DONE,
             started=stamp(plan.started),
             registry=_address(self.configuration),
             request=request,
@@ -319,9 +319,9 @@ def _note_collected(tree: StorageTree, now: float) -> None:
     journal = tree_journal(tree)
     for run in journal.runs():
         if (
-            isinstance(run, Run)
+            isinstance(run, JournalEntry)
             and run.reclaim
-            and run.state is State.DONE
+            and run.state is JobState.DONE
             and run.receipt is not None
             and run.window_until is None
         ):

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from jettison.client.cache import ConfigFacts
 from jettison.model.digest import Digest
-from jettison.model.manifest import Kind, Manifest, referenced_digest
+from jettison.model.manifest import Manifest, ManifestKind, referenced_digest
 from jettison.model.names import Tag
 from jettison.model.snapshot import RepositorySnapshot
 
@@ -53,14 +53,14 @@ def what_it_is(manifest: Manifest | None, tag: Tag | None = None) -> str:
         return "unreadable"
     about = referenced_digest(tag) if tag is not None else None
     subject = manifest.subject or about
-    if subject is not None and manifest.kind is not Kind.INDEX:
+    if subject is not None and manifest.kind is not ManifestKind.INDEX:
         kind = {".sig": "signature", ".att": "attestation", ".sbom": "SBOM"}.get(
             "." + (tag or "").rpartition(".")[2], manifest.artifact_type or "referrer"
         )
         return f"{kind} of {subject.short}"
     if about is not None:
         return f"referrers of {about.short}"
-    if manifest.kind is Kind.INDEX:
+    if manifest.kind is ManifestKind.INDEX:
         platforms = [str(c.platform) for c in manifest.children if c.platform]
         shown = ", ".join(platforms[:3]) + (", …" if len(platforms) > 3 else "")  # noqa: PLR2004
         return f"index of {len(manifest.children)}" + (f": {shown}" if shown else "")

@@ -27,7 +27,7 @@ from jettison.jobs.concurrency import each
 from jettison.model import strict_json
 from jettison.model.digest import Digest
 from jettison.model.listing_problems import ListingProblem, ProblemCode, summarized
-from jettison.model.manifest import Kind, Manifest, parse_manifest
+from jettison.model.manifest import Manifest, ManifestKind, parse_manifest
 from jettison.model.names import RepoName, Tag
 from jettison.model.snapshot import RepositorySnapshot, Snapshot
 from jettison.progress import Progress, silent
@@ -522,7 +522,11 @@ async def image_facts(
 
     async def ask(manifest: Manifest) -> ConfigFacts:
         config = manifest.config
-        if manifest.kind is not Kind.IMAGE or config is None or (config.size or 0) > _MAX_CONFIG:
+        if (
+            manifest.kind is not ManifestKind.IMAGE
+            or config is None
+            or (config.size or 0) > _MAX_CONFIG
+        ):
             return ConfigFacts(created=manifest.annotations.get("org.opencontainers.image.created"))
         digest = config.digest
         known = cache.get_config(digest) if cache is not None else None

@@ -16,7 +16,7 @@ from jettison.errors import (
     Unreachable,
 )
 from jettison.jobs.concurrency import each
-from jettison.model.journal import Saved
+from jettison.model.journal import SavedManifest
 from jettison.model.restoration import Looked, needs_of
 from jettison.model.snapshot import Node
 from jettison.progress import Progress, silent
@@ -64,7 +64,7 @@ async def each_alone(
 async def look_at_manifests(
     registry: Registry,
     starts: Iterable[Node],
-    find: Callable[[Node], Saved | None] = lambda _: None,
+    find: Callable[[Node], SavedManifest | None] = lambda _: None,
     progress: Progress = silent,
 ) -> dict[Node, Looked]:
     """Fetch manifests and all that they list, to any depth.
@@ -81,7 +81,7 @@ async def look_at_manifests(
             progress("looking at manifests", len(looked), len(asked))
             present = isinstance(found, RawManifest)
             if isinstance(found, RawManifest):
-                one: Saved | None = Saved(*node, found.media_type, found.raw, ())
+                one: SavedManifest | None = SavedManifest(*node, found.media_type, found.raw, ())
             else:
                 one = find(node)
             if one is None or not one.digest.matches(one.raw):

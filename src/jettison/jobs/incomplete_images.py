@@ -12,7 +12,7 @@ from jettison.jobs.image_lookup import look_at_blobs
 from jettison.jobs.verify_collection import sample
 from jettison.model.digest import Digest
 from jettison.model.graph import reach
-from jettison.model.manifest import Kind
+from jettison.model.manifest import ManifestKind
 from jettison.model.plan import Broken, Plan
 from jettison.model.snapshot import Node, RepositorySnapshot, Snapshot
 from jettison.progress import Progress, silent
@@ -72,7 +72,7 @@ async def note_missing(
 
 def _is_obsolete(repository: RepositorySnapshot, digest: Digest) -> bool:
     found = repository.manifests.get(digest)
-    return found is not None and found.kind is Kind.SCHEMA1
+    return found is not None and found.kind is ManifestKind.SCHEMA1
 
 
 def _blobs(repository: RepositorySnapshot, manifests: set[Digest]) -> dict[Digest, int | None]:

@@ -8,11 +8,11 @@ from jettison.client.cache import ManifestCache
 from jettison.errors import InvalidManifest, Refused, UsageError
 from jettison.jobs.description import created_at, dated_by, what_it_is
 from jettison.jobs.discover import Extent, image_facts
-from jettison.jobs.removal_plan import Request, decide, in_full, view
-from jettison.model.accounting import Ledger
+from jettison.jobs.removal_plan import RemovalRequest, decide, in_full, view
+from jettison.model.accounting import ByteAccounting
 from jettison.model.digest import Digest
 from jettison.model.graph import reach
-from jettison.model.manifest import Kind
+from jettison.model.manifest import ManifestKind
 from jettison.model.names import Reference, Tag
 from jettison.model.plan import Plan
 from jettison.model.snapshot import RepositorySnapshot
@@ -77,7 +77,7 @@ async def inspect(
         raise UsageError(
             message, hint=f"Give a tag or a digest; they are listed by: jettison ls {where}"
         )
-    request = Request((reference,), extent=extent)
+    request = RemovalRequest((reference,), extent=extent)
     name = reference.repository
     snapshot = await view(registry, [name], extent=extent, cache=cache, progress=progress)
     removal, refusal = None, None
@@ -85,7 +85,7 @@ async def inspect(
         decision = await decide(registry, request, snapshot, created=created, cache=cache)
         removal, snapshot, ledger = decision.plan, decision.snapshot, decision.ledger
     except Refused as error:
-        refusal, ledger = error.message, Ledger(snapshot)
+        refusal, ledger = error.message, ByteAccounting(snapshot)
     here = snapshot.repositories[name]
     reference = in_full(here, reference)
     digest = here.tags.get(reference.tag) if reference.tag is not None else reference.digest
@@ -103,7 +103,7 @@ async def inspect(
         what=what_it_is(manifest, reference.tag),
         tags=tuple(here.tags_of().get(digest, ())),
         created=created_at(manifest, facts),
-        platform=platforms[0] if platforms and manifest.kind is Kind.IMAGE else None,
+        platform=platforms[0] if platforms and manifest.kind is ManifestKind.IMAGE else None,
         size=sum(map(ledger.size_of, found.manifests | found.blobs)),
         subject=manifest.subject,
         children=tuple(Part(c.digest, str(c.platform or c.media_type)) for c in manifest.children),
@@ -118,7 +118,7 @@ async def inspect(
 
 
 def _layers(
-    here: RepositorySnapshot, ledger: Ledger, manifests: list[Digest], inside: set[Digest]
+    here: RepositorySnapshot, ledger: ByteAccounting, manifests: list[Digest], inside: set[Digest]
 ) -> Iterator[Layer]:
     """Yield every blob of these manifests once, with its holders outside of them."""
     seen: set[Digest] = set()

@@ -25,7 +25,7 @@ from jettison.jobs.discover import (
     image_facts,
 )
 from jettison.jobs.removal_plan import view, with_nearest
-from jettison.model.accounting import Ledger
+from jettison.model.accounting import ByteAccounting
 from jettison.model.digest import Digest
 from jettison.model.graph import reach
 from jettison.model.listing_problems import ListingProblem
@@ -38,7 +38,7 @@ __all__ = [
     "SORTS",
     "Counted",
     "Figures",
-    "Listing",
+    "RegistryListing",
     "Row",
     "arranged",
     "list_names",
@@ -82,7 +82,7 @@ class Figures(msgspec.Struct, frozen=True):
     quick: bool = False
 
 
-class Listing(msgspec.Struct, frozen=True):
+class RegistryListing(msgspec.Struct, frozen=True):
     """The rows of a repository; with ``unknown`` sentences, exclusive sizes are upper bounds.
 
     ``problems`` are tags that are listed and could not be read.
@@ -152,7 +152,7 @@ async def list_tags(
     untagged: bool = False,
     cache: ManifestCache | None = None,
     progress: Progress = silent,
-) -> Listing:
+) -> RegistryListing:
     """Return these tags with digests and sizes: one request for each, and what ``figures`` add.
 
     With ``untagged`` those manifests too that no tag names and no index lists, where a storage
@@ -181,7 +181,7 @@ async def list_tags(
         facts = await image_facts(registry, repository, dated_by(here, read), cache, progress)
     problems = tuple(problem for problem in here.problems if problem.subject in wanted)
     rows = _Rows(snapshot, repository, facts, exclusive=figures.exclusive)
-    return Listing(
+    return RegistryListing(
         (
             *(rows.tagged(tag, digest) for tag, digest in shown.items()),
             *(rows.broken(tag, "broken: no manifest") for tag in here.dangling if tag in wanted),
@@ -222,7 +222,7 @@ class _Rows:
         exclusive: bool,
     ) -> None:
         self._here = snapshot.repositories[repository]
-        self._ledger = Ledger(snapshot)
+        self._ledger = ByteAccounting(snapshot)
         self._tags_of = self._here.tags_of()
         self._facts = facts
         self._exclusive = exclusive
@@ -266,7 +266,7 @@ class _Rows:
         return sum(map(self._ledger.size_of, found.manifests | found.blobs))
 
 
-def _alone(here: RepositorySnapshot, ledger: Ledger, digest: Digest) -> list[Digest]:
+def _alone(here: RepositorySnapshot, ledger: ByteAccounting, digest: Digest) -> list[Digest]:
     """Return an untagged manifest with what only it keeps."""
     owners = ledger.owners(here.name)
     return [d for d in reach([digest], here.edges, {}).manifests if owners.get(d) == digest]

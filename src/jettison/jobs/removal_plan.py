@@ -16,7 +16,7 @@ from jettison.jobs.discover import (
     list_repositories,
 )
 from jettison.jobs.incomplete_images import note_missing
-from jettison.model.accounting import Ledger
+from jettison.model.accounting import ByteAccounting
 from jettison.model.digest import Digest
 from jettison.model.graph import reach
 from jettison.model.names import Reference, RepoName, Tag, matches_glob
@@ -28,7 +28,7 @@ from jettison.registry import Registry
 
 __all__ = [
     "Decision",
-    "Request",
+    "RemovalRequest",
     "decide",
     "nearest",
     "plan",
@@ -41,7 +41,7 @@ __all__ = [
 _NEAREST: Final = 3
 
 
-class Request(msgspec.Struct, frozen=True):
+class RemovalRequest(msgspec.Struct, frozen=True):
     """What a person asked to have removed.
 
     ``all_tags`` must be given for a removal of every tag of a repository (design.md, rule 8).
@@ -200,12 +200,12 @@ class Decision(msgspec.Struct, frozen=True):
 
     plan: Plan
     snapshot: Snapshot
-    ledger: Ledger
+    ledger: ByteAccounting
 
 
 async def plan(
     registry: Registry,
-    request: Request,
+    request: RemovalRequest,
     *,
     created: str,
     cache: Manifests | None = None,
@@ -226,7 +226,7 @@ async def plan(
 
 async def decide(
     registry: Registry,
-    request: Request,
+    request: RemovalRequest,
     snapshot: Snapshot,
     *,
     created: str,
@@ -250,7 +250,7 @@ async def decide(
         repositories[name] = repository
         removals.append((repository, removal))
     snapshot = msgspec.structs.replace(snapshot, repositories=repositories)
-    ledger = Ledger(snapshot)
+    ledger = ByteAccounting(snapshot)
     made = Plan(
         registry=request.host,
         created=created,

@@ -20,15 +20,15 @@ from jettison.errors import JettisonError, JournalError, PartlyDone, Refused
 from jettison.jobs.apply import Applier, Deleting, NothingDone, require_deletion
 from jettison.jobs.collect import collect_and_forget
 from jettison.jobs.discover import Manifests
-from jettison.jobs.removal_plan import Request, plan, planned_nodes
+from jettison.jobs.removal_plan import RemovalRequest, plan, planned_nodes
 from jettison.jobs.verify import Proof, verify_blobs, verify_references, verify_storage
-from jettison.jobs.workspace import Place
+from jettison.jobs.workspace import Workspace
 from jettison.model.digest import Digest
-from jettison.model.journal import Finding, Kind, Receipt, Run, State
+from jettison.model.journal import Finding, JobKind, JobState, JournalEntry, Receipt
 from jettison.model.plan import Plan
 from jettison.model.plausibility import NOTHING_SAID, Consent, Objection
 from jettison.model.products import product
-from jettison.model.undo_promise import Outlook, Promise, promise
+from jettison.model.undo_promise import Outlook, UndoPromise, promise_undo
 from jettison.progress import Progress, silent
 from jettison.registry import Registry
 from jettison.storage.filesystem.tree import StorageTree
@@ -37,9 +37,9 @@ from jettison.storage.journal import Journal, new_run_id
 __all__ = [
     "Clock",
     "Prediction",
-    "Prepared",
-    "Remover",
-    "Settings",
+    "PreparedRemoval",
+    "RemovalJob",
+    "RemovalSettings",
     "fingerprint",
     "interrupted_run",
 ]
@@ -72,7 +72,7 @@ class Prediction(msgspec.Struct, frozen=True):
         return self.removal + self.garbage
 
 
-class Prepared(msgspec.Struct, frozen=True):
+class PreparedRemoval(msgspec.Struct, frozen=True):
     """A plan, and with ``--reclaim`` what the collection then does (at ``now``).
 
     ``deleting`` is how the registry deletes, None where it was not asked; ``product`` what it is.
@@ -87,7 +87,7 @@ class Prepared(msgspec.Struct, frozen=True):
     product: str = ""
 
     @classmethod
-    def again(cls, run: Run) -> Self:
+    def again(cls, run: JournalEntry) -> Self:
         """Return what an interrupted run was begun with."""
         if run.plan is None:
             raise JournalError(f"run {run.id} has no plan")
@@ -98,7 +98,7 @@ class Prepared(msgspec.Struct, frozen=True):
         return cls(run.plan, now, prediction, product=product)
 
 
-class Settings(msgspec.Struct, frozen=True):
+class RemovalSettings(msgspec.Struct, frozen=True):
     """How to remove. ``grace`` and ``window`` in seconds.
 
     ``without_undo``: also where the registry leaves nothing that an undo could start from.
@@ -113,7 +113,7 @@ class Settings(msgspec.Struct, frozen=True):
     without_undo: bool = False
 
 
-def fingerprint(request: Request, settings: Settings, place: Place) -> str:
+def fingerprint(request: RemovalRequest, settings: RemovalSettings, place: Workspace) -> str:
     """Tell a command from another, to find the run that the same command began."""
     parts = (
         sorted(str(reference) for reference in request.references),
@@ -125,19 +125,19 @@ def fingerprint(request: Request, settings: Settings, place: Place) -> str:
     return msgspec.json.encode(parts).decode()
 
 
-def interrupted_run(journals: Iterable[Journal], mark: str) -> Run | None:
+def interrupted_run(journals: Iterable[Journal], mark: str) -> JournalEntry | None:
     """Return the latest run with this fingerprint that stopped half-way, if there is one."""
     found = {
         run.id: run
         for journal in journals
         for run in journal.runs()
-        if isinstance(run, Run) and run.kind is Kind.RM
+        if isinstance(run, JournalEntry) and run.kind is JobKind.RM
         if run.unfinished and run.fingerprint == mark
     }
     return found[max(found)] if found else None
 
 
-class Remover:
+class RemovalJob:
     """Does one removal on ``remote``, with the storage of ``place`` if that is at hand.
 
     ``clock`` is asked for the time; ``stamp`` turns it into RFC 3339.
@@ -146,7 +146,7 @@ class Remover:
     def __init__(
         self,
         remote: Registry,
-        place: Place,
+        place: Workspace,
         users: Journal,
         clock: Clock,
         stamp: Callable[[float], str],
@@ -160,12 +160,12 @@ class Remover:
         self._stamp = stamp
         self._progress = progress
         self._consent = NOTHING_SAID
-        self.last: Run | None = None
+        self.last: JournalEntry | None = None
         """The run as it was noted last: what is told where an error ends it."""
 
     async def prepare(
-        self, request: Request, settings: Settings, cache: Manifests | None = None
-    ) -> Prepared:
+        self, request: RemovalRequest, settings: RemovalSettings, cache: Manifests | None = None
+    ) -> PreparedRemoval:
         """Make the plan; nothing is changed. Raises if deletion is not enabled."""
         request.check()
         now = self._clock()
@@ -181,15 +181,15 @@ class Remover:
         await self._place.require_same(self._remote, made)
         tree = self._place.tree
         if tree is None or not settings.reclaim:
-            return Prepared(made, now, deleting=deleting, product=deleting.product)
+            return PreparedRemoval(made, now, deleting=deleting, product=deleting.product)
         prediction, found = self._predict(tree, made, settings, now)
-        return Prepared(made, now, prediction, tuple(found), deleting, deleting.product)
+        return PreparedRemoval(made, now, prediction, tuple(found), deleting, deleting.product)
 
-    def promise(self, prepared: Prepared, settings: Settings) -> Promise:
+    def promise(self, prepared: PreparedRemoval, settings: RemovalSettings) -> UndoPromise:
         """Say what an undo could do once the plan was applied."""
-        return promise(prepared.plan, self._outlook(prepared, settings), prepared.now)
+        return promise_undo(prepared.plan, self._outlook(prepared, settings), prepared.now)
 
-    def _outlook(self, prepared: Prepared, settings: Settings) -> Outlook:
+    def _outlook(self, prepared: PreparedRemoval, settings: RemovalSettings) -> Outlook:
         held = self._place.tree is not None and not settings.reclaim
         frees = prepared.prediction is None or prepared.prediction.removal > 0
         return Outlook(
@@ -200,7 +200,7 @@ class Remover:
             window_until=prepared.now + settings.window if held else None,
         )
 
-    def require_way_back(self, prepared: Prepared, settings: Settings) -> None:
+    def require_way_back(self, prepared: PreparedRemoval, settings: RemovalSettings) -> None:
         """Raise :class:`Refused` where the registry itself lets blobs go at once.
 
         Nobody expects that of a removal that only drops references; so it has to be said.
@@ -222,7 +222,7 @@ class Remover:
         raise Refused(message, hint=hint)
 
     def _predict(
-        self, tree: StorageTree, made: Plan, settings: Settings, now: float
+        self, tree: StorageTree, made: Plan, settings: RemovalSettings, now: float
     ) -> tuple[Prediction, list[Objection]]:
         """Ask the collector itself what it would free if the plan were applied already."""
         without = Without(
@@ -248,11 +248,11 @@ class Remover:
 
     async def execute(
         self,
-        request: Request,
-        settings: Settings,
-        prepared: Prepared,
+        request: RemovalRequest,
+        settings: RemovalSettings,
+        prepared: PreparedRemoval,
         cache: Manifests | None = None,
-    ) -> Run:
+    ) -> JournalEntry:
         """Apply the plan, collect if asked to, verify; return the run with its receipt.
 
         Steps that could not be done are ``left`` in it. Raises :class:`~jettison.errors.Refused`,
@@ -262,10 +262,10 @@ class Remover:
         self._consent = settings.consent
         now = self._clock()
         tree = self._place.tree
-        run = Run(
+        run = JournalEntry(
             id=new_run_id(now),
-            kind=Kind.RM,
-            state=State.APPLYING,
+            kind=JobKind.RM,
+            state=JobState.APPLYING,
             started=self._stamp(now),
             registry=prepared.plan.registry,
             request=prepared.plan.request,
@@ -298,7 +298,7 @@ class Remover:
         fresh = self._clock() - prepared.now < FRESH_SECONDS
         return await self._finish(applier, run, prepared.deleting, fresh=fresh)
 
-    async def resume(self, run: Run, settings: Settings) -> Run:
+    async def resume(self, run: JournalEntry, settings: RemovalSettings) -> JournalEntry:
         """Finish a run that was interrupted; of the settings only ``consent`` is new."""
         self._consent = settings.consent
         if run.id not in self._journal.ids():
@@ -315,8 +315,8 @@ class Remover:
         )
 
     async def _finish(
-        self, applier: Applier, run: Run, deleting: Deleting | None, *, fresh: bool
-    ) -> Run:
+        self, applier: Applier, run: JournalEntry, deleting: Deleting | None, *, fresh: bool
+    ) -> JournalEntry:
         collected, forgotten = None, list[Finding]()
         try:
             if deleting is None:
@@ -325,13 +325,13 @@ class Remover:
             if run.reclaim and self._place.tree is not None:
                 collected, forgotten = self._collect(self._place.tree, run)
         except NothingDone as nothing:
-            self._note(msgspec.structs.replace(run, state=State.STOPPED))
+            self._note(msgspec.structs.replace(run, state=JobState.STOPPED))
             raise nothing.cause from None
         except (JettisonError, asyncio.CancelledError):
-            self._note(msgspec.structs.replace(run, state=State.INTERRUPTED))
+            self._note(msgspec.structs.replace(run, state=JobState.INTERRUPTED))
             raise
         # The work is done, whatever the proof says.
-        run = msgspec.structs.replace(run, state=State.DONE)
+        run = msgspec.structs.replace(run, state=JobState.DONE)
         self._note(run)
         proof = await self.verify(run)
         receipt = self._receipt(run, proof, [*forgotten, *lost], collected)
@@ -343,11 +343,13 @@ class Remover:
             raise PartlyDone(message, hint=f"See `jettison runs {run.id}`.")
         return run
 
-    def _note(self, run: Run) -> None:
+    def _note(self, run: JournalEntry) -> None:
         self.last = run
         self._journal.write(run)
 
-    def _collect(self, tree: StorageTree, run: Run) -> tuple[CollectionReceipt, list[Finding]]:
+    def _collect(
+        self, tree: StorageTree, run: JournalEntry
+    ) -> tuple[CollectionReceipt, list[Finding]]:
         # As of the moment of the plan: what was not idle then is not swept now.
         now = float(run.details.get("now") or self._clock())
         recovered = recover(tree)
@@ -364,7 +366,7 @@ class Remover:
         refuse(find_objections(tree, configuration, made, self._consent, meant))
         return collect_and_forget(tree, configuration, made, self._clock, self._progress)
 
-    async def verify(self, run: Run, *, read_data: bool = False) -> Proof:
+    async def verify(self, run: JournalEntry, *, read_data: bool = False) -> Proof:
         """Prove it, in the API and, if it is at hand, on the disk.
 
         ``read_data``: read what stays in full.
@@ -391,7 +393,7 @@ class Remover:
 
     def _receipt(
         self,
-        run: Run,
+        run: JournalEntry,
         proof: Proof,
         forgotten: list[Finding],
         collected: CollectionReceipt | None,
@@ -428,7 +430,7 @@ def _idle_from(tree: StorageTree, left: Iterable[Digest], grace: float, now: flo
     return idle if idle > now else None
 
 
-def _predicted(run: Run) -> int | None:
+def _predicted(run: JournalEntry) -> int | None:
     """Return the bytes that the removal itself was to free."""
     prediction = run.details.get("prediction")
     if prediction is not None:
@@ -436,7 +438,7 @@ def _predicted(run: Run) -> int | None:
     return None if run.plan is None else run.plan.estimate.freed_bytes
 
 
-def _compare(run: Run, collected: CollectionReceipt, after: int | None) -> list[Finding]:
+def _compare(run: JournalEntry, collected: CollectionReceipt, after: int | None) -> list[Finding]:
     """Put what was predicted beside what was freed, and both beside what the disk shows."""
     prediction = run.details.get("prediction") or {}
     predicted = prediction.get("removal", 0) + prediction.get("garbage", 0)

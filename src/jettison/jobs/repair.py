@@ -7,11 +7,11 @@ import msgspec
 
 from jettison.collector.undo_windows import tree_journal
 from jettison.fsck.repair import Outcome, execute, keep_plan, take_back
-from jettison.fsck.tree_mover import Hands
+from jettison.fsck.tree_mover import TreeMover
 from jettison.jobs.collect import forget_in_redis
-from jettison.model.check_report import Action
+from jettison.model.check_report import RepairAction
 from jettison.model.digest import Digest, raw_digest
-from jettison.model.journal import Finding, Kind, Receipt, Run, State
+from jettison.model.journal import Finding, JobKind, JobState, JournalEntry, Receipt
 from jettison.model.repair import Move, RepairPlan
 from jettison.progress import Progress, silent
 from jettison.storage.filesystem import layout
@@ -36,9 +36,9 @@ def run_repair(
     stamp: Callable[[float], str],
     *,
     configuration: "Configuration | None" = None,
-    noted: Callable[[Run], None] = lambda _: None,
+    noted: Callable[[JournalEntry], None] = lambda _: None,
     progress: Progress = silent,
-) -> Run:
+) -> JournalEntry:
     """Execute the plan and return the run, which is in the tree's journal.
 
     Plan and journal entry are on the disk, and ``noted`` was called, before the first step. Where
@@ -48,10 +48,10 @@ def run_repair(
     with StorageLock(tree, "repair"):
         journal = tree_journal(tree)
         keep_plan(tree, plan)
-        run = Run(
+        run = JournalEntry(
             id=plan.id,
-            kind=Kind.FSCK,
-            state=State.APPLYING,
+            kind=JobKind.FSCK,
+            state=JobState.APPLYING,
             started=stamp(plan.started),
             registry="",
             request=request,
@@ -66,19 +66,19 @@ def run_repair(
         if moved and configuration is not None and configuration.cache == "redis":
             findings = (*receipt.findings, _forget(configuration, moved))
             receipt = msgspec.structs.replace(receipt, findings=findings)
-        run = msgspec.structs.replace(run, state=State.DONE, receipt=receipt)
+        run = msgspec.structs.replace(run, state=JobState.DONE, receipt=receipt)
         journal.write(run)
         return run
 
 
 def undo_repair(
     tree: StorageTree,
-    run: Run,
+    run: JournalEntry,
     clock: Callable[[], float],
     stamp: Callable[[float], str],
     *,
     progress: Progress = silent,
-) -> Run:
+) -> JournalEntry:
     """Take a repair back and return the run that did it, which is in the tree's journal.
 
     What was written since is left, and is among the receipt's findings.
@@ -88,10 +88,10 @@ def undo_repair(
         now = clock()
         outcome = take_back(tree, plan, progress)
         steps = outcome.done + len(outcome.left)
-        done = Run(
+        done = JournalEntry(
             id=new_run_id(now),
-            kind=Kind.UNDO,
-            state=State.DONE,
+            kind=JobKind.UNDO,
+            state=JobState.DONE,
             started=stamp(now),
             registry="",
             request=run.request,
@@ -102,13 +102,13 @@ def undo_repair(
         journal = tree_journal(tree)
         journal.write(done)
         if not outcome.left:
-            journal.write(msgspec.structs.replace(run, state=State.UNDONE))
+            journal.write(msgspec.structs.replace(run, state=JobState.UNDONE))
         return done
 
 
 def _moved(tree: StorageTree, plan: RepairPlan) -> list[Move]:
     """Return the steps whose files are in the repair's folder now."""
-    hands = Hands(tree)
+    hands = TreeMover(tree)
     steps = (step for step in plan.steps if isinstance(step, Move) and not step.stays)
     return [step for step in steps if hands.look(step.to).inode]
 
@@ -124,12 +124,12 @@ def _notes(plan: RepairPlan, moved: list[Move]) -> Iterator[str]:
 def _forget(configuration: "Configuration", moved: list[Move]) -> Finding:
     blobs, links = [], []
     for step in moved:
-        if step.action is Action.MOVE_BLOB:
+        if step.action is RepairAction.MOVE_BLOB:
             _, algorithm, _, encoded, _ = step.path.rsplit("/", 4)
             digest = raw_digest(algorithm, encoded)
             if digest is not None:
                 blobs.append(Digest.from_raw(digest))
-        elif step.action is Action.MOVE_LINK:
+        elif step.action is RepairAction.MOVE_LINK:
             above, algorithm, encoded, _ = step.path.rsplit("/", 3)
             name = above.removeprefix(f"{layout.REPOSITORIES}/")
             digest = raw_digest(algorithm, encoded)

@@ -22,7 +22,7 @@ from jettison.jobs.image_lookup import (
     look_at_manifests,
 )
 from jettison.model.digest import Digest
-from jettison.model.journal import Run, Saved
+from jettison.model.journal import JournalEntry, SavedManifest
 from jettison.model.mediatypes import OCI_MANIFEST
 from jettison.model.names import RepoName, Tag
 from jettison.model.restoration import (
@@ -35,7 +35,7 @@ from jettison.model.restoration import (
     untagged_nodes,
 )
 from jettison.model.snapshot import Node
-from jettison.model.untag_placeholder import is_throwaway, throwaway
+from jettison.model.untag_placeholder import is_untag_placeholder, untag_placeholder
 from jettison.progress import Progress, silent
 from jettison.registry import RawManifest, Registry
 from jettison.storage.journal import StepLog
@@ -58,14 +58,14 @@ class Elsewhere:
 
     def __init__(
         self,
-        others: Callable[[], Iterable[Saved]] = tuple,
+        others: Callable[[], Iterable[SavedManifest]] = tuple,
         stored: Callable[[Digest], bytes | None] = lambda _: None,
     ) -> None:
         self._others = others
         self._stored = stored
-        self._saved: dict[Node, Saved] | None = None
+        self._saved: dict[Node, SavedManifest] | None = None
 
-    def find(self, node: Node, backup: Backup | None) -> Saved | None:
+    def find(self, node: Node, backup: Backup | None) -> SavedManifest | None:
         """Return the manifest, its bytes verified, or None."""
         if self._saved is None:
             self._saved = {(one.repository, one.digest): one for one in self._others()}
@@ -76,13 +76,13 @@ class Elsewhere:
         for read in sources:
             raw = read(node[1])
             if raw is not None and node[1].matches(raw):
-                return Saved(*node, type_inside(raw) or OCI_MANIFEST, raw, ())
+                return SavedManifest(*node, type_inside(raw) or OCI_MANIFEST, raw, ())
         return None
 
 
 async def plan_undo(
     registry: Registry,
-    run: Run,
+    run: JournalEntry,
     log: StepLog | None = None,
     elsewhere: Elsewhere | None = None,
     *,
@@ -122,7 +122,7 @@ async def plan_undo(
     return plan
 
 
-def _missing_before(run: Run) -> set[Node]:
+def _missing_before(run: JournalEntry) -> set[Node]:
     """Return what images of this run lacked before it."""
     missing = () if run.plan is None else run.plan.missing
     return {(one.repository, digest) for one in missing for digest in one.absent}
@@ -130,7 +130,7 @@ def _missing_before(run: Run) -> set[Node]:
 
 async def _look_at_tags(
     registry: Registry,
-    run: Run,
+    run: JournalEntry,
     wanted: Mapping[tuple[RepoName, Tag], Digest],
     progress: Progress,
 ) -> tuple[list[TagSeen], list[NotBack]]:
@@ -147,8 +147,8 @@ async def _look_at_tags(
         found = await registry.manifest(repository, now)
         if found is None:
             return seen  # it dangles; whose it was cannot be told
-        saved = Saved(repository, now, found.media_type, found.raw, (tag,), removed=False)
-        return msgspec.structs.replace(seen, saved=saved, stand_in=is_throwaway(found.raw))
+        saved = SavedManifest(repository, now, found.media_type, found.raw, (tag,), removed=False)
+        return msgspec.structs.replace(seen, saved=saved, stand_in=is_untag_placeholder(found.raw))
 
     async for item, seen in each_alone(wanted, look):
         progress("looking at tags", len(tags), len(wanted))
@@ -159,7 +159,9 @@ async def _look_at_tags(
     return [tags[item] for item in wanted if item in tags], failed
 
 
-async def _stray_throwaways(registry: Registry, run: Run, log: StepLog | None) -> list[Node]:
+async def _stray_throwaways(
+    registry: Registry, run: JournalEntry, log: StepLog | None
+) -> list[Node]:
     """Return throw-away manifests that steps left which were begun and not finished."""
     if log is None or run.plan is None:
         return []
@@ -167,13 +169,13 @@ async def _stray_throwaways(registry: Registry, run: Run, log: StepLog | None) -
     for number, step in enumerate(run.plan.steps):
         if number in log.done or number not in log.begun:
             continue
-        digest = Digest.of(throwaway(run.id, number, step.digest))
+        digest = Digest.of(untag_placeholder(run.id, number, step.digest))
         if await registry.manifest(step.repository, digest) is not None:
             found.append((step.repository, digest))
     return found
 
 
-def _nothing_possible(run: Run, left: Iterable[NotBack]) -> Refused:
+def _nothing_possible(run: JournalEntry, left: Iterable[NotBack]) -> Refused:
     items = list(left)
     taken = all(one.taken for one in items)
     message = f"run {run.id} cannot be undone; nothing was changed\n" + "\n".join(_lines(items))
@@ -200,7 +202,7 @@ class _PuttingBack:
         self,
         registry: Registry,
         storage: StorageRegistry | None,
-        run: Run,
+        run: JournalEntry,
         plan: UndoPlan,
         progress: Progress,
     ) -> None:
@@ -261,7 +263,9 @@ class _PuttingBack:
             raise Refused(f"points to {now} now, and is left")
         await self._put(repository, tag, self._saved[repository, digest])
 
-    async def _put(self, repository: RepoName, reference: Tag | Digest, saved: Saved) -> None:
+    async def _put(
+        self, repository: RepoName, reference: Tag | Digest, saved: SavedManifest
+    ) -> None:
         """Put a manifest; one that lacked something before is refused by many a registry.
 
         Then its storage takes it as it was, if that is at hand.
@@ -283,7 +287,7 @@ class _PuttingBack:
         await self._registry.delete_manifest(*node)
 
 
-def _by_depth(manifests: Iterable[Saved]) -> list[list[Node]]:
+def _by_depth(manifests: Iterable[SavedManifest]) -> list[list[Node]]:
     """Group manifests, each after what it needs, so that a group needs only earlier ones."""
     depths: dict[Node, int] = {}
     groups: list[list[Node]] = []
@@ -308,7 +312,7 @@ class PutBack(NamedTuple):
 
 async def put_back(
     registry: Registry,
-    run: Run,
+    run: JournalEntry,
     plan: UndoPlan,
     progress: Progress = silent,
     *,
@@ -334,5 +338,5 @@ async def put_back(
     return PutBack(work.done["tags"], work.done["manifests"], work.left)
 
 
-def _raw(entry: Saved) -> RawManifest:
+def _raw(entry: SavedManifest) -> RawManifest:
     return RawManifest(entry.digest, entry.media_type, entry.raw)

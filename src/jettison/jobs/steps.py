@@ -24,7 +24,7 @@ from jettison.errors import (
 )
 from jettison.jobs.current_state import Present, list_tags
 from jettison.model.digest import Digest
-from jettison.model.journal import Finding, Left, Run, Saved
+from jettison.model.journal import Finding, JournalEntry, SavedManifest, StepLeft
 from jettison.model.mediatypes import OCI_INDEX
 from jettison.model.names import RepoName, Tag
 from jettison.model.plan import Plan, Step
@@ -32,7 +32,7 @@ from jettison.model.preconditions import MOST_NAMED
 from jettison.model.snapshot import Node
 from jettison.model.step_order import children_of
 from jettison.model.traversal import postorder
-from jettison.model.untag_placeholder import throwaway
+from jettison.model.untag_placeholder import untag_placeholder
 from jettison.registry import RawManifest, Registry
 
 __all__ = ["Deleting", "Failed", "NotYet", "StepRemover", "ends_all", "moved", "to_the_end"]
@@ -58,7 +58,7 @@ class Deleting(NamedTuple):
 class Failed(NamedTuple):
     """A step that was not done, or not in full."""
 
-    left: Left
+    left: StepLeft
     error: JettisonError
 
 
@@ -95,7 +95,7 @@ class StepRemover:
         acting: Registry,
         source: Registry,
         deleting: Deleting,
-        run: Run,
+        run: JournalEntry,
         present: Present,
     ) -> None:
         self._remote = remote
@@ -125,9 +125,9 @@ class StepRemover:
         except JettisonError as error:
             if ends_all(error):
                 raise
-            return Failed(Left(number, step.tags, error.message), error)
+            return Failed(StepLeft(number, step.tags, error.message), error)
 
-    async def pushed_again(self, number: int) -> Left | None:
+    async def pushed_again(self, number: int) -> StepLeft | None:
         """Say of a step that was done before whether its manifest has come back since."""
         step = self._plan.steps[number]
         if step.deletes is None:
@@ -136,7 +136,7 @@ class StepRemover:
         if wanting is None:
             return None
         reason = f"{self._named(step)} was pushed again since: {step.repository}:{wanting} needs it"
-        return Left(number, (), reason)
+        return StepLeft(number, (), reason)
 
     async def keep(self, number: int, why: str) -> Failed:
         """Leave the manifest of a step, but remove its tags, each alone: that harms nobody."""
@@ -153,7 +153,7 @@ class StepRemover:
                 return None
             if now not in {step.digest, self._dummy(number).digest}:
                 error = moved(self._plan.registry, step.repository, tag, step.digest, now)
-                return Failed(Left(number, (tag,), error.message), error)
+                return Failed(StepLeft(number, (tag,), error.message), error)
         await self._untag(number, tag)
         self._unsettled.add(number)
         return None
@@ -214,7 +214,7 @@ class StepRemover:
         except JettisonError as again:
             if ends_all(again):
                 raise
-            return Failed(Left(number, (), again.message), again)
+            return Failed(StepLeft(number, (), again.message), again)
         self._tags_first = True
         return None
 
@@ -233,7 +233,7 @@ class StepRemover:
                 if ends_all(error):
                     raise
                 stays.append(tag)
-        return Failed(Left(number, tuple(stays), cause.message), cause)
+        return Failed(StepLeft(number, tuple(stays), cause.message), cause)
 
     # A tag alone.
 
@@ -247,7 +247,7 @@ class StepRemover:
         await self._untag_by_throwaway(number, step, tag)
 
     def _dummy(self, number: int) -> RawManifest:
-        raw = throwaway(self._run.id, number, self._plan.steps[number].digest)
+        raw = untag_placeholder(self._run.id, number, self._plan.steps[number].digest)
         return RawManifest(Digest.of(raw), OCI_INDEX, raw)
 
     async def _untag_by_throwaway(self, number: int, step: Step, tag: Tag) -> None:
@@ -281,7 +281,7 @@ class StepRemover:
 
     # What the registry made of it.
 
-    async def settle(self, done: AbstractSet[int]) -> dict[int, Left]:
+    async def settle(self, done: AbstractSet[int]) -> dict[int, StepLeft]:
         """Look at the list of tags; return the steps that turn out not to be done.
 
         Tags that outlived their manifest are removed by themselves. A tag that was not to go and
@@ -289,7 +289,7 @@ class StepRemover:
         """
         numbers = sorted(number for number in self._unsettled if number in done)
         self._unsettled.clear()
-        left: dict[int, Left] = {}
+        left: dict[int, StepLeft] = {}
         for repository in sorted({self._plan.steps[n].repository for n in numbers}):
             mine = [n for n in numbers if self._plan.steps[n].repository == repository]
             try:
@@ -300,7 +300,7 @@ class StepRemover:
             deleted = [n for n in mine if self._plan.steps[n].deletes is not None]
             for tag, was in sorted(gone.items()):
                 found = await self._return(repository, tag, was, deleted)
-                if isinstance(found, Left):
+                if isinstance(found, StepLeft):
                     left[found.step] = found
                 elif found is not None:
                     self.lost.append(found)
@@ -308,10 +308,10 @@ class StepRemover:
 
     async def _remove_what_outlived(
         self, repository: RepoName, numbers: list[int], names: AbstractSet[Tag]
-    ) -> dict[int, Left]:
+    ) -> dict[int, StepLeft]:
         """Remove those tags of steps that are still listed and lead nowhere, or where they did."""
         steps = self._plan.steps
-        stays: dict[int, Left] = {}
+        stays: dict[int, StepLeft] = {}
         for force in (False, True):
             listed = [(n, tag) for n in numbers for tag in steps[n].tags if tag in names]
             if not listed:
@@ -325,7 +325,7 @@ class StepRemover:
                 except JettisonError as error:
                     if ends_all(error):
                         raise
-                    stays[number] = Left(number, (tag,), error.message)
+                    stays[number] = StepLeft(number, (tag,), error.message)
             names = await list_tags(self._source, repository)
         return stays
 
@@ -340,7 +340,7 @@ class StepRemover:
 
     async def _return(
         self, repository: RepoName, tag: Tag, was: Digest | None, deleted: list[int]
-    ) -> Left | Finding | None:
+    ) -> StepLeft | Finding | None:
         """Put back a tag that went without being planned, if it can be told with what it went."""
         steps = self._plan.steps
         fitting = [n for n in deleted if steps[n].digest == was] or deleted
@@ -373,9 +373,9 @@ class StepRemover:
             f"{name} was pushed to {steps[fitting[0]].short} while this ran and went with it; it "
             "is put back, and that manifest stays"
         )
-        return Left(fitting[0], (), reason)
+        return StepLeft(fitting[0], (), reason)
 
-    def _below(self, saved: Saved) -> Iterable[Saved]:
+    def _below(self, saved: SavedManifest) -> Iterable[SavedManifest]:
         """Return what a manifest lists, and it itself last, as far as this run has saved it."""
 
         def below(node: Node) -> list[Node]:
@@ -387,7 +387,7 @@ class StepRemover:
         return f"{self._plan.registry}/{step.repository}@{step.short}"
 
 
-def _raw(entry: Saved) -> RawManifest:
+def _raw(entry: SavedManifest) -> RawManifest:
     return RawManifest(entry.digest, entry.media_type, entry.raw)
 
 

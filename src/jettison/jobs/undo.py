@@ -8,9 +8,9 @@ from jettison.errors import Refused
 from jettison.jobs.remove import DEFAULT_WINDOW
 from jettison.jobs.restore import Elsewhere, plan_undo, put_back
 from jettison.jobs.verify import verify_restored
-from jettison.jobs.workspace import Place
+from jettison.jobs.workspace import Workspace
 from jettison.model.digest import Digest
-from jettison.model.journal import Finding, Kind, Receipt, Run, Saved, State
+from jettison.model.journal import Finding, JobKind, JobState, JournalEntry, Receipt, SavedManifest
 from jettison.model.restoration import NotBack, UndoPlan, is_undoable
 from jettison.progress import Progress, silent
 from jettison.registry import Registry
@@ -21,9 +21,9 @@ __all__ = ["prepare_undo", "take_back"]
 
 async def prepare_undo(
     remote: Registry,
-    run: Run,
+    run: JournalEntry,
     journals: Iterable[Journal],
-    place: Place,
+    place: Workspace,
     *,
     overwrite: bool = False,
     progress: Progress = silent,
@@ -35,7 +35,7 @@ async def prepare_undo(
     if not is_undoable(run):
         message = f"run {run.id} removed nothing that could be put back ({run.kind})"
         hint = "See `jettison runs` for removals."
-        if run.kind is Kind.UNDO:
+        if run.kind is JobKind.UNDO:
             hint = f"To remove again what it put back: jettison rm {' '.join(run.request)}"
         raise Refused(message, hint=hint)
     known = list(journals)
@@ -45,23 +45,29 @@ async def prepare_undo(
     )
 
 
-def _steps(run: Run, home: Journal) -> StepLog | None:
+def _steps(run: JournalEntry, home: Journal) -> StepLog | None:
     """Return how far the run came; None where all of it was done, whatever the log says."""
     log = home.steps(run.id)
     logged = bool(log.begun or log.done)
     return (
-        log if logged or run.state in {State.APPLYING, State.INTERRUPTED, State.STOPPED} else None
+        log
+        if logged or run.state in {JobState.APPLYING, JobState.INTERRUPTED, JobState.STOPPED}
+        else None
     )
 
 
-def _saved_by_others(run: Run, journals: Iterable[Journal]) -> Iterator[Saved]:
+def _saved_by_others(run: JournalEntry, journals: Iterable[Journal]) -> Iterator[SavedManifest]:
     for journal in journals:
         for other in journal.runs():
-            if isinstance(other, Run) and other.id != run.id and other.registry == run.registry:
+            if (
+                isinstance(other, JournalEntry)
+                and other.id != run.id
+                and other.registry == run.registry
+            ):
                 yield from other.saved
 
 
-def _stored(place: Place) -> Callable[[Digest], bytes | None]:
+def _stored(place: Workspace) -> Callable[[Digest], bytes | None]:
     tree = place.tree
     if tree is None:
         return lambda _: None
@@ -70,15 +76,15 @@ def _stored(place: Place) -> Callable[[Digest], bytes | None]:
 
 async def take_back(
     remote: Registry,
-    run: Run,
+    run: JournalEntry,
     plan: UndoPlan,
     journal: Journal,
     clock: Callable[[], float],
     stamp: Callable[[float], str],
     *,
-    place: Place | None = None,
+    place: Workspace | None = None,
     progress: Progress = silent,
-) -> tuple[Run, list[NotBack]]:
+) -> tuple[JournalEntry, list[NotBack]]:
     """Put everything back, prove it, and note both. ``place`` is where the run was, if at hand.
 
     Return the run that did it, and what it did not put back. What it took from others is saved in
@@ -86,10 +92,10 @@ async def take_back(
     """
     now = clock()
     gave = {(repository, tag): digest for repository, tag, digest in plan.tags}
-    done = Run(
+    done = JournalEntry(
         id=new_run_id(now),
-        kind=Kind.UNDO,
-        state=State.APPLYING,
+        kind=JobKind.UNDO,
+        state=JobState.APPLYING,
         started=stamp(now),
         registry=run.registry,
         request=run.request,
@@ -112,7 +118,7 @@ async def take_back(
     findings += [Finding(ok=False, subject=one.subject, sentence=one.reason) for one in left]
     done = msgspec.structs.replace(
         done,
-        state=State.DONE,
+        state=JobState.DONE,
         receipt=Receipt(
             finished=stamp(clock()),
             tags=back.tags,
@@ -123,5 +129,5 @@ async def take_back(
     journal.write(done)
     if done.receipt is not None and done.receipt.ok:
         # Only now may a collection stop honouring the window: tags hold everything again.
-        journal.write(msgspec.structs.replace(run, state=State.UNDONE))
+        journal.write(msgspec.structs.replace(run, state=JobState.UNDONE))
     return done, left

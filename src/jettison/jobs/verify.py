@@ -35,7 +35,7 @@ from jettison.jobs.verify_collection import (
     stale_finding,
 )
 from jettison.model.digest import Digest
-from jettison.model.journal import Finding, Run
+from jettison.model.journal import Finding, JournalEntry
 from jettison.model.names import RepoName, Tag
 from jettison.model.plan import Plan
 from jettison.model.restoration import NotBack, UndoPlan, needs_of
@@ -67,7 +67,7 @@ class Proof(msgspec.Struct, frozen=True):
 
 
 async def verify_references(
-    registry: Registry, run: Run, progress: Progress = silent, *, read_data: bool = False
+    registry: Registry, run: JournalEntry, progress: Progress = silent, *, read_data: bool = False
 ) -> list[Finding]:
     """Look whether what was to go is gone, and whether what was to stay is there.
 
@@ -84,7 +84,9 @@ async def verify_references(
     return [finding for finding in found if finding is not None]
 
 
-async def _removed_tags(registry: Registry, run: Run, progress: Progress) -> list[Finding | None]:
+async def _removed_tags(
+    registry: Registry, run: JournalEntry, progress: Progress
+) -> list[Finding | None]:
     """Look for tags in the list, and by GET where the list does not settle it.
 
     That is where a tag is still listed, and where its manifest stays, so that nobody looks for it.
@@ -133,7 +135,7 @@ async def _removed_tags(registry: Registry, run: Run, progress: Progress) -> lis
 
 
 async def _removed_manifests(
-    registry: Registry, run: Run, progress: Progress
+    registry: Registry, run: JournalEntry, progress: Progress
 ) -> list[Finding | None]:
     nodes = planned_nodes(run.removed)
     findings: list[Finding | None] = []
@@ -213,7 +215,7 @@ _READ: Final = (
 
 
 async def _kept(
-    registry: Registry, run: Run, plan: Plan, progress: Progress, *, read_data: bool
+    registry: Registry, run: JournalEntry, plan: Plan, progress: Progress, *, read_data: bool
 ) -> list[Finding | None]:
     """Look at what the removal came close to and left.
 
@@ -292,7 +294,9 @@ async def _look(
     return _Looked(wrong, before)
 
 
-def verify_storage(tree: StorageTree, run: Run, now: float, progress: Progress = silent) -> Proof:
+def verify_storage(
+    tree: StorageTree, run: JournalEntry, now: float, progress: Progress = silent
+) -> Proof:
     """Look whether the files of what was to be freed are gone; say of each that is not, why."""
     plan = run.plan
     if plan is None:
@@ -313,7 +317,11 @@ def verify_storage(tree: StorageTree, run: Run, now: float, progress: Progress =
 
 
 def _why_left(
-    tree: StorageTree, run: Run, left: Mapping[Digest, Blob], now: float, progress: Progress
+    tree: StorageTree,
+    run: JournalEntry,
+    left: Mapping[Digest, Blob],
+    now: float,
+    progress: Progress,
 ) -> list[Finding]:
     grace = float(run.details.get("grace") or 0.0)
     loose = plan_collection(tree, CollectOptions(grace=0.0), now, progress=progress)
@@ -356,7 +364,7 @@ def _held(tree: StorageTree, now: float) -> dict[Digest, float]:
 
 
 async def verify_blobs(
-    registry: Registry, run: Run, *, stored: bool, progress: Progress = silent
+    registry: Registry, run: JournalEntry, *, stored: bool, progress: Progress = silent
 ) -> Proof:
     """Ask the registry for what was to be freed: HEAD must not promise bytes that do not come.
 

@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 from jettison.errors import InvalidManifest, JettisonError, Unreachable
 from jettison.jobs.image_lookup import RESTART, each_alone
 from jettison.model.digest import Digest
-from jettison.model.journal import Finding, Run
+from jettison.model.journal import Finding, JournalEntry
 from jettison.model.names import RepoName
 from jettison.progress import Progress, silent
 from jettison.registry import Registry
@@ -87,7 +87,7 @@ async def verify_collected(
     return findings
 
 
-def verify_gone(tree: StorageTree, run: Run) -> list[Finding]:
+def verify_gone(tree: StorageTree, run: JournalEntry) -> list[Finding]:
     """Look whether the blobs are gone from the disk that a collection saw go."""
     noted = [Digest(text) for text in run.details.get("blobs", ())]
     if not noted:
@@ -100,7 +100,7 @@ def verify_gone(tree: StorageTree, run: Run) -> list[Finding]:
 
 
 async def verify_collection(
-    registry: Registry, tree: StorageTree, run: Run, progress: Progress = silent
+    registry: Registry, tree: StorageTree, run: JournalEntry, progress: Progress = silent
 ) -> list[Finding]:
     """Ask the registry that ``tree`` belongs to for what a collection noted as unlinked."""
     links = [(RepoName(name), Digest(text)) for name, text in run.details.get("links", ())]

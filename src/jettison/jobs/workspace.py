@@ -19,19 +19,19 @@ from jettison.errors import (
 )
 from jettison.jobs.check import Item, Level, check_storage
 from jettison.jobs.discover import list_repositories
-from jettison.model.journal import Run
+from jettison.model.journal import JournalEntry
 from jettison.model.plan import Plan
 from jettison.registry import Registry
 from jettison.storage.filesystem.tree import StorageTree
 from jettison.storage.journal import Journal
 from jettison.storage.registry import StorageRegistry
 
-__all__ = ["Place", "open_place", "open_place_of"]
+__all__ = ["Workspace", "open_workspace", "open_workspace_of"]
 
 _COMPARED: Final = 8
 
 
-class Place(msgspec.Struct, frozen=True):
+class Workspace(msgspec.Struct, frozen=True):
     """A storage that is at hand, or (``tree`` None) none."""
 
     tree: StorageTree | None = None
@@ -90,21 +90,21 @@ class Place(msgspec.Struct, frozen=True):
                 raise StorageError(message, hint="Give the storage of that registry.")
 
 
-def open_place_of(run: Run) -> Place:
+def open_workspace_of(run: JournalEntry) -> Workspace:
     """Open the storage that was at hand in a run, if it still is."""
     if run.storage is None:
-        return Place()
+        return Workspace()
     try:
-        return Place(StorageTree(Path(run.storage)))
+        return Workspace(StorageTree(Path(run.storage)))
     except StorageError:
-        return Place()
+        return Workspace()
 
 
-def open_place(storage: str | None, environment: Mapping[str, str] | None = None) -> Place:
+def open_workspace(storage: str | None, environment: Mapping[str, str] | None = None) -> Workspace:
     """Open the storage that ``--storage`` names: a root directory, or a configuration file."""
     if storage is None:
-        return Place()
+        return Workspace()
     tree, configuration = open_storage(
         Path(storage), os.environ if environment is None else environment
     )
-    return Place(tree, configuration)
+    return Workspace(tree, configuration)

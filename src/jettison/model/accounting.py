@@ -19,12 +19,12 @@ from jettison.model.plan import Estimate, Freed, Shared
 from jettison.model.snapshot import Node, RepositorySnapshot, Snapshot
 from jettison.model.traversal import postorder
 
-__all__ = ["Ledger", "Weight"]
+__all__ = ["ByteAccounting", "ImageSize"]
 
 _SHOWN_HOLDERS = 5
 
 
-class Weight(msgspec.Struct, frozen=True):
+class ImageSize(msgspec.Struct, frozen=True):
     """What a manifest, with all that it lists, weighs, in bytes.
 
     ``size`` is everything it references; ``exclusive`` what removing it alone would free.
@@ -34,7 +34,7 @@ class Weight(msgspec.Struct, frozen=True):
     exclusive: int
 
 
-class _Claims:
+class _Owners:
     """Which root has a manifest, or a blob, to itself; found for a repository when asked for."""
 
     def __init__(
@@ -73,7 +73,7 @@ class _Claims:
         return found
 
 
-class Ledger:
+class ByteAccounting:
     """The references of a whole snapshot, counted once; every question after that is cheap."""
 
     def __init__(self, snapshot: Snapshot) -> None:
@@ -84,7 +84,7 @@ class Ledger:
         self._blind: dict[RepoName, list[Node]] = {}
         for repository in snapshot.repositories.values():
             self._count(repository)
-        self._claims = _Claims(self._find_owners, self._blind)
+        self._claims = _Owners(self._find_owners, self._blind)
         self._names: dict[RepoName, dict[Digest, str]] = {}
         self._weak: dict[RepoName, dict[Digest, list[Digest]]] = {}
         self._tags: dict[RepoName, dict[Digest, list[Tag]]] = {}
@@ -177,7 +177,7 @@ class Ledger:
         """
         return self._claims.owners(repository)
 
-    def _claims_within(self, removed: AbstractSet[Node]) -> "_Claims":
+    def _claims_within(self, removed: AbstractSet[Node]) -> "_Owners":
         """Return who owns what among the removed: what stays has no say in what is freed."""
         within: defaultdict[RepoName, set[Digest]] = defaultdict(set)
         blind: defaultdict[RepoName, list[Node]] = defaultdict(list)
@@ -185,7 +185,7 @@ class Ledger:
             within[repository].add(digest)
             if self.snapshot.repositories[repository].edges(digest) is None:
                 blind[repository].append((repository, digest))
-        return _Claims(lambda name: self._find_owners(name, within[name]), blind)
+        return _Owners(lambda name: self._find_owners(name, within[name]), blind)
 
     def _find_owners(
         self, name: RepoName, within: AbstractSet[Digest] | None = None
@@ -239,7 +239,7 @@ class Ledger:
             found = self._weak[repository] = self.snapshot.repositories[repository].referrers()
         return found
 
-    def weights(self, repository: RepoName) -> dict[Digest, Weight]:
+    def weights(self, repository: RepoName) -> dict[Digest, ImageSize]:
         """Return the weight of every tagged digest of a repository."""
         snapshot = self.snapshot.repositories[repository]
         exclusive: defaultdict[Digest, int] = defaultdict(int)
@@ -257,7 +257,7 @@ class Ledger:
                 mine = {(repository, d) for d in found if owners.get(d) == owners[digest]}
                 exclusive[digest] = self._freed_bytes(mine)
         return {
-            digest: Weight(self._total(snapshot, digest), exclusive[digest])
+            digest: ImageSize(self._total(snapshot, digest), exclusive[digest])
             for digest in set(snapshot.tags.values())
         }
 

@@ -11,14 +11,14 @@ from typing import Final, NamedTuple
 import msgspec
 
 __all__ = [
-    "Action",
     "CheckReport",
-    "Flaw",
-    "FlawClass",
+    "Defect",
+    "DefectClass",
     "Remedy",
+    "RepairAction",
     "Severity",
     "Unpullable",
-    "merge_flaws",
+    "merge_defects",
 ]
 
 
@@ -29,7 +29,7 @@ class Severity(enum.StrEnum):
     UNTIDINESS = "untidiness"
 
 
-class FlawClass(enum.StrEnum):
+class DefectClass(enum.StrEnum):
     """The sorts of flaws, the worst first; :attr:`explanation` says what each one is."""
 
     DAMAGED_BLOB = "damaged-blob"
@@ -55,25 +55,25 @@ class FlawClass(enum.StrEnum):
 
 
 _EXPLANATIONS: Final = {
-    FlawClass.DAMAGED_BLOB: "blobs whose content does not hash to their name",
-    FlawClass.ABSENT_MANIFEST: "linked manifests whose blob is absent",
-    FlawClass.ABSENT_BLOB: "configs and layers that a manifest references and that are absent",
-    FlawClass.TAG_WITHOUT_REVISION: "tags on a manifest that is not linked in their repository",
-    FlawClass.CHILD_WITHOUT_REVISION: "members of an index that are not linked beside it",
-    FlawClass.BLOB_WITHOUT_LINK: "configs and layers that are not linked where they are needed",
-    FlawClass.MALFORMED_LINK: "links that do not hold the digest they should",
-    FlawClass.UNKNOWN_MANIFEST: "linked manifests that cannot be understood",
-    FlawClass.UNREADABLE: "files and folders that cannot be read here",
-    FlawClass.PERMISSIONS: "files and folders with a wrong owner or mode",
-    FlawClass.SYMBOLIC_LINK: "symbolic links, which are not followed",
-    FlawClass.STRANGER: "files and folders that do not belong where they are",
-    FlawClass.UNSETTLED_BLOB: "new blobs that do not hash to their name: still being written?",
-    FlawClass.DANGLING_LINK: "links to absent blobs that nothing needs",
-    FlawClass.LEFTOVER: "leftovers of what was killed or given up",
+    DefectClass.DAMAGED_BLOB: "blobs whose content does not hash to their name",
+    DefectClass.ABSENT_MANIFEST: "linked manifests whose blob is absent",
+    DefectClass.ABSENT_BLOB: "configs and layers that a manifest references and that are absent",
+    DefectClass.TAG_WITHOUT_REVISION: "tags on a manifest that is not linked in their repository",
+    DefectClass.CHILD_WITHOUT_REVISION: "members of an index that are not linked beside it",
+    DefectClass.BLOB_WITHOUT_LINK: "configs and layers that are not linked where they are needed",
+    DefectClass.MALFORMED_LINK: "links that do not hold the digest they should",
+    DefectClass.UNKNOWN_MANIFEST: "linked manifests that cannot be understood",
+    DefectClass.UNREADABLE: "files and folders that cannot be read here",
+    DefectClass.PERMISSIONS: "files and folders with a wrong owner or mode",
+    DefectClass.SYMBOLIC_LINK: "symbolic links, which are not followed",
+    DefectClass.STRANGER: "files and folders that do not belong where they are",
+    DefectClass.UNSETTLED_BLOB: "new blobs that do not hash to their name: still being written?",
+    DefectClass.DANGLING_LINK: "links to absent blobs that nothing needs",
+    DefectClass.LEFTOVER: "leftovers of what was killed or given up",
 }
 
 
-class Action(enum.StrEnum):
+class RepairAction(enum.StrEnum):
     """What a repair does, in the order in which it is done.
 
     References are written after what they reference, and removed before it (design.md, rule 3).
@@ -96,7 +96,7 @@ class Remedy(msgspec.Struct, frozen=True):
     changed in between. Of the same action the lower ``rank`` comes first.
     """
 
-    action: Action
+    action: RepairAction
     path: str
     content: str | None = None
     needs: tuple[str, ...] = ()
@@ -104,7 +104,7 @@ class Remedy(msgspec.Struct, frozen=True):
     rank: int = 0
 
 
-class Flaw(msgspec.Struct, frozen=True, rename={"kind": "class"}):
+class Defect(msgspec.Struct, frozen=True, rename={"kind": "class"}):
     """One thing that is wrong.
 
     ``path`` is relative to the root and printable, ``sentence`` goes on where it ends. ``tags``
@@ -112,7 +112,7 @@ class Flaw(msgspec.Struct, frozen=True, rename={"kind": "class"}):
     but for one platform. ``repository`` is None where none is concerned, or several.
     """
 
-    kind: FlawClass
+    kind: DefectClass
     severity: Severity
     path: str
     sentence: str
@@ -121,7 +121,7 @@ class Flaw(msgspec.Struct, frozen=True, rename={"kind": "class"}):
     remedy: Remedy | None = None
 
     @property
-    def key(self) -> tuple[FlawClass, str | None, str]:
+    def key(self) -> tuple[DefectClass, str | None, str]:
         """What makes it the same flaw when looked at again."""
         return self.kind, self.repository, self.path
 
@@ -157,7 +157,7 @@ class CheckReport(msgspec.Struct, frozen=True):
     blobs: int
     bytes: int
     seconds: float
-    flaws: tuple[Flaw, ...]
+    flaws: tuple[Defect, ...]
     may_lack: str = ""
 
     @property
@@ -166,10 +166,10 @@ class CheckReport(msgspec.Struct, frozen=True):
         return sum(flaw.is_damage for flaw in self.flaws)
 
     @property
-    def classes(self) -> dict[FlawClass, _Tally]:
+    def classes(self) -> dict[DefectClass, _Tally]:
         """How many flaws there are of each class that occurs, by severity, the worst first."""
         found = {}
-        for kind in FlawClass:
+        for kind in DefectClass:
             of_kind = [flaw for flaw in self.flaws if flaw.kind is kind]
             if of_kind:
                 damage = sum(flaw.is_damage for flaw in of_kind)
@@ -186,10 +186,10 @@ class CheckReport(msgspec.Struct, frozen=True):
         return tuple(Unpullable(name, tuple(why)) for name, why in sorted(because.items()))
 
 
-def merge_flaws(flaws: Iterable[Flaw]) -> tuple[Flaw, ...]:
+def merge_defects(flaws: Iterable[Defect]) -> tuple[Defect, ...]:
     """Return the flaws in order, each once, with all tags that any mention of it names."""
-    order = list(FlawClass)
-    merged: dict[tuple[FlawClass, str | None, str], list[Flaw]] = {}
+    order = list(DefectClass)
+    merged: dict[tuple[DefectClass, str | None, str], list[Defect]] = {}
     for flaw in flaws:
         merged.setdefault(flaw.key, []).append(flaw)
     found = []

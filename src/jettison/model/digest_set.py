@@ -11,13 +11,13 @@ from typing import Final, cast
 
 from jettison.model.digest import RawDigest
 
-__all__ = ["RawDigests"]
+__all__ = ["DigestSet"]
 
 _LENGTH: Final = 32
 _COMPACT: Final = 1 << 26
 
 
-class RawDigests:
+class DigestSet:
     """Digests by their first byte. The same one may be added often; they are compacted then."""
 
     def __init__(self) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from typing import Generic, NamedTuple, TypeVar
 
 from jettison.model.digest import Digest, RawDigest
-from jettison.model.manifest import Kind, Manifest
+from jettison.model.manifest import Manifest, ManifestKind
 
 __all__ = ["Edges", "Reached", "edges_of", "reach"]
 
@@ -39,7 +39,7 @@ class Reached(NamedTuple, Generic[AnyDigest]):
 
 def edges_of(manifest: Manifest) -> Edges[Digest] | None:
     """Return a manifest's strong references, or None for one that nothing is known about."""
-    if manifest.kind is Kind.OPAQUE:
+    if manifest.kind is ManifestKind.OPAQUE:
         return None
     return Edges(
         tuple(child.digest for child in manifest.children),

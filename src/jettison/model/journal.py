@@ -7,14 +7,24 @@ import msgspec
 
 from jettison.model.digest import Digest
 from jettison.model.names import RepoName, Tag
-from jettison.model.plan import Action, Plan, Step
+from jettison.model.plan import Plan, Step, StepAction
 
-__all__ = ["RUN_SCHEMA", "UNDOABLE", "Finding", "Kind", "Left", "Receipt", "Run", "Saved", "State"]
+__all__ = [
+    "RUN_SCHEMA",
+    "UNDOABLE",
+    "Finding",
+    "JobKind",
+    "JobState",
+    "JournalEntry",
+    "Receipt",
+    "SavedManifest",
+    "StepLeft",
+]
 
 RUN_SCHEMA: Final = 1
 
 
-class Kind(enum.StrEnum):
+class JobKind(enum.StrEnum):
     """What the run did."""
 
     RM = "rm"
@@ -23,11 +33,11 @@ class Kind(enum.StrEnum):
     FSCK = "fsck"
 
 
-UNDOABLE: Final = frozenset({Kind.RM, Kind.FSCK})
+UNDOABLE: Final = frozenset({JobKind.RM, JobKind.FSCK})
 """What ``jettison undo`` takes back."""
 
 
-class State(enum.StrEnum):
+class JobState(enum.StrEnum):
     """How far it came.
 
     APPLYING is what a killed process leaves behind, INTERRUPTED what Ctrl-C or an error does; both
@@ -41,7 +51,7 @@ class State(enum.StrEnum):
     UNDONE = "undone"
 
 
-class Saved(msgspec.Struct, frozen=True):
+class SavedManifest(msgspec.Struct, frozen=True):
     """A manifest as it was before the run: the very bytes, and the tags that pointed to it.
 
     ``removed`` is False for one that only lost a tag.
@@ -67,7 +77,7 @@ class Finding(msgspec.Struct, frozen=True):
     before: bool = False
 
 
-class Left(msgspec.Struct, frozen=True):
+class StepLeft(msgspec.Struct, frozen=True):
     """A step of the plan that was not done, or not in full, and why.
 
     ``tags`` are those of its tags that stay. A manifest that was to go stays in any case.
@@ -110,7 +120,7 @@ class Receipt(msgspec.Struct, frozen=True):
         return all(finding.ok for finding in self.findings)
 
 
-class Run(msgspec.Struct, frozen=True):
+class JournalEntry(msgspec.Struct, frozen=True):
     """A journal entry.
 
     ``started`` is RFC 3339 in UTC; ``window_until`` is in seconds since the epoch: until then a
@@ -121,16 +131,16 @@ class Run(msgspec.Struct, frozen=True):
     """
 
     id: str
-    kind: Kind
-    state: State
+    kind: JobKind
+    state: JobState
     started: str
     registry: str
     request: tuple[str, ...]
     fingerprint: str = ""
     storage: str | None = None
     plan: Plan | None = None
-    saved: tuple[Saved, ...] = ()
-    left: tuple[Left, ...] = ()
+    saved: tuple[SavedManifest, ...] = ()
+    left: tuple[StepLeft, ...] = ()
     window_until: float | None = None
     reclaim: bool = False
     backup: str | None = None
@@ -150,7 +160,7 @@ class Run(msgspec.Struct, frozen=True):
                 gone = tuple(tag for tag in step.tags if tag not in left[number].tags)
                 if not gone:
                     continue
-                step = msgspec.structs.replace(step, action=Action.UNTAG, tags=gone)  # noqa: PLW2901
+                step = msgspec.structs.replace(step, action=StepAction.UNTAG, tags=gone)  # noqa: PLW2901
             found.append(step)
         return tuple(found)
 
@@ -159,7 +169,7 @@ class Run(msgspec.Struct, frozen=True):
         """Where it was: the registry, or the storage of one that is not known."""
         return self.registry or self.storage or ""
 
-    def may_be_beside(self, other: "Run") -> bool:
+    def may_be_beside(self, other: "JournalEntry") -> bool:
         """Whether it may have been on the same registry as another run, as far as both tell."""
         if self.registry and other.registry:
             return self.registry == other.registry
@@ -168,5 +178,5 @@ class Run(msgspec.Struct, frozen=True):
     @property
     def unfinished(self) -> bool:
         """Whether it stopped half-way: before its last step, or before its proof."""
-        unproved = self.state is State.DONE and self.receipt is None
-        return self.state in {State.APPLYING, State.INTERRUPTED} or unproved
+        unproved = self.state is JobState.DONE and self.receipt is None
+        return self.state in {JobState.APPLYING, JobState.INTERRUPTED} or unproved

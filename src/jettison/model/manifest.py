@@ -19,8 +19,8 @@ from jettison.model.digest import Digest
 
 __all__ = [
     "Descriptor",
-    "Kind",
     "Manifest",
+    "ManifestKind",
     "Platform",
     "parse_manifest",
     "referenced_digest",
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 
-class Kind(enum.StrEnum):
+class ManifestKind(enum.StrEnum):
     """What sort of manifest it is."""
 
     IMAGE = "image"
@@ -75,7 +75,7 @@ class Manifest(msgspec.Struct, frozen=True):
     digest: Digest
     media_type: str
     size: int
-    kind: Kind
+    kind: ManifestKind
     config: Descriptor | None = None
     layers: tuple[Descriptor, ...] = ()
     children: tuple[Descriptor, ...] = ()
@@ -150,7 +150,7 @@ def parse_manifest(raw: bytes, content_type: str | None = None) -> Manifest:
     except InvalidDocument as error:
         # A body that only its own type understands is no error; a broken one of ours is.
         if declared and declared not in mediatypes.MANIFESTS and _is_foreign(raw, declared):
-            return Manifest(digest, declared, len(raw), Kind.OPAQUE)
+            return Manifest(digest, declared, len(raw), ManifestKind.OPAQUE)
         raise InvalidManifest(f"manifest {digest} cannot be read: {error}") from None
     media_type = wire.media_type or _known(declared) or _by_shape(wire) or declared
     try:
@@ -198,10 +198,10 @@ def _with_all(manifest: Manifest, raw: bytes) -> Manifest:
 
     Of one that nobody knows everything is to be protected anyway.
     """
-    if manifest.kind is Kind.OPAQUE:
+    if manifest.kind is ManifestKind.OPAQUE:
         return manifest
     digests = len(manifest.children) + sum(1 for _ in manifest.blobs)
-    if manifest.kind is not Kind.SCHEMA1 and strict_json.has_no_more(
+    if manifest.kind is not ManifestKind.SCHEMA1 and strict_json.has_no_more(
         raw, digests + (manifest.subject is not None)
     ):
         return manifest
@@ -261,7 +261,7 @@ def _build(wire: _Wire, digest: Digest, media_type: str, size: int) -> Manifest:
         if wire.manifests is not None:
             raise InvalidManifest(_AMBIGUOUS)
         return Manifest(
-            kind=Kind.IMAGE,
+            kind=ManifestKind.IMAGE,
             config=wire.config.descriptor(),
             # Distribution takes `null`, and none at all, for an image without layers.
             layers=tuple(layer.descriptor() for layer in wire.layers or ()),
@@ -274,7 +274,7 @@ def _build(wire: _Wire, digest: Digest, media_type: str, size: int) -> Manifest:
         members = [member.descriptor() for member in wire.manifests or ()]
         # A member without a type is taken for a manifest: following it can only keep more.
         return Manifest(
-            kind=Kind.INDEX,
+            kind=ManifestKind.INDEX,
             children=tuple(m for m in members if not _is_blob_member(m)),
             layers=tuple(m for m in members if _is_blob_member(m)),
             **common,
@@ -282,7 +282,7 @@ def _build(wire: _Wire, digest: Digest, media_type: str, size: int) -> Manifest:
     if media_type == mediatypes.OCI_ARTIFACT:
         blobs = wire.blobs or ()
         return Manifest(
-            kind=Kind.ARTIFACT, layers=tuple(blob.descriptor() for blob in blobs), **common
+            kind=ManifestKind.ARTIFACT, layers=tuple(blob.descriptor() for blob in blobs), **common
         )
     if media_type in mediatypes.SCHEMA1:
         if wire.fs_layers is None:
@@ -291,11 +291,11 @@ def _build(wire: _Wire, digest: Digest, media_type: str, size: int) -> Manifest:
         # The same empty layer is usually listed many times.
         sums = dict.fromkeys(Digest(layer.blob_sum) for layer in wire.fs_layers)
         return Manifest(
-            kind=Kind.SCHEMA1,
+            kind=ManifestKind.SCHEMA1,
             layers=tuple(Descriptor(blob, _SCHEMA1_LAYER, None) for blob in sums),
             **common,
         )
-    return Manifest(kind=Kind.OPAQUE, **common)
+    return Manifest(kind=ManifestKind.OPAQUE, **common)
 
 
 # Read one way it references this, read the other way that (CVE-2021-41190).

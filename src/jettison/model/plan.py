@@ -15,7 +15,6 @@ from jettison.model.names import RepoName, Tag
 
 __all__ = [
     "PLAN_SCHEMA",
-    "Action",
     "Broken",
     "Estimate",
     "Freed",
@@ -23,12 +22,13 @@ __all__ = [
     "Plan",
     "Shared",
     "Step",
+    "StepAction",
 ]
 
 PLAN_SCHEMA: Final = 1
 
 
-class Action(enum.StrEnum):
+class StepAction(enum.StrEnum):
     """What a step does."""
 
     UNTAG = "untag"
@@ -43,7 +43,7 @@ class Step(msgspec.Struct, frozen=True):
     leads to nothing that can be had: UNTAG removes it whatever it says.
     """
 
-    action: Action
+    action: StepAction
     repository: RepoName
     digest: Digest | None
     tags: tuple[Tag, ...]
@@ -52,7 +52,7 @@ class Step(msgspec.Struct, frozen=True):
     @property
     def deletes(self) -> Digest | None:
         """The manifest that goes, if one does."""
-        return self.digest if self.action is Action.DELETE else None
+        return self.digest if self.action is StepAction.DELETE else None
 
     @property
     def short(self) -> str:

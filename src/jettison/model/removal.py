@@ -15,9 +15,9 @@ from jettison.errors import Refused
 from jettison.model.digest import Digest
 from jettison.model.graph import Edges, reach
 from jettison.model.listing_problems import summarized
-from jettison.model.manifest import Kind, referenced_digest
+from jettison.model.manifest import ManifestKind, referenced_digest
 from jettison.model.names import Tag
-from jettison.model.plan import Action, Kept, Step
+from jettison.model.plan import Kept, Step, StepAction
 from jettison.model.snapshot import RepositorySnapshot
 from jettison.model.traversal import postorder
 
@@ -109,21 +109,26 @@ def plan_removal(
         f"{repository.name}: {digest.short} is of schema 1, and no registry takes it without its "
         "signatures, so an undo over the API cannot bring it back"
         for digest in order
-        if digest in repository.manifests and repository.manifests[digest].kind is Kind.SCHEMA1
+        if digest in repository.manifests
+        and repository.manifests[digest].kind is ManifestKind.SCHEMA1
     ]
     reasons = _Reasons(repository, tags, digests, unneeded)
     steps = [
-        Step(Action.UNTAG, repository.name, None, (tag,), "leads to no manifest that can be had")
+        Step(
+            StepAction.UNTAG, repository.name, None, (tag,), "leads to no manifest that can be had"
+        )
         for tag in lost_tags
     ]
     steps += [
-        Step(Action.UNTAG, repository.name, repository.tags[tag], (tag,), "named by the request")
+        Step(
+            StepAction.UNTAG, repository.name, repository.tags[tag], (tag,), "named by the request"
+        )
         for tag in sorted(going)
         if repository.tags[tag] not in gone
     ]
     steps += [
         Step(
-            Action.DELETE,
+            StepAction.DELETE,
             repository.name,
             digest,
             tuple(tags_of.get(digest, ())),

@@ -8,15 +8,15 @@ from typing import Final
 
 import msgspec
 
-from jettison.model.check_report import Action
+from jettison.model.check_report import RepairAction
 
-__all__ = ["REPAIR_SCHEMA", "Move", "RepairPlan", "Seen", "Skipped", "Write"]
+__all__ = ["REPAIR_SCHEMA", "FileFingerprint", "Move", "RepairPlan", "Skipped", "Write"]
 
 REPAIR_SCHEMA: Final = 1
 _STRAY: Final = frozenset({"", ".", ".."})
 
 
-class Seen(msgspec.Struct, frozen=True, array_like=True):
+class FileFingerprint(msgspec.Struct, frozen=True, array_like=True):
     """What was at a path when the plan was made; ``inode`` 0: nothing. ``mtime_ns`` in ns."""
 
     path: str
@@ -33,11 +33,11 @@ class Move(msgspec.Struct, frozen=True, tag="move"):
     whose folder it is, and ``unguards`` the repository that what is moved kept the collector from.
     """
 
-    action: Action
+    action: RepairAction
     path: str
     to: str
     reason: str
-    seen: tuple[Seen, ...]
+    seen: tuple[FileFingerprint, ...]
     stays: bool = False
     tag: str | None = None
     unguards: str | None = None
@@ -51,7 +51,7 @@ class Write(msgspec.Struct, frozen=True, tag="write"):
     the innermost first; ``needs`` are paths that must be there.
     """
 
-    action: Action
+    action: RepairAction
     path: str
     content: str
     reason: str
@@ -60,7 +60,7 @@ class Write(msgspec.Struct, frozen=True, tag="write"):
     mtime_ns: int
     folders: tuple[str, ...]
     needs: tuple[str, ...]
-    seen: tuple[Seen, ...]
+    seen: tuple[FileFingerprint, ...]
 
 
 class Skipped(msgspec.Struct, frozen=True):
@@ -108,10 +108,10 @@ class RepairPlan(msgspec.Struct, frozen=True):
         return tuple(step.tag for step in self.steps if isinstance(step, Move) and step.tag)
 
     @property
-    def counts(self) -> dict[Action, int]:
+    def counts(self) -> dict[RepairAction, int]:
         """How many steps there are of each sort, in the order of work."""
         return {
             action: count
-            for action in Action
+            for action in RepairAction
             if (count := sum(step.action is action for step in self.steps))
         }

@@ -13,7 +13,7 @@ import msgspec
 
 from jettison.errors import InvalidManifest
 from jettison.model.digest import Digest
-from jettison.model.journal import Kind, Left, Run, Saved
+from jettison.model.journal import JobKind, JournalEntry, SavedManifest, StepLeft
 from jettison.model.manifest import parse_manifest
 from jettison.model.names import RepoName, Tag
 from jettison.model.plan import Step
@@ -61,7 +61,7 @@ def needs_of(raw: bytes, media_type: str) -> Needs:
 class Looked(msgspec.Struct, frozen=True):
     """A manifest that an undo needs, with its bytes, and whether the registry has it."""
 
-    saved: Saved
+    saved: SavedManifest
     present: bool
     needs: Needs
 
@@ -78,7 +78,7 @@ class TagSeen(msgspec.Struct, frozen=True):
     digest: Digest
     now: Digest | None = None
     gave: Digest | None = None
-    saved: Saved | None = None
+    saved: SavedManifest | None = None
     stand_in: bool = False
 
     @property
@@ -110,10 +110,10 @@ class UndoPlan(msgspec.Struct, frozen=True):
     """
 
     blobs: tuple[tuple[RepoName, Digest], ...] = ()
-    manifests: tuple[Saved, ...] = ()
+    manifests: tuple[SavedManifest, ...] = ()
     tags: tuple[tuple[RepoName, Tag, Digest], ...] = ()
     throwaways: tuple[tuple[RepoName, Digest], ...] = ()
-    displaced: tuple[Saved, ...] = ()
+    displaced: tuple[SavedManifest, ...] = ()
     left: tuple[NotBack, ...] = ()
     missing: tuple[tuple[RepoName, Digest], ...] = ()
     there: tuple[tuple[RepoName, Tag, Digest], ...] = ()
@@ -124,12 +124,14 @@ class UndoPlan(msgspec.Struct, frozen=True):
         return not (self.blobs or self.manifests or self.tags)
 
 
-def is_undoable(run: Run) -> bool:
+def is_undoable(run: JournalEntry) -> bool:
     """Whether a run took something away that can be put back through the registry."""
-    return run.kind is Kind.RM or (run.kind is Kind.UNDO and bool(run.saved))
+    return run.kind is JobKind.RM or (run.kind is JobKind.UNDO and bool(run.saved))
 
 
-def taken_tags(run: Run, begun: AbstractSet[int] | None) -> dict[tuple[RepoName, Tag], Digest]:
+def taken_tags(
+    run: JournalEntry, begun: AbstractSet[int] | None
+) -> dict[tuple[RepoName, Tag], Digest]:
     """Return the tags that a run took, or may have taken; ``begun`` are the steps it came to.
 
     None for ``begun``: all. A tag that led nowhere has nothing to go back to.
@@ -145,7 +147,7 @@ def taken_tags(run: Run, begun: AbstractSet[int] | None) -> dict[tuple[RepoName,
     }
 
 
-def untagged_nodes(run: Run, begun: AbstractSet[int] | None) -> set[Node]:
+def untagged_nodes(run: JournalEntry, begun: AbstractSet[int] | None) -> set[Node]:
     """Return the manifests without a tag that a run removed, or may have removed."""
     if run.plan is None:
         return {(one.repository, one.digest) for one in run.saved if not one.tags}
@@ -156,7 +158,9 @@ def untagged_nodes(run: Run, begun: AbstractSet[int] | None) -> set[Node]:
     }
 
 
-def _steps(run: Run, begun: AbstractSet[int] | None) -> Iterator[tuple[Step, Left | None]]:
+def _steps(
+    run: JournalEntry, begun: AbstractSet[int] | None
+) -> Iterator[tuple[Step, StepLeft | None]]:
     """Yield the steps that a run came to, with what it says that it left of each."""
     left = {one.step: one for one in run.left}
     for number, step in enumerate(run.plan.steps if run.plan is not None else ()):

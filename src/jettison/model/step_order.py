@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from jettison.errors import InvalidManifest
 from jettison.model.digest import Digest
-from jettison.model.journal import Saved
+from jettison.model.journal import SavedManifest
 from jettison.model.manifest import Manifest, parse_manifest, referenced_digest
 from jettison.model.plan import Step
 from jettison.model.snapshot import Node
@@ -21,7 +21,7 @@ __all__ = ["Order", "children_of"]
 class Order:
     """The order of ``steps``, from what the manifests say that are ``saved``."""
 
-    def __init__(self, steps: Sequence[Step], saved: Iterable[Saved]) -> None:
+    def __init__(self, steps: Sequence[Step], saved: Iterable[SavedManifest]) -> None:
         manifests = dict(_parsed(saved))
         places: dict[Node, int] = {}
         for number, step in enumerate(steps):
@@ -62,7 +62,7 @@ class Order:
             self._turned.setdefault(number, set()).add(referrer)
 
 
-def _parsed(saved: Iterable[Saved]) -> Iterable[tuple[Node, Manifest]]:
+def _parsed(saved: Iterable[SavedManifest]) -> Iterable[tuple[Node, Manifest]]:
     for entry in saved:
         try:
             yield (entry.repository, entry.digest), parse_manifest(entry.raw, entry.media_type)
@@ -70,7 +70,7 @@ def _parsed(saved: Iterable[Saved]) -> Iterable[tuple[Node, Manifest]]:
             continue  # it references nothing that is known
 
 
-def children_of(saved: Saved) -> list[Node]:
+def children_of(saved: SavedManifest) -> list[Node]:
     """Return the manifests that a saved one lists; none for one that cannot be understood."""
     return [
         (saved.repository, child.digest)

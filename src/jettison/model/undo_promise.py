@@ -5,12 +5,12 @@ The same sentence stands in the plan, the question, the receipt and the list of 
 
 import msgspec
 
-from jettison.model.journal import Kind, Run, State
+from jettison.model.journal import JobKind, JobState, JournalEntry
 from jettison.model.plan import Plan
 from jettison.model.products import Collection, Product, product
 from jettison.model.times import moment
 
-__all__ = ["Outlook", "Promise", "outlook_of", "promise", "promise_of"]
+__all__ = ["Outlook", "UndoPromise", "outlook_of", "promise_undo", "undo_promise_of"]
 
 _HOUR = 3600.0
 
@@ -33,25 +33,25 @@ class Outlook(msgspec.Struct, frozen=True):
     left: int | None = None
 
 
-class Promise(msgspec.Struct, frozen=True):
+class UndoPromise(msgspec.Struct, frozen=True):
     """Whether an undo is possible at all, as a sentence that begins after ``undo:``."""
 
     possible: bool
     sentence: str
 
 
-def promise(plan: Plan | None, outlook: Outlook, now: float) -> Promise:
+def promise_undo(plan: Plan | None, outlook: Outlook, now: float) -> UndoPromise:
     """Say what an undo of ``plan`` can do at ``now`` (seconds since the epoch)."""
     total, lost = _images(plan), _lost_tags(plan)
     if lost and not total:
         sentence = "not possible: a tag that leads to no manifest cannot be set again"
-        return Promise(possible=False, sentence=sentence)
+        return UndoPromise(possible=False, sentence=sentence)
     broken, obsolete, sparse = _broken(plan)
     if total and broken + obsolete >= total and not outlook.stored:
         why = "no registry takes manifests of schema 1 any more"
         if broken:
             why = "what goes lacks blobs already, so it is broken"
-        return Promise(possible=False, sentence=f"not possible: {why}")
+        return UndoPromise(possible=False, sentence=f"not possible: {why}")
     found = _as_long_as(plan, outlook, now)
     if not found.possible:
         return found
@@ -66,54 +66,56 @@ def promise(plan: Plan | None, outlook: Outlook, now: float) -> Promise:
     sentence += f", but for {' and '.join(without)}" if without else ""
     if sparse and not outlook.stored:
         sentence += ", if the registry takes an index without the children that it lacks already"
-    return Promise(possible=True, sentence=sentence)
+    return UndoPromise(possible=True, sentence=sentence)
 
 
-def _as_long_as(plan: Plan | None, outlook: Outlook, now: float) -> Promise:
+def _as_long_as(plan: Plan | None, outlook: Outlook, now: float) -> UndoPromise:
     if outlook.backup is not None:
-        return Promise(possible=True, sentence=f"from the backup {outlook.backup}")
+        return UndoPromise(possible=True, sentence=f"from the backup {outlook.backup}")
     gone, left = outlook.gone, outlook.left
     if gone:
         if not left:
-            return Promise(possible=False, sentence="no longer: its blobs are gone")
+            return UndoPromise(possible=False, sentence="no longer: its blobs are gone")
         sentence = f"only in part: of {gone + left} blobs that were looked for, {gone} are gone"
-        return Promise(possible=True, sentence=sentence)
+        return UndoPromise(possible=True, sentence=sentence)
     if outlook.reclaim and gone is None:
         if plan is not None and plan.estimate.freed_bytes == 0:
-            return Promise(possible=True, sentence="until the registry is collected again")
-        return Promise(possible=False, sentence="not once it is collected, which follows at once")
+            return UndoPromise(possible=True, sentence="until the registry is collected again")
+        return UndoPromise(
+            possible=False, sentence="not once it is collected, which follows at once"
+        )
     if outlook.window_until is not None:
         if outlook.window_until <= now:
-            return Promise(possible=True, sentence="no longer held, may be collected")
-        return Promise(possible=True, sentence=f"until {moment(outlook.window_until)}")
+            return UndoPromise(possible=True, sentence="no longer held, may be collected")
+        return UndoPromise(possible=True, sentence=f"until {moment(outlook.window_until)}")
     if outlook.reclaim:
-        return Promise(possible=True, sentence="until the registry is collected again")
+        return UndoPromise(possible=True, sentence="until the registry is collected again")
     return _by_product(plan, outlook)
 
 
-def _by_product(plan: Plan | None, outlook: Outlook) -> Promise:
+def _by_product(plan: Plan | None, outlook: Outlook) -> UndoPromise:
     name = outlook.product.name
     if plan is not None and plan.manifest_count == 0:
-        return Promise(
+        return UndoPromise(
             possible=True, sentence="as long as the manifest stays, which only loses a tag"
         )
     match outlook.product.collection:
         case Collection.AT_ONCE if outlook.gone is None:
             sentence = f"not possible: {name} removes blobs with the last manifest that needs them"
-            return Promise(possible=False, sentence=sentence)
+            return UndoPromise(possible=False, sentence=sentence)
         case Collection.ITSELF:
             sentence = f"until {name} collects, which it does by itself"
             if outlook.product.spared is not None:
                 sentence += f", not within {outlook.product.spared / _HOUR:.0f} h"
-            return Promise(possible=True, sentence=sentence)
+            return UndoPromise(possible=True, sentence=sentence)
         case Collection.UNKNOWN:
             sentence = "until the registry is collected; it may do that by itself"
-            return Promise(possible=True, sentence=sentence)
+            return UndoPromise(possible=True, sentence=sentence)
         case _:
-            return Promise(possible=True, sentence="until the registry is collected")
+            return UndoPromise(possible=True, sentence="until the registry is collected")
 
 
-def outlook_of(run: Run) -> Outlook:
+def outlook_of(run: JournalEntry) -> Outlook:
     """Return what an undo of a run depends on, as it was seen when the run ended."""
     receipt = run.receipt
     return Outlook(
@@ -127,17 +129,19 @@ def outlook_of(run: Run) -> Outlook:
     )
 
 
-def promise_of(run: Run, now: float) -> Promise | None:
+def undo_promise_of(run: JournalEntry, now: float) -> UndoPromise | None:
     """Say what an undo of a run can do at ``now``; None for a run that has nothing to undo."""
-    if run.state is State.UNDONE:
-        return Promise(possible=False, sentence="undone")
-    if run.kind is Kind.FSCK:
-        return Promise(possible=True, sentence="until what it moved aside is removed")
-    if run.kind is Kind.UNDO and run.saved:
-        return Promise(possible=True, sentence="gives the tags that it took back to their images")
-    if run.kind is not Kind.RM:
+    if run.state is JobState.UNDONE:
+        return UndoPromise(possible=False, sentence="undone")
+    if run.kind is JobKind.FSCK:
+        return UndoPromise(possible=True, sentence="until what it moved aside is removed")
+    if run.kind is JobKind.UNDO and run.saved:
+        return UndoPromise(
+            possible=True, sentence="gives the tags that it took back to their images"
+        )
+    if run.kind is not JobKind.RM:
         return None
-    return promise(run.plan, outlook_of(run), now)
+    return promise_undo(run.plan, outlook_of(run), now)
 
 
 def _images(plan: Plan | None) -> int:

@@ -14,12 +14,12 @@ from jettison.model.digest import Digest
 from jettison.model.manifest import Manifest, parse_manifest
 from jettison.model.mediatypes import OCI_INDEX
 
-__all__ = ["MARK", "is_throwaway", "throwaway"]
+__all__ = ["MARK", "is_untag_placeholder", "untag_placeholder"]
 
 MARK: Final = "io.jettison.throwaway"
 
 
-def throwaway(run: str, step: int, stands_for: Digest | None) -> bytes:
+def untag_placeholder(run: str, step: int, stands_for: Digest | None) -> bytes:
     """Return the bytes of the manifest for a step of a run: the same each time it is asked for."""
     return msgspec.json.encode(
         {
@@ -31,7 +31,7 @@ def throwaway(run: str, step: int, stands_for: Digest | None) -> bytes:
     )
 
 
-def is_throwaway(raw: bytes) -> bool:
+def is_untag_placeholder(raw: bytes) -> bool:
     """Whether these bytes are such a manifest, of whatever run."""
     try:
         manifest: Manifest = parse_manifest(raw)

@@ -15,9 +15,9 @@ __all__ = [
     "Answer",
     "ApiError",
     "Code",
+    "ErrorEntry",
     "Header",
     "Piece",
-    "Problem",
     "encode_headers",
     "encode_json",
     "json_answer",
@@ -87,7 +87,7 @@ class Answer:
         self.length = len(body) if length is None else length
 
 
-class Problem(msgspec.Struct, omit_defaults=True):
+class ErrorEntry(msgspec.Struct, omit_defaults=True):
     """One entry of an error's body."""
 
     code: str
@@ -115,7 +115,7 @@ class ApiError(Exception):
 
     def answer(self) -> Answer:
         """Return it as it is sent."""
-        problem = Problem(self.code, self.message, self.detail)
+        problem = ErrorEntry(self.code, self.message, self.detail)
         return problems_answer(self.status, [problem], self.headers)
 
 
@@ -134,7 +134,7 @@ def encode_json(content: object) -> bytes:
     return msgspec.json.encode(content, enc_hook=str)
 
 
-def problems_answer(status: int, problems: list[Problem], headers: list[Header]) -> Answer:
+def problems_answer(status: int, problems: list[ErrorEntry], headers: list[Header]) -> Answer:
     """Return an error with as many entries."""
     return json_answer({"errors": problems}, status, headers)
 

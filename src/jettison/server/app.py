@@ -14,7 +14,7 @@ from jettison.errors import StorageError
 from jettison.model.names import RepoName
 from jettison.model.preconditions import HEEDED
 from jettison.server import blobs, listings, manifests, referrers, uploads
-from jettison.server.access import Action, Grant, Guard, TooManyLogins, Unauthorized, Wanted
+from jettison.server.access import AccessAction, Grant, Guard, TooManyLogins, Unauthorized, Wanted
 from jettison.server.answers import (
     API_VERSION,
     Answer,
@@ -53,7 +53,7 @@ class _Operation(NamedTuple):
     """What a method does at an endpoint, and what one has to be allowed for it."""
 
     handler: Handler
-    actions: tuple[Action, ...]
+    actions: tuple[AccessAction, ...]
     writes: bool = False
 
 
@@ -67,9 +67,9 @@ class Observer(Protocol):
         """It has ended."""
 
 
-_PULL: Final = (Action.PULL,)
-_PUSH: Final = (Action.PULL, Action.PUSH)
-_DELETE: Final = (Action.DELETE,)
+_PULL: Final = (AccessAction.PULL,)
+_PUSH: Final = (AccessAction.PULL, AccessAction.PUSH)
+_DELETE: Final = (AccessAction.DELETE,)
 _ALLOW_READING: Final = (b"allow", b"GET, HEAD")
 _PLAIN: Final = frozenset({Endpoint.ROOT, Endpoint.OTHER})
 _WITHOUT_REPOSITORY: Final = frozenset({Endpoint.BASE, Endpoint.CATALOG})
@@ -331,7 +331,7 @@ def _plain_answer(endpoint: Endpoint) -> Answer:
     return answer
 
 
-def _reading(handler: Handler, actions: tuple[Action, ...] = _PULL) -> dict[str, _Operation]:
+def _reading(handler: Handler, actions: tuple[AccessAction, ...] = _PULL) -> dict[str, _Operation]:
     operation = _Operation(handler, actions)
     return {"GET": operation, "HEAD": operation}
 

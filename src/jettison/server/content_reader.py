@@ -26,7 +26,7 @@ from jettison.storage.filesystem.folder import Folder, storage_error
 from jettison.storage.filesystem.reading import LARGEST_MANIFEST, SETTLED_NS
 from jettison.storage.filesystem.tree import StorageTree
 
-__all__ = ["SMALL", "Content", "Contents", "UnsettledLink", "settled"]
+__all__ = ["SMALL", "Content", "ContentReader", "UnsettledLink", "settled"]
 
 _T = TypeVar("_T")
 
@@ -133,7 +133,7 @@ async def settled(look: Callable[[], Awaitable[_T]]) -> _T:
         await asyncio.sleep(_AGAIN_SECONDS)
 
 
-class Contents:
+class ContentReader:
     """What is in a tree, as requests ask for it."""
 
     def __init__(self, tree: StorageTree) -> None:

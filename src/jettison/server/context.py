@@ -14,16 +14,16 @@ from jettison.model.digest import Digest
 from jettison.model.names import RepoName, Tag
 from jettison.server.access import Grant
 from jettison.server.answers import ApiError, Code, Header, shown
-from jettison.server.content_reader import Contents
+from jettison.server.content_reader import ContentReader
 from jettison.server.events import Events
 from jettison.server.observing.exchange import Exchange
 from jettison.server.requests import Request
 from jettison.server.sessions import Sessions
 from jettison.server.sharing import Bodies, Buffers, Turns
 from jettison.server.tags import Catalog, Listings
-from jettison.storage.filesystem.tag_index import AllTagged
+from jettison.storage.filesystem.tag_index import TagIndexes
 from jettison.storage.filesystem.tree import StorageTree
-from jettison.storage.referrers_index import AllRelations
+from jettison.storage.referrers_index import ReferrersIndexes
 
 __all__ = ["Call", "Context", "parse_digest", "parse_name", "parse_tag"]
 
@@ -58,9 +58,9 @@ class Context:
         self.configuration = configuration
         self.tree = tree
         self.events = events
-        self.contents = Contents(tree)
-        self.relations = AllRelations(tree, save=not configuration.storage.readonly)
-        self.tagged = AllTagged(tree)
+        self.contents = ContentReader(tree)
+        self.relations = ReferrersIndexes(tree, save=not configuration.storage.readonly)
+        self.tagged = TagIndexes(tree)
         self.sessions = Sessions()
         self.listings = Listings(tree)
         self.catalog = Catalog(tree)

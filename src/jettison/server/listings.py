@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from jettison.server.answers import JSON, Answer, ApiError, Code, Header, Piece, json_answer
 from jettison.server.context import Call, Context
 from jettison.server.sharing import Busy
-from jettison.server.tags import Listing
+from jettison.server.tags import SortedNames
 
 __all__ = ["get_catalog", "get_tags"]
 
@@ -38,7 +38,7 @@ async def get_tags(call: Call) -> Answer:
     return json_answer({"name": call.repository, "tags": tags}, headers=headers)
 
 
-def _rest(call: Call, found: Listing, first: int) -> Answer:
+def _rest(call: Call, found: SortedNames, first: int) -> Answer:
     """Answer with all tags from ``first`` on; many of them piece by piece, as they are read."""
     head, rest = found.parts(first)
     length = len(head) + len(rest)

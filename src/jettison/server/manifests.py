@@ -14,8 +14,16 @@ from jettison.model.manifest import Descriptor, Manifest, parse_manifest
 from jettison.model.names import RepoName, Tag
 from jettison.model.preconditions import ONLY_TAGS
 from jettison.model.strict_json import check_unambiguous
-from jettison.server.access import Action
-from jettison.server.answers import Answer, ApiError, Code, Header, Problem, problems_answer, shown
+from jettison.server.access import AccessAction
+from jettison.server.answers import (
+    Answer,
+    ApiError,
+    Code,
+    ErrorEntry,
+    Header,
+    problems_answer,
+    shown,
+)
 from jettison.server.content_reader import UnsettledLink, manifest_headers, settled
 from jettison.server.context import Call, Context, parse_digest, parse_tag
 from jettison.server.protection import refuse_listed_manifest
@@ -274,7 +282,7 @@ def _check_tags(call: Call, digest: Digest, tags: Sequence[Tag]) -> None:
 
     What a damaged tag pointed to nobody knows, so that is overwriting it too.
     """
-    if call.grant.allows(call.repository, Action.OVERWRITE):
+    if call.grant.allows(call.repository, AccessAction.OVERWRITE):
         return
     for tag in tags:
         try:
@@ -287,7 +295,9 @@ def _check_tags(call: Call, digest: Digest, tags: Sequence[Tag]) -> None:
             if current in (None, digest):
                 continue
         who = call.grant.user or "without a login one"
-        message = f"{who} may not {Action.OVERWRITE} here, and the tag {tag} is another manifest's"
+        message = (
+            f"{who} may not {AccessAction.OVERWRITE} here, and the tag {tag} is another manifest's"
+        )
         raise ApiError(403, Code.DENIED, message, {"tag": tag})
 
 
@@ -328,7 +338,8 @@ def _any_aside(context: Context, missing: Sequence[Digest]) -> bool:
 def _incomplete(missing: Sequence[Digest]) -> Answer:
     message = "the repository does not have what the manifest references; push it first"
     problems = [
-        Problem(Code.MANIFEST_BLOB_UNKNOWN, message, {"digest": str(digest)}) for digest in missing
+        ErrorEntry(Code.MANIFEST_BLOB_UNKNOWN, message, {"digest": str(digest)})
+        for digest in missing
     ]
     return problems_answer(400, problems, [])
 

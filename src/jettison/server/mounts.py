@@ -6,7 +6,7 @@ from typing import Final
 
 from jettison.model.digest import Digest
 from jettison.model.names import RepoName
-from jettison.server.access import Action
+from jettison.server.access import AccessAction
 from jettison.server.answers import Answer
 from jettison.server.content_reader import settled
 from jettison.server.context import Call, Context, parse_name
@@ -42,7 +42,7 @@ def _link(call: Call, digest: Digest, names: list[RepoName] | None) -> tuple[Rep
     for name in _sources(context, digest) if names is None else names:
         # Touched before it is linked, so that no collection takes it in between (rule 6).
         if (
-            call.grant.allows(name, Action.PULL)
+            call.grant.allows(name, AccessAction.PULL)
             and context.contents.layer(name, digest) == digest
             and context.contents.touch_layer(name, digest)
         ):

@@ -17,7 +17,7 @@ from jettison.storage.filesystem.folder import storage_errors
 from jettison.storage.filesystem.reading import SETTLED_NS, InnerFolders
 from jettison.storage.filesystem.tree import StorageTree
 
-__all__ = ["Catalog", "Listing", "Listings"]
+__all__ = ["Catalog", "Listings", "SortedNames"]
 
 _KEPT_TAGS: Final = 200_000
 _KEPT_FOLDERS: Final = 100_000
@@ -29,7 +29,7 @@ _TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _TAGS: Final = re.compile(rf"(?:{_TAG.pattern}\n)*+")
 
 
-class Listing:
+class SortedNames:
     """The tags of a repository, the whole answer with them, and when its folder changed."""
 
     __slots__ = ("__weakref__", "_list_at", "body", "changed", "tags")
@@ -59,17 +59,17 @@ class Listings:
 
     def __init__(self, tree: StorageTree) -> None:
         self._tree = tree
-        self._kept: OrderedDict[str, Listing] = OrderedDict()
+        self._kept: OrderedDict[str, SortedNames] = OrderedDict()
         self._count = 0
         self._lock = threading.Lock()
-        self._alive: weakref.WeakSet[Listing] = weakref.WeakSet()
+        self._alive: weakref.WeakSet[SortedNames] = weakref.WeakSet()
 
     @property
     def full(self) -> bool:
         """Whether no more lists may be made: clients that read slowly hold on to too many."""
         return sum(len(one.body) for one in self._alive) > _MOST_BYTES
 
-    def kept(self, repository: RepoName) -> Listing | None:
+    def kept(self, repository: RepoName) -> SortedNames | None:
         """Return what is known if it is still right, which one look at the folder tells."""
         found = self._kept.get(repository)
         if found is None or found.changed != self._tree.mtime(layout.tags(repository)):
@@ -79,23 +79,23 @@ class Listings:
                 self._kept.move_to_end(repository)
         return found
 
-    def read(self, repository: RepoName) -> Listing | None:
+    def read(self, repository: RepoName) -> SortedNames | None:
         """List the tags of a repository; None if there is no such repository."""
         folder = self._tree.folder(layout.tags(repository))
         if folder is None:
             # Without a tag, but with manifests, it is a repository all the same.
             exists = self._tree.mtime(layout.manifests(repository)) is not None
-            return Listing(repository, 0, []) if exists else None
+            return SortedNames(repository, 0, []) if exists else None
         with folder, storage_errors("list", folder.path):
             changed = folder.own_time()
             names = os.listdir(folder.descriptor)  # noqa: PTH208 - it is open
-        found = Listing(repository, changed, _sorted_tags(names))
+        found = SortedNames(repository, changed, _sorted_tags(names))
         self._alive.add(found)
         if changed < time.time_ns() - SETTLED_NS:
             self._keep(repository, found)
         return found
 
-    def _keep(self, repository: RepoName, found: Listing) -> None:
+    def _keep(self, repository: RepoName, found: SortedNames) -> None:
         with self._lock:
             before = self._kept.pop(repository, None)
             self._count += len(found.tags) - (0 if before is None else len(before.tags))

@@ -33,7 +33,7 @@ from jettison.errors import (
     StorageError,
 )
 from jettison.model import strict_json
-from jettison.model.journal import RUN_SCHEMA, UNDOABLE, Kind, Run
+from jettison.model.journal import RUN_SCHEMA, UNDOABLE, JobKind, JournalEntry
 from jettison.storage.filesystem import layout
 from jettison.storage.filesystem.draft import Draft, open_record, write_file
 from jettison.storage.filesystem.folder import (
@@ -167,16 +167,16 @@ class Journal:
 
     # Writing: nothing is overwritten in place, and nothing counts before it is synced.
 
-    def write(self, run: Run) -> None:
+    def write(self, run: JournalEntry) -> None:
         """Store the run, replacing an earlier state of it."""
         self._replace(run.id, self._encoded(run))
 
-    def point(self, run: Run, to: "Journal") -> None:
+    def point(self, run: JournalEntry, to: "Journal") -> None:
         """Note that the run lies in another journal."""
         head = _Head(run.id, RUN_SCHEMA, str(to.folder.absolute()))
         self._replace(run.id, self._encoded(head))
 
-    def _encoded(self, document: Run | _Head) -> bytes:
+    def _encoded(self, document: JournalEntry | _Head) -> bytes:
         try:
             raw = _ENCODER.encode(document)
         except UnicodeEncodeError:
@@ -244,7 +244,7 @@ class Journal:
 
     # Reading.
 
-    def read(self, run_id: str) -> Run:
+    def read(self, run_id: str) -> JournalEntry:
         """Return the run with this id, following a pointer.
 
         Raises :class:`NotFoundError` for none, and :class:`JournalError` for one that is damaged
@@ -252,7 +252,7 @@ class Journal:
         """
         return self._read(run_id, may_point=True)
 
-    def _read(self, run_id: str, *, may_point: bool) -> Run:
+    def _read(self, run_id: str, *, may_point: bool) -> JournalEntry:
         path = self.folder / f"{run_id}{_DOCUMENT}"
         document = self._bytes(run_id, _DOCUMENT)
         if document is None:
@@ -277,7 +277,7 @@ class Journal:
                 return there._read(run_id, may_point=False)  # noqa: SLF001 - of the same class
             run = strict_json.decode(
                 document,
-                Run,
+                JournalEntry,
                 max_bytes=LARGEST_ENTRY,
                 max_parts=MOST_PARTS,
                 dec_hook=_decode_hook,
@@ -334,19 +334,19 @@ class Journal:
         stems = (name.removesuffix(_DOCUMENT) for name in names if name.endswith(_DOCUMENT))
         return sorted(stem for stem in stems if stem)
 
-    def runs(self) -> Iterator[Run | Unreadable]:
+    def runs(self) -> Iterator[JournalEntry | Unreadable]:
         """Yield all runs, oldest first; what cannot be used is yielded as that, not raised."""
         for run_id in self.ids():
             yield self.read_quietly(run_id)
 
-    def read_quietly(self, run_id: str) -> Run | Unreadable:
+    def read_quietly(self, run_id: str) -> JournalEntry | Unreadable:
         """Return the run, or why it cannot be used."""
         try:
             return self.read(run_id)
         except (JournalError, NotFoundError) as error:
             return Unreadable(run_id, error.message)
 
-    def find_removal(self, text: str, on: str | None = None) -> Run:
+    def find_removal(self, text: str, on: str | None = None) -> JournalEntry:
         """Return the run that ``text`` is.
 
         ``last`` is the latest removal, or the latest collection where nothing was removed; of
@@ -354,20 +354,22 @@ class Journal:
         """
         none = "nothing was removed yet, and nothing collected"
         try:
-            return self._find(text, frozenset({Kind.RM}), none, on)
+            return self._find(text, frozenset({JobKind.RM}), none, on)
         except NotFoundError:
-            return self._find(text, frozenset({Kind.GC}), none, on)
+            return self._find(text, frozenset({JobKind.GC}), none, on)
 
-    def find_undoable(self, text: str, on: str | None = None) -> Run:
+    def find_undoable(self, text: str, on: str | None = None) -> JournalEntry:
         """Return the run that ``text`` is; ``last`` is the latest that an undo takes back."""
         return self._find(text, UNDOABLE, "nothing was removed yet, and nothing repaired", on)
 
-    def latest(self) -> Run | None:
+    def latest(self) -> JournalEntry | None:
         """Return the latest run that can be read, whatever it did."""
         found = (self.read_quietly(run_id) for run_id in reversed(self.ids()))
-        return next((run for run in found if isinstance(run, Run)), None)
+        return next((run for run in found if isinstance(run, JournalEntry)), None)
 
-    def _find(self, text: str, kinds: AbstractSet[Kind], none: str, on: str | None) -> Run:
+    def _find(
+        self, text: str, kinds: AbstractSet[JobKind], none: str, on: str | None
+    ) -> JournalEntry:
         if text != "last":
             return self.read(self.find(text))
         for run_id in reversed(self.ids()):

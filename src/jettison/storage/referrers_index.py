@@ -25,7 +25,7 @@ from jettison.storage.filesystem.repository import RepositoryReader
 from jettison.storage.filesystem.tree import StorageTree
 from jettison.storage.recent import Recent
 
-__all__ = ["AllRelations", "Relations"]
+__all__ = ["ReferrersIndex", "ReferrersIndexes"]
 
 SNAPSHOT_EVERY: Final = 512
 """How many manifests are read before a snapshot is written again."""
@@ -44,7 +44,7 @@ class _Snapshot(msgspec.Struct):
     subjects: Pairs
 
 
-class Relations:
+class ReferrersIndex:
     """The relations of one repository; safe to use from several threads."""
 
     def __init__(self, tree: StorageTree, repository: RepoName, *, save: bool = True) -> None:
@@ -179,8 +179,8 @@ def _plain(relation: dict[RawDigest, list[RawDigest]]) -> Pairs:
     return {bytes(key): list[bytes](values) for key, values in relation.items()}
 
 
-class AllRelations(Recent[Relations]):
+class ReferrersIndexes(Recent[ReferrersIndex]):
     """The relations of the repositories that were asked about last; ``save`` lets it write."""
 
     def __init__(self, tree: StorageTree, *, save: bool = True) -> None:
-        super().__init__(lambda repository: Relations(tree, repository, save=save))
+        super().__init__(lambda repository: ReferrersIndex(tree, repository, save=save))

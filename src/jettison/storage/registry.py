@@ -12,7 +12,7 @@ from jettison.model.names import RepoName, Tag
 from jettison.registry import Capabilities, Deletion, RawManifest
 from jettison.storage.filesystem.reading import Blob, Problem
 from jettison.storage.filesystem.repository import RepositoryReader
-from jettison.storage.filesystem.tag_index import AllTagged
+from jettison.storage.filesystem.tag_index import TagIndexes
 from jettison.storage.filesystem.tree import StorageTree
 
 __all__ = ["StorageRegistry"]
@@ -31,7 +31,7 @@ class StorageRegistry:
     def __init__(self, tree: StorageTree) -> None:
         self.tree = tree
         self._referrers: dict[RepoName, dict[Digest, list[Digest]]] = {}
-        self._tagged = AllTagged(tree)
+        self._tagged = TagIndexes(tree)
 
     @property
     def name(self) -> str:

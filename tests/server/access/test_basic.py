@@ -19,7 +19,7 @@ from jettison.configuration import AccessRule, Htpasswd
 from jettison.errors import ConfigurationError
 from jettison.model.names import RepoName
 from jettison.server.access import (
-    Action,
+    AccessAction,
     Guard,
     TooManyLogins,
     Unauthorized,
@@ -32,7 +32,7 @@ from jettison.server.access.htpasswd import parse_passwords, verify
 from tests.support.missing import need
 
 APP = RepoName("team/app")
-PULL = [Wanted(APP, (Action.PULL,))]
+PULL = [Wanted(APP, (AccessAction.PULL,))]
 CHALLENGE = 'Basic realm="a \\"b\\" \\\\ Ã¼"'
 
 
@@ -80,7 +80,7 @@ async def refused(
 async def test_a_login(guard: Guard) -> None:
     grant = await guard.admit(header("ann", "secret"), PULL)
     assert grant.user == "ann"
-    assert all(grant.allows(name, action) for name in (APP, None) for action in Action)
+    assert all(grant.allows(name, action) for name in (APP, None) for action in AccessAction)
     assert await guard.admit(header("ann", "secret"), []) is grant
     await guard.admit(header("ann", "secret", "bAsIc"), PULL)
     await guard.admit(header("ann", "secret", "Basic "), PULL)
@@ -120,7 +120,9 @@ async def test_no_login(guard: Guard, authorization: str) -> None:
     assert len(message) < 200
 
 
-@pytest.mark.parametrize("wanted", [[], [Wanted(None, ())], PULL, [Wanted(None, (Action.PULL,))]])
+@pytest.mark.parametrize(
+    "wanted", [[], [Wanted(None, ())], PULL, [Wanted(None, (AccessAction.PULL,))]]
+)
 @pytest.mark.parametrize("authorization", [None, "", header("", "")])
 async def test_without_a_login(
     guard: Guard, authorization: str | None, wanted: list[Wanted]
@@ -530,21 +532,21 @@ async def test_anonymous_is_admitted_where_a_rule_says_so(
 ) -> None:
     guard = guard_of(path, EVERYBODY, PUBLIC)
     public = RepoName("public/app")
-    grant = await guard.admit(authorization, [Wanted(public, (Action.PULL,))])
+    grant = await guard.admit(authorization, [Wanted(public, (AccessAction.PULL,))])
     assert grant.user == ""
-    assert grant.allows(public, Action.PULL)
-    assert not grant.allows(public, Action.PUSH)
-    assert not grant.allows(APP, Action.PULL)
+    assert grant.allows(public, AccessAction.PULL)
+    assert not grant.allows(public, AccessAction.PUSH)
+    assert not grant.allows(APP, AccessAction.PULL)
     assert grant.sees(public)
     assert not grant.sees(APP)
-    await guard.admit(authorization, [Wanted(None, (Action.PULL,))])
+    await guard.admit(authorization, [Wanted(None, (AccessAction.PULL,))])
     for wanted in (
         [],
         [Wanted(None, ())],
-        [Wanted(None, (Action.ADMIN,))],
+        [Wanted(None, (AccessAction.ADMIN,))],
         PULL,
-        [Wanted(public, (Action.PULL, Action.PUSH))],
-        [Wanted(public, (Action.PULL,)), *PULL],
+        [Wanted(public, (AccessAction.PULL, AccessAction.PUSH))],
+        [Wanted(public, (AccessAction.PULL,)), *PULL],
     ):
         await refused(guard, authorization, wanted)
 
@@ -558,7 +560,7 @@ async def test_everybody_is_everybody_with_a_login(
 
 async def test_a_wrong_login_is_not_anonymous(path: Path) -> None:
     guard = guard_of(path, PUBLIC)
-    wanted = [Wanted(RepoName("public/app"), (Action.PULL,))]
+    wanted = [Wanted(RepoName("public/app"), (AccessAction.PULL,))]
     await guard.admit(None, wanted)
     await refused(guard, header("ann", "wrong"), wanted)
     await refused(guard, "Bearer x", wanted)
@@ -570,14 +572,14 @@ async def test_a_wrong_login_is_not_anonymous(path: Path) -> None:
 async def test_a_login_gets_what_its_rules_allow(path: Path) -> None:
     htpasswd(path, "bob", "secret")
     guard = guard_of(path, EVERYBODY, PUBLIC, ANN)
-    wanted = [Wanted(APP, (Action.PULL, Action.PUSH))]
+    wanted = [Wanted(APP, (AccessAction.PULL, AccessAction.PUSH))]
     ann = await guard.admit(header("ann", "secret"), wanted)
-    assert all(ann.allows(name, action) for name in (APP, "x", None) for action in Action)
+    assert all(ann.allows(name, action) for name in (APP, "x", None) for action in AccessAction)
     bob = await guard.admit(header("bob", "secret"), wanted)
-    assert [name for name in ("team/app", "public/app", "x") if bob.allows(name, Action.PULL)] == [
-        *("team/app", "public/app")
-    ]
-    assert not bob.allows(APP, Action.PUSH)
+    assert [
+        name for name in ("team/app", "public/app", "x") if bob.allows(name, AccessAction.PULL)
+    ] == [*("team/app", "public/app")]
+    assert not bob.allows(APP, AccessAction.PUSH)
     assert not bob.sees_all
 
 
@@ -586,4 +588,4 @@ async def test_a_user_named_anonymous(path: Path, caplog: pytest.LogCaptureFixtu
     guard = guard_of(path, PUBLIC)
     assert "'anonymous' in a rule means everybody" in caplog.text
     grant = await guard.admit(header("anonymous", "secret"), PULL)
-    assert not grant.allows(APP, Action.PULL)
+    assert not grant.allows(APP, AccessAction.PULL)

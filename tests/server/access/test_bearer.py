@@ -18,7 +18,15 @@ from hypothesis import strategies as st
 from jettison.configuration import AccessRule, Token
 from jettison.errors import ConfigurationError
 from jettison.model.names import RepoName
-from jettison.server.access import Action, Grant, Guard, Unauthorized, Wanted, chains, make_guard
+from jettison.server.access import (
+    AccessAction,
+    Grant,
+    Guard,
+    Unauthorized,
+    Wanted,
+    chains,
+    make_guard,
+)
 from jettison.server.access.bearer import TokenGuard
 from jettison.server.access.keys import key_names
 from tests.server.access.signing import (
@@ -39,7 +47,7 @@ from tests.server.access.signing import (
 )
 
 APP = RepoName("team/app")
-PULL = [Wanted(APP, (Action.PULL,))]
+PULL = [Wanted(APP, (AccessAction.PULL,))]
 REALM = "https://tokens.test/auth"
 KINDS = ["rsa", "p256", "p384", "p521", "ed25519"]
 
@@ -80,9 +88,13 @@ async def untrusted(guard: Guard, text: str) -> str:
 async def test_a_key_of_each_kind(guard: Guard, kind: str) -> None:
     grant = await admitted(guard, token(signer(kind)))
     assert grant.user == "bob"
-    assert grant.allows("team/app", Action.PULL)
-    others = [("team/app", Action.PUSH), ("team/app", Action.DELETE), ("team", Action.PULL)]
-    assert not any(grant.allows(*each) for each in [*others, (None, Action.PULL)])
+    assert grant.allows("team/app", AccessAction.PULL)
+    others = [
+        ("team/app", AccessAction.PUSH),
+        ("team/app", AccessAction.DELETE),
+        ("team", AccessAction.PULL),
+    ]
+    assert not any(grant.allows(*each) for each in [*others, (None, AccessAction.PULL)])
     assert grant.sees("team/app")
     assert not grant.sees("team")
     assert not grant.sees_all
@@ -161,10 +173,16 @@ async def test_the_base_needs_no_scope(guard: Guard) -> None:
 @pytest.mark.parametrize(
     ("entries", "allowed"),
     [
-        (["repository:team/app:pull,push"], {Action.PULL, Action.PUSH, Action.OVERWRITE}),
+        (
+            ["repository:team/app:pull,push"],
+            {AccessAction.PULL, AccessAction.PUSH, AccessAction.OVERWRITE},
+        ),
         (["repository:team/app:overwrite"], set()),
-        (["repository:team/app:pull", "repository:team/app:delete"], {Action.PULL, Action.DELETE}),
-        (["repository:team/app:*"], set(Action)),
+        (
+            ["repository:team/app:pull", "repository:team/app:delete"],
+            {AccessAction.PULL, AccessAction.DELETE},
+        ),
+        (["repository:team/app:*"], set(AccessAction)),
         (["repository:team/app:admin"], set()),
         (["repository:team/*:*"], set()),
         (["repository:*:*"], set()),
@@ -173,44 +191,46 @@ async def test_the_base_needs_no_scope(guard: Guard) -> None:
         (["repository:team:pull", "repository:team/app2:pull"], set()),
     ],
 )
-async def test_what_a_scope_allows(guard: Guard, entries: list[str], allowed: set[Action]) -> None:
+async def test_what_a_scope_allows(
+    guard: Guard, entries: list[str], allowed: set[AccessAction]
+) -> None:
     text = token(signer("rsa"), claims(access=access(*entries)))
-    for action in Action:
+    for action in AccessAction:
         if action in allowed:
             assert (await admitted(guard, text, [Wanted(APP, (action,))])).allows(APP, action)
         else:
             error = await refused(guard, text, [Wanted(APP, (action,))])
-            wish = {Action.ADMIN: "*", Action.OVERWRITE: "push"}.get(action, action)
+            wish = {AccessAction.ADMIN: "*", AccessAction.OVERWRITE: "push"}.get(action, action)
             assert error.challenge == (
                 f'Bearer realm="{REALM}",service="{SERVICE}",'
                 f'scope="repository:team/app:{wish}",error="insufficient_scope"'
             )
     grant = await admitted(guard, text, [])
-    assert {action for action in Action if grant.allows(APP, action)} == allowed
+    assert {action for action in AccessAction if grant.allows(APP, action)} == allowed
 
 
 @pytest.mark.parametrize("actions", ["*", "pull,*"])
 async def test_the_catalog(guard: Guard, actions: str) -> None:
     text = token(signer("rsa"), claims(access=access(f"registry:catalog:{actions}")))
-    for action in (Action.PULL, Action.ADMIN):
+    for action in (AccessAction.PULL, AccessAction.ADMIN):
         grant = await admitted(guard, text, [Wanted(None, (action,))])
         assert grant.allows(None, action)
     assert grant.sees_all
     assert grant.sees("any")
-    assert not grant.allows("any", Action.PULL)
+    assert not grant.allows("any", AccessAction.PULL)
 
 
 @pytest.mark.parametrize("entry", ["registry:catalog:pull", "repository:catalog:*"])
 async def test_not_the_catalog(guard: Guard, entry: str) -> None:
     text = token(signer("rsa"), claims(access=access(entry)))
-    error = await refused(guard, text, [Wanted(None, (Action.PULL,))])
+    error = await refused(guard, text, [Wanted(None, (AccessAction.PULL,))])
     assert 'scope="registry:catalog:*",error="insufficient_scope"' in error.challenge
 
 
 async def test_a_mount_needs_both(guard: Guard) -> None:
     wanted = [
-        Wanted(APP, (Action.PULL, Action.PUSH)),
-        Wanted(RepoName("other"), (Action.PULL,)),
+        Wanted(APP, (AccessAction.PULL, AccessAction.PUSH)),
+        Wanted(RepoName("other"), (AccessAction.PULL,)),
     ]
     scopes = ["repository:team/app:pull,push", "repository:other:pull"]
     error = await refused(guard, token(signer("rsa"), claims(access=access(scopes[0]))), wanted)
@@ -227,18 +247,18 @@ async def test_rules_narrow_what_a_token_allows(tmp_path: Path) -> None:
     guard = make_guard(config, rules)
     scopes = access("repository:team/app:*", "repository:other:*", "registry:catalog:*")
     bob = await admitted(guard, token(signer("rsa"), claims(access=scopes)))
-    assert bob.allows("team/app", Action.PULL)
-    assert not bob.allows("team/app", Action.PUSH)
-    assert not bob.allows("other", Action.PULL)
-    assert bob.allows(None, Action.PULL)
+    assert bob.allows("team/app", AccessAction.PULL)
+    assert not bob.allows("team/app", AccessAction.PUSH)
+    assert not bob.allows("other", AccessAction.PULL)
+    assert bob.allows(None, AccessAction.PULL)
     assert not bob.sees_all
     assert [bob.sees(name) for name in ("team/app", "team/new", "other")] == [True, True, False]
     ann = await admitted(guard, token(signer("rsa"), claims(access=scopes, sub="ann")))
-    assert ann.allows("other", Action.DELETE)
-    assert not ann.allows("more", Action.DELETE)
+    assert ann.allows("other", AccessAction.DELETE)
+    assert not ann.allows("more", AccessAction.DELETE)
     assert ann.sees_all
     nobody = await admitted(guard, token(signer("rsa"), claims(sub="")))
-    assert not nobody.allows("team/app", Action.PULL)
+    assert not nobody.allows("team/app", AccessAction.PULL)
 
 
 # -- no token ----------------------------------------------------------------------------------
@@ -247,7 +267,7 @@ async def test_rules_narrow_what_a_token_allows(tmp_path: Path) -> None:
 @pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", "Basic Ym9iOng=", "x y z"])
 async def test_no_token(guard: Guard, header: str | None) -> None:
     with pytest.raises(Unauthorized) as caught:
-        await guard.admit(header, [Wanted(APP, (Action.PULL, Action.PUSH))])
+        await guard.admit(header, [Wanted(APP, (AccessAction.PULL, AccessAction.PUSH))])
     assert caught.value.challenge == (
         f'Bearer realm="{REALM}",service="{SERVICE}",scope="repository:team/app:pull,push"'
     )

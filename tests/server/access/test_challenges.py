@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from jettison.client.auth import parse_challenges
 from jettison.model.names import RepoName
-from jettison.server.access import Action, Wanted
+from jettison.server.access import AccessAction, Wanted
 from jettison.server.access.challenges import Login, basic_login, bearer_token, challenge, scope
 
 A, B = RepoName("a"), RepoName("b/c")
@@ -31,18 +31,18 @@ def test_whatever_the_settings_hold_a_header_comes_of_it(parameters: dict[str, s
         ([], ""),
         ([Wanted(None, ())], ""),
         ([Wanted(A, ())], ""),
-        ([Wanted(A, (Action.PULL,))], "repository:a:pull"),
-        ([Wanted(A, (Action.PULL, Action.PUSH))], "repository:a:pull,push"),
-        ([Wanted(B, (Action.DELETE,))], "repository:b/c:delete"),
-        ([Wanted(B, (Action.ADMIN,))], "repository:b/c:*"),
-        ([Wanted(None, (Action.PULL,))], "registry:catalog:*"),
-        ([Wanted(None, (Action.PULL, Action.ADMIN))], "registry:catalog:*"),
+        ([Wanted(A, (AccessAction.PULL,))], "repository:a:pull"),
+        ([Wanted(A, (AccessAction.PULL, AccessAction.PUSH))], "repository:a:pull,push"),
+        ([Wanted(B, (AccessAction.DELETE,))], "repository:b/c:delete"),
+        ([Wanted(B, (AccessAction.ADMIN,))], "repository:b/c:*"),
+        ([Wanted(None, (AccessAction.PULL,))], "registry:catalog:*"),
+        ([Wanted(None, (AccessAction.PULL, AccessAction.ADMIN))], "registry:catalog:*"),
         (
-            [Wanted(A, (Action.PULL, Action.PUSH)), Wanted(B, (Action.PULL,))],
+            [Wanted(A, (AccessAction.PULL, AccessAction.PUSH)), Wanted(B, (AccessAction.PULL,))],
             "repository:a:pull,push repository:b/c:pull",
         ),
         (
-            [Wanted(A, (Action.PULL,)), Wanted(A, (Action.PUSH, Action.PULL))],
+            [Wanted(A, (AccessAction.PULL,)), Wanted(A, (AccessAction.PUSH, AccessAction.PULL))],
             "repository:a:pull,push",
         ),
     ],

@@ -9,7 +9,7 @@ import pytest
 
 from jettison.configuration import ServerConfiguration, read_server_configuration
 from jettison.model.names import RepoName
-from jettison.server.access import Action, Guard, Unauthorized, Wanted, make_guard
+from jettison.server.access import AccessAction, Guard, Unauthorized, Wanted, make_guard
 from jettison.server.access.rules import Rules
 from tests.server.access.signing import bundle, claims, signer, token
 from tests.server.access.test_basic import header
@@ -63,24 +63,24 @@ async def test_tokens(tmp_path: Path) -> None:
     guard = make_guard(read(tmp_path, tokens).auth, ())
     good = claims(iss="tokens.example.com", aud="registry.example.com")
     grant = await guard.admit(f"Bearer {token(signer('rsa'), good)}", [])
-    assert grant.allows("team/app", Action.PULL)
+    assert grant.allows("team/app", AccessAction.PULL)
 
 
 @pytest.mark.parametrize(
     ("user", "repository", "expected"),
     [
-        ("grace", "team/app", {Action.PULL}),
-        ("build", "team/app", {Action.PULL, Action.PUSH, Action.OVERWRITE}),
-        ("ci-7", "team/app", {Action.PULL, Action.PUSH}),
-        ("build", "team", {Action.PULL}),
-        ("ada", "any", set(Action)),
+        ("grace", "team/app", {AccessAction.PULL}),
+        ("build", "team/app", {AccessAction.PULL, AccessAction.PUSH, AccessAction.OVERWRITE}),
+        ("ci-7", "team/app", {AccessAction.PULL, AccessAction.PUSH}),
+        ("build", "team", {AccessAction.PULL}),
+        ("ada", "any", set(AccessAction)),
     ],
 )
-def test_rules(tmp_path: Path, user: str, repository: str, expected: set[Action]) -> None:
+def test_rules(tmp_path: Path, user: str, repository: str, expected: set[AccessAction]) -> None:
     passwords, _, rules, _ = blocks("yaml")
     found = Rules(read(tmp_path, passwords, rules).access).of(user)
-    assert {action for action in Action if found.allow(repository, action)} == expected
-    assert found.allow(None, Action.ADMIN) == (user == "ada")
+    assert {action for action in AccessAction if found.allow(repository, action)} == expected
+    assert found.allow(None, AccessAction.ADMIN) == (user == "ada")
 
 
 async def test_pulling_without_a_login(tmp_path: Path) -> None:
@@ -88,17 +88,17 @@ async def test_pulling_without_a_login(tmp_path: Path) -> None:
     make_file(tmp_path)
     config = read(tmp_path, passwords, rules)
     guard: Guard = make_guard(config.auth, config.access)
-    pull = [Wanted(PUBLIC, (Action.PULL,))]
+    pull = [Wanted(PUBLIC, (AccessAction.PULL,))]
     grant = await guard.admit(None, pull)
     assert [grant.sees(name) for name in ("public/app", "team/app")] == [True, False]
-    await guard.admit(None, [Wanted(None, (Action.PULL,))])
+    await guard.admit(None, [Wanted(None, (AccessAction.PULL,))])
     for sent, wanted in (
         (None, [Wanted(None, ())]),
-        (None, [Wanted(PUBLIC, (Action.PULL, Action.PUSH))]),
-        (None, [Wanted(RepoName("team/app"), (Action.PULL,))]),
+        (None, [Wanted(PUBLIC, (AccessAction.PULL, AccessAction.PUSH))]),
+        (None, [Wanted(RepoName("team/app"), (AccessAction.PULL,))]),
         (header("ada", "wrong"), pull),
     ):
         with pytest.raises(Unauthorized):
             await guard.admit(sent, wanted)
     ada = await guard.admit(header("ada", "secret"), pull)
-    assert ada.allows("team/app", Action.PUSH)
+    assert ada.allows("team/app", AccessAction.PUSH)

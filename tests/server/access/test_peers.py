@@ -8,7 +8,7 @@ import pytest
 
 from jettison.configuration import Htpasswd, Token
 from jettison.model.names import RepoName
-from jettison.server.access import Action, Guard, Unauthorized, Wanted, make_guard
+from jettison.server.access import AccessAction, Guard, Unauthorized, Wanted, make_guard
 from tests.server.access.signing import (
     ISSUER,
     SERVICE,
@@ -31,13 +31,17 @@ APP = RepoName("team/app")
 REALM = 'https://tokens.test/a?b="c"'
 CALLS = {
     "base": ("GET", "/v2/", [Wanted(None, ())]),
-    "catalog": ("GET", "/v2/_catalog", [Wanted(None, (Action.PULL,))]),
-    "pull": ("GET", "/v2/team/app/tags/list", [Wanted(APP, (Action.PULL,))]),
-    "push": ("POST", "/v2/team/app/blobs/uploads/", [Wanted(APP, (Action.PULL, Action.PUSH))]),
+    "catalog": ("GET", "/v2/_catalog", [Wanted(None, (AccessAction.PULL,))]),
+    "pull": ("GET", "/v2/team/app/tags/list", [Wanted(APP, (AccessAction.PULL,))]),
+    "push": (
+        "POST",
+        "/v2/team/app/blobs/uploads/",
+        [Wanted(APP, (AccessAction.PULL, AccessAction.PUSH))],
+    ),
     "delete": (
         "DELETE",
         f"/v2/team/app/manifests/sha256:{'0' * 64}",
-        [Wanted(APP, (Action.DELETE,))],
+        [Wanted(APP, (AccessAction.DELETE,))],
     ),
 }
 

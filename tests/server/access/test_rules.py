@@ -8,19 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jettison.configuration import AccessRule
-from jettison.server.access import Action
+from jettison.server.access import AccessAction
 from jettison.server.access.rules import ANONYMOUS, Permissions, Rules
 
-ALL = frozenset(Action)
+ALL = frozenset(AccessAction)
 
 
-def rule(users: str, repositories: str, *actions: Action) -> AccessRule:
+def rule(users: str, repositories: str, *actions: AccessAction) -> AccessRule:
     names = frozenset[Any](action.value for action in actions or ALL)
     return AccessRule(tuple(users.split()), tuple(repositories.split()), names)
 
 
-def allowed(permissions: Permissions, repository: str | None) -> set[Action]:
-    return {action for action in Action if permissions.allow(repository, action)}
+def allowed(permissions: Permissions, repository: str | None) -> set[AccessAction]:
+    return {action for action in AccessAction if permissions.allow(repository, action)}
 
 
 @pytest.mark.parametrize(
@@ -82,30 +82,30 @@ def test_where(repositories: str, repository: str, matches: bool) -> None:
 def test_rules_add_up() -> None:
     rules = Rules(
         [
-            rule("*", "team/*", Action.PULL),
-            rule("ci-*", "team/*", Action.PUSH),
-            rule("ann", "team/app", Action.DELETE),
+            rule("*", "team/*", AccessAction.PULL),
+            rule("ci-*", "team/*", AccessAction.PUSH),
+            rule("ann", "team/app", AccessAction.DELETE),
         ]
     )
-    assert allowed(rules.of("ann"), "team/app") == {Action.PULL, Action.DELETE}
-    assert allowed(rules.of("ann"), "team/web") == {Action.PULL}
-    assert allowed(rules.of("ci-1"), "team/app") == {Action.PULL, Action.PUSH}
+    assert allowed(rules.of("ann"), "team/app") == {AccessAction.PULL, AccessAction.DELETE}
+    assert allowed(rules.of("ann"), "team/web") == {AccessAction.PULL}
+    assert allowed(rules.of("ci-1"), "team/app") == {AccessAction.PULL, AccessAction.PUSH}
     assert allowed(rules.of("ci-1"), "other") == set()
 
 
 @pytest.mark.parametrize(
     ("repositories", "actions", "registry", "shown"),
     [
-        ("*", {Action.ADMIN}, {Action.PULL, Action.ADMIN}, True),
-        ("team/*", {Action.ADMIN}, {Action.PULL}, True),
-        ("team/*", {Action.PULL}, {Action.PULL}, True),
-        ("*", {Action.PULL}, {Action.PULL}, True),
-        ("team/*", {Action.PUSH}, set(), False),
-        ("team/*", {Action.DELETE}, set(), False),
+        ("*", {AccessAction.ADMIN}, {AccessAction.PULL, AccessAction.ADMIN}, True),
+        ("team/*", {AccessAction.ADMIN}, {AccessAction.PULL}, True),
+        ("team/*", {AccessAction.PULL}, {AccessAction.PULL}, True),
+        ("*", {AccessAction.PULL}, {AccessAction.PULL}, True),
+        ("team/*", {AccessAction.PUSH}, set(), False),
+        ("team/*", {AccessAction.DELETE}, set(), False),
     ],
 )
 def test_the_registry_itself(
-    repositories: str, actions: set[Action], registry: set[Action], shown: bool
+    repositories: str, actions: set[AccessAction], registry: set[AccessAction], shown: bool
 ) -> None:
     found = Rules([rule("ann", repositories, *actions)]).of("ann")
     assert allowed(found, None) == registry
@@ -114,10 +114,10 @@ def test_the_registry_itself(
 
 
 def test_admin_of_some_repositories_shows_them_and_no_others() -> None:
-    found = Rules([rule("ann", "team/*", Action.ADMIN)]).of("ann")
+    found = Rules([rule("ann", "team/*", AccessAction.ADMIN)]).of("ann")
     assert found.show("team/app")
     assert not found.show("other")
-    assert not found.allow("team/app", Action.PULL)
+    assert not found.allow("team/app", AccessAction.PULL)
 
 
 NAMES = st.text("ab/-1", min_size=1, max_size=5)
@@ -128,13 +128,13 @@ RULES = st.lists(
         AccessRule,
         st.lists(USERS, max_size=3).map(tuple),
         st.lists(PATTERNS, max_size=3).map(tuple),
-        st.frozensets(st.sampled_from([action.value for action in Action])),
+        st.frozensets(st.sampled_from([action.value for action in AccessAction])),
     ),
     max_size=5,
 )
 
 
-def model(rules: list[AccessRule], user: str, repository: str, action: Action) -> bool:
+def model(rules: list[AccessRule], user: str, repository: str, action: AccessAction) -> bool:
     for each in rules:
         who = any(
             pattern in {"*", "anonymous"} or (user != "" and fnmatchcase(user, pattern))
@@ -151,15 +151,15 @@ def test_as_a_model_has_it(rules: list[AccessRule], users: list[str], repository
     subject = Rules(rules)
     for user in (*users, *users):
         found = subject.of(user)
-        for action in Action:
+        for action in AccessAction:
             assert found.allow(repository, action) == model(rules, user, repository, action)
         pulls, manages = (
-            model(rules, user, repository, each) for each in (Action.PULL, Action.ADMIN)
+            model(rules, user, repository, each) for each in (AccessAction.PULL, AccessAction.ADMIN)
         )
         assert found.show(repository) == (pulls or manages)
-        assert found.allow(None, Action.PULL) or not found.show(repository)
+        assert found.allow(None, AccessAction.PULL) or not found.show(repository)
     named = [each for each in rules if ANONYMOUS in each.users]
-    for action in Action:
+    for action in AccessAction:
         assert subject.anonymous.allow(repository, action) == model(named, "", repository, action)
 
 
@@ -172,7 +172,7 @@ def test_more_rules_never_take_away(
 
 
 def test_users_are_remembered_within_bounds() -> None:
-    rules = Rules([rule("user1*", "*", Action.PULL)])
+    rules = Rules([rule("user1*", "*", AccessAction.PULL)])
     for number in range(3000):
         assert bool(allowed(rules.of(f"user{number}"), "x")) == str(number).startswith("1")
     assert len(vars(rules)["_known"]) <= 1024

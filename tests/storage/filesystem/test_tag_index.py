@@ -13,7 +13,7 @@ from jettison.model.digest import Digest
 from jettison.model.names import RepoName, Tag
 from jettison.storage.filesystem import tree as tree_module
 from jettison.storage.filesystem.repository import RepositoryReader
-from jettison.storage.filesystem.tag_index import Tagged
+from jettison.storage.filesystem.tag_index import TagIndex
 from jettison.storage.filesystem.tree import StorageTree
 from tests.support.trees import NOW, OLD, Tree, repo
 
@@ -57,7 +57,7 @@ def write_in_place(tree: Tree, tag: str, digest: Digest) -> None:
 
 def test_all_tags_are_read_once(tree: Tree, reads: list[RepoName]) -> None:
     fill(tree)
-    tagged = Tagged(tree.open(), APP)
+    tagged = TagIndex(tree.open(), APP)
     for _ in range(3):
         assert tagged.tags(ONE.raw) == ["a", "c"]
         assert tagged.tags(TWO.raw) == ["b"]
@@ -67,7 +67,7 @@ def test_all_tags_are_read_once(tree: Tree, reads: list[RepoName]) -> None:
 def test_a_tag_that_went_or_moved_is_not_there(tree: Tree) -> None:
     fill(tree)
     opened = tree.open()
-    tagged = Tagged(opened, APP)
+    tagged = TagIndex(opened, APP)
     assert tagged.tags(ONE.raw) == ["a", "c"]
     opened.untag(APP, Tag("a"))
     assert tagged.tags(ONE.raw) == ["c"]
@@ -78,7 +78,7 @@ def test_a_tag_that_went_or_moved_is_not_there(tree: Tree) -> None:
 @pytest.mark.parametrize("tag", ["new", "b"])
 def test_a_push_by_another_program_is_seen(tree: Tree, tag: str) -> None:
     fill(tree)
-    tagged = Tagged(tree.open(), APP)
+    tagged = TagIndex(tree.open(), APP)
     assert tagged.tags(ONE.raw) == ["a", "c"]
     write_in_place(tree, tag, ONE)
     assert tagged.tags(ONE.raw) == sorted(["a", "c", tag])
@@ -191,7 +191,7 @@ def test_an_old_link_is_trusted_a_fresh_one_is_not(tree: Tree, reads: list[RepoN
     fill(tree)
     document = tree.put_raw(APP, b"3", "fresh")
     os.utime(tree.revision_path(APP, document))
-    tagged = Tagged(tree.open(), APP)
+    tagged = TagIndex(tree.open(), APP)
     for _ in range(2):
         assert tagged.tags(document.raw) == ["fresh"]
     assert len(reads) == 2

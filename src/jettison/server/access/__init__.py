@@ -1,7 +1,7 @@
 """Who may do what: logins by password file or token, and the rules of ``jettison.access``."""
 
 from jettison.server.access.grant import (
-    Action,
+    AccessAction,
     Grant,
     Guard,
     TooManyLogins,
@@ -11,7 +11,7 @@ from jettison.server.access.grant import (
 from jettison.server.access.guards import make_guard
 
 __all__ = [
-    "Action",
+    "AccessAction",
     "Grant",
     "Guard",
     "TooManyLogins",

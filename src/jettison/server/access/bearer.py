@@ -24,9 +24,16 @@ from jettison.errors import ConfigurationError, InvalidDocument
 from jettison.model import strict_json
 from jettison.server.access.chains import verified_key
 from jettison.server.access.challenges import bearer_token, challenge, scope
-from jettison.server.access.credential_cache import Remembered
-from jettison.server.access.grant import Action, Grant, Guard, TooManyLogins, Unauthorized, Wanted
-from jettison.server.access.keys import Key, Keys, parse_certificates, parse_jwks, thumbprint
+from jettison.server.access.credential_cache import CredentialCache
+from jettison.server.access.grant import (
+    AccessAction,
+    Grant,
+    Guard,
+    TooManyLogins,
+    Unauthorized,
+    Wanted,
+)
+from jettison.server.access.keys import Keys, TokenKey, parse_certificates, parse_jwks, thumbprint
 from jettison.server.access.reloaded_file import Unusable, WatchedFile
 from jettison.server.access.rules import Rules
 from jettison.server.sharing import Busy, Turns
@@ -95,21 +102,23 @@ class Scopes:
     def __repr__(self) -> str:
         return f"Scopes({len(self._repositories)} repositories, catalog={self._catalog})"
 
-    def allow(self, repository: str | None, action: Action) -> bool:
+    def allow(self, repository: str | None, action: AccessAction) -> bool:
         """Whether the token has ``action``; ``*`` has all, and nothing else has ``admin``.
 
         Token servers know nothing of ``overwrite``: with them it is part of ``push``.
         """
         if repository is None:
             return self._catalog
-        if action is Action.OVERWRITE:
-            action = Action.PUSH
+        if action is AccessAction.OVERWRITE:
+            action = AccessAction.PUSH
         found = self._repositories.get(repository)
-        return found is not None and ("*" in found or (action in found and action != Action.ADMIN))
+        return found is not None and (
+            "*" in found or (action in found and action != AccessAction.ADMIN)
+        )
 
     def show(self, repository: str) -> bool:
         """Whether the token opens the catalog, or pulls ``repository``."""
-        return self._catalog or self.allow(repository, Action.PULL)
+        return self._catalog or self.allow(repository, AccessAction.PULL)
 
     def cover(self, wanted: Sequence[Wanted]) -> bool:
         """Whether the token has everything of ``wanted``."""
@@ -164,7 +173,7 @@ class TokenGuard(Guard):
         if self._bundle is None and self._jwks is None:
             message = "auth.token has no keys to verify tokens with"
             raise ConfigurationError(message, hint="Set rootcertbundle or jwks.")
-        self._remembered = Remembered[_Verified]()
+        self._remembered = CredentialCache[_Verified]()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="token")
         self._turns = Turns(1, 1, _WAITING, _WAITING_ALL)
         self._sources: tuple[object, ...] = ()
@@ -295,7 +304,7 @@ def _signed_until(read: _Read, keys: Keys, now: float) -> float | None:
     return None
 
 
-def _signers(header: _Header, keys: Keys, now: float) -> tuple[Sequence[Key], float]:
+def _signers(header: _Header, keys: Keys, now: float) -> tuple[Sequence[TokenKey], float]:
     """Return the trusted keys that the header means, and until when they are trusted."""
     forever = float("inf")
     if header.x5c and keys.certificates:
@@ -308,12 +317,12 @@ def _signers(header: _Header, keys: Keys, now: float) -> tuple[Sequence[Key], fl
 
 def _of_chain(
     encoded: Sequence[str], trusted: Sequence[x509.Certificate], now: float
-) -> tuple[Sequence[Key], float]:
+) -> tuple[Sequence[TokenKey], float]:
     found = verified_key(encoded, trusted, now)
     return ((found[0],), found[1]) if found else ((), 0.0)
 
 
-def _signed_by(key: Key, algorithm: str, signed: bytes, signature: bytes) -> bool:
+def _signed_by(key: TokenKey, algorithm: str, signed: bytes, signature: bytes) -> bool:
     if algorithm not in key.algorithms:
         return False
     return _VERIFIERS[algorithm].verify(signed, key.public, signature)

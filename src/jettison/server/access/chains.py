@@ -18,7 +18,7 @@ from cryptography.x509.verification import (
     VerificationError,
 )
 
-from jettison.server.access.keys import Key, certificate_key
+from jettison.server.access.keys import TokenKey, certificate_key
 
 __all__ = ["verified_key"]
 
@@ -29,7 +29,7 @@ _EXPONENT_BITS: Final = 32
 
 def verified_key(
     encoded: Sequence[str], trusted: Sequence[x509.Certificate], now: float
-) -> tuple[Key, float] | None:
+) -> tuple[TokenKey, float] | None:
     """Return the key of the first certificate, and until when (seconds) its chain is valid.
 
     The first certificate is a trusted one itself, or the others lead from it to a trusted one. What

@@ -5,11 +5,11 @@ import binascii
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
-from jettison.server.access.grant import Action, Wanted
+from jettison.server.access.grant import AccessAction, Wanted
 
 __all__ = ["Login", "basic_login", "bearer_token", "challenge", "scope"]
 
-_ASKED: Final = {Action.ADMIN: "*", Action.OVERWRITE: "push"}
+_ASKED: Final = {AccessAction.ADMIN: "*", AccessAction.OVERWRITE: "push"}
 
 
 class Login(NamedTuple):

@@ -4,14 +4,14 @@ import hashlib
 import secrets
 from typing import Final, Generic, TypeVar
 
-__all__ = ["Remembered"]
+__all__ = ["CredentialCache"]
 
 CAPACITY: Final = 2048
 
 _Value = TypeVar("_Value")
 
 
-class Remembered(Generic[_Value]):
+class CredentialCache(Generic[_Value]):
     """Up to ``capacity`` values by a secret, of which only a keyed hash is kept.
 
     Those that were put in first go first.

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 from jettison.model.names import RepoName
 
 __all__ = [
-    "Action",
+    "AccessAction",
     "Bounds",
     "Grant",
     "Guard",
@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 
-class Action(enum.StrEnum):
+class AccessAction(enum.StrEnum):
     """What may be done to a repository; with no repository, to the registry as a whole."""
 
     PULL = "pull"
@@ -41,7 +41,7 @@ class Wanted(NamedTuple):
     """
 
     repository: RepoName | None
-    actions: tuple[Action, ...]
+    actions: tuple[AccessAction, ...]
 
 
 class Unauthorized(Exception):
@@ -71,7 +71,7 @@ class TooManyLogins(Unauthorized):
 class Bounds(Protocol):
     """Something that bounds what one caller may do: rules, or the scopes of a token."""
 
-    def allow(self, repository: str | None, action: Action) -> bool:
+    def allow(self, repository: str | None, action: AccessAction) -> bool:
         """Whether ``action`` is within these bounds; None is the registry itself."""
 
     def show(self, repository: str) -> bool:
@@ -93,7 +93,7 @@ class Grant:
     def __repr__(self) -> str:
         return f"Grant({self.user!r}, {list(self._bounds)!r})"
 
-    def allows(self, repository: str | None, action: Action) -> bool:
+    def allows(self, repository: str | None, action: AccessAction) -> bool:
         """Whether the caller may do ``action`` to ``repository``.
 
         None is the registry itself: ``PULL`` is to read the catalog, which then names only what
@@ -108,7 +108,7 @@ class Grant:
     @property
     def sees_all(self) -> bool:
         """Whether the catalog may name every repository, so that none needs to be asked about."""
-        return self.allows(None, Action.ADMIN)
+        return self.allows(None, AccessAction.ADMIN)
 
 
 class Guard:

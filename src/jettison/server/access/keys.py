@@ -28,9 +28,9 @@ from jettison.errors import InvalidDocument
 from jettison.model import strict_json
 
 __all__ = [
-    "Key",
     "Keys",
     "PublicKey",
+    "TokenKey",
     "key_names",
     "parse_certificates",
     "parse_jwks",
@@ -50,7 +50,7 @@ _PRIVATE: Final = (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey, ed25519.Ed2551
 _log = logging.getLogger(__name__)
 
 
-class Key(NamedTuple):
+class TokenKey(NamedTuple):
     """A public key, and the signatures that it may be used for."""
 
     public: PublicKey
@@ -61,11 +61,11 @@ class Keys:
     """All keys that are trusted, and the certificates that may vouch for others."""
 
     def __init__(
-        self, certificates: Iterable[x509.Certificate], named: Iterable[tuple[str, Key]]
+        self, certificates: Iterable[x509.Certificate], named: Iterable[tuple[str, TokenKey]]
     ) -> None:
         self.certificates = tuple(certificates)
-        by_name: defaultdict[str, list[Key]] = defaultdict(list)
-        by_thumbprint: dict[str, Key] = {}
+        by_name: defaultdict[str, list[TokenKey]] = defaultdict(list)
+        by_thumbprint: dict[str, TokenKey] = {}
         for certificate in self.certificates:
             key = certificate_key(certificate)
             if key is not None:
@@ -75,8 +75,8 @@ class Keys:
         for name, key in named:
             by_name[name].append(key)
             by_thumbprint[_own_thumbprint(key.public)] = key
-        self.by_name: Mapping[str, tuple[Key, ...]] = {n: tuple(k) for n, k in by_name.items()}
-        self.by_thumbprint: Mapping[str, Key] = by_thumbprint
+        self.by_name: Mapping[str, tuple[TokenKey, ...]] = {n: tuple(k) for n, k in by_name.items()}
+        self.by_thumbprint: Mapping[str, TokenKey] = by_thumbprint
 
     def __len__(self) -> int:
         return len(self.by_thumbprint)
@@ -99,7 +99,7 @@ def parse_certificates(raw: bytes) -> tuple[x509.Certificate, ...]:
     return found
 
 
-def parse_jwks(raw: bytes) -> tuple[tuple[str, Key], ...]:
+def parse_jwks(raw: bytes) -> tuple[tuple[str, TokenKey], ...]:
     """Read a JSON Web Key Set (RFC 7517, section 5) and return its keys with their names.
 
     Keys that cannot verify a token are passed over with a warning: secrets, those for encryption,
@@ -113,7 +113,7 @@ def parse_jwks(raw: bytes) -> tuple[tuple[str, Key], ...]:
     if not isinstance(listed, list):
         message = 'it is no JSON object with a list of "keys"'
         raise ValueError(message)  # noqa: TRY004 - a file's content, no argument
-    found: list[tuple[str, Key]] = []
+    found: list[tuple[str, TokenKey]] = []
     for number, data in enumerate(listed, 1):
         key = _jwk_key(data) if isinstance(data, dict) else None
         if key is None:
@@ -127,7 +127,7 @@ def parse_jwks(raw: bytes) -> tuple[tuple[str, Key], ...]:
     return tuple(found)
 
 
-def _jwk_key(data: dict[str, Any]) -> Key | None:
+def _jwk_key(data: dict[str, Any]) -> TokenKey | None:
     if data.get("use", "sig") != "sig" or str(data.get("kty")) not in _MEMBERS:
         return None
     try:
@@ -141,11 +141,11 @@ def _jwk_key(data: dict[str, Any]) -> Key | None:
     key = _usable(found)
     if key is not None and "alg" in data:
         only = key.algorithms & {str(data["alg"])}
-        return Key(key.public, only) if only else None
+        return TokenKey(key.public, only) if only else None
     return key
 
 
-def certificate_key(certificate: x509.Certificate) -> Key | None:
+def certificate_key(certificate: x509.Certificate) -> TokenKey | None:
     """Return the key of a certificate; None if it is of a kind that signs no tokens."""
     try:
         return _usable(certificate.public_key())
@@ -153,15 +153,15 @@ def certificate_key(certificate: x509.Certificate) -> Key | None:
         return None
 
 
-def _usable(public: object) -> Key | None:
+def _usable(public: object) -> TokenKey | None:
     if not isinstance(public, _PUBLIC):
         return None
     if isinstance(public, rsa.RSAPublicKey):
-        return Key(public, _RSA) if public.key_size >= MIN_RSA_BITS else None
+        return TokenKey(public, _RSA) if public.key_size >= MIN_RSA_BITS else None
     if isinstance(public, ec.EllipticCurvePublicKey):
         algorithm = _CURVES.get(public.curve.name)
-        return Key(public, frozenset({algorithm})) if algorithm else None
-    return Key(public, frozenset({"EdDSA"}))
+        return TokenKey(public, frozenset({algorithm})) if algorithm else None
+    return TokenKey(public, frozenset({"EdDSA"}))
 
 
 def key_names(public: PublicKey) -> tuple[str, ...]:

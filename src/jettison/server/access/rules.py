@@ -14,7 +14,7 @@ from fnmatch import translate
 from typing import Final
 
 from jettison.configuration import AccessRule
-from jettison.server.access.grant import Action
+from jettison.server.access.grant import AccessAction
 
 __all__ = ["ANONYMOUS", "Permissions", "Rules"]
 
@@ -32,22 +32,24 @@ class Permissions:
     __slots__ = ("_everywhere", "_matches", "_somewhere")
 
     def __init__(self, rules: Iterable[AccessRule]) -> None:
-        patterns: dict[Action, set[str]] = {action: set() for action in Action}
+        patterns: dict[AccessAction, set[str]] = {action: set() for action in AccessAction}
         for rule in rules:
             for name in rule.actions:
-                patterns[Action(name)].update(rule.repositories)
+                patterns[AccessAction(name)].update(rule.repositories)
         self._everywhere = frozenset(a for a, found in patterns.items() if EVERYTHING in found)
-        self._matches: dict[Action, tuple[_Match, ...]] = {
+        self._matches: dict[AccessAction, tuple[_Match, ...]] = {
             action: tuple(re.compile(translate(pattern)).match for pattern in sorted(found))
             for action, found in patterns.items()
         }
-        self._somewhere = any(patterns[action] for action in (Action.PULL, Action.ADMIN))
+        self._somewhere = any(
+            patterns[action] for action in (AccessAction.PULL, AccessAction.ADMIN)
+        )
 
     def __repr__(self) -> str:
         counts = {str(action): len(found) for action, found in self._matches.items() if found}
         return f"Permissions({counts})"
 
-    def allow(self, repository: str | None, action: Action) -> bool:
+    def allow(self, repository: str | None, action: AccessAction) -> bool:
         """Whether a rule allows ``action``; None is the registry itself.
 
         Of the registry, ``PULL`` is allowed to whom the catalog may show anything; everything else
@@ -56,12 +58,14 @@ class Permissions:
         if action in self._everywhere:
             return True
         if repository is None:
-            return action is Action.PULL and self._somewhere
+            return action is AccessAction.PULL and self._somewhere
         return any(match(repository) for match in self._matches[action])
 
     def show(self, repository: str) -> bool:
         """Whether a rule lets the user pull ``repository``, or see it in the catalog."""
-        return self.allow(repository, Action.PULL) or self.allow(repository, Action.ADMIN)
+        return self.allow(repository, AccessAction.PULL) or self.allow(
+            repository, AccessAction.ADMIN
+        )
 
 
 class Rules:

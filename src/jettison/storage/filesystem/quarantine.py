@@ -22,7 +22,7 @@ from jettison.storage.filesystem import layout
 from jettison.storage.filesystem.folder import BlockedError, Folder, UnusableError, storage_errors
 from jettison.storage.filesystem.tree import StorageTree
 
-__all__ = ["Aside", "LinksAside", "seeing_aside", "undisturbed"]
+__all__ = ["LinkQuarantine", "Quarantine", "seeing_quarantine", "undisturbed"]
 
 _MOST_NOTED: Final = 100_000
 _LINE: Final = 136
@@ -39,7 +39,7 @@ def undisturbed() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-class Aside:
+class Quarantine:
     """The place beside the registry, in a ``with`` block, by whoever holds the tree's lock.
 
     Quickest in the order of the digests: the folder of the last blob is held open.
@@ -172,18 +172,18 @@ class Aside:
 
 
 @contextmanager
-def seeing_aside(tree: StorageTree) -> Iterator[frozenset[RawDigest]]:
+def seeing_quarantine(tree: StorageTree) -> Iterator[frozenset[RawDigest]]:
     """Let what lies aside be seen in its place, and yield the blobs of it."""
-    with Aside(tree) as aside:
+    with Quarantine(tree) as aside:
         tree.aside = frozenset(aside.digests())
-    tree.links_aside = LinksAside(tree).any_left
+    tree.links_aside = LinkQuarantine(tree).any_left
     try:
         yield tree.aside
     finally:
         tree.aside, tree.links_aside = frozenset(), False
 
 
-class LinksAside:
+class LinkQuarantine:
     """Links that lie beside their places, for whoever holds the tree's lock.
 
     A link is given as the folder that its own folder is in, and its digest's hex.

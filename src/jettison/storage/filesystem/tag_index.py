@@ -17,10 +17,10 @@ from jettison.storage.filesystem.reading import SETTLED_NS, TreeReader
 from jettison.storage.filesystem.repository import Links, RepositoryReader
 from jettison.storage.recent import Recent
 
-__all__ = ["AllTagged", "Tagged"]
+__all__ = ["TagIndex", "TagIndexes"]
 
 
-class Tagged:
+class TagIndex:
     """The tags of one repository by manifest; safe to use from several threads."""
 
     def __init__(self, tree: TreeReader, repository: RepoName) -> None:
@@ -54,8 +54,8 @@ class Tagged:
         self._tags = dict(tags)
 
 
-class AllTagged(Recent[Tagged]):
+class TagIndexes(Recent[TagIndex]):
     """The tags, by manifest, of the repositories that were asked about last."""
 
     def __init__(self, tree: TreeReader) -> None:
-        super().__init__(lambda repository: Tagged(tree, repository))
+        super().__init__(lambda repository: TagIndex(tree, repository))

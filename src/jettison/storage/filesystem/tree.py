@@ -38,7 +38,7 @@ from jettison.storage.filesystem.folder import (
 from jettison.storage.filesystem.owners import other_layout
 from jettison.storage.filesystem.reading import TreeReader
 from jettison.storage.filesystem.repository import RepositoryReader, read_upload
-from jettison.storage.filesystem.tag_index import Tagged
+from jettison.storage.filesystem.tag_index import TagIndex
 
 __all__ = ["BlobDraft", "StorageTree"]
 
@@ -366,7 +366,7 @@ class StorageTree(TreeReader):
         repository: RepoName,
         digest: Digest,
         only: AbstractSet[Tag] | None = None,
-        tagged: Tagged | None = None,
+        tagged: TagIndex | None = None,
     ) -> bool:
         """Remove the tags that point to a manifest, then it itself from the repository.
 
@@ -377,7 +377,7 @@ class StorageTree(TreeReader):
         those who do not know our lock too.
         ``tagged`` spares reading all tags.
         """
-        tagged = tagged or Tagged(self, repository)
+        tagged = tagged or TagIndex(self, repository)
         linked = self._revision_time(repository, digest)
         tags = tagged.tags(digest.raw)
         _refuse_others(repository, digest, tags, only)
@@ -392,7 +392,7 @@ class StorageTree(TreeReader):
         return self._take_revision(repository, digest, linked, tagged) or removed
 
     def _take_revision(
-        self, repository: RepoName, digest: Digest, linked: int, tagged: Tagged
+        self, repository: RepoName, digest: Digest, linked: int, tagged: TagIndex
     ) -> bool:
         """Remove a revision's link, unless it was written again since ``linked`` (nanoseconds)."""
         link = layout.revision_link(repository, digest)
