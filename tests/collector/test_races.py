@@ -440,7 +440,7 @@ def test_links_that_a_killed_collection_left_aside_are_put_back(
     assert not tree.history_path("app", "1", digest).exists()
     assert not tree.layer_path("app", LAYER).exists()
     found = check_tree(opened, CheckOptions(), NOW)
-    asides = [flaw for flaw in found.flaws if "set aside" in flaw.sentence]
+    asides = [defect for defect in found.defects if "set aside" in defect.sentence]
     assert len(asides) == 4
     assert not found.damage
     # Somebody has pushed one of the layers again meanwhile.

@@ -93,7 +93,7 @@ def test_what_fsck_calls_unpullable_is(damaged: DockerRegistry, jettison: Jettis
     assert named == sorted(set(NAMES) - {"whole"})
     assert found["schema_version"] == 1
     assert found["damage"] == 8
-    assert {flaw["class"] for flaw in found["flaws"]} == {
+    assert {defect["class"] for defect in found["flaws"]} == {
         "absent-blob",
         "blob-without-link",
         "child-without-revision",
@@ -106,7 +106,7 @@ def test_what_fsck_calls_unpullable_is(damaged: DockerRegistry, jettison: Jettis
     assert "8 tags cannot be pulled whole" in told.stdout
     assert "--repair" in told.stderr
     quick = jettison("fsck", damaged.root, "--quick", "-o", "ndjson", check=5)
-    assert "app:blob" not in {tag for flaw in quick.ndjson for tag in flaw["tags"]}
+    assert "app:blob" not in {tag for defect in quick.ndjson for tag in defect["tags"]}
     assert damaged.snapshot() == before
 
 
@@ -288,7 +288,7 @@ def test_what_is_told(registry: DockerRegistry, jettison: Jettison) -> None:
 
     link(registry, "_layers", pushed.layers[-1].digest).write_bytes(b"")
     young = jettison("fsck", registry.root, "--repair", "--yes", check=5)
-    assert "1 flaw that does harm" in young.stderr
+    assert "1 defect that does harm" in young.stderr
     assert "--repair" not in young.stderr
     assert "grace period" in young.stderr
     registry.age(7200)

@@ -1,4 +1,4 @@
-"""Every class of flaw is found, alone; every repair mends it, and can be taken back."""
+"""Every class of defect is found, alone; every repair mends it, and can be taken back."""
 
 import ctypes
 import errno
@@ -34,7 +34,7 @@ from jettison.storage.filesystem.folder import Folder
 from jettison.storage.filesystem.lock import StorageLock
 from tests.support.trees import NOW, OLD, Tree, image_document, index_document
 
-DAMAGE, UNTIDINESS = Severity.DAMAGE, Severity.UNTIDINESS
+DAMAGE, NOTICE = Severity.DAMAGE, Severity.NOTICE
 OTHER = Digest.of(b"something else")
 
 
@@ -60,13 +60,13 @@ def check(tree: Tree, *, quick: bool = False) -> CheckReport:
     before = tree.snapshot()
     report = check_tree(tree.open(), CheckOptions(quick=quick), NOW)
     assert tree.snapshot() == before
-    assert merge_defects(report.flaws) == report.flaws
+    assert merge_defects(report.defects) == report.defects
     return report
 
 
 def only(report: CheckReport) -> Defect:
-    assert len(report.flaws) == 1, report.flaws
-    return report.flaws[0]
+    assert len(report.defects) == 1, report.defects
+    return report.defects[0]
 
 
 def unpullable(report: CheckReport) -> list[str]:
@@ -106,16 +106,16 @@ def image(layers: list[bytes]) -> Digest:
     return Digest.of(json.dumps(document).encode())
 
 
-def test_a_sound_tree_has_no_flaw(tree: Tree) -> None:
+def test_a_sound_tree_has_no_defect(tree: Tree) -> None:
     report = check(tree)
-    assert report.flaws == ()
+    assert report.defects == ()
     assert (report.damage, report.unpullable, report.classes) == (0, (), {})
     assert report.repositories == 2
     assert report.blobs == len(tree.blobs())
     assert report.bytes == tree.blob_bytes()
 
 
-def test_what_a_delete_and_a_collection_leave_is_no_flaw(tree: Tree) -> None:
+def test_what_a_delete_and_a_collection_leave_is_no_defect(tree: Tree) -> None:
     digest = image([b"base", b"one"])
     tree.revision_path("app", digest).unlink()
     for part in ("current", "index"):
@@ -123,7 +123,7 @@ def test_what_a_delete_and_a_collection_leave_is_no_flaw(tree: Tree) -> None:
             file.unlink()
     shutil.rmtree(tree.tag_path("app", "1").parents[1])
     (tree.data(OTHER).parent).mkdir(parents=True)
-    assert check(tree).flaws == ()
+    assert check(tree).defects == ()
 
 
 # Damage.
@@ -270,12 +270,12 @@ DAMAGES = [
     (lose_tag, DefectClass.MALFORMED_LINK, MENDED),
     (garble_manifest, DefectClass.UNKNOWN_MANIFEST, LEFT),
     (opaque_manifest, DefectClass.UNKNOWN_MANIFEST, LEFT),
-    (stray_tag, DefectClass.STRANGER, LEFT),
-    (stray_repository, DefectClass.STRANGER, LEFT),
+    (stray_tag, DefectClass.UNEXPECTED_FILE, LEFT),
+    (stray_repository, DefectClass.UNEXPECTED_FILE, LEFT),
 ]
 
 
-# Untidiness.
+# Notices.
 
 
 def leave_temporary(tree: Tree) -> None:
@@ -329,16 +329,16 @@ def unsettled(tree: Tree) -> None:
     tree.write(tree.data(OTHER), b"half", NOW)
 
 
-UNTIDY = [
+NOTICED = [
     (leave_temporary, DefectClass.LEFTOVER, True),
     (leave_temporary_in_uploads, DefectClass.LEFTOVER, True),
     (dangling_link, DefectClass.DANGLING_LINK, True),
     (malformed_unused_link, DefectClass.MALFORMED_LINK, True),
     (malformed_history, DefectClass.MALFORMED_LINK, True),
     (given_up, DefectClass.LEFTOVER, False),
-    (strange_blob, DefectClass.STRANGER, False),
-    (strange_hex, DefectClass.STRANGER, False),
-    (folder_for_a_link, DefectClass.STRANGER, False),
+    (strange_blob, DefectClass.UNEXPECTED_FILE, False),
+    (strange_hex, DefectClass.UNEXPECTED_FILE, False),
+    (folder_for_a_link, DefectClass.UNEXPECTED_FILE, False),
     (symbolic_link, DefectClass.SYMBOLIC_LINK, False),
     (old_draft, DefectClass.LEFTOVER, False),
     (unsettled, DefectClass.UNSETTLED_BLOB, False),
@@ -351,29 +351,29 @@ def test_damage_is_found_and_the_tags_are_named(
 ) -> None:
     tags = spoil(tree)
     report = check(tree)
-    flaw = only(report)
-    assert (flaw.kind, flaw.severity) == (kind, DAMAGE)
+    defect = only(report)
+    assert (defect.kind, defect.severity) == (kind, DAMAGE)
     assert unpullable(report) == tags
-    assert (flaw.remedy is not None) == (fate != LEFT)
+    assert (defect.remedy is not None) == (fate != LEFT)
     assert report.damage == 1
 
 
-@pytest.mark.parametrize(("spoil", "kind", "mendable"), UNTIDY)
-def test_untidiness_is_found(
+@pytest.mark.parametrize(("spoil", "kind", "mendable"), NOTICED)
+def test_a_notice_is_found(
     tree: Tree, spoil: Callable[[Tree], None], kind: DefectClass, mendable: bool
 ) -> None:
     spoil(tree)
     report = check(tree)
-    flaw = only(report)
-    assert (flaw.kind, flaw.severity) == (kind, UNTIDINESS)
-    assert (flaw.remedy is not None) == mendable
+    defect = only(report)
+    assert (defect.kind, defect.severity) == (kind, NOTICE)
+    assert (defect.remedy is not None) == mendable
     assert (report.damage, report.unpullable) == (0, ())
 
 
 @pytest.mark.parametrize("spoil", [damage_layer, empty_layer, damage_unused])
 def test_quick_does_not_read_layers(tree: Tree, spoil: Callable[[Tree], list[str]]) -> None:
     spoil(tree)
-    assert check(tree, quick=True).flaws == ()
+    assert check(tree, quick=True).defects == ()
 
 
 def test_quick_still_reads_manifests(tree: Tree) -> None:
@@ -392,7 +392,7 @@ def test_a_repair_mends_what_can_be_mended_and_is_undone(
     assert run.receipt.ok
     after = check(tree)
     if fate == MENDED:
-        assert after.flaws == ()
+        assert after.defects == ()
     else:
         assert kind is not DefectClass.DAMAGED_BLOB or kind not in after.classes
         assert unpullable(after) == tags
@@ -405,14 +405,14 @@ def test_a_repair_mends_what_can_be_mended_and_is_undone(
     assert tree_journal(tree.open()).read(run.id).state is JobState.UNDONE
 
 
-@pytest.mark.parametrize(("spoil", "kind", "mendable"), UNTIDY)
+@pytest.mark.parametrize(("spoil", "kind", "mendable"), NOTICED)
 def test_a_repair_moves_aside_what_lies_about_and_is_undone(
     tree: Tree, spoil: Callable[[Tree], None], kind: DefectClass, mendable: bool
 ) -> None:
     spoil(tree)
     before = registry_files(tree)
     run = mend(tree)
-    assert (check(tree).flaws == ()) == mendable
+    assert (check(tree).defects == ()) == mendable
     undo(tree, run)
     assert registry_files(tree) == before
 
@@ -420,8 +420,8 @@ def test_a_repair_moves_aside_what_lies_about_and_is_undone(
 def spoil_all(tree: Tree) -> None:
     for spoil in (damage_layer, lose_child, lose_link, bend_revision_link, empty_current):
         spoil(tree)
-    for untidy in (leave_temporary, dangling_link, malformed_history):
-        untidy(tree)
+    for notice in (leave_temporary, dangling_link, malformed_history):
+        notice(tree)
 
 
 def test_killed_at_any_step_it_can_be_undone(tree: Tree) -> None:
@@ -490,11 +490,11 @@ def test_a_push_that_came_since_is_not_undone(tree: Tree) -> None:
     run = mend(tree)
     tree.write(tree.data(digest), b"base", NOW)
     tree.write(tree.layer_path("app", digest), digest.encode(), NOW + 1)
-    assert check(tree).flaws == ()
+    assert check(tree).defects == ()
     done = undo(tree, run)
     assert done.receipt is not None
     assert [finding.ok for finding in done.receipt.findings] == [False, False, False]
-    assert check(tree).flaws == ()
+    assert check(tree).defects == ()
     assert tree_journal(tree.open()).read(run.id).state is JobState.DONE
 
 
@@ -535,24 +535,24 @@ def test_a_chain_of_what_is_not_linked_is_linked_from_below(tree: Tree) -> None:
     assert actions == [RepairAction.WRITE_LAYER, *[RepairAction.WRITE_REVISION] * 3]
     assert index.hex in plan.steps[-1].path
     mend(tree)
-    assert check(tree).flaws == ()
+    assert check(tree).defects == ()
 
 
 def test_a_tag_whose_history_names_several_is_left_to_protect_them(tree: Tree) -> None:
     lose_current_of_many(tree)
-    flaw = only(check(tree))
-    assert "the newest in its history is sha256:" in flaw.sentence
-    assert "push the tag again, or delete it" in flaw.sentence
-    assert flaw.remedy is None
+    defect = only(check(tree))
+    assert "the newest in its history is sha256:" in defect.sentence
+    assert "push the tag again, or delete it" in defect.sentence
+    assert defect.remedy is None
     plan = plan_repair(tree.open(), check(tree), "r", NOW, 3600.0)
     assert plan.steps == ()
 
 
 def test_a_tag_whose_history_leads_nowhere_is_moved_aside_and_named(tree: Tree) -> None:
     lose_tag(tree)
-    flaw = only(check(tree))
-    assert flaw.remedy is not None
-    assert flaw.remedy.action is RepairAction.MOVE_TAG
+    defect = only(check(tree))
+    assert defect.remedy is not None
+    assert defect.remedy.action is RepairAction.MOVE_TAG
     assert plan_repair(tree.open(), check(tree), "r", NOW, 3600.0).moved_tags == ("app:1",)
     run = mend(tree)
     assert not tree.tag_path("app", "1").parents[1].exists()
@@ -687,13 +687,13 @@ def test_nothing_is_done_about_what_cannot_be_read(
     report = check_tree(tree.open(), CheckOptions(), NOW)
     assert DefectClass.UNREADABLE in report.classes
     assert DefectClass.PERMISSIONS not in report.classes
-    assert [flaw.remedy for flaw in report.flaws if flaw.remedy is not None] == []
+    assert [defect.remedy for defect in report.defects if defect.remedy is not None] == []
 
 
 def test_an_unsettled_manifest_is_left(tree: Tree) -> None:
     empty_revision_link(tree)
     tree.write(tree.data(image([b"arm"])), b"half", NOW)
-    assert [flaw for flaw in check(tree).flaws if flaw.remedy is not None] == []
+    assert [defect for defect in check(tree).defects if defect.remedy is not None] == []
 
 
 def test_an_unreadable_blob_is_told_of_once_with_its_tags(
@@ -701,7 +701,7 @@ def test_an_unreadable_blob_is_told_of_once_with_its_tags(
 ) -> None:
     unreadable(monkeypatch, tree.data(Digest.of(b"base")), tree.data(image([b"base", b"web"])))
     report = check_tree(tree.open(), CheckOptions(), NOW)
-    assert [flaw.kind for flaw in report.flaws] == [DefectClass.UNREADABLE] * 2
+    assert [defect.kind for defect in report.defects] == [DefectClass.UNREADABLE] * 2
     assert unpullable(report) == ["app:1", "team/web:1", "team/web:2"]
     again = check_again(tree.open(), CheckOptions(), NOW, report)
     assert unpullable(again) == unpullable(report)
@@ -727,9 +727,9 @@ def test_a_history_that_is_not_understood_in_full_is_not_believed(
 
         monkeypatch.setattr(Folder, "folders", folders)
     report = check_tree(tree.open(), CheckOptions(), NOW)
-    flaw = next(flaw for flaw in report.flaws if flaw.path.endswith("current/link"))
-    assert flaw.remedy is None
-    assert "nothing is done, since its history" in flaw.sentence
+    defect = next(defect for defect in report.defects if defect.path.endswith("current/link"))
+    assert defect.remedy is None
+    assert "nothing is done, since its history" in defect.sentence
 
 
 def test_a_link_that_names_what_is_there_is_left(tree: Tree) -> None:
@@ -738,7 +738,7 @@ def test_a_link_that_names_what_is_there_is_left(tree: Tree) -> None:
     tree.revision_path("app", loose).unlink()
     tree.write(tree.revision_path("app", image([b"arm"])), loose.encode())
     report = check(tree)
-    assert [flaw.remedy for flaw in report.flaws] == [None] * len(report.flaws)
+    assert [defect.remedy for defect in report.defects] == [None] * len(report.defects)
 
 
 # What a push writes at the last moment.
@@ -850,7 +850,7 @@ def test_a_layer_that_is_not_distributable_may_be_absent(tree: Tree) -> None:
     foreign = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
     layers.append({"mediaType": foreign, "digest": OTHER, "size": 1, "urls": ["https://x/y"]})
     tree.put("app", document, "windows")
-    assert check(tree).flaws == ()
+    assert check(tree).defects == ()
 
 
 def test_a_layer_under_its_sha512_leads_to_its_canonical_digest(tree: Tree) -> None:
@@ -858,7 +858,7 @@ def test_a_layer_under_its_sha512_leads_to_its_canonical_digest(tree: Tree) -> N
     short, long = tree.blob(raw, "app"), Digest.of(raw, "sha512")
     tree.write(tree.layer_path("app", long), short.encode())
     tree.put("app", image_document(Digest.of(b"config of amd"), [long]), "long")
-    assert check(tree).flaws == ()
+    assert check(tree).defects == ()
     tree.data(short).unlink()
     report = check(tree)
     assert unpullable(report) == ["app:long"]
@@ -874,7 +874,7 @@ def test_a_blob_of_a_killed_sweep_is_put_back_and_stays(tree: Tree) -> None:
     report = check(tree)
     assert set(report.classes) == {DefectClass.ABSENT_BLOB, DefectClass.LEFTOVER}
     run = mend(tree)
-    assert check(tree).flaws == ()
+    assert check(tree).defects == ()
     undo(tree, run)
     assert tree.data(digest).exists()
 
@@ -904,13 +904,13 @@ def test_owners_and_modes(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
     for folder, _, files in os.walk(tree.root):
         for name in (".", *files):
             os.chown(f"{folder}/{name}", 1000, 1000)
-    assert check(tree).flaws == ()
+    assert check(tree).defects == ()
     layers = tree.repository("app") / "_layers"
     for path in (layers, *layers.rglob("*")):
         os.chown(path, 0, 0)
-    flaw = only(check(tree))  # once, for the folder
-    assert (flaw.kind, flaw.severity) == (DefectClass.PERMISSIONS, UNTIDINESS)
-    assert flaw.path.endswith("app/_layers")
+    defect = only(check(tree))  # once, for the folder
+    assert (defect.kind, defect.severity) == (DefectClass.PERMISSIONS, NOTICE)
+    assert defect.path.endswith("app/_layers")
     layers.chmod(0o700)
     assert only(check(tree)).severity is DAMAGE
     layers.chmod(0o755)
@@ -948,7 +948,7 @@ def test_what_a_push_shows_for_a_moment_is_no_damage(
 
     monkeypatch.setattr(time, "sleep", meanwhile)
     report = check_tree(tree.open(), CheckOptions(), NOW)
-    assert report.flaws == ()
+    assert report.defects == ()
 
 
 def test_hashing_reports_bytes(tree: Tree) -> None:
@@ -991,10 +991,10 @@ def test_without_its_folder_a_repair_cannot_be_undone(tree: Tree) -> None:
 
 def test_an_index_of_which_a_child_was_never_there(tree: Tree) -> None:
     tree.put("app", index_document([OTHER]), "sparse")
-    flaw = only(check(tree))
-    assert flaw.kind is DefectClass.CHILD_WITHOUT_REVISION
-    assert flaw.tags == ("app:sparse",)
-    assert flaw.remedy is None
+    defect = only(check(tree))
+    assert defect.kind is DefectClass.CHILD_WITHOUT_REVISION
+    assert defect.tags == ("app:sparse",)
+    assert defect.remedy is None
 
 
 def test_a_second_look_remembers_what_was_left_in_its_place(tree: Tree) -> None:
@@ -1002,7 +1002,7 @@ def test_a_second_look_remembers_what_was_left_in_its_place(tree: Tree) -> None:
     unsettled(tree)
     before = check(tree)
     again = check_again(tree.open(), CheckOptions(), NOW, before)
-    assert again.flaws == before.flaws
+    assert again.defects == before.defects
     assert again.hashed
     tree.data(Digest.of(b"base")).unlink()
     again = check_again(tree.open(), CheckOptions(), NOW, before)

@@ -106,7 +106,7 @@ def test_fsck_names_exactly_what_cannot_be_pulled(
     with tempfile.TemporaryDirectory() as folder:
         tree = build(Path(folder) / "registry", made[0])
         assert unpullable(tree) == []
-        assert check_tree(tree.open(), CheckOptions(), NOW).flaws == ()
+        assert check_tree(tree.open(), CheckOptions(), NOW).defects == ()
         harm(tree, made[1])
         before = tree.snapshot()
         report = check_tree(tree.open(), CheckOptions(), NOW)
@@ -126,7 +126,7 @@ def test_fsck_names_exactly_what_cannot_be_pulled(
         again = check_tree(tree.open(), CheckOptions(), NOW)
         assert [tag.name for tag in again.unpullable] == after
         remembered = check_again(tree.open(), CheckOptions(), NOW, report)
-        assert remembered.flaws == again.flaws
+        assert remembered.defects == again.defects
 
         undone = undo_repair(tree.open(), run, lambda: NOW, str)
         assert undone.receipt is not None

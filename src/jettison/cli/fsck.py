@@ -163,7 +163,7 @@ def _repair(
     if after.damage:
         later = [_LATER + "."] if any(skipped.waits for skipped in plan.skipped) else []
         raise PartlyDone(
-            f"{counted(after.damage, 'flaw is', 'flaws are')} left{_cost(after)}",
+            f"{counted(after.damage, 'defect is', 'defects are')} left{_cost(after)}",
             hint=" ".join([*later, *_by_hand(after)]) or None,
         )
     if left:
@@ -182,31 +182,33 @@ def _by_hand(report: "CheckReport") -> Iterator[str]:
     """Yield what a person can do about damage."""
     from jettison.model.check_report import DefectClass
 
-    damage = [flaw for flaw in report.flaws if flaw.is_damage]
+    damage = [defect for defect in report.defects if defect.is_damage]
     unread = [
-        flaw for flaw in damage if flaw.kind in {DefectClass.UNREADABLE, DefectClass.PERMISSIONS}
+        defect
+        for defect in damage
+        if defect.kind in {DefectClass.UNREADABLE, DefectClass.PERMISSIONS}
     ]
     # What a repair writes again heals a tag by itself.
     rest = [
-        flaw
-        for flaw in damage
-        if flaw not in unread and (flaw.remedy is None or flaw.remedy.content is None)
+        defect
+        for defect in damage
+        if defect not in unread and (defect.remedy is None or defect.remedy.content is None)
     ]
     if unread:
         yield (
             "See that what cannot be read can be: owner and mode, the disk; "
             "or run this as the registry's user."
         )
-    if any(flaw.tags for flaw in rest):
+    if any(defect.tags for defect in rest):
         yield "Push the images that cannot be pulled again, or delete their tags."
-    elif any(flaw.remedy is None for flaw in rest):
+    elif any(defect.remedy is None for defect in rest):
         yield "Look at the paths above: what does not belong there is for you to remove."
 
 
 def _require_sound(report: "CheckReport", target: str, plan: "RepairPlan | None" = None) -> None:
     """Raise if there is damage, with a next step; ``plan`` is what a repair would do."""
-    mendable = sum(flaw.remedy is not None for flaw in report.flaws)
-    step = f"jettison fsck {target} --repair (can mend {mendable:,} of {len(report.flaws):,})"
+    mendable = sum(defect.remedy is not None for defect in report.defects)
+    step = f"jettison fsck {target} --repair (can mend {mendable:,} of {len(report.defects):,})"
     if plan is not None and not plan.steps:
         waiting = sum(skipped.waits for skipped in plan.skipped)
         step = _LATER if waiting else ""
@@ -215,7 +217,7 @@ def _require_sound(report: "CheckReport", target: str, plan: "RepairPlan | None"
         harm = "does" if report.damage == 1 else "do"
         hint = " ".join(_by_hand(report))
         raise VerificationFailed(
-            f"{report.root}: {counted(report.damage, 'flaw')} that {harm} harm{_cost(report)}",
+            f"{report.root}: {counted(report.damage, 'defect')} that {harm} harm{_cost(report)}",
             hint=f"{step}. {hint} Without that repair a push may skip what is damaged."
             if mendable and hint
             else hint or (f"{step}." if step else None),
@@ -231,9 +233,9 @@ def _emit(
     *,
     closing: bool = False,
 ) -> None:
-    """Write the report; ``closing``: also as NDJSON, whose last line then has all but the flaws."""
+    """Write the report; ``closing``: NDJSON ends with a line of all but the defects."""
     if output is Format.NDJSON:
-        emit(output, {"root": report.root, "flaws": report.flaws}, "flaws")
+        emit(output, {"root": report.root, "flaws": report.defects}, "flaws")
         if closing:
             emit(output, {"root": report.root, **_counts(report), **(more or {})})
         return
@@ -247,7 +249,7 @@ def _emit(
             "bytes": report.bytes,
             "seconds": report.seconds,
             **_counts(report),
-            "flaws": report.flaws,
+            "flaws": report.defects,
             "unpullable": report.unpullable,
             **(more or {}),
         },
@@ -256,12 +258,12 @@ def _emit(
 
 def _counts(report: "CheckReport") -> dict[str, Any]:
     classes = {
-        kind: {"damage": tally.damage, "untidiness": tally.untidiness}
+        kind: {"damage": tally.damage, "notices": tally.notices}
         for kind, tally in report.classes.items()
     }
     return {
         "damage": report.damage,
-        "untidiness": len(report.flaws) - report.damage,
+        "notices": len(report.defects) - report.damage,
         "classes": classes,
     }
 
@@ -273,11 +275,11 @@ def _print(report: "CheckReport") -> None:
         f"{counted(report.blobs, 'blob')}, {size(report.bytes)}, {looked}"
     )
     for kind, tally in report.classes.items():
-        count = tally.damage + tally.untidiness
+        count = tally.damage + tally.notices
         mark = red("✗") if tally.damage else yellow("·")
         write("", f"{mark} {bold(kind)} ({kind.explanation}): {count:,}")
-        shown = [flaw for flaw in report.flaws if flaw.kind is kind][:_EXAMPLES]
-        write(*(f"    {flaw.path} {flaw.sentence}" for flaw in shown))
+        shown = [defect for defect in report.defects if defect.kind is kind][:_EXAMPLES]
+        write(*(f"    {defect.path} {defect.sentence}" for defect in shown))
         if count > len(shown):
             write(dim(f"    and {count - len(shown):,} more; -o ndjson lists all"))
     unpullable = report.unpullable
@@ -287,7 +289,7 @@ def _print(report: "CheckReport") -> None:
         if len(unpullable) > _TAGS:
             write(dim(f"  and {len(unpullable) - _TAGS:,} more; -o json lists all"))
     if not report.damage:
-        more = "" if not report.flaws else ", some of it untidy"
+        more = "" if not report.defects else ", despite the notices above"
         more += f", but for {report.may_lack}" if report.may_lack else ""
         if report.hashed:
             write("", green("✓") + f" Everything that is tagged or linked can be pulled{more}.")
@@ -322,7 +324,7 @@ def _print_done(before: "CheckReport", after: "CheckReport", run: "JournalEntry"
     write("")
     kinds = dict.fromkeys((*before.classes, *after.classes))
 
-    def count(report: "CheckReport", kind: Any) -> str:  # noqa: ANN401 - a class of flaws
+    def count(report: "CheckReport", kind: Any) -> str:  # noqa: ANN401 - a class of defects
         return f"{sum(report.classes.get(kind, (0, 0))):,}"
 
     rows: list[tuple[str, str, str]] = [

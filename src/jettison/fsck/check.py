@@ -59,7 +59,7 @@ class CheckOptions(msgspec.Struct, frozen=True):
 class _Folder(NamedTuple):
     blobs: int
     bytes: int
-    flaws: list[Defect]
+    defects: list[Defect]
 
 
 def check_tree(
@@ -71,7 +71,7 @@ def check_tree(
 ) -> CheckReport:
     """Read the whole tree and say what is wrong with it; ``now`` is in seconds since the epoch.
 
-    What cannot be read is among the flaws. Raises :class:`~jettison.errors.StorageError` where
+    What cannot be read is among the defects. Raises :class:`~jettison.errors.StorageError` where
     the top folders cannot be listed.
     """
     return _Check(tree, options, now, progress, clock).run()
@@ -110,7 +110,7 @@ class _Check:
         self._progress = progress
         self._clock = clock
         self._owner = Owner.of(tree)
-        self._flaws: list[Defect] = []
+        self._defects: list[Defect] = []
         self._blobs = self._bytes = 0
         self._damaged: dict[RawDigest, int] = {}
         self._unreadable: dict[RawDigest, str] = {}
@@ -126,7 +126,7 @@ class _Check:
         elif hashed:
             self._hash()
         repositories = self._check_repositories()
-        self._flaws += _ours(self._tree, self._idle_ns)
+        self._defects += _ours(self._tree, self._idle_ns)
         return CheckReport(
             root=str(self._tree.root),
             hashed=hashed,
@@ -134,7 +134,7 @@ class _Check:
             blobs=self._blobs,
             bytes=self._bytes,
             seconds=self._clock() - started,
-            flaws=merge_defects(_each_once(self._flaws)),
+            defects=merge_defects(_each_once(self._defects)),
             may_lack=_MAY_LACK[self._tree.absence],
         )
 
@@ -143,7 +143,7 @@ class _Check:
         stop = frozenset({EntryKind.BLOB_PREFIX, *_PARTS})
         walker = self._walker(stop)
         walker.walk(layout.MARKER, EntryKind.VERSION)
-        self._flaws += walker.flaws
+        self._defects += walker.defects
         return sorted(path for path in walker.stopped if path.startswith(f"{layout.BLOBS}/"))
 
     def _walker(self, stop: frozenset[EntryKind] = frozenset()) -> Walker:
@@ -157,44 +157,44 @@ class _Check:
         for count, (_, found) in enumerate(looks, start=1):
             self._blobs += found.blobs
             self._bytes += found.bytes
-            self._flaws += found.flaws
+            self._defects += found.defects
             self._progress("looking at blobs", count, len(folders))
 
     def _look_into(self, path: str) -> _Folder:
         walker = self._walker()
         walker.walk(path, EntryKind.BLOB_PREFIX)
-        return _Folder(walker.blobs, walker.bytes, walker.flaws)
+        return _Folder(walker.blobs, walker.bytes, walker.defects)
 
     def _hash(self) -> None:
         found = hash_blobs(self._tree, self._idle_ns, self._bytes, self._progress)
         self._damaged = found.damaged
-        self._flaws += [
+        self._defects += [
             damaged_blob(digest, f"{size:,} bytes") for digest, size in found.damaged.items()
         ]
         for digest, size in found.unsettled.items():
             path = layout.blob_data(Digest.from_raw(digest))
             sentence = f"({size:,} bytes) does not hash to its name; still being written?"
-            self._flaws.append(
-                make_defect(DefectClass.UNSETTLED_BLOB, Severity.UNTIDINESS, path, sentence)
+            self._defects.append(
+                make_defect(DefectClass.UNSETTLED_BLOB, Severity.NOTICE, path, sentence)
             )
         for digest, reason in found.unreadable.items():
             self._unreadable[digest] = sentence = f"cannot be read here: {reason}"
-            self._flaws.append(unreadable_blob(digest, sentence))
+            self._defects.append(unreadable_blob(digest, sentence))
 
     def _remember(self, before: CheckReport) -> None:
-        for flaw in before.flaws:
-            if flaw.kind not in _OF_CONTENT or not flaw.path.endswith("/data"):
+        for defect in before.defects:
+            if defect.kind not in _OF_CONTENT or not defect.path.endswith("/data"):
                 continue
-            _, algorithm, _, encoded, _ = flaw.path.rsplit("/", 4)
+            _, algorithm, _, encoded, _ = defect.path.rsplit("/", 4)
             digest = raw_digest(algorithm, encoded)
             blob = None if digest is None else self._tree.blob(digest)
             if blob is None:
                 continue
-            self._flaws.append(msgspec.structs.replace(flaw, tags=()))
-            if flaw.kind is DefectClass.DAMAGED_BLOB:
+            self._defects.append(msgspec.structs.replace(defect, tags=()))
+            if defect.kind is DefectClass.DAMAGED_BLOB:
                 self._damaged[blob.digest] = blob.size
-            elif flaw.kind is DefectClass.UNREADABLE:
-                self._unreadable[blob.digest] = flaw.sentence
+            elif defect.kind is DefectClass.UNREADABLE:
+                self._unreadable[blob.digest] = defect.sentence
 
     # Repositories.
 
@@ -210,21 +210,21 @@ class _Check:
             self._unreadable,
         )
         self._progress("checking repositories", 0, len(names))
-        flaws = {}
+        defects = {}
         for count, (name, found) in enumerate(side_by_side(names, checker.check), start=1):
-            flaws[name] = found
+            defects[name] = found
             self._progress("checking repositories", count, len(names))
-        self._flaws += [flaw for name in names for flaw in flaws[name]]
+        self._defects += [defect for name in names for defect in defects[name]]
         return len(names)
 
 
-def _each_once(flaws: list[Defect]) -> list[Defect]:
+def _each_once(defects: list[Defect]) -> list[Defect]:
     """Leave out what is wrong with the mode of that which, for that reason, cannot be read."""
-    unread = {flaw.path for flaw in flaws if flaw.kind is DefectClass.UNREADABLE}
+    unread = {defect.path for defect in defects if defect.kind is DefectClass.UNREADABLE}
     return [
-        flaw
-        for flaw in flaws
-        if flaw.kind is not DefectClass.PERMISSIONS or flaw.path not in unread
+        defect
+        for defect in defects
+        if defect.kind is not DefectClass.PERMISSIONS or defect.path not in unread
     ]
 
 
@@ -232,7 +232,7 @@ def _ours(tree: TreeReader, idle_ns: int) -> Iterator[Defect]:
     """Look for what killed collections and removals left in our own folder."""
 
     def leftover(path: str, sentence: str, remedy: Remedy | None = None) -> Defect:
-        kind, severity = DefectClass.LEFTOVER, Severity.UNTIDINESS
+        kind, severity = DefectClass.LEFTOVER, Severity.NOTICE
         return make_defect(kind, severity, path, sentence, remedy=remedy)
 
     for algorithm in ALGORITHMS:

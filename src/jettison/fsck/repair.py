@@ -51,10 +51,10 @@ def plan_repair(
     not touched. Nothing is changed.
     """
     planner = _Planner(tree, run_id, now, grace)
-    found = [(flaw, flaw.remedy) for flaw in report.flaws if flaw.remedy is not None]
+    found = [(defect, defect.remedy) for defect in report.defects if defect.remedy is not None]
     found.sort(key=lambda one: (_ORDER.index(one[1].action), one[1].rank))
-    for flaw, remedy in found:
-        planner.add(flaw, remedy)
+    for defect, remedy in found:
+        planner.add(defect, remedy)
     return planner.plan()
 
 
@@ -74,7 +74,7 @@ class _Planner:
         steps, skipped = tuple(self._steps), tuple(self._skipped)
         return RepairPlan(self._id, str(self._tree.root), self._folder, self._now, steps, skipped)
 
-    def add(self, flaw: Defect, remedy: Remedy) -> None:
+    def add(self, defect: Defect, remedy: Remedy) -> None:
         """Plan one remedy, unless it has to wait, or something planned before includes it."""
         if any(above in self._moved for above in _above(remedy.path)):
             return
@@ -83,7 +83,7 @@ class _Planner:
         if remedy.action is RepairAction.RECOVER_BLOB:
             self._recover(remedy, seen)
         elif remedy.content is not None:
-            self._write(flaw, remedy, remedy.content, (seen, *watched))
+            self._write(defect, remedy, remedy.content, (seen, *watched))
         elif any(one.mtime_ns > self._idle_ns for one in (seen, *watched)):
             self._skipped.append(Skipped(remedy.path, _YOUNG, waits=True))
         elif seen.inode:
@@ -95,10 +95,10 @@ class _Planner:
                 action=remedy.action,
                 path=remedy.path,
                 to=to,
-                reason=flaw.sentence,
+                reason=defect.sentence,
                 seen=(seen, *watched),
-                tag=flaw.tags[0] if is_tag and flaw.tags else None,
-                unguards=flaw.repository if guarded else None,
+                tag=defect.tags[0] if is_tag and defect.tags else None,
+                unguards=defect.repository if guarded else None,
             )
             self._steps.append(step)
             self._moved.add(remedy.path)
@@ -121,7 +121,7 @@ class _Planner:
             self._skipped.append(Skipped(remedy.path, reason))
 
     def _write(
-        self, flaw: Defect, remedy: Remedy, content: str, seen: tuple[FileFingerprint, ...]
+        self, defect: Defect, remedy: Remedy, content: str, seen: tuple[FileFingerprint, ...]
     ) -> None:
         here = seen[0]
         old = self._hands.read(remedy.path) if here.inode else None
@@ -136,7 +136,7 @@ class _Planner:
                 action=remedy.action,
                 path=remedy.path,
                 content=content,
-                reason=flaw.sentence,
+                reason=defect.sentence,
                 old=old,
                 old_mtime_ns=here.mtime_ns,
                 # Whole seconds of its own, for file systems that keep no more.

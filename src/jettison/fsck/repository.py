@@ -63,15 +63,15 @@ class RepositoryChecker:
         moment is none.
         """
         found = self._check(name)
-        if any(flaw.is_damage for flaw in found):
+        if any(defect.is_damage for defect in found):
             time.sleep(_AGAIN_SECONDS)
-            before = {flaw.key for flaw in found}
-            found = [flaw for flaw in self._check(name) if flaw.key in before]
+            before = {defect.key for defect in found}
+            found = [defect for defect in self._check(name) if defect.key in before]
         return found
 
     def _check(self, name: str) -> list[Defect]:
         walker = Walker(self.tree, self.idle_ns, self.owner, name)
-        flaws = list(_stray(name))
+        defects = list(_stray(name))
         try:
             with RepositoryReader(self.tree, name) as reader:
                 # Tags before revisions, and all before what they need is looked at: what is
@@ -80,15 +80,15 @@ class RepositoryChecker:
                 revisions = reader.revisions()
                 for inner, kind in _INSIDE.items():
                     walker.walk(f"{layout.repository(name)}/{inner}", kind)
-                flaws += _Repository(self, reader, tags, revisions, walker.layers).flaws()
-                flaws += self._uploads(reader)
+                defects += _Repository(self, reader, tags, revisions, walker.layers).defects()
+                defects += self._uploads(reader)
         except StorageError as error:
             sentence = f"cannot be read here: {error.message}"
             path = layout.repository(name)
             what, severity = DefectClass.UNREADABLE, Severity.DAMAGE
-            flaws.append(make_defect(what, severity, path, sentence, repository=name))
-        told = {flaw.path for flaw in flaws}
-        return flaws + [flaw for flaw in walker.flaws if flaw.path not in told]
+            defects.append(make_defect(what, severity, path, sentence, repository=name))
+        told = {defect.path for defect in defects}
+        return defects + [defect for defect in walker.defects if defect.path not in told]
 
     def _uploads(self, reader: RepositoryReader) -> Iterator[Defect]:
         for upload in reader.uploads():
@@ -98,7 +98,7 @@ class RepositoryChecker:
                     f"is an upload of {upload.bytes:,} bytes that was given up; "
                     "the next gc removes it"
                 )
-                kind, severity = DefectClass.LEFTOVER, Severity.UNTIDINESS
+                kind, severity = DefectClass.LEFTOVER, Severity.NOTICE
                 yield make_defect(kind, severity, path, sentence, repository=reader.name)
 
 
@@ -165,8 +165,8 @@ class _Repository:
         self._layers = layers
         self._manifests: dict[RawDigest, _Manifest] = {}
         self._present: dict[RawDigest, bool] = {}
-        self._flaws: dict[tuple[DefectClass, str], Defect] = {}
-        # Which manifests suffer from a flaw; the tags above them cannot be pulled.
+        self._defects: dict[tuple[DefectClass, str], Defect] = {}
+        # Which manifests suffer from a defect; the tags above them cannot be pulled.
         self._sufferers: dict[tuple[DefectClass, str], set[RawDigest]] = {}
         self._above: dict[RawDigest, list[RawDigest]] = {}
         self._rank: dict[RawDigest, int] = {}
@@ -174,7 +174,7 @@ class _Repository:
         for tag, digest in tags.current.items():
             self._tagged.setdefault(digest, []).append(tag)
 
-    def flaws(self) -> list[Defect]:
+    def defects(self) -> list[Defect]:
         roots = sorted({*self._tags.current.values(), *self._linked, *self._malformed})
         order = postorder(roots, lambda digest: self._manifest(digest).edges.children)
         self._rank = {digest: rank for rank, digest in enumerate(order)}
@@ -193,7 +193,7 @@ class _Repository:
         self._problems()
         if self._sufferers:
             self._name_tags()
-        return list(self._flaws.values())
+        return list(self._defects.values())
 
     # Manifests.
 
@@ -243,7 +243,7 @@ class _Repository:
             self._damaged(digest, manifest.reason, [digest])
         elif manifest.state is _State.UNSETTLED:
             sentence = f"({manifest.reason}) does not hash to its name; still being written?"
-            self._note(DefectClass.UNSETTLED_BLOB, blob_path, sentence, Severity.UNTIDINESS)
+            self._note(DefectClass.UNSETTLED_BLOB, blob_path, sentence, Severity.NOTICE)
         elif manifest.state is _State.UNREADABLE:
             sentence = f"is manifest {long.short}, which cannot be read here: {manifest.reason}"
             self._note(DefectClass.UNREADABLE, blob_path, sentence, sufferers=[digest])
@@ -359,9 +359,9 @@ class _Repository:
         return found
 
     def _damaged(self, digest: RawDigest, size: str, manifests: list[RawDigest]) -> None:
-        flaw = damaged_blob(digest, size)
-        key = flaw.kind, flaw.path
-        self._flaws.setdefault(key, flaw)
+        defect = damaged_blob(digest, size)
+        key = defect.kind, defect.path
+        self._defects.setdefault(key, defect)
         self._sufferers.setdefault(key, set()).update(manifests)
 
     def _loose_layers(self, needed: Mapping[RawDigest, list[RawDigest]]) -> None:
@@ -386,7 +386,7 @@ class _Repository:
                     DefectClass.MALFORMED_LINK,
                     path,
                     f"is malformed: {target}",
-                    Severity.DAMAGE if sufferers else Severity.UNTIDINESS,
+                    Severity.DAMAGE if sufferers else Severity.NOTICE,
                     sufferers=sufferers,
                     remedy=remedy,
                 )
@@ -396,7 +396,7 @@ class _Repository:
                     DefectClass.DANGLING_LINK,
                     path,
                     sentence,
-                    Severity.UNTIDINESS,
+                    Severity.NOTICE,
                     remedy=None if blind else Remedy(RepairAction.MOVE_LINK, path),
                 )
 
@@ -419,7 +419,7 @@ class _Repository:
                 self._broken_revision(digest, problem)
                 continue
             else:
-                kind, remedy = DefectClass.STRANGER, None
+                kind, remedy = DefectClass.UNEXPECTED_FILE, None
             self._note(
                 kind,
                 problem.path,
@@ -538,10 +538,10 @@ class _Repository:
         shared = {DefectClass.UNSETTLED_BLOB, DefectClass.UNREADABLE}
         of_blob = kind in shared and path.startswith(f"{layout.BLOBS}/")
         repository = None if of_blob else self._name
-        flaw = make_defect(
+        defect = make_defect(
             kind, severity, path, sentence, repository=repository, tags=names, remedy=remedy
         )
-        self._flaws[kind, path] = flaw
+        self._defects[kind, path] = defect
         if sufferers:
             self._sufferers.setdefault((kind, path), set()).update(sufferers)
 
@@ -550,13 +550,13 @@ class _Repository:
             reached = postorder(sorted(sufferers), lambda digest: self._above.get(digest, ()))
             tags = sorted(tag for digest in reached for tag in self._tagged.get(digest, ()))
             if tags:
-                flaw = self._flaws[key]
-                names = {*flaw.tags, *(f"{self._name}:{tag}" for tag in tags)}
-                self._flaws[key] = _with_tags(flaw, names)
+                defect = self._defects[key]
+                names = {*defect.tags, *(f"{self._name}:{tag}" for tag in tags)}
+                self._defects[key] = _with_tags(defect, names)
 
 
 def damaged_blob(digest: RawDigest, size: str) -> Defect:
-    """Return the flaw of a blob whose content is not what it is named after."""
+    """Return the defect of a blob whose content is not what it is named after."""
     path = layout.blob_data(Digest.from_raw(digest))
     remedy = Remedy(RepairAction.MOVE_BLOB, path)
     sentence = f"({size}) does not hash to its name"
@@ -564,7 +564,7 @@ def damaged_blob(digest: RawDigest, size: str) -> Defect:
 
 
 def unreadable_blob(digest: RawDigest, sentence: str) -> Defect:
-    """Return the flaw of a blob whose content nobody knows."""
+    """Return the defect of a blob whose content nobody knows."""
     path = layout.blob_data(Digest.from_raw(digest))
     return make_defect(DefectClass.UNREADABLE, Severity.DAMAGE, path, sentence)
 
@@ -575,15 +575,15 @@ def _why_open(manifest: _Manifest) -> str:
     return "it may still be being written"
 
 
-def _with_tags(flaw: Defect, names: set[str]) -> Defect:
+def _with_tags(defect: Defect, names: set[str]) -> Defect:
     return make_defect(
-        flaw.kind,
-        flaw.severity,
-        flaw.path,
-        flaw.sentence,
-        repository=flaw.repository,
+        defect.kind,
+        defect.severity,
+        defect.path,
+        defect.sentence,
+        repository=defect.repository,
         tags=tuple(sorted(names)),
-        remedy=flaw.remedy,
+        remedy=defect.remedy,
     )
 
 
@@ -595,7 +595,7 @@ def _stray(name: str) -> Iterator[Defect]:
             "holds up the collector: it is a repository whose name the specification does not allow"
         )
         path = layout.repository(name)
-        kind, severity = DefectClass.STRANGER, Severity.DAMAGE
+        kind, severity = DefectClass.UNEXPECTED_FILE, Severity.DAMAGE
         yield make_defect(kind, severity, path, sentence, repository=name)
 
 

@@ -145,7 +145,7 @@ def make_defect(
     tags: tuple[str, ...] = (),
     remedy: Remedy | None = None,
 ) -> Defect:
-    """Return a flaw that can be printed. Nothing is done to a path that cannot."""
+    """Return a defect that can be printed. Nothing is done to a path that cannot."""
     shown = make_problem(repository, path, sentence)
     if shown.path != path:
         remedy = None
@@ -181,10 +181,10 @@ class Owner(NamedTuple):
             if status.st_uid == above:
                 return None  # told of the folder that all of it is in
             sentence = f"belongs to user {status.st_uid}, and the storage to user {self.uid}"
-            return Severity.UNTIDINESS, sentence
+            return Severity.NOTICE, sentence
         if not bits & 2:
             sentence = f"cannot be written by user {self.uid}, the storage's ({mode})"
-            return Severity.UNTIDINESS, sentence
+            return Severity.NOTICE, sentence
         return None
 
 
@@ -216,7 +216,7 @@ class Walker:
         self._owner = owner
         self._repository = repository
         self._stop = stop
-        self.flaws: list[Defect] = []
+        self.defects: list[Defect] = []
         self.stopped: list[str] = []
         self.layers: dict[RawDigest, RawDigest | str] = {}
         self.blobs = 0
@@ -262,11 +262,11 @@ class Walker:
     ) -> None:
         is_folder = stat.S_ISDIR(status.st_mode)
         if kind is None:
-            self._note(DefectClass.STRANGER, path, "does not belong there")
+            self._note(DefectClass.UNEXPECTED_FILE, path, "does not belong there")
             return
         if is_folder == (kind in _FILES) or not (is_folder or stat.S_ISREG(status.st_mode)):
             wanted = "file" if kind in _FILES else "folder"
-            self._note(DefectClass.STRANGER, path, f"should be a {wanted}, and is none")
+            self._note(DefectClass.UNEXPECTED_FILE, path, f"should be a {wanted}, and is none")
             return
         complaint = self._owner.complaint(status, above)
         if complaint is not None:
@@ -370,14 +370,14 @@ class Walker:
         kind: DefectClass,
         path: str,
         sentence: str,
-        severity: Severity = Severity.UNTIDINESS,
+        severity: Severity = Severity.NOTICE,
         *,
         remedy: Remedy | None = None,
     ) -> None:
-        flaw = make_defect(
+        defect = make_defect(
             kind, severity, path, sentence, repository=self._repository, remedy=remedy
         )
-        self.flaws.append(flaw)
+        self.defects.append(defect)
 
 
 def _points_elsewhere(target: RawDigest) -> str:

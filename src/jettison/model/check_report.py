@@ -1,7 +1,7 @@
 """What is wrong with a storage tree, and what of it a repair can put right: pure data.
 
-A flaw is *damage* where an image cannot be pulled or the collector is held up, and *untidiness*
-where something lies about that nobody misses.
+A defect is *damage* where an image cannot be pulled or the collector is held up, and a *notice*
+where something lies about that no image needs.
 """
 
 import enum
@@ -23,14 +23,14 @@ __all__ = [
 
 
 class Severity(enum.StrEnum):
-    """Whether anybody is harmed by it."""
+    """Whether an image cannot be pulled or the collector is held up, or neither."""
 
     DAMAGE = "damage"
-    UNTIDINESS = "untidiness"
+    NOTICE = "notice"
 
 
 class DefectClass(enum.StrEnum):
-    """The sorts of flaws, the worst first; :attr:`explanation` says what each one is."""
+    """The sorts of defects, the worst first; :attr:`explanation` says what each one is."""
 
     DAMAGED_BLOB = "damaged-blob"
     ABSENT_MANIFEST = "absent-manifest"
@@ -43,7 +43,7 @@ class DefectClass(enum.StrEnum):
     UNREADABLE = "unreadable"
     PERMISSIONS = "permissions"
     SYMBOLIC_LINK = "symbolic-link"
-    STRANGER = "stranger"
+    UNEXPECTED_FILE = "unexpected-file"
     UNSETTLED_BLOB = "unsettled-blob"
     DANGLING_LINK = "link-to-absent-blob"
     LEFTOVER = "leftover"
@@ -66,7 +66,7 @@ _EXPLANATIONS: Final = {
     DefectClass.UNREADABLE: "files and folders that cannot be read here",
     DefectClass.PERMISSIONS: "files and folders with a wrong owner or mode",
     DefectClass.SYMBOLIC_LINK: "symbolic links, which are not followed",
-    DefectClass.STRANGER: "files and folders that do not belong where they are",
+    DefectClass.UNEXPECTED_FILE: "files and folders that do not belong where they are",
     DefectClass.UNSETTLED_BLOB: "new blobs that do not hash to their name: still being written?",
     DefectClass.DANGLING_LINK: "links to absent blobs that nothing needs",
     DefectClass.LEFTOVER: "leftovers of what was killed or given up",
@@ -122,7 +122,7 @@ class Defect(msgspec.Struct, frozen=True, rename={"kind": "class"}):
 
     @property
     def key(self) -> tuple[DefectClass, str | None, str]:
-        """What makes it the same flaw when looked at again."""
+        """What makes it the same defect when looked at again."""
         return self.kind, self.repository, self.path
 
     @property
@@ -140,7 +140,7 @@ class Unpullable(msgspec.Struct, frozen=True):
 
 class _Tally(NamedTuple):
     damage: int
-    untidiness: int
+    notices: int
 
 
 class CheckReport(msgspec.Struct, frozen=True):
@@ -157,22 +157,22 @@ class CheckReport(msgspec.Struct, frozen=True):
     blobs: int
     bytes: int
     seconds: float
-    flaws: tuple[Defect, ...]
+    defects: tuple[Defect, ...]
     may_lack: str = ""
 
     @property
     def damage(self) -> int:
-        """How many flaws harm somebody."""
-        return sum(flaw.is_damage for flaw in self.flaws)
+        """How many defects are damage."""
+        return sum(defect.is_damage for defect in self.defects)
 
     @property
     def classes(self) -> dict[DefectClass, _Tally]:
-        """How many flaws there are of each class that occurs, by severity, the worst first."""
+        """How many defects there are of each class that occurs, by severity, the worst first."""
         found = {}
         for kind in DefectClass:
-            of_kind = [flaw for flaw in self.flaws if flaw.kind is kind]
+            of_kind = [defect for defect in self.defects if defect.kind is kind]
             if of_kind:
-                damage = sum(flaw.is_damage for flaw in of_kind)
+                damage = sum(defect.is_damage for defect in of_kind)
                 found[kind] = _Tally(damage, len(of_kind) - damage)
         return found
 
@@ -180,26 +180,26 @@ class CheckReport(msgspec.Struct, frozen=True):
     def unpullable(self) -> tuple[Unpullable, ...]:
         """The tags that cannot be pulled whole, sorted."""
         because: dict[str, list[str]] = {}
-        for flaw in self.flaws:
-            for name in flaw.tags:
-                because.setdefault(name, []).append(f"{flaw.path} {flaw.sentence}")
+        for defect in self.defects:
+            for name in defect.tags:
+                because.setdefault(name, []).append(f"{defect.path} {defect.sentence}")
         return tuple(Unpullable(name, tuple(why)) for name, why in sorted(because.items()))
 
 
-def merge_defects(flaws: Iterable[Defect]) -> tuple[Defect, ...]:
-    """Return the flaws in order, each once, with all tags that any mention of it names."""
+def merge_defects(defects: Iterable[Defect]) -> tuple[Defect, ...]:
+    """Return the defects in order, each once, with all tags that any mention of it names."""
     order = list(DefectClass)
     merged: dict[tuple[DefectClass, str | None, str], list[Defect]] = {}
-    for flaw in flaws:
-        merged.setdefault(flaw.key, []).append(flaw)
+    for defect in defects:
+        merged.setdefault(defect.key, []).append(defect)
     found = []
     for same in merged.values():
         first = same[0]
         if len(same) > 1:
-            tags = tuple(sorted({tag for flaw in same for tag in flaw.tags}))
-            severity = min(flaw.severity for flaw in same)  # "damage" sorts first
-            remedy = next((flaw.remedy for flaw in same if flaw.remedy is not None), None)
+            tags = tuple(sorted({tag for defect in same for tag in defect.tags}))
+            severity = min(defect.severity for defect in same)  # "damage" sorts first
+            remedy = next((defect.remedy for defect in same if defect.remedy is not None), None)
             first = msgspec.structs.replace(first, tags=tags, severity=severity, remedy=remedy)
         found.append(first)
-    found.sort(key=lambda flaw: (order.index(flaw.kind), flaw.severity, flaw.path))
+    found.sort(key=lambda defect: (order.index(defect.kind), defect.severity, defect.path))
     return tuple(found)
