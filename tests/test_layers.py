@@ -17,7 +17,7 @@ LEVELS = {
     "progress": 0.0,
     "registry": 0.5,
     "client": 1.0,
-    "configuration": 1.0,
+    "configuration": 0.8,
     "storage": 1.0,
     "collector": 2.0,
     "fsck": 2.1,

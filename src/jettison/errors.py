@@ -38,6 +38,9 @@
 The exit codes are design.md's, rule 10. A class owns its code, so that no command decides one.
 """
 
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 from jettison.model.printable import printable
@@ -75,6 +78,8 @@ __all__ = [
     "Unreachable",
     "UsageError",
     "VerificationFailed",
+    "storage_error",
+    "storage_errors",
 ]
 
 
@@ -267,3 +272,25 @@ class Interrupted(JettisonError):
     """Ctrl-C; what was done is in the journal."""
 
     exit_code = 130
+
+
+@contextmanager
+def storage_errors(action: str, path: object) -> Iterator[None]:
+    """Turn an OSError into a :class:`StorageError` that names the path."""
+    try:
+        yield
+    except OSError as error:
+        raise storage_error(action, path, error) from error
+
+
+def storage_error(action: str, path: object, error: OSError) -> StorageError:
+    """Return what :func:`storage_errors` raises, where a ``with`` block costs too much."""
+    hint = None
+    if isinstance(error, PermissionError):
+        hint = "Run it as the user that the registry runs as, or as root."
+    elif error.errno == errno.EROFS:
+        hint = "The storage is mounted read-only."
+    elif error.errno == errno.EXDEV:
+        hint = "The root directory has to be one file system: mount it as a whole."
+    reason = error.strerror or str(error)
+    return StorageError(f"cannot {action} {path}: {reason}", hint=hint)

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from jettison.collector import CollectOptions, collect, plan_collection
-from jettison.configuration.storage import open_storage
 from jettison.fsck import CheckOptions, check_tree, plan_repair
 from jettison.jobs.repair import run_repair, undo_repair
 from jettison.model import mediatypes
 from jettison.model.digest import Digest
 from jettison.storage.filesystem.tree import StorageTree
+from jettison.storage.opening import open_storage
 from tests.support.trees import NOW, Tree, image_document, index_document
 
 LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"

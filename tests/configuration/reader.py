@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from jettison.configuration import ServerConfiguration, read_server_configuration
+from jettison.configuration import Configuration, read_configuration
 from jettison.errors import ConfigurationError
 
 MINIMAL = "version: 0.1\nstorage:\n  filesystem: {rootdirectory: /data}\n"
@@ -19,9 +19,9 @@ class Reader:
 
     def __call__(
         self, text: str = "", environment: Mapping[str, str] | None = None
-    ) -> ServerConfiguration:
+    ) -> Configuration:
         self.path.write_text(MINIMAL + text, encoding="utf-8")
-        return read_server_configuration(self.path, environment or {})
+        return read_configuration(self.path, environment or {}, "serving")
 
     def error(self, text: str, environment: Mapping[str, str] | None = None) -> str:
         with pytest.raises(ConfigurationError) as caught:

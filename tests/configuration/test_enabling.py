@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from jettison.configuration import read_configuration
 from jettison.configuration.enabling import enable_deletion
-from jettison.configuration.storage import read_configuration
 from jettison.errors import ConfigurationError
 
 HEAD = "version: 0.1\n"
@@ -85,7 +85,7 @@ def test_only_the_one_key_changes(tmp_path: Path, before: str, after: str) -> No
     path.write_bytes(before.encode())
     assert enable_deletion(path).changed
     assert path.read_bytes().decode() == after
-    assert read_configuration(path, {}).delete_enabled
+    assert read_configuration(path, {}).storage.delete_enabled
     assert list(tmp_path.glob("*config*")) == [path]
 
     assert not enable_deletion(path).changed

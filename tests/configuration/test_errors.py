@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jettison.configuration import (
-    read_server_configuration,
+    read_configuration,
 )
 from jettison.configuration.keys import KEYS
 from jettison.errors import ConfigurationError, JettisonError, StorageError
@@ -155,7 +155,7 @@ def test_errors_say_the_key_what_was_found_and_what_is_allowed(
 def test_a_storage_that_cannot_be_served(read: Reader, text: str, said: str) -> None:
     read.path.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigurationError) as caught:
-        read_server_configuration(read.path, {})
+        read_configuration(read.path, {}, "serving")
     assert said in f"{caught.value.message}. {caught.value.hint}"
 
 
@@ -169,7 +169,7 @@ def test_everything_that_is_wrong_is_said_at_once(read: Reader) -> None:
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(StorageError):
-        read_server_configuration(tmp_path / "nowhere.yml", {})
+        read_configuration(tmp_path / "nowhere.yml", {}, "serving")
 
 
 def test_unknown_and_ignored_keys_are_warned_of(read: Reader) -> None:
@@ -313,7 +313,7 @@ def test_nothing_but_our_own_errors(
     path = tmp_path_factory.getbasetemp() / "anything.yml"
     path.write_bytes(content)
     try:
-        repr(read_server_configuration(path, environment))
+        repr(read_configuration(path, environment, "serving"))
     except JettisonError as error:
         said = str(error)
         assert said

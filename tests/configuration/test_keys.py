@@ -8,7 +8,7 @@ from ruamel.yaml import YAML
 from jettison.configuration import (
     ALGORITHMS,
     Limits,
-    read_server_configuration,
+    read_configuration,
 )
 from jettison.configuration.ciphers import CIPHER_SUITES, TLS_1_3
 from jettison.configuration.keys import KEYS
@@ -73,7 +73,7 @@ def test_the_documents_examples_are_read_without_a_warning(config: Path) -> None
     blocks = re.findall(r"```yaml\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
     complete, *parts = blocks
     config.write_text(complete, encoding="utf-8")
-    found = read_server_configuration(config, {})
+    found = read_configuration(config, {}, "serving")
     assert found.warnings == ()
     assert len(found.access) == 3
     assert found.http.tls is not None
@@ -82,7 +82,7 @@ def test_the_documents_examples_are_read_without_a_warning(config: Path) -> None
     assert len(parts) == 2
     for part in parts:
         config.write_text(MINIMAL + login + part, encoding="utf-8")
-        found = read_server_configuration(config, {})
+        found = read_configuration(config, {}, "serving")
         assert found.warnings == ()
         assert found.access
 

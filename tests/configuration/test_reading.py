@@ -6,6 +6,7 @@ import pytest
 from jettison.configuration import (
     ALGORITHMS,
     AccessRule,
+    Configuration,
     Debug,
     Endpoint,
     FileCheck,
@@ -16,7 +17,6 @@ from jettison.configuration import (
     Limits,
     Log,
     Notifications,
-    ServerConfiguration,
     Storage,
     StorageHealth,
     TcpCheck,
@@ -24,10 +24,11 @@ from jettison.configuration import (
     Token,
     UploadPurging,
     for_folder,
-    read_server_configuration,
+    read_configuration,
 )
 from jettison.configuration.ciphers import CIPHER_SUITES, TLS_1_3
-from jettison.configuration.keys import KEYS, split_variable
+from jettison.configuration.keys import KEYS
+from jettison.configuration.variables import split_variable
 from jettison.errors import ConfigurationError
 from tests.configuration.reader import Reader
 from tests.support.registry import RegistryFactory
@@ -40,7 +41,7 @@ def read(tmp_path: Path) -> Reader:
 
 def test_defaults_are_distributions(read: Reader) -> None:
     found = read()
-    assert found == ServerConfiguration(Storage(Path("/data")), read.path)
+    assert found == Configuration(Storage(Path("/data")), read.path)
     assert found.storage.purging == UploadPurging(age=7 * 86400.0, interval=86400.0)
     assert found.http == Http(addr=":5000", net="tcp", host=None, prefix="/")
     assert found.health.storage == StorageHealth(enabled=False, interval=10.0, threshold=0)
@@ -51,7 +52,7 @@ def test_defaults_are_distributions(read: Reader) -> None:
 
 def test_a_folder_needs_no_file() -> None:
     found = for_folder(Path("/data"), "127.0.0.1:5000")
-    assert found == ServerConfiguration(
+    assert found == Configuration(
         Storage(Path("/data"), delete_enabled=True), http=Http(addr="127.0.0.1:5000")
     )
     with pytest.raises(ConfigurationError, match="'nowhere' is no address"):
@@ -66,7 +67,7 @@ def test_storage_and_log(read: Reader) -> None:
         "log: {formatter: JSON, fields: {build: 012, live: yes}, accesslog: {disabled: true}}\n",
         encoding="utf-8",
     )
-    found = read_server_configuration(read.path, {})
+    found = read_configuration(read.path, {}, "serving")
     purging = UploadPurging(enabled=False, age=5400.0, interval=90.0, dry_run=True)
     root = Path("/var/lib/registry")
     assert found.storage == Storage(root, delete_enabled=True, readonly=True, purging=purging)
@@ -297,7 +298,7 @@ def test_docker_registry_takes_the_same_words_for_true(
 ) -> None:
     enabled = read("", {"REGISTRY_STORAGE_DELETE_ENABLED": word}).storage.delete_enabled
     registry = registry_factory(delete=None)
-    found = read_server_configuration(registry.config, {})
+    found = read_configuration(registry.config, {}, "serving")
     assert found.warnings == ()
     assert not found.storage.delete_enabled
     text = registry.config.read_text(encoding="utf-8")
@@ -307,4 +308,4 @@ def test_docker_registry_takes_the_same_words_for_true(
     registry.restart()
     status = registry.request("DELETE", f"/v2/a/manifests/sha256:{'0' * 64}").status
     assert (status != 405) is enabled
-    assert read_server_configuration(registry.config, {}).storage.delete_enabled is enabled
+    assert read_configuration(registry.config, {}, "serving").storage.delete_enabled is enabled

@@ -6,16 +6,14 @@ import pytest
 from rich.console import Console
 from rich.pretty import Pretty
 
-from jettison.configuration.storage import (
+from jettison.configuration import (
     Configuration,
     RedisServer,
     RedisTls,
-    findings,
-    open_storage,
+    Storage,
     read_configuration,
 )
-from jettison.errors import ConfigurationError, StorageError
-from tests.support.trees import Tree
+from jettison.errors import ConfigurationError
 
 MINIMAL = "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: /data\n"
 
@@ -37,20 +35,19 @@ def test_what_the_file_says(config: Path) -> None:
         encoding="utf-8",
     )
     found = read_configuration(config, {})
-    assert found.root == Path("/data")
-    assert (found.driver, found.delete_enabled, found.readonly) == ("filesystem", True, True)
-    assert (found.cache, found.http_addr, found.http_prefix) == ("redis", ":5000", "/registry/")
-    assert (found.tls, found.auth, found.purge_uploads) == (True, "htpasswd", False)
+    storage = found.storage
+    assert (storage.driver, storage.root) == ("filesystem", Path("/data"))
+    assert (storage.delete_enabled, storage.readonly, storage.cache) == (True, True, "redis")
+    assert not storage.purging.enabled
+    assert (found.address, found.http.prefix, found.secure) == (":5000", "/registry/", True)
 
 
 @pytest.mark.parametrize("driver", ["  filesystem:\n", "  filesystem: {}\n"])
 def test_defaults(config: Path, driver: str) -> None:
     config.write_text(f"version: '0.1'\nstorage:\n{driver}", encoding="utf-8")
     found = read_configuration(config, {})
-    assert found.root == Path("/var/lib/registry")
-    assert not found.delete_enabled
-    assert found.cache is None
-    assert found.purge_uploads
+    assert found.storage == Storage(Path("/var/lib/registry"))
+    assert (found.address, found.secure, found.redis, found.cache_of) == (None, False, None, None)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +74,7 @@ def test_defaults(config: Path, driver: str) -> None:
         ),
         (MINIMAL + "  delete: true\n", ["storage.delete", "True"]),
         (MINIMAL + "http: {addr: 5000}\n", ["http.addr", "5000"]),
-        (MINIMAL + "auth: {token: {}, silly: {}}\n", ["auth", "token and silly"]),
+        (MINIMAL + "auth: {token: {}, silly: {}}\n", ["auth", "'silly' and 'token'"]),
     ],
 )
 def test_errors_name_the_key_and_what_was_found(config: Path, text: str, words: list[str]) -> None:
@@ -99,10 +96,8 @@ def test_variables_override_the_file_and_add_to_it(config: Path) -> None:
         "HOME": "/root",
     }
     found = read_configuration(config, environment)
-    assert found.root == Path("/elsewhere")
-    assert found.delete_enabled
-    assert found.readonly
-    assert found.http_addr == "127.0.0.1:5001"
+    storage = Storage(Path("/elsewhere"), delete_enabled=True, readonly=True)
+    assert (found.storage, found.address) == (storage, "127.0.0.1:5001")
     assert found.auth is None
 
 
@@ -120,8 +115,8 @@ def test_variables_override_the_file_and_add_to_it(config: Path) -> None:
 )
 def test_the_level_of_the_log(config: Path, section: str, level: str) -> None:
     config.write_text(MINIMAL + section, encoding="utf-8")
-    assert read_configuration(config, {}).log_level == level
-    assert read_configuration(config, {"REGISTRY_LOG_LEVEL": "debug"}).log_level == "debug"
+    assert read_configuration(config, {}).log.level == level
+    assert read_configuration(config, {"REGISTRY_LOG_LEVEL": "debug"}).log.level == "debug"
 
 
 @pytest.mark.parametrize(
@@ -130,10 +125,10 @@ def test_the_level_of_the_log(config: Path, section: str, level: str) -> None:
 )
 def test_truth_as_distribution_reads_it(config: Path, written: str, enabled: bool) -> None:
     config.write_text(f"{MINIMAL}  delete: {{enabled: {written}}}\n", encoding="utf-8")
-    assert read_configuration(config, {}).delete_enabled is enabled
+    assert read_configuration(config, {}).storage.delete_enabled is enabled
     config.write_text(MINIMAL, encoding="utf-8")
     variable = {"REGISTRY_STORAGE_DELETE_ENABLED": written}
-    assert read_configuration(config, variable).delete_enabled is enabled
+    assert read_configuration(config, variable).storage.delete_enabled is enabled
 
 
 def test_variables_reach_into_lists(config: Path) -> None:
@@ -164,49 +159,7 @@ def test_a_second_driver_by_a_variable_is_an_error(config: Path) -> None:
 def test_a_variable_may_name_the_driver_alone(config: Path) -> None:
     config.write_text("version: 0.1\nstorage: filesystem\n", encoding="utf-8")
     variable = {"REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY": "/data"}
-    assert read_configuration(config, variable).root == Path("/data")
-
-
-def test_findings_say_what_to_change(config: Path) -> None:
-    [disabled] = findings(read_configuration(config, {}), {})
-    assert (disabled.level, disabled.key) == ("error", "storage.delete.enabled")
-    assert "restart" in (disabled.fix or "")
-
-    with config.open("a", encoding="utf-8") as file:
-        file.write("  delete: {enabled: 'true'}\n  cache: {blobdescriptor: inmemory}\n")
-    found = findings(read_configuration(config, {}), {})
-    assert [one.level for one in found] == ["error", "warning"]
-    assert "found 'true'" in found[0].message
-    assert "broken image" in found[1].message
-
-    override = {"REGISTRY_STORAGE_DELETE_ENABLED": "false"}
-    found = findings(read_configuration(config, override), override)
-    assert [one.key for one in found][:2] == ["storage.delete.enabled"] * 2
-    assert "overrides" in found[0].message
-
-
-def test_storage_is_opened_by_folder_or_by_configuration(tmp_path: Path, config: Path) -> None:
-    tree = Tree(tmp_path / "registry")
-    opened, configuration = open_storage(tree.root, {})
-    assert (opened.root, configuration) == (tree.root, None)
-    config.write_text(MINIMAL.replace("/data", str(tree.root)), encoding="utf-8")
-    opened, configuration = open_storage(config, {})
-    assert opened.root == tree.root
-    assert configuration is not None
-    assert configuration.path == config
-
-
-def test_other_drivers_are_not_supported_yet(config: Path) -> None:
-    config.write_text("version: 0.1\nstorage: {s3: {bucket: images}}\n", encoding="utf-8")
-    assert read_configuration(config, {}).root is None
-    with pytest.raises(ConfigurationError, match="'s3' is not supported yet") as caught:
-        open_storage(config, {})
-    assert "filesystem" in (caught.value.hint or "")
-
-
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="there is no folder"):
-        open_storage(tmp_path / "nowhere", {})
+    assert read_configuration(config, variable).storage.root == Path("/data")
 
 
 def test_redis_as_2_x_and_3_x_write_it(config: Path) -> None:
@@ -258,24 +211,24 @@ def test_addresses_of_redis(config: Path, text: str, host: str, port: int, addre
 @pytest.mark.parametrize(
     ("section", "words"),
     [
-        ("cache:6379", ["redis has no keys", "addr"]),
-        ("[a, b]", ["redis has no keys", "addr"]),
-        ("{addr: 6379}", ["redis.addr is 6379", "text"]),
+        ("cache:6379", ["redis is", "needs keys below it"]),
+        ("[a, b]", ["redis is", "needs keys below it"]),
+        ("{addr: 6379}", ["redis.addr is '6379'", "HOST:PORT"]),
         ("{addr: cache}", ["redis.addr is 'cache'", "HOST:PORT"]),
         ("{addr: '::1:6379'}", ["redis.addr is '::1:6379'", "HOST:PORT"]),
         ("{addr: 'cache:0'}", ["redis.addr is 'cache:0'", "HOST:PORT"]),
         ("{addr: 'cache:66000'}", ["redis.addr is 'cache:66000'", "HOST:PORT"]),
-        ("{addrs: 'cache:1'}", ["redis.addrs is no list", "list of HOST:PORT"]),
-        ("{addrs: [1]}", ["redis.addrs is a list of other things", "list of HOST:PORT"]),
-        ("{addrs: ['a:1', 'b']}", ["redis.addrs is 'b'", "HOST:PORT"]),
+        ("{addrs: 'cache:1'}", ["redis.addrs is a text", "list of texts"]),
+        ("{addrs: [1]}", ["redis.addrs[0] is '1'", "HOST:PORT"]),
+        ("{addrs: ['a:1', 'b']}", ["redis.addrs[1] is 'b'", "HOST:PORT"]),
         ("{addr: 'a:1', db: many}", ["redis.db is 'many'", "whole number"]),
         ("{addr: 'a:1', db: true}", ["redis.db is True", "whole number"]),
         ("{addr: 'a:1', db: -1}", ["redis.db is -1", "whole number"]),
         ("{addr: 'a:1', tls: yes}", ["redis.tls is True", "keys"]),
         ("{addr: 'a:1', tls: {certificate: /c}}", ["redis.tls.key is missing", "together"]),
         ("{addr: 'a:1', tls: {key: /k}}", ["redis.tls.certificate is missing", "together"]),
-        ("{addr: 'a:1', tls: {rootcas: /c}}", ["redis.tls.rootcas is no list", "list of paths"]),
-        ("{addr: 'a:1', username: [a]}", ["redis.username is something else", "quotes"]),
+        ("{addr: 'a:1', tls: {rootcas: /c}}", ["redis.tls.rootcas is '/c'", "list of texts"]),
+        ("{addr: 'a:1', username: [a]}", ["redis.username is something else", "It is a text"]),
     ],
 )
 def test_errors_about_redis(config: Path, section: str, words: list[str]) -> None:
@@ -295,7 +248,7 @@ def test_variables_about_redis(config: Path) -> None:
         "REGISTRY_STORAGE_CACHE_BLOBDESCRIPTOR": "redis",
     }
     found = read_configuration(config, environment)
-    assert found.cache == "redis"
+    assert found.storage.cache == "redis"
     assert found.redis == RedisServer("cache", 6379, password="0123", db=4)
 
     config.write_text(MINIMAL, encoding="utf-8")
@@ -387,7 +340,7 @@ def test_a_password_in_a_variable_is_in_no_error(config: Path, value: str) -> No
 def test_a_password_is_in_no_representation() -> None:
     server = RedisServer("cache", 6379, "reg", "hunter2")
     console = Console(file=io.StringIO(), width=200)
-    configuration = Configuration(Path("c"), None, "s3", redis=server)
+    configuration = Configuration(Storage(Path("/data")), redis=server)
     console.print(server, Pretty(configuration))
     assert isinstance(console.file, io.StringIO)
     for shown in (repr(server), str(server), repr(configuration), console.file.getvalue()):
@@ -395,3 +348,63 @@ def test_a_password_is_in_no_representation() -> None:
         assert "cache" in shown
         assert "password='…'" in shown
     assert repr(RedisServer("cache", 6379)).count("None") == 3
+
+
+@pytest.mark.parametrize(
+    ("keys", "name"),
+    [
+        ("database: {enabled: true}", "GitLab"),
+        ("database: {enabled: prefer, host: x}", "GitLab"),
+        ("auth: {htpasswd: {realm: harbor-registry-basic-realm, path: p}}", "Harbor"),
+        ("auth: {token: {service: harbor-registry}}", "Harbor"),
+        ("auth: {token: {realm: 'https://h/service/token'}}", "Harbor"),
+    ],
+)
+def test_owners_that_a_configuration_names(config: Path, keys: str, name: str) -> None:
+    config.write_text(f"{MINIMAL}{keys}\n", encoding="utf-8")
+    [owner] = read_configuration(config, {}).owners
+    assert name in owner.name
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        "database: {enabled: false, host: x}",
+        "database:",
+        "auth: {token: {realm: 'https://auth/token', service: registry}}",
+        "auth: {htpasswd: {realm: Registry}}",
+        "auth: htpasswd",
+    ],
+)
+def test_a_registry_of_its_own(config: Path, keys: str) -> None:
+    config.write_text(f"{MINIMAL}{keys}\n", encoding="utf-8")
+    assert read_configuration(config, {}).owners == ()
+
+
+def test_every_error_is_said_at_once_with_the_variable_that_set_it(config: Path) -> None:
+    config.write_text(f"{MINIMAL}redis: {{addr: cache, db: x}}\n", encoding="utf-8")
+    environment = {
+        "REGISTRY_HTTP_NET": "udp",
+        "REGISTRY_REDIS": "{addr: 'cache', db: x}",
+        "REGISTRY_STORAGE_S3_BUCKET": "b",
+        "REGISTRY_STORAGE_DELETE": "{",
+        "REGISTRY_LOG_LEVEL": "loud",
+    }
+    with pytest.raises(ConfigurationError) as caught:
+        read_configuration(config, environment)
+    heading, *lines = caught.value.message.splitlines()
+    assert heading == f"{config}: 6 keys cannot be used:"
+    for line, words in zip(
+        sorted(lines),
+        [
+            "http.net (set by REGISTRY_HTTP_NET) is the text 'udp'. Allowed are tcp and unix.",
+            "redis.addr (set by REGISTRY_REDIS) is 'cache'. It is HOST:PORT, such as",
+            "redis.db (set by REGISTRY_REDIS) is the text 'x'. It is a whole number",
+            "storage names 2 drivers, 'filesystem' and 's3' (set by REGISTRY_STORAGE_S3_BUCKET).",
+            "storage.s3 is not supported: only the filesystem driver is supported",
+            "the variable REGISTRY_STORAGE_DELETE is not YAML, line 1, column 2: ",
+        ],
+        strict=True,
+    ):
+        assert line.startswith(f"  {words}")
+    assert caught.value.hint == f"Mend them, and look again: jettison check {config}"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from jettison.configuration.storage import Configuration, read_configuration
+from jettison.configuration import Configuration, Storage, read_configuration
 from jettison.errors import NotQuiescent
 from jettison.jobs.quiescence import Evidence, require_quiescent
 from tests.support.registry import RegistryFactory, free_port
@@ -36,7 +36,7 @@ def test_a_read_only_registry_is_quiescent(registry_factory: RegistryFactory) ->
     claims = text.replace("storage:\n", "storage:\n  maintenance: {readonly: {enabled: true}}\n", 1)
     registry.config.write_text(claims, encoding="utf-8")
     configuration = read_configuration(registry.config, {})
-    assert configuration.readonly
+    assert configuration.storage.readonly
     with pytest.raises(NotQuiescent):
         require_quiescent(configuration)
 
@@ -55,13 +55,15 @@ def test_a_login_hides_whether_it_is_read_only(registry_factory: RegistryFactory
         require_quiescent(read_configuration(registry.config, {}))
 
 
+CONFIG = Path("config.yml")
+ROOT = Path("/var/lib/registry")
+
+
 def test_without_an_address_nobody_can_look() -> None:
     with pytest.raises(NotQuiescent, match="without the registry's configuration"):
         require_quiescent(None)
     for address in (None, "5000", "unix-socket", ":nonsense"):
-        configuration = Configuration(
-            Path("config.yml"), None, "filesystem", readonly=True, http_addr=address
-        )
+        configuration = Configuration(Storage(ROOT, readonly=True), CONFIG, address=address)
         with pytest.raises(NotQuiescent, match="cannot be asked"):
             require_quiescent(configuration)
 
@@ -82,17 +84,13 @@ def web_page() -> Iterator[int]:
 
 def test_something_else_at_the_address_is_not_taken_for_a_stopped_registry(web_page: int) -> None:
     for tls in (False, True):
-        configuration = Configuration(
-            Path("config.yml"), None, "filesystem", http_addr=f":{web_page}", tls=tls
-        )
+        configuration = Configuration(Storage(ROOT), CONFIG, address=f":{web_page}", secure=tls)
         with pytest.raises(NotQuiescent):
             require_quiescent(configuration, timeout=1.0)
 
 
 def test_nothing_listening_is_a_stopped_registry() -> None:
-    configuration = Configuration(
-        Path("config.yml"), None, "filesystem", http_addr=f"localhost:{free_port()}"
-    )
+    configuration = Configuration(Storage(ROOT), CONFIG, address=f"localhost:{free_port()}")
     require_quiescent(configuration)
 
 
@@ -109,9 +107,7 @@ def tree(tmp_path: Path) -> Tree:
 def stopped(tree: Tree, **more: Any) -> None:
     """Ask whether it is quiet, where nothing listens at the address of the configuration."""
     path = tree.root.with_name("config.yml")
-    configuration = Configuration(
-        path, tree.root, "filesystem", http_addr=f"localhost:{free_port()}"
-    )
+    configuration = Configuration(Storage(tree.root), path, address=f"localhost:{free_port()}")
     require_quiescent(configuration, 2.0, Evidence(tree.open(), NOW, **more))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from jettison.configuration import Debug, Htpasswd, Http, ServerConfiguration, Storage
+from jettison.configuration import Configuration, Debug, Htpasswd, Http, Storage
 from jettison.demo import images
 from jettison.model.digest import Digest
 from jettison.model.mediatypes import ACCEPT
@@ -295,7 +295,7 @@ def test_what_is_stored_is_not_for_all_users_of_the_machine(tmp_path: Path) -> N
 def test_who_is_open_to_the_network_is_told(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, http: Any, auth: bool, said: bool
 ) -> None:
-    configuration = ServerConfiguration(
+    configuration = Configuration(
         Storage(tmp_path, delete_enabled=True),
         http=Http(**http),
         auth=Htpasswd("r", tmp_path) if auth else None,
@@ -311,6 +311,6 @@ def test_metrics_that_are_open_to_the_network_are_told(
     for addr in ("127.0.0.1:0", ":0"):
         debug = Debug(addr, prometheus=True)
         http = Http(addr="127.0.0.1:0", debug=debug)
-        warn_of_the_open(ServerConfiguration(Storage(tmp_path), http=http))
+        warn_of_the_open(Configuration(Storage(tmp_path), http=http))
     assert caplog.text.count("NO LOGIN") == 1
     assert "health and metrics" in caplog.text

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from redis.connection import AbstractConnection
 
-from jettison.configuration.storage import RedisServer, RedisTls, read_configuration
+from jettison.configuration import RedisServer, RedisTls, read_configuration
 from jettison.demo.images import image, layer, random_bytes
 from jettison.errors import StorageError
 from jettison.model.digest import Digest

@@ -63,8 +63,8 @@ def check(
 
 
 def _check_path(path: Path, *, fix: bool) -> tuple[list["Item"], JettisonError | None]:
-    from jettison.configuration.storage import DELETE_VARIABLE
-    from jettison.jobs.check import check_configuration, check_storage
+    from jettison.jobs.check import check_storage
+    from jettison.jobs.check_configuration import DELETE_VARIABLE, check_configuration
     from jettison.storage.filesystem.containers import require_here
 
     if path.is_dir():
@@ -82,8 +82,10 @@ def _check_path(path: Path, *, fix: bool) -> tuple[list["Item"], JettisonError |
             note(f"{change.path}: {change.key} is now true. Restart the registry to apply it.")
         else:
             note(f"{change.path}: {change.key} is true already; nothing was changed.")
-    configuration, items = check_configuration(path, os.environ)
-    if configuration.delete_enabled:
+    configuration, items, error = check_configuration(path, os.environ)
+    if error is not None:
+        return items, error
+    if configuration.storage.delete_enabled:
         # That a file is mended here whose storage is elsewhere is all that was asked for.
         return items, None if fix else _in_the_way(items)
     hint = f"`jettison check --fix {path}` sets it, or {DELETE_VARIABLE}=true where the registry "

@@ -13,7 +13,7 @@ from jettison.cli.output import bold, dim, note, yellow
 from jettison.errors import JettisonError
 
 if TYPE_CHECKING:
-    from jettison.configuration.storage import Configuration
+    from jettison.configuration import Configuration
     from jettison.model.journal import JournalEntry
     from jettison.storage.filesystem.tree import StorageTree
 
@@ -26,7 +26,7 @@ _PATIENCE: Final = 5.0
 
 def remembers(configuration: "Configuration | None") -> str | None:
     """Return ``inmemory``, ``redis``, None for no cache, or ``unknown`` without a configuration."""
-    return "unknown" if configuration is None else configuration.cache
+    return "unknown" if configuration is None else configuration.storage.cache
 
 
 def warn_before_removal(configuration: "Configuration | None") -> None:

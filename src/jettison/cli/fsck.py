@@ -36,7 +36,7 @@ from jettison.cli.progress import reporting
 from jettison.errors import PartlyDone, UsageError, VerificationFailed
 
 if TYPE_CHECKING:
-    from jettison.configuration.storage import Configuration
+    from jettison.configuration import Configuration
     from jettison.fsck import CheckOptions
     from jettison.model.check_report import CheckReport
     from jettison.model.journal import JournalEntry
@@ -86,10 +86,10 @@ def fsck(
     left over, and the exit code is 3.
     """
     from jettison.collector.plausibility import require_own_tree
-    from jettison.configuration.storage import open_storage
     from jettison.fsck import HASHING, CheckOptions, check_tree, plan_repair
     from jettison.model.plausibility import Consent
     from jettison.storage.journal import new_run_id
+    from jettison.storage.opening import open_storage
 
     if dry_run and not repair:
         raise UsageError("--dry-run is about --repair: without it, nothing is ever changed")
@@ -117,7 +117,7 @@ def fsck(
         _require_sound(report, target, plan)
         return
     confirm(f"Repair {tree.root} in {counted(len(plan.steps), 'step')}?", yes=yes)
-    if configuration is not None and configuration.cache == "inmemory":
+    if configuration is not None and configuration.storage.cache == "inmemory":
         note(
             yellow("warning: the registry remembers blobs (inmemory); restart it after this, ")
             + yellow("else pushes may skip what was moved aside.")

@@ -133,16 +133,16 @@ def garbage_collect(
     4). The options with a long name alone are ours.
     """
     from jettison.collector.options import CollectOptions
-    from jettison.configuration.storage import open_storage
     from jettison.jobs.collect import CollectionJob
     from jettison.model.digest_set import DigestSet
     from jettison.model.plausibility import Consent
+    from jettison.storage.opening import open_storage
 
     target = config or os.environ.get(_VARIABLE)
     if not target:
         raise UsageError("no configuration is named", hint=f"Give its path, or set {_VARIABLE}.")
     tree, configuration = open_storage(Path(target), os.environ)
-    log = _Log("info" if configuration is None else configuration.log_level, time.time_ns)
+    log = _Log("info" if configuration is None else configuration.log.level, time.time_ns)
     marked = DigestSet()
 
     def tell(name: str, trace: "RepositoryTrace") -> None:
@@ -189,7 +189,7 @@ def _carry_out(
             user_journal().point(done.run, tree_journal(job.tree))
     log("info", *_removals(job.tree, plan, done.receipt))
     log("info", _freed(done.receipt))
-    cache = None if job.configuration is None else job.configuration.cache
+    cache = None if job.configuration is None else job.configuration.storage.cache
     if cache == "inmemory" and done.receipt.blobs.count:
         log(
             "warn",

@@ -225,8 +225,8 @@ class _Command:
 
     @functools.cached_property
     def _job(self) -> "CollectionJob":
-        from jettison.configuration.storage import open_storage
         from jettison.jobs.collect import CollectionJob
+        from jettison.storage.opening import open_storage
 
         tree, configuration = open_storage(Path(self._target), os.environ)
         self._storage = str(tree.root)

@@ -41,7 +41,7 @@ def serve(
     Deletes what it is told to delete and nothing that something else needs; `jettison gc` frees
     the space while pushes go on.
     """
-    from jettison.configuration import for_folder, read_server_configuration
+    from jettison.configuration import for_folder, read_configuration
     from jettison.server.serving import serve as serve_registry
 
     if root is not None:
@@ -56,7 +56,7 @@ def serve(
         raise UsageError(message, hint=f"Or set REGISTRY_HTTP_ADDR={addr}.")
     else:
         path = config or Path(os.environ[_VARIABLE])
-        configuration = read_server_configuration(path, os.environ)
+        configuration = read_configuration(path, os.environ, "serving")
     storage = configuration.storage
     note(f"Serving {storage.root}; Ctrl-C ends it.")
     serve_registry(configuration, lambda url: note(f"Listening at {url}"))

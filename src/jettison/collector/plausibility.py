@@ -24,7 +24,7 @@ from jettison.storage.filesystem.owners import owners_in_tree
 from jettison.storage.filesystem.tree import StorageTree
 
 if TYPE_CHECKING:
-    from jettison.configuration.storage import Configuration
+    from jettison.configuration import Configuration
 
 __all__ = ["find_objections", "find_owners", "refuse", "removed_content", "require_own_tree"]
 

@@ -1,15 +1,18 @@
-"""The configuration of the server: Distribution's file and variables, and what is ours.
+"""The configuration of a registry: Distribution's file and variables, and what is ours.
 
 ``settings`` are the values, ``reading`` makes them from a file, ``keys`` is the table of every key.
 """
 
 from jettison.configuration.addresses import is_local, parse_address
-from jettison.configuration.reading import for_folder, read_server_configuration
+from jettison.configuration.problems import Problem, refusal
+from jettison.configuration.reading import examine_configuration, for_folder, read_configuration
 from jettison.configuration.settings import (
     ALGORITHMS,
+    SUPPORTED,
     AccessRule,
     ActionName,
     ClientAuth,
+    Configuration,
     Debug,
     Endpoint,
     FileCheck,
@@ -20,7 +23,8 @@ from jettison.configuration.settings import (
     Limits,
     Log,
     Notifications,
-    ServerConfiguration,
+    RedisServer,
+    RedisTls,
     Storage,
     StorageHealth,
     TcpCheck,
@@ -32,9 +36,11 @@ from jettison.configuration.settings import (
 
 __all__ = [
     "ALGORITHMS",
+    "SUPPORTED",
     "AccessRule",
     "ActionName",
     "ClientAuth",
+    "Configuration",
     "Debug",
     "Endpoint",
     "FileCheck",
@@ -45,7 +51,9 @@ __all__ = [
     "Limits",
     "Log",
     "Notifications",
-    "ServerConfiguration",
+    "Problem",
+    "RedisServer",
+    "RedisTls",
     "Storage",
     "StorageHealth",
     "TcpCheck",
@@ -53,8 +61,10 @@ __all__ = [
     "Token",
     "UploadPurging",
     "UrlRules",
+    "examine_configuration",
     "for_folder",
     "is_local",
     "parse_address",
-    "read_server_configuration",
+    "read_configuration",
+    "refusal",
 ]

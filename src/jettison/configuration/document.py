@@ -13,47 +13,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from jettison.errors import ConfigurationError
-from jettison.storage.filesystem.folder import storage_errors
+from jettison.configuration.problems import Problems, key_name
+from jettison.errors import ConfigurationError, storage_errors
 
 if TYPE_CHECKING:
     from ruamel.yaml import YAML
 
-__all__ = [
-    "PREFIX",
-    "SECTIONS",
-    "Document",
-    "described",
-    "is_override",
-    "load_yaml",
-    "read_document",
-    "unknown_meaning",
-]
-
-PREFIX: Final = "REGISTRY_"
-_NOT_OVERRIDES: Final = frozenset({"REGISTRY_CONFIGURATION_PATH", "REGISTRY_AUTH_FILE"})
-"""The configuration's own path, and the containers tools' variable for their logins."""
-
-_KUBERNETES: Final = re.compile(
-    r"REGISTRY_(?:\w+_)??"
-    r"(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)"
-)
-_KUBERNETES_PORT: Final = re.compile(r"REGISTRY_(?:\w+_)??PORT")
-"""What a pod is given for each service whose name begins with ``registry`` (Kubernetes'
-documentation of environment variables for services, and Docker's links before): addresses, and no
-keys of a configuration."""
-
-SECTIONS: Final = frozenset(
-    {"version", "log", "loglevel", "storage", "auth", "middleware", "reporting", "http"}
-    | {"notifications", "redis", "health", "proxy", "compatibility", "validation", "policy"}
-    | {"catalog", "tags", "jettison"}
-)
-"""The top-level keys of Distribution 2.8 and 3.x, and ours."""
-
-_FORKS: Final = frozenset({"database", "gc", "migration", "profiling", "rate_limiter"})
-"""Top-level keys of GitLab's fork; ``database`` says who owns the tree, the others are harmless."""
-
-_DRIVER_KEYS: Final = frozenset({"rootdirectory", "maxthreads"})
+__all__ = ["Document", "described", "load_yaml", "read_document"]
 
 _QUOTING: Final = re.compile(
     r"""(for the tag|alias|anchor|tag handle|duplicate key "\w+"|timestamp) .*""", re.DOTALL
@@ -77,8 +43,7 @@ class Document:
     ``keys`` are its values; ``storage`` and ``auth`` given as a name alone are sections in it.
     """
 
-    def __init__(self, path: Path, keys: dict[Any, Any], again: Callable[[], Any]) -> None:
-        self.path = path
+    def __init__(self, keys: dict[Any, Any], again: Callable[[], Any]) -> None:
         self.keys = keys
         self._again = again
 
@@ -89,14 +54,11 @@ class Document:
 
 
 def read_document(
-    path: Path,
-    environment: Mapping[str, str],
-    split: Callable[[str], list[str]] = lambda name: name.split("_"),
+    path: Path, variables: Mapping[str, tuple[list[str], str]], problems: Problems
 ) -> Document:
-    """Read a configuration file and apply the ``REGISTRY_…`` variables of ``environment``.
+    """Read a configuration file and apply ``variables``, each a key's parts and its value.
 
-    ``split`` makes the keys from a variable's name, which it gets in lower case and without the
-    prefix. Raises :class:`~jettison.errors.ConfigurationError` if there are no keys in it,
+    Raises :class:`~jettison.errors.ConfigurationError` if there are no keys in it,
     :class:`~jettison.errors.StorageError` if it cannot be read.
     """
     with storage_errors("read", path):
@@ -108,13 +70,22 @@ def read_document(
             found = described(document)
             message = f"{path} is no registry configuration: it holds {found}, not keys"
             raise ConfigurationError(message, hint="It begins with: version: 0.1")
-        _override(document, environment, split, as_written=as_written)
+        for variable, (parts, text) in variables.items():
+            what = f"the variable {variable}"
+            try:
+                value = load_yaml(text, what, as_written=as_written)
+                problems.variables[key_name(_override(document, parts, value))] = variable
+            except ConfigurationError as error:
+                problems.add(what, error.message.removeprefix(f"{what} "), "")
+            except IndexError:
+                allowed = "A list is counted from 0, and can only grow by one."
+                problems.add(what, "names no entry of its list", allowed)
         for name in ("auth", "storage"):
             if isinstance(document.get(name), str):
                 document[name] = {document[name]: {}}
         return document
 
-    return Document(path, load(as_written=False), lambda: load(as_written=True))
+    return Document(load(as_written=False), lambda: load(as_written=True))
 
 
 def load_yaml(content: bytes | str, what: str, *, as_written: bool = False) -> Any:  # noqa: ANN401 - YAML may be anything
@@ -163,69 +134,23 @@ def _parser(*, as_written: bool) -> "YAML":
     return parser
 
 
-def is_override(variable: str, value: str = "") -> bool:
-    """Whether a variable of the environment is meant for the registry's configuration."""
-    if not variable.startswith(PREFIX) or variable in _NOT_OVERRIDES:
-        return False
-    if _KUBERNETES.fullmatch(variable):
-        return False
-    return not (_KUBERNETES_PORT.fullmatch(variable) and "://" in value)
-
-
-def _names_section(variable: str) -> bool:
-    """Whether a variable is about a key that may be one; a pipeline has REGISTRY_USER and such."""
-    name = variable.removeprefix(PREFIX).lower()
-    return name.partition("_")[0] in SECTIONS or name.startswith(tuple(_FORKS))
-
-
-def unknown_meaning(keys: Mapping[Any, Any]) -> list[str]:
-    """Return the keys that are not known and may change what the storage tree means.
-
-    Those are sections at the top, and keys of the storage driver: a fork may keep its metadata
-    elsewhere, and a misspelt ``rootdirectory`` names another tree. ``jettison.ignore`` lists what
-    its owner knows to be harmless; so is what begins with ``x-`` or a dot, where YAML's anchors
-    are kept.
-    """
-    ours = keys.get("jettison")
-    ignored = ours.get("ignore") if isinstance(ours, dict) else None
-    listed = ignored if isinstance(ignored, list) else [ignored]
-    harmless = {name for name in listed if isinstance(name, str)}
-    storage = keys.get("storage")
-    driver = storage.get("filesystem") if isinstance(storage, dict) else None
-    found = [str(key) for key in keys if key not in SECTIONS | _FORKS]
-    if isinstance(driver, dict):
-        found += [f"storage.filesystem.{key}" for key in driver if key not in _DRIVER_KEYS]
-    return [key for key in found if key not in harmless and not key.startswith(("x-", "."))]
-
-
-def _override(
-    document: dict[Any, Any],
-    environment: Mapping[str, str],
-    split: Callable[[str], list[str]],
-    *,
-    as_written: bool,
-) -> None:
-    """Apply the variables in the order of their names, as Distribution does."""
-    for variable in sorted(environment):
-        if not is_override(variable, environment[variable]) or not _names_section(variable):
-            continue
-        what = f"the variable {variable}"
-        value = load_yaml(environment[variable], what, as_written=as_written)
-        parts = split(variable.removeprefix(PREFIX).lower())
-        inner: Level = document
-        try:
-            for part, following in itertools.pairwise(parts):
-                below = _get(inner, part)
-                if isinstance(below, str) and inner is document:
-                    below = {below: {}}  # storage: filesystem
-                if not isinstance(below, dict | list):
-                    below = _new(following)
-                _put(inner, part, below)
-                inner = below
-            _put(inner, parts[-1], value)
-        except IndexError:
-            hint = "A list is counted from 0, and can only grow by one."
-            raise ConfigurationError(f"{what} names no entry of its list", hint=hint) from None
+def _override(document: Level, parts: list[str], value: object) -> list[str | int]:
+    """Put a value where the parts of a variable's name lead, and return the steps there."""
+    inner: Level = document
+    steps: list[str | int] = []
+    for part, following in itertools.pairwise(parts):
+        step = _step(inner, part)
+        below = _get(inner, step)
+        if isinstance(below, str) and inner is document:
+            below = {below: {}}  # storage: filesystem
+        if not isinstance(below, dict | list):
+            below = _new(following)
+        _put(inner, step, below)
+        inner = below
+        steps.append(step)
+    step = _step(inner, parts[-1])
+    _put(inner, step, value)
+    return [*steps, step]
 
 
 def _new(following: str) -> Level:
@@ -233,35 +158,32 @@ def _new(following: str) -> Level:
     return [] if following == "0" else {}
 
 
-def _get(inner: Level, part: str) -> object:
+def _step(inner: Level, part: str) -> str | int:
+    """Return the key that a part of a variable's name means, in the file's own spelling.
+
+    Raises IndexError for what is no place in a list, or one beyond its end.
+    """
     if isinstance(inner, dict):
-        return inner.get(_name_in(inner, part))
-    index = _index_in(inner, part)
-    return inner[index] if index < len(inner) else None
-
-
-def _put(inner: Level, part: str, value: object) -> None:
-    if isinstance(inner, dict):
-        inner[_name_in(inner, part)] = value
-        return
-    index = _index_in(inner, part)
-    inner[index : index + 1] = [value]
-
-
-def _index_in(entries: list[Any], part: str) -> int:
+        same = (key for key in inner if isinstance(key, str) and key.lower() == part)
+        return next(same, part)
     if not part.isascii() or not part.isdecimal() or len(part) > _MAX_INDEX_DIGITS:
         raise IndexError(part)
-    if int(part) > len(entries):
+    if int(part) > len(inner):
         raise IndexError(part)
     return int(part)
 
 
-def _name_in(mapping: dict[Any, Any], part: str) -> str:
-    """Return the key that a part of a variable's name means, in the file's own spelling."""
-    for key in mapping:
-        if isinstance(key, str) and key.lower() == part:
-            return key
-    return part
+def _get(inner: Any, step: Any) -> object:  # noqa: ANN401 - a dict or a list, with its step
+    if isinstance(inner, list):
+        return inner[step] if step < len(inner) else None
+    return inner.get(step)
+
+
+def _put(inner: Any, step: Any, value: object) -> None:  # noqa: ANN401 - same
+    if isinstance(inner, list):
+        inner[step : step + 1] = [value]
+    else:
+        inner[step] = value
 
 
 def described(value: object) -> str:

@@ -17,9 +17,9 @@ import msgspec
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
-from jettison.configuration.storage import load_yaml, read_configuration
-from jettison.errors import ConfigurationError
-from jettison.storage.filesystem.folder import storage_errors
+from jettison.configuration.document import load_yaml
+from jettison.configuration.reading import read_configuration
+from jettison.errors import ConfigurationError, storage_errors
 
 __all__ = ["Change", "enable_deletion"]
 
@@ -44,7 +44,7 @@ def enable_deletion(path: Path) -> Change:
     that the key cannot be set safely, and :class:`~jettison.errors.StorageError` if the file
     cannot be replaced.
     """
-    if read_configuration(path, {}).delete_enabled:
+    if read_configuration(path, {}, "editing").storage.delete_enabled:
         return Change(path, KEY, changed=False)
     with storage_errors("read", path):
         target = path.resolve(strict=True)
@@ -68,7 +68,7 @@ def enable_deletion(path: Path) -> Change:
         message = f"{path}: {KEY} cannot be set without touching more than that"
         raise ConfigurationError(message, hint=f"Set {KEY}: true with an editor.")
     _replace(target, (bom + patched).encode())
-    if not read_configuration(path, {}).delete_enabled:
+    if not read_configuration(path, {}, "editing").storage.delete_enabled:
         raise ConfigurationError(f"{path}: {KEY} was set and is not read back as true")
     return Change(path, KEY, changed=True)
 

@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from jettison.configuration.document import Document, described
-from jettison.configuration.problems import Problems
+from jettison.configuration.keys import NEEDS_KEYS, kind
+from jettison.configuration.problems import Problems, Scope, key_name
 from jettison.configuration.quantities import parse_duration, parse_size
 from jettison.errors import ConfigurationError
 
 __all__ = ["Section"]
 
 Choice = TypeVar("Choice", bound=str)
+Default = TypeVar("Default")
 
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
@@ -30,17 +32,25 @@ _LARGEST: Final = 2**31
 class Section:
     """The keys below one key; one that is not there has none.
 
-    ``steps`` lead to it from the top of the document.
+    ``steps`` lead to it from the top of the document. What is wrong with a key matters for
+    ``scope`` alone.
     """
 
     def __init__(
-        self, document: Document, problems: Problems, steps: tuple[str | int, ...] = ()
+        self,
+        document: Document,
+        problems: Problems,
+        steps: tuple[str | int, ...] = (),
+        scope: Scope = "any",
     ) -> None:
         self._document = document
         self._problems = problems
         self._steps = steps
+        self._scope = scope
         value = _follow(document.keys, steps)
         self._values: dict[Any, Any] = value if isinstance(value, dict) else {}
+        if value is not None and not isinstance(value, dict):
+            problems.add(self.name(), f"is {kind(value)}", NEEDS_KEYS, scope)
 
     def __contains__(self, key: str) -> bool:
         return self._values.get(key) is not None
@@ -56,20 +66,35 @@ class Section:
         """Whether a key is there, also one without a value."""
         return key in self._values
 
+    def names(self) -> list[str]:
+        """Return the keys as texts, also those that are none."""
+        return [str(key) for key in self._values]
+
+    def quoted(self, key: str) -> str:
+        """Return a key in quotes, and the variable that set it."""
+        return self._problems.quoted(self.name(key))
+
+    def value(self, key: str) -> object:
+        """Return what YAML makes of a key."""
+        return self._values.get(key)
+
     def name(self, key: str = "") -> str:
         """Return the full name of a key, as messages say it."""
-        text = ""
-        for step in (*self._steps, *([key] if key else [])):
-            text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
-        return text
+        return key_name((*self._steps, key) if key else self._steps)
 
     def bad(self, key: str, found: str, allowed: str) -> None:
         """Note that a key cannot be used as it is."""
-        self._problems.add(self.name(key), found, allowed)
+        self._problems.add(self.name(key), found, allowed, self._scope)
+
+    def only(self, scope: Scope) -> "Section":
+        """Return the same section, whose problems matter for one purpose alone."""
+        return Section(self._document, self._problems, self._steps, scope)
 
     def section(self, *keys: str) -> "Section":
         """Return the section below, key by key."""
-        return Section(self._document, self._problems, (*self._steps, *keys))
+        first, *rest = keys
+        below = Section(self._document, self._problems, (*self._steps, first), self._scope)
+        return below.section(*rest) if rest else below
 
     def sections(self, key: str) -> list["Section"]:
         """Return the entries of a list of sections."""
@@ -80,7 +105,7 @@ class Section:
         found = []
         for index, item in enumerate(value):
             if isinstance(item, dict):
-                found.append(Section(self._document, self._problems, (*below, index)))
+                found.append(Section(self._document, self._problems, (*below, index), self._scope))
             elif item is None:
                 self.bad(f"{key}[{index}]", "is nothing", "It needs keys below it.")
         return found
@@ -110,7 +135,7 @@ class Section:
             return None
         return None if found is None else Path(found)
 
-    def choice(self, key: str, allowed: Sequence[Choice], default: Choice) -> Choice:
+    def choice(self, key: str, allowed: Sequence[Choice], default: Default) -> Choice | Default:
         """Return one of some words, in whichever case it is written."""
         found = self.text(key)
         if found is None:

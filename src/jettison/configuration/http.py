@@ -18,18 +18,19 @@ _DEFAULT: Final = Http()
 
 
 def read_http(section: Section, problems: Problems) -> Http:
-    """Read where and how clients are answered."""
+    """Read where and how clients are answered; a collection asks there who is writing."""
     net = section.choice("net", get_args(Net), _DEFAULT.net)
+    serving = section.only("serving")
     return Http(
         addr=_address(section, net),
         net=net,
-        host=_host(section),
+        host=_host(serving),
         prefix=_slashed(section, "prefix", ends=True) or _DEFAULT.prefix,
-        relative_urls=section.flag("relativeurls", default=_DEFAULT.relative_urls),
-        drain_timeout=section.seconds("draintimeout", _DEFAULT.drain_timeout),
-        headers=section.headers("headers"),
-        tls=_tls(section.section("tls"), problems),
-        debug=_debug(section.section("debug"), problems),
+        relative_urls=serving.flag("relativeurls", default=_DEFAULT.relative_urls),
+        drain_timeout=serving.seconds("draintimeout", _DEFAULT.drain_timeout),
+        headers=serving.headers("headers"),
+        tls=_tls(section.section("tls").only("serving"), problems),
+        debug=_debug(serving.section("debug"), problems),
     )
 
 
@@ -60,7 +61,8 @@ def _address(section: Section, net: str) -> str:
         if "\0" in addr:
             section.bad("addr", "holds a NUL character", "With net: unix it is a path.")
         return addr
-    return _host_and_port(section, addr)
+    # A collection can ask at a port that has a name, too.
+    return _host_and_port(section.only("serving") if ":" in addr else section, addr)
 
 
 def _host_and_port(section: Section, addr: str) -> str:

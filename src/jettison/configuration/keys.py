@@ -10,26 +10,23 @@ from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
-from jettison.configuration.document import PREFIX, described, unknown_meaning
-from jettison.configuration.problems import Problems
-from jettison.configuration.storage import SUPPORTED, unknown_hint
+from jettison.configuration.document import described
+from jettison.configuration.problems import Problems, Scope
 
-__all__ = [
-    "KEYS",
-    "Key",
-    "State",
-    "check_keys",
-    "refuse_driver",
-    "split_variable",
-    "unknown_variables",
-]
+__all__ = ["DRIVER", "KEYS", "NEEDS_KEYS", "ROOT", "Key", "State", "check_keys", "kind", "shown"]
 
 State = Literal["supported", "needless", "ignored", "refused"]
 """``needless``: nothing to say. ``ignored``: warned of. ``refused``: the server does not start."""
 
 _LONGEST: Final = 60
+NEEDS_KEYS: Final = "It needs keys below it."
 _GRAVE: Final = "is not known, and may change what the storage means"
-_DRIVER: Final = "only the filesystem driver is supported"
+_TELLING: Final = frozenset({"", "storage.filesystem"})
+"""Sections whose unknown keys may tell that the tree is not what it seems: a fork may keep its
+metadata elsewhere, and a misspelt ``rootdirectory`` names another tree."""
+_FORKS: Final = frozenset({"gc", "migration", "profiling", "rate_limiter"})
+"""Top-level keys of GitLab's fork that are harmless; its ``database`` is not."""
+DRIVER: Final = "only the filesystem driver is supported"
 _LIMITS: Final = (
     *("body_timeout", "connections", "header_bytes", "header_timeout", "keepalive_timeout"),
     "manifest_bytes",
@@ -134,27 +131,27 @@ _REFUSED: Final = {
     "middleware": "there are no such extensions",
     "policy.repository.classes": "kinds of images are not told apart",
     "proxy.remoteurl": "it is no cache of another registry",
-    "storage.azure": _DRIVER,
-    "storage.gcs": _DRIVER,
-    "storage.inmemory": _DRIVER,
-    "storage.oss": _DRIVER,
-    "storage.s3": _DRIVER,
-    "storage.s3aws": _DRIVER,
-    "storage.s3goamzn": _DRIVER,
-    "storage.swift": _DRIVER,
+    "storage.azure": DRIVER,
+    "storage.gcs": DRIVER,
+    "storage.inmemory": DRIVER,
+    "storage.oss": DRIVER,
+    "storage.s3": DRIVER,
+    "storage.s3aws": DRIVER,
+    "storage.s3goamzn": DRIVER,
+    "storage.swift": DRIVER,
     "validation.manifests.indexes.platforms": "a pushed index needs all its images, as with all",
 }
 
 KEYS: Final[Mapping[str, Key]] = {key.name: key for key in _table()}
 
 
-class _Node(msgspec.Struct):
+class Node(msgspec.Struct):
     """A key's part in the tree of all keys."""
 
-    children: dict[str, "_Node"] = msgspec.field(default_factory=dict)
+    children: dict[str, "Node"] = msgspec.field(default_factory=dict)
     key: Key | None = None
 
-    def below(self, name: str) -> "_Node | None":
+    def below(self, name: str) -> "Node | None":
         return self.children.get(name) or self.children.get("*")
 
     @property
@@ -163,21 +160,20 @@ class _Node(msgspec.Struct):
         return self.key is not None and self.key.state != "supported"
 
 
-def _tree() -> _Node:
-    root = _Node()
+def _tree() -> Node:
+    root = Node()
     for key in KEYS.values():
         node = root
         for part in key.name.replace("[]", ".[]").split("."):
-            node = node.children.setdefault(part, _Node())
+            node = node.children.setdefault(part, Node())
         node.key = key
     return root
 
 
-_ROOT: Final = _tree()
-_OURS: Final = frozenset(part for name in KEYS for part in name.split(".") if "_" in part)
+ROOT: Final = _tree()
 
 
-def _places(node: _Node, name: str) -> Iterator[tuple[str, str]]:
+def _places(node: Node, name: str) -> Iterator[tuple[str, str]]:
     """Yield each key and section below, first by its own name."""
     for part, child in node.children.items():
         full = f"{name}{part}" if part == "[]" else f"{name}.{part}".lstrip(".")
@@ -185,50 +181,64 @@ def _places(node: _Node, name: str) -> Iterator[tuple[str, str]]:
         yield from _places(child, full)
 
 
-_ALL: Final = tuple(_places(_ROOT, ""))
+_ALL: Final = tuple(_places(ROOT, ""))
 
 
 def check_keys(document: Mapping[Any, Any], problems: Problems) -> None:
-    """Report the keys of ``document`` that are unknown, ignored or refused."""
-    _check(_ROOT, document, "", problems, frozenset(unknown_meaning(document)))
+    """Report the keys of ``document`` that are unknown, ignored or refused.
+
+    ``jettison.ignore`` lists unknown ones that its owner knows to be harmless.
+    """
+    ours = document.get("jettison")
+    ignored = ours.get("ignore") if isinstance(ours, dict) else None
+    names = ignored if isinstance(ignored, list) else filter(None, [ignored])
+    _check(ROOT, document, "", problems, frozenset(map(str, names)))
 
 
 def _check(
-    node: _Node, value: object, name: str, problems: Problems, grave: frozenset[str] = frozenset()
+    node: Node, value: object, name: str, problems: Problems, ignored: frozenset[str]
 ) -> None:
-    """Check what is below a key; of unknown keys, ``grave`` ones are errors."""
     if value is None:
         return
     if node.ends:
         _check_unsupported(node.key, value, name, problems)
     elif "[]" in node.children:
         if not isinstance(value, list):
-            problems.add(name, f"is {_kind(value)}", "It is a list.")
+            problems.add(name, f"is {kind(value)}", "It is a list.", "serving")
             return
         for index, item in enumerate(value):
-            _check(node.children["[]"], item, f"{name}[{index}]", problems)
+            _check(node.children["[]"], item, f"{name}[{index}]", problems, ignored)
     elif node.children:
         if not isinstance(value, dict):
-            problems.add(name, f"is {_kind(value)}", "It needs keys below it.")
+            problems.add(name, f"is {kind(value)}", NEEDS_KEYS, "serving")
             return
-        _check_section(node, value, name, problems, grave)
+        _check_section(node, value, name, problems, ignored)
 
 
 def _check_section(
-    node: _Node, section: dict[Any, Any], name: str, problems: Problems, grave: frozenset[str]
+    node: Node, section: dict[Any, Any], name: str, problems: Problems, ignored: frozenset[str]
 ) -> None:
     for part, below in section.items():
         child = node.below(part) if isinstance(part, str) else None
-        full = f"{name}.{_shown(part)}" if name else _shown(part)
+        full = f"{name}.{shown(part)}" if name else shown(part)
         if child is not None:
-            _check(child, below, full, problems, grave)
+            _check(child, below, full, problems, ignored)
             continue
         near = _nearest(name, part, node)
-        raw = f"{name}.{part}" if name else str(part)
-        if raw in grave:
-            problems.add(full, f"{_GRAVE}{near}", unknown_hint([full]))
+        if name in _TELLING and not _is_harmless(name, part, ignored):
+            problems.add(full, f"{_GRAVE}{near}", _unknown_hint(full), "opening")
         else:
-            problems.warn(f"{full} is not known and has no effect{near}")
+            problems.warn(f"{problems.subject(full)} is not known and has no effect{near}")
+
+
+def _is_harmless(name: str, part: object, ignored: frozenset[str]) -> bool:
+    """Whether an unknown key means nothing; YAML's anchors are kept below ``x-…`` or a dot."""
+    full = f"{name}.{part}" if name else str(part)
+    return full in ignored or full in _FORKS or full.startswith(("x-", "."))
+
+
+def _unknown_hint(key: str) -> str:
+    return f"Mend or remove it; if it is harmless, set jettison.ignore: [{key}] in that file."
 
 
 def _check_unsupported(key: Key | None, value: object, name: str, problems: Problems) -> None:
@@ -236,19 +246,13 @@ def _check_unsupported(key: Key | None, value: object, name: str, problems: Prob
         return
     what = f"is not supported: {key.reason}"
     if key.state == "refused":
-        problems.add(name, what, "Remove it.")
+        scope: Scope = "opening" if key.reason == DRIVER else "serving"
+        problems.add(name, what, "Remove it.", scope)
     else:
-        problems.warn(f"{name} {what}")
+        problems.warn(f"{problems.subject(name)} {what}")
 
 
-def refuse_driver(driver: str, problems: Problems) -> None:
-    """Report a storage driver that is not supported, also one without any parameters."""
-    if driver != SUPPORTED:
-        name = f"storage.{driver}"
-        problems.add(name, f"is not supported: {_DRIVER}", "Remove it.")
-
-
-def _kind(value: object) -> str:
+def kind(value: object) -> str:
     """Describe a value that may hold a secret."""
     return "a text" if isinstance(value, str) else described(value)
 
@@ -264,7 +268,7 @@ def _harmless(key: Key, value: object) -> bool:
     return isinstance(value, str) and value.lower() in key.harmless
 
 
-def _nearest(name: str, part: object, node: _Node) -> str:
+def _nearest(name: str, part: object, node: Node) -> str:
     """Say which key was meant: one beside it that looks like it, or its namesake elsewhere."""
     if not isinstance(part, str):
         return ""
@@ -275,55 +279,8 @@ def _nearest(name: str, part: object, node: _Node) -> str:
     return f"; did you mean {meant[0]}?" if len(meant) == 1 else ""
 
 
-def _shown(part: object) -> str:
+def shown(part: object) -> str:
+    """Return a key as messages say it: quoted where it is odd, and not in full where it is long."""
     text = part if isinstance(part, str) else described(part)
     text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
     return text if text.isprintable() and text and " " not in text else repr(text)
-
-
-def split_variable(name: str) -> list[str]:
-    """Return the keys that a variable's name means, given in lower case and without the prefix.
-
-    An underscore parts two keys, but where it belongs to a key below ``jettison``.
-    """
-    first, *rest = name.split("_")
-    if first != "jettison":
-        return [first, *rest]
-    parts = [first]
-    while rest:
-        taken = next((n for n in range(len(rest), 1, -1) if "_".join(rest[:n]) in _OURS), 1)
-        parts.append("_".join(rest[:taken]))
-        rest = rest[taken:]
-    return parts
-
-
-def unknown_variables(variables: list[str], problems: Problems) -> frozenset[str]:
-    """Return those ``REGISTRY_…`` variables that name no key, with a warning for each."""
-    unknown = set()
-    known = [f"{PREFIX}{_variable(name)}" for name in KEYS if "*" not in name]
-    for variable in variables:
-        if not _names_key(split_variable(variable.removeprefix(PREFIX).lower())):
-            unknown.add(variable)
-            near = get_close_matches(variable, known, n=1, cutoff=0.85)
-            meant = f"; did you mean {near[0]}?" if near else ""
-            shown = _shown(variable)
-            problems.warn(f"the variable {shown} is not known and has no effect{meant}")
-    return frozenset(unknown)
-
-
-def _variable(name: str) -> str:
-    return name.upper().replace(".", "_").replace("[]", "_0")
-
-
-def _names_key(parts: list[str]) -> bool:
-    node = _ROOT
-    for part in parts:
-        if node.ends:
-            return True
-        child = node.below(part)
-        if child is None and part.isdecimal():
-            child = node.children.get("[]", None if node.children else node)
-        if child is None:
-            return False
-        node = child
-    return True

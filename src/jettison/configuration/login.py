@@ -18,21 +18,22 @@ def read_auth(section: Section, problems: Problems) -> Htpasswd | Token | None:
     """Read how clients log in; None if they do not."""
     kinds = list(section)
     if len(kinds) > 1:
-        names = " and ".join(sorted(repr(kind[:40]) for kind in kinds))
-        problems.add("auth", f"names {names}", "Exactly one kind may stand there.")
+        names = " and ".join(section.quoted(kind) for kind in sorted(kinds))
+        section.bad("", f"names {names}", "Exactly one kind may stand there.")
         return None
+    section = section.only("serving")
     # Where a login is asked for that nobody checks, nothing may be served.
     if len(section) != len(kinds):
-        problems.add("auth", "has a key that is no text", f"Allowed are {', '.join(_KINDS)}.")
+        section.bad("", "has a key that is no text", f"Allowed are {', '.join(_KINDS)}.")
     if "htpasswd" in kinds:
         return _htpasswd(section.section("htpasswd"))
     if "token" in kinds:
         return _token(section.section("token"), problems)
     if kinds and kinds[0].lower() not in {"none", _REFUSED}:
         hint = f"Allowed are {', '.join(_KINDS)}."
-        problems.add("auth", f"names the unknown kind {kinds[0][:40]!r}", hint)
+        section.bad("", f"names the unknown kind {section.quoted(kinds[0])}", hint)
     elif kinds == [_REFUSED] and not section.section(_REFUSED):
-        problems.add("auth.silly", "is not supported: it lets everyone in", "Remove it.")
+        section.bad(_REFUSED, "is not supported: it lets everyone in", "Remove it.")
     return None
 
 

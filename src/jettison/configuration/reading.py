@@ -1,4 +1,4 @@
-"""From a configuration file and variables to a ServerConfiguration."""
+"""From a configuration file and variables to a Configuration."""
 
 import re
 import warnings
@@ -9,35 +9,29 @@ from typing import Final, get_args
 import msgspec
 
 from jettison.configuration.addresses import parse_address
-from jettison.configuration.document import Document, is_override, read_document
+from jettison.configuration.document import read_document
 from jettison.configuration.fields import Section
 from jettison.configuration.http import read_http
-from jettison.configuration.keys import (
-    check_keys,
-    refuse_driver,
-    split_variable,
-    unknown_variables,
-)
+from jettison.configuration.keys import check_keys
 from jettison.configuration.login import read_auth
-from jettison.configuration.problems import Problems
+from jettison.configuration.problems import Problem, Problems, Purpose, refusal
 from jettison.configuration.settings import (
     AccessRule,
     ActionName,
+    Configuration,
     Formatter,
     Http,
     Limits,
     Log,
     LogLevel,
-    ServerConfiguration,
     Storage,
-    UploadPurging,
     UrlRules,
 )
-from jettison.configuration.storage import DEFAULT_ROOT, storage_root
+from jettison.configuration.storage import check_version, read_owners, read_redis, read_storage
+from jettison.configuration.variables import find_variables
 from jettison.configuration.watching import read_health, read_notifications
-from jettison.errors import ConfigurationError
 
-__all__ = ["for_folder", "read_server_configuration"]
+__all__ = ["examine_configuration", "for_folder", "read_configuration"]
 
 _ACTIONS: Final[tuple[ActionName, ...]] = get_args(ActionName)
 _PAGE: Final = 1000
@@ -47,81 +41,83 @@ _KIB: Final = 1024
 _MIB: Final = 1024 * _KIB
 
 
-def read_server_configuration(path: Path, environment: Mapping[str, str]) -> ServerConfiguration:
+def read_configuration(
+    path: Path, environment: Mapping[str, str], purpose: Purpose = "storage"
+) -> Configuration:
     """Read a configuration file and the ``REGISTRY_…`` variables of ``environment``.
 
     Raises :class:`~jettison.errors.ConfigurationError`, with everything that is wrong, for what
-    cannot be or is not supported; :class:`~jettison.errors.StorageError` if the file cannot be
-    read.
+    cannot be or is not supported, as far as it matters for ``purpose``;
+    :class:`~jettison.errors.StorageError` if the file cannot be read.
     """
-    problems = Problems(path)
-    overrides = [name for name, value in sorted(environment.items()) if is_override(name, value)]
-    unknown = unknown_variables(overrides, problems)
-    known = {name: value for name, value in environment.items() if name not in unknown}
-    document = read_document(path, known, split_variable)
+    found, problems = examine_configuration(path, environment)
+    error = refusal(path, problems, purpose)
+    if error is not None:
+        raise error
+    return found
+
+
+def examine_configuration(
+    path: Path, environment: Mapping[str, str]
+) -> tuple[Configuration, tuple[Problem, ...]]:
+    """Read the same, and return with it what is wrong, for whatever purpose.
+
+    A key that cannot be used has its default. Raises
+    :class:`~jettison.errors.ConfigurationError` for a file without keys.
+    """
+    problems = Problems()
+    document = read_document(path, find_variables(environment, problems), problems)
     check_keys(document.keys, problems)
     top = Section(document, problems)
+    check_version(top)
+    serving = top.only("serving")
+    http = top.section("http")
+    tls = http.section("tls")
     auth = read_auth(top.section("auth"), problems)
-    ours = top.section("jettison")
+    ours = top.section("jettison").only("serving")
     access = _access(ours, problems, login=auth is not None)
-    found = ServerConfiguration(
-        storage=_storage(document, top.section("storage"), problems),
+    sparse = ours.flag("sparse_manifests", default=False)
+    indexes = top.section("validation", "manifests", "indexes")
+    found = Configuration(
+        storage=read_storage(top),
         path=path,
-        http=read_http(top.section("http"), problems),
-        log=_log(top),
+        http=read_http(http, problems),
+        log=_log(serving),
         auth=auth,
-        notifications=read_notifications(top.section("notifications"), problems),
-        health=read_health(top.section("health")),
-        urls=_urls(top.section("validation")),
-        catalog_max=_page(top.section("catalog"), "maxentries"),
-        tags_max=_page(top.section("tags"), "maxtags"),
+        notifications=read_notifications(serving.section("notifications"), problems),
+        health=read_health(serving.section("health")),
+        urls=_urls(serving.section("validation")),
+        catalog_max=_page(serving.section("catalog"), "maxentries"),
+        tags_max=_page(serving.section("tags"), "maxtags"),
         protect_references=ours.flag("protect_references", default=True),
-        sparse_manifests=ours.flag("sparse_manifests", default=False),
+        sparse_manifests=sparse,
+        sparse_indexes=sparse or indexes.value("platforms") in ("none", "list"),
         access=access,
         limits=_limits(ours.section("limits")),
         workers=ours.whole("workers", 1, 1, _MOST_WORKERS),
+        address=http.text("addr"),
+        secure=bool(tls.value("certificate") or tls.value("letsencrypt")),
+        cache_of=top.section("proxy").text("remoteurl", secret=True),
+        redis=read_redis(top.only("storage").section("redis")),
+        owners=tuple(read_owners(top)),
     )
-    return msgspec.structs.replace(found, warnings=problems.settle())
+    return msgspec.structs.replace(found, warnings=problems.warnings), problems.errors
 
 
-def for_folder(root: Path, addr: str) -> ServerConfiguration:
+def for_folder(root: Path, addr: str) -> Configuration:
     """Return the configuration of ``serve --root ROOT --addr ADDR``: deletion on, no login.
 
     Raises :class:`~jettison.errors.ConfigurationError` if ``addr`` is no address.
     """
     parse_address(addr)
-    return ServerConfiguration(Storage(root, delete_enabled=True), http=Http(addr=addr))
-
-
-def _storage(document: Document, section: Section, problems: Problems) -> Storage:
-    root = None
-    try:
-        driver, root = storage_root(document)
-    except ConfigurationError as error:
-        problems.include(error)
-    else:
-        refuse_driver(driver, problems)
-    maintenance = section.section("maintenance")
-    purging = maintenance.section("uploadpurging")
-    default = UploadPurging()
-    return Storage(
-        root=root or Path(DEFAULT_ROOT),
-        delete_enabled=section.section("delete").flag("enabled", default=False),
-        readonly=maintenance.section("readonly").flag("enabled", default=False),
-        purging=UploadPurging(
-            enabled=purging.flag("enabled", default=default.enabled),
-            age=purging.seconds("age", default.age),
-            interval=purging.seconds("interval", default.interval, zero=False),
-            dry_run=purging.flag("dryrun", default=default.dry_run),
-        ),
-    )
+    return Configuration(Storage(root, delete_enabled=True), http=Http(addr=addr))
 
 
 def _log(top: Section) -> Log:
     section = top.section("log")
     levels: tuple[LogLevel, ...] = get_args(LogLevel)
     formatters: tuple[Formatter, ...] = get_args(Formatter)
-    old = top.choice("loglevel", levels, "info")
+    old: LogLevel = top.choice("loglevel", levels, Log().level)
     fields = section.section("fields")
     return Log(
         level=section.choice("level", levels, old),

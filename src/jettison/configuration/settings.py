@@ -12,12 +12,15 @@ from urllib.parse import urlsplit
 import msgspec
 
 from jettison.configuration.ciphers import openssl_names
+from jettison.model.plausibility import Owner
 
 __all__ = [
     "ALGORITHMS",
     "AccessRule",
     "ActionName",
+    "Cache",
     "ClientAuth",
+    "Configuration",
     "Debug",
     "Endpoint",
     "FileCheck",
@@ -28,7 +31,8 @@ __all__ = [
     "Limits",
     "Log",
     "Notifications",
-    "ServerConfiguration",
+    "RedisServer",
+    "RedisTls",
     "Storage",
     "StorageHealth",
     "TcpCheck",
@@ -41,10 +45,16 @@ __all__ = [
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
 
+DEFAULT_ROOT: Final = Path("/var/lib/registry")
+SUPPORTED: Final = "filesystem"
+"""The one driver whose storage can be opened."""
+
 ActionName = Literal["pull", "push", "overwrite", "delete", "admin"]
+Cache = Literal["inmemory", "redis"]
 ClientAuth = Literal[
     "request-client-cert", "verify-client-cert-if-given", "require-and-verify-client-cert"
 ]
+Deployment = Literal["single", "sentinel", "cluster"]
 Formatter = Literal["text", "json", "logstash"]
 LogLevel = Literal["error", "warn", "info", "debug"]
 Net = Literal["tcp", "unix"]
@@ -57,7 +67,7 @@ ALGORITHMS: Final = (
 
 
 class _Discreet(msgspec.Struct, frozen=True):
-    """Shows of its headers only the names, and of its URL no login."""
+    """Shows no password, of its headers only the names, and of its URL no login."""
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
         return [(name, _discreet(name, getattr(self, name))) for name in self.__struct_fields__]
@@ -171,12 +181,54 @@ class UploadPurging(msgspec.Struct, frozen=True):
 
 
 class Storage(msgspec.Struct, frozen=True):
-    """The tree, and what may be done to it."""
+    """The tree, and what may be done to it.
+
+    ``root`` is that of the filesystem's ``driver``. ``cache`` is where a registry of Distribution
+    remembers which blobs there are.
+    """
 
     root: Path
     delete_enabled: bool = False
     readonly: bool = False
     purging: UploadPurging = UploadPurging()
+    cache: Cache | None = None
+    driver: str = SUPPORTED
+
+
+class RedisTls(msgspec.Struct, frozen=True):
+    """How Redis is spoken to over TLS: paths of PEM files.
+
+    ``certificate`` and ``key`` are the client's own, both or neither; ``authorities`` are trusted
+    beside those of the system.
+    """
+
+    certificate: str | None = None
+    key: str | None = None
+    authorities: tuple[str, ...] = ()
+
+
+class RedisServer(_Discreet, frozen=True):
+    """Where a registry of Distribution keeps its descriptors.
+
+    ``host`` may also be the absolute path of a socket, and then ``port`` is 0. Of a ``sentinel``
+    or a ``cluster`` it is the first address that the section names.
+    """
+
+    host: str
+    port: int
+    username: str | None = None
+    password: str | None = None
+    db: int = 0
+    tls: RedisTls | None = None
+    deployment: Deployment = "single"
+
+    @property
+    def address(self) -> str:
+        """``host:port``, as messages say it."""
+        if self.host.startswith("/"):
+            return self.host
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
 
 
 class Endpoint(_Discreet, frozen=True):
@@ -288,12 +340,18 @@ class Limits(msgspec.Struct, frozen=True):
     connections: int = 4096
 
 
-class ServerConfiguration(msgspec.Struct, frozen=True):
-    """Everything that a server is told.
+class Configuration(msgspec.Struct, frozen=True):
+    """Everything that a configuration says, variables included.
 
     ``path`` is None without a file. ``catalog_max`` and ``tags_max`` are the most entries of one
     page. With ``protect_references`` nothing is deleted that a manifest still needs. ``access``
-    empty: whoever is admitted may do everything. ``warnings`` are sentences for the log.
+    empty: whoever is admitted may do everything. ``sparse_indexes``: either program takes indexes
+    whose members are not all there. ``warnings`` are sentences for the log.
+
+    Of Distribution, where that runs on it: ``address`` is where it listens, None where that is not
+    said, and ``secure`` whether it speaks TLS there. ``cache_of`` is the registry that it fetches
+    images from, ``redis`` where it remembers blobs, and ``owners`` are programs that keep a part
+    of the truth elsewhere.
     """
 
     storage: Storage
@@ -308,15 +366,23 @@ class ServerConfiguration(msgspec.Struct, frozen=True):
     tags_max: int = 1000
     protect_references: bool = True
     sparse_manifests: bool = False
+    sparse_indexes: bool = False
     access: tuple[AccessRule, ...] = ()
     limits: Limits = Limits()
     workers: int = 1
+    address: str | None = None
+    secure: bool = False
+    cache_of: str | None = None
+    redis: RedisServer | None = None
+    owners: tuple[Owner, ...] = ()
     warnings: tuple[str, ...] = ()
 
 
 def _discreet(name: str, value: object) -> object:
     if name == "headers" and isinstance(value, dict):
         return dict.fromkeys(value, "…")
+    if name == "password" and value is not None:
+        return "…"
     if name in {"uri", "url"} and isinstance(value, str):
         return without_login(value)
     return value

@@ -2,29 +2,26 @@
 
 import enum
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
-from jettison.configuration.storage import Configuration, findings, read_configuration
 from jettison.errors import (
     AccessDenied,
     LoginRefused,
     NotFoundError,
-    StorageError,
     UnexpectedResponse,
 )
 from jettison.jobs.deletion import deletion_problem
 from jettison.model.names import RepoName
 from jettison.model.plausibility import NOTHING_SAID, Amount, Facts, objections
 from jettison.registry import Capabilities, Deletion, Registry
-from jettison.storage.filesystem.containers import require_here
 from jettison.storage.filesystem.mounts import inner_mounts
 from jettison.storage.filesystem.owners import owners_in_tree
 from jettison.storage.filesystem.tree import StorageTree
 
-__all__ = ["Item", "Level", "check_configuration", "check_registry", "check_storage"]
+__all__ = ["Item", "Level", "check_registry", "check_storage"]
 
 
 class Level(enum.StrEnum):
@@ -140,29 +137,6 @@ def _catalog(found: Capabilities) -> Item:
 def _tri(subject: str, answer: bool | None, yes: str, no: str, unknown: str) -> Item:  # noqa: FBT001 - three answers
     message = unknown if answer is None else yes if answer else no
     return Item(Level.OK if answer else Level.INFO, subject, message)
-
-
-def check_configuration(
-    path: Path, environment: Mapping[str, str]
-) -> tuple[Configuration, list[Item]]:
-    """Read a configuration and say what stands in the way; raises for one that is none."""
-    configuration = read_configuration(path, environment)
-    items = [
-        Item(Level.OK, "configuration", f"{path} is a Distribution configuration"),
-        *(
-            Item(Level(finding.level), finding.key, finding.message, finding.fix)
-            for finding in findings(configuration, environment)
-        ),
-    ]
-    if configuration.delete_enabled:
-        items.insert(1, Item(Level.OK, "storage.delete.enabled", "true: deletion is enabled"))
-    if configuration.root is not None:
-        try:
-            require_here(configuration.root, path)
-            items += check_storage(configuration.root)
-        except StorageError as error:
-            items.append(Item(Level.ERROR, "storage", error.message, error.hint))
-    return configuration, items
 
 
 def check_storage(root: Path) -> list[Item]:

@@ -33,7 +33,7 @@ from jettison.storage.filesystem.tree import StorageTree
 from jettison.storage.journal import new_run_id
 
 if TYPE_CHECKING:
-    from jettison.configuration.storage import Configuration
+    from jettison.configuration import Configuration
 
 __all__ = [
     "Collection",
@@ -274,12 +274,12 @@ def collect_and_forget(
     it. ``begin`` is called once the tree is locked, before anything goes. Redis is made to forget
     also where the collection is ended by an error or by Ctrl-C.
     """
-    remembers = configuration is not None and configuration.cache == "redis" and not plan.empty
+    cache = None if configuration is None else configuration.storage.cache
     findings: list[Finding] = []
     try:
         receipt = collect(tree, plan, clock=clock, progress=progress, begin=begin)
     finally:
-        if remembers and configuration is not None:
+        if configuration is not None and cache == "redis" and not plan.empty:
             # What was put back is forgotten too, which costs the registry one look.
             going = (*plan.layer_links, *plan.revisions)
             links = [(link.repository, link.digest) for link in going]

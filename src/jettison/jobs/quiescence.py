@@ -26,7 +26,7 @@ from jettison.storage.filesystem.repository import RepositoryReader
 from jettison.storage.filesystem.tree import StorageTree
 
 if TYPE_CHECKING:
-    from jettison.configuration.storage import Configuration
+    from jettison.configuration import Configuration
 
 __all__ = ["Evidence", "probe_address", "quiesced", "require_quiescent"]
 
@@ -76,7 +76,7 @@ def require_quiescent(
         raise _refusal(message, f"Give the configuration instead of the folder. {_HINT}")
     address = probe_address(configuration)
     if address is None:
-        found = configuration.http_addr or "no http.addr"
+        found = configuration.address or "no http.addr"
         raise _refusal(f"{configuration.path}: {found} cannot be asked")
     from http.client import HTTPException  # noqa: PLC0415 - see `_ask`
 
@@ -152,9 +152,9 @@ def _refusal(message: str, hint: str = _HINT) -> NotQuiescent:
 
 def probe_address(configuration: "Configuration") -> tuple[str, int] | None:
     """Return the host and port at which a registry with this configuration can be asked."""
-    if configuration.http_net not in {"tcp", "tcp4", "tcp6"} or not configuration.http_addr:
+    if configuration.http.net != "tcp" or not configuration.address:
         return None
-    return _parse(configuration.http_addr)
+    return _parse(configuration.address)
 
 
 def _parse(text: str) -> tuple[str, int] | None:
@@ -175,7 +175,7 @@ def _ask(configuration: "Configuration", host: str, port: int, timeout: float) -
     import ssl  # noqa: PLC0415 - same
 
     connection: http.client.HTTPConnection
-    if configuration.tls:
+    if configuration.secure:
         # Nothing secret is sent and the answer only ever makes us more careful, so who it is that
         # answers need not be proved; certificates rarely name the loopback address.
         context = ssl.create_default_context()
@@ -185,7 +185,7 @@ def _ask(configuration: "Configuration", host: str, port: int, timeout: float) -
     else:
         connection = http.client.HTTPConnection(host, port, timeout=timeout)
     try:
-        prefix = configuration.http_prefix.strip("/")
+        prefix = configuration.http.prefix.strip("/")
         top = f"/{prefix}/v2" if prefix else "/v2"
         connection.request("DELETE", f"{top}/jettison/probe/manifests/{_IMPOSSIBLE}")
         answer = connection.getresponse()

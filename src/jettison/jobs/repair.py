@@ -21,7 +21,7 @@ from jettison.storage.journal import new_run_id
 from jettison.storage.repair_plans import load_plan
 
 if TYPE_CHECKING:
-    from jettison.configuration.storage import Configuration
+    from jettison.configuration import Configuration
 
 __all__ = ["run_repair", "undo_repair"]
 
@@ -63,7 +63,7 @@ def run_repair(
         outcome = execute(tree, plan, progress)
         moved = _moved(tree, plan)
         receipt = _receipt(outcome, len(plan.steps), stamp(clock()), tuple(_notes(plan, moved)))
-        if moved and configuration is not None and configuration.cache == "redis":
+        if moved and configuration is not None and configuration.storage.cache == "redis":
             findings = (*receipt.findings, _forget(configuration, moved))
             receipt = msgspec.structs.replace(receipt, findings=findings)
         run = msgspec.structs.replace(run, state=JobState.DONE, receipt=receipt)

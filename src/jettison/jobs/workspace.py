@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from jettison.collector.undo_windows import tree_journal
-from jettison.configuration.storage import Configuration, open_storage
+from jettison.configuration import Configuration
 from jettison.errors import (
     AccessDenied,
     InvalidManifest,
@@ -24,6 +24,7 @@ from jettison.model.plan import Plan
 from jettison.registry import Registry
 from jettison.storage.filesystem.tree import StorageTree
 from jettison.storage.journal import Journal
+from jettison.storage.opening import open_storage
 from jettison.storage.registry import StorageRegistry
 
 __all__ = ["Workspace", "open_workspace", "open_workspace_of"]

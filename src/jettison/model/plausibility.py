@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 __all__ = [
+    "GITLAB",
     "MOST_REMOVED",
     "NOTHING_SAID",
     "Amount",
@@ -60,6 +61,9 @@ class Owner(msgspec.Struct, frozen=True):
 
     name: str
     clue: str
+
+
+GITLAB: Final = "GitLab's registry with its metadata database"
 
 
 class Consent(msgspec.Struct, frozen=True):

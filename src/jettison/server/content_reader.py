@@ -15,14 +15,14 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Final, NamedTuple, TypeVar
 
-from jettison.errors import InvalidDigest, InvalidManifest, StorageError
+from jettison.errors import InvalidDigest, InvalidManifest, StorageError, storage_error
 from jettison.model.digest import Digest
 from jettison.model.manifest import parse_manifest
 from jettison.model.names import RepoName, Tag
 from jettison.server.answers import Header, encode_headers
 from jettison.storage.filesystem import layout
 from jettison.storage.filesystem.beneath import look_beneath, open_beneath
-from jettison.storage.filesystem.folder import Folder, storage_error
+from jettison.storage.filesystem.folder import Folder
 from jettison.storage.filesystem.reading import LARGEST_MANIFEST, SETTLED_NS
 from jettison.storage.filesystem.tree import StorageTree
 

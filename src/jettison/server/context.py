@@ -8,7 +8,7 @@ from concurrent.futures import Executor
 from functools import lru_cache
 from typing import Final, ParamSpec, TypeVar
 
-from jettison.configuration import ServerConfiguration
+from jettison.configuration import Configuration
 from jettison.errors import InvalidDigest, InvalidName
 from jettison.model.digest import Digest
 from jettison.model.names import RepoName, Tag
@@ -49,7 +49,7 @@ class Context:
 
     def __init__(
         self,
-        configuration: ServerConfiguration,
+        configuration: Configuration,
         tree: StorageTree,
         events: Events,
         executor: Executor,

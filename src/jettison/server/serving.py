@@ -25,7 +25,7 @@ import uvicorn
 import uvloop
 
 from jettison import __version__
-from jettison.configuration import Http, Limits, ServerConfiguration, is_local, parse_address
+from jettison.configuration import Configuration, Http, Limits, is_local, parse_address
 from jettison.errors import JettisonError
 from jettison.server.access import make_guard
 from jettison.server.app import RegistryApp
@@ -65,7 +65,7 @@ _FILES_EACH: Final = 2
 _log: Final = logging.getLogger(__name__)
 
 
-def serve(configuration: ServerConfiguration, announce: Callable[[str], None]) -> None:
+def serve(configuration: Configuration, announce: Callable[[str], None]) -> None:
     """Serve until SIGTERM or SIGINT; then finish the requests that are under way, and return.
 
     ``announce`` is told the URL as soon as clients can connect. Raises
@@ -108,7 +108,7 @@ def serve(configuration: ServerConfiguration, announce: Callable[[str], None]) -
             Path(http.addr).unlink(missing_ok=True)
 
 
-def warn_of_the_open(configuration: ServerConfiguration) -> None:
+def warn_of_the_open(configuration: Configuration) -> None:
     """Say it where anybody on the network may read and write."""
     http = configuration.http
     if configuration.auth is None and http.net == "tcp" and not is_local(http.addr):
@@ -125,7 +125,7 @@ def warn_of_the_open(configuration: ServerConfiguration) -> None:
         )
 
 
-def _left_open(configuration: ServerConfiguration) -> str:
+def _left_open(configuration: Configuration) -> str:
     storage = configuration.storage
     if storage.readonly:
         return ""
@@ -134,7 +134,7 @@ def _left_open(configuration: ServerConfiguration) -> str:
     return ", push and delete" if storage.delete_enabled else " and push"
 
 
-def _within_files(configuration: ServerConfiguration) -> ServerConfiguration:
+def _within_files(configuration: Configuration) -> Configuration:
     """Ask for as many open files as all connections need, or take fewer connections.
 
     With none left no connection could be taken and no file be opened, for anybody.
@@ -178,7 +178,7 @@ class _Server:
 
     def __init__(
         self,
-        configuration: ServerConfiguration,
+        configuration: Configuration,
         tree: StorageTree,
         sockets: tuple[socket.socket, socket.socket | None],
         tls: ssl.SSLContext | None,
@@ -279,7 +279,7 @@ class _Uvicorn(uvicorn.Server):
 
 def _uvicorn(
     app: Callable[..., object],
-    configuration: ServerConfiguration,
+    configuration: Configuration,
     tls: ssl.SSLContext | None,
     buffers: Buffers,
 ) -> _Uvicorn:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jettison.configuration import ServerConfiguration, read_server_configuration
+from jettison.configuration import Configuration, read_configuration
 from jettison.model.names import RepoName
 from jettison.server.access import AccessAction, Guard, Unauthorized, Wanted, make_guard
 from jettison.server.access.rules import Rules
@@ -26,12 +26,12 @@ def blocks(language: str) -> list[str]:
     return [content for name, content in found if name == language]
 
 
-def read(folder: Path, *sections: str) -> ServerConfiguration:
+def read(folder: Path, *sections: str) -> Configuration:
     """The configuration of these sections; what the document keeps in FOLDER is in `folder`."""
     path = folder / "config.yml"
     start = f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {folder}}}}}\n"
     path.write_text(start + "".join(sections).replace(FOLDER, str(folder)))
-    found = read_server_configuration(path, {})
+    found = read_configuration(path, {}, "serving")
     assert found.warnings == ()
     return found
 

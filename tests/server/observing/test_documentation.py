@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from jettison.configuration import read_server_configuration
+from jettison.configuration import read_configuration
 from jettison.server.observing.accesslog import _HARMLESS
 from jettison.server.observing.exchange import ROUTES
 
@@ -17,7 +17,7 @@ def test_the_settings_in_it_are_good(tmp_path: Path) -> None:
     path = tmp_path / "config.yml"
     start = "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: /srv/registry\n"
     path.write_text(start + "".join(settings), "utf-8")
-    configuration = read_server_configuration(path, {})
+    configuration = read_configuration(path, {}, "serving")
     assert not configuration.warnings
     assert configuration.notifications.endpoints[0].ignored_actions == ("pull",)
     assert len(configuration.health.http) == 1

@@ -3,13 +3,12 @@
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from jettison.errors import StorageError
 from jettison.storage.filesystem.mounts import inner_mounts, mount_points
-from jettison.storage.filesystem.owners import owners_in_configuration, owners_in_tree
+from jettison.storage.filesystem.owners import owners_in_tree
 from jettison.storage.filesystem.tree import StorageTree
 from tests.support.missing import need
 from tests.support.trees import Tree
@@ -24,36 +23,6 @@ broken
 @pytest.fixture
 def tree(tmp_path: Path) -> Tree:
     return Tree(tmp_path / "registry")
-
-
-@pytest.mark.parametrize(
-    ("keys", "name"),
-    [
-        ({"database": {"enabled": True}}, "GitLab"),
-        ({"database": {"enabled": "prefer", "host": "x"}}, "GitLab"),
-        ({"auth": {"htpasswd": {"realm": "harbor-registry-basic-realm"}}}, "Harbor"),
-        ({"auth": {"token": {"service": "harbor-registry"}}}, "Harbor"),
-        ({"auth": {"token": {"realm": "https://h/service/token"}}}, "Harbor"),
-    ],
-)
-def test_owners_that_a_configuration_names(keys: dict[str, Any], name: str) -> None:
-    [owner] = owners_in_configuration(keys)
-    assert name in owner.name
-
-
-@pytest.mark.parametrize(
-    "keys",
-    [
-        {},
-        {"database": {"enabled": False, "host": "x"}},
-        {"database": None},
-        {"auth": {"token": {"realm": "https://auth/token", "service": "registry"}}},
-        {"auth": {"htpasswd": {"realm": "Registry"}}},
-        {"auth": "htpasswd"},
-    ],
-)
-def test_a_registry_of_its_own(keys: dict[str, Any]) -> None:
-    assert list(owners_in_configuration(keys)) == []
 
 
 def test_gitlabs_lock_file(tree: Tree) -> None:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Self
 
-from jettison.errors import StorageError
+from jettison.errors import StorageError, storage_error, storage_errors
 from jettison.storage.filesystem.beneath import look_beneath, open_beneath
 
 __all__ = [
@@ -70,28 +70,6 @@ class UnreadableError(UnusableError):
 def is_disk_full(error: BaseException) -> bool:
     """Whether an error, or the one that it was raised from, says that there is no room left."""
     return any(getattr(one, "errno", None) in _FULL for one in (error, error.__cause__))
-
-
-@contextmanager
-def storage_errors(action: str, path: object) -> Iterator[None]:
-    """Turn an OSError into a :class:`StorageError` that names the path."""
-    try:
-        yield
-    except OSError as error:
-        raise storage_error(action, path, error) from error
-
-
-def storage_error(action: str, path: object, error: OSError) -> StorageError:
-    """Return what :func:`storage_errors` raises, where a ``with`` block costs too much."""
-    hint = None
-    if isinstance(error, PermissionError):
-        hint = "Run it as the user that the registry runs as, or as root."
-    elif error.errno == errno.EROFS:
-        hint = "The storage is mounted read-only."
-    elif error.errno == errno.EXDEV:
-        hint = "The root directory has to be one file system: mount it as a whole."
-    reason = error.strerror or str(error)
-    return StorageError(f"cannot {action} {path}: {reason}", hint=hint)
 
 
 def adopt(descriptor: int, parent: int, *, private: bool = False) -> None:

@@ -5,16 +5,15 @@ which images exist. What the tree alone shows as unneeded may be needed.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from jettison.model.plausibility import Owner
+from jettison.model.plausibility import GITLAB, Owner
 from jettison.storage.filesystem.folder import Folder
 
-__all__ = ["other_layout", "owners_in_configuration", "owners_in_tree"]
+__all__ = ["other_layout", "owners_in_tree"]
 
-_GITLAB: Final = "GitLab's registry with its metadata database"
 _LOCK_FILE: Final = "docker/registry/lockfiles/database-in-use"
 """GitLab's registry writes it when it moves its metadata into a database (its documentation of the
 container registry metadata database); ``filesystem-in-use`` beside it says the opposite."""
@@ -22,31 +21,12 @@ container registry metadata database); ``filesystem-in-use`` beside it says the 
 _TWO_DIGITS: Final = re.compile(r"[0-9a-f]{2}")
 _PACKAGE: Final = re.compile(r"[0-9a-f]{64}")
 _MOST_LOOKED_AT: Final = 20
-_HARBOR_REALM: Final = "harbor-registry-basic-realm"
-_HARBOR_SERVICE: Final = "harbor-registry"
-_HARBOR_TOKENS: Final = "/service/token"
 
 
 def owners_in_tree(root: Folder) -> Iterator[Owner]:
     """Yield whom files in a tree name."""
     if root.look(_LOCK_FILE) is not None:
-        yield Owner(_GITLAB, f"its lock file {_LOCK_FILE}")
-
-
-def owners_in_configuration(keys: Mapping[Any, Any]) -> Iterator[Owner]:
-    """Yield whom a configuration names, its variables applied."""
-    database = _section(keys, "database")
-    # "prefer" and whatever comes later count as true.
-    if database and database.get("enabled", False) not in {False, None, "", "false"}:
-        yield Owner(_GITLAB, "database.enabled in the configuration")
-    auth = _section(keys, "auth")
-    basic, token = _section(auth, "htpasswd"), _section(auth, "token")
-    if basic.get("realm") == _HARBOR_REALM:
-        yield Owner("Harbor", f"auth.htpasswd.realm is {_HARBOR_REALM}")
-    elif token.get("service") == _HARBOR_SERVICE:
-        yield Owner("Harbor", f"auth.token.service is {_HARBOR_SERVICE}")
-    elif str(token.get("realm", "")).rstrip("/").endswith(_HARBOR_TOKENS):
-        yield Owner("Harbor", f"auth.token.realm ends with {_HARBOR_TOKENS}")
+        yield Owner(GITLAB, f"its lock file {_LOCK_FILE}")
 
 
 def other_layout(root: Path) -> str | None:
@@ -77,8 +57,3 @@ def _entries(place: Path) -> list[Path]:
         return sorted(place.iterdir())[:_MOST_LOOKED_AT]
     except OSError:
         return []
-
-
-def _section(keys: Mapping[Any, Any], name: str) -> Mapping[Any, Any]:
-    found = keys.get(name)
-    return found if isinstance(found, Mapping) else {}

@@ -1,0 +1,129 @@
+"""``check`` of a configuration: what is wrong with it, and what keeps space from being freed."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from jettison.configuration import (
+    SUPPORTED,
+    Configuration,
+    Problem,
+    examine_configuration,
+    refusal,
+)
+from jettison.errors import ConfigurationError, StorageError
+from jettison.jobs.check import Item, Level, check_storage
+from jettison.storage.filesystem.containers import require_here
+
+__all__ = ["DELETE_VARIABLE", "check_configuration"]
+
+DELETE_VARIABLE: Final = "REGISTRY_STORAGE_DELETE_ENABLED"
+_DELETE: Final = "storage.delete.enabled"
+_ORDER: Final = (Level.OK, Level.ERROR, Level.WARNING, Level.INFO)
+
+
+def check_configuration(
+    path: Path, environment: Mapping[str, str]
+) -> tuple[Configuration, list[Item], ConfigurationError | None]:
+    """Read a configuration and say what stands in the way.
+
+    Returns with it the error that makes it no configuration, with which every command ends; None
+    if it is one. Raises :class:`~jettison.errors.ConfigurationError` for a file without keys.
+    """
+    configuration, problems = examine_configuration(path, environment)
+    storage = configuration.storage
+    # What a driver keeps cannot be collected; whether it lets delete can be told.
+    problems = tuple(one for one in problems if one.key != f"storage.{storage.driver}")
+    error = refusal(path, [one for one in problems if one.scope != "opening"], "storage")
+    items: list[Item] = []
+    if error is None:
+        items.append(Item(Level.OK, "configuration", f"{path} is a Distribution configuration"))
+    if storage.delete_enabled:
+        items.append(Item(Level.OK, _DELETE, "true: deletion is enabled"))
+    items += map(_problem, problems)
+    items += _deletion(configuration, environment, problems)
+    items += _state(configuration)
+    items += [Item(Level.INFO, "serve", f"would warn: {one}") for one in configuration.warnings]
+    items.sort(key=lambda item: _ORDER.index(item.level))
+    if storage.driver != SUPPORTED:
+        message = f"driver {storage.driver!r}: its storage cannot be reached from here yet"
+        items.append(Item(Level.INFO, "storage", message))
+    elif error is None:
+        try:
+            require_here(storage.root, path)
+            items += check_storage(storage.root)
+        except StorageError as missing:
+            items.append(Item(Level.ERROR, "storage", missing.message, missing.hint))
+    return configuration, items, error
+
+
+def _problem(problem: Problem) -> Item:
+    message = problem.message.removeprefix(problem.key).strip()
+    if problem.scope == "serving":
+        message = f"{message} (only `jettison serve` refuses it)"
+        return Item(Level.INFO, problem.key, message, problem.allowed or None)
+    return Item(Level.ERROR, problem.key, message, problem.allowed or None)
+
+
+def _deletion(
+    configuration: Configuration, environment: Mapping[str, str], problems: tuple[Problem, ...]
+) -> Iterator[Item]:
+    """Yield what makes the registry answer a DELETE with 405."""
+    enabled = configuration.storage.delete_enabled
+    variable = environment.get(DELETE_VARIABLE)
+    if variable is not None:
+        message = f"the variable {DELETE_VARIABLE}={variable} overrides the file here"
+        fix = "Change the variable where the registry is started, or remove it there."
+        yield Item(Level.WARNING if enabled else Level.ERROR, _DELETE, message, fix)
+    if not enabled:
+        message = "deletion is not enabled: the registry answers 405 to every DELETE"
+        for problem in problems:
+            if problem.key == _DELETE:
+                message += f" (the key {problem.found}, only true enables it)"
+        fix = (
+            f"Set {_DELETE}: true (check --fix does it), or {DELETE_VARIABLE}=true where the "
+            "registry is started, and restart it."
+        )
+        yield Item(Level.ERROR, _DELETE, message, fix)
+    if configuration.cache_of is not None:
+        message = (
+            f"the registry is a pull-through cache of {configuration.cache_of}: it answers 405 to "
+            f"every DELETE, whatever {_DELETE} says"
+        )
+        fix = "Images leave it after proxy.ttl. To delete now, remove proxy meanwhile, and restart."
+        yield Item(Level.ERROR, "proxy.remoteurl", message, fix)
+
+
+def _state(configuration: Configuration) -> Iterator[Item]:
+    """Yield what has consequences for whoever collects."""
+    storage = configuration.storage
+    if storage.readonly:
+        yield Item(
+            Level.WARNING,
+            "storage.maintenance.readonly.enabled",
+            "the registry is read-only: it takes no push and no DELETE; collecting is safe",
+            "Set it to false when the maintenance is over, and restart the registry.",
+        )
+    if storage.cache is not None:
+        lasting = "until it is restarted" if storage.cache == "inmemory" else "and restarts"
+        message = (
+            f"the registry remembers blobs ({storage.cache}) {lasting}: after a collection "
+            "it may say that a removed blob is there, and a push that skips it makes a broken image"
+        )
+        fix = "Restart the registry after each collection, or remove this key."
+        if storage.cache == "redis":
+            fix = "Empty the Redis database after each collection, or remove this key."
+        yield Item(Level.WARNING, "storage.cache.blobdescriptor", message, fix)
+    if not storage.purging.enabled:
+        yield Item(
+            Level.INFO,
+            "storage.maintenance.uploadpurging.enabled",
+            "the registry never removes uploads that were given up",
+            "Set it to true, or remove the key.",
+        )
+    for owner in configuration.owners:
+        message = (
+            f"it belongs to {owner.name} ({owner.clue}): which images exist is not in it alone, "
+            "and gc refuses it"
+        )
+        yield Item(Level.ERROR, "storage", message, f"Let {owner.name} collect it.")

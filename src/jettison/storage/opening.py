@@ -1,0 +1,39 @@
+"""Opening the storage that a path names, be it a folder or a registry's configuration."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jettison.storage.filesystem.containers import require_here
+from jettison.storage.filesystem.reading import Absence
+from jettison.storage.filesystem.tree import StorageTree
+
+if TYPE_CHECKING:
+    from jettison.configuration import Configuration
+
+__all__ = ["open_storage"]
+
+
+def open_storage(
+    path: Path, environment: Mapping[str, str]
+) -> tuple[StorageTree, "Configuration | None"]:
+    """Open the storage that ``path`` names: a storage's root directory, or a configuration.
+
+    Raises :class:`~jettison.errors.ConfigurationError` for a configuration that cannot be used,
+    and :class:`~jettison.errors.StorageError` where no storage is.
+    """
+    if path.is_dir():
+        return StorageTree(path), None
+    if not path.exists():
+        require_here(path)
+    # Imported here: a collection of a folder reads no configuration, and is to start at once.
+    from jettison.configuration import read_configuration  # noqa: PLC0415 - see above
+
+    configuration = read_configuration(path, environment)
+    require_here(configuration.storage.root, path)
+    tree = StorageTree(configuration.storage.root)
+    if configuration.cache_of is not None:
+        tree.absence = Absence.ANYTHING
+    elif configuration.sparse_indexes:
+        tree.absence = Absence.CHILDREN
+    return tree, configuration
