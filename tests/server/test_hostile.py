@@ -526,7 +526,8 @@ def test_digests_that_are_wrong(server: Watched) -> None:
         answer = server.request("POST", f"/v2/wrong/blobs/uploads/?digest={wrong}", {}, b"x")
         assert answer.status == 400
         assert server.request("GET", f"/v2/wrong/blobs/{wrong}").status == 404
-    assert not list((server.tree / "repositories/wrong/_uploads").iterdir())
+    assert not list((server.tree / "repositories/wrong").glob("_uploads/*"))
+    assert not list((server.root / "jettison/drafts").iterdir())
 
 
 @pytest.mark.parametrize("value", ["bytes=0-" + "9" * 5000, "bytes=" + "0-1," * 5000, "=" * 5000])

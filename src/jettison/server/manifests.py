@@ -140,11 +140,8 @@ async def put_manifest(call: Call) -> Answer:
     if len(tags) > MOST_TAGS:
         message = f"{len(tags)} tags in one request; {MOST_TAGS} are allowed"
         raise ApiError(414, Code.TAG_INVALID, message)
-    content_type = request.header(b"content-type")
     async with _body(call) as raw:
-        run = context.run if len(raw) <= _LARGE else context.parse
-        digest, manifest = await run(call.client, _read, context, raw, expected, content_type)
-        missing = await _store(call, digest, raw, manifest, tags)
+        digest, manifest, missing = await _store(call, raw, expected, tags)
     if missing:
         return _incomplete(missing)
     tag = tags[0] if tags else ""
@@ -244,21 +241,33 @@ def _check_urls(context: Context, manifest: Manifest) -> None:
 
 
 async def _store(
-    call: Call, digest: Digest, raw: bytes, manifest: Manifest, tags: Sequence[Tag]
-) -> list[Digest]:
-    """Store it, or return what it references and is not there."""
+    call: Call, raw: bytes, expected: Digest | None, tags: Sequence[Tag]
+) -> tuple[Digest, Manifest, list[Digest]]:
+    """Read and store it; return its digest, what it says, and what of that is not there.
+
+    Where anything is missing it is not stored, unless sparse manifests are taken.
+    """
     context = call.context
-    sparse = context.configuration.sparse_manifests
+    content_type = call.request.header(b"content-type")
     loop = asyncio.get_running_loop()
     end = loop.time() + _PATIENCE
-    run = call.run if len(raw) <= _LARGE else call.search
+    known: tuple[Digest, Manifest] | None = None
+    run = call.run
+    if len(raw) > _LARGE:
+        known = await context.parse(call.client, _read, context, raw, expected, content_type)
+        run = call.search
+
+    def store() -> tuple[Digest, Manifest, list[Digest]]:
+        digest, manifest = known or _read(context, raw, expected, content_type)
+        return digest, manifest, _put(call, digest, raw, manifest, tags)
+
     while True:
-        missing = await settled(lambda: run(_touch, context, call.repository, manifest))
-        if not missing or sparse:
-            async with context.writing(call.repository):
-                missing = await settled(lambda: run(_put, call, digest, raw, manifest, tags))
-        if not missing or loop.time() > end or not await run(_any_aside, context, missing):
-            return missing
+        async with context.writing(call.repository):
+            digest, manifest, missing = await settled(lambda: run(store))
+        if not missing or context.configuration.sparse_manifests:
+            return digest, manifest, []
+        if loop.time() > end or not await run(_any_aside, context, missing):
+            return digest, manifest, missing
         # A collection has moved it out of sight for a moment, and may put it back.
         await asyncio.sleep(_WAIT_SECONDS)
 
@@ -266,15 +275,22 @@ async def _store(
 def _put(
     call: Call, digest: Digest, raw: bytes, manifest: Manifest, tags: Sequence[Tag]
 ) -> list[Digest]:
+    """Store a manifest unless something that it references is missing; return that."""
     context, repository = call.context, call.repository
-    with context.tree.writing(repository, make=True):
-        # Again, now that no DELETE can come in between.
+    sparse = context.configuration.sparse_manifests
+    if not context.tree.root_folder.is_folder(layout.manifests(repository)):
+        # No folder is made for a manifest that is refused.
         missing = _touch(context, repository, manifest)
-        if missing and not context.configuration.sparse_manifests:
+        if missing and not sparse:
+            return missing
+    with context.tree.writing(repository, make=True):
+        # Now that no DELETE can come in between.
+        missing = _touch(context, repository, manifest)
+        if missing and not sparse:
             return missing
         _check_tags(call, digest, tags)
         context.tree.put_manifest(repository, digest, raw, tags)
-    return []
+    return missing
 
 
 def _check_tags(call: Call, digest: Digest, tags: Sequence[Tag]) -> None:

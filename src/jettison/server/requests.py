@@ -106,26 +106,31 @@ class Request:
         # The HTTP parser lets nothing but digits through.
         return int(text) if text is not None and text.isdecimal() else None
 
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """Yield the body as it comes.
+    async def piece(self) -> bytes:
+        """Return the next piece of the body as it comes, unless it is ``finished``; may be empty.
 
         Raises :class:`Disconnected` if the client goes away, and :class:`ApiError` (408) if it
-        sends nothing for too long.
+        sends nothing for too long. Nothing is lost where the caller is cancelled meanwhile.
         """
+        try:
+            async with asyncio.timeout(self._timeout):
+                message = await self._receive()
+        except TimeoutError:
+            reason = f"nothing was received for {self._timeout:g} s"
+            close = [(b"connection", b"close")]
+            raise ApiError(408, Code.UNAVAILABLE, reason, headers=close) from None
+        if message["type"] != "http.request":
+            raise Disconnected
+        self.finished = not message.get("more_body", False)
+        body: bytes = message.get("body", b"")
+        self.received += len(body)
+        return body
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """Yield what is left of the body as it comes; raises as :meth:`piece` does."""
         while not self.finished:
-            try:
-                async with asyncio.timeout(self._timeout):
-                    message = await self._receive()
-            except TimeoutError:
-                reason = f"nothing was received for {self._timeout:g} s"
-                close = [(b"connection", b"close")]
-                raise ApiError(408, Code.UNAVAILABLE, reason, headers=close) from None
-            if message["type"] != "http.request":
-                raise Disconnected
-            self.finished = not message.get("more_body", False)
-            body: bytes = message.get("body", b"")
+            body = await self.piece()
             if body:
-                self.received += len(body)
                 yield body
 
     async def body(self, limit: int, held: Callable[[int], None] = _unheld) -> bytes | None:

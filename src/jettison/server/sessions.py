@@ -24,13 +24,17 @@ _MOST: Final = 10_000
 
 
 class Session:
-    """The digest of the first ``offset`` bytes of an upload; ``lock`` is held by who writes."""
+    """The digest of the first ``offset`` bytes of an upload; ``lock`` is held by who writes.
 
-    __slots__ = ("_hash", "lock", "offset")
+    ``ended``: the upload is finished, or given up, and there is nothing more to know of it.
+    """
+
+    __slots__ = ("_hash", "ended", "lock", "offset")
 
     def __init__(self, algorithm: str) -> None:
         self._hash: _Hash = hashlib.new(algorithm)
         self.offset = 0
+        self.ended = False
         self.lock = asyncio.Lock()
 
     def update(self, pieces: Sequence[bytes]) -> None:

@@ -148,6 +148,11 @@ class Buffers:
         """Whether more may only be read when something has been given back."""
         return self.used >= self._limit
 
+    @property
+    def crowded(self) -> bool:
+        """Whether so much is there that nothing should be held back without need."""
+        return self.used > self._limit // 4
+
     def take(self, size: int) -> None:
         """Note that ``size`` bytes are there."""
         self.used += size

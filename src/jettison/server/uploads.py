@@ -3,31 +3,30 @@
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator
-from typing import Final, Self
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from typing import Final, ParamSpec, TypeVar
 
-from jettison.errors import Locked, StorageError
+from jettison.errors import Locked, StorageError, VerificationFailed
 from jettison.model.digest import ALGORITHMS, Digest
 from jettison.server.answers import Answer, ApiError, Code, Header, shown
 from jettison.server.context import Call, parse_digest
 from jettison.server.mounts import mount
+from jettison.server.requests import Disconnected
 from jettison.server.sessions import Session
+from jettison.server.upload_writer import MOST_PIECES, UploadWriter
 from jettison.storage.filesystem.folder import is_disk_full
 from jettison.storage.filesystem.uploads import UploadFile, start_upload, upload_size
 
 __all__ = ["begin_upload", "cancel_upload", "finish_upload", "patch_upload", "upload_status"]
 
-_PIECE: Final = 2 * 1024 * 1024
-"""Bytes that are written and hashed in one go, in a thread."""
+P = ParamSpec("P")
+T = TypeVar("T")
 
-_LEAST: Final = 16 * 1024
-"""Bytes below which more is waited for."""
+_SMALL: Final = 1024 * 1024
+"""Bytes of a body that is taken in as a whole before the disk has to do with it."""
 
-_MOST_PIECES: Final = 512
-"""The system writes no more than 1,024 of them in one go."""
-
-_SYNCED: Final = 32 * 1024 * 1024
-"""Bytes after which the disk is told to begin."""
+_SOON: Final = 1.0
+"""Seconds within which that has to come in."""
 
 _PATIENCE: Final = 10.0
 """Seconds to wait for an earlier request to the same upload, whose client may just be gone."""
@@ -51,12 +50,18 @@ async def begin_upload(call: Call) -> Answer:
     if algorithm not in ALGORITHMS:
         message = f"unknown digest algorithm {shown(algorithm)}; known are {', '.join(ALGORITHMS)}"
         raise ApiError(400, Code.UNSUPPORTED, message)
+    pieces: list[bytes] = []
+    if digest is not None:
+        async with _gathered(call) as pieces:
+            if request.finished and request.header(b"content-range") is None:
+                await call.run(_put_whole, call, pieces, digest)
+                return _pushed(call, digest, sum(map(len, pieces)))
     call.reference = await call.run(start_upload, context.tree, call.repository)
     context.sessions.add(call.reference, algorithm)
     if digest is None:
         return Answer(202, _progress(call, 0))
     try:
-        return await _finish(call, digest)
+        return _pushed(call, digest, await _stream(call, pieces, digest))
     except BaseException:
         # Nobody was told its name, so nobody will go on with it.
         with contextlib.suppress(ApiError):
@@ -66,9 +71,7 @@ async def begin_upload(call: Call) -> Answer:
 
 async def patch_upload(call: Call) -> Answer:
     """Append a chunk, or a stream of unknown length."""
-    async with _opened(call) as (upload, session):
-        await _append(call, upload, session)
-        return Answer(202, _progress(call, upload.size))
+    return Answer(202, _progress(call, await _receive(call, None)))
 
 
 async def finish_upload(call: Call) -> Answer:
@@ -77,7 +80,16 @@ async def finish_upload(call: Call) -> Answer:
     if len(given) != 1:
         message = "an upload is finished with one ?digest=<digest>"
         raise ApiError(400, Code.DIGEST_INVALID, message)
-    return await _finish(call, parse_digest(given[0]))
+    digest = parse_digest(given[0])
+    return _pushed(call, digest, await _receive(call, digest))
+
+
+def _pushed(call: Call, digest: Digest, size: int) -> Answer:
+    """Note that a blob was pushed, and say where it is."""
+    call.context.note_pushed(call.repository, digest)
+    call.context.events.blob(call, "push", digest, size)
+    location = call.location(f"blobs/{digest}")
+    return Answer(201, [location, (b"docker-content-digest", digest.encode())])
 
 
 async def upload_status(call: Call) -> Answer:
@@ -91,42 +103,186 @@ async def upload_status(call: Call) -> Answer:
 
 async def cancel_upload(call: Call) -> Answer:
     """Give an upload up, with what has arrived of it."""
-    async with _opened(call) as (upload, _):
-        await _give_up(call, upload)
+    async with _opened(call) as (upload, session):
+        await call.run(_give_up, upload, session)
         return Answer(204, [(b"docker-upload-uuid", call.reference.encode())])
+
+
+async def _receive(call: Call, digest: Digest | None) -> int:
+    """Append the body, and with a digest make the upload a blob; return its size in bytes.
+
+    A small body that comes at once is dealt with in one go, in one thread; any other is written
+    while it comes in.
+    """
+    async with _gathered(call) as pieces:
+        if call.request.finished:
+            async with _alone(call) as (session, deadline):
+                size = await _patiently(call, deadline, _store, call, session, pieces, digest)
+            if size is not None:
+                return size
+    return await _stream(call, pieces, digest)
+
+
+async def _stream(call: Call, pieces: Sequence[bytes], digest: Digest | None) -> int:
+    """Append a body that begins with ``pieces`` while it comes in; the rest is as above."""
+    async with _opened(call) as (upload, session):
+        await _append(call, upload, session, pieces)
+        size = upload.size
+        if digest is not None:
+            # The file is only read where the digest so far is not known.
+            run = call.run if session.knows(upload, digest.algorithm) else call.search
+            await run(_complete, upload, session, digest)
+        return size
+
+
+@contextlib.asynccontextmanager
+async def _gathered(call: Call) -> AsyncIterator[list[bytes]]:
+    """Take in a body as long as it is small and comes soon; count what is here while it is held.
+
+    Whoever sends slowly, or goes away, is waited for elsewhere: there little is held in memory.
+    """
+    request, buffers = call.request, call.context.buffers
+    announced = request.content_length
+    pieces: list[bytes] = []
+    size = 0
+    seconds = min(_SOON, call.context.configuration.limits.body_timeout)
+    try:
+        with contextlib.suppress(TimeoutError, Disconnected):
+            async with asyncio.timeout(seconds):
+                while (
+                    not request.finished
+                    and max(size, announced or 0) <= _SMALL
+                    and len(pieces) < MOST_PIECES
+                    and not buffers.crowded
+                ):
+                    piece = await request.piece()
+                    if piece:
+                        pieces.append(piece)
+                        size += len(piece)
+                        buffers.take(len(piece))
+        yield pieces
+    finally:
+        buffers.give(size)
+
+
+def _put_whole(call: Call, pieces: Sequence[bytes], digest: Digest) -> None:
+    """Store a blob that is here as a whole."""
+    try:
+        call.context.tree.put_blob(call.repository, digest, pieces)
+    except VerificationFailed:
+        raise _mismatch(digest, Digest.of(b"".join(pieces), digest.algorithm)) from None
+
+
+def _store(
+    call: Call, session: Session, pieces: Sequence[bytes], digest: Digest | None
+) -> int | None:
+    """Append a whole body, and with a digest make the upload a blob; return its size in bytes.
+
+    None, with nothing done, where the file would have to be read for its digest.
+    """
+    with UploadFile.open(call.context.tree, call.repository, call.reference) as upload:
+        if digest is not None and not session.knows(upload, digest.algorithm):
+            return None
+        with _given_up_if_full(upload, session):
+            start = upload.size
+            expected = _expected_length(call, start)
+            if pieces:
+                known = session.offset == start
+                upload.append(pieces)
+                if known:
+                    session.update(pieces)
+            _check_length(upload, session, start, expected)
+            size = upload.size
+            if digest is not None:
+                _complete(upload, session, digest)
+            return size
+
+
+def _complete(upload: UploadFile, session: Session, digest: Digest) -> None:
+    """Make an upload a blob if it has the digest; it is gone then, or else given up."""
+    found = session.digest(upload, digest.algorithm)
+    if found != digest:
+        _give_up(upload, session)
+        raise _mismatch(digest, found)
+    upload.commit(digest)
+    session.ended = True
+
+
+def _mismatch(expected: Digest, found: Digest) -> ApiError:
+    message = "the bytes that came have another digest"
+    detail = {"expected": str(expected), "found": str(found)}
+    return ApiError(400, Code.DIGEST_INVALID, message, detail)
+
+
+def _give_up(upload: UploadFile, session: Session) -> None:
+    upload.remove()
+    session.ended = True
+
+
+@contextlib.contextmanager
+def _given_up_if_full(upload: UploadFile, session: Session) -> Iterator[None]:
+    """Remove what is left of an upload that the disk has no room for."""
+    try:
+        yield
+    except StorageError as error:
+        if is_disk_full(error):
+            _give_up(upload, session)
+        raise
+
+
+@contextlib.asynccontextmanager
+async def _alone(call: Call) -> AsyncIterator[tuple[Session, float]]:
+    """Keep other requests of this process from the upload; yield until when to wait for others."""
+    sessions, name = call.context.sessions, call.reference
+    session = sessions.get(name)
+    deadline = asyncio.get_running_loop().time() + _PATIENCE
+    if session.lock.locked():
+        try:
+            async with asyncio.timeout_at(deadline):
+                await session.lock.acquire()
+        except TimeoutError:
+            raise _busy(name) from None
+    else:
+        await session.lock.acquire()  # at once
+    try:
+        yield session, deadline
+    finally:
+        session.lock.release()
+        if session.ended:
+            sessions.remove(name)
 
 
 @contextlib.asynccontextmanager
 async def _opened(call: Call) -> AsyncIterator[tuple[UploadFile, Session]]:
     """Open the upload for this request alone; what is left of a full disk's upload is removed."""
-    context, name = call.context, call.reference
-    session = context.sessions.get(name)
-    deadline = asyncio.get_running_loop().time() + _PATIENCE
-    try:
-        async with asyncio.timeout_at(deadline):
-            await session.lock.acquire()
-    except TimeoutError:
-        raise _busy(name) from None
-    try:
-        with await _open(call, deadline) as upload:
+    async with _alone(call) as (session, deadline):
+        tree = call.context.tree
+        opened = await _patiently(
+            call, deadline, UploadFile.open, tree, call.repository, call.reference
+        )
+        with opened as upload:
             try:
                 yield upload, session
             except StorageError as error:
                 if is_disk_full(error):
-                    await _give_up(call, upload)
+                    await call.run(_give_up, upload, session)
                 raise
-    finally:
-        session.lock.release()
 
 
-async def _open(call: Call, deadline: float) -> UploadFile:
-    """Open the upload once no other process has it open; nobody waits for that in a thread."""
-    context = call.context
+async def _patiently(
+    call: Call,
+    deadline: float,
+    function: Callable[P, T],
+    /,
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> T:
+    """Do something with an upload once no other process has it open; no thread waits for that."""
     while True:
         try:
-            return await call.run(UploadFile.open, context.tree, call.repository, call.reference)
+            return await call.run(function, *args, **kwargs)
         except (FileNotFoundError, NotADirectoryError):
-            context.sessions.remove(call.reference)
+            call.context.sessions.remove(call.reference)
             raise ApiError(404, Code.BLOB_UPLOAD_UNKNOWN, _UNKNOWN) from None
         except Locked:
             if asyncio.get_running_loop().time() > deadline:
@@ -134,118 +290,33 @@ async def _open(call: Call, deadline: float) -> UploadFile:
         await asyncio.sleep(_WAIT_SECONDS)
 
 
-async def _give_up(call: Call, upload: UploadFile) -> None:
-    await call.run(upload.remove)
-    call.context.sessions.remove(call.reference)
-
-
-class _Writer:
-    """Writes what has come in while more comes in, and lets the disk begin before all is there.
-
-    What waits to be written is bounded, here and over all uploads (:class:`Buffers`); of a client
-    that sends nothing for a while no more than ``_LEAST`` bytes wait.
-    """
-
-    def __init__(self, call: Call, upload: UploadFile, session: Session) -> None:
-        self._call = call
-        self._buffers = call.context.buffers
-        self._upload = upload
-        self._session = session
-        self._gathered: list[bytes] = []
-        self._length = 0
-        self._ended = False
-        self._writing: asyncio.Future[None] | None = None
-        self._syncing: asyncio.Future[None] | None = None
-        self._unsynced = 0
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def add(self, piece: bytes) -> None:
-        """Take a piece; wait where the disk does not keep up."""
-        self._gathered.append(piece)
-        self._length += len(piece)
-        self._buffers.take(len(piece))
-        if self._length < _LEAST and len(self._gathered) < _MOST_PIECES:
-            return
-        if self._writing is None or self._writing.done():
-            self._begin()
-        elif self._length >= _PIECE or len(self._gathered) >= _MOST_PIECES:
-            await self._writing
-
-    def _begin(self) -> None:
-        if self._writing is not None:
-            self._writing.result()  # the disk's error ends the upload
-        self._writing = asyncio.ensure_future(self._write())
-
-    async def _write(self) -> None:
-        """Write what is there, and what comes in meanwhile."""
-        while self._gathered and (self._ended or self._length >= _LEAST):
-            pieces, length = self._gathered, self._length
-            self._gathered, self._length = [], 0
-            try:
-                await self._sync(length)
-                await self._store(pieces)
-            finally:
-                self._buffers.give(length)
-
-    async def _sync(self, length: int) -> None:
-        if self._unsynced >= _SYNCED and (self._syncing is None or self._syncing.done()):
-            if self._syncing is not None:
-                await self._syncing  # the disk's error, if there was one, is told only once
-            self._unsynced = 0
-            self._syncing = asyncio.ensure_future(self._call.run(self._upload.sync))
-        self._unsynced += length
-
-    async def _store(self, pieces: list[bytes]) -> None:
-        """Write and hash, side by side, unless the digest of what is there is not known."""
-        known = self._session.offset == self._upload.size
-        jobs = [self._call.run(self._upload.append, pieces)]
-        if known:
-            jobs.append(self._call.run(self._session.update, pieces))
-        for one in await asyncio.gather(*jobs, return_exceptions=True):
-            if isinstance(one, BaseException):
-                raise one
-
-    async def __aexit__(self, *_: object) -> None:
-        """Write the rest and wait for all of it: it needs the file, which is closed next."""
-        self._ended = True
-        try:
-            await self._finish()
-        finally:
-            self._buffers.give(self._length)
-            self._gathered, self._length = [], 0
-
-    async def _finish(self) -> None:
-        if self._writing is not None:
-            await asyncio.wait([self._writing])
-        try:
-            if self._gathered:
-                self._begin()
-        finally:
-            pending = [one for one in (self._writing, self._syncing) if one is not None]
-            if pending:
-                await asyncio.wait(pending)
-        for one in pending:
-            one.result()
-
-
-async def _append(call: Call, upload: UploadFile, session: Session) -> None:
-    """Append the body, if ``Content-Range`` says that it goes where the file ends."""
+async def _append(
+    call: Call, upload: UploadFile, session: Session, pieces: Iterable[bytes]
+) -> None:
+    """Append the body, which begins with ``pieces``, if it goes where the file ends."""
     request, start = call.request, upload.size
-    expected = _expected_length(call, upload)
-    async with _Writer(call, upload, session) as writer:
+    expected = _expected_length(call, start)
+    async with UploadWriter(call, upload, session) as writer:
+        for piece in pieces:
+            await writer.add(piece)
         async for piece in request.pieces():
             await writer.add(piece)
     if expected is not None and upload.size - start != expected:
-        message = f"Content-Range announced {expected} bytes, and {upload.size - start} came"
-        await call.run(upload.truncate, start)
+        await call.run(_check_length, upload, session, start, expected)
+
+
+def _check_length(upload: UploadFile, session: Session, start: int, expected: int | None) -> None:
+    """Take back what came, and raise 400, if it is not as long as ``Content-Range`` announced."""
+    came = upload.size - start
+    if expected is not None and came != expected:
+        upload.truncate(start)
         session.forget()
+        message = f"Content-Range announced {expected} bytes, and {came} came"
         raise ApiError(400, Code.SIZE_INVALID, message)
 
 
-def _expected_length(call: Call, upload: UploadFile) -> int | None:
-    """Return how many bytes ``Content-Range`` announces; None where there is none.
+def _expected_length(call: Call, size: int) -> int | None:
+    """Return how many bytes ``Content-Range`` announces to an upload that has ``size``, or None.
 
     Raises 416 for a chunk that does not begin where the last one ended.
     """
@@ -255,11 +326,11 @@ def _expected_length(call: Call, upload: UploadFile) -> int | None:
     found = _RANGE.fullmatch(text.strip())
     if found is None or int(found[1]) > int(found[2]):
         message = f"Content-Range {shown(text)} cannot be read; it is <first byte>-<last byte>"
-        raise _out_of_order(call, upload, message)
+        raise _out_of_order(call, size, message)
     first, length = int(found[1]), int(found[2]) - int(found[1]) + 1
-    if first != upload.size:
-        message = f"the chunk begins at byte {first}, and the upload has {upload.size} bytes"
-        raise _out_of_order(call, upload, message)
+    if first != size:
+        message = f"the chunk begins at byte {first}, and the upload has {size} bytes"
+        raise _out_of_order(call, size, message)
     announced = call.request.content_length
     if announced is not None and announced != length:
         message = f"Content-Range announces {length} bytes, Content-Length {announced}"
@@ -267,30 +338,9 @@ def _expected_length(call: Call, upload: UploadFile) -> int | None:
     return length
 
 
-def _out_of_order(call: Call, upload: UploadFile, message: str) -> ApiError:
-    headers = _progress(call, upload.size)
+def _out_of_order(call: Call, size: int, message: str) -> ApiError:
+    headers = _progress(call, size)
     return ApiError(416, Code.RANGE_INVALID, message, headers=headers)
-
-
-async def _finish(call: Call, digest: Digest) -> Answer:
-    context = call.context
-    async with _opened(call) as (upload, session):
-        await _append(call, upload, session)
-        size = upload.size
-        # The file is only read where the digest so far is not known.
-        hashing = call.run if session.knows(upload, digest.algorithm) else call.search
-        found = await hashing(session.digest, upload, digest.algorithm)
-        if found != digest:
-            await _give_up(call, upload)
-            message = "the bytes that came have another digest"
-            detail = {"expected": str(digest), "found": str(found)}
-            raise ApiError(400, Code.DIGEST_INVALID, message, detail)
-        await call.run(upload.commit, digest)
-        context.note_pushed(call.repository, digest)
-        context.sessions.remove(call.reference)
-    context.events.blob(call, "push", digest, size)
-    location = call.location(f"blobs/{digest}")
-    return Answer(201, [location, (b"docker-content-digest", digest.encode())])
 
 
 def _progress(call: Call, size: int) -> list[Header]:
