@@ -49,7 +49,7 @@ system python:
 	apt-get update -qq >&2; \
 	apt-get install -y -qq --no-install-recommends "$${missing[@]}" >&2
 
-$(STAMP): pyproject.toml requirements.txt
+$(STAMP): pyproject.toml requirements.txt hatch_build.py $(wildcard src/jettison/storage/filesystem/native.c)
 	@command -v $(PYTHON) >/dev/null || \
 		{ echo "setup: $(PYTHON) not found; Python 3.11 or newer is needed" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

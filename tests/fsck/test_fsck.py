@@ -628,6 +628,7 @@ def unreadable(monkeypatch: pytest.MonkeyPatch, *paths: Path) -> None:
     monkeypatch.setattr(os, "open", opened)
     # Without the system call os.open is all there is.
     monkeypatch.setattr("jettison.storage.filesystem.beneath._syscall", missing)
+    monkeypatch.setattr("jettison.storage.filesystem.native._library", None)
 
 
 def unreadable_manifest_and_revision_link(tree: Tree) -> list[Path]:

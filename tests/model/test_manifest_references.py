@@ -14,6 +14,8 @@ from jettison.model.digest import Digest
 from jettison.model.graph import edges_of
 from jettison.model.manifest import parse_manifest
 from jettison.model.manifest_references import references_of
+from jettison.storage.filesystem import native
+from tests.support.missing import require_native
 from tests.support.trees import image_document, index_document
 
 ONE, TWO = Digest.of(b"one"), Digest.of(b"two")
@@ -61,6 +63,7 @@ documents = st.fixed_dictionaries(
 
 
 def check(raw: bytes) -> None:
+    check_native(raw)
     try:
         manifest = parse_manifest(raw)
     except InvalidManifest:
@@ -76,6 +79,19 @@ def check(raw: bytes) -> None:
     assert found.subject == (None if manifest.subject is None else manifest.subject.raw)
 
 
+def check_native(raw: bytes) -> None:
+    """Whatever the part in C says is what `references_of` says; it may say nothing."""
+    for usual in native.references_each([raw]) or []:
+        if usual is None:
+            continue
+        found = references_of(raw)
+        assert found.edges is not None
+        members = found.edges.children if usual.is_index else found.edges.blobs
+        assert tuple(usual.digests) == members
+        assert len(usual.digests) == len(found.edges.children) + len(found.edges.blobs)
+        assert usual.subject == found.subject
+
+
 @given(documents)
 @example(image_document(ONE, [TWO]))
 @example(image_document(ONE, [TWO], TWO))
@@ -85,6 +101,37 @@ def check(raw: bytes) -> None:
 @example({"schemaVersion": 2, "config": {"digest": ONE + "sha"}, "layers": [{"digest": TWO[3:]}]})
 def test_both_ways_agree(document: dict[str, Any]) -> None:
     check(json.dumps(document).encode())
+
+
+WHOLE = [
+    json.dumps(document, indent=indent).encode()
+    for document in (
+        image_document(ONE, [TWO, ONE], TWO),
+        index_document([ONE, TWO]),
+        image_document(ONE, []) | {"annotations": {"a": "b"}, "artifactType": "a/b"},
+    )
+    for indent in (None, 3)
+]
+PIECES = [
+    *(b"", b'"', b"{", b"}", b"[", b"]", b",", b":", b"\\", b"\n", b"\0", b"\xc3\xa9", b"\xff"),
+    *(b"0", b"null", b"-1", b"1.5", b"1e3", b"007", b'"digest"', b'"Digest":', b'"blobSum"'),
+    *(f'"digest":"{TWO}",'.encode(), b'"layers":[],', b'"urls":[],', b'"platform":{},'),
+    *(b'"size":1,', b'"x":1,'),
+]
+
+
+@given(
+    st.sampled_from(WHOLE),
+    st.lists(
+        st.tuples(st.integers(0, 700), st.integers(0, 9), st.sampled_from(PIECES)), max_size=3
+    ),
+)
+def test_the_part_in_c_takes_nothing_that_is_understood_otherwise(
+    raw: bytes, changes: list[tuple[int, int, bytes]]
+) -> None:
+    for at, length, piece in changes:
+        raw = raw[:at] + piece + raw[at + length :]
+    check_native(raw)
 
 
 @given(st.binary(max_size=40) | st.sampled_from([b"[]", b"null", b"{", b"1"]))
@@ -101,5 +148,8 @@ def test_the_usual_manifests_take_the_short_way(
     def refuse(raw: bytes) -> None:
         raise AssertionError(raw)
 
+    require_native()
+    [usual] = native.references_each([json.dumps(document).encode()]) or [None]
+    assert usual is not None
     monkeypatch.setattr(references, "parse_manifest", refuse)
     assert references_of(json.dumps(document).encode()).edges is not None

@@ -62,8 +62,6 @@ NOTHING_REMOVED: Final = Without()
 _NOTHING_KNOWN: Final = Edges[RawDigest]((), ())
 _SHA256_BYTES: Final = 32
 _SUMS: Final = 2**62
-_USUAL_BYTES: Final = 8192
-_AT_ONCE: Final = 256
 
 
 class RepositoryMark(NamedTuple):
@@ -174,8 +172,11 @@ class _Marker:
         roots = self._damaged.union(self._tags.values(), also)
         if self._before is not None:
             roots |= self._young(self._linked - roots, self._before)
-        self._read_all(everything | roots)
-        for digest in everything:
+        # In the order of the listing: what was written together lies together.
+        needed = everything | roots
+        ordered = [digest for digest in self._revisions.folders if digest in needed]
+        self._read_all([*ordered, *needed.difference(ordered)])
+        for digest in everything - self._edges.keys():
             self._read(digest)
         referrers = self._subjects
         first = reach(roots, self._read, referrers)
@@ -229,30 +230,16 @@ class _Marker:
             times = [(digest, links.time(digest)) for digest in candidates]
         return {digest for digest, time in times if time is not None and time > before}
 
-    def _read_all(self, digests: Collection[RawDigest]) -> None:
+    def _read_all(self, digests: Sequence[RawDigest]) -> None:
         """Read those manifests that are as manifests are, many at a time, which is quicker.
 
         The others are left to :meth:`_read`.
         """
-        folder = self._tree.blobs_folder
-        todo = [d for d in digests if len(d) == _SHA256_BYTES and d not in self._edges]
-        if folder is None:
-            return
-        sha256 = hashlib.sha256
-        for first in range(0, len(todo), _AT_ONCE):
-            some = todo[first : first + _AT_ONCE]
-            raws = folder.read_each(map(layout.blob_file, some), _USUAL_BYTES)
-            for digest, raw in zip(some, raws, strict=True):
-                if raw is None or sha256(raw, usedforsecurity=False).digest() != digest:
-                    continue
-                try:
-                    found, subject, _ = references_of(raw)
-                except InvalidManifest:
-                    continue
-                if found is not None:
-                    self._edges[digest] = self._with_members(found)
-                    if subject is not None:
-                        self._subjects.setdefault(subject, []).append(digest)
+        for digest, found in self._tree.manifests(digests):
+            if found.edges is not None:
+                self._edges[digest] = self._with_members(found.edges)
+            if found.subject is not None:
+                self._subjects.setdefault(found.subject, []).append(digest)
 
     def _read(self, digest: RawDigest) -> Edges[RawDigest] | None:
         """Return what a manifest references, from the tree or from the journal; read once."""

@@ -462,12 +462,10 @@ class _Planner:
         keep = self._kept.in_folder(name)
         loose = [digest for digest in digests if digest not in keep]
         look.kept = len(digests) - len(loose)
-        for digest in self._untagged_only.in_folder(name):
-            blob = self._tree.blob(digest)
-            look.untagged_bytes += 0 if blob is None else blob.size
+        only_untagged = self._tree.blobs_each(list(self._untagged_only.in_folder(name)))
+        look.untagged_bytes = sum(blob.size for blob in only_untagged if blob is not None)
         hollow = []
-        for digest in loose:
-            blob = self._tree.blob(digest)
+        for digest, blob in zip(loose, self._tree.blobs_each(loose), strict=True):
             if blob is None:
                 hollow.append(digest)
             else:

@@ -153,8 +153,9 @@ class Surveyor:
         idle = self._moments.idle
         since = min(idle, self._pushing_since(repository))
         with repository.links(layout.LAYERS) as links:
-            for digest in marked.unused:
-                linked = links.time(digest)
+            times = zip(marked.unused, links.times(marked.unused), strict=True)
+            blobs = self._tree.blobs_each(marked.unused)
+            for (digest, linked), blob in zip(times, blobs, strict=True):
                 if linked is None:
                     found.hollow.append(self._hollow(links, digest))
                     continue
@@ -162,7 +163,6 @@ class Surveyor:
                     found.young_links += 1
                     found.young.append(digest)
                     continue
-                blob = self._tree.blob(digest)
                 if blob is not None and blob.mtime_ns > idle:
                     # Touched: somebody was told that it is there, and may be about to use this.
                     found.young_links += 1

@@ -10,13 +10,15 @@ import errno
 import os
 import shutil
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Self
 
 from jettison.errors import StorageError, storage_error, storage_errors
+from jettison.storage.filesystem import native
 from jettison.storage.filesystem.beneath import look_beneath, open_beneath
+from jettison.storage.filesystem.native import Look
 
 __all__ = [
     "NO_HARD_LINKS",
@@ -198,12 +200,23 @@ class Folder:
                 return None
             raise storage_error("look at", f"{self.path}/{name}", error) from error
 
+    def look_each(self, names: Sequence[str]) -> list[Look | None]:
+        """Look at each entry itself as :meth:`look` does, at hundreds of them at a time."""
+        try:
+            quickly = native.look_each(self.descriptor, names, _BEHIND)
+        except OSError as error:
+            raise storage_error("look at", f"{self.path}/{error.filename}", error) from error
+        if quickly is not None:
+            return quickly
+        found = map(self.look, names)
+        return [None if one is None else Look.of(one) for one in found]
+
     def is_folder(self, name: str) -> bool:
         """Whether an entry is a folder itself, and no link to one."""
         found = self.look(name)
         return found is not None and stat.S_ISDIR(found.st_mode)
 
-    def kept(self, name: str, found: os.stat_result) -> int:
+    def kept(self, name: str, found: os.stat_result | Look) -> int:
         """Return how many of a file's bytes the disk does not get back with it.
 
         Those that a hard link shows elsewhere too, as in a backup by ``cp -al``, and those that
@@ -266,11 +279,15 @@ class Folder:
             os.close(descriptor)
         return raw
 
-    def read_each(self, names: Iterable[str], size: int) -> list[bytes | None]:
+    def read_each(self, names: Sequence[str], size: int) -> list[bytes | None]:
         """Return the first ``size`` bytes of each file, None for one that is not there.
 
-        Also None for one that cannot be read: :meth:`read` tells why.
+        Also None for one that cannot be read: :meth:`read` tells why. It is for hundreds of files
+        at a time.
         """
+        quickly = native.read_each(self.descriptor, names, size)
+        if quickly is not None:
+            return quickly
         found: list[bytes | None] = []
         folder, open_, read, close = self.descriptor, open_beneath, os.read, os.close
         for name in names:

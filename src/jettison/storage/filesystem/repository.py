@@ -6,7 +6,7 @@ system calls for each tag and manifest and hardly any for its layers. Digests ar
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import compress
 from operator import eq
 from typing import Final, NamedTuple, Self, TypeVar
@@ -14,16 +14,16 @@ from typing import Final, NamedTuple, Self, TypeVar
 from jettison.errors import InvalidName
 from jettison.model.digest import ALGORITHMS, Digest, RawDigest, raw_digest
 from jettison.model.names import Tag
-from jettison.storage.filesystem import layout
+from jettison.storage.filesystem import layout, native
 from jettison.storage.filesystem.folder import BlockedError, Folder, UnusableError
 from jettison.storage.filesystem.reading import (
     SETTLED_NS,
     Problem,
     Protects,
     TreeReader,
+    digest_folders,
     is_leftover,
     make_problem,
-    raw_digests,
 )
 
 __all__ = [
@@ -89,6 +89,14 @@ class Links:
             return folder.time(f"{digest.hex()}/{layout.ASIDE_LINK}")
         return found
 
+    def times(self, digests: Sequence[RawDigest]) -> list[int | None]:
+        """Return when each link was written as :meth:`time` does, quicker if there are many."""
+        folder = self._folders["sha256"]
+        if folder is None or self._aside or any(len(one) != _SHA256_BYTES for one in digests):
+            return list(map(self.time, digests))
+        looks = folder.look_each([f"{digest.hex()}/{layout.LINK}" for digest in digests])
+        return [None if look is None else look.st_mtime_ns for look in looks]
+
     def folder_time(self, digest: RawDigest) -> int | None:
         """Return when a link was last made or removed (nanoseconds), or None if never."""
         folder = self._folder(digest)
@@ -133,6 +141,17 @@ def _plain_link(raw: bytes) -> RawDigest | None:
     if len(raw) != _LINK_LENGTH or not raw.startswith(_PREFIX):
         return None
     return raw_digest("sha256", raw[7:].decode("ascii", "replace"))
+
+
+def _are_linked(folder: Folder, algorithm: str, digests: list[RawDigest]) -> Iterable[bool | int]:
+    """Tell of each digest whether its folder's link is as nearly all links are."""
+    if algorithm == "sha256":
+        quickly = native.are_linked(folder.descriptor, b"".join(digests))
+        if quickly is not None:
+            return quickly
+    encoded = [digest.hex() for digest in digests]
+    raws = folder.read_each([f"{name}/{layout.LINK}" for name in encoded], _FIRST)
+    return map(eq, raws, [f"{algorithm}:{name}".encode() for name in encoded])
 
 
 def _meant(folder: Folder, name: str) -> set[RawDigest]:
@@ -344,9 +363,8 @@ class RepositoryReader:
                 if folder is None:
                     continue
                 with folder:
-                    names, others = folder.folders()
+                    digests, strange, others = digest_folders(folder, algorithm)
                     self._no_folders(folder, others, found.problems)
-                    digests, strange = raw_digests(algorithm, names)
                     found.digests.extend(digests)
                     for name in strange:
                         message = "is named after something that is no digest"
@@ -370,8 +388,7 @@ class RepositoryReader:
         return found
 
     def _revisions(self, folder: Folder, algorithm: str, found: Revisions) -> None:
-        names, others = folder.folders()
-        digests, strange = raw_digests(algorithm, names)
+        digests, strange, others = digest_folders(folder, algorithm)
         for name in strange:
             if self._is_foreign(folder, name, (layout.LINK,)):
                 found.foreign.append(self._problem(folder, name, _FOREIGN))
@@ -387,10 +404,7 @@ class RepositoryReader:
                 found.problems.append(self._no_folder(folder, entry))
                 found.meant.update(layout.digests_in(entry.name), _meant(folder, entry.name))
         found.folders.extend(digests)
-        encoded = [digest.hex() for digest in digests]
-        raws = folder.read_each([f"{name}/link" for name in encoded], _FIRST)
-        wanted = [f"{algorithm}:{name}".encode() for name in encoded]
-        found.linked.update(compress(digests, map(eq, raws, wanted)))
+        found.linked.update(compress(digests, _are_linked(folder, algorithm, digests)))
         odd = [digest for digest in digests if digest not in found.linked]
         for digest, link in _patiently(odd, lambda one: self._linked(folder, one)):
             if isinstance(link, Problem):
@@ -552,8 +566,8 @@ class RepositoryReader:
                 if folder is None:
                     continue
                 with folder:
-                    names, others = folder.folders()
-                found += [(digest, None) for digest in raw_digests(algorithm, names)[0]]
+                    digests, _, others = digest_folders(folder, algorithm)
+                found += [(digest, None) for digest in digests]
                 for entry in others:
                     digest = raw_digest(algorithm, entry.name)
                     if digest is not None and entry.is_symlink():
