@@ -7,7 +7,7 @@ from typing import Any
 
 from typer.main import get_command
 
-from jettison.cli.main import app
+from jettison.cli.commands import app
 
 TARGET = Path(__file__).parent / "commands.md"
 HEAD = """\

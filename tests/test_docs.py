@@ -85,7 +85,7 @@ def without_example(app: typer.Typer) -> list[str]:
 
 @pytest.fixture
 def jettison_app() -> typer.Typer:
-    app = import_module("jettison.cli.main").app
+    app = import_module("jettison.cli.commands").app
     assert isinstance(app, typer.Typer)
     return app
 

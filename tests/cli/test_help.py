@@ -9,7 +9,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from jettison import errors
-from jettison.cli.main import app
+from jettison.cli.commands import app
 from jettison.errors import UsageError
 
 NAMES = sorted(get_command(app).commands)  # type: ignore[attr-defined] # it is a group

@@ -3,7 +3,7 @@
 import pytest
 from typer.main import get_command
 
-from jettison.cli.main import app
+from jettison.cli.commands import app
 from tests.support.cli import Jettison
 
 

@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from jettison.storage.filesystem.tree import StorageTree
 
 __all__ = [
+    "COMMAND_CLASS",
     "EXAMPLE",
-    "PflagCommand",
     "eligible_lines",
     "garbage_collect",
     "log_line",
@@ -87,12 +87,15 @@ def plain_flags(arguments: Sequence[str]) -> list[str]:
     return plain
 
 
-class PflagCommand(TyperCommand):
+class _PflagCommand(TyperCommand):
     """A command whose flags may be written as in Go: ``--delete-untagged=true``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - typer's own click
         """Parse the arguments."""
         return super().parse_args(ctx, plain_flags(args))
+
+
+COMMAND_CLASS = _PflagCommand
 
 
 def garbage_collect(

@@ -21,6 +21,7 @@ from jettison.cli.options import (
     Yes,
     confirm,
     one_of,
+    optional_values,
     parse_duration,
     timestamp,
     user_journal,
@@ -35,10 +36,10 @@ if TYPE_CHECKING:
     from jettison.jobs.collect import Collection, CollectionJob
     from jettison.model.plausibility import Consent
 
-__all__ = ["EXAMPLE", "OPTIONAL", "gc"]
+__all__ = ["COMMAND_CLASS", "EXAMPLE", "gc"]
 
-OPTIONAL = {"--untagged": "0s"}
-"""Options that can be given without a value, and what that means."""
+COMMAND_CLASS = optional_values({"--untagged": "0s"})
+"""``--untagged`` can be given without a value."""
 
 EXAMPLE = (
     "Example: jettison gc /var/lib/registry -n · "

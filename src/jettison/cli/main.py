@@ -1,146 +1,21 @@
-"""The commands, and how their errors reach a person.
+"""The door of the command line: signals, exit codes, and how errors reach a person.
 
-`jettison --help` must answer at once, so command modules import what they need when they run.
+What takes long to load is loaded when it is needed: `jettison --version` loads no parser, and
+`jettison --help` no command.
 """
 
 import os
 import re
 import signal
 import sys
-import traceback
-from collections.abc import Callable, Sequence
-from difflib import get_close_matches
-from inspect import cleandoc
-from typing import Annotated, Any, Final
-
-import typer
-from typer.core import TyperCommand, TyperGroup
+from collections.abc import Sequence
+from typing import Final
 
 from jettison import __version__
-from jettison.cli import (
-    check,
-    demo,
-    fsck,
-    garbage_collect,
-    gc,
-    inspect,
-    login,
-    ls,
-    rm,
-    runs,
-    serve,
-    undo,
-    verify,
-)
-from jettison.cli.options import optional_values
 from jettison.cli.output import Format, finish, note, open_streams, report, write
 from jettison.errors import Interrupted, JettisonError, UsageError
 
-__all__ = ["app", "main"]
-
-_SYNONYMS: Final = {
-    "collect": "gc",
-    "delete": "rm",
-    "help": "--help",
-    "history": "runs",
-    "list": "ls",
-    "prune": "gc",
-    "purge": "rm",
-    "remove": "rm",
-    "show": "inspect",
-    "version": "--version",
-}
-
-
-class _Group(TyperGroup):
-    """Commands, and the nearest of them for what is none."""
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401 - typer's own
-        if args[0] not in self.commands and not args[0].startswith("-"):
-            known = {**{name: name for name in self.commands}, **_SYNONYMS}
-            near = get_close_matches(args[0].lower(), known, n=1)
-            hint = f"Did you mean `jettison {known[near[0]]}`? " if near else ""
-            raise UsageError(
-                f"there is no command {args[0]!r}", hint=f"{hint}See `jettison --help`."
-            )
-        return super().resolve_command(ctx, args)
-
-
-app = typer.Typer(
-    name="jettison",
-    cls=_Group,
-    help=(
-        "Delete images from container registries, get the disk space back, prove it, undo it.\n\n"
-        "Deleting is undoable, collecting is final: `rm` drops references and writes a journal, "
-        "`gc` frees what nothing needs any more."
-    ),
-    epilog="Example:\n\njettison rm localhost:5000/app:1.0 --reclaim --storage /srv/registry",
-    add_completion=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-
-def _add(
-    command: Callable[..., None],
-    panel: str,
-    example: str,
-    *,
-    name: str | None = None,
-    cls: type[TyperCommand] | None = None,
-) -> None:
-    """Add a command; its paragraphs flow, whatever the terminal's width, and so do examples."""
-    paragraphs = cleandoc(command.__doc__ or "").split("\n\n")
-    app.command(
-        name,
-        cls=cls,
-        rich_help_panel=panel,
-        help="\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs),
-        epilog="\n\n".join(["Example:", *example.removeprefix("Example: ").split(" · ")]),
-    )(command)
-
-
-LOOK, REMOVE, KEEP, MORE = "Look", "Remove and free", "Prove and take back", "More"
-_add(check.check, LOOK, check.EXAMPLE)
-_add(ls.ls, LOOK, ls.EXAMPLE)
-_add(inspect.inspect, LOOK, inspect.EXAMPLE)
-_add(fsck.fsck, LOOK, fsck.EXAMPLE)
-_add(rm.rm, REMOVE, rm.EXAMPLE)
-_add(gc.gc, REMOVE, gc.EXAMPLE, cls=optional_values(gc.OPTIONAL))
-_add(
-    garbage_collect.garbage_collect,
-    REMOVE,
-    garbage_collect.EXAMPLE,
-    name="garbage-collect",
-    cls=garbage_collect.PflagCommand,
-)
-_add(verify.verify, KEEP, verify.EXAMPLE)
-_add(undo.undo, KEEP, undo.EXAMPLE)
-_add(runs.runs, KEEP, runs.EXAMPLE)
-_add(serve.serve, MORE, serve.EXAMPLE)
-_add(login.login, MORE, login.LOGIN_EXAMPLE)
-_add(login.logout, MORE, login.LOGOUT_EXAMPLE)
-_add(demo.demo, MORE, demo.EXAMPLE)
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        write(f"jettison {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _global(
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version", help="Print the version.", callback=_print_version, is_eager=True
-        ),
-    ] = False,
-) -> None:
-    pass
-
+__all__ = ["main"]
 
 _ENDING: Final = (signal.SIGTERM, signal.SIGHUP)
 
@@ -168,7 +43,7 @@ def main() -> None:
     arguments = sys.argv[1:]
     _end_like_ctrl_c()
     try:
-        code = app(arguments or ["--help"], standalone_mode=False) or 0
+        code = _run(arguments)
         if not arguments:
             code = UsageError.exit_code
         elif code == Interrupted.exit_code:
@@ -178,10 +53,22 @@ def main() -> None:
     except BaseException as error:  # noqa: BLE001 - whatever it is, a person is to read it
         told = as_told(error)
         if told is not error and os.environ.get("JETTISON_DEBUG"):
+            import traceback
+
             note(*"".join(traceback.format_exception(error)).splitlines())
         report(told, asked_format(arguments))
         code = told.exit_code
     sys.exit(finish(code))
+
+
+def _run(arguments: list[str]) -> int:
+    if arguments == ["--version"]:
+        write(f"jettison {__version__}")
+        return 0
+    from jettison.cli.commands import app
+
+    code: int | None = app(arguments or ["--help"], standalone_mode=False)
+    return code or 0
 
 
 def asked_format(arguments: Sequence[str]) -> Format:
@@ -197,6 +84,8 @@ def as_told(error: BaseException) -> JettisonError:
         return error
     if isinstance(error, KeyboardInterrupt):
         return Interrupted("interrupted")
+    import typer
+
     if isinstance(error, typer.TyperException):
         context = getattr(error, "ctx", None)
         text = error.format_message().removesuffix(".")

@@ -1,15 +1,23 @@
-"""A registry over HTTP: any that speaks the OCI distribution API."""
+"""A registry over HTTP: any that speaks the OCI distribution API.
 
-from jettison.client.cache import ConfigFacts, ManifestCache, cache_directory
-from jettison.client.credentials import (
-    Credentials,
-    CredentialSource,
-    CredentialStore,
-    FixedCredentials,
-)
-from jettison.client.proxies import Proxies, is_loopback
-from jettison.client.registry import RemoteRegistry
-from jettison.client.transport import ClientOptions, Timing
+A name is loaded when it is asked for: much that works on a storage alone knows one of them, and
+the HTTP client takes longer to load than a small storage to collect.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jettison.client.cache import ConfigFacts, ManifestCache, cache_directory
+    from jettison.client.credentials import (
+        Credentials,
+        CredentialSource,
+        CredentialStore,
+        FixedCredentials,
+    )
+    from jettison.client.proxies import Proxies, is_loopback
+    from jettison.client.registry import RemoteRegistry
+    from jettison.client.transport import ClientOptions, Timing
 
 __all__ = [
     "ClientOptions",
@@ -25,3 +33,18 @@ __all__ = [
     "cache_directory",
     "is_loopback",
 ]
+
+_PLACES = {
+    "cache": ("ConfigFacts", "ManifestCache", "cache_directory"),
+    "credentials": ("CredentialSource", "CredentialStore", "Credentials", "FixedCredentials"),
+    "proxies": ("Proxies", "is_loopback"),
+    "registry": ("RemoteRegistry",),
+    "transport": ("ClientOptions", "Timing"),
+}
+
+
+def __getattr__(name: str) -> object:
+    for module, names in _PLACES.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(name)

@@ -12,6 +12,7 @@ import msgspec
 
 from jettison.client.answers import describe, error_codes, is_page
 from jettison.client.auth import Access, Challenge
+from jettison.client.hints import deletion_hint
 from jettison.client.transport import LIST_LIMIT, MANIFEST_LIMIT, Response, Transport
 from jettison.errors import (
     AccessDenied,
@@ -30,45 +31,10 @@ from jettison.model.names import RepoName
 from jettison.model.preconditions import HEEDED
 from jettison.registry import Capabilities, Deletion
 
-__all__ = ["DISABLED_HINT", "READ_ONLY_HINT", "deletion_hint", "probe", "refused_deletion"]
-
-DISABLED_HINT: Final = (
-    "Set storage.delete.enabled: true in the registry's configuration (jettison check --fix CONFIG "
-    "sets it for you), or REGISTRY_STORAGE_DELETE_ENABLED=true where it is started, such as "
-    "docker run -e; and restart it. "
-    "A pull-through cache (proxy.remoteurl) deletes nothing, whatever that says."
-)
-READ_ONLY_HINT: Final = (
-    "Set storage.maintenance.readonly.enabled: false in the registry's configuration "
-    "and restart it."
-)
+__all__ = ["probe", "refused_deletion"]
 
 _MARK: Final = "Docker-Distribution-Api-Version"
 _ABSENT: Final = RepoName("jettison-probe/absent")
-
-_OWN_API: Final = {
-    "GitHub": "GitHub deletes images by its own API: gh api --method DELETE "
-    "/users/OWNER/packages/container/NAME/versions/ID (or /orgs/…).",
-    "Docker Hub": "Docker Hub deletes images by its own API, and on its web pages.",
-    "Amazon ECR": "ECR deletes images by its own API: aws ecr batch-delete-image "
-    "--repository-name REPO --image-ids imageTag=TAG",
-    "Azure": "Look whether the image or the repository is locked: az acr repository show "
-    "--name REGISTRY --image REPO:TAG",
-}
-_LIKE_DISTRIBUTION: Final = ("Distribution", "Jettison")
-
-
-def deletion_hint(product: str, *, read_only: bool = False) -> str:
-    """Return what is to be done where deletion is off; Distribution's keys are its own.
-
-    ``product`` is empty if nobody has looked yet which one it is.
-    """
-    if not product or product.startswith(_LIKE_DISTRIBUTION):
-        return READ_ONLY_HINT if read_only else DISABLED_HINT
-    for name, hint in _OWN_API.items():
-        if product.startswith(name):
-            return hint
-    return "Ask whoever runs the registry, or look into its own documentation, how to delete there."
 
 
 def refused_deletion(host: str, response: Response, product: str) -> DeletionDisabled | Refused:

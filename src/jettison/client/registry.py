@@ -30,6 +30,7 @@ from jettison.client.answers import (
 from jettison.client.auth import NO_ACCESS, Access
 from jettison.client.credentials import Credentials, CredentialSource, FixedCredentials
 from jettison.client.failures import tidy
+from jettison.client.hints import deletion_hint
 from jettison.client.transport import (
     LIST_LIMIT,
     ClientOptions,
@@ -639,7 +640,7 @@ class RemoteRegistry:
             await self._expect_registry(response)
             message = f"{self._host} is read-only: it does not accept a push to {access.repository}"
             message += f" ({describe(response)})"
-            hint = capabilities.deletion_hint(self._product, read_only=True)
+            hint = deletion_hint(self._product, read_only=True)
             return ReadOnly(message, hint=hint)
         error = await self._unexpected(response, access, request)
         if "MANIFEST_BLOB_UNKNOWN" in error_codes(response):

@@ -1,6 +1,6 @@
 """Whether a registry lets us delete, told as an error with a next step."""
 
-from jettison.client.capabilities import deletion_hint
+from jettison.client.hints import deletion_hint
 from jettison.errors import (
     AccessDenied,
     DeletionDisabled,

@@ -1,0 +1,183 @@
+"""The table of commands; a command is loaded when it runs, or when its own help is asked for.
+
+So `jettison --help` loads none: what it says of each stands here, and a test compares it
+with the command's own help.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from difflib import get_close_matches
+from importlib import import_module
+from inspect import cleandoc
+from typing import Annotated, Any, Final, NamedTuple
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
+
+from jettison import __version__
+from jettison.cli.output import write
+from jettison.errors import UsageError
+
+__all__ = ["app"]
+
+_LOOK, _REMOVE, _KEEP, _MORE = "Look", "Remove and free", "Prove and take back", "More"
+
+
+class _Row(NamedTuple):
+    """A command in the list: where its help stands, and the first sentence of it."""
+
+    panel: str
+    summary: str
+    module: str = ""
+    """The module below ``jettison.cli``; "" for the one that is named like the command."""
+
+
+_TABLE: Final = {
+    "check": _Row(
+        _LOOK, "Look whether images can be deleted and space be freed, and what to change."
+    ),
+    "ls": _Row(_LOOK, "List repositories, or the tags of one."),
+    "inspect": _Row(
+        _LOOK, "Show what an image is, who shares its layers, and what removing it frees."
+    ),
+    "fsck": _Row(
+        _LOOK, "Read the whole storage and say what is wrong, and which tags cannot be pulled."
+    ),
+    "rm": _Row(_REMOVE, "Remove tags, and the manifests that nothing needs any more."),
+    "gc": _Row(_REMOVE, "Free what no tag, no kept manifest and no undo window needs."),
+    "garbage-collect": _Row(
+        _REMOVE, "Collect garbage with the flags and the lines of Distribution's own command."
+    ),
+    "verify": _Row(
+        _KEEP, "Look again whether what a run removed is gone, in the API and on the disk."
+    ),
+    "undo": _Row(
+        _KEEP, "Put back what a run removed: the same bytes, the same digests, the same tags."
+    ),
+    "runs": _Row(
+        _KEEP,
+        "List what was done, newest first, or show one run with its steps and its receipt.",
+    ),
+    "serve": _Row(
+        _MORE,
+        "Be a registry: in place of `registry serve`, on the same configuration and storage.",
+    ),
+    "login": _Row(_MORE, "Check a login and keep it where Docker keeps its own, or in --authfile."),
+    "logout": _Row(_MORE, "Forget the login for a registry, wherever it is found.", "login"),
+    "demo": _Row(_MORE, "Tell the whole story on sample images: no network, nothing left behind."),
+}
+
+_SYNONYMS: Final = {
+    "collect": "gc",
+    "delete": "rm",
+    "help": "--help",
+    "history": "runs",
+    "list": "ls",
+    "prune": "gc",
+    "purge": "rm",
+    "remove": "rm",
+    "show": "inspect",
+    "version": "--version",
+}
+
+
+class _Commands(Mapping[str, Any]):
+    """Every command by its name, loaded when it is asked for."""
+
+    def __init__(self) -> None:
+        self._loaded: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:  # noqa: ANN401 - the parser's classes are typer's own
+        if name not in self._loaded:
+            self._loaded[name] = _load(name, _TABLE[name])
+        return self._loaded[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in _TABLE
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_TABLE)
+
+    def __len__(self) -> int:
+        return len(_TABLE)
+
+
+def _load(name: str, row: _Row) -> Any:  # noqa: ANN401 - same
+    """Import a command; its paragraphs flow, whatever the terminal's width, and so do examples."""
+    function = name.replace("-", "_")
+    module = import_module(f"jettison.cli.{row.module or function}")
+    command: Callable[..., None] = getattr(module, function)
+    example: str = getattr(module, f"{function.upper()}_EXAMPLE", None) or module.EXAMPLE
+    paragraphs = cleandoc(command.__doc__ or "").split("\n\n")
+    alone = typer.Typer(add_completion=False, rich_markup_mode="rich")
+    alone.command(
+        name,
+        cls=getattr(module, "COMMAND_CLASS", None),
+        rich_help_panel=row.panel,
+        help="\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs),
+        epilog="\n\n".join(["Example:", *example.removeprefix("Example: ").split(" · ")]),
+    )(command)
+    return get_command(alone)
+
+
+class _Group(TyperGroup):
+    """Commands, and the nearest of them for what is none."""
+
+    def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - typer's own
+        super().__init__(**settings)
+        self.commands: Any = _Commands()
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401, ARG002 - same
+        return list(self.commands)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401, ARG002 - same
+        """Return as much of a command as a list shows."""
+        row = _TABLE.get(cmd_name)
+        if row is None:
+            return None
+        return TyperCommand(cmd_name, help=row.summary, rich_help_panel=row.panel)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401 - same
+        name = args[0]
+        if name in self.commands:
+            return name, self.commands[name], args[1:]
+        if name.startswith("-"):
+            return super().resolve_command(ctx, args)
+        known = {**{name: name for name in self.commands}, **_SYNONYMS}
+        near = get_close_matches(name.lower(), known, n=1)
+        hint = f"Did you mean `jettison {known[near[0]]}`? " if near else ""
+        raise UsageError(f"there is no command {name!r}", hint=f"{hint}See `jettison --help`.")
+
+
+app = typer.Typer(
+    name="jettison",
+    cls=_Group,
+    help=(
+        "Delete images from container registries, get the disk space back, prove it, undo it.\n\n"
+        "Deleting is undoable, collecting is final: `rm` drops references and writes a journal, "
+        "`gc` frees what nothing needs any more."
+    ),
+    epilog="Example:\n\njettison rm localhost:5000/app:1.0 --reclaim --storage /srv/registry",
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        write(f"jettison {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _global(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    pass
