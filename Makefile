@@ -8,7 +8,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
-SOURCES := $(wildcard src tests bench)
+SOURCES := $(wildcard src tests bench docs)
 # More arguments for pytest: make test ARGS="tests/e2e -k undo"
 ARGS ?=
 
@@ -107,9 +107,10 @@ lock: python $(STAMP) ## Newest versions of all dependencies into requirements.t
 	@! grep -n '://' requirements.txt || \
 		{ echo "lock: requirements.txt must name no host" >&2; exit 1; }
 
-docs: python $(STAMP) ## docs/commands.md from the help, docs/demo.svg from the demo's own output
-	.venv/bin/python docs/render_commands.py
-	.venv/bin/python docs/picture.py
+docs: python $(STAMP) ## docs/commands.md from the help, pictures from the demo's output and the code
+	@$(BIN)/python docs/render_commands.py
+	@$(BIN)/python docs/picture.py
+	@$(BIN)/python -m docs.architecture
 
 clean: ## Remove .venv and every cache
 	@rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

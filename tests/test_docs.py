@@ -1,4 +1,4 @@
-"""Every command and option is in docs/commands.md, and every command's help shows an example."""
+"""What docs/ says is what there is: commands, options, promises, rooms, links."""
 
 import re
 from collections.abc import Iterator
@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 import typer
 from typer.main import get_command
+
+from docs import architecture
+from tests.layers import Layer
 
 COMMANDS = Path(__file__).parents[1] / "docs" / "commands.md"
 
@@ -188,3 +191,51 @@ def test_a_promise_without_a_test_is_found() -> None:
     for bad in ("| a | nobody |\n", "| a | tests/test_docs.py::test_none |\n"):
         assert broken_promises(head + good + bad) == [bad.strip()]
     assert broken_promises(head + good) == []
+
+
+# The picture of the rooms is drawn from the code, and each room is explained beside it.
+
+DRAWN_SIZE = re.compile(r'(<text class="lines"[^>]*>)([\d,]+)')
+
+
+def drawn_sizes(svg: str) -> list[int]:
+    return [int(size.replace(",", "")) for _, size in DRAWN_SIZE.findall(svg)]
+
+
+def stale(kept: str, drawn: str) -> str:
+    """What a kept picture of the rooms has otherwise than one drawn now; "" if it will do.
+
+    A size may be out by a quarter, so that not every commit has to draw it again.
+    """
+    if DRAWN_SIZE.sub(r"\1", kept) != DRAWN_SIZE.sub(r"\1", drawn):
+        return "rooms or imports have changed: make docs"
+    for old, new in zip(drawn_sizes(kept), drawn_sizes(drawn), strict=True):
+        if abs(old - new) > max(new, 40) / 4:
+            return f"a room of {new} lines is drawn with {old}: make docs"
+    return ""
+
+
+def test_the_picture_shows_the_rooms_as_they_are() -> None:
+    assert (
+        stale(architecture.TARGET.read_text("utf-8"), architecture.draw(architecture.rooms())) == ""
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, ""),
+        ({"lines": 1100}, ""),
+        ({"lines": 1400}, "a room of 1400 lines is drawn with 1000"),
+        ({"imports": frozenset({"errors"})}, "imports have changed"),
+        ({"holds": "something else"}, "have changed"),
+    ],
+)
+def test_a_stale_picture_is_found(change: dict[str, Any], expected: str) -> None:
+    layer = Layer("one", {"model": "it", "errors": "them"})
+    errors = architecture.Room("errors", layer, "them", 100, frozenset())
+    model = architecture.Room("model", layer, "it", 1000, frozenset())
+    kept = architecture.draw([model, errors])
+    found = stale(kept, architecture.draw([model._replace(**change), errors]))
+    assert expected in found
+    assert bool(found) == bool(expected)
