@@ -95,6 +95,7 @@ bench: setup ## jettison gc and serve beside docker-registry; ARGS=--quick takes
 	@$(BIN)/python bench/gc.py $(ARGS)
 	@$(BIN)/python bench/serve.py $(ARGS)
 	@$(BIN)/python bench/requests.py $(ARGS)
+	@$(BIN)/python bench/cli.py $(ARGS)
 
 fix: python $(STAMP) ## What ruff can put right by itself
 	@$(BIN)/ruff check --fix $(SOURCES)
