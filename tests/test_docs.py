@@ -11,7 +11,7 @@ import typer
 from typer.main import get_command
 
 from docs import architecture
-from tests.layers import Layer
+from tests.layers import SOURCE, Layer
 
 COMMANDS = Path(__file__).parents[1] / "docs" / "commands.md"
 
@@ -239,3 +239,95 @@ def test_a_stale_picture_is_found(change: dict[str, Any], expected: str) -> None
     found = stale(kept, architecture.draw([model._replace(**change), errors]))
     assert expected in found
     assert bool(found) == bool(expected)
+
+
+ROOMS_PAGE = COMMANDS.with_name("architecture.md")
+
+
+def unnamed(text: str, source: Path) -> list[str]:
+    """The packages and top-level modules below `source` that a page does not name."""
+    packages = [f"{one.parent.relative_to(source)}/" for one in source.rglob("*/__init__.py")]
+    modules = [one.name for one in source.glob("*.py") if not one.name.startswith("__")]
+    return [name for name in sorted([*packages, *modules]) if f"`{name}`" not in text]
+
+
+def gone(text: str, *roots: Path) -> list[str]:
+    """The files and folders that a page names in backquotes and that are below none of `roots`."""
+    names = re.findall(r"`([a-z][a-z_]*(?:/[a-z_]+)*(?:\.py|/))`", text)
+    return [name for name in names if not any((root / name).exists() for root in roots)]
+
+
+def test_the_page_of_the_rooms_names_each_and_no_other() -> None:
+    text = ROOMS_PAGE.read_text("utf-8")
+    assert unnamed(text, SOURCE) == []
+    assert gone(text, SOURCE, SOURCE.parents[1]) == []
+
+
+def test_a_room_without_a_word_and_a_word_without_a_room_are_found(tmp_path: Path) -> None:
+    for name in ("client", "storage/filesystem"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "__init__.py").touch()
+    (tmp_path / "errors.py").touch()
+    assert unnamed("`client/` and storage/filesystem/", tmp_path) == [
+        "errors.py",
+        "storage/filesystem/",
+    ]
+    assert gone("`client/`, `storage/filesystem/x.py`, `cli/NAME.py`, `a b/`", tmp_path) == [
+        "storage/filesystem/x.py"
+    ]
+
+
+# Links between pages lead to pages, and to headings that are there.
+
+ROOT = COMMANDS.parents[1]
+FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
+
+
+def anchor(heading: str) -> str:
+    """What a heading is linked by, as GitHub makes it."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def broken_links(page: Path) -> list[str]:
+    """The links of a page to files that are not there, or to headings that they do not have."""
+    found = []
+    for link in LINK.findall(FENCE.sub("", page.read_text("utf-8"))):
+        if "://" in link:
+            continue
+        name, _, fragment = link.partition("#")
+        target = page.parent / name if name else page
+        headings = (
+            {anchor(one) for one in HEADING.findall(FENCE.sub("", target.read_text("utf-8")))}
+            if fragment and target.is_file()
+            else set()
+        )
+        if not target.exists() or (fragment and fragment not in headings):
+            found.append(link)
+    return found
+
+
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("bench/*.md")])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    assert broken_links(page) == []
+
+
+def test_a_link_that_leads_nowhere_is_found(tmp_path: Path) -> None:
+    (tmp_path / "other.md").write_text("# One `two` & three\n```\n# four\n```\n")
+    good = "[a](other.md) [b](other.md#one-two--three) [c](#here) [d](https://x.example/y)"
+    bad = "[e](none.md) [f](other.md#four) [g](#there)"
+    page = tmp_path / "page.md"
+    page.write_text(f"# Here\n{good}\n{bad}\n```\n[h](none.md)\n```\n")
+    assert broken_links(page) == ["none.md", "other.md#four", "#there"]
+
+
+def test_each_decision_is_listed() -> None:
+    index = ROOT / "docs" / "decisions" / "README.md"
+    listed = LINK.findall(index.read_text("utf-8"))
+    there = sorted(one.name for one in index.parent.glob("[0-9]*.md"))
+    assert listed == there
+    assert [one[:4] for one in there] == [f"{number:04}" for number in range(1, len(there) + 1)]
