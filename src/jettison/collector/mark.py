@@ -290,13 +290,12 @@ class _Marker:
     def _with_targets(self, found: Reached[RawDigest]) -> set[RawDigest]:
         """Return all digests reached, with what links of another algorithm lead to."""
         digests = found.manifests | found.blobs
-        for digest in found.blobs:
-            if len(digest) != _SHA256_BYTES:
-                target = self._repository.layer_target(digest)
-                if isinstance(target, Problem):
-                    self._problems.append(target)
-                elif target is not None:
-                    digests.add(target)
+        for digest in [digest for digest in found.blobs if len(digest) != _SHA256_BYTES]:
+            target = self._repository.layer_target(digest)
+            if isinstance(target, Problem):
+                self._problems.append(target)
+            elif target is not None:
+                digests.add(target)
         return digests
 
     def _lost(self) -> Iterable[Problem]:

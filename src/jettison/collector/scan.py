@@ -5,7 +5,7 @@ can do it side by side (:mod:`jettison.collector.parallel`). It changes nothing.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -153,11 +153,12 @@ class Surveyor:
         idle = self._moments.idle
         since = min(idle, self._pushing_since(repository))
         with repository.links(layout.LAYERS) as links:
-            times = zip(marked.unused, links.times(marked.unused), strict=True)
-            blobs = self._tree.blobs_each(marked.unused)
-            for (digest, linked), blob in zip(times, blobs, strict=True):
+            hollow = []
+            times = links.times(marked.unused)
+            blobs = self._tree.blobs_each(marked.unused)  # after the links
+            for digest, linked, blob in zip(marked.unused, times, blobs, strict=True):
                 if linked is None:
-                    found.hollow.append(self._hollow(links, digest))
+                    hollow.append(digest)
                     continue
                 if linked > since:
                     found.young_links += 1
@@ -168,6 +169,7 @@ class Surveyor:
                     found.young_links += 1
                 else:
                     found.layer_links.append(Link(digest, linked))
+            found.hollow = self._hollow(links, hollow)
 
     def _pushing_since(self, repository: RepositoryReader) -> int:
         """Return when the pushes going on in a repository may have begun (nanoseconds).
@@ -203,18 +205,19 @@ class Surveyor:
     ) -> None:
         if marked.emptied:
             with repository.links(layout.REVISIONS) as links:
-                found.emptied += [self._hollow(links, digest) for digest in marked.emptied]
+                found.emptied = self._hollow(links, marked.emptied)
         for one in found.emptied:
             if not one.idle and _is_being_linked(repository, RawDigest(one.digest)):
                 found.linking.append(one.digest)
 
-    def _hollow(self, links: Links, digest: RawDigest) -> Hollow:
-        """Tell whether a folder without a link has been so for long enough to go.
+    def _hollow(self, links: Links, digests: Sequence[RawDigest]) -> list[Hollow]:
+        """Tell whether folders without a link have been so for long enough to go.
 
-        That nothing else is in it is not looked at: it goes only if nothing is.
+        That nothing else is in them is not looked at: they go only if nothing is.
         """
-        emptied = links.folder_time(digest)
-        return Hollow(digest, emptied is not None and emptied <= self._moments.idle)
+        idle = self._moments.idle
+        times = zip(digests, links.folder_times(digests), strict=True)
+        return [Hollow(digest, time is not None and time <= idle) for digest, time in times]
 
     def _uploads(self, repository: RepositoryReader, found: RepositorySurvey) -> None:
         before = self._moments.uploads

@@ -7,9 +7,9 @@ enough to keep them in rows by their first byte, and to make a set of one row wh
 
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
-from typing import Final, cast
+from typing import Final
 
-from jettison.model.digest import RawDigest
+from jettison.model.digest import RawDigest, in_a_row
 
 __all__ = ["DigestSet"]
 
@@ -36,8 +36,8 @@ class DigestSet:
     def add_row(self, digests: bytes) -> None:
         """Add sha256 digests that stand one behind the other."""
         rows = self._rows
-        for at in range(0, len(digests), _LENGTH):
-            rows[digests[at]] += digests[at : at + _LENGTH]
+        for digest in in_a_row(digests):
+            rows[digest[0]] += digest
         self._size += len(digests)
         if self._size > self._limit:
             for first in range(len(rows)):
@@ -53,9 +53,7 @@ class DigestSet:
         self._long |= long
 
     def _row(self, first: int) -> set[RawDigest]:
-        row = bytes(self._rows[first])
-        found = {row[at : at + _LENGTH] for at in range(0, len(row), _LENGTH)}
-        return cast("set[RawDigest]", found)
+        return set(in_a_row(self._rows[first]))
 
     def __len__(self) -> int:
         """Count them, each once."""

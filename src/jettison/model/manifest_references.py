@@ -5,13 +5,13 @@ manifests have are read on a short way, and everything else goes there. Both agr
 test holds.
 """
 
-from typing import Annotated, Any, Final, NamedTuple, cast
+from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
 
 from jettison.errors import InvalidDocument
 from jettison.model import mediatypes, strict_json
-from jettison.model.digest import RawDigest
+from jettison.model.digest import RawDigest, plain_digests
 from jettison.model.graph import Edges, edges_of
 from jettison.model.manifest import parse_manifest
 
@@ -52,9 +52,6 @@ class _Short(msgspec.Struct, rename="camel", gc=False):
 
 _IMAGE_TYPES: Final = mediatypes.IMAGES | {""}
 _INDEX_TYPES: Final = mediatypes.INDEXES | {""}
-_PREFIX: Final = "sha256:"
-_LENGTH: Final = len(_PREFIX) + 64
-_BYTES: Final = 32
 
 
 class _LongWay(Exception):
@@ -100,22 +97,11 @@ def _on_the_short_way(wire: _Short, raw: bytes) -> References:
 
 
 def _raw(descriptors: list[_Descriptor]) -> tuple[RawDigest, ...]:
-    """Return the digests, all converted at once, or leave what is not plainly one to the long way.
-
-    No digit is an ``s``, so where each text is as long as a digest, begins with ``s``, and all are
-    digits once the prefixes are gone, each text is a digest.
-    """
-    texts = [descriptor.digest for descriptor in descriptors]
-    joined = "".join(texts)
-    encoded = joined.replace(_PREFIX, "")
-    count = len(texts)
-    if not {*map(len, texts)} <= {_LENGTH} or joined[::_LENGTH] != "s" * count:
-        raise _LongWay
+    """Return the digests, or leave what is not plainly one to the long way."""
     try:
-        raw = bytes.fromhex(encoded)
-    except ValueError:
+        found = plain_digests([descriptor.digest.encode() for descriptor in descriptors])
+    except UnicodeEncodeError:
         raise _LongWay from None
-    if len(raw) != _BYTES * count or raw.hex() != encoded:
+    if found is None:
         raise _LongWay
-    rows = [raw[at : at + _BYTES] for at in range(0, len(raw), _BYTES)]
-    return cast("tuple[RawDigest, ...]", tuple(rows))
+    return tuple(found)

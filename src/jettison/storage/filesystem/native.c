@@ -19,7 +19,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define JETTISON_VERSION 1
+#define JETTISON_VERSION 2
 
 #ifndef SYS_openat2
 #define SYS_openat2 437
@@ -143,8 +143,8 @@ long jettison_list_digests(int folder, unsigned char *out, long room)
     }
 }
 
-/* Tell of each digest whether its folder's `link` holds just that digest. */
-void jettison_are_linked(int folder, const unsigned char *digests, long count, unsigned char *linked)
+/* Tell of each digest whether its folder's `link` holds just that digest: 1; 2 if there is none. */
+void jettison_link_states(int folder, const unsigned char *digests, long count, unsigned char *states)
 {
     char name[64 + 6], wanted[7 + 64], found[256];
     memcpy(name + 64, "/link", 6);
@@ -152,12 +152,12 @@ void jettison_are_linked(int folder, const unsigned char *digests, long count, u
     for (long at = 0; at < count; at++, digests += 32) {
         encode(digests, wanted + 7);
         memcpy(name, wanted + 7, 64);
-        linked[at] = 0;
         int file = beneath(folder, name, O_RDONLY | O_NONBLOCK);
+        states[at] = file == -ENOENT ? 2 : 0;
         if (file < 0)
             continue;
         ssize_t size = read(file, found, sizeof found);
-        linked[at] = size == sizeof wanted && memcmp(found, wanted, sizeof wanted) == 0;
+        states[at] = size == sizeof wanted && memcmp(found, wanted, sizeof wanted) == 0;
         close(file);
     }
 }

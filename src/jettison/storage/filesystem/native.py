@@ -8,24 +8,42 @@ compiler (``hatch_build.py``). ``JETTISON_NATIVE=0`` in the environment leaves i
 import ctypes
 import errno
 import os
+import struct
 import sys
 from array import array
 from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-__all__ = ["FILE", "Look", "Usual", "available", "look_each", "read_each", "references_each"]
+from jettison.model.digest import RawDigest
+from jettison.model.graph import Edges
+from jettison.model.manifest_references import References
+
+__all__ = [
+    "ABSENT",
+    "FILE",
+    "LINKED",
+    "Look",
+    "link_states",
+    "list_digests",
+    "look_each",
+    "read_each",
+    "references_each",
+]
 
 FILE: Final = Path(__file__).with_name("libnative.so")
 
-_VERSION: Final = 1
+LINKED: Final = 1
+ABSENT: Final = 2
+
+_VERSION: Final = 2
 """What ``native.c`` was built from: one that is older or newer is not used."""
 
 _FIELDS: Final = 6
 _ROOM: Final = 1 << 20
 _DIGEST: Final = 32
 _LISTED: Final = 1024 * _DIGEST
-_USUAL: Final = 3
+_KIND: Final = 3
 _INDEX: Final = 2
 _SIZES: Final = b"\0\0\0\0"
 _ROW: Final = b"\0" * 8 * _FIELDS
@@ -54,14 +72,6 @@ class Look(NamedTuple):
         )
 
 
-class Usual(NamedTuple):
-    """What a manifest of a usual kind references: its members if it is an index, or its blobs."""
-
-    is_index: bool
-    digests: list[bytes]
-    subject: bytes | None
-
-
 def _load() -> ctypes.CDLL | None:
     if os.environ.get("JETTISON_NATIVE") == "0":
         return None
@@ -76,8 +86,8 @@ def _load() -> ctypes.CDLL | None:
     library.jettison_read_each.restype = number
     library.jettison_list_digests.argtypes = (ctypes.c_int, where, number)
     library.jettison_list_digests.restype = number
-    library.jettison_are_linked.argtypes = (ctypes.c_int, text, number, where)
-    library.jettison_are_linked.restype = None
+    library.jettison_link_states.argtypes = (ctypes.c_int, text, number, where)
+    library.jettison_link_states.restype = None
     library.jettison_look_each.argtypes = (ctypes.c_int, text, number, where)
     library.jettison_look_each.restype = None
     library.jettison_unlink_each.argtypes = (ctypes.c_int, text, number, ctypes.c_int, where)
@@ -93,7 +103,7 @@ _library = _load()
 _works: bool | None = None
 
 
-def available(folder: int) -> ctypes.CDLL | None:
+def _available(folder: int) -> ctypes.CDLL | None:
     """Return the library, if it was built and the system lets it open anything below a folder."""
     global _works  # noqa: PLW0603 - it is asked once
     if _library is None:
@@ -116,7 +126,7 @@ def read_each(folder: int, names: Sequence[str], most: int) -> list[bytes | None
 
     As :meth:`jettison.storage.filesystem.folder.Folder.read_each`.
     """
-    library = available(folder)
+    library = _available(folder)
     if library is None or most > _ROOM:
         return None
     found: list[bytes | None] = []
@@ -147,7 +157,7 @@ def list_digests(folder: int) -> bytes | None:
 
     None also where anything else is in it. They are in the folder's own order.
     """
-    library = available(folder)
+    library = _available(folder)
     if library is None:
         return None
     size = _LISTED
@@ -162,15 +172,18 @@ def list_digests(folder: int) -> bytes | None:
         size *= 8
 
 
-def are_linked(folder: int, digests: bytes) -> bytes | None:
-    """Return for each sha256 digest in a row 1 if its folder's link holds just that, else 0."""
-    library = available(folder)
+def link_states(folder: int, digests: bytes) -> bytes | None:
+    """Tell of each sha256 digest in a row whether its folder's link holds just that.
+
+    :data:`LINKED` if it does, :data:`ABSENT` if there is none, 0 for anything else.
+    """
+    library = _available(folder)
     if library is None:
         return None
     count = len(digests) // _DIGEST
     found = bytearray(count + 1)
     where = ctypes.addressof(ctypes.c_char.from_buffer(found))
-    library.jettison_are_linked(folder, digests, count, where)
+    library.jettison_link_states(folder, digests, count, where)
     return bytes(found[:count])
 
 
@@ -181,20 +194,18 @@ def look_each(
 
     ``absent`` are the error numbers that say so. Raises OSError for any other.
     """
-    library, text = available(folder), _joined(names)
+    library, text = _available(folder), _joined(names)
     if library is None or text is None:
         return None
     rows = array("q", _ROW * len(names))
     library.jettison_look_each(folder, text, len(names), rows.buffer_info()[0])
-    make = Look._make
-    found: list[Look | None] = []
-    for row in zip(*[iter(rows)] * _FIELDS, strict=True):
-        if row[0] >= 0:
-            found.append(make(row))
-        elif -row[0] in absent:
-            found.append(None)
-        else:
-            raise OSError(-row[0], os.strerror(-row[0]), names[len(found)])
+    found: list[Look | None] = list(map(Look._make, zip(*[iter(rows)] * _FIELDS, strict=True)))
+    if min(rows[::_FIELDS], default=0) < 0:
+        for at, number in enumerate(rows[::_FIELDS]):
+            if number < 0:
+                if -number not in absent:
+                    raise OSError(-number, os.strerror(-number), names[at])
+                found[at] = None
     return found
 
 
@@ -203,7 +214,7 @@ def unlink_each(folder: int, names: Sequence[str], flags: int) -> Sequence[int] 
 
     ``flags`` are those of unlinkat: 0, or AT_REMOVEDIR.
     """
-    library, text = available(folder), _joined(names)
+    library, text = _available(folder), _joined(names)
     if library is None or text is None:
         return None
     failed = array("i", _SIZES * len(names))
@@ -215,7 +226,7 @@ def move_each(
     source: int, names: Sequence[str], target: int, news: Sequence[str]
 ) -> Sequence[int] | None:
     """Rename entries from below one open folder to below another; return error numbers, or 0."""
-    library, text, new_text = available(source), _joined(names), _joined(news)
+    library, text, new_text = _available(source), _joined(names), _joined(news)
     if library is None or text is None or new_text is None:
         return None
     failed = array("i", _SIZES * len(names))
@@ -224,34 +235,34 @@ def move_each(
     return failed
 
 
-def references_each(raws: Sequence[bytes]) -> list[Usual | None] | None:
+def references_each(raws: Sequence[bytes]) -> list[References | None] | None:
     """Return what each manifest references, None for one of no usual kind.
 
     It is what :func:`~jettison.model.manifest_references.references_of` says, which is to be asked
-    about the others.
+    about the others. No media type is told.
     """
     if _library is None:
         return None
     joined, sizes = b"".join(raws), array("i", map(len, raws))
     # A digest takes more room in a manifest than here.
     room = bytearray(len(joined) // 2 + _DIGEST)
-    kinds = array("i", _SIZES * _USUAL * len(raws))
+    kinds = array("i", _SIZES * _KIND * len(raws))
+    where = ctypes.addressof(ctypes.c_char.from_buffer(room))
     _library.jettison_references_each(
-        joined,
-        sizes.buffer_info()[0],
-        len(raws),
-        ctypes.addressof(ctypes.c_char.from_buffer(room)),
-        len(room),
-        kinds.buffer_info()[0],
+        joined, sizes.buffer_info()[0], len(raws), where, len(room), kinds.buffer_info()[0]
     )
-    found: list[Usual | None] = []
-    digests, at = bytes(room), 0
-    for kind, count, has_subject in zip(*[iter(kinds)] * _USUAL, strict=True):
+    found: list[References | None] = []
+    at = 0
+    for kind, count, has_subject in zip(*[iter(kinds)] * _KIND, strict=True):
         if not kind:
             found.append(None)
             continue
-        end = at + count * _DIGEST
-        these = [digests[one : one + _DIGEST] for one in range(at, end, _DIGEST)]
-        at = end + has_subject * _DIGEST
-        found.append(Usual(kind == _INDEX, these, digests[end:at] if has_subject else None))
+        digests = struct.unpack_from(f"{_DIGEST}s" * count, room, at)
+        at += count * _DIGEST
+        subject = None
+        if has_subject:
+            subject = RawDigest(bytes(room[at : at + _DIGEST]))
+            at += _DIGEST
+        edges = Edges(digests, ()) if kind == _INDEX else Edges((), digests)
+        found.append(References(edges, subject, ""))
     return found

@@ -17,13 +17,12 @@ import time
 import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple, cast
+from typing import Final, NamedTuple
 
 import msgspec
 
 from jettison.errors import InvalidManifest, InvalidName, StorageError
-from jettison.model.digest import ALGORITHMS, RawDigest, raw_digest
-from jettison.model.graph import Edges
+from jettison.model.digest import ALGORITHMS, RawDigest, in_a_row, raw_digest
 from jettison.model.manifest_references import References, references_of
 from jettison.model.names import RepoName
 from jettison.model.printable import printable
@@ -540,12 +539,6 @@ def digest_folders(
     return *raw_digests(algorithm, names), others
 
 
-def in_a_row(digests: bytes) -> list[RawDigest]:
-    """Return the sha256 digests that stand one behind the other."""
-    found = [digests[at : at + _RAW_LENGTH] for at in range(0, len(digests), _RAW_LENGTH)]
-    return cast("list[RawDigest]", found)
-
-
 def raw_digests(algorithm: str, names: Sequence[str]) -> tuple[list[RawDigest], list[str]]:
     """Return the digests that folders are named after, and the names that are no digest's."""
     joined = "".join(names)
@@ -574,20 +567,12 @@ def references_of_each(
     for number, (digest, raw) in enumerate(manifests):
         usual = None if quickly is None else quickly[number]
         if usual is not None:
-            yield digest, _references(usual)
+            yield digest, usual
             continue
-        try:
+        with contextlib.suppress(InvalidManifest):
             found = references_of(raw)
-        except InvalidManifest:
-            continue
-        if found.edges is not None:
-            yield digest, found
-
-
-def _references(found: native.Usual) -> References:
-    digests = cast("tuple[RawDigest, ...]", tuple(found.digests))
-    edges = Edges(digests, ()) if found.is_index else Edges((), digests)
-    return References(edges, cast("RawDigest | None", found.subject), "")
+            if found.edges is not None:
+                yield digest, found
 
 
 def _is_foreign(entry: os.DirEntry[str]) -> bool:

@@ -7,12 +7,11 @@ system calls for each tag and manifest and hardly any for its layers. Digests ar
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import compress
 from operator import eq
 from typing import Final, NamedTuple, Self, TypeVar
 
 from jettison.errors import InvalidName
-from jettison.model.digest import ALGORITHMS, Digest, RawDigest, raw_digest
+from jettison.model.digest import ALGORITHMS, Digest, RawDigest, plain_digests, raw_digest
 from jettison.model.names import Tag
 from jettison.storage.filesystem import layout, native
 from jettison.storage.filesystem.folder import BlockedError, Folder, UnusableError
@@ -57,9 +56,6 @@ _ONE_FOLDER: Final = 3
 
 Key = TypeVar("Key", Tag, RawDigest)
 
-_LINK_LENGTH: Final = 71
-_PREFIX: Final = b"sha256:"
-
 
 class Links:
     """The links of one kind in a repository, in a ``with`` block: each folder opened once."""
@@ -97,10 +93,17 @@ class Links:
         looks = folder.look_each([f"{digest.hex()}/{layout.LINK}" for digest in digests])
         return [None if look is None else look.st_mtime_ns for look in looks]
 
-    def folder_time(self, digest: RawDigest) -> int | None:
-        """Return when a link was last made or removed (nanoseconds), or None if never."""
-        folder = self._folder(digest)
-        return None if folder is None else folder.time(digest.hex())
+    def folder_times(self, digests: Sequence[RawDigest]) -> list[int | None]:
+        """Return when each link was last made or removed (nanoseconds), None if never."""
+        found: dict[RawDigest, int | None] = {}
+        for name, folder in self._folders.items():
+            some = [digest for digest in digests if len(digest) == ALGORITHMS[name] // 2]
+            if folder is None or not some:
+                continue
+            looks = folder.look_each([digest.hex() for digest in some])
+            times = [None if look is None else look.st_mtime_ns for look in looks]
+            found.update(zip(some, times, strict=True))
+        return list(map(found.get, digests))
 
 
 class _Unsettled(NamedTuple):
@@ -136,21 +139,24 @@ def _patiently(
             time.sleep(_REREAD_SECONDS)
 
 
-def _plain_link(raw: bytes) -> RawDigest | None:
-    """Return the digest in a link that is as nearly all links are, None for any other."""
-    if len(raw) != _LINK_LENGTH or not raw.startswith(_PREFIX):
-        return None
-    return raw_digest("sha256", raw[7:].decode("ascii", "replace"))
+def _plain_links(raws: Sequence[bytes | None]) -> Sequence[RawDigest | None]:
+    """Return the digest in each link that is as nearly all links are, None for any other."""
+    found = plain_digests([raw or b"" for raw in raws])
+    if found is not None:
+        return found
+    each = (plain_digests([raw or b""]) for raw in raws)
+    return [None if one is None else one[0] for one in each]
 
 
-def _are_linked(folder: Folder, algorithm: str, digests: list[RawDigest]) -> Iterable[bool | int]:
+def _states(folder: Folder, algorithm: str, digests: list[RawDigest]) -> Iterable[int]:
     """Tell of each digest whether its folder's link is as nearly all links are."""
     if algorithm == "sha256":
-        quickly = native.are_linked(folder.descriptor, b"".join(digests))
+        quickly = native.link_states(folder.descriptor, b"".join(digests))
         if quickly is not None:
             return quickly
     encoded = [digest.hex() for digest in digests]
     raws = folder.read_each([f"{name}/{layout.LINK}" for name in encoded], _FIRST)
+    # True is LINKED; of the others nothing is known.
     return map(eq, raws, [f"{algorithm}:{name}".encode() for name in encoded])
 
 
@@ -275,8 +281,8 @@ class RepositoryReader:
             own = self._without_foreign(folder, others, found.foreign)
             self._no_folders(folder, own, found.problems)
             odd = []
-            raws = folder.read_each([f"{name}/current/link" for name in names], _FIRST)
-            for name, raw in zip(names, raws, strict=True):
+            raws = folder.read_each([f"{name}/current/{layout.LINK}" for name in names], _FIRST)
+            for name, digest in zip(names, _plain_links(raws), strict=True):
                 try:
                     tag = Tag(name)
                 except InvalidName:
@@ -287,7 +293,6 @@ class RepositoryReader:
                     found.problems.append(self._problem(folder, name, message))
                     found.strange.append(name)
                     continue
-                digest = None if raw is None else _plain_link(raw)
                 if digest is None:
                     odd.append(tag)
                 else:
@@ -404,8 +409,20 @@ class RepositoryReader:
                 found.problems.append(self._no_folder(folder, entry))
                 found.meant.update(layout.digests_in(entry.name), _meant(folder, entry.name))
         found.folders.extend(digests)
-        found.linked.update(compress(digests, _are_linked(folder, algorithm, digests)))
-        odd = [digest for digest in digests if digest not in found.linked]
+        self._linked_each(folder, algorithm, digests, found)
+
+    def _linked_each(
+        self, folder: Folder, algorithm: str, digests: list[RawDigest], found: Revisions
+    ) -> None:
+        """Note of each folder whether its link is sound, absent, or what is wrong with it."""
+        odd = []
+        for digest, state in zip(digests, _states(folder, algorithm, digests), strict=True):
+            if state == native.LINKED:
+                found.linked.add(digest)
+            elif state == native.ABSENT and not self._tree.links_aside:
+                found.emptied.append(digest)
+            else:
+                odd.append(digest)
         for digest, link in _patiently(odd, lambda one: self._linked(folder, one)):
             if isinstance(link, Problem):
                 found.damaged.add(digest)
