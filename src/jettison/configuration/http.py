@@ -5,8 +5,8 @@ from urllib.parse import urlsplit
 
 from jettison.configuration.addresses import parse_address
 from jettison.configuration.ciphers import CIPHER_SUITES, TLS_1_3, is_outdated
-from jettison.configuration.fields import Section
 from jettison.configuration.problems import Problems
+from jettison.configuration.section import Section
 from jettison.configuration.settings import ClientAuth, Debug, Http, Net, Tls, TlsVersion
 from jettison.errors import ConfigurationError
 

@@ -9,12 +9,13 @@ from typing import Final, get_args
 import msgspec
 
 from jettison.configuration.addresses import parse_address
+from jettison.configuration.auth import read_auth
 from jettison.configuration.document import read_document
-from jettison.configuration.fields import Section
 from jettison.configuration.http import read_http
 from jettison.configuration.keys import check_keys
-from jettison.configuration.login import read_auth
+from jettison.configuration.observing import read_health, read_notifications
 from jettison.configuration.problems import Problem, Problems, Purpose, refusal
+from jettison.configuration.section import Section
 from jettison.configuration.settings import (
     AccessRule,
     ActionName,
@@ -29,7 +30,6 @@ from jettison.configuration.settings import (
 )
 from jettison.configuration.storage import check_version, read_owners, read_redis, read_storage
 from jettison.configuration.variables import find_variables
-from jettison.configuration.watching import read_health, read_notifications
 
 __all__ = ["examine_configuration", "for_folder", "read_configuration"]
 

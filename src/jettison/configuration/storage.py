@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Final, get_args
 
 from jettison.configuration.document import described
-from jettison.configuration.fields import Section
 from jettison.configuration.keys import DRIVER
+from jettison.configuration.section import Section
 from jettison.configuration.settings import (
     DEFAULT_ROOT,
     SUPPORTED,

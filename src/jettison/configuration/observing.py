@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Final
 
 from jettison.configuration.addresses import parse_address
-from jettison.configuration.fields import Section
 from jettison.configuration.http import is_web_url
 from jettison.configuration.problems import Problems
+from jettison.configuration.section import Section
 from jettison.configuration.settings import (
     Endpoint,
     FileCheck,

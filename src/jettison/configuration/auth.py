@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from jettison.configuration.fields import Section
 from jettison.configuration.http import is_web_url
 from jettison.configuration.problems import Problems
+from jettison.configuration.section import Section
 from jettison.configuration.settings import ALGORITHMS, Htpasswd, Token
 
 __all__ = ["read_auth"]
