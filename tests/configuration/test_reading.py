@@ -1,4 +1,6 @@
+import os
 import ssl
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -30,7 +32,8 @@ from jettison.configuration.ciphers import CIPHER_SUITES, TLS_1_3
 from jettison.configuration.keys import KEYS
 from jettison.configuration.variables import split_variable
 from jettison.errors import ConfigurationError
-from tests.configuration.reader import Reader
+from tests.configuration.reader import MINIMAL, Reader
+from tests.support.missing import need
 from tests.support.registry import RegistryFactory
 
 
@@ -309,3 +312,29 @@ def test_docker_registry_takes_the_same_words_for_true(
     status = registry.request("DELETE", f"/v2/a/manifests/sha256:{'0' * 64}").status
     assert (status != 405) is enabled
     assert read_configuration(registry.config, {}, "serving").storage.delete_enabled is enabled
+
+
+@pytest.mark.parametrize("variable", ["REGISTRY_STORAGE_PATH", "REGISTRY_AUTH_LDAP_REALM"])
+def test_docker_registry_refuses_a_variable_of_an_unknown_driver_or_login_too(
+    tmp_path: Path, read: Reader, variable: str
+) -> None:
+    need("docker-registry")
+    assert f"(set by {variable})" in read.error("", {variable: "x"})
+    read.path.write_text(
+        f"{MINIMAL}http: {{addr: '127.0.0.1:0'}}\n".replace("/data", str(tmp_path))
+    )
+    done = subprocess.run(
+        ["docker-registry", "serve", str(read.path)],
+        env=os.environ | {variable: "x"},
+        capture_output=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode != 0
+
+
+def test_what_only_a_collection_needs_keeps_no_server_from_starting(read: Reader) -> None:
+    found = read("redis: {addr: cache}\n", {"REGISTRY_STORAGE_CACHE": "memcached"})
+    assert found.storage.cache is None
+    with pytest.raises(ConfigurationError, match="2 keys cannot be used"):
+        read_configuration(read.path, {"REGISTRY_STORAGE_CACHE": "memcached"})

@@ -53,7 +53,7 @@ def read_storage(top: Section) -> Storage:
     purging = maintenance.section("uploadpurging").only("serving")
     default = UploadPurging()
     # "layerinfo" is what it was called before.
-    cache = section.section("cache").only("storage")
+    cache = section.only("storage").section("cache")
     key = "blobdescriptor" if cache.holds("blobdescriptor") else "layerinfo"
     return Storage(
         driver=_driver(section),

@@ -24,7 +24,8 @@ documentation of environment variables for services, and Docker's links before):
 keys of a configuration."""
 
 _FREE: Final = frozenset({"auth", "storage"})
-"""Sections in which Distribution takes a variable of any name: it may add a driver or a login."""
+"""Sections in which Distribution takes a variable of any name: it may add a driver or a login, and
+2.8.2 and 3.1.1 do not start then."""
 
 _OURS: Final = frozenset(part for name in KEYS for part in name.split(".") if "_" in part)
 
