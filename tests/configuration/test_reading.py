@@ -148,7 +148,7 @@ def test_logins(read: Reader) -> None:
         autoredirect_path="/t",
     )
     assert found.warnings == (
-        "auth.token.signingalgorithms: tokens signed with HS256 are never accepted",
+        "auth.token.signingalgorithms has HS256: tokens signed so are never accepted",
     )
 
 

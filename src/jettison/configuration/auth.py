@@ -3,7 +3,6 @@
 from typing import Final
 
 from jettison.configuration.http import is_web_url
-from jettison.configuration.problems import Problems
 from jettison.configuration.section import Section
 from jettison.configuration.settings import ALGORITHMS, Htpasswd, Token
 
@@ -14,7 +13,7 @@ _REFUSED: Final = "silly"
 _SHARED: Final = frozenset({"HS256", "HS384", "HS512"})
 
 
-def read_auth(section: Section, problems: Problems) -> Htpasswd | Token | None:
+def read_auth(section: Section) -> Htpasswd | Token | None:
     """Read how clients log in; None if they do not."""
     kinds = list(section)
     if len(kinds) > 1:
@@ -28,7 +27,7 @@ def read_auth(section: Section, problems: Problems) -> Htpasswd | Token | None:
     if "htpasswd" in kinds:
         return _htpasswd(section.section("htpasswd"))
     if "token" in kinds:
-        return _token(section.section("token"), problems)
+        return _token(section.section("token"))
     if kinds and kinds[0].lower() not in {"none", _REFUSED}:
         hint = f"Allowed are {', '.join(_KINDS)}."
         section.bad("", f"names the unknown kind {section.quoted(kinds[0])}", hint)
@@ -44,7 +43,7 @@ def _htpasswd(section: Section) -> Htpasswd | None:
     return None if path is None else Htpasswd(realm, path)
 
 
-def _token(section: Section, problems: Problems) -> Token:
+def _token(section: Section) -> Token:
     autoredirect = section.flag("autoredirect", default=False)
     realm = section.needed("realm", secret=True)
     if realm and not autoredirect and not is_web_url(realm):
@@ -56,7 +55,7 @@ def _token(section: Section, problems: Problems) -> Token:
         issuer=section.needed("issuer"),
         rootcertbundle=section.path("rootcertbundle"),
         jwks=section.path("jwks"),
-        signing_algorithms=_algorithms(section, problems),
+        signing_algorithms=_algorithms(section),
         autoredirect=autoredirect,
         autoredirect_path=section.text("autoredirectpath") or "/auth/token/",
     )
@@ -66,7 +65,7 @@ def _token(section: Section, problems: Problems) -> Token:
     return token
 
 
-def _algorithms(section: Section, problems: Problems) -> tuple[str, ...]:
+def _algorithms(section: Section) -> tuple[str, ...]:
     key = "signingalgorithms"
     named = section.texts(key)
     if not named:
@@ -81,6 +80,5 @@ def _algorithms(section: Section, problems: Problems) -> tuple[str, ...]:
         hint = f"Allowed are {', '.join(ALGORITHMS)}."
         section.bad(key, "has only algorithms with a shared secret", hint)
     elif shared:
-        names = ", ".join(shared)
-        problems.warn(f"{section.name(key)}: tokens signed with {names} are never accepted")
+        section.warn(key, f"has {', '.join(shared)}: tokens signed so are never accepted")
     return allowed

@@ -5,7 +5,6 @@ from urllib.parse import urlsplit
 
 from jettison.configuration.addresses import parse_address
 from jettison.configuration.ciphers import CIPHER_SUITES, TLS_1_3, is_outdated
-from jettison.configuration.problems import Problems
 from jettison.configuration.section import Section
 from jettison.configuration.settings import ClientAuth, Debug, Http, Net, Tls, TlsVersion
 from jettison.errors import ConfigurationError
@@ -17,7 +16,7 @@ _PATH_SIGNS: Final = frozenset("?#%\\")
 _DEFAULT: Final = Http()
 
 
-def read_http(section: Section, problems: Problems) -> Http:
+def read_http(section: Section) -> Http:
     """Read where and how clients are answered; a collection asks there who is writing."""
     net = section.choice("net", get_args(Net), _DEFAULT.net)
     serving = section.only("serving")
@@ -29,8 +28,8 @@ def read_http(section: Section, problems: Problems) -> Http:
         relative_urls=serving.flag("relativeurls", default=_DEFAULT.relative_urls),
         drain_timeout=serving.seconds("draintimeout", _DEFAULT.drain_timeout),
         headers=serving.headers("headers"),
-        tls=_tls(section.section("tls").only("serving"), problems),
-        debug=_debug(serving.section("debug"), problems),
+        tls=_tls(section.section("tls").only("serving")),
+        debug=_debug(serving.section("debug")),
     )
 
 
@@ -93,7 +92,7 @@ def _slashed(section: Section, key: str, *, ends: bool) -> str | None:
     return slashed if not ends or slashed == "/" else slashed + "/"
 
 
-def _tls(section: Section, problems: Problems) -> Tls | None:
+def _tls(section: Section) -> Tls | None:
     certificate = section.path("certificate")
     key = section.path("key")
     authorities = section.paths("clientcas")
@@ -102,7 +101,7 @@ def _tls(section: Section, problems: Problems) -> Tls | None:
             missing = "certificate" if certificate is None else "key"
             section.bad(missing, "is missing", "A certificate and its key stand there together.")
         return None
-    version, suites = _version_and_suites(section, problems)
+    version, suites = _version_and_suites(section)
     return Tls(certificate, key, authorities, _client_auth(section, authorities), version, suites)
 
 
@@ -117,7 +116,7 @@ def _client_auth(section: Section, authorities: tuple[object, ...]) -> ClientAut
     return found_auth if authorities else None
 
 
-def _version_and_suites(section: Section, problems: Problems) -> tuple[TlsVersion, tuple[str, ...]]:
+def _version_and_suites(section: Section) -> tuple[TlsVersion, tuple[str, ...]]:
     allowed: tuple[TlsVersion, ...] = get_args(TlsVersion)
     version: TlsVersion = "tls1.2"
     if section.text("minimumtls") in {"tls1.0", "tls1.1"}:
@@ -132,18 +131,18 @@ def _version_and_suites(section: Section, problems: Problems) -> tuple[TlsVersio
             hint = "Known are the names of docs/configuration.md."
             section.bad(f"ciphersuites[{index}]", f"{found}: {suite[:60]!r}", hint)
     if suites and TLS_1_3.issuperset(suites) and version != "tls1.3":
-        problems.warn(f"{section.name('ciphersuites')} has none of TLS 1.2: only TLS 1.3 is spoken")
+        section.warn("ciphersuites", "has none of TLS 1.2: only TLS 1.3 is spoken")
         version = "tls1.3"
     return version, suites
 
 
-def _debug(section: Section, problems: Problems) -> Debug | None:
+def _debug(section: Section) -> Debug | None:
     prometheus = section.section("prometheus")
     enabled = prometheus.flag("enabled", default=False)
     path = _slashed(prometheus, "path", ends=False) or "/metrics"
     addr = section.text("addr")
     if addr is None:
         if enabled:
-            problems.warn("http.debug.addr is missing, so there are no metrics")
+            section.warn("addr", "is missing, so there are no metrics")
         return None
     return Debug(_host_and_port(section, addr), enabled, path)

@@ -5,7 +5,6 @@ from typing import Final
 
 from jettison.configuration.addresses import parse_address
 from jettison.configuration.http import is_web_url
-from jettison.configuration.problems import Problems
 from jettison.configuration.section import Section
 from jettison.configuration.settings import (
     Endpoint,
@@ -28,21 +27,19 @@ _LEAST_STATUS: Final = 100
 _MOST_STATUS: Final = 599
 
 
-def read_notifications(section: Section, problems: Problems) -> Notifications:
+def read_notifications(section: Section) -> Notifications:
     """Read who is notified."""
-    endpoints = [_endpoint(each, problems) for each in section.sections("endpoints")]
+    endpoints = [_endpoint(each) for each in section.sections("endpoints")]
     references = section.section("events").flag("includereferences", default=False)
     return Notifications(tuple(endpoints), references)
 
 
-def _endpoint(section: Section, problems: Problems) -> Endpoint:
+def _endpoint(section: Section) -> Endpoint:
     ignore = section.section("ignore")
     actions = ignore.texts("actions")
-    for action in actions:
-        if action not in _ACTIONS:
-            known = ", ".join(_ACTIONS)
-            name = ignore.name("actions")
-            problems.warn(f"{name}: there is no action {action[:40]!r}; actions are {known}")
+    for unknown in [action for action in actions if action not in _ACTIONS]:
+        known = ", ".join(_ACTIONS)
+        ignore.warn("actions", f"has {unknown[:40]!r}, which is no action; actions are {known}")
     media_types = (*section.texts("ignoredmediatypes"), *ignore.texts("mediatypes"))
     return Endpoint(
         name=section.text("name") or "",

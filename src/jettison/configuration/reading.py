@@ -73,18 +73,18 @@ def examine_configuration(
     serving = top.only("serving")
     http = top.section("http")
     tls = http.section("tls")
-    auth = read_auth(top.section("auth"), problems)
+    auth = read_auth(top.section("auth"))
     ours = top.section("jettison").only("serving")
-    access = _access(ours, problems, login=auth is not None)
+    access = _access(ours, login=auth is not None)
     sparse = ours.flag("sparse_manifests", default=False)
     indexes = top.section("validation", "manifests", "indexes")
     found = Configuration(
         storage=read_storage(top),
         path=path,
-        http=read_http(http, problems),
+        http=read_http(http),
         log=_log(serving),
         auth=auth,
-        notifications=read_notifications(serving.section("notifications"), problems),
+        notifications=read_notifications(serving.section("notifications")),
         health=read_health(serving.section("health")),
         urls=_urls(serving.section("validation")),
         catalog_max=_page(serving.section("catalog"), "maxentries"),
@@ -162,7 +162,7 @@ def _misread(pattern: str) -> str | None:
     return None
 
 
-def _access(ours: Section, problems: Problems, *, login: bool) -> tuple[AccessRule, ...]:
+def _access(ours: Section, *, login: bool) -> tuple[AccessRule, ...]:
     rules = tuple(_rule(section) for section in ours.sections("access"))
     if not rules and ours.holds("access"):
         hint = "Without the key everyone may do everything; with it, only what a rule allows."
@@ -170,7 +170,7 @@ def _access(ours: Section, problems: Problems, *, login: bool) -> tuple[AccessRu
     named = sorted({user for rule in rules for user in rule.users} - {"*", "anonymous"})
     if named and not login:
         names = ", ".join(repr(name[:40]) for name in named[:5])
-        problems.warn(f"jettison.access names {names}, and without auth nobody has a name")
+        ours.warn("access", f"names {names}, and without auth nobody has a name")
     return _with_overwrite(rules)
 
 

@@ -86,6 +86,10 @@ class Section:
         """Note that a key cannot be used as it is."""
         self._problems.add(self.name(key), found, allowed, self._scope)
 
+    def warn(self, key: str, found: str) -> None:
+        """Note something about a key that keeps no server from starting."""
+        self._problems.warn(f"{self._problems.subject(self.name(key))} {found}")
+
     def only(self, scope: Scope) -> "Section":
         """Return the same section, whose problems matter for one purpose alone."""
         return Section(self._document, self._problems, self._steps, scope)
@@ -193,8 +197,7 @@ class Section:
         if isinstance(value, int) and not isinstance(value, bool) and not unit:
             found = value * _NANOSECOND if abs(value) < _LARGEST**2 else None
             if found is not None and 0 < found < _SHORTEST:
-                said = f"{self.name(key)} is {value} nanoseconds; {value}s would be seconds"
-                self._problems.warn(said)
+                self.warn(key, f"is {value} nanoseconds; {value}s would be seconds")
         if found is None or found < 0 or (unit and not zero and found == 0):
             allowed = "It is a duration such as 30s, 1m30s or 168h."
             self.bad(key, f"is {_shown(value)}", allowed)
