@@ -121,7 +121,7 @@ def _load(name: str, row: _Row) -> Any:  # noqa: ANN401 - same
 
 
 class _Group(TyperGroup):
-    """Commands, and the nearest of them for what is none."""
+    """The group of all commands; it suggests the nearest one for an unknown name."""
 
     def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - typer's own
         super().__init__(**settings)

@@ -21,7 +21,7 @@ def read_auth(section: Section) -> Htpasswd | Token | None:
         section.bad("", f"names {names}", "Exactly one kind may stand there.")
         return None
     section = section.only("serving")
-    # Where a login is asked for that nobody checks, nothing may be served.
+    # A login that is asked for and not checked would let everyone in.
     if len(section) != len(kinds):
         section.bad("", "has a key that is no text", f"Allowed are {', '.join(_KINDS)}.")
     if "htpasswd" in kinds:

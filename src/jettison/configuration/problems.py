@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, collected so that all of it is said at once."""
+"""The problems of a configuration, collected so that one error reports all of them."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -11,11 +11,10 @@ from jettison.errors import ConfigurationError
 __all__ = ["Problem", "Problems", "Purpose", "Scope", "key_name", "refusal"]
 
 Purpose = Literal["serving", "storage", "editing"]
-"""What a configuration is read for: to serve as it says, to work on the storage that it names, or
-to change the file."""
+"""What a configuration is read for: to serve as it says, to work on its storage, to edit it."""
 
 Scope = Literal["any", "opening", "serving", "storage"]
-"""What a problem is in the way of: ``opening`` the storage is part of serving and of work on it."""
+"""What a problem prevents. ``opening`` is opening the storage, for serving or for work on it."""
 
 _MATTERS: Final[dict[Purpose, frozenset[Scope]]] = {
     "serving": frozenset({"any", "opening", "serving"}),
@@ -71,7 +70,7 @@ class Problems:
             self._errors[key, found, allowed] = "any"
 
     def warn(self, sentence: str) -> None:
-        """Note something that does not keep the server from starting."""
+        """Note a sentence about something that keeps no server from starting."""
         self._warnings[sentence] = None
 
     def subject(self, key: str) -> str:
@@ -94,7 +93,7 @@ class Problems:
 def refusal(
     path: Path | None, problems: Iterable[Problem], purpose: Purpose
 ) -> ConfigurationError | None:
-    """Return the error that says all problems that matter for ``purpose``; None if none does."""
+    """Return one error that reports the problems that prevent ``purpose``; None without any."""
     grave = [problem for problem in problems if problem.scope in _MATTERS[purpose]]
     if not grave:
         return None

@@ -46,9 +46,8 @@ def read_configuration(
 ) -> Configuration:
     """Read a configuration file and the ``REGISTRY_…`` variables of ``environment``.
 
-    Raises :class:`~jettison.errors.ConfigurationError`, with everything that is wrong, for what
-    cannot be or is not supported, as far as it matters for ``purpose``;
-    :class:`~jettison.errors.StorageError` if the file cannot be read.
+    Raises one :class:`~jettison.errors.ConfigurationError` with all problems that concern
+    ``purpose``, and :class:`~jettison.errors.StorageError` if the file cannot be read.
     """
     found, problems = examine_configuration(path, environment)
     error = refusal(path, problems, purpose)
@@ -60,10 +59,10 @@ def read_configuration(
 def examine_configuration(
     path: Path, environment: Mapping[str, str]
 ) -> tuple[Configuration, tuple[Problem, ...]]:
-    """Read the same, and return with it what is wrong, for whatever purpose.
+    """Read a configuration like :func:`read_configuration`, and return its problems with it.
 
     A key that cannot be used has its default. Raises
-    :class:`~jettison.errors.ConfigurationError` for a file without keys.
+    :class:`~jettison.errors.ConfigurationError` only for a file that is not YAML, or has no keys.
     """
     problems = Problems()
     document = read_document(path, find_variables(environment, problems), problems)
@@ -100,8 +99,9 @@ def examine_configuration(
         cache_of=top.section("proxy").text("remoteurl", secret=True),
         redis=read_redis(top.only("storage").section("redis")),
         owners=tuple(read_owners(top)),
+        warnings=problems.warnings,  # last: they are noted as the others are read
     )
-    return msgspec.structs.replace(found, warnings=problems.warnings), problems.errors
+    return found, problems.errors
 
 
 def for_folder(root: Path, addr: str) -> Configuration:

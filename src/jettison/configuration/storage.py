@@ -36,7 +36,7 @@ _HARBOR_TOKENS: Final = "/service/token"
 
 
 def check_version(top: Section) -> None:
-    """Report a file that is none of Distribution's."""
+    """Report a version other than that of every configuration of Distribution."""
     value = top.value("version")
     if not top.holds("version"):
         top.bad(
@@ -151,7 +151,7 @@ def _redis_tls(section: Section) -> RedisTls | None:
 
 
 def read_owners(top: Section) -> Iterator[Owner]:
-    """Yield whom the configuration names that keeps a part of the truth elsewhere."""
+    """Yield the programs that keep a part of the truth elsewhere, by their marks."""
     # "prefer" and whatever comes later count as true.
     if top.section("database").value("enabled") not in (False, None, "", "false"):
         yield Owner(GITLAB, "database.enabled in the configuration")

@@ -68,7 +68,7 @@ def _problem(problem: Problem) -> Item:
 def _deletion(
     configuration: Configuration, environment: Mapping[str, str], problems: tuple[Problem, ...]
 ) -> Iterator[Item]:
-    """Yield what makes the registry answer a DELETE with 405."""
+    """Yield the reasons for which the registry answers a DELETE with 405."""
     enabled = configuration.storage.delete_enabled
     variable = environment.get(DELETE_VARIABLE)
     if variable is not None:
@@ -95,7 +95,7 @@ def _deletion(
 
 
 def _state(configuration: Configuration) -> Iterator[Item]:
-    """Yield what has consequences for whoever collects."""
+    """Yield the settings that have consequences for a collection."""
     storage = configuration.storage
     if storage.readonly:
         yield Item(
