@@ -7,7 +7,8 @@ import pytest
 
 from jettison.collector import CollectOptions, collect, plan_collection
 from jettison.fsck import CheckOptions, check_tree, plan_repair
-from jettison.jobs.repair import run_repair, undo_repair
+from jettison.jobs.repair import RepairJob, RepairUndoJob
+from jettison.jobs.workspace import Workspace
 from jettison.model import mediatypes
 from jettison.model.digest import Digest
 from jettison.storage.filesystem.tree import StorageTree
@@ -165,12 +166,12 @@ def test_a_tag_that_leads_nowhere_is_moved_aside(tree: Tree, link: bool) -> None
     before = tree.snapshot()
     plan = plan_repair(opened, report, "20260101-000000-aaaaa", NOW + 7200, 3600.0)
     assert sorted(plan.moved_tags) == ["app:gone", "app:too"]
-    run = run_repair(opened, plan, (), lambda: NOW, lambda _: "")
+    run = RepairJob(Workspace(tree=opened, clock=lambda: NOW), CheckOptions()).apply(plan, ())
     assert not check_tree(opened, CheckOptions(), NOW).damage
     found = plan_collection(opened, CollectOptions(), NOW)
     assert not found.problems
     assert garbage in {blob.digest for blob in found.blobs}
-    undo_repair(opened, run, lambda: NOW, lambda _: "")
+    RepairUndoJob(Workspace(tree=opened, clock=lambda: NOW), run).apply()
     after = tree.snapshot()
     assert {path for path in before if "docker" in path} <= after.keys()
     assert kept in tree.blobs()

@@ -18,6 +18,7 @@ from jettison.collector.undo_windows import plan_within_windows, tree_journal
 from jettison.errors import StorageError
 from jettison.fsck import CheckOptions, check_tree
 from jettison.jobs.collect import CollectionJob
+from jettison.jobs.workspace import Workspace
 from jettison.model.digest import Digest, RawDigest
 from jettison.model.journal import JobKind, JobState, JournalEntry, SavedManifest
 from jettison.storage.filesystem.folder import Folder
@@ -482,8 +483,8 @@ def test_a_dry_run_counts_what_a_killed_collection_left_aside(
     kill_in_the_middle(opened, plan, monkeypatch, "_put_back_wanted")
     assert digest not in tree.blobs()
     before = tree.snapshot()
-    job = CollectionJob(opened, None, UNTAGGED)
-    dry = job.plan(NOW)
+    job = CollectionJob(Workspace(tree=opened, clock=lambda: NOW), UNTAGGED)
+    dry = job.plan()
     assert tree.snapshot() == before
     assert dry.aside == len(plan.blobs)
     assert dry.classes == plan.classes
@@ -491,7 +492,7 @@ def test_a_dry_run_counts_what_a_killed_collection_left_aside(
         *(plan.blobs, plan.layer_links, plan.revisions),
     )
     job.recover()
-    again = job.plan(NOW)
+    again = job.plan()
     assert again.aside == 0
     assert again.classes == dry.classes
     assert collect(opened, again).blobs.bytes == dry.bytes

@@ -17,7 +17,8 @@ from jettison.errors import JournalError, Locked, NotFoundError, StorageError
 from jettison.fsck import CheckOptions, check_again, check_tree, hashing, plan_repair
 from jettison.fsck.tree_mover import TreeMover
 from jettison.jobs.collect import CollectionJob
-from jettison.jobs.repair import run_repair, undo_repair
+from jettison.jobs.repair import RepairJob, RepairUndoJob
+from jettison.jobs.workspace import Workspace
 from jettison.model.check_report import (
     CheckReport,
     Defect,
@@ -29,9 +30,10 @@ from jettison.model.check_report import (
 from jettison.model.digest import Digest
 from jettison.model.journal import JobKind, JobState, JournalEntry
 from jettison.model.repair import FileFingerprint
-from jettison.progress import silent
+from jettison.progress import Progress, silent
 from jettison.storage.filesystem.folder import Folder
 from jettison.storage.filesystem.lock import StorageLock
+from jettison.storage.filesystem.tree import StorageTree
 from tests.support.trees import NOW, OLD, Tree, image_document, index_document
 
 DAMAGE, NOTICE = Severity.DAMAGE, Severity.NOTICE
@@ -73,16 +75,20 @@ def unpullable(report: CheckReport) -> list[str]:
     return [tag.name for tag in report.unpullable]
 
 
+def place(tree: StorageTree, progress: Progress = silent) -> Workspace:
+    return Workspace(tree=tree, clock=lambda: NOW, progress=progress)
+
+
 def mend(
     tree: Tree, *, progress: Callable[..., None] | None = None, run_id: str = "r"
 ) -> JournalEntry:
     opened = tree.open()
     plan = plan_repair(opened, check(tree), run_id, NOW, 3600.0)
-    return run_repair(opened, plan, ("here",), lambda: NOW, str, progress=progress or silent)
+    return RepairJob(place(opened, progress or silent), CheckOptions()).apply(plan, ("here",))
 
 
 def undo(tree: Tree, run: JournalEntry) -> JournalEntry:
-    return undo_repair(tree.open(), run, lambda: NOW, str)
+    return RepairUndoJob(place(tree.open()), run).apply()
 
 
 def registry_files(tree: Tree) -> dict[str, tuple[bytes, int]]:
@@ -507,7 +513,7 @@ def test_what_changes_after_the_check_is_left(tree: Tree) -> None:
     tree.blob(b"nobody's", when=NOW)
     tree.write(tree.tag_path("app", "1"), image([b"base", b"one"]).encode())
     before = registry_files(tree)
-    run = run_repair(opened, plan, (), lambda: NOW, str)
+    run = RepairJob(place(opened), CheckOptions()).apply(plan, ())
     assert run.receipt is not None
     assert [finding.ok for finding in run.receipt.findings] == [False, False, False]
     assert registry_files(tree) == before
@@ -561,8 +567,8 @@ def test_a_tag_whose_history_leads_nowhere_is_moved_aside_and_named(tree: Tree) 
 
 
 def collect_untagged(tree: Tree) -> None:
-    job = CollectionJob(tree.open(), None, CollectOptions(untagged=0.0))
-    job.run(job.plan(NOW), (), lambda: NOW, str)
+    job = CollectionJob(place(tree.open()), CollectOptions(untagged=0.0))
+    job.apply(job.plan(), ())
 
 
 def lose_tag_and_history(tree: Tree) -> list[str]:

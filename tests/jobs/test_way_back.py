@@ -1,5 +1,6 @@
 """Where blobs go with the last manifest, a removal has to be told how it can be undone, or not."""
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from jettison.demo.images import image, index, layer
 from jettison.errors import Refused
 from jettison.jobs.removal_plan import RemovalRequest
 from jettison.jobs.remove import RemovalJob, RemovalSettings
-from jettison.jobs.undo import prepare_undo, take_back
+from jettison.jobs.undo import UndoJob
 from jettison.jobs.workspace import Workspace
 from jettison.model.journal import JobState, JournalEntry
 from jettison.model.names import Reference, RepoName, Tag
@@ -36,17 +37,22 @@ def journal(tmp_path: Path) -> Journal:
     return Journal(tmp_path / "runs")
 
 
+def place(registry: MemoryRegistry, journal: Journal, now: float = NOW) -> Workspace:
+    times = itertools.count(now)
+    return Workspace(registry, users=journal, clock=lambda: next(times))
+
+
 def remover(registry: MemoryRegistry, journal: Journal) -> RemovalJob:
-    return RemovalJob(registry, Workspace(), journal, lambda: NOW, lambda _: "then")
+    return RemovalJob(place(registry, journal))
 
 
 async def remove(
     registry: MemoryRegistry, journal: Journal, settings: RemovalSettings
 ) -> JournalEntry:
     work = remover(registry, journal)
-    prepared = await work.prepare(REQUEST, settings)
-    work.require_way_back(prepared, settings)
-    return await work.execute(REQUEST, settings, prepared)
+    prepared = await work.plan(REQUEST, settings)
+    work.require_way_back(prepared)
+    return await work.apply(prepared)
 
 
 async def test_it_is_refused_and_both_ways_are_named(
@@ -69,7 +75,7 @@ async def test_without_undo_it_goes_and_nothing_is_promised(
     assert found is not None
     assert not found.possible
     with pytest.raises(Refused, match="app:1: its blob"):
-        await prepare_undo(gitea, run, [journal], Workspace())
+        await UndoJob(place(gitea, journal), run).plan()
 
 
 async def test_with_a_backup_it_can_be_undone(
@@ -79,9 +85,9 @@ async def test_with_a_backup_it_can_be_undone(
     found = undo_promise_of(run, NOW)
     assert found is not None
     assert found.sentence == f"from the backup {tmp_path / 'backup'}"
-    plan = await prepare_undo(gitea, run, [journal], Workspace())
+    plan = await UndoJob(place(gitea, journal), run).plan()
     assert plan.blobs
-    done, left = await take_back(gitea, run, plan, journal, lambda: NOW, lambda _: "then")
+    done, left = await UndoJob(place(gitea, journal), run).apply(plan)
     assert not left
     assert done.receipt is not None
     assert done.receipt.ok
@@ -106,10 +112,10 @@ async def test_what_was_broken_before_is_told_and_not_promised(journal: Journal)
     lost = ONE.layers[1].digest
     del registry.found[APP].blobs[lost]
     work = remover(registry, journal)
-    prepared = await work.prepare(REQUEST, RemovalSettings())
+    prepared = await work.plan(REQUEST, RemovalSettings())
     assert any(str(lost) in warning for warning in prepared.plan.warnings)
-    assert not work.promise(prepared, RemovalSettings()).possible
-    run = await work.execute(REQUEST, RemovalSettings(), prepared)
+    assert not work.promise(prepared).possible
+    run = await work.apply(prepared)
     assert run.receipt is not None
     assert run.receipt.ok
 
@@ -121,15 +127,13 @@ async def test_an_undo_that_overwrites_can_be_undone(journal: Journal) -> None:
     run = await remove(registry, journal, RemovalSettings())
     two = registry.push(APP, "1", TWO)
     with pytest.raises(Refused, match=r"app:1: points to sha256:\w+ now"):
-        await prepare_undo(registry, run, [journal], Workspace())
-    now = iter(range(10))
-    plan = await prepare_undo(registry, run, [journal], Workspace(), overwrite=True)
-    done, _ = await take_back(
-        registry, run, plan, journal, lambda: NOW + 1 + next(now), lambda _: "then"
-    )
+        await UndoJob(place(registry, journal), run).plan()
+    first = UndoJob(place(registry, journal, NOW + 100), run)
+    plan = await first.plan(overwrite=True)
+    done, _ = await first.apply(plan)
     assert registry.found[APP].tags[Tag("1")] == one
-    plan = await prepare_undo(registry, done, [journal], Workspace())
-    await take_back(registry, done, plan, journal, lambda: NOW + 5 + next(now), lambda _: "then")
+    second = UndoJob(place(registry, journal, NOW + 200), done)
+    await second.apply(await second.plan())
     assert registry.found[APP].tags[Tag("1")] == two
 
 
@@ -140,8 +144,8 @@ async def test_a_sparse_index_comes_back_as_it_was(journal: Journal) -> None:
     registry.push(APP, "1", both)
     del registry.found[APP].manifests[TWO.digest]
     run = await remove(registry, journal, RemovalSettings())
-    plan = await prepare_undo(registry, run, [journal], Workspace())
-    done, left = await take_back(registry, run, plan, journal, lambda: NOW, lambda _: "then")
+    work = UndoJob(place(registry, journal), run)
+    done, left = await work.apply(await work.plan())
     assert not left
     assert done.receipt is not None
     assert done.receipt.ok, done.receipt.findings

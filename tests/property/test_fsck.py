@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from jettison.errors import JettisonError
 from jettison.fsck import CheckOptions, check_again, check_tree, plan_repair
-from jettison.jobs.repair import run_repair, undo_repair
+from jettison.jobs.repair import RepairJob, RepairUndoJob
+from jettison.jobs.workspace import Workspace
 from jettison.model.digest import Digest
 from jettison.model.manifest import parse_manifest
 from jettison.model.names import RepoName, Tag
@@ -117,7 +118,9 @@ def test_fsck_names_exactly_what_cannot_be_pulled(
         assert not plan.skipped
         if not plan.steps:
             return
-        run = run_repair(tree.open(), plan, (), lambda: NOW, str)
+        run = RepairJob(Workspace(tree=tree.open(), clock=lambda: NOW), CheckOptions()).apply(
+            plan, ()
+        )
         assert run.receipt is not None
         assert run.receipt.ok
         # A repair harms nobody, and what it leaves is told as it is.
@@ -128,7 +131,7 @@ def test_fsck_names_exactly_what_cannot_be_pulled(
         remembered = check_again(tree.open(), CheckOptions(), NOW, report)
         assert remembered.defects == again.defects
 
-        undone = undo_repair(tree.open(), run, lambda: NOW, str)
+        undone = RepairUndoJob(Workspace(tree=tree.open(), clock=lambda: NOW), run).apply()
         assert undone.receipt is not None
         assert undone.receipt.ok
         now = {path: raw for path, raw in tree.snapshot().items() if path.startswith("docker/")}

@@ -17,7 +17,7 @@ from jettison.demo.images import Image, Index, image, index, layer
 from jettison.errors import JettisonError
 from jettison.jobs.removal_plan import RemovalRequest
 from jettison.jobs.remove import RemovalJob, RemovalSettings
-from jettison.jobs.undo import prepare_undo, take_back
+from jettison.jobs.undo import UndoJob
 from jettison.jobs.workspace import Workspace
 from jettison.model.digest import Digest
 from jettison.model.journal import JobKind, JournalEntry
@@ -70,8 +70,8 @@ class Model:
         self.now += 1.0
         return self.now
 
-    def remover(self) -> RemovalJob:
-        return RemovalJob(self.registry, Workspace(), self.journal, self.clock, lambda _: "then")
+    def place(self) -> Workspace:
+        return Workspace(self.registry, users=self.journal, clock=self.clock)
 
     def seen(self) -> dict[Tag, Digest]:
         return dict(self.registry.found[APP].tags)
@@ -87,9 +87,8 @@ class Model:
         known = set(self.journal.ids())
         self.registry.writes = writes
         try:
-            remover = self.remover()
-            prepared = await remover.prepare(request, RemovalSettings())
-            await remover.execute(request, RemovalSettings(), prepared)
+            job = RemovalJob(self.place())
+            await job.apply(await job.plan(request, RemovalSettings()))
         except (Killed, JettisonError):
             pass
         finally:
@@ -136,10 +135,8 @@ class Model:
         before = self.seen()
         self.registry.writes = writes
         try:
-            plan = await prepare_undo(self.registry, run, [self.journal], Workspace())
-            done, left = await take_back(
-                self.registry, run, plan, self.journal, self.clock, lambda _: "then"
-            )
+            job = UndoJob(self.place(), run)
+            done, left = await job.apply(await job.plan())
         except Killed:
             return None
         except JettisonError as error:

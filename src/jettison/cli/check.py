@@ -112,7 +112,7 @@ async def _check_host(
     location = Location.parse(target)
     async with connection.open(location.host) as registry:
         found, items = await check_registry(registry, location.repository)
-        items += await open_workspace(storage).check(registry)
+        items += await open_workspace(storage).connected_to(registry).check()
     # What was asked about a repository of the catalog, or the storage, may be in the way as well.
     problem = deletion_problem(registry.name, found, location.repository)
     return items, problem or _in_the_way(items)

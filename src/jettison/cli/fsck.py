@@ -1,9 +1,6 @@
 """``jettison fsck``."""
 
-import os
-import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,7 +12,6 @@ from jettison.cli.options import (
     Output,
     Yes,
     confirm,
-    timestamp,
     user_journal,
 )
 from jettison.cli.output import (
@@ -36,12 +32,11 @@ from jettison.cli.progress import reporting
 from jettison.errors import PartlyDone, UsageError, VerificationFailed
 
 if TYPE_CHECKING:
-    from jettison.configuration import Configuration
     from jettison.fsck import CheckOptions
+    from jettison.jobs.workspace import Workspace
     from jettison.model.check_report import CheckReport
     from jettison.model.journal import JournalEntry
     from jettison.model.repair import RepairPlan
-    from jettison.storage.filesystem.tree import StorageTree
 
 __all__ = ["EXAMPLE", "fsck"]
 
@@ -85,18 +80,17 @@ def fsck(
     undo` takes all of it back, unless a `gc --now` came in between. What only a push can heal is
     left over, and the exit code is 3.
     """
-    from jettison.collector.plausibility import require_own_tree
-    from jettison.fsck import HASHING, CheckOptions, check_tree, plan_repair
+    from jettison.fsck import HASHING, CheckOptions
+    from jettison.jobs.repair import RepairJob
+    from jettison.jobs.workspace import open_workspace
     from jettison.model.plausibility import Consent
-    from jettison.storage.journal import new_run_id
-    from jettison.storage.opening import open_storage
 
     if dry_run and not repair:
         raise UsageError("--dry-run is about --repair: without it, nothing is ever changed")
-    tree, configuration = open_storage(Path(target), os.environ)
+    place = open_workspace(target, users=user_journal())
     options = CheckOptions(grace=grace, quick=quick)
     with reporting(in_bytes=frozenset({HASHING})) as progress:
-        report = check_tree(tree, options, time.time(), progress)
+        report = RepairJob(place.reporting_to(progress), options).check()
     if output is Format.TABLE:
         _print(report)
     if not repair:
@@ -104,56 +98,41 @@ def fsck(
             _emit(output, report)
         _require_sound(report, target)
         return
-    now = time.time()
-    plan = plan_repair(tree, report, new_run_id(now), now, grace)
+    job = RepairJob(place, options)
+    plan = job.plan(report)
     if output is Format.TABLE:
         _print_plan(plan)
     if plan.steps:
-        consent = Consent(foreign_owner=allow_foreign_owner)
-        require_own_tree(tree, configuration, consent)
+        job.require_own_tree(Consent(foreign_owner=allow_foreign_owner))
     if dry_run or not plan.steps:
         if output is not Format.TABLE:
             _emit(output, report, {"plan": plan, "moved_tags": plan.moved_tags}, closing=True)
         _require_sound(report, target, plan)
         return
-    confirm(f"Repair {tree.root} in {counted(len(plan.steps), 'step')}?", yes=yes)
+    configuration = place.configuration
+    confirm(f"Repair {report.root} in {counted(len(plan.steps), 'step')}?", yes=yes)
     if configuration is not None and configuration.storage.cache == "inmemory":
         note(
             yellow("warning: the registry remembers blobs (inmemory); restart it after this, ")
             + yellow("else pushes may skip what was moved aside.")
         )
-    _repair(tree, configuration, plan, report, options, (target,), output)
+    _repair(place, plan, report, options, (target,), output)
 
 
 def _repair(
-    tree: "StorageTree",
-    configuration: "Configuration | None",
+    place: "Workspace",
     plan: "RepairPlan",
     before: "CheckReport",
     options: "CheckOptions",
     request: tuple[str, ...],
     output: Format,
 ) -> None:
-    from jettison.collector.undo_windows import tree_journal
-    from jettison.fsck import check_again
-    from jettison.jobs.repair import run_repair
-
-    def noted(run: "JournalEntry") -> None:
-        user_journal().point(run, tree_journal(tree))
+    from jettison.jobs.repair import RepairJob
 
     with reporting() as progress:
-        run = run_repair(
-            tree,
-            plan,
-            request,
-            time.time,
-            timestamp,
-            configuration=configuration,
-            noted=noted,
-            progress=progress,
-        )
+        run = RepairJob(place.reporting_to(progress), options).apply(plan, request)
     with reporting() as progress:
-        after = check_again(tree, options, time.time(), before, progress)
+        after = RepairJob(place.reporting_to(progress), options).verify(before)
     if output is Format.TABLE:
         _print_done(before, after, run)
     else:

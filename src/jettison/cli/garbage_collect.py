@@ -4,13 +4,11 @@ What goes to stdout is what docker-registry 2.8.2 prints there, to the space beh
 digest; what it logs to stderr comes in its form. docs/garbage-collect.md says where we differ.
 """
 
-import contextlib
 import os
 import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -23,12 +21,12 @@ from jettison.cli.options import (
     AssumeQuiescent,
     Grace,
     MaxRemoval,
+    home_journal,
     timestamp,
-    user_journal,
 )
 from jettison.cli.output import ago, counted, note, size_exactly, write
 from jettison.cli.progress import reporting
-from jettison.errors import JournalError, UsageError
+from jettison.errors import UsageError
 from jettison.model.printable import ascii_json, printable
 
 if TYPE_CHECKING:
@@ -137,14 +135,15 @@ def garbage_collect(
     """
     from jettison.collector.options import CollectOptions
     from jettison.jobs.collect import CollectionJob
+    from jettison.jobs.workspace import open_workspace
     from jettison.model.digest_set import DigestSet
     from jettison.model.plausibility import Consent
-    from jettison.storage.opening import open_storage
 
     target = config or os.environ.get(_VARIABLE)
     if not target:
         raise UsageError("no configuration is named", hint=f"Give its path, or set {_VARIABLE}.")
-    tree, configuration = open_storage(Path(target), os.environ)
+    place = open_workspace(target, users=home_journal())
+    configuration = place.configuration
     log = _Log("info" if configuration is None else configuration.log.level, time.time_ns)
     marked = DigestSet()
 
@@ -155,14 +154,14 @@ def garbage_collect(
 
     options = CollectOptions(grace=grace, untagged=0.0 if delete_untagged else None)
     consent = Consent(empty=allow_empty, foreign_owner=allow_foreign_owner, most=max_removal)
-    job = CollectionJob(tree, configuration, options, consent=consent)
+    job = CollectionJob(place, options, consent=consent)
     if not assume_quiescent:
-        job.require_quiescent(time.time())
+        job.require_quiescent()
     if not dry_run:
         job.recover()
     # A bar and the lines would write into each other on one terminal.
     with reporting(wanted=quiet or not sys.stdout.isatty()) as progress:
-        plan = job.plan(time.time(), progress=progress, tracing=None if quiet else tell)
+        plan = job.plan(progress=progress, tracing=None if quiet else tell)
     if not quiet:
         write(*eligible_lines(plan, len(marked)))
     for remark in _remarks(plan):
@@ -181,15 +180,8 @@ def garbage_collect(
 def _carry_out(
     job: "CollectionJob", plan: "CollectionPlan", target: str, log: "_Log"
 ) -> "CollectionReceipt":
-    from jettison.collector.undo_windows import tree_journal
-
     with reporting() as progress:
-        request = ("garbage-collect", target)
-        done = job.run(plan, request, time.time, timestamp, progress=progress)
-    # A job may have no home; the run is in the tree's own journal in any case.
-    if not plan.empty:
-        with contextlib.suppress(JournalError, RuntimeError):
-            user_journal().point(done.run, tree_journal(job.tree))
+        done = job.apply(plan, ("garbage-collect", target), progress=progress)
     log("info", *_removals(job.tree, plan, done.receipt))
     log("info", _freed(done.receipt))
     cache = None if job.configuration is None else job.configuration.storage.cache

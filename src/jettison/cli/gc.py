@@ -1,8 +1,6 @@
 """``jettison gc``."""
 
-import contextlib
 import functools
-import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,15 +18,14 @@ from jettison.cli.options import (
     Output,
     Yes,
     confirm,
+    home_journal,
     one_of,
     optional_values,
     parse_duration,
-    timestamp,
-    user_journal,
 )
 from jettison.cli.output import Format, counted, emit, note, size, write, yellow
 from jettison.cli.progress import Log, reporting
-from jettison.errors import Interrupted, JettisonError, JournalError, UsageError
+from jettison.errors import Interrupted, JettisonError, UsageError
 
 if TYPE_CHECKING:
     from jettison.collector.options import CollectOptions
@@ -215,7 +212,7 @@ class _Command:
             yes = True
         with quiesced(quiesce, resume):
             if not assume_quiescent:
-                self._job.require_quiescent(time.time(), quiesced=quiesce is not None)
+                self._job.require_quiescent(quiesced=quiesce is not None)
             self._job.recover()
             plan = self._make_plan()
             self._print(plan)
@@ -227,18 +224,16 @@ class _Command:
     @functools.cached_property
     def _job(self) -> "CollectionJob":
         from jettison.jobs.collect import CollectionJob
-        from jettison.storage.opening import open_storage
+        from jettison.jobs.workspace import open_workspace
 
-        tree, configuration = open_storage(Path(self._target), os.environ)
-        self._storage = str(tree.root)
-        return CollectionJob(
-            tree, configuration, self._options, end_undo=self._end_undo, consent=self._consent
-        )
+        place = open_workspace(self._target, users=home_journal())
+        self._storage = str(place.own_tree.root)
+        return CollectionJob(place, self._options, end_undo=self._end_undo, consent=self._consent)
 
     def _make_plan(self) -> "CollectionPlan":
         job = self._job
         with reporting(log=self._log) as progress:
-            self._plan = job.plan(time.time(), progress=progress)
+            self._plan = job.plan(progress=progress)
         return self._plan
 
     def _print(self, plan: "CollectionPlan") -> None:
@@ -255,15 +250,8 @@ class _Command:
             confirm(f"Collect {plan.root}: {gain}, for good?", yes=yes)
 
     def _collect(self, plan: "CollectionPlan") -> "Collection":
-        from jettison.collector.undo_windows import tree_journal
-
         with reporting(log=self._log) as progress:
-            done = self._job.run(plan, (self._target,), time.time, timestamp, progress=progress)
-        if not plan.empty:
-            # A job may have no home; the run is in the tree's own journal in any case.
-            with contextlib.suppress(JournalError, RuntimeError):
-                user_journal().point(done.run, tree_journal(self._job.tree))
-        return done
+            return self._job.apply(plan, (self._target,), progress=progress)
 
     def _tell(self, done: "Collection", plan: "CollectionPlan", *, resumed: bool) -> None:
         if self._form is not Format.TABLE:

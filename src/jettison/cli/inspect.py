@@ -57,7 +57,7 @@ async def _inspect(
     async with connection.open(reference.host) as remote:
         with reporting() as progress, connection.cache() as cache:
             return await look(
-                open_workspace(storage).source(remote),
+                open_workspace(storage).connected_to(remote).source,
                 reference,
                 created=timestamp(),
                 extent=extent,

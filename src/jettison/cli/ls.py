@@ -144,7 +144,7 @@ class _Ls:
         from jettison.jobs.workspace import open_workspace
 
         async with connection.open(self.where.host) as remote:
-            registry = open_workspace(storage).source(remote)
+            registry = open_workspace(storage).connected_to(remote).source
             if not self.long:
                 await self._names(registry)
             elif self.where.repository is None:

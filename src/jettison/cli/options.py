@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperCommand
 
 from jettison.cli.output import Format, note, prompt, stdout_ended, timestamp
-from jettison.errors import Declined, Interrupted, Refused, UsageError
+from jettison.errors import Declined, Interrupted, JournalError, Refused, UsageError
 
 if TYPE_CHECKING:
     from jettison.client import Credentials, ManifestCache, RemoteRegistry
@@ -38,6 +38,7 @@ __all__ = [
     "ask",
     "confirm",
     "extent_of",
+    "home_journal",
     "one_of",
     "optional_values",
     "parse_duration",
@@ -373,6 +374,13 @@ def user_journal() -> "Journal":
     from jettison.storage.journal import Journal, state_directory
 
     return Journal(state_directory(os.environ) / "runs")
+
+
+def home_journal() -> "Journal | None":
+    """Return the same, or None for a job without a home, which needs it for a pointer only."""
+    with suppress(JournalError, RuntimeError):
+        return user_journal()
+    return None
 
 
 def confirm(question: str, *, yes: bool) -> None:

@@ -26,7 +26,6 @@ from jettison.cli.options import (
     extent_of,
     parse_duration,
     run,
-    timestamp,
     user_journal,
     with_connection,
 )
@@ -186,27 +185,24 @@ async def _rm(
 ) -> "JournalEntry | None":
     from jettison.cli.receipt import print_receipt, undo_line
     from jettison.collector.plausibility import refuse
-    from jettison.jobs.remove import PreparedRemoval, RemovalJob, fingerprint, interrupted_run
+    from jettison.jobs.remove import RemovalJob
     from jettison.jobs.workspace import open_workspace
     from jettison.model.undo_promise import undo_promise_of
 
-    place = open_workspace(storage, os.environ)
-    users = user_journal()
+    place = open_workspace(storage, os.environ, user_journal())
     async with connection.open(request.host) as remote, AsyncExitStack() as stack:
         cache = stack.enter_context(connection.cache())
         with reporting() as progress:
-            remover = RemovalJob(remote, place, users, time.time, timestamp, progress)
-            begun = interrupted_run(
-                (users, place.journal(users)), fingerprint(request, settings, place)
-            )
+            job = RemovalJob(place.connected_to(remote).reporting_to(progress))
+            begun = job.find_interrupted(request, settings)
             prepared = (
-                PreparedRemoval.again(begun)
+                job.plan_rest(begun, request, settings)
                 if begun is not None
-                else await remover.prepare(request, settings, cache)
+                else await job.plan(request, settings, cache)
             )
         if begun is not None:
             note(f"Run {begun.id} of the same command was interrupted; this finishes it.")
-        promise = remover.promise(prepared, settings)
+        promise = job.promise(prepared)
         if output is Format.TABLE:
             _print(prepared, promise, settings, storage)
             if settings.reclaim:
@@ -218,16 +214,11 @@ async def _rm(
         if dry_run:
             return None
         if begun is None:
-            remover.require_way_back(prepared, settings)
+            job.require_way_back(prepared)
         confirm(_question(prepared, promise), yes=yes)
         with reporting() as progress:
-            remover = RemovalJob(remote, place, users, time.time, timestamp, progress)
-            work = (
-                remover.execute(request, settings, prepared, cache)
-                if begun is None
-                else remover.resume(begun, settings)
-            )
-            finished = await _told(work, remover, output)
+            job = RemovalJob(place.connected_to(remote).reporting_to(progress))
+            finished = await _told(job.apply(prepared, cache), job, output)
     if output is Format.TABLE:
         write("")
         print_receipt(finished)
@@ -239,7 +230,7 @@ async def _rm(
 
 
 async def _told(
-    work: "Awaitable[JournalEntry]", remover: "RemovalJob", output: Format
+    work: "Awaitable[JournalEntry]", job: "RemovalJob", output: Format
 ) -> "JournalEntry":
     """Do it; where an error ends it, tell how far it came first."""
     from jettison.cli.receipt import print_receipt
@@ -247,11 +238,11 @@ async def _told(
     try:
         return await work
     except JettisonError:
-        if remover.last is not None:
+        if job.last is not None:
             if output is Format.TABLE:
-                print_receipt(remover.last)
+                print_receipt(job.last)
             else:
-                emit(output, {"run": remover.last})
+                emit(output, {"run": job.last})
         raise
 
 

@@ -27,7 +27,7 @@ def runs(
     from jettison.jobs.workspace import open_workspace
     from jettison.storage.journal import Unreadable
 
-    journal = open_workspace(storage).journal(user_journal())
+    journal = open_workspace(storage, users=user_journal()).journal
     if run_id is not None:
         found = journal.read(journal.find(run_id))
         log = journal.home_of(found.id).steps(found.id)

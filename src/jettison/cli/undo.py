@@ -1,6 +1,6 @@
 """``jettison undo``."""
 
-import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +14,6 @@ from jettison.cli.options import (
     Storage,
     Yes,
     run,
-    timestamp,
     user_journal,
     with_connection,
 )
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
     from jettison.model.journal import JournalEntry
     from jettison.model.repair import Move, Write
     from jettison.model.restoration import NotBack, UndoPlan
-    from jettison.storage.filesystem.tree import StorageTree
-    from jettison.storage.journal import Journal
 
 __all__ = ["EXAMPLE", "undo"]
 
@@ -69,8 +66,8 @@ def undo(
     from jettison.jobs.workspace import open_workspace
     from jettison.model.journal import JobKind, JobState
 
-    place = open_workspace(storage)
-    journal = place.journal(user_journal())
+    place = open_workspace(storage, users=user_journal())
+    journal = place.journal
     found = journal.find_undoable(run_id, registry)
     tell_last(run_id, found)
     if found.state is JobState.UNDONE:
@@ -81,10 +78,10 @@ def undo(
     if not dry_run:
         confirm_last(run_id, found, journal, named=bool(storage or registry), yes=yes)
     if found.kind is JobKind.FSCK:
-        _undo_repair(found, place.tree, journal, output, dry_run=dry_run)
+        _undo_repair(found, place, output, dry_run=dry_run)
         return
     undone = run(
-        _undo(found, place, journal, connection, output, dry_run=dry_run, overwrite=overwrite_tags),
+        _undo(found, place, connection, output, dry_run=dry_run, overwrite=overwrite_tags),
         changing=True,
     )
     if undone is None:
@@ -113,7 +110,6 @@ def _partly(found: "JournalEntry", left: list["NotBack"]) -> PartlyDone:
 async def _undo(
     found: "JournalEntry",
     place: "Workspace",
-    journal: "Journal",
     connection: Connection,
     output: Format,
     *,
@@ -121,18 +117,12 @@ async def _undo(
     overwrite: bool,
 ) -> "tuple[JournalEntry, list[NotBack]] | None":
     from jettison.cli.receipt import print_receipt
-    from jettison.jobs.undo import prepare_undo, take_back
-    from jettison.jobs.workspace import open_workspace_of
+    from jettison.jobs.undo import UndoJob
 
-    home = journal.home_of(found.id)
-    if place.tree is None:
-        place = open_workspace_of(found)
-    journals = {one.folder: one for one in (home, journal, user_journal())}
     async with connection.open(found.registry) as remote:
+        there = place.connected_to(remote)
         with reporting() as progress:
-            plan = await prepare_undo(
-                remote, found, journals.values(), place, overwrite=overwrite, progress=progress
-            )
+            plan = await UndoJob(there.reporting_to(progress), found).plan(overwrite=overwrite)
         if output is Format.TABLE:
             _print(found, plan)
         elif dry_run:
@@ -141,22 +131,11 @@ async def _undo(
             return None
         with reporting() as progress:
             try:
-                done, left = await take_back(
-                    remote,
-                    found,
-                    plan,
-                    home,
-                    time.time,
-                    timestamp,
-                    place=place,
-                    progress=progress,
-                )
+                done, left = await UndoJob(there.reporting_to(progress), found).apply(plan)
             except PartlyDone:
                 if output is not Format.TABLE:
                     emit(output, {"run": found.id, "undo": plan})
                 raise
-    if home.folder != journal.folder:
-        journal.point(done, home)
     if output is Format.TABLE:
         print_receipt(done)
     return done, left
@@ -164,34 +143,34 @@ async def _undo(
 
 def _undo_repair(
     found: "JournalEntry",
-    given: "StorageTree | None",
-    journal: "Journal",
+    place: "Workspace",
     output: Format,
     *,
     dry_run: bool,
 ) -> None:
     from jettison.cli.receipt import print_receipt
-    from jettison.jobs.repair import undo_repair
+    from jettison.jobs.repair import RepairUndoJob
     from jettison.storage.filesystem.tree import StorageTree
-    from jettison.storage.repair_plans import load_plan
 
-    if given is None and not found.storage:
+    if place.tree is None and not found.storage:
         message = f"run {found.id} does not say which storage it repaired"
         raise UsageError(message, hint="Give it: --storage DIR.")
-    tree = given or StorageTree(Path(found.storage or ""))
+    there = place
+    if there.tree is None:
+        there = replace(place, tree=StorageTree(Path(found.storage or "")))
+    tree = there.own_tree
     if dry_run:
-        plan = load_plan(tree, found.id)
+        plan = RepairUndoJob(there, found).plan()
         if output is not Format.TABLE:
             emit(output, {"run": found.id, "undo": plan})
             return
         write(f"Undo of run {found.id}, a repair of {tree.root}, where it still can be taken back:")
         table(["STEP", "PATH", "FROM"], [_taken_back(step) for step in plan.steps[::-1]])
         return
-    home = journal.home_of(found.id)
     with reporting() as progress:
-        done = undo_repair(tree, found, time.time, timestamp, progress=progress)
-    if home.folder != journal.folder:
-        journal.point(done, home)
+        done = RepairUndoJob(there.reporting_to(progress), found).apply()
+    if place.tree is None:
+        place.journal.point(done, there.journal)
     if output is Format.TABLE:
         print_receipt(done)
     else:

@@ -1,6 +1,5 @@
 """``jettison verify``."""
 
-import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,7 +11,6 @@ from jettison.cli.options import (
     Storage,
     Yes,
     run,
-    timestamp,
     user_journal,
     with_connection,
 )
@@ -64,7 +62,7 @@ def verify(
     """
     from jettison.jobs.workspace import open_workspace
 
-    journal = open_workspace(storage).journal(user_journal())
+    journal = open_workspace(storage, users=user_journal()).journal
     last = _last(journal, run_id, storage, registry)
     tell_last(run_id, last)
     confirm_last(run_id, last, journal, named=bool(storage or registry), yes=yes)
@@ -103,8 +101,7 @@ async def _verify(
     from jettison.jobs.workspace import open_workspace
     from jettison.model.journal import JobKind, JobState
 
-    users = user_journal()
-    place = open_workspace(storage or found.storage)
+    place = open_workspace(storage or found.storage, users=user_journal())
     if found.state is JobState.UNDONE:
         message = f"run {found.id} was undone, so what it removed is to be there"
         raise Refused(message, hint="See `jettison runs` for others.")
@@ -115,24 +112,23 @@ async def _verify(
         return found, await _verify_collection(found, place, registry, connection)
     async with connection.open(found.registry) as remote:
         with reporting() as progress:
-            remover = RemovalJob(remote, place, users, time.time, timestamp, progress)
-            proof = await remover.verify(found, read_data=read_data)
+            job = RemovalJob(place.connected_to(remote).reporting_to(progress))
+            proof = await job.verify(found, read_data=read_data)
             return found, list(proof.findings)
 
 
 async def _verify_collection(
     found: "JournalEntry", place: "Workspace", registry: str | None, connection: Connection
 ) -> list["Finding"]:
-    from jettison.jobs.verify_collection import verify_collection, verify_gone
-    from jettison.model.journal import Finding
+    from jettison.collector.options import CollectOptions
+    from jettison.jobs.collect import CollectionJob
 
     if place.tree is None:
         return []
-    findings = verify_gone(place.tree, found)
     host = registry or found.registry
-    if host:
-        async with connection.open(host) as remote:
-            with reporting() as progress:
-                findings += await verify_collection(remote, place.tree, found, progress)
-    sentence = "nothing was noted as removed, so there is nothing to look for"
-    return findings or [Finding(ok=True, subject="the collection", sentence=sentence)]
+    if not host:
+        return await CollectionJob(place, CollectOptions()).verify(found)
+    async with connection.open(host) as remote:
+        with reporting() as progress:
+            there = place.connected_to(remote).reporting_to(progress)
+            return await CollectionJob(there, CollectOptions()).verify(found)

@@ -20,10 +20,13 @@ from jettison.collector.undo_windows import (
 )
 from jettison.errors import JournalError, StorageError
 from jettison.jobs.quiescence import Evidence, probe_address, require_quiescent
+from jettison.jobs.verify_collection import verify_collection, verify_gone
+from jettison.jobs.workspace import Workspace
 from jettison.model.digest import Digest
 from jettison.model.journal import Finding, JobKind, JobState, JournalEntry, Receipt
 from jettison.model.plausibility import NOTHING_SAID, Consent
-from jettison.progress import Progress, silent
+from jettison.model.times import rfc3339
+from jettison.progress import Progress
 from jettison.storage.descriptor_cache import forget
 from jettison.storage.filesystem import layout
 from jettison.storage.filesystem.quarantine import LinkQuarantine, seeing_quarantine
@@ -58,22 +61,22 @@ class Collection(msgspec.Struct, frozen=True):
 
 
 class CollectionJob:
-    """Collects the storage ``tree``, that of a registry with ``configuration`` if one is given.
+    """One collection of the storage of a workspace: planned, applied, and verified.
 
     ``end_undo`` ends the undo windows first. ``consent`` is what is meant though it looks wrong.
     """
 
     def __init__(
         self,
-        tree: StorageTree,
-        configuration: "Configuration | None",
+        workspace: Workspace,
         options: CollectOptions,
         *,
         end_undo: bool = False,
         consent: Consent = NOTHING_SAID,
     ) -> None:
-        self.tree = tree
-        self.configuration = configuration
+        self._workspace = workspace
+        self.tree = workspace.own_tree
+        self.configuration = workspace.configuration
         self._options = options
         self._end_undo = end_undo
         self._consent = consent
@@ -81,13 +84,14 @@ class CollectionJob:
         self._unlinked: list[Digest] = []
         self._windows: set[str] = set()
 
-    def require_quiescent(self, now: float, *, quiesced: bool = False) -> None:
+    def require_quiescent(self, *, quiesced: bool = False) -> None:
         """Raise :class:`~jettison.errors.NotQuiescent` if pushes may go on and must not.
 
         Without a grace period, or with ``end_undo``, the registry must be stopped or read-only.
         ``quiesced``: a command has just seen to that.
         """
         if self._options.grace <= 0 or self._end_undo:
+            now = self._workspace.clock()
             evidence = Evidence(self.tree, now, self.addresses(), quiesced)
             require_quiescent(self.configuration, evidence=evidence)
 
@@ -97,16 +101,17 @@ class CollectionJob:
         return tuple(dict.fromkeys(filter(None, found)))
 
     def plan(
-        self, now: float, *, progress: Progress = silent, tracing: Tracing | None = None
+        self, *, progress: Progress | None = None, tracing: Tracing | None = None
     ) -> CollectionPlan:
-        """Plan it as of ``now`` (seconds since the epoch), and change nothing.
+        """Plan it as of now, and change nothing; ``progress`` instead of the workspace's.
 
         What a killed collection has set aside is planned for as if :meth:`recover` had been called.
         """
         with seeing_quarantine(self.tree) as aside:
             noted = (*self._unlinked, *LinkQuarantine(self.tree).unlinked())
             unlinked = (*self._recovered, *noted, *map(Digest.from_raw, aside))
-            plan = self._plan(now, unlinked, progress, tracing)
+            now = self._workspace.clock()
+            plan = self._plan(now, unlinked, progress or self._workspace.progress, tracing)
         return msgspec.structs.replace(plan, aside=len(aside)) if aside else plan
 
     def _plan(
@@ -137,26 +142,21 @@ class CollectionJob:
         self._unlinked += LinkQuarantine(self.tree).unlinked()
         self._recovered += recover(self.tree)
 
-    def run(
-        self,
-        plan: CollectionPlan,
-        request: tuple[str, ...],
-        clock: Callable[[], float],
-        stamp: Callable[[float], str],
-        *,
-        progress: Progress = silent,
+    def apply(
+        self, plan: CollectionPlan, request: tuple[str, ...], *, progress: Progress | None = None
     ) -> Collection:
-        """Execute the plan and note it in the tree's journal, with its receipt.
+        """Execute the plan and note it in the tree's journal, with its receipt and its proof.
 
         Where the configuration names a Redis that remembers blobs, those that went are forgotten
         there. A collection of nothing is not noted: it may be run every hour.
         """
+        place = self._workspace
         receipt, forgotten = collect_and_forget(
             self.tree,
             self.configuration,
             plan,
-            clock,
-            progress,
+            place.clock,
+            progress or place.progress,
             # First, since nothing may promise what is gone; and only once it is certain to go.
             begin=lambda: end_windows(self.tree, self._windows, plan.started),
         )
@@ -167,12 +167,12 @@ class CollectionJob:
             id=new_run_id(plan.started),
             kind=JobKind.GC,
             state=JobState.DONE,
-            started=stamp(plan.started),
+            started=rfc3339(plan.started),
             registry=_address(self.configuration),
             request=request,
             storage=str(self.tree.root),
             receipt=Receipt(
-                finished=stamp(clock()),
+                finished=place.now(),
                 manifests=receipt.revisions.count,
                 predicted_bytes=receipt.predicted_bytes,
                 freed_bytes=receipt.blobs.bytes,
@@ -194,11 +194,27 @@ class CollectionJob:
         )
         if not plan.empty:
             try:
-                tree_journal(self.tree).write(run)
+                place.journal.write(run)
             except JournalError as error:  # a disk that is still full, say; the receipt is printed
                 problem = Problem(None, layout.RUNS, error.message, Protects.NOTHING)
                 receipt = msgspec.structs.replace(receipt, problems=(*receipt.problems, problem))
+            # A job may have no home; the entry is in the tree's own journal in any case.
+            if place.users is not None:
+                with suppress(JournalError, RuntimeError):
+                    place.users.point(run, place.journal)
         return Collection(run, receipt)
+
+    async def verify(self, entry: JournalEntry) -> list[Finding]:
+        """Look whether what an earlier collection removed is gone, on the disk and for clients.
+
+        Clients are asked for where the workspace has a registry.
+        """
+        place = self._workspace
+        findings = verify_gone(self.tree, entry)
+        if place.remote is not None:
+            findings += await verify_collection(place.remote, self.tree, entry, place.progress)
+        sentence = "nothing was noted as removed, so there is nothing to look for"
+        return findings or [Finding(ok=True, subject="the collection", sentence=sentence)]
 
 
 def _findings(

@@ -1,13 +1,12 @@
-"""A removal from request to receipt: prepare, execute, finish what was interrupted.
+"""A removal from request to receipt: plan, apply, finish what was interrupted, verify.
 
 This is the whole of ``jettison rm``: the plan with its exact bytes, the requests, the collection
 (with ``--reclaim``), and the proof.
 """
 
 import asyncio
-import os
-from collections.abc import Callable, Iterable
-from typing import Final, Self
+from collections.abc import Iterable
+from typing import Final
 
 import msgspec
 
@@ -28,28 +27,36 @@ from jettison.model.journal import Finding, JobKind, JobState, JournalEntry, Rec
 from jettison.model.plan import Plan
 from jettison.model.plausibility import NOTHING_SAID, Consent, Objection
 from jettison.model.products import product
+from jettison.model.times import rfc3339
 from jettison.model.undo_promise import Outlook, UndoPromise, promise_undo
-from jettison.progress import Progress, silent
-from jettison.registry import Registry
 from jettison.storage.filesystem.tree import StorageTree
-from jettison.storage.journal import Journal, new_run_id
+from jettison.storage.journal import new_run_id
 
 __all__ = [
-    "Clock",
     "Prediction",
     "PreparedRemoval",
     "RemovalJob",
     "RemovalSettings",
-    "fingerprint",
-    "interrupted_run",
 ]
 
 DEFAULT_WINDOW: Final = 7 * 86400.0
 FRESH_SECONDS: Final = 30.0
 """How old a plan may be to be carried out without asking for every digest again."""
 
-Clock = Callable[[], float]
-"""Returns the time now in seconds since the epoch."""
+
+class RemovalSettings(msgspec.Struct, frozen=True):
+    """How to remove. ``grace`` and ``window`` in seconds.
+
+    ``without_undo``: also where the registry leaves nothing that an undo could start from.
+    """
+
+    reclaim: bool = False
+    grace: float = 3600.0
+    window: float = DEFAULT_WINDOW
+    backup: str | None = None
+    consent: Consent = NOTHING_SAID
+    """What is meant though the collection looks wrong."""
+    without_undo: bool = False
 
 
 class Prediction(msgspec.Struct, frozen=True):
@@ -73,11 +80,14 @@ class Prediction(msgspec.Struct, frozen=True):
 
 
 class PreparedRemoval(msgspec.Struct, frozen=True):
-    """A plan, and with ``--reclaim`` what the collection then does (at ``now``).
+    """What a removal is going to do: its plan, and with ``--reclaim`` that of the collection.
 
-    ``deleting`` is how the registry deletes, None where it was not asked; ``product`` what it is.
+    ``now`` is the moment of both. ``deleting`` is how the registry deletes, None where it was not
+    asked; ``product`` what it is. ``begun`` is the interrupted run that this finishes.
     """
 
+    request: RemovalRequest
+    settings: RemovalSettings
     plan: Plan
     now: float
     prediction: Prediction | None = None
@@ -85,127 +95,105 @@ class PreparedRemoval(msgspec.Struct, frozen=True):
     """What makes that collection implausible; it is then not begun."""
     deleting: Deleting | None = None
     product: str = ""
-
-    @classmethod
-    def again(cls, run: JournalEntry) -> Self:
-        """Return what an interrupted run was begun with."""
-        if run.plan is None:
-            raise JournalError(f"run {run.id} has no plan")
-        found = run.details.get("prediction")
-        prediction = None if found is None else msgspec.convert(found, Prediction)
-        product = str(run.details.get("product", ""))
-        now = float(run.details.get("now", 0.0))
-        return cls(run.plan, now, prediction, product=product)
-
-
-class RemovalSettings(msgspec.Struct, frozen=True):
-    """How to remove. ``grace`` and ``window`` in seconds.
-
-    ``without_undo``: also where the registry leaves nothing that an undo could start from.
-    """
-
-    reclaim: bool = False
-    grace: float = 3600.0
-    window: float = DEFAULT_WINDOW
-    backup: str | None = None
-    consent: Consent = NOTHING_SAID
-    """What is meant though the collection looks wrong."""
-    without_undo: bool = False
-
-
-def fingerprint(request: RemovalRequest, settings: RemovalSettings, place: Workspace) -> str:
-    """Tell a command from another, to find the run that the same command began."""
-    parts = (
-        sorted(str(reference) for reference in request.references),
-        request.all_tags,
-        request.break_indexes,
-        settings.reclaim,
-        str(place.tree.root) if place.tree is not None else None,
-    )
-    return msgspec.json.encode(parts).decode()
-
-
-def interrupted_run(journals: Iterable[Journal], mark: str) -> JournalEntry | None:
-    """Return the latest run with this fingerprint that stopped half-way, if there is one."""
-    found = {
-        run.id: run
-        for journal in journals
-        for run in journal.runs()
-        if isinstance(run, JournalEntry) and run.kind is JobKind.RM
-        if run.unfinished and run.fingerprint == mark
-    }
-    return found[max(found)] if found else None
+    begun: JournalEntry | None = None
 
 
 class RemovalJob:
-    """Does one removal on ``remote``, with the storage of ``place`` if that is at hand.
+    """One removal in a workspace: planned, applied, and verified.
 
-    ``clock`` is asked for the time; ``stamp`` turns it into RFC 3339.
+    The storage of the workspace, if there is one, is that of the registry.
     """
 
-    def __init__(
-        self,
-        remote: Registry,
-        place: Workspace,
-        users: Journal,
-        clock: Clock,
-        stamp: Callable[[float], str],
-        progress: Progress = silent,
-    ) -> None:
-        self._remote = remote
-        self._place = place
-        self._users = users
-        self._journal = place.journal(users)
-        self._clock = clock
-        self._stamp = stamp
-        self._progress = progress
-        self._consent = NOTHING_SAID
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._journal = workspace.journal
         self.last: JournalEntry | None = None
-        """The run as it was noted last: what is told where an error ends it."""
+        """The entry as it was noted last: what is told where an error ends the job."""
 
-    async def prepare(
+    def find_interrupted(
+        self, request: RemovalRequest, settings: RemovalSettings
+    ) -> JournalEntry | None:
+        """Return the latest run of the same command that stopped half-way, if there is one."""
+        mark = self._fingerprint(request, settings)
+        found = {
+            run.id: run
+            for journal in (self._workspace.users_journal, self._journal)
+            for run in journal.runs()
+            if isinstance(run, JournalEntry) and run.kind is JobKind.RM
+            if run.unfinished and run.fingerprint == mark
+        }
+        return found[max(found)] if found else None
+
+    def _fingerprint(self, request: RemovalRequest, settings: RemovalSettings) -> str:
+        tree = self._workspace.tree
+        parts = (
+            sorted(str(reference) for reference in request.references),
+            request.all_tags,
+            request.break_indexes,
+            settings.reclaim,
+            str(tree.root) if tree is not None else None,
+        )
+        return msgspec.json.encode(parts).decode()
+
+    def plan_rest(
+        self, begun: JournalEntry, request: RemovalRequest, settings: RemovalSettings
+    ) -> PreparedRemoval:
+        """Return what an interrupted run was begun with; of the settings ``consent`` is new."""
+        if begun.plan is None:
+            raise JournalError(f"run {begun.id} has no plan")
+        found = begun.details.get("prediction")
+        return PreparedRemoval(
+            request,
+            settings,
+            begun.plan,
+            float(begun.details.get("now", 0.0)),
+            None if found is None else msgspec.convert(found, Prediction),
+            product=str(begun.details.get("product", "")),
+            begun=begun,
+        )
+
+    async def plan(
         self, request: RemovalRequest, settings: RemovalSettings, cache: Manifests | None = None
     ) -> PreparedRemoval:
         """Make the plan; nothing is changed. Raises if deletion is not enabled."""
         request.check()
-        now = self._clock()
+        place = self._workspace
+        now = place.clock()
         repositories = sorted({r.repository for r in request.references})
-        deleting = await require_deletion(self._remote, repositories)
+        deleting = await require_deletion(place.registry, repositories)
         made = await plan(
-            self._place.source(self._remote),
-            request,
-            created=self._stamp(now),
-            cache=cache,
-            progress=self._progress,
+            place.source, request, created=rfc3339(now), cache=cache, progress=place.progress
         )
-        await self._place.require_same(self._remote, made)
-        tree = self._place.tree
-        if tree is None or not settings.reclaim:
-            return PreparedRemoval(made, now, deleting=deleting, product=deleting.product)
-        prediction, found = self._predict(tree, made, settings, now)
-        return PreparedRemoval(made, now, prediction, tuple(found), deleting, deleting.product)
+        await place.require_same(made)
+        prediction, found = None, list[Objection]()
+        if place.tree is not None and settings.reclaim:
+            prediction, found = self._predict(place.tree, made, settings, now)
+        return PreparedRemoval(
+            request, settings, made, now, prediction, tuple(found), deleting, deleting.product
+        )
 
-    def promise(self, prepared: PreparedRemoval, settings: RemovalSettings) -> UndoPromise:
+    def promise(self, prepared: PreparedRemoval) -> UndoPromise:
         """Say what an undo could do once the plan was applied."""
-        return promise_undo(prepared.plan, self._outlook(prepared, settings), prepared.now)
+        return promise_undo(prepared.plan, self._outlook(prepared), prepared.now)
 
-    def _outlook(self, prepared: PreparedRemoval, settings: RemovalSettings) -> Outlook:
-        held = self._place.tree is not None and not settings.reclaim
+    def _outlook(self, prepared: PreparedRemoval) -> Outlook:
+        settings = prepared.settings
+        held = self._workspace.tree is not None and not settings.reclaim
         frees = prepared.prediction is None or prepared.prediction.removal > 0
         return Outlook(
             product(prepared.product),
             backup=settings.backup,
             reclaim=settings.reclaim and frees,
-            stored=self._place.tree is not None,
+            stored=self._workspace.tree is not None,
             window_until=prepared.now + settings.window if held else None,
         )
 
-    def require_way_back(self, prepared: PreparedRemoval, settings: RemovalSettings) -> None:
+    def require_way_back(self, prepared: PreparedRemoval) -> None:
         """Raise :class:`Refused` where the registry itself lets blobs go at once.
 
         Nobody expects that of a removal that only drops references; so it has to be said.
         """
-        outlook = self._outlook(prepared, settings)
+        settings, outlook = prepared.settings, self._outlook(prepared)
         if (
             settings.without_undo
             or outlook.product.keeps_blobs
@@ -230,7 +218,7 @@ class RemovalJob:
             manifests=frozenset(planned_nodes(made.steps)),
         )
         options = CollectOptions(grace=settings.grace)
-        collection = plan_within_windows(tree, options, now, without, self._progress)
+        collection = plan_within_windows(tree, options, now, without, self._workspace.progress)
         mine = {item.digest for item in made.estimate.freed}
         removal = sum(blob.freed for blob in collection.blobs if blob.digest in mine)
         going = {blob.digest for blob in collection.blobs}
@@ -242,34 +230,52 @@ class RemovalJob:
             _idle_from(tree, mine - going, settings.grace, now),
         )
         meant = [digest.raw for digest in mine]
-        configuration = self._place.configuration
+        configuration = self._workspace.configuration
         found = find_objections(tree, configuration, collection, settings.consent, meant)
         return prediction, found
 
-    async def execute(
-        self,
-        request: RemovalRequest,
-        settings: RemovalSettings,
-        prepared: PreparedRemoval,
-        cache: Manifests | None = None,
+    async def apply(
+        self, prepared: PreparedRemoval, cache: Manifests | None = None
     ) -> JournalEntry:
-        """Apply the plan, collect if asked to, verify; return the run with its receipt.
+        """Apply the plan, collect if asked to, verify; return the entry with its receipt.
 
         Steps that could not be done are ``left`` in it. Raises :class:`~jettison.errors.Refused`,
         and changes nothing, for a collection that was found implausible.
         """
         refuse(prepared.objections)
-        self._consent = settings.consent
-        now = self._clock()
-        tree = self._place.tree
-        run = JournalEntry(
+        if prepared.begun is not None:
+            entry = prepared.begun
+            if entry.id not in self._journal.ids():
+                self._journal = self._workspace.users_journal.home_of(entry.id)
+            return await self._finish(self._applier(), entry, prepared, fresh=False)
+        place, users = self._workspace, self._workspace.users_journal
+        entry = self._entry(prepared)
+        if self._journal is not users and not self._journal.has_room():
+            # The disk is full, which is why it is to be reclaimed. A collection that follows at
+            # once needs no journal in the tree; a later one would not know of the undo window.
+            if not prepared.settings.reclaim:
+                message = f"{entry.storage} is full: there is no room for the journal"
+                hint = "Add --reclaim (and --backup DIR elsewhere): its journal is in your home."
+                raise JournalError(message, hint=hint)
+            self._journal = users
+        applier = self._applier()
+        entry = await applier.start(entry, cache)
+        if self._journal is not users:
+            users.point(entry, self._journal)
+        fresh = place.clock() - prepared.now < FRESH_SECONDS
+        return await self._finish(applier, entry, prepared, fresh=fresh)
+
+    def _entry(self, prepared: PreparedRemoval) -> JournalEntry:
+        place, settings = self._workspace, prepared.settings
+        now, tree = place.clock(), place.tree
+        return JournalEntry(
             id=new_run_id(now),
             kind=JobKind.RM,
             state=JobState.APPLYING,
-            started=self._stamp(now),
+            started=rfc3339(now),
             registry=prepared.plan.registry,
             request=prepared.plan.request,
-            fingerprint=fingerprint(request, settings, self._place),
+            fingerprint=self._fingerprint(prepared.request, settings),
             storage=None if tree is None else str(tree.root),
             plan=prepared.plan,
             window_until=None if tree is None or settings.reclaim else now + settings.window,
@@ -280,50 +286,25 @@ class RemovalJob:
                 "now": prepared.now,
                 "product": prepared.product,
                 "prediction": msgspec.to_builtins(prepared.prediction),
-                **self._disk(),
             },
         )
-        if self._journal is not self._users and not self._journal.has_room():
-            # The disk is full, which is why it is to be reclaimed. A collection that follows at
-            # once needs no journal in the tree; a later one would not know of the undo window.
-            if not settings.reclaim:
-                message = f"{run.storage} is full: there is no room for the journal"
-                hint = "Add --reclaim (and --backup DIR elsewhere): its journal is in your home."
-                raise JournalError(message, hint=hint)
-            self._journal = self._users
-        applier = self._applier()
-        run = await applier.start(run, cache)
-        if self._journal is not self._users:
-            self._users.point(run, self._journal)
-        fresh = self._clock() - prepared.now < FRESH_SECONDS
-        return await self._finish(applier, run, prepared.deleting, fresh=fresh)
-
-    async def resume(self, run: JournalEntry, settings: RemovalSettings) -> JournalEntry:
-        """Finish a run that was interrupted; of the settings only ``consent`` is new."""
-        self._consent = settings.consent
-        if run.id not in self._journal.ids():
-            self._journal = self._users.home_of(run.id)
-        return await self._finish(self._applier(), run, None, fresh=False)
 
     def _applier(self) -> Applier:
-        return Applier(
-            self._remote,
-            self._journal,
-            lambda: self._stamp(self._clock()),
-            self._place.storage,
-            self._progress,
-        )
+        place = self._workspace
+        return Applier(place.registry, self._journal, place.now, place.storage, place.progress)
 
     async def _finish(
-        self, applier: Applier, run: JournalEntry, deleting: Deleting | None, *, fresh: bool
+        self, applier: Applier, run: JournalEntry, prepared: PreparedRemoval, *, fresh: bool
     ) -> JournalEntry:
-        collected, forgotten = None, list[Finding]()
+        collected: _Collected | None = None
+        place = self._workspace
         try:
+            deleting = prepared.deleting
             if deleting is None:
-                deleting = await require_deletion(self._remote, run.plan.seen if run.plan else ())
+                deleting = await require_deletion(place.registry, prepared.plan.seen)
             run, lost = await applier.carry_out(run, deleting, fresh=fresh)
-            if run.reclaim and self._place.tree is not None:
-                collected, forgotten = self._collect(self._place.tree, run)
+            if run.reclaim and place.tree is not None:
+                collected = self._collect(place.tree, run, prepared.settings.consent)
         except NothingDone as nothing:
             self._note(msgspec.structs.replace(run, state=JobState.STOPPED))
             raise nothing.cause from None
@@ -334,11 +315,10 @@ class RemovalJob:
         run = msgspec.structs.replace(run, state=JobState.DONE)
         self._note(run)
         proof = await self.verify(run)
-        receipt = self._receipt(run, proof, [*forgotten, *lost], collected)
-        run = msgspec.structs.replace(run, receipt=receipt)
+        run = msgspec.structs.replace(run, receipt=self._receipt(run, proof, lost, collected))
         self._note(run)
-        if collected is not None and not collected.ok:
-            shown = "; ".join(problem.message for problem in collected.problems[:3])
+        if collected is not None and not collected.receipt.ok:
+            shown = "; ".join(problem.message for problem in collected.receipt.problems[:3])
             message = f"the collection left things undone: {shown}"
             raise PartlyDone(message, hint=f"See `jettison runs {run.id}`.")
         return run
@@ -347,80 +327,86 @@ class RemovalJob:
         self.last = run
         self._journal.write(run)
 
-    def _collect(
-        self, tree: StorageTree, run: JournalEntry
-    ) -> tuple[CollectionReceipt, list[Finding]]:
+    def _collect(self, tree: StorageTree, run: JournalEntry, consent: Consent) -> "_Collected":
+        place = self._workspace
         # As of the moment of the plan: what was not idle then is not swept now.
-        now = float(run.details.get("now") or self._clock())
+        now = float(run.details.get("now") or place.clock())
         recovered = recover(tree)
         options = CollectOptions(grace=float(run.details.get("grace") or 0.0))
         made = plan_within_windows(
             tree,
             options,
             now,
-            progress=self._progress,
+            progress=place.progress,
             unlinked=[*recovered, *(saved.digest for saved in run.saved)],
         )
-        configuration = self._place.configuration
         meant = list(removed_content(run.saved))
-        refuse(find_objections(tree, configuration, made, self._consent, meant))
-        return collect_and_forget(tree, configuration, made, self._clock, self._progress)
+        refuse(find_objections(tree, place.configuration, made, consent, meant))
+        receipt, forgotten = collect_and_forget(
+            tree, place.configuration, made, place.clock, place.progress
+        )
+        left = (tree.blob(blob.digest.raw) for blob in made.blobs)
+        return _Collected(
+            receipt,
+            forgotten,
+            sum(blob.size for blob in made.blobs),
+            sum(blob.size for blob in left if blob is not None),
+        )
 
     async def verify(self, run: JournalEntry, *, read_data: bool = False) -> Proof:
         """Prove it, in the API and, if it is at hand, on the disk.
 
         ``read_data``: read what stays in full.
         """
-        findings = await verify_references(self._remote, run, self._progress, read_data=read_data)
-        tree = self._place.tree
-        served = await verify_blobs(
-            self._remote, run, stored=tree is not None, progress=self._progress
-        )
+        place = self._workspace
+        remote, tree, progress = place.registry, place.tree, place.progress
+        findings = await verify_references(remote, run, progress, read_data=read_data)
+        served = await verify_blobs(remote, run, stored=tree is not None, progress=progress)
         if tree is None:
             return msgspec.structs.replace(served, findings=(*findings, *served.findings))
-        stored = verify_storage(tree, run, self._clock(), self._progress)
+        stored = verify_storage(tree, run, place.clock(), progress)
         findings += [*stored.findings, *served.findings]
         return msgspec.structs.replace(stored, findings=tuple(findings))
-
-    def _disk(self) -> dict[str, int]:
-        if self._place.tree is None:
-            return {}
-        disk = os.statvfs(self._place.tree.root)
-        return {
-            "blobs": sum(blob.size for blob in self._place.tree.blobs()),
-            "free": disk.f_bavail * disk.f_frsize,
-        }
 
     def _receipt(
         self,
         run: JournalEntry,
         proof: Proof,
-        forgotten: list[Finding],
-        collected: CollectionReceipt | None,
+        lost: list[Finding],
+        collected: "_Collected | None",
     ) -> Receipt:
         made = run.plan
-        findings = [*forgotten, *proof.findings]
+        findings = [*lost, *proof.findings]
         prediction = run.details.get("prediction") or {}
-        after = self._disk() if collected is not None else {}
+        done = None if collected is None else collected.receipt
         if collected is not None:
-            findings = findings + _compare(run, collected, after.get("blobs"))
+            findings = [*collected.forgotten, *findings, *_compare(run, collected)]
         return Receipt(
-            finished=self._stamp(self._clock()),
+            finished=self._workspace.now(),
             tags=sum(len(step.tags) for step in run.removed),
             manifests=sum(step.deletes is not None for step in run.removed),
             predicted_bytes=_predicted(run),
             exact=made.estimate.exact if made else True,
             garbage_bytes=prediction.get("garbage"),
             young_bytes=prediction.get("later"),
-            freed_bytes=None if collected is None else collected.blobs.bytes,
-            blobs_before=run.details.get("blobs") if collected is not None else None,
-            blobs_after=after.get("blobs"),
+            freed_bytes=None if done is None else done.blobs.bytes,
+            blobs_before=None if collected is None else collected.bytes_before,
+            blobs_after=None if collected is None else collected.bytes_after,
             blobs_gone=proof.gone,
             blobs_left=proof.left,
-            disk_free_before=run.details.get("free") if collected is not None else None,
-            disk_free_after=after.get("free"),
+            disk_free_before=None if done is None else done.disk_free_before,
+            disk_free_after=None if done is None else done.disk_free_after,
             findings=tuple(findings),
         )
+
+
+class _Collected(msgspec.Struct, frozen=True):
+    """What a collection did, and the bytes of the blob files it was to take, before and after."""
+
+    receipt: CollectionReceipt
+    forgotten: list[Finding]
+    bytes_before: int
+    bytes_after: int
 
 
 def _idle_from(tree: StorageTree, left: Iterable[Digest], grace: float, now: float) -> float | None:
@@ -438,29 +424,22 @@ def _predicted(run: JournalEntry) -> int | None:
     return None if run.plan is None else run.plan.estimate.freed_bytes
 
 
-def _compare(run: JournalEntry, collected: CollectionReceipt, after: int | None) -> list[Finding]:
+def _compare(run: JournalEntry, collected: _Collected) -> list[Finding]:
     """Put what was predicted beside what was freed, and both beside what the disk shows."""
     prediction = run.details.get("prediction") or {}
     predicted = prediction.get("removal", 0) + prediction.get("garbage", 0)
-    freed = collected.blobs.bytes
+    receipt, freed = collected.receipt, collected.receipt.blobs.bytes
     if freed == predicted == 0 and prediction.get("later"):
-        found = []  # nothing was done that deserves a tick; why is told beside
-    elif freed == predicted:
-        found = [Finding(ok=True, subject=f"{freed:,} bytes", sentence="freed, as predicted")]
-    else:
-        reasons = []
-        if collected.put_back.count:
-            reasons.append(
-                f"{collected.put_back.bytes:,} bytes were put back, wanted or not to be removed"
-            )
-        if collected.failures:
-            reasons.append(f"{collected.failures} files could not be removed")
-        sentence = "; ".join(reasons) or "the registry was changed by others meanwhile"
-        subject = f"freed {freed:,} of {predicted:,} bytes predicted"
-        found = [Finding(ok=not collected.failures, subject=subject, sentence=sentence)]
-    before = run.details.get("blobs")
-    if before is not None and after is not None and before - after != freed:
-        written = after + freed - before
-        sentence = "more is on the disk than that explains: others pushed meanwhile"
-        found.append(Finding(ok=True, subject=f"{written:,} bytes", sentence=sentence))
-    return found
+        return []  # nothing was done that deserves a tick; why is told beside
+    if freed == predicted:
+        return [Finding(ok=True, subject=f"{freed:,} bytes", sentence="freed, as predicted")]
+    reasons = []
+    if receipt.put_back.count:
+        reasons.append(
+            f"{receipt.put_back.bytes:,} bytes were put back, wanted or not to be removed"
+        )
+    if receipt.failures:
+        reasons.append(f"{receipt.failures} files could not be removed")
+    sentence = "; ".join(reasons) or "the registry was changed by others meanwhile"
+    subject = f"freed {freed:,} of {predicted:,} bytes predicted"
+    return [Finding(ok=not receipt.failures, subject=subject, sentence=sentence)]

@@ -1,19 +1,22 @@
-"""``jettison fsck --repair`` and its undo: under the lock, with a note in the tree's journal."""
+"""A check of a storage and its repair, and the undo of that, each noted in the tree's journal."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from jettison.collector.undo_windows import tree_journal
-from jettison.fsck.repair import Outcome, execute, keep_plan, take_back
+from jettison.collector.plausibility import require_own_tree
+from jettison.fsck.check import CheckOptions, check_again, check_tree
+from jettison.fsck.repair import Outcome, execute, keep_plan, plan_repair, take_back
 from jettison.fsck.tree_mover import TreeMover
 from jettison.jobs.collect import forget_in_redis
-from jettison.model.check_report import RepairAction
+from jettison.jobs.workspace import Workspace
+from jettison.model.check_report import CheckReport, RepairAction
 from jettison.model.digest import Digest, raw_digest
 from jettison.model.journal import Finding, JobKind, JobState, JournalEntry, Receipt
+from jettison.model.plausibility import Consent
 from jettison.model.repair import Move, RepairPlan
-from jettison.progress import Progress, silent
+from jettison.model.times import rfc3339
 from jettison.storage.filesystem import layout
 from jettison.storage.filesystem.lock import StorageLock
 from jettison.storage.filesystem.tree import StorageTree
@@ -23,87 +26,110 @@ from jettison.storage.repair_plans import load_plan
 if TYPE_CHECKING:
     from jettison.configuration import Configuration
 
-__all__ = ["run_repair", "undo_repair"]
+__all__ = ["RepairJob", "RepairUndoJob"]
 
 _FOLDER = "folder"
 
 
-def run_repair(
-    tree: StorageTree,
-    plan: RepairPlan,
-    request: tuple[str, ...],
-    clock: Callable[[], float],
-    stamp: Callable[[float], str],
-    *,
-    configuration: "Configuration | None" = None,
-    noted: Callable[[JournalEntry], None] = lambda _: None,
-    progress: Progress = silent,
-) -> JournalEntry:
-    """Execute the plan and return the run, which is in the tree's journal.
+class RepairJob:
+    """A check of the storage of a workspace, and its repair: planned, applied, and verified."""
 
-    Plan and journal entry are on the disk, and ``noted`` was called, before the first step. Where
-    the configuration names a Redis that remembers blobs, what was moved is forgotten there. Raises
-    :class:`~jettison.errors.Locked` if a collection or another repair is at it.
-    """
-    with StorageLock(tree, "repair"):
-        journal = tree_journal(tree)
-        keep_plan(tree, plan)
-        run = JournalEntry(
-            id=plan.id,
-            kind=JobKind.FSCK,
-            state=JobState.APPLYING,
-            started=stamp(plan.started),
-            registry="",
-            request=request,
-            storage=str(tree.root),
-            details={_FOLDER: plan.folder},
-        )
-        journal.write(run)
-        noted(run)
-        outcome = execute(tree, plan, progress)
-        moved = _moved(tree, plan)
-        receipt = _receipt(outcome, len(plan.steps), stamp(clock()), tuple(_notes(plan, moved)))
-        if moved and configuration is not None and configuration.storage.cache == "redis":
-            findings = (*receipt.findings, _forget(configuration, moved))
-            receipt = msgspec.structs.replace(receipt, findings=findings)
-        run = msgspec.structs.replace(run, state=JobState.DONE, receipt=receipt)
-        journal.write(run)
-        return run
+    def __init__(self, workspace: Workspace, options: CheckOptions) -> None:
+        self._workspace = workspace
+        self._tree = workspace.own_tree
+        self._options = options
+
+    def check(self) -> CheckReport:
+        """Say what is wrong with the storage; nothing is changed."""
+        place = self._workspace
+        return check_tree(self._tree, self._options, place.clock(), place.progress)
+
+    def plan(self, report: CheckReport) -> RepairPlan:
+        """Return what of it can be put right, and how; nothing is changed."""
+        now = self._workspace.clock()
+        return plan_repair(self._tree, report, new_run_id(now), now, self._options.grace)
+
+    def require_own_tree(self, consent: Consent) -> None:
+        """Raise :class:`~jettison.errors.Refused` where another program owns a part of the tree."""
+        require_own_tree(self._tree, self._workspace.configuration, consent)
+
+    def apply(self, plan: RepairPlan, request: tuple[str, ...]) -> JournalEntry:
+        """Execute the plan and return its entry, which is in the tree's journal.
+
+        Plan and entry are on the disk, and the user's journal points to it, before the first step.
+        Where the configuration names a Redis that remembers blobs, what was moved is forgotten
+        there. Raises :class:`~jettison.errors.Locked` if a collection or another repair is at it.
+        """
+        place, tree = self._workspace, self._tree
+        with StorageLock(tree, "repair"):
+            keep_plan(tree, plan)
+            entry = JournalEntry(
+                id=plan.id,
+                kind=JobKind.FSCK,
+                state=JobState.APPLYING,
+                started=rfc3339(plan.started),
+                registry="",
+                request=request,
+                storage=str(tree.root),
+                details={_FOLDER: plan.folder},
+            )
+            place.journal.write(entry)
+            if place.users is not None:
+                place.users.point(entry, place.journal)
+            outcome = execute(tree, plan, place.progress)
+            moved = _moved(tree, plan)
+            receipt = _receipt(outcome, len(plan.steps), place.now(), tuple(_notes(plan, moved)))
+            configuration = place.configuration
+            if moved and configuration is not None and configuration.storage.cache == "redis":
+                findings = (*receipt.findings, _forget(configuration, moved))
+                receipt = msgspec.structs.replace(receipt, findings=findings)
+            entry = msgspec.structs.replace(entry, state=JobState.DONE, receipt=receipt)
+            place.journal.write(entry)
+            return entry
+
+    def verify(self, before: CheckReport) -> CheckReport:
+        """Check again what was found ``before``, after a repair."""
+        place = self._workspace
+        return check_again(self._tree, self._options, place.clock(), before, place.progress)
 
 
-def undo_repair(
-    tree: StorageTree,
-    run: JournalEntry,
-    clock: Callable[[], float],
-    stamp: Callable[[float], str],
-    *,
-    progress: Progress = silent,
-) -> JournalEntry:
-    """Take a repair back and return the run that did it, which is in the tree's journal.
+class RepairUndoJob:
+    """Takes the repair ``entry`` back, in the storage of a workspace."""
 
-    What was written since is left, and is among the receipt's findings.
-    """
-    with StorageLock(tree, "undo of a repair"):
-        plan = load_plan(tree, run.id)
-        now = clock()
-        outcome = take_back(tree, plan, progress)
-        steps = outcome.done + len(outcome.left)
-        done = JournalEntry(
-            id=new_run_id(now),
-            kind=JobKind.UNDO,
-            state=JobState.DONE,
-            started=stamp(now),
-            registry="",
-            request=run.request,
-            storage=str(tree.root),
-            of=run.id,
-            receipt=_receipt(outcome, steps, stamp(clock()), (), "taken back"),
-        )
-        journal = tree_journal(tree)
-        journal.write(done)
-        if not outcome.left:
-            journal.write(msgspec.structs.replace(run, state=JobState.UNDONE))
-        return done
+    def __init__(self, workspace: Workspace, entry: JournalEntry) -> None:
+        self._workspace = workspace
+        self._tree = workspace.own_tree
+        self._entry = entry
+
+    def plan(self) -> RepairPlan:
+        """Return the plan of the repair, each step of which is taken back where it still can be."""
+        return load_plan(self._tree, self._entry.id)
+
+    def apply(self) -> JournalEntry:
+        """Take it back and return the entry of that, which is in the tree's journal.
+
+        What was written since is left, and is among the receipt's findings.
+        """
+        place, tree, run = self._workspace, self._tree, self._entry
+        with StorageLock(tree, "undo of a repair"):
+            now = place.clock()
+            outcome = take_back(tree, self.plan(), place.progress)
+            steps = outcome.done + len(outcome.left)
+            done = JournalEntry(
+                id=new_run_id(now),
+                kind=JobKind.UNDO,
+                state=JobState.DONE,
+                started=rfc3339(now),
+                registry="",
+                request=run.request,
+                storage=str(tree.root),
+                of=run.id,
+                receipt=_receipt(outcome, steps, place.now(), (), "taken back"),
+            )
+            place.journal.write(done)
+            if not outcome.left:
+                place.journal.write(msgspec.structs.replace(run, state=JobState.UNDONE))
+            return done
 
 
 def _moved(tree: StorageTree, plan: RepairPlan) -> list[Move]:

@@ -1,6 +1,6 @@
-"""An undo from run id to proof."""
+"""An undo from entry to proof: the other job that changes a registry."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 
@@ -12,122 +12,121 @@ from jettison.jobs.workspace import Workspace
 from jettison.model.digest import Digest
 from jettison.model.journal import Finding, JobKind, JobState, JournalEntry, Receipt, SavedManifest
 from jettison.model.restoration import NotBack, UndoPlan, is_undoable
-from jettison.progress import Progress, silent
-from jettison.registry import Registry
+from jettison.model.times import rfc3339
 from jettison.storage.journal import Journal, StepLog, new_run_id
 
-__all__ = ["prepare_undo", "take_back"]
+__all__ = ["UndoJob"]
+
+_HALF_WAY = frozenset({JobState.APPLYING, JobState.INTERRUPTED, JobState.STOPPED})
 
 
-async def prepare_undo(
-    remote: Registry,
-    run: JournalEntry,
-    journals: Iterable[Journal],
-    place: Workspace,
-    *,
-    overwrite: bool = False,
-    progress: Progress = silent,
-) -> UndoPlan:
-    """Return what an undo of ``run`` puts back; raises :class:`Refused` where it cannot.
+class UndoJob:
+    """Puts back what the run ``entry`` removed: planned, applied, and verified.
 
-    ``journals`` are those that runs on the same registry may be in, that of ``run`` first.
+    Where the workspace has no storage, that of the run is opened if it still is there.
     """
-    if not is_undoable(run):
-        message = f"run {run.id} removed nothing that could be put back ({run.kind})"
-        hint = "See `jettison runs` for removals."
-        if run.kind is JobKind.UNDO:
-            hint = f"To remove again what it put back: jettison rm {' '.join(run.request)}"
-        raise Refused(message, hint=hint)
-    known = list(journals)
-    elsewhere = Elsewhere(lambda: _saved_by_others(run, known), _stored(place))
-    return await plan_undo(
-        remote, run, _steps(run, known[0]), elsewhere, overwrite=overwrite, progress=progress
-    )
 
+    def __init__(self, workspace: Workspace, entry: JournalEntry) -> None:
+        self._journal = workspace.journal
+        self._home = self._journal.home_of(entry.id)
+        self._workspace = workspace if workspace.tree is not None else workspace.beside(entry)
+        self._entry = entry
 
-def _steps(run: JournalEntry, home: Journal) -> StepLog | None:
-    """Return how far the run came; None where all of it was done, whatever the log says."""
-    log = home.steps(run.id)
-    logged = bool(log.begun or log.done)
-    return (
-        log
-        if logged or run.state in {JobState.APPLYING, JobState.INTERRUPTED, JobState.STOPPED}
-        else None
-    )
+    async def plan(self, *, overwrite: bool = False) -> UndoPlan:
+        """Return what an undo puts back; nothing is changed.
 
+        ``overwrite``: also tags that were given to other images since. Raises :class:`Refused`
+        where nothing can be put back.
+        """
+        entry, place = self._entry, self._workspace
+        if not is_undoable(entry):
+            message = f"run {entry.id} removed nothing that could be put back ({entry.kind})"
+            hint = "See `jettison runs` for removals."
+            if entry.kind is JobKind.UNDO:
+                hint = f"To remove again what it put back: jettison rm {' '.join(entry.request)}"
+            raise Refused(message, hint=hint)
+        elsewhere = Elsewhere(self._saved_by_others, self._stored())
+        return await plan_undo(
+            place.registry,
+            entry,
+            self._steps(),
+            elsewhere,
+            overwrite=overwrite,
+            progress=place.progress,
+        )
 
-def _saved_by_others(run: JournalEntry, journals: Iterable[Journal]) -> Iterator[SavedManifest]:
-    for journal in journals:
-        for other in journal.runs():
-            if (
-                isinstance(other, JournalEntry)
-                and other.id != run.id
-                and other.registry == run.registry
-            ):
-                yield from other.saved
+    def _steps(self) -> StepLog | None:
+        """Return how far the run came; None where all of it was done, whatever the log says."""
+        log = self._home.steps(self._entry.id)
+        return log if log.begun or log.done or self._entry.state in _HALF_WAY else None
 
+    def _saved_by_others(self) -> Iterator[SavedManifest]:
+        """Yield what other runs on the same registry have saved, in any journal at hand."""
+        journals: dict[object, Journal] = {
+            one.folder: one for one in (self._home, self._journal, self._workspace.users_journal)
+        }
+        for journal in journals.values():
+            for other in journal.runs():
+                if (
+                    isinstance(other, JournalEntry)
+                    and other.id != self._entry.id
+                    and other.registry == self._entry.registry
+                ):
+                    yield from other.saved
 
-def _stored(place: Workspace) -> Callable[[Digest], bytes | None]:
-    tree = place.tree
-    if tree is None:
-        return lambda _: None
-    return lambda digest: tree.read_manifest(digest.raw)
+    def _stored(self) -> Callable[[Digest], bytes | None]:
+        tree = self._workspace.tree
+        if tree is None:
+            return lambda _: None
+        return lambda digest: tree.read_manifest(digest.raw)
 
+    async def apply(self, plan: UndoPlan) -> tuple[JournalEntry, list[NotBack]]:
+        """Put everything back, prove it, and note both.
 
-async def take_back(
-    remote: Registry,
-    run: JournalEntry,
-    plan: UndoPlan,
-    journal: Journal,
-    clock: Callable[[], float],
-    stamp: Callable[[float], str],
-    *,
-    place: Workspace | None = None,
-    progress: Progress = silent,
-) -> tuple[JournalEntry, list[NotBack]]:
-    """Put everything back, prove it, and note both. ``place`` is where the run was, if at hand.
+        Return the entry of the undo, and what it did not put back. What it took from others is
+        saved in the entry, so that it can be undone in its turn.
+        """
+        run, place, journal = self._entry, self._workspace, self._home
+        now = place.clock()
+        gave = {(repository, tag): digest for repository, tag, digest in plan.tags}
+        done = JournalEntry(
+            id=new_run_id(now),
+            kind=JobKind.UNDO,
+            state=JobState.APPLYING,
+            started=rfc3339(now),
+            registry=run.registry,
+            request=run.request,
+            storage=run.storage,
+            of=run.id,
+            saved=plan.displaced,
+            window_until=now + DEFAULT_WINDOW if plan.displaced and run.storage else None,
+            gave=tuple(
+                (one.repository, tag, gave[one.repository, tag])
+                for one in plan.displaced
+                for tag in one.tags
+            ),
+        )
+        if plan.displaced:
+            journal.write(done)  # before anything is taken from anybody
+        back = await put_back(place.registry, run, plan, place.progress, storage=place.storage)
+        left = [*plan.left, *back.left]
+        findings = tuple(await self.verify(plan, left))
+        receipt = Receipt(
+            finished=place.now(), tags=back.tags, manifests=back.manifests, findings=findings
+        )
+        done = msgspec.structs.replace(done, state=JobState.DONE, receipt=receipt)
+        journal.write(done)
+        if receipt.ok:
+            # Only now may a collection stop honouring the window: tags hold everything again.
+            journal.write(msgspec.structs.replace(run, state=JobState.UNDONE))
+        if journal.folder != self._journal.folder:
+            self._journal.point(done, journal)
+        return done, left
 
-    Return the run that did it, and what it did not put back. What it took from others is saved in
-    the run, so that it can be undone in its turn.
-    """
-    now = clock()
-    gave = {(repository, tag): digest for repository, tag, digest in plan.tags}
-    done = JournalEntry(
-        id=new_run_id(now),
-        kind=JobKind.UNDO,
-        state=JobState.APPLYING,
-        started=stamp(now),
-        registry=run.registry,
-        request=run.request,
-        storage=run.storage,
-        of=run.id,
-        saved=plan.displaced,
-        window_until=now + DEFAULT_WINDOW if plan.displaced and run.storage else None,
-        gave=tuple(
-            (one.repository, tag, gave[one.repository, tag])
-            for one in plan.displaced
-            for tag in one.tags
-        ),
-    )
-    if plan.displaced:
-        journal.write(done)  # before anything is taken from anybody
-    storage = None if place is None else place.storage
-    back = await put_back(remote, run, plan, progress, storage=storage)
-    left = [*plan.left, *back.left]
-    findings = await verify_restored(remote, plan, left, progress)
-    findings += [Finding(ok=False, subject=one.subject, sentence=one.reason) for one in left]
-    done = msgspec.structs.replace(
-        done,
-        state=JobState.DONE,
-        receipt=Receipt(
-            finished=stamp(clock()),
-            tags=back.tags,
-            manifests=back.manifests,
-            findings=tuple(findings),
-        ),
-    )
-    journal.write(done)
-    if done.receipt is not None and done.receipt.ok:
-        # Only now may a collection stop honouring the window: tags hold everything again.
-        journal.write(msgspec.structs.replace(run, state=JobState.UNDONE))
-    return done, left
+    async def verify(self, plan: UndoPlan, left: list[NotBack]) -> list[Finding]:
+        """Look whether everything is back but for what is ``left``, of which each is a finding."""
+        place = self._workspace
+        findings = await verify_restored(place.registry, plan, left, place.progress)
+        return findings + [
+            Finding(ok=False, subject=one.subject, sentence=one.reason) for one in left
+        ]

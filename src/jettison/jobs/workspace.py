@@ -1,14 +1,13 @@
-"""Where a job looks and writes: the registry over its API, and its storage if that is at hand."""
+"""What every job works with: a registry, its storage if that is at hand, journals and a clock."""
 
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
-
-import msgspec
+from typing import TYPE_CHECKING, Final, Self
 
 from jettison.collector.undo_windows import tree_journal
-from jettison.configuration import Configuration
 from jettison.errors import (
     AccessDenied,
     InvalidManifest,
@@ -16,57 +15,122 @@ from jettison.errors import (
     NotFoundError,
     StorageError,
     UnexpectedResponse,
+    UsageError,
 )
 from jettison.jobs.check import Item, Level, check_storage
 from jettison.jobs.discover import list_repositories
 from jettison.model.journal import JournalEntry
 from jettison.model.plan import Plan
+from jettison.model.times import rfc3339
+from jettison.progress import Progress, silent
 from jettison.registry import Registry
 from jettison.storage.filesystem.tree import StorageTree
 from jettison.storage.journal import Journal
 from jettison.storage.opening import open_storage
 from jettison.storage.registry import StorageRegistry
 
-__all__ = ["Workspace", "open_workspace", "open_workspace_of"]
+if TYPE_CHECKING:
+    from jettison.configuration import Configuration
+
+__all__ = ["Workspace", "open_workspace"]
 
 _COMPARED: Final = 8
 
 
-class Workspace(msgspec.Struct, frozen=True):
-    """A storage that is at hand, or (``tree`` None) none."""
+@dataclass(frozen=True)
+class Workspace:
+    """What a job works with. Each job is ``plan``, ``apply`` and ``verify`` over one of these.
 
+    ``remote`` is the registry over its API, ``tree`` its storage; None where it is not at hand.
+    ``users`` is the journal in the user's home. ``clock`` returns the time in seconds since the
+    epoch, and ``progress`` is told how far a job has come.
+    """
+
+    remote: Registry | None = None
     tree: StorageTree | None = None
-    configuration: Configuration | None = None
+    configuration: "Configuration | None" = None
+    users: Journal | None = None
+    clock: Callable[[], float] = time.time
+    progress: Progress = silent
+
+    def reporting_to(self, progress: Progress) -> Self:
+        """Return the same workspace with another progress report."""
+        return replace(self, progress=progress)
+
+    def connected_to(self, remote: Registry) -> Self:
+        """Return the same workspace with a registry to ask."""
+        return replace(self, remote=remote)
+
+    def beside(self, entry: JournalEntry) -> Self:
+        """Return the same workspace with the storage of a journaled job, if it still is there."""
+        if entry.storage is None:
+            return self
+        try:
+            return replace(self, tree=StorageTree(Path(entry.storage)))
+        except StorageError:
+            return self
+
+    def now(self) -> str:
+        """Return the time now, RFC 3339 in UTC."""
+        return rfc3339(self.clock())
+
+    @property
+    def registry(self) -> Registry:
+        """The registry over its API. Raises :class:`UsageError` if there is none."""
+        if self.remote is None:
+            raise UsageError("no registry is given to work on", hint="Name its host.")
+        return self.remote
+
+    @property
+    def own_tree(self) -> StorageTree:
+        """The storage. Raises :class:`UsageError` if there is none."""
+        if self.tree is None:
+            raise UsageError("no storage is given to work on", hint="Give --storage CONFIG or DIR.")
+        return self.tree
 
     @property
     def storage(self) -> StorageRegistry | None:
         """The storage as a registry."""
         return None if self.tree is None else StorageRegistry(self.tree)
 
-    def source(self, remote: Registry) -> Registry:
-        """Return where to look: the storage shows more, untagged manifests and true sizes."""
-        return self.storage or remote
+    @property
+    def source(self) -> Registry:
+        """Where to look: the storage shows more than the API, untagged manifests and true sizes."""
+        return self.storage or self.registry
 
-    def journal(self, users: Journal) -> Journal:
-        """Return where runs are written: into the tree, where a collection honours them."""
-        return users if self.tree is None else tree_journal(self.tree)
+    @property
+    def journal(self) -> Journal:
+        """Where entries are written: into the tree, where a collection honours them.
 
-    async def check(self, remote: Registry) -> list[Item]:
+        Raises :class:`UsageError` where there is neither a tree nor a user's journal.
+        """
+        if self.tree is not None:
+            return tree_journal(self.tree)
+        return self.users_journal
+
+    @property
+    def users_journal(self) -> Journal:
+        """The journal in the user's home. Raises :class:`UsageError` if there is none."""
+        if self.users is None:
+            raise UsageError("no journal is given, and nothing is removed without one")
+        return self.users
+
+    async def check(self) -> list[Item]:
         """Say whether the storage can be reached from here, and is that of the registry."""
         if self.tree is None:
             message = "not given, so bytes are upper bounds (≤) and nothing can be collected"
             return [Item(Level.INFO, "storage", message, "Give --storage CONFIG or DIR.")]
         try:
-            repositories = set((await list_repositories(remote))[0])
+            repositories = set((await list_repositories(self.registry))[0])
         except (AccessDenied, LoginRefused, NotFoundError, UnexpectedResponse):
             repositories = set()  # there is nothing to compare it with
         here = set(self.tree.repositories())
         if repositories and not repositories & here:
-            message = f"{self.tree.root} has none of the repositories of {remote.name}"
+            message = f"{self.tree.root} has none of the repositories of {self.registry.name}"
             return [Item(Level.ERROR, "storage", message, "Give the storage of that registry.")]
         return check_storage(self.tree.root)
 
-    async def require_same(self, remote: Registry, plan: Plan) -> None:
+    async def require_same(self, plan: Plan) -> None:
         """Raise :class:`StorageError` if the storage is not the one behind the registry.
 
         A few tags tell; one that leads nowhere, in the one or in the other, tells nothing.
@@ -76,36 +140,30 @@ class Workspace(msgspec.Struct, frozen=True):
         tags = [(step, tag) for step in plan.steps if step.digest for tag in step.tags]
         for step, tag in tags[:_COMPARED]:
             try:
-                there = await remote.resolve(step.repository, tag)
-                here = await self.source(remote).manifest(step.repository, tag)
+                there = await self.registry.resolve(step.repository, tag)
+                here = await self.source.manifest(step.repository, tag)
             except (InvalidManifest, StorageError, UnexpectedResponse):
                 continue
             if here is None and there is None:
                 continue
             if there != step.digest:
                 message = (
-                    f"{self.tree.root} is not the storage of {remote.name}: {step.repository}:"
-                    f"{tag} is {step.short} there and "
+                    f"{self.tree.root} is not the storage of {self.registry.name}: "
+                    f"{step.repository}:{tag} is {step.short} there and "
                     f"{there.short if there else 'absent'} in the registry; nothing was changed"
                 )
                 raise StorageError(message, hint="Give the storage of that registry.")
 
 
-def open_workspace_of(run: JournalEntry) -> Workspace:
-    """Open the storage that was at hand in a run, if it still is."""
-    if run.storage is None:
-        return Workspace()
-    try:
-        return Workspace(StorageTree(Path(run.storage)))
-    except StorageError:
-        return Workspace()
-
-
-def open_workspace(storage: str | None, environment: Mapping[str, str] | None = None) -> Workspace:
+def open_workspace(
+    storage: str | None,
+    environment: Mapping[str, str] | None = None,
+    users: Journal | None = None,
+) -> Workspace:
     """Open the storage that ``--storage`` names: a root directory, or a configuration file."""
     if storage is None:
-        return Workspace()
+        return Workspace(users=users)
     tree, configuration = open_storage(
         Path(storage), os.environ if environment is None else environment
     )
-    return Workspace(tree, configuration)
+    return Workspace(tree=tree, configuration=configuration, users=users)
