@@ -1,1 +1,1 @@
-"""What a registry is, what a removal means: pure, without IO, clock, environment or logging."""
+"""What a registry contains and what a removal means: pure, without IO, clock or logging."""

@@ -1,7 +1,7 @@
-"""Who needs which bytes, and what a removal frees: exact, for any set of removals.
+"""Which manifests need which bytes, and what a removal frees: exact, for any set of removals.
 
-A blob lies in a registry once, however many repositories link it. It is freed when the last
-manifest that references it, in any repository, is gone; a manifest's own bytes are such a blob.
+A registry stores a blob once, however many repositories link it. The blob is freed when the last
+manifest that references it, in any repository, is gone. A manifest's own bytes are such a blob.
 """
 
 from collections import defaultdict
@@ -25,9 +25,9 @@ _SHOWN_HOLDERS = 5
 
 
 class ImageSize(msgspec.Struct, frozen=True):
-    """What a manifest, with all that it lists, weighs, in bytes.
+    """The size of a manifest with everything that it lists, in bytes.
 
-    ``size`` is everything it references; ``exclusive`` what removing it alone would free.
+    ``size`` counts everything it references, ``exclusive`` what removing it alone would free.
     """
 
     size: int
@@ -35,7 +35,7 @@ class ImageSize(msgspec.Struct, frozen=True):
 
 
 class _Owners:
-    """Which root has a manifest, or a blob, to itself; found for a repository when asked for."""
+    """The root that alone keeps a manifest or a blob; found for a repository on first use."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class _Owners:
         return found
 
     def owner(self, holders: Iterable[Node]) -> Node | None:
-        """Return the one root that all of these hang on, or None if there are several."""
+        """Return the one root that keeps all of these, or None if there are several."""
         owners = {(name, self.owners(name).get(digest)) for name, digest in holders}
         for repository in {name for name, _ in owners}:
             owners |= self._owners_of_blind(repository)
@@ -80,7 +80,7 @@ class ByteAccounting:
         self.snapshot = snapshot
         self._sizes: dict[Digest, int] = dict(snapshot.sizes)
         self._holders: defaultdict[Digest, list[Node]] = defaultdict(list)
-        # What cannot be understood holds whatever lies in its repository (design.md, rule 2).
+        # What cannot be understood holds everything in its repository (design.md, rule 2).
         self._blind: dict[RepoName, list[Node]] = {}
         for repository in snapshot.repositories.values():
             self._count(repository)
@@ -106,7 +106,7 @@ class ByteAccounting:
             self._blind[repository.name] = [(repository.name, digest) for digest in blind]
 
     def _size(self, digest: Digest, size: int) -> None:
-        # What was measured is the truth, and what a storage does not list takes no room.
+        # A measured size is the truth, and a blob that a storage does not list takes no room.
         # Descriptors may lie; the larger of two is the one that is never too low.
         if not self.snapshot.stored and digest not in self.snapshot.sizes:
             self._sizes[digest] = max(size, self._sizes.get(digest, 0))
@@ -128,7 +128,7 @@ class ByteAccounting:
         return list(dict.fromkeys([*nodes, *more]))
 
     def estimate(self, removed: AbstractSet[Node]) -> Estimate:
-        """Return what becomes garbage when all of ``removed`` goes, and what does not and why."""
+        """Return what becomes garbage when all of ``removed`` goes, and what stays and why."""
         freed: list[Freed] = []
         shared: list[Shared] = []
         together = 0
@@ -172,13 +172,13 @@ class ByteAccounting:
     def owners(self, repository: RepoName) -> Mapping[Digest, Digest | None]:
         """Return, for each manifest, the only root that keeps it, or None if several do.
 
-        Roots are tagged digests, and untagged manifests that nothing lists. Referrers hang on
-        their subject, unless they have a tag of their own.
+        Roots are tagged digests, and untagged manifests that nothing lists. A subject keeps its
+        referrers, unless they have a tag of their own.
         """
         return self._claims.owners(repository)
 
     def _claims_within(self, removed: AbstractSet[Node]) -> "_Owners":
-        """Return who owns what among the removed: what stays has no say in what is freed."""
+        """Return the owners among the removed: what stays does not matter for what is freed."""
         within: defaultdict[RepoName, set[Digest]] = defaultdict(set)
         blind: defaultdict[RepoName, list[Node]] = defaultdict(list)
         for repository, digest in removed:
@@ -240,7 +240,7 @@ class ByteAccounting:
         return found
 
     def weights(self, repository: RepoName) -> dict[Digest, ImageSize]:
-        """Return the weight of every tagged digest of a repository."""
+        """Return the size of every tagged digest of a repository."""
         snapshot = self.snapshot.repositories[repository]
         exclusive: defaultdict[Digest, int] = defaultdict(int)
         present = snapshot.manifests.keys() | snapshot.unreadable
@@ -262,7 +262,7 @@ class ByteAccounting:
         }
 
     def _freed_bytes(self, removed: AbstractSet[Node]) -> int:
-        """Return what :meth:`estimate` says, without asking who else holds what is shared."""
+        """Return the bytes that :meth:`estimate` gives, without looking for holders of the rest."""
         if any(
             node not in removed
             for repository in {repository for repository, _ in removed}
@@ -280,7 +280,7 @@ class ByteAccounting:
         return sum(map(self.size_of, found.manifests | found.blobs))
 
     def total(self, keep: Callable[[RepoName], bool] = lambda _: True) -> int:
-        """Return the bytes of everything that manifests of those repositories reference."""
+        """Return the bytes of everything that manifests of the kept repositories reference."""
         return sum(
             self.size_of(digest)
             for digest, holders in self._holders.items()
@@ -290,7 +290,7 @@ class ByteAccounting:
     # Names, for people.
 
     def name(self, node: Node) -> str:
-        """Return how a person would call a manifest: by a tag, if need be its index's."""
+        """Return a manifest's name for people: by a tag, if need be that of its index."""
         repository, digest = node
         names = self._names.get(repository)
         if names is None:

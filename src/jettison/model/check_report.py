@@ -1,7 +1,7 @@
-"""What is wrong with a storage tree, and what of it a repair can put right: pure data.
+"""Defects of a storage tree, and what a repair can do about them: pure data.
 
-A defect is *damage* where an image cannot be pulled or the collector is held up, and a *notice*
-where something lies about that no image needs.
+A defect is *damage* if it keeps an image from being pulled or holds up the collector, and a
+*notice* if it harms no image.
 """
 
 import enum
@@ -23,14 +23,14 @@ __all__ = [
 
 
 class Severity(enum.StrEnum):
-    """Whether an image cannot be pulled or the collector is held up, or neither."""
+    """Whether a defect keeps an image from being pulled or holds up the collector."""
 
     DAMAGE = "damage"
     NOTICE = "notice"
 
 
 class DefectClass(enum.StrEnum):
-    """The sorts of defects, the worst first; :attr:`explanation` says what each one is."""
+    """The classes of defects, the worst first; :attr:`explanation` describes each."""
 
     DAMAGED_BLOB = "damaged-blob"
     ABSENT_MANIFEST = "absent-manifest"
@@ -50,7 +50,7 @@ class DefectClass(enum.StrEnum):
 
     @property
     def explanation(self) -> str:
-        """What it is, as a noun."""
+        """A noun that describes the class."""
         return _EXPLANATIONS[self]
 
 
@@ -90,10 +90,10 @@ class RepairAction(enum.StrEnum):
 
 
 class Remedy(msgspec.Struct, frozen=True):
-    """What would put it right: ``path`` is relative to the root, ``content`` what to write there.
+    """What would mend a defect: ``path`` is relative to the root, ``content`` is written there.
 
-    ``needs`` are paths that must be there for it, ``watched`` are others that must not have
-    changed in between. Of the same action the lower ``rank`` comes first.
+    ``needs`` are paths that must exist for it, ``watched`` are others that must not have changed
+    in between. Of the same action the lower ``rank`` comes first.
     """
 
     action: RepairAction
@@ -105,11 +105,11 @@ class Remedy(msgspec.Struct, frozen=True):
 
 
 class Defect(msgspec.Struct, frozen=True, rename={"kind": "class"}):
-    """One thing that is wrong.
+    """One defect.
 
-    ``path`` is relative to the root and printable, ``sentence`` goes on where it ends. ``tags``
-    (``repository:tag``) cannot be pulled because of it, not even in part where an index is whole
-    but for one platform. ``repository`` is None where none is concerned, or several.
+    ``path`` is relative to the root and printable; ``sentence`` continues after it. ``tags``
+    (``repository:tag``) cannot be pulled whole because of it, for example an index that lacks one
+    platform. ``repository`` is None if the defect concerns none or several.
     """
 
     kind: DefectClass
@@ -122,12 +122,12 @@ class Defect(msgspec.Struct, frozen=True, rename={"kind": "class"}):
 
     @property
     def key(self) -> tuple[DefectClass, str | None, str]:
-        """What makes it the same defect when looked at again."""
+        """What identifies the defect in a later check."""
         return self.kind, self.repository, self.path
 
     @property
     def is_damage(self) -> bool:
-        """Whether an image cannot be pulled, or the collector is held up."""
+        """Whether it keeps an image from being pulled or holds up the collector."""
         return self.severity is Severity.DAMAGE
 
 
@@ -144,11 +144,11 @@ class _Tally(NamedTuple):
 
 
 class CheckReport(msgspec.Struct, frozen=True):
-    """What a check of the tree at ``root`` found.
+    """The result of a check of the tree at ``root``.
 
     ``bytes`` is the sum of the sizes of all blob files, ``hashed`` whether their content was
-    compared with their names. ``seconds`` is how long it took. ``may_lack`` is what was not
-    looked for, since it may lawfully be absent.
+    compared with their names, ``seconds`` the duration. ``may_lack`` names what may lawfully be
+    absent and was therefore not looked for.
     """
 
     root: str
@@ -187,7 +187,7 @@ class CheckReport(msgspec.Struct, frozen=True):
 
 
 def merge_defects(defects: Iterable[Defect]) -> tuple[Defect, ...]:
-    """Return the defects in order, each once, with all tags that any mention of it names."""
+    """Return the defects in order, each once, with the tags of all its mentions."""
     order = list(DefectClass)
     merged: dict[tuple[DefectClass, str | None, str], list[Defect]] = {}
     for defect in defects:

@@ -26,7 +26,7 @@ tenth of the time. The length tells the algorithm, so nothing is lost.
 
 
 def raw_digest(algorithm: str, encoded: str) -> RawDigest | None:
-    """Return the digest that an algorithm and its hex make, or None if they make none."""
+    """Return the digest of this algorithm and hex, or None if they do not form one."""
     try:
         raw = bytes.fromhex(encoded)
     except ValueError:
@@ -44,7 +44,7 @@ _LENGTH: Final = len(_PREFIX) + 2 * _BYTES
 
 
 def in_a_row(digests: bytes | bytearray) -> list[RawDigest]:
-    """Return the sha256 digests that stand one behind the other, at the speed of a million."""
+    """Split concatenated sha256 digests, quickly enough for a million of them."""
     found: list[RawDigest] = []
     count = len(digests) // _BYTES
     for first in range(0, count, _AT_ONCE):
@@ -54,10 +54,10 @@ def in_a_row(digests: bytes | bytearray) -> list[RawDigest]:
 
 
 def plain_digests(texts: Sequence[bytes]) -> list[RawDigest] | None:
-    """Return the digests that these texts are, if each is exactly one of sha256.
+    """Return the digests in these texts if each is exactly one of sha256, else None.
 
-    No digit is an ``s``, so where each text is as long as a digest, begins with ``s``, and all are
-    digits once the prefixes are gone, each text is a digest.
+    No hex digit is an ``s``. So if each text has the length of a digest and begins with ``s``, and
+    only digits remain without the prefixes, each text is a digest.
     """
     joined = b"".join(texts)
     encoded = joined.replace(_PREFIX, b"")
@@ -74,7 +74,7 @@ def plain_digests(texts: Sequence[bytes]) -> list[RawDigest] | None:
 
 
 class Digest(str):
-    """``algorithm:hex``, checked when made; otherwise a plain, hashable, sortable string.
+    """``algorithm:hex``, checked when it is made; apart from that a plain string.
 
     Raises :class:`InvalidDigest` for anything else: another algorithm, upper case, a wrong length.
     """
@@ -97,13 +97,13 @@ class Digest(str):
 
     @classmethod
     def from_raw(cls, raw: RawDigest) -> Self:
-        """Return the digest whose bytes these are."""
-        # It needs no check: whatever the bytes, they have a digest's form.
+        """Return the digest that has these bytes."""
+        # It needs no check: any bytes of that length are a digest.
         return super().__new__(cls, f"{_BY_LENGTH[len(raw)]}:{raw.hex()}")
 
     @property
     def raw(self) -> RawDigest:
-        """The bytes that the hex stands for."""
+        """The bytes of the hex."""
         return RawDigest(bytes.fromhex(self[7:]))
 
     @property

@@ -1,8 +1,8 @@
 """A set of millions of digests in 32 bytes each.
 
 A Python set of ``bytes`` takes about 130 bytes for each; a registry of a million images has five
-million digests. They are asked for in the order of the storage tree, folder by folder, so it is
-enough to keep them in rows by their first byte, and to make a set of one row when it is asked for.
+million digests. The collector reads them in the order of the storage tree, folder by folder. So the
+set keeps rows by first byte, and makes a Python set of one row only when it is read.
 """
 
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ _COMPACT: Final = 1 << 26
 
 
 class DigestSet:
-    """Digests by their first byte. The same one may be added often; they are compacted then."""
+    """Digests by their first byte. Duplicates may be added; they are compacted later."""
 
     def __init__(self) -> None:
         self._rows = [bytearray() for _ in range(256)]
@@ -34,7 +34,7 @@ class DigestSet:
             self._long.add(digest)
 
     def add_row(self, digests: bytes) -> None:
-        """Add sha256 digests that stand one behind the other."""
+        """Add concatenated sha256 digests."""
         rows = self._rows
         for digest in in_a_row(digests):
             rows[digest[0]] += digest
@@ -60,7 +60,7 @@ class DigestSet:
         return sum(len(self._row(first)) for first in range(256)) + len(self._long)
 
     def in_folder(self, folder: str) -> AbstractSet[RawDigest]:
-        """Return those that lie in ``<algorithm>/<first two digits>`` of a storage tree."""
+        """Return those in the folder ``<algorithm>/<first two digits>`` of a storage tree."""
         algorithm, _, prefix = folder.partition("/")
         if algorithm != "sha256":
             return self._long

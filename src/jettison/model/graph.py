@@ -2,7 +2,7 @@
 
 A mark is per (repository, digest): the same manifest may be whole in one repository and gone in
 another, so :func:`reach` is called once for each repository (design.md, rule 5). It is the one
-place that follows references; plans and the collector both stand on it.
+place that follows references, for plans and for the collector.
 """
 
 from collections.abc import Callable, Collection, Container, Iterable, Mapping
@@ -28,8 +28,8 @@ class Edges(NamedTuple, Generic[AnyDigest]):
 class Reached(NamedTuple, Generic[AnyDigest]):
     """What the roots reach in one repository.
 
-    ``lost`` are reached manifests of which nothing is known: unreadable, missing or opaque. They
-    are in ``manifests`` too. Whoever deletes must keep everything they might reference.
+    ``lost`` are reached manifests whose references are unknown: unreadable, missing or opaque.
+    They are in ``manifests`` too. A deletion must keep everything that they might reference.
     """
 
     manifests: set[AnyDigest]
@@ -38,7 +38,7 @@ class Reached(NamedTuple, Generic[AnyDigest]):
 
 
 def edges_of(manifest: Manifest) -> Edges[Digest] | None:
-    """Return a manifest's strong references, or None for one that nothing is known about."""
+    """Return a manifest's strong references, or None if they are unknown."""
     if manifest.kind is ManifestKind.OPAQUE:
         return None
     return Edges(
@@ -55,11 +55,11 @@ def reach(
 ) -> Reached[AnyDigest]:
     """Follow strong references from ``roots``, to any depth, within one repository.
 
-    ``edges(digest)`` returns what the manifest references, or None if that cannot be known; it is
+    ``edges(digest)`` returns the references of a manifest, or None if they are unknown; it is
     called once for each digest. ``referrers`` maps a subject to the manifests that live with it:
-    those naming it as ``subject``, and those that a cosign or referrers tag puts to it. They are
-    weak in that they never keep their subject, and are followed only from it. Cycles are fine.
-    What is in ``skip`` is not entered, and not in the result.
+    those that name it as ``subject``, and those with a cosign or referrers tag for it. They are
+    weak: they never keep their subject, and are followed only from it. Cycles are allowed.
+    Digests in ``skip`` are neither entered nor in the result.
     """
     reached: Reached[AnyDigest] = Reached(set(), set(), set())
     manifests, blobs, lost = reached

@@ -1,4 +1,4 @@
-"""What a listing could not tell: a bad item is marked and counted, and the listing goes on."""
+"""Items that a listing could not read: each is marked and counted, and the listing goes on."""
 
 import enum
 from collections.abc import Sequence
@@ -28,13 +28,13 @@ class ProblemCode(enum.StrEnum):
     DENIED = "denied"
     """This login may not read it."""
     FAILING = "failing"
-    """The registry answers with an error of its own, not in time, or breaks off."""
+    """The registry answers with an error of its own, too late, or breaks off."""
     UNEXPECTED = "unexpected"
-    """The answer makes no sense."""
+    """The answer cannot be understood."""
     DAMAGED = "damaged"
     """A file of the storage, or the bytes of a manifest, are not what they should be."""
     CUT_SHORT = "cut-short"
-    """The list ends before its end: a later page could not be had, or there is no end to it."""
+    """The list is incomplete: a later page could not be read, or the list has no end."""
 
 
 _CODES: Final = {
@@ -47,7 +47,7 @@ _CODES: Final = {
 class ListingProblem(msgspec.Struct, frozen=True):
     """An item of a listing that could not be read, and why.
 
-    ``subject`` is its name as the registry gives it (a tag, a repository), or what was listed.
+    ``subject`` is its name as the registry gives it (a tag, a repository), or the list itself.
     """
 
     code: ProblemCode
@@ -56,7 +56,7 @@ class ListingProblem(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, subject: str, error: JettisonError) -> Self:
-        """Return the problem that ``error`` is to a listing."""
+        """Return the problem that ``error`` causes in a listing."""
         for kinds, code in _CODES.items():
             if isinstance(error, kinds):
                 return cls(code, subject, error.message)
@@ -64,9 +64,9 @@ class ListingProblem(msgspec.Struct, frozen=True):
 
     @property
     def lacking(self) -> bool:
-        """Whether a listing without it is not all that was asked for (exit code 3).
+        """Whether a listing without the item is incomplete (exit code 3).
 
-        A name that no request can carry is all there is to know of its item.
+        A name that no request can carry is all that there is to know about its item.
         """
         return self.code is not ProblemCode.INVALID_NAME
 
@@ -75,7 +75,7 @@ class ListingProblem(msgspec.Struct, frozen=True):
 
 
 def summarized(problems: Sequence[ListingProblem], what: str) -> str:
-    """Return one sentence on all of them: ``2 tags could not be read (1.0: …; 2.0: …)``."""
+    """Return one sentence about all of them: ``2 tags could not be read (1.0: …; 2.0: …)``."""
     shown = "; ".join(map(str, problems[:_SHOWN]))
     more = len(problems) - _SHOWN
     if len(problems) != 1:

@@ -1,8 +1,8 @@
 """Manifests: read once from their bytes, never written again (design.md, rule 1).
 
-Understood are OCI image manifests, indexes and artifact manifests, Docker schema 2 and lists, and
-Docker schema 1 for reading. What is of another type stays *opaque*: its bytes and digest are kept
-and nothing is known of what it references, so whoever deletes must protect what it might.
+Jettison understands OCI image manifests, indexes and artifact manifests, Docker schema 2 and lists,
+and Docker schema 1 for reading. A manifest of another type is *opaque*: its bytes and digest are
+kept, its references are unknown, and a deletion must protect everything that it might reference.
 """
 
 import base64
@@ -29,7 +29,7 @@ __all__ = [
 
 
 class ManifestKind(enum.StrEnum):
-    """What sort of manifest it is."""
+    """The kind of a manifest."""
 
     IMAGE = "image"
     INDEX = "index"
@@ -50,7 +50,7 @@ class Platform(msgspec.Struct, frozen=True):
 
 
 class Descriptor(msgspec.Struct, frozen=True):
-    """A reference to content: its type, digest and size in bytes (None: schema 1 gives none)."""
+    """A reference to content: type, digest, and size in bytes (None in schema 1)."""
 
     digest: Digest
     media_type: str
@@ -60,16 +60,16 @@ class Descriptor(msgspec.Struct, frozen=True):
 
     @property
     def distributable(self) -> bool:
-        """Whether the content is meant to lie in the registry."""
+        """Whether the content is meant to be stored in the registry."""
         return mediatypes.is_distributable(self.media_type)
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """What a manifest's bytes say.
+    """The content of a manifest.
 
     ``size`` is the length of those bytes. ``children`` are manifests, ``blobs`` everything else
     that the manifest needs in its repository: config, layers, artifact blobs, and members of an
-    index that are no manifests (build caches). ``subject`` is a weak reference.
+    index that are not manifests (build caches). ``subject`` is a weak reference.
     """
 
     digest: Digest
@@ -139,9 +139,9 @@ class _Wire(msgspec.Struct, rename="camel"):
 def parse_manifest(raw: bytes, content_type: str | None = None) -> Manifest:
     """Read a manifest from its bytes.
 
-    ``content_type`` is what the registry called it; the ``mediaType`` inside wins, and without
-    either the members decide, as in the OCI image specification. A type that is not known gives
-    an opaque manifest. Raises :class:`InvalidManifest` for a known type with a broken body.
+    ``content_type`` is the type that the registry gave; the ``mediaType`` inside wins, and without
+    either the members decide, as in the OCI image specification. An unknown type gives an opaque
+    manifest. Raises :class:`InvalidManifest` for a known type with a broken body.
     """
     digest = Digest.of(raw)
     declared = (content_type or "").partition(";")[0].strip()
@@ -174,10 +174,10 @@ class _Format(msgspec.Struct, rename="camel"):
 
 
 def signed_content(raw: bytes) -> bytes | None:
-    """Return what was signed of a schema 1 manifest with signatures; None for any other bytes.
+    """Return the signed part of a schema 1 manifest with signatures; None for other bytes.
 
-    Its digest is that of these bytes, which a registry stores; signatures are added whenever it is
-    sent. They stand before the last brace, and say themselves what was there before.
+    The digest is that of the signed part, which a registry stores; it adds signatures whenever it
+    sends the manifest. They come before the last brace, and say what was there without them.
     """
     try:
         signatures = strict_json.decode(raw, _Signed).signatures
@@ -194,9 +194,9 @@ def _from_base64(text: str) -> bytes:
 
 
 def _with_all(manifest: Manifest, raw: bytes) -> Manifest:
-    """Add what others may read in the bytes: see :func:`~jettison.model.strict_json.every_reading`.
+    """Add what others may read in the bytes: :func:`~jettison.model.strict_json.every_reading`.
 
-    Of one that nobody knows everything is to be protected anyway.
+    An opaque manifest protects everything anyway.
     """
     if manifest.kind is ManifestKind.OPAQUE:
         return manifest
@@ -221,7 +221,7 @@ def _with_all(manifest: Manifest, raw: bytes) -> Manifest:
 
 
 def _is_foreign(raw: bytes, declared: str) -> bool:
-    """Whether a body we cannot decode belongs to a type of manifest that is not ours."""
+    """Whether a body that cannot be decoded belongs to an unknown type of manifest."""
     if declared in {"application/json", "text/plain", "application/octet-stream"}:
         return False
     try:
@@ -306,7 +306,7 @@ _SCHEMA1_LAYER: Final = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 def _is_blob_member(member: Descriptor) -> bool:
     """Whether a member of an index is a blob, as in the caches that builders push.
 
-    Whatever is not clearly a layer or a configuration is taken for a manifest.
+    A member that is not clearly a layer or a configuration counts as a manifest.
     """
     kind = member.media_type
     return not mediatypes.is_manifest(kind) and any(
@@ -321,7 +321,7 @@ _REFERRER_TAG: Final = re.compile(
 
 
 def referenced_digest(tag: str) -> Digest | None:
-    """Return the digest that a tag is *about*, or None for an ordinary tag.
+    """Return the digest that a tag refers to, or None for an ordinary tag.
 
     Such tags are cosign's ``sha256-<hex>.sig``, ``.att`` and ``.sbom``, and the referrers tag
     schema ``sha256-<hex>`` of the OCI distribution specification ("Unavailable Referrers API").

@@ -1,8 +1,8 @@
-"""What a manifest needs, and no more, at the speed of a million manifests.
+"""The references of a manifest and nothing else, quickly enough for a million manifests.
 
-:func:`parse_manifest` is what says what a manifest means; here the two shapes that nearly all
-manifests have are read on a short way, and everything else goes there. Both agree, which a property
-test holds.
+:func:`parse_manifest` defines the meaning of a manifest. This module reads the two shapes that
+nearly all manifests have on a short way, and leaves the rest to it. A property test holds that both
+agree.
 """
 
 from typing import Annotated, Any, Final, NamedTuple
@@ -19,9 +19,9 @@ __all__ = ["References", "references_of"]
 
 
 class References(NamedTuple):
-    """What a manifest references, and the manifest that it is about.
+    """The references of a manifest, and its subject.
 
-    ``edges`` is None for one of which nobody knows what it references; ``media_type`` says why.
+    ``edges`` is None if the references are unknown; ``media_type`` tells why.
     """
 
     edges: Edges[RawDigest] | None
@@ -55,13 +55,13 @@ _INDEX_TYPES: Final = mediatypes.INDEXES | {""}
 
 
 class _LongWay(Exception):
-    """This manifest is not one of the usual shapes."""
+    """This manifest does not have one of the usual shapes."""
 
 
 def references_of(raw: bytes) -> References:
-    """Return what the manifest with these bytes needs.
+    """Return the references of the manifest with these bytes.
 
-    Raises :class:`~jettison.errors.InvalidManifest` for bytes that are no manifest.
+    Raises :class:`~jettison.errors.InvalidManifest` for bytes that are not a manifest.
     """
     try:
         return _on_the_short_way(strict_json.decode(raw, _Short), raw)
@@ -97,7 +97,7 @@ def _on_the_short_way(wire: _Short, raw: bytes) -> References:
 
 
 def _raw(descriptors: list[_Descriptor]) -> tuple[RawDigest, ...]:
-    """Return the digests, or leave what is not plainly one to the long way."""
+    """Return the digests; a text that is not plainly one raises :class:`_LongWay`."""
     try:
         found = plain_digests([descriptor.digest.encode() for descriptor in descriptors])
     except UnicodeEncodeError:

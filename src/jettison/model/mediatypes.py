@@ -1,7 +1,7 @@
 """Media types of manifests, and the complete ``Accept`` list.
 
-A registry that is not asked for a type it holds answers 404 or, worse, converts the manifest into
-another with another digest. So every request for a manifest carries all of :data:`ACCEPT`.
+A registry that stores a type which the request does not accept answers 404 or, worse, converts the
+manifest into another with another digest. So every request for a manifest sends :data:`ACCEPT`.
 """
 
 from typing import Final
@@ -46,7 +46,7 @@ ACCEPT: Final = ", ".join(
         "*/*;q=0.05",
     ]
 )
-"""The value of ``Accept`` for every manifest request: all known types, then whatever there is."""
+"""The value of ``Accept`` for every manifest request: all known types, then any other."""
 
 
 def is_manifest(media_type: str) -> bool:
@@ -55,7 +55,7 @@ def is_manifest(media_type: str) -> bool:
 
 
 def is_distributable(media_type: str) -> bool:
-    """Whether a layer of this type is meant to lie in the registry.
+    """Whether a layer of this type is meant to be stored in the registry.
 
     Non-distributable (OCI) and foreign (Docker) layers are fetched from their ``urls``; some
     clients push them all the same, so "no" means "perhaps absent", never "unreferenced".

@@ -1,8 +1,8 @@
-"""Names of things: repositories, tags, references and globs of them.
+"""Names of repositories and tags, references, and globs.
 
 The grammar is the distribution specification's ("Pulling manifests") and, for the host part, the
-one that every client shares. There is no default registry and no default tag: what a destructive
-command means is what was typed (design.md, rule 7).
+one that all clients share. There is no default registry and no default tag: a destructive command
+means exactly what was typed (design.md, rule 7).
 """
 
 import fnmatch
@@ -23,7 +23,7 @@ _COMPONENT: Final = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _REPOSITORY: Final = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 _TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _GLOB: Final = re.compile(r"[A-Za-z0-9._*?\[\]!^-]{1,255}")
-# Six digits are as few as anybody would paste.
+# Six digits, as few as a user would paste.
 _SHORT: Final = re.compile(r"(?:sha256:|sha512:)?[0-9a-f]{6,127}")
 _LABEL: Final = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
 _HOST: Final = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{{1,5}})?")
@@ -69,14 +69,14 @@ def matches_glob(text: str, pattern: str) -> bool:
 
 
 class Location(msgspec.Struct, frozen=True):
-    """A registry host, and perhaps a repository in it: what ``ls`` and ``check`` are given."""
+    """A registry host, with or without a repository: the argument of ``ls`` and ``check``."""
 
     host: str
     repository: RepoName | None = None
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read ``HOST`` or ``HOST/REPO``; ``docker://`` and ``oci://`` before it say nothing."""
+        """Read ``HOST`` or ``HOST/REPO``, after an optional ``docker://`` or ``oci://``."""
         text = _TRANSPORT.sub("", text, count=1) if _TRANSPORT.match(text) else text
         host, rest = _split_host(text)
         if rest is None:
@@ -97,7 +97,7 @@ class Reference(msgspec.Struct, frozen=True):
     """``HOST/REPO`` with a tag, a glob of tags, or a digest; at most one of them.
 
     ``short`` is the beginning of a digest, with or without its algorithm, as ``ls`` prints it:
-    it means the one manifest whose digest begins so.
+    it names the one manifest whose digest begins with it.
     """
 
     host: str
@@ -111,8 +111,8 @@ class Reference(msgspec.Struct, frozen=True):
     def parse(cls, text: str) -> Self:
         """Read ``HOST/REPO``, ``HOST/REPO:TAG``, ``HOST/REPO:GLOB`` or ``HOST/REPO@DIGEST``.
 
-        ``docker://`` and ``oci://`` before it say nothing. Raises :class:`InvalidReference`,
-        whose message underlines the part at fault.
+        ``docker://`` or ``oci://`` may come before it. Raises :class:`InvalidReference`, whose
+        message underlines the wrong part.
         """
         text = _TRANSPORT.sub("", text, count=1) if _TRANSPORT.match(text) else text
         host, rest = _split_host(text)
@@ -149,7 +149,7 @@ class Reference(msgspec.Struct, frozen=True):
         raise _invalid(text, tag_at if tag else tag_at - 1, end, message, hint)
 
     def means(self, digest: Digest) -> bool:
-        """Whether that manifest is named, in full or by the beginning of its digest."""
+        """Whether this names the manifest, in full or by the beginning of its digest."""
         if self.short is None:
             return self.digest == digest
         return digest.startswith(self.short) or digest.hex.startswith(self.short)
@@ -162,10 +162,10 @@ class Reference(msgspec.Struct, frozen=True):
 
 
 def _split_host(text: str) -> tuple[str, str | None]:
-    """Split at the first slash, or raise with the way to write it underlined."""
+    """Split at the first slash, or raise with the wrong part underlined."""
     login = _LOGIN.match(text)
     if login is not None:
-        # The password is not to be repeated on a screen or in a log (design.md, rule 12).
+        # A screen or a log must not repeat the password (design.md, rule 16).
         start = len(login["scheme"] or "")
         shown = f"{text[:start]}***@{text[login.end() :]}"
         hint = "Log in with `jettison login HOST`, and write the reference without it."
@@ -214,7 +214,7 @@ def _repository(text: str, name: str, start: int) -> RepoName:
 
 
 def _instead(text: str, at: int) -> str:
-    """Return what to do with a tag, a glob or a digest, at ``at``, where a repository is meant."""
+    """Return the next step for a tag, a glob or a digest at ``at`` in place of a repository."""
     if text[at] == ":" and re.search(r"[*?\[]", text[at:]):
         return f"Such tags are listed by: jettison ls {text[:at]} --filter '{text[at + 1 :]}'"
     return f"That image is shown by: jettison inspect {text}"

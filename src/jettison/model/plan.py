@@ -1,8 +1,8 @@
 """A plan: the full, immutable list of what a command will do.
 
-The very same object is printed by a dry run, confirmed, executed, journaled and verified. Making
-one is in :mod:`jettison.jobs.removal_plan`; what it says is decided in
-:mod:`jettison.model.removal` and :mod:`jettison.model.accounting`.
+A dry run prints the same object that is confirmed, executed, journaled and verified.
+:mod:`jettison.jobs.removal_plan` makes it; :mod:`jettison.model.removal` and
+:mod:`jettison.model.accounting` decide its content.
 """
 
 import enum
@@ -39,8 +39,8 @@ class Step(msgspec.Struct, frozen=True):
     """One request to the registry.
 
     UNTAG removes ``tags`` (one) from ``digest``; DELETE removes the manifest ``digest`` and with
-    it ``tags``, which are all that point to it. ``digest`` is None for a tag that is listed and
-    leads to nothing that can be had: UNTAG removes it whatever it says.
+    it ``tags``, which are all that point to it. ``digest`` is None for a listed tag without a
+    readable manifest: UNTAG then removes the tag wherever it points.
     """
 
     action: StepAction
@@ -51,17 +51,17 @@ class Step(msgspec.Struct, frozen=True):
 
     @property
     def deletes(self) -> Digest | None:
-        """The manifest that goes, if one does."""
+        """The manifest that the step deletes, or None."""
         return self.digest if self.action is StepAction.DELETE else None
 
     @property
     def short(self) -> str:
-        """The digest as a table shows it."""
+        """The digest as tables show it."""
         return "-" if self.digest is None else self.digest.short
 
 
 class Kept(msgspec.Struct, frozen=True):
-    """Something that the removal comes close to and leaves, and why."""
+    """A manifest or tag near the removal that stays, and the reason."""
 
     repository: RepoName
     digest: Digest
@@ -70,14 +70,14 @@ class Kept(msgspec.Struct, frozen=True):
 
 
 class Freed(msgspec.Struct, frozen=True):
-    """Content that nothing references once the plan was applied; ``size`` in bytes."""
+    """Content that nothing references after the plan; ``size`` in bytes."""
 
     digest: Digest
     size: int
 
 
 class Shared(msgspec.Struct, frozen=True):
-    """Content of the removed that stays, and (at most five of) those that still need it."""
+    """Content of removed manifests that stays, and at most five of those that still need it."""
 
     digest: Digest
     size: int
@@ -86,10 +86,10 @@ class Shared(msgspec.Struct, frozen=True):
 
 
 class Estimate(msgspec.Struct, frozen=True):
-    """What a removal lets a collection free, in bytes.
+    """The bytes that a collection can free after a removal.
 
     ``unknown`` says why ``freed_bytes`` is an upper bound; when it is empty the figure is exact.
-    ``together_bytes`` is the part that no single one of the removed images would free alone.
+    ``together_bytes`` is the part that no removed image would free alone.
     """
 
     freed: tuple[Freed, ...] = ()
@@ -108,8 +108,8 @@ class Estimate(msgspec.Struct, frozen=True):
 class Broken(msgspec.Struct, frozen=True):
     """A manifest of the plan that lacked ``absent`` blobs or children before the run.
 
-    Children that are not there are lawful; ``damaged`` says that blobs are missing, ``obsolete``
-    that it is of schema 1, which no registry takes any more.
+    Missing children are lawful. ``damaged`` says that blobs are missing, ``obsolete`` that the
+    manifest has schema 1, which registries no longer accept.
     """
 
     repository: RepoName
@@ -120,11 +120,11 @@ class Broken(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What a run will do.
+    """The steps of a run, and everything that it keeps and why.
 
-    ``created`` is RFC 3339 in UTC. ``request`` are the references as typed. ``seen`` is, for each
-    repository touched, every tag and the digest it had: applying stops if that has moved.
-    ``missing`` is what was not whole before; an undo brings it back no better.
+    ``created`` is RFC 3339 in UTC. ``request`` are the references as typed. ``seen`` has, for each
+    repository concerned, every tag and its digest; what has changed since is not removed.
+    ``missing`` are manifests that were incomplete before; an undo restores them as they were.
     """
 
     registry: str

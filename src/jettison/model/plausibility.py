@@ -1,8 +1,8 @@
-"""Whether a collection is plausible: what it sees of a tree may not be the whole truth.
+"""Whether a collection is plausible: a tree may not show the whole truth.
 
-A mount that failed, half a restore, or metadata that another program keeps in a database all look
-like a registry that nobody needs. So absence is never taken for evidence: a collection that looks
-like one of these is refused, and the refusal names the flag that says it is meant.
+A failed mount, half a restore, and metadata that another program keeps in a database all look like
+a registry that is not needed. Absence is therefore never evidence: a collection that looks like one
+of these is refused, and the refusal names the option that allows it.
 """
 
 import enum
@@ -27,15 +27,15 @@ __all__ = [
 ]
 
 MOST_REMOVED: Final = 0.5
-"""The share of a tree's blobs, or of their bytes, that goes without being asked about."""
+"""The share of a tree's blobs, or of their bytes, that may go without consent."""
 
 SMALL_BLOBS: Final = 50
 SMALL_BYTES: Final = 256 * 1024 * 1024
-"""A tree below both may lose any share: somebody tries things out, or has cleared up."""
+"""A tree below both may lose any share: it is a trial, or a registry that was cleared out."""
 
 MANY_BARE: Final = 3
 BARE_SHARE: Final = 0.25
-"""So many repositories, and such a share of all, are not all first pushes that were given up."""
+"""At least so many repositories, and this share of all, are more than abandoned first pushes."""
 
 _SHOWN: Final = 3
 
@@ -57,7 +57,7 @@ class Amount(msgspec.Struct, frozen=True):
 
 
 class Owner(msgspec.Struct, frozen=True):
-    """Another program that keeps what a collection needs to know, and what shows that."""
+    """Another program that stores metadata a collection needs, and the clue that shows it."""
 
     name: str
     clue: str
@@ -67,7 +67,7 @@ GITLAB: Final = "GitLab's registry with its metadata database"
 
 
 class Consent(msgspec.Struct, frozen=True):
-    """What the user has said to be meant; ``most`` is the share that may go, from 0 to 1."""
+    """What the user allows; ``most`` is the share that may go, from 0 to 1."""
 
     empty: bool = False
     foreign_owner: bool = False
@@ -78,12 +78,12 @@ NOTHING_SAID: Final = Consent()
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """What is known of a tree, and of what a collection would take from it.
+    """Facts about a tree, and about what a collection would take from it.
 
-    ``repositories`` counts folders, ``images`` whether there is, or was, any manifest in one of
-    them. ``going`` is what nobody has asked to remove, ``staying`` the rest of what is stored, its
+    ``repositories`` counts folders; ``images`` tells whether any of them has or had a manifest.
+    ``going`` is garbage that no removal asked for, ``staying`` the rest of the storage, with its
     ``bytes`` counted as far as the decision needs. ``mounts`` are paths in the tree that are
-    mounted on their own.
+    mount points.
     """
 
     root: str
@@ -97,9 +97,9 @@ class Facts(msgspec.Struct, frozen=True):
 
 
 class Objection(msgspec.Struct, frozen=True):
-    """Why a collection is refused: a sentence, and what to do if it is not meant.
+    """Why a collection is refused: a sentence, and advice.
 
-    ``option`` says that it is; None: nothing makes it work.
+    ``option`` allows the collection all the same; None if nothing does.
     """
 
     code: Code
@@ -109,7 +109,7 @@ class Objection(msgspec.Struct, frozen=True):
 
 
 def objections(facts: Facts, consent: Consent) -> Iterator[Objection]:
-    """Yield what speaks against a collection and was not said to be meant."""
+    """Yield the objections to a collection that ``consent`` does not cover."""
     if facts.mounts:
         places = ", ".join(facts.mounts)
         yield Objection(
@@ -138,7 +138,7 @@ def objections(facts: Facts, consent: Consent) -> Iterator[Objection]:
 
 
 def bytes_needed(going: Amount, others: int, most: float) -> float:
-    """Return how many bytes must be known to stay, so that the share that goes is small enough."""
+    """Return how many bytes must stay, so that the share that goes is small enough."""
     if not going.bytes:
         return 0
     if going.count + others < SMALL_BLOBS or most <= 0:

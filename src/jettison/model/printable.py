@@ -1,4 +1,4 @@
-"""Text that a terminal only shows, whatever it came from."""
+"""Text that a terminal shows and does not obey, whatever its source."""
 
 import json
 from typing import Any
@@ -7,11 +7,11 @@ __all__ = ["ascii_json", "printable"]
 
 
 def printable(text: str) -> str:
-    r"""Return ``text`` on one line, with all that a terminal would obey written out.
+    r"""Return ``text`` on one line, with everything that a terminal would obey written out.
 
     Control characters (C0, C1, DEL, ESC), line and paragraph separators, bidirectional and
-    invisible formats, lone surrogates and what Unicode does not assign become ``\n``, ``\x1b``,
-    ``\u202e`` and so on. What is printable already is returned as it is.
+    invisible formats, lone surrogates and unassigned code points become ``\n``, ``\x1b``,
+    ``\u202e`` and so on. Printable text is returned unchanged.
     """
     if text.isprintable():
         return text
@@ -19,7 +19,7 @@ def printable(text: str) -> str:
 
 
 def ascii_json(content: Any, *, indent: int | None = None) -> str:  # noqa: ANN401 - plain values
-    r"""Return JSON in ASCII: no terminal obeys it, each can show it, ``\udcff`` has a place."""
+    """Return JSON in ASCII: every terminal shows it and obeys none of it."""
     separators = (",", ":") if indent is None else (",", ": ")
     # DEL is ASCII, and the one control character that JSON lets stand.
     return json.dumps(content, indent=indent, separators=separators).replace("\x7f", "\\u007f")

@@ -1,8 +1,8 @@
-"""What registries do with what was removed, by product: one table, each line with its source.
+"""How registry products treat removed content: one table, each line with its source.
 
-A removal's promise of an undo rests on it: where blobs go with the last manifest there is nothing
-to go back to, and where a registry collects by itself an undo works until it does. What a registry
-is seen to do counts more than this table; it is for what has to be known beforehand.
+The promise of an undo rests on it. Where blobs go with the last manifest, there is nothing to go
+back to; where a registry collects by itself, an undo works until it does. The table is for what has
+to be known beforehand; the observed behaviour of a registry counts more.
 """
 
 import enum
@@ -16,10 +16,10 @@ _HOUR: Final = 3600.0
 
 
 class Collection(enum.StrEnum):
-    """Who removes blobs that no manifest needs any more, and when."""
+    """How, and when, a registry removes blobs that no manifest needs."""
 
     BY_HAND = "by hand"
-    """Somebody runs a collector."""
+    """The operator runs a collector."""
     ITSELF = "itself"
     """The registry, at times of its own; not before ``spared`` seconds have passed."""
     AT_ONCE = "at once"
@@ -29,11 +29,11 @@ class Collection(enum.StrEnum):
 
 
 class Product(msgspec.Struct, frozen=True):
-    """What is known of a registry's program as it comes, with its own defaults.
+    """A registry product with its default settings.
 
-    ``spared`` is how long (seconds) what is not needed stays at least, None if that is not known.
-    ``untag`` is whether DELETE of a tag removes the tag alone, None where it depends or is not
-    known. ``source`` says how the line came about.
+    ``spared`` is how long, in seconds, unneeded blobs stay at least; None if unknown. ``untag``
+    tells whether DELETE of a tag removes the tag alone; None if that depends or is unknown.
+    ``source`` says where the line comes from.
     """
 
     name: str
@@ -70,7 +70,7 @@ PRODUCTS: Final = (
         untag=True,
     ),
     Product("GitLab without database", Collection.BY_HAND, "tried: a fork", untag=True),
-    # Which of the two it is, is not always told; then the worse is assumed.
+    # If it does not tell which of the two it is, the worse is assumed.
     Product("GitLab", Collection.ITSELF, "as with its database", spared=24 * _HOUR, untag=True),
     Product("Harbor", Collection.ITSELF, "read in its sources: collects on a schedule"),
     Product(
@@ -87,9 +87,9 @@ PRODUCTS: Final = (
 
 
 def product(name: str) -> Product:
-    """Return what is known of the product that a registry was found to be (``zot/2.1.0``).
+    """Return the line of the product that a registry was found to be (``zot/2.1.0``).
 
-    The longest name of the table that ``name`` begins with counts, whatever its case.
+    The longest name in the table that ``name`` begins with counts, in any case.
     """
     found = [one for one in PRODUCTS if name.lower().startswith(one.name.lower())]
     return max(found, key=lambda one: len(one.name), default=UNKNOWN)

@@ -1,9 +1,8 @@
-"""What goes when tags or manifests are to go, and what stays, each with its reason.
+"""What goes and what stays in a removal of tags or manifests, each with its reason.
 
-The rules (design.md, "Command line" and rule 5): a tag goes alone; its manifest goes with it when
-that was its last tag, no kept index lists it and nothing protects it; then its children that
-nothing else lists, and its referrers, go too. Repositories do not touch one another here: only
-blobs are shared between them.
+The rules: a tag goes alone. Its manifest goes with it if that was its last tag, no kept index lists
+it and nothing protects it. Then its children that nothing else lists, and its referrers, go too.
+Repositories are independent of each other here: they share only blobs.
 """
 
 from collections.abc import Callable
@@ -51,11 +50,11 @@ def plan_removal(
 ) -> Removal:
     """Decide what goes when ``tags`` are untagged and ``digests`` are deleted.
 
-    All of both must be in the snapshot; ``tags`` may be among those that lead to no manifest. A
-    digest that a kept index lists raises
-    :class:`~jettison.errors.Refused` unless ``break_indexes``. A kept manifest that cannot be
-    read might list any other, and a tag that cannot be resolved might point to any, so then only
-    tags go (rule 2); of digests that are named, an unresolved tag does not stop the removal.
+    The snapshot must have all of them; ``tags`` may include tags without a manifest. A digest that
+    a kept index lists raises :class:`~jettison.errors.Refused` unless ``break_indexes``. A kept
+    manifest that cannot be read might list any other, and a tag that cannot be resolved might
+    point to any. Then only tags go; but an unresolved tag does not stop the removal of named
+    digests.
     """
     lost_tags = sorted(tags - repository.tags.keys())
     tags = tags & repository.tags.keys()
@@ -143,7 +142,7 @@ def plan_removal(
 def _referrers_left(
     repository: RepositorySnapshot, going: AbstractSet[Tag], digests: AbstractSet[Digest]
 ) -> dict[Digest, list[Digest]]:
-    """Who lives with whom afterwards: a tag that goes, and a digest that was named, do not."""
+    """Return the referrers after the removal, without going tags and named digests."""
     left: dict[Digest, list[Digest]] = {}
     for manifest in repository.manifests.values():
         if manifest.subject is not None and manifest.digest not in digests:
@@ -190,8 +189,8 @@ def _order(
     """Sort so that a run that stops anywhere leaves garbage, never a broken image (rule 3).
 
     Indexes go before their children, and subjects before their referrers: an orphaned signature
-    is garbage, an image that lost its signature is damage. Where the two contradict each other
-    (a referrer that lists its own subject), the first one counts.
+    is garbage, an image that lost its signature is damage. If the two contradict each other (a
+    referrer that lists its own subject), the first one counts.
     """
 
     def children(digest: Digest) -> list[Digest]:
@@ -205,7 +204,7 @@ def _order(
 
 
 class _Reasons:
-    """Finds the sentence for each item; asked only about what the removal touches."""
+    """Finds the reason for each item that the removal concerns."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
-"""A repair of a storage tree as frozen data: what is moved and written, with what was there.
+"""A repair of a storage tree as frozen data: moves and writes, with the previous state.
 
-It is written down, whole, before anything is done, so that whatever was done can be taken back.
-All paths are relative to the root.
+The whole plan is on the disk before the first step, so that every step can be undone. All paths are
+relative to the root.
 """
 
 from typing import Final
@@ -17,7 +17,7 @@ _STRAY: Final = frozenset({"", ".", ".."})
 
 
 class FileFingerprint(msgspec.Struct, frozen=True, array_like=True):
-    """What was at a path when the plan was made; ``inode`` 0: nothing. ``mtime_ns`` in ns."""
+    """The file at a path when the plan was made; ``inode`` is 0 if there was none."""
 
     path: str
     inode: int = 0
@@ -26,11 +26,12 @@ class FileFingerprint(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Move(msgspec.Struct, frozen=True, tag="move"):
-    """Something that is renamed from ``path`` to ``to``; nothing is copied and nothing deleted.
+    """A rename from ``path`` to ``to``; nothing is copied and nothing deleted.
 
-    ``reason`` ends a sentence that begins with the path. Done only if everything in ``seen`` is
-    as it was. ``stays``: an undo leaves it where it is. ``tag`` (``repository:tag``) is the one
-    whose folder it is, and ``unguards`` the repository that what is moved kept the collector from.
+    ``reason`` ends a sentence that begins with the path. The step is done only if everything in
+    ``seen`` is unchanged. ``stays``: an undo does not move it back. ``tag`` (``repository:tag``)
+    is set for the folder of a tag, ``unguards`` to the repository that the defect kept the
+    collector from.
     """
 
     action: RepairAction
@@ -44,11 +45,11 @@ class Move(msgspec.Struct, frozen=True, tag="move"):
 
 
 class Write(msgspec.Struct, frozen=True, tag="write"):
-    """A link that is written: ``content`` in place of ``old`` (None: there is none).
+    """A link that is written: ``content`` in place of ``old`` (None if there is none).
 
-    ``mtime_ns`` is the time that the new file is given, so that an undo knows it from one that a
-    registry writes there later; ``old_mtime_ns`` that of the old one. ``folders`` are made for it,
-    the innermost first; ``needs`` are paths that must be there.
+    ``mtime_ns`` is the time of the new file, by which an undo tells it from one that a registry
+    writes there later; ``old_mtime_ns`` is that of the old one. ``folders`` are made for it, the
+    innermost first; ``needs`` are paths that must exist.
     """
 
     action: RepairAction
@@ -64,7 +65,7 @@ class Write(msgspec.Struct, frozen=True, tag="write"):
 
 
 class Skipped(msgspec.Struct, frozen=True):
-    """Something that could be put right and is not, and why not; ``waits``: later it can be."""
+    """A repair that is not made, and the reason; ``waits``: it can be made later."""
 
     path: str
     reason: str
@@ -72,10 +73,10 @@ class Skipped(msgspec.Struct, frozen=True):
 
 
 class RepairPlan(msgspec.Struct, frozen=True):
-    """What a repair of the tree at ``root`` does, step by step.
+    """The steps of a repair of the tree at ``root``.
 
-    ``folder`` keeps what is moved aside, and this plan as ``manifest.json``. ``started`` is in
-    seconds since the epoch.
+    ``folder`` holds what is moved, and this plan as ``manifest.json``. ``started`` is in seconds
+    since the epoch.
     """
 
     id: str
@@ -88,12 +89,12 @@ class RepairPlan(msgspec.Struct, frozen=True):
 
     @property
     def manifest(self) -> str:
-        """Where the plan itself is kept."""
+        """The path of the plan itself."""
         return f"{self.folder}/manifest.json"
 
     @property
     def stray_path(self) -> str | None:
-        """A path of its steps that does not stay below the root; None: all do."""
+        """A path of its steps that leads out of the root, or None."""
         for step in self.steps:
             named = [step.path, *(one.path for one in step.seen)]
             named += [step.to] if isinstance(step, Move) else [*step.folders, *step.needs]
@@ -104,12 +105,12 @@ class RepairPlan(msgspec.Struct, frozen=True):
 
     @property
     def moved_tags(self) -> tuple[str, ...]:
-        """The tags (``repository:tag``) that it moves aside."""
+        """The tags (``repository:tag``) that it moves."""
         return tuple(step.tag for step in self.steps if isinstance(step, Move) and step.tag)
 
     @property
     def counts(self) -> dict[RepairAction, int]:
-        """How many steps there are of each sort, in the order of work."""
+        """The number of steps of each action, in the order of work."""
         return {
             action: count
             for action in RepairAction

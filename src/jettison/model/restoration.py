@@ -1,8 +1,8 @@
-"""What an undo puts back and what it leaves, decided from what was looked at.
+"""What an undo restores and what it leaves, decided from the observed state.
 
-Tags that were given to other images since belong to others and are left. What a run did not touch
-is none of an undo's business. An image comes back whole or not at all, but for what was missing
-before the run already: a sparse index comes back as sparse as it was.
+A tag that points to another image by now is left. An undo concerns nothing that the run did not
+touch. An image comes back whole or not at all, apart from what was missing before the run: a sparse
+index comes back as sparse as it was.
 """
 
 from collections import defaultdict
@@ -35,9 +35,9 @@ __all__ = [
 
 
 class Needs(msgspec.Struct, frozen=True):
-    """What a manifest leads to: blobs with the size (in bytes) that it says.
+    """What a manifest references: its blobs have the size, in bytes, that it gives.
 
-    Blobs that may be elsewhere by right are left out.
+    Blobs that are not distributable are left out.
     """
 
     children: tuple[Digest, ...] = ()
@@ -46,7 +46,7 @@ class Needs(msgspec.Struct, frozen=True):
 
 
 def needs_of(raw: bytes, media_type: str) -> Needs:
-    """Return what a manifest leads to; nothing for one that cannot be understood."""
+    """Return what a manifest references; nothing if it cannot be understood."""
     try:
         manifest = parse_manifest(raw, media_type)
     except InvalidManifest:
@@ -69,8 +69,8 @@ class Looked(msgspec.Struct, frozen=True):
 class TagSeen(msgspec.Struct, frozen=True):
     """A tag that a run took from ``digest``, and where it points ``now``, to ``saved``.
 
-    ``gave`` is what the run itself left there (an undo that overwrote it); ``stand_in`` says that
-    it points to a throw-away manifest.
+    ``gave`` is where the run itself pointed it (an undo that overwrote it); ``stand_in`` says that
+    it points to a placeholder.
     """
 
     repository: RepoName
@@ -83,17 +83,17 @@ class TagSeen(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """How messages call it."""
+        """Its name in messages."""
         return f"{self.repository}:{self.tag}"
 
     @property
     def taken(self) -> bool:
-        """Whether it was given to another image, by others."""
+        """Whether others have pointed it to another image."""
         return self.now not in {None, self.digest, self.gave} and not self.stand_in
 
 
 class NotBack(msgspec.Struct, frozen=True):
-    """Something that an undo does not put back, and why. ``taken``: another has its name."""
+    """A tag or manifest that an undo leaves, and why; ``taken``: its name is in use."""
 
     subject: str
     reason: str
@@ -101,12 +101,12 @@ class NotBack(msgspec.Struct, frozen=True):
 
 
 class UndoPlan(msgspec.Struct, frozen=True):
-    """What an undo puts back: blobs from a backup, manifests in order, tags.
+    """What an undo restores: blobs from a backup, manifests in order, tags.
 
-    ``there`` are tags that are there already. ``throwaways`` are what an interrupted run may have
-    left in the place of a tag. ``displaced`` is what tags point to that are taken from others,
-    ``left`` what is not put back. ``missing`` are blobs and children that were not there before
-    the run: what needs them is put back as it was.
+    ``there`` are tags that need no step. ``throwaways`` are placeholders that an interrupted run
+    may have left on a tag. ``displaced`` are the images whose tags are taken back, ``left`` is what
+    is not restored. ``missing`` are blobs and children that were absent before the run; images that
+    need them are restored as they were.
     """
 
     blobs: tuple[tuple[RepoName, Digest], ...] = ()
@@ -120,21 +120,22 @@ class UndoPlan(msgspec.Struct, frozen=True):
 
     @property
     def empty(self) -> bool:
-        """Whether there is nothing to put back."""
+        """Whether there is nothing to restore."""
         return not (self.blobs or self.manifests or self.tags)
 
 
 def is_undoable(run: JournalEntry) -> bool:
-    """Whether a run took something away that can be put back through the registry."""
+    """Whether a run removed something that can be restored through the registry."""
     return run.kind is JobKind.RM or (run.kind is JobKind.UNDO and bool(run.saved))
 
 
 def taken_tags(
     run: JournalEntry, begun: AbstractSet[int] | None
 ) -> dict[tuple[RepoName, Tag], Digest]:
-    """Return the tags that a run took, or may have taken; ``begun`` are the steps it came to.
+    """Return the tags that a run took, or may have taken, with their digests.
 
-    None for ``begun``: all. A tag that led nowhere has nothing to go back to.
+    ``begun`` are the steps that it began, None if all. A tag without a manifest is left out: it
+    cannot be set again.
     """
     if run.plan is None:
         return {(one.repository, tag): one.digest for one in run.saved for tag in one.tags}
@@ -161,7 +162,7 @@ def untagged_nodes(run: JournalEntry, begun: AbstractSet[int] | None) -> set[Nod
 def _steps(
     run: JournalEntry, begun: AbstractSet[int] | None
 ) -> Iterator[tuple[Step, StepLeft | None]]:
-    """Yield the steps that a run came to, with what it says that it left of each."""
+    """Yield the steps that a run began, with what it left of each."""
     left = {one.step: one for one in run.left}
     for number, step in enumerate(run.plan.steps if run.plan is not None else ()):
         if begun is None or number in begun:
@@ -178,11 +179,11 @@ def decide_undo(
     *,
     overwrite: bool = False,
 ) -> UndoPlan:
-    """Decide from the tags and manifests that a run removed, and what there is now.
+    """Decide from the tags and manifests that a run removed, and from the present state.
 
-    ``looked`` are the manifests that can be had from anywhere. ``absent`` are blobs that the
-    registry does not have as they should be, and what is wrong with each; those in ``backed`` come
-    from a backup, and ``before`` were missing before the run. ``overwrite`` takes tags from others.
+    ``looked`` are the manifests found anywhere. ``absent`` are blobs that the registry lacks or
+    has damaged, with what is wrong; those in ``backed`` come from a backup, and ``before`` were
+    missing before the run. ``overwrite`` takes back tags that point to other images.
     """
     taken = [] if overwrite else [seen for seen in tags if seen.taken]
     free = [seen for seen in tags if overwrite or not seen.taken]
@@ -222,10 +223,10 @@ def _node(seen: TagSeen) -> Node:
 
 
 class _Family:
-    """Who comes back with whom.
+    """Which manifests come back together.
 
-    What has no tag comes back with the image of the same run that lists it, or that it refers to
-    (``owners``); ``orphans`` have none, and come back for themselves.
+    An untagged manifest comes back with the image of the same run that lists it or that it refers
+    to (``owners``). ``orphans`` have no such image, and come back by themselves.
     """
 
     def __init__(
@@ -248,7 +249,7 @@ class _Family:
         self.orphans = {node for node in untagged if node not in self.owners}
 
     def reach(self, starts: Iterable[Node], without: Container[Node] = ()) -> list[Node]:
-        """Return what comes back, each after its children and after what it refers to."""
+        """Return what comes back, each manifest after its children and after its subject."""
 
         def children(node: Node) -> list[Node]:
             found = self._looked.get(node)
@@ -278,7 +279,7 @@ def _what_is_lost(
     before: AbstractSet[Node],
     lost: Mapping[Node, str],
 ) -> str | None:
-    """Return why a manifest cannot be put back as it was, or None."""
+    """Return why a manifest cannot be restored as it was, or None."""
     found = looked.get(node)
     repository = node[0]
     if found is None:

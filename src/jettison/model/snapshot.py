@@ -1,4 +1,4 @@
-"""A registry as it was seen at one moment: the input of every decision."""
+"""The state of a registry at one moment: the input of every decision."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -20,11 +20,10 @@ Node = tuple[RepoName, Digest]
 class RepositorySnapshot(msgspec.Struct, frozen=True):
     """One repository.
 
-    ``manifests`` are those that could be read, whether tagged or not; ``unreadable`` are known to
-    be there, and nothing is known of what they reference. ``dangling`` tags are listed, but have
-    no manifest. ``complete`` says that untagged manifests are in it too, which only a storage
-    tree can tell. ``problems`` are tags that are listed and cannot be resolved: each may point to
-    any manifest of the repository.
+    ``manifests`` are those that could be read, tagged or not. ``unreadable`` manifests exist, and
+    their references are unknown. ``dangling`` tags are listed, and have no manifest. ``complete``
+    says that untagged manifests are included, which only a storage can list. ``problems`` are
+    listed tags that cannot be resolved: each may point to any manifest of the repository.
     """
 
     name: RepoName
@@ -37,7 +36,7 @@ class RepositorySnapshot(msgspec.Struct, frozen=True):
 
     @property
     def unresolved(self) -> frozenset[Tag]:
-        """The tags that are listed and cannot be resolved, as far as they have a lawful name."""
+        """The listed tags that cannot be resolved, as far as their names are valid."""
         return frozenset(
             Tag(problem.subject)
             for problem in self.problems
@@ -52,7 +51,7 @@ class RepositorySnapshot(msgspec.Struct, frozen=True):
         return tags
 
     def edges(self, digest: Digest) -> Edges[Digest] | None:
-        """Return what a manifest references, or None if that is not known."""
+        """Return what a manifest references, or None if that is unknown."""
         manifest = self.manifests.get(digest)
         return None if manifest is None else edges_of(manifest)
 
@@ -78,11 +77,11 @@ class RepositorySnapshot(msgspec.Struct, frozen=True):
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """The repositories of a registry, as far as they were looked at.
+    """The repositories of a registry, as far as they were read.
 
-    ``sizes`` holds, in bytes, what a descriptor does not tell, or, with ``stored``, the true size
-    of every blob on the disk. ``unknown`` are sentences on what could not be seen; as long as
-    there is one, bytes computed from the snapshot are upper bounds.
+    ``sizes`` has, in bytes, the sizes that no descriptor gives; with ``stored``, the true size of
+    every blob in the storage. ``unknown`` are sentences about what could not be read; with any of
+    them, bytes computed from the snapshot are upper bounds.
     """
 
     registry: str

@@ -1,9 +1,9 @@
-"""Which steps of a plan wait for which; all others may be done at the same time.
+"""Which steps of a plan wait for which; all others may run at the same time.
 
-An index goes before its children, and a subject before what refers to it (design.md, rule 3): a
-run that stops anywhere leaves garbage, never a broken image. Where the two contradict each other
-the order of the plan counts. Some registries refuse to delete a subject as long as something
-refers to it; for such a subject, and only once the registry has said so, the second rule is turned.
+An index goes before its children, and a subject before its referrers: a run that stops anywhere
+leaves garbage, never a broken image. If the two contradict each other, the order of the plan
+counts. Some registries refuse to delete a subject as long as it has referrers. For such a subject,
+and only after the registry has refused, the second rule is reversed.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,7 +19,7 @@ __all__ = ["Order", "children_of"]
 
 
 class Order:
-    """The order of ``steps``, from what the manifests say that are ``saved``."""
+    """The order of ``steps``, derived from the ``saved`` manifests."""
 
     def __init__(self, steps: Sequence[Step], saved: Iterable[SavedManifest]) -> None:
         manifests = dict(_parsed(saved))
@@ -44,19 +44,19 @@ class Order:
                     self._referrers.setdefault(above, set()).add(number)
 
     def before(self, number: int) -> set[int]:
-        """Return the steps that have to come to their end before a step is begun."""
+        """Return the steps that must end before a step begins."""
         return self.needing(number) | self._turned.get(number, set())
 
     def needing(self, number: int) -> set[int]:
-        """Return the steps that have to succeed: what stays of them needs what a step removes."""
+        """Return the steps that must succeed, because their manifests need what a step removes."""
         return self._indexes.get(number, set()) | self._subjects.get(number, set())
 
     def referrers(self, number: int) -> set[int]:
-        """Return the steps that remove what refers to the manifest that a step removes."""
+        """Return the steps that remove referrers of the manifest that a step removes."""
         return self._referrers.get(number, set())
 
     def turn(self, number: int) -> None:
-        """Let a subject wait for what refers to it."""
+        """Let a subject wait for its referrers."""
         for referrer in self._referrers.pop(number, ()):
             self._subjects[referrer].discard(number)
             self._turned.setdefault(number, set()).add(referrer)
@@ -71,7 +71,7 @@ def _parsed(saved: Iterable[SavedManifest]) -> Iterable[tuple[Node, Manifest]]:
 
 
 def children_of(saved: SavedManifest) -> list[Node]:
-    """Return the manifests that a saved one lists; none for one that cannot be understood."""
+    """Return the children of a saved manifest; none if it cannot be understood."""
     return [
         (saved.repository, child.digest)
         for _, manifest in _parsed([saved])

@@ -1,13 +1,13 @@
 """The one reader of JSON that comes from outside: manifests, answers, tokens, journals, plans.
 
-It has limits of its own for size and depth, so that what it takes does not depend on how deep the
-program happens to be, and raises one error for everything that it does not take.
+Its limits of size and depth are its own, so that they do not depend on the depth of the program's
+stack, and it raises one error for everything that it refuses.
 
-Beside it is the check that every reader understands a manifest alike. Two members of one name are
-read differently by different programs: one takes the first, one the last, and Go takes names that
-differ in case only for the same. What a collector does not see in a manifest, another program may
-pull (as in CVE-2021-41190), so such a manifest is not taken in; of one that another registry has
-taken in, everything is kept that anybody may read in it.
+A second check makes sure that every reader understands a manifest alike. Programs differ on two
+members of one name: one takes the first, one the last, and Go treats names that differ only in case
+as equal. Another program may pull what the collector does not see in a manifest (as in
+CVE-2021-41190). The server therefore refuses such a manifest, and the collector keeps everything
+that any program may read in one that another registry accepted.
 """
 
 import functools
@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 MOST_LEVELS: Final = 100
-"""How deep objects and lists may stand in one another; no manifest has more than ten levels."""
+"""How deep objects and lists may be nested; no manifest has more than ten levels."""
 
 MOST_BYTES: Final = 64 * 1024 * 1024
 """The size of a document, unless a reader sets another one."""
@@ -52,7 +52,7 @@ _NAMES: Final = {
         *("subject", "annotations", "fsLayers", "digest", "size", "urls", "platform", "data"),
     )
 }
-"""The members of manifests and descriptors that have a meaning, by what Go compares."""
+"""The members of manifests and descriptors that have a meaning, by the key that Go compares."""
 
 _MOST_PARTS: Final = 200_000
 """Objects, lists and commas in a document; 4 MiB have room for 50,000 layers at most.
@@ -77,9 +77,9 @@ def decode(
     """Return the document, as msgspec reads it into ``type``; plain objects for ``object``.
 
     ``strict`` and ``dec_hook`` are msgspec's. Raises
-    :class:`~jettison.errors.InvalidDocument` for what is longer than ``max_bytes``, has objects
-    and lists nested deeper than ``max_depth``, more of them and of commas than ``max_parts``, is no
-    JSON in UTF-8, or has not the type's members.
+    :class:`~jettison.errors.InvalidDocument` if it is longer than ``max_bytes``, nests
+    objects and lists deeper than ``max_depth``, has more of them and of commas than ``max_parts``,
+    is not JSON in UTF-8, or lacks the type's members.
     """
     if len(raw) > max_bytes:
         raise InvalidDocument(f"it is {len(raw)} bytes long, and may have {max_bytes}")
@@ -93,7 +93,7 @@ def decode(
 
 
 def unpack(raw: bytes, type: type[_T]) -> _T:  # noqa: A002 - msgspec's word
-    """Return what MessagePack bytes are; raises as :func:`decode` does."""
+    """Decode MessagePack; raises as :func:`decode` does."""
     try:
         return msgspec.msgpack.decode(raw, type=type)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
@@ -109,9 +109,10 @@ def _decoder(wanted: Hashable, strict: bool, dec_hook: _Hook | None) -> Any:  # 
 def _check_depth(raw: bytes, most: int) -> None:
     """Raise if a decoder would have to go deeper than ``most`` levels, wherever it stops.
 
-    Few documents have more brackets than levels are allowed, so nearly always counting is all. In
-    the others everything is cut out but the brackets outside of texts, each a step up or down.
-    Where the JSON is broken, the answer holds up to the first fault, where decoders stop.
+    Few documents have more brackets than allowed levels, so counting is nearly always enough. From
+    the others everything is removed but the brackets outside of strings, each a step up or down:
+    ``{"a":[1,"]"]}`` becomes ``{[]}``, two levels. In broken JSON the result holds up to the first
+    fault, where decoders stop.
     """
     if raw.count(b"{") + raw.count(b"[") <= most:
         return
@@ -127,10 +128,9 @@ def _check_depth(raw: bytes, most: int) -> None:
 def check_unambiguous(raw: bytes) -> None:
     """Raise :class:`~jettison.errors.InvalidManifest` unless ``raw`` is plain, unambiguous JSON.
 
-    It has to be one object in UTF-8, without a name twice in any object, neither nested deeper nor
-    of more parts than any manifest is. In it and in its descriptors no names may differ in case
-    only, nor one that means something be written in another case; annotations may be named as one
-    likes.
+    It must be one object in UTF-8 with no name twice in any object, and have no more levels and
+    parts than a manifest has. In it and in its descriptors, no names may differ only in case, and a
+    name with a meaning must be written in its own case; annotations may have any names.
     """
     _check_parts(raw)
     try:
@@ -149,7 +149,7 @@ def check_unambiguous(raw: bytes) -> None:
 
 
 def parts_of(raw: bytes) -> int:
-    """Return how many objects, lists and commas there are, those in texts included."""
+    """Return the number of objects, lists and commas, including those in strings."""
     return raw.count(b"{") + raw.count(b"[") + raw.count(b",")
 
 
@@ -159,7 +159,7 @@ def _check_parts(raw: bytes) -> None:
 
 
 class EveryReading(NamedTuple):
-    """All digests that any reader may find in a manifest, as they stand there, by what they are."""
+    """All digests that any reader may find in a manifest, as written, by their kind."""
 
     blobs: set[str]
     manifests: set[str]
@@ -167,10 +167,10 @@ class EveryReading(NamedTuple):
 
 
 def has_no_more(raw: bytes, digests: int, sums: int = 0) -> bool:
-    """Whether no reader finds more digests in a manifest than so many that were read.
+    """Whether no reader finds more than ``digests`` digests in a manifest.
 
-    ``sums`` are those of schema 1, which have another name. It is quick: in ASCII without escapes
-    whoever reads a digest reads a name of these letters, in whatever case.
+    ``sums`` counts those of schema 1, which have another name. The test is quick: in ASCII without
+    escapes, every digest follows a name of these letters, in some case.
     """
     if b"\\" in raw or not raw.isascii():
         return False
@@ -179,10 +179,10 @@ def has_no_more(raw: bytes, digests: int, sums: int = 0) -> bool:
 
 
 def every_reading(raw: bytes) -> EveryReading:
-    """Return what any reader may find in a manifest that :func:`decode` has taken.
+    """Return what any reader may find in a manifest that :func:`decode` accepts.
 
     That is the union over names that occur twice, and over names in any case. Raises
-    :class:`~jettison.errors.InvalidManifest` for what only some readers take at all.
+    :class:`~jettison.errors.InvalidManifest` for a document that only some readers accept.
     """
     _check_parts(raw)
     found = EveryReading(set(), set(), set())
@@ -204,7 +204,7 @@ def every_reading(raw: bytes) -> EveryReading:
 
 
 class _Members(tuple[tuple[str, Any], ...]):
-    """The members of an object, in their order, with those that occur twice."""
+    """The members of an object in order, including those that occur twice."""
 
     __slots__ = ()
 
@@ -214,7 +214,7 @@ _REFERENCES: Final = {
     "manifests": 1,
     "subject": 2,
 }
-"""Where in :class:`EveryReading` the digests of a manifest's members go."""
+"""The field of :class:`EveryReading` for the digests of each member of a manifest."""
 
 
 def _objects(document: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Times as texts. A journal may claim any number of seconds, and that ends no run of ours."""
+"""Times as text. A journal may contain any number of seconds, so every number has a text."""
 
 from datetime import UTC, datetime
 from typing import Final
@@ -6,11 +6,11 @@ from typing import Final
 __all__ = ["moment", "rfc3339"]
 
 _LAST: Final = 253402300799
-"""The last second of the year 9999, in which the calendar of programs ends."""
+"""The last second of the year 9999, the last year of Python's calendar."""
 
 
 def rfc3339(seconds: float) -> str:
-    """Return a time (seconds since the epoch) in RFC 3339, UTC; the nearest one that it can say."""
+    """Return a time (seconds since the epoch) in RFC 3339, UTC, or the nearest that has one."""
     moment = datetime.fromtimestamp(min(max(seconds, 0), _LAST), UTC)
     return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
 

@@ -1,4 +1,4 @@
-"""Depth-first order over a graph, without recursion: indexes may nest as deep as somebody likes."""
+"""Depth-first order over a graph, without recursion: indexes may nest to any depth."""
 
 from collections.abc import Callable, Hashable, Iterable
 from typing import TypeVar
@@ -9,7 +9,7 @@ Thing = TypeVar("Thing", bound=Hashable)
 
 
 def postorder(starts: Iterable[Thing], below: Callable[[Thing], Iterable[Thing]]) -> list[Thing]:
-    """Return everything reachable, each once, what is below before what is above.
+    """Return everything reachable, each once, and everything after what is below it.
 
     A cycle is cut where it is first entered.
     """

@@ -1,8 +1,8 @@
-"""The throw-away manifest, for registries that cannot remove a tag.
+"""The placeholder, for registries that cannot remove a tag.
 
-Distribution 2.x answers 400 to DELETE of a tag, and DELETE of the digest would take the sibling
-tags along. So the tag is pointed to a manifest of its own first, and that one is deleted. It is an
-empty index: valid everywhere OCI is, it needs no blob, and leaves one small file of garbage.
+Distribution 2.x answers 400 to DELETE of a tag, and DELETE of the digest would remove the sibling
+tags. So the tag is first pointed to a manifest of its own, which is then deleted. That is an empty
+index: valid wherever OCI is, needs no blob, and leaves one small file of garbage.
 """
 
 from typing import Final
@@ -20,7 +20,7 @@ MARK: Final = "io.jettison.throwaway"
 
 
 def untag_placeholder(run: str, step: int, stands_for: Digest | None) -> bytes:
-    """Return the bytes of the manifest for a step of a run: the same each time it is asked for."""
+    """Return the bytes of the placeholder for a step of a run, the same for each call."""
     return msgspec.json.encode(
         {
             "schemaVersion": 2,
@@ -32,7 +32,7 @@ def untag_placeholder(run: str, step: int, stands_for: Digest | None) -> bytes:
 
 
 def is_untag_placeholder(raw: bytes) -> bool:
-    """Whether these bytes are such a manifest, of whatever run."""
+    """Whether these bytes are a placeholder, of any run."""
     try:
         manifest: Manifest = parse_manifest(raw)
     except InvalidManifest:
