@@ -3,11 +3,9 @@
 from typing import Final, get_args
 from urllib.parse import urlsplit
 
-from jettison.configuration.addresses import parse_address
 from jettison.configuration.ciphers import CIPHER_SUITES, TLS_1_3, is_outdated
 from jettison.configuration.section import Section
 from jettison.configuration.settings import ClientAuth, Debug, Http, Net, Tls, TlsVersion
-from jettison.errors import ConfigurationError
 
 __all__ = ["is_web_url", "read_http"]
 
@@ -61,14 +59,7 @@ def _address(section: Section, net: str) -> str:
             section.bad("addr", "holds a NUL character", "With net: unix it is a path.")
         return addr
     # A collection can ask at a port that has a name, too.
-    return _host_and_port(section.only("serving") if ":" in addr else section, addr)
-
-
-def _host_and_port(section: Section, addr: str) -> str:
-    try:
-        parse_address(addr)
-    except ConfigurationError as error:
-        section.bad("addr", f"is {addr[:80]!r}", error.hint or "")
+    (section.only("serving") if ":" in addr else section).address("addr", addr)
     return addr
 
 
@@ -145,4 +136,5 @@ def _debug(section: Section) -> Debug | None:
         if enabled:
             section.warn("addr", "is missing, so there are no metrics")
         return None
-    return Debug(_host_and_port(section, addr), enabled, path)
+    section.address("addr", addr)
+    return Debug(addr, enabled, path)

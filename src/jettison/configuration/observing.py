@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Final
 
-from jettison.configuration.addresses import parse_address
 from jettison.configuration.http import is_web_url
 from jettison.configuration.section import Section
 from jettison.configuration.settings import (
@@ -15,7 +14,6 @@ from jettison.configuration.settings import (
     StorageHealth,
     TcpCheck,
 )
-from jettison.errors import ConfigurationError
 
 __all__ = ["read_health", "read_notifications"]
 
@@ -86,13 +84,9 @@ def _http(section: Section) -> HttpCheck:
 
 def _tcp(section: Section) -> TcpCheck:
     addr = section.needed("addr")
-    try:
-        host, port = parse_address(addr or "none:1")
-    except ConfigurationError as error:
-        section.bad("addr", f"is {addr[:80]!r}", error.hint or "")
-    else:
-        if not host or not port:
-            section.bad("addr", f"is {addr[:80]!r}", "A check needs a host and a port.")
+    found = section.address("addr", addr) if addr else None
+    if found is not None and not all(found):
+        section.bad("addr", f"is {addr[:80]!r}", "A check needs a host and a port.")
     timeout = section.seconds("timeout", 0.0)
     return TcpCheck(addr, timeout, _interval(section), section.whole("threshold", 0))
 

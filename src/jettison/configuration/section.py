@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from jettison.configuration.addresses import parse_address
 from jettison.configuration.document import Document, described
 from jettison.configuration.keys import NEEDS_KEYS, kind
 from jettison.configuration.problems import Problems, Scope, key_name
@@ -138,6 +139,14 @@ class Section:
             self.bad(key, "holds a NUL character", "It is the path of a file.")
             return None
         return None if found is None else Path(found)
+
+    def address(self, key: str, text: str) -> tuple[str, int] | None:
+        """Return the host and the port of a text that stands at a key; None if it has none."""
+        try:
+            return parse_address(text)
+        except ConfigurationError as error:
+            self.bad(key, f"is {text[:80]!r}", error.hint or "")
+            return None
 
     def choice(self, key: str, allowed: Sequence[Choice], default: Default) -> Choice | Default:
         """Return one of some words, in whichever case it is written."""

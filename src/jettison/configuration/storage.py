@@ -1,10 +1,11 @@
 """The sections ``storage`` and ``redis``, and whose a storage is."""
 
-import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, get_args
 
+from jettison.configuration.addresses import parse_address
 from jettison.configuration.document import described
 from jettison.configuration.keys import DRIVER
 from jettison.configuration.section import Section
@@ -18,6 +19,7 @@ from jettison.configuration.settings import (
     Storage,
     UploadPurging,
 )
+from jettison.errors import ConfigurationError
 from jettison.model.plausibility import GITLAB, Owner
 
 __all__ = ["DRIVERS", "check_version", "read_owners", "read_redis", "read_storage"]
@@ -28,8 +30,6 @@ DRIVERS: Final = frozenset(
 )
 _NOT_DRIVERS: Final = frozenset({"cache", "delete", "maintenance", "redirect", "tag"})
 _CACHES: Final[tuple[Cache, ...]] = get_args(Cache)
-_ADDRESS: Final = re.compile(r"(?P<host>[^\s:/@\[\]]*|\[[0-9A-Fa-f:.%]+\]):(?P<port>[0-9]{1,5})")
-_MAX_PORT: Final = 65535
 _HARBOR_REALM: Final = "harbor-registry-basic-realm"
 _HARBOR_SERVICE: Final = "harbor-registry"
 _HARBOR_TOKENS: Final = "/service/token"
@@ -128,13 +128,14 @@ def read_redis(section: Section) -> RedisServer | None:
 def _address(section: Section, key: str, text: str) -> tuple[str, int]:
     if text.startswith("/"):
         return text, 0
-    found = _ADDRESS.fullmatch(text)
-    if found is None or not 0 < int(found["port"]) <= _MAX_PORT:
-        login, at, rest = text.rpartition("@")
-        shown = f"…@{rest}" if login or at else rest
-        section.bad(key, f"is {shown[:80]!r}", "It is HOST:PORT, such as localhost:6379.")
-        return "", 0
-    return found["host"].strip("[]") or "localhost", int(found["port"])
+    with suppress(ConfigurationError):
+        host, port = parse_address(text)
+        if port:
+            return host or "localhost", port
+    login, at, rest = text.rpartition("@")
+    shown = f"…@{rest}" if login or at else rest
+    section.bad(key, f"is {shown[:80]!r}", "It is HOST:PORT, such as localhost:6379.")
+    return "", 0
 
 
 def _redis_tls(section: Section) -> RedisTls | None:
