@@ -1,7 +1,7 @@
 """A registry over HTTP: any that speaks the OCI distribution API.
 
-A name is loaded when it is asked for: much that works on a storage alone knows one of them, and
-the HTTP client takes longer to load than a small storage to collect.
+A name is loaded on first use: code that works on a storage alone may import one, and the HTTP
+client takes longer to load than a small storage takes to collect.
 """
 
 from importlib import import_module

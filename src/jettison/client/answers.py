@@ -1,4 +1,4 @@
-"""What is in a registry's answers: lists, errors, digests and links."""
+"""The content of a registry's answers: lists, errors, digests and links."""
 
 import re
 from collections.abc import Iterable
@@ -51,7 +51,7 @@ def read_repositories(body: bytes) -> list[str]:
 
 
 def read_tags(body: bytes) -> list[str]:
-    """Read a page of tags; Distribution 2.x writes null where all were deleted."""
+    """Read a page of tags; Distribution 2.x writes null if all tags were deleted."""
     return [name or "" for name in strict_json.decode(body, _Tags).tags or ()]
 
 
@@ -67,7 +67,7 @@ class _Problem(msgspec.Struct):
 
 
 class _Problems(msgspec.Struct):
-    """An error body: by the specification, or as token servers and gateways write theirs."""
+    """An error body by the specification, or as token servers and gateways write it."""
 
     errors: list[_Problem] | None = None
     error: object = None
@@ -91,7 +91,7 @@ def _problems(response: "Response") -> _Problems:
 
 
 def _said(response: "Response") -> str:
-    """Return the words of an error's body, if they are meant for people."""
+    """Return the text of an error's body, if it is meant for people."""
     found = _problems(response)
     parts = []
     for problem in found.errors or ():
@@ -111,7 +111,7 @@ _EMPTY_WORDS: Final = frozenset({"404 page not found", "method not allowed"})
 
 
 def describe(response: "Response") -> str:
-    """Say what an answer was: its status, and what the registry says about it."""
+    """Describe an answer: its status, and the registry's own words."""
     said = _said(response) if response.status >= HTTPStatus.BAD_REQUEST else ""
     if said:
         return f"{response.status}, {said}"
@@ -119,12 +119,12 @@ def describe(response: "Response") -> str:
 
 
 def is_page(response: "Response") -> bool:
-    """Whether it is meant for a browser."""
+    """Whether the answer is a page for a browser."""
     return response.content_type in {"text/html", "application/xhtml+xml"}
 
 
 def content_digest(response: "Response") -> Digest | None:
-    """Return ``Docker-Content-Digest``, or None where it is absent or no digest."""
+    """Return ``Docker-Content-Digest``, or None if it is absent or malformed."""
     try:
         return Digest(response.headers.get("Docker-Content-Digest", ""))
     except InvalidDigest:
@@ -132,7 +132,7 @@ def content_digest(response: "Response") -> Digest | None:
 
 
 def type_inside(raw: bytes) -> str | None:
-    """Return the type that a manifest gives itself, for an answer that gives none."""
+    """Return the ``mediaType`` inside a manifest, for an answer without a type."""
     try:
         found = parse_manifest(raw).media_type
     except InvalidManifest:

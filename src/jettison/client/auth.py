@@ -1,8 +1,8 @@
-"""Logging in: ``WWW-Authenticate``, Basic, and Bearer tokens cached by what they allow.
+"""Logins: ``WWW-Authenticate``, Basic, and Bearer tokens cached by what they allow.
 
 The flow is that of the distribution project's "Token Authentication Specification" and "Token
-Scope Documentation": ask, read the 401's challenge, get a token from the realm it names for the
-scope it names, ask again. No credential appears in a message or a ``repr`` (design.md, rule 12).
+Scope Documentation": send the request, read the challenge of the 401, get a token for its scope
+from its realm, send the request again. No message and no ``repr`` contains a credential.
 """
 
 import asyncio
@@ -44,21 +44,21 @@ Scope = frozenset[tuple[str, str, str]]
 
 
 class Access(NamedTuple):
-    """What a request needs to be allowed to do, and in which repository (None: in all)."""
+    """The right that a request needs, and its repository (None: all repositories)."""
 
     repository: RepoName | None = None
     actions: tuple[str, ...] = ()
 
     @property
     def scope(self) -> Scope:
-        """As the token server is asked for it."""
+        """The scope for the request to a token server."""
         if self.repository is None:
             return frozenset(("registry", "catalog", action) for action in self.actions)
         name = str(self.repository)
         return frozenset(("repository", name, action) for action in self.actions)
 
     def __str__(self) -> str:
-        """As a message says it: "delete from team/app"."""
+        """The right in messages: "delete from team/app"."""
         if self.repository is None:
             return "list the repositories" if self.actions else "use it"
         verb = "pull from"
@@ -73,7 +73,7 @@ NO_ACCESS: Final = Access()
 
 
 class Reply(NamedTuple):
-    """A token server's answer; ``said`` is its status with its own words."""
+    """A token server's answer; ``said`` is its status with the server's own words."""
 
     status: int
     body: bytes
@@ -98,7 +98,7 @@ _TOKEN68: Final = re.compile(r"[0-9A-Za-z._~+/-]+=*\s*(?=,|$)")
 
 
 def parse_challenges(values: Iterable[str]) -> list[Challenge]:
-    """Read ``WWW-Authenticate`` headers (RFC 9110, 11.6.1); what cannot be read ends a header."""
+    """Read ``WWW-Authenticate`` headers (RFC 9110, 11.6.1), each as far as it can be read."""
     found: list[Challenge] = []
     for value in values:
         position = 0
@@ -137,13 +137,13 @@ class _TokenBody(msgspec.Struct):
 
 
 class _ScopeRefused(UnexpectedResponse):
-    """The token server answers 400: it does not understand what it was asked for."""
+    """The token server answers 400: it does not understand the scope."""
 
 
 class Authenticator:
     """Makes the ``Authorization`` header for one registry.
 
-    ``plain``: the registry itself is spoken to without TLS, so its token server may be too.
+    ``plain``: the registry has no TLS, so its token server may have none either.
     ``clock`` is monotonic, in seconds.
     """
 
@@ -176,21 +176,21 @@ class Authenticator:
 
     @property
     def kind(self) -> str:
-        """``none``, ``basic`` or ``bearer``: what the registry has asked for so far."""
+        """The kind of login that the registry has asked for: ``none``, ``basic`` or ``bearer``."""
         return self._challenge.scheme if self._challenge else "none"
 
     @property
     def challenge(self) -> Challenge | None:
-        """The last challenge that was taken up; its realm and service tell products apart."""
+        """The last challenge that was answered; its realm and service tell products apart."""
         return self._challenge
 
     @property
     def given(self) -> bool:
-        """Whether a login was found for the registry when it asked for one."""
+        """Whether there was a login for the registry when it asked for one."""
         return any(self._known.values())
 
     async def header(self, access: Access) -> str | None:
-        """Return what to send without being asked, from what is known already."""
+        """Return the header to send before a challenge, from earlier answers."""
         challenge = self._challenge
         if challenge is None:
             return None
@@ -203,10 +203,10 @@ class Authenticator:
     async def answer(
         self, challenges: Iterable[str], access: Access, sent: str | None, attempt: int
     ) -> str:
-        """Return what to send after the ``attempt``-th 401 (from 0), or raise.
+        """Return the header to send after the ``attempt``-th 401 (from 0).
 
-        :class:`~jettison.errors.LoginRefused` if a login is needed or was not accepted,
-        :class:`~jettison.errors.AccessDenied` if it was, and is not enough.
+        Raises :class:`~jettison.errors.LoginRefused` if a login is missing or was not accepted,
+        :class:`~jettison.errors.AccessDenied` if it was accepted and is not enough.
         """
         challenge = self._choose(parse_challenges(challenges))
         header = await self._answer(challenge, access, sent, attempt)
@@ -239,7 +239,7 @@ class Authenticator:
         return await self._bearer(challenge, scope, credentials)
 
     def accepted(self, sent: str | None) -> None:
-        """Take note that a request with this header was not answered with 401."""
+        """Note that a request with this header was not answered with 401."""
         self._accepted = sent or self._accepted
 
     def _choose(self, offered: list[Challenge]) -> Challenge:
@@ -285,7 +285,7 @@ class Authenticator:
     async def _fetch_allowed(
         self, challenge: Challenge, scope: Scope, credentials: Credentials | None
     ) -> _Token:
-        """Fetch a token; from a server that does not know "delete", one for all there is.
+        """Fetch a token; one for everything from a server that does not know "delete".
 
         Quay takes ``pull``, ``push`` and ``*``, and answers any other action with 400.
         """
@@ -303,7 +303,7 @@ class Authenticator:
         return token
 
     def _forget(self, sent: str | None) -> None:
-        """Drop the token that was just refused, unless a newer one has taken its place."""
+        """Drop the token that was just refused, unless a newer one has replaced it."""
         for key, token in list(self._tokens.items()):
             if sent == f"Bearer {token.value}":
                 del self._tokens[key]
@@ -431,7 +431,7 @@ def _parse_scope(text: str) -> Scope:
 
 
 def _without_delete(scope: Scope) -> Scope:
-    """Return the scope in the words of a token server that has none for deleting."""
+    """Return the scope for a token server that has no action for deleting."""
     wider: set[tuple[str, str, str]] = set()
     for kind, name, action in scope:
         actions = ("push", "*") if (kind, action) == ("repository", "delete") else (action,)

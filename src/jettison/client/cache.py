@@ -1,8 +1,7 @@
-"""A disposable cache of what never changes: manifests and configurations, keyed by digest.
+"""A disposable cache of immutable content: manifests and configurations, keyed by digest.
 
-It holds no truth (design.md, rule 4). A damaged file is made anew without a word, a folder that
-cannot be written means working without, and what comes out is checked against its digest. That
-bytes are in here says nothing about whether a registry still has them.
+The cache replaces a damaged file silently, and does without a folder that it cannot write. Content
+is checked against its digest when it is read. Content in the cache may be gone from the registry.
 """
 
 import sqlite3
@@ -32,7 +31,7 @@ _Result = TypeVar("_Result")
 
 
 class ConfigFacts(msgspec.Struct, frozen=True):
-    """What an image's configuration says; ``created`` is RFC 3339 as written there, or None."""
+    """Facts from an image's configuration; ``created`` is RFC 3339 as written there, or None."""
 
     created: str | None = None
     architecture: str = ""
@@ -49,8 +48,8 @@ def cache_directory(environment: Mapping[str, str], home: Path) -> Path:
 class ManifestCache:
     """Manifests and configuration facts in an SQLite file below ``directory`` (None: nowhere).
 
-    Several processes and threads may use the same folder. What is put becomes durable in groups
-    and at :meth:`close`. No method raises on account of the file.
+    Several processes and threads may use the same folder. Entries become durable in groups and at
+    :meth:`close`. No method raises because of the file.
     """
 
     def __init__(self, directory: Path | None) -> None:
@@ -69,7 +68,7 @@ class ManifestCache:
     # -- manifests -----------------------------------------------------------------------------
 
     def get(self, digest: Digest) -> RawManifest | None:
-        """Return a manifest, or None if it is not here."""
+        """Return a manifest, or None if the cache does not have it."""
         with self._lock:
             if digest in self._manifests:
                 return self._manifests[digest]
@@ -88,7 +87,7 @@ class ManifestCache:
     # -- configurations ------------------------------------------------------------------------
 
     def get_config(self, digest: Digest) -> ConfigFacts | None:
-        """Return what is known of a configuration, or None."""
+        """Return the facts of a configuration, or None."""
         with self._lock:
             if digest in self._configs:
                 return self._configs[digest]
@@ -101,7 +100,7 @@ class ManifestCache:
             )
 
     def put_config(self, digest: Digest, facts: ConfigFacts) -> None:
-        """Keep what a configuration says."""
+        """Keep the facts of a configuration."""
         with self._lock:
             self._configs[digest] = facts
             self._flush_when_full()
@@ -109,7 +108,7 @@ class ManifestCache:
     # -- the file ------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Write what is pending and let go of the file; the cache can be used again."""
+        """Write pending entries and close the file; the cache can be used again."""
         with self._lock:
             self._flush()
             self._disconnect()
@@ -145,7 +144,7 @@ class ManifestCache:
         return found[0] if found else None
 
     def _with_database(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result | None:
-        """Do something with the file; make a damaged one anew and try once more."""
+        """Run ``work`` on the database; replace a damaged one and try once more."""
         for _ in range(2):
             if self._path is None:
                 return None
@@ -204,7 +203,7 @@ def _is_busy(error: sqlite3.OperationalError) -> bool:
 
 
 def _remove(path: Path) -> bool:
-    """Remove a damaged file and what belongs to it; False if that cannot be done."""
+    """Remove a damaged database with its other files; False if that fails."""
     try:
         for suffix in ("", "-wal", "-shm"):
             path.with_name(path.name + suffix).unlink(missing_ok=True)

@@ -1,7 +1,7 @@
 """What a registry can do, found out without changing anything in it.
 
-Every DELETE of the probe names a digest or tag of 256 random bits made for this one request, in
-the repository in question: nothing in any registry can have it (design.md, "check").
+Every DELETE of the probe names a digest or tag of 256 random bits, made for this one request, in
+the repository in question. No content in any registry can have it.
 """
 
 import secrets
@@ -61,7 +61,7 @@ def refused_deletion(host: str, response: Response, product: str) -> DeletionDis
 
 
 class _Probed(NamedTuple):
-    """What came of a request: an answer, or what it failed with."""
+    """The outcome of a request: an answer, or an error."""
 
     response: Response | None = None
     error: RegistryError | None = None
@@ -82,7 +82,7 @@ async def _ask(
     accept: str | None = None,
     limit: int = MANIFEST_LIMIT,
 ) -> _Probed:
-    """Ask for one thing; that it fails, or may not be asked, is an answer too."""
+    """Send one request of the probe; an error or a refusal is an outcome too."""
     headers = {} if accept is None else {"Accept": accept}
     try:
         return _Probed(await transport.request(method, path, access, headers=headers, limit=limit))
@@ -93,10 +93,10 @@ async def _ask(
 async def probe(
     transport: Transport, base: Response, repository: RepoName | None = None
 ) -> Capabilities:
-    """Find out what can be done, in ``repository`` if one is given.
+    """Find out what the registry can do, in ``repository`` if one is given.
 
-    ``base`` is the answer to ``GET /v2/``. Without a repository a name is used that no registry
-    has; some then answer about the missing repository instead, which leaves things unknown.
+    ``base`` is the answer to ``GET /v2/``. Without a repository the probe uses a name that no
+    registry has. Some then answer about the missing repository, which leaves the question open.
     """
     where = repository or _ABSENT
     login = transport.auth.kind
@@ -162,7 +162,7 @@ def _nobodys_digest() -> Digest:
 
 
 def _judged(probed: _Probed, *, given: bool) -> Deletion:
-    """Say what the answer to a DELETE of something that cannot exist means."""
+    """Interpret the answer to a DELETE of something that cannot exist."""
     if isinstance(probed.error, AccessDenied | LoginRefused):
         return Deletion.DENIED if given else Deletion.NEEDS_LOGIN
     if probed.response is None:
@@ -222,7 +222,7 @@ class _Names(msgspec.Struct):
 async def _probe_list(
     transport: Transport, path: str, access: Access
 ) -> tuple[bool | None, bool | None, str]:
-    """Return whether there is such a list, whether it comes in pages, and what is said if not."""
+    """Return whether the list exists, whether it has pages, and the reason if it does not."""
     probed = await _ask(transport, "GET", f"{path}?n=1", access, limit=LIST_LIMIT)
     response = probed.response
     if response is None:
@@ -255,15 +255,15 @@ _HEADERS: Final = {
     "X-GitHub-Request-Id": "GitHub",
     "X-MS-Correlation-Request-Id": "Azure Container Registry",
 }
-"""What only one product puts into its answers."""
+"""Headers that only one product sends."""
 
 
 def product_of(
     base: Response, challenge: Challenge | None, other: Response | None = None
 ) -> str | None:
-    """Guess from what the registry says of itself; None: it says nothing.
+    """Guess the product from the registry's headers; None if they do not tell.
 
-    ``other`` is one more of its answers, for what is not in that to ``GET /v2/``.
+    ``other`` is another of its answers, for headers that the one to ``GET /v2/`` lacks.
     """
     server = base.headers.get("Server", "")
     for name in _SERVERS:
@@ -280,7 +280,7 @@ def product_of(
 
 
 def _product_by_login(challenge: Challenge) -> str | None:
-    """Guess from where and for what a registry wants its tokens."""
+    """Guess the product from the realm and service of its tokens."""
     realm = challenge.parameters.get("realm", "")
     service = challenge.parameters.get("service", "")
     for found, name in (

@@ -1,8 +1,7 @@
-"""Where logins are found and kept: the files of Docker and of the containers tools, and helpers.
+"""The files and helpers in which Docker and the containers tools keep logins.
 
-Searched as every client does it (registry-facts.md, "Credentials and references"; the manual
-containers-auth.json(5)). Environment, home and user id are arguments. A message names the file or
-the helper, never what is in it.
+The order of the search is that of the manual containers-auth.json(5). Environment, home and user id
+are arguments. A message names the file or the helper, never its content.
 """
 
 import base64
@@ -33,7 +32,7 @@ _HUB_KEY: Final = "https://index.docker.io/v1/"
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """A user name with its password, or an identity token. Neither shows in its ``repr``."""
+    """A user name with its password, or an identity token. Its ``repr`` shows neither."""
 
     username: str
     secret: str = field(default="", repr=False)
@@ -41,15 +40,15 @@ class Credentials:
 
 
 class CredentialSource(Protocol):
-    """Whoever can say which login to use."""
+    """A source of logins."""
 
     def find(self, host: str, repository: RepoName | None = None) -> Credentials | None:
-        """Return the login for a host (and a repository there), or None."""
+        """Return the login for a host, or for a repository there, or None."""
 
 
 @dataclass(frozen=True, slots=True)
 class FixedCredentials:
-    """One login for whatever is asked, as while ``jettison login`` tries it."""
+    """One login for every host, as when ``jettison login`` tries it."""
 
     credentials: Credentials | None
 
@@ -66,8 +65,8 @@ class FixedCredentials:
 class CredentialStore:
     """The user's credential files.
 
-    ``authfile`` (``--authfile``), or else ``REGISTRY_AUTH_FILE``, is the only file used when it
-    is given, as with podman and skopeo. Blocks on files and helper programs.
+    ``authfile`` (``--authfile``), or else ``REGISTRY_AUTH_FILE``, is the only file used if it is
+    given, as with podman and skopeo. Methods block on files and helper programs.
     """
 
     environment: Mapping[str, str] = field(repr=False)
@@ -77,13 +76,13 @@ class CredentialStore:
 
     @classmethod
     def of_user(cls, authfile: Path | None = None) -> "CredentialStore":
-        """Return the store of whoever runs this process."""
+        """Return the store of the user who runs this process."""
         return cls(dict(os.environ), Path.home(), authfile, os.getuid())
 
     # -- where ---------------------------------------------------------------------------------
 
     def files(self) -> list[Path]:
-        """Return the files that are searched, in that order, whether they exist or not."""
+        """Return the files in the order of the search, whether they exist or not."""
         if (only := self._only()) is not None:
             return [only]
         found = []
@@ -155,7 +154,7 @@ class CredentialStore:
     def save(self, host: str, credentials: Credentials) -> str:
         """Keep a login for ``host`` and return where: the file, or the helper's name.
 
-        The file is replaced whole, readable by its owner only; what else is in it stays. A
+        The file is replaced as a whole, readable by its owner only, and keeps its other content. A
         helper configured there keeps the secret instead.
         """
         if ":" in credentials.username:
@@ -226,7 +225,7 @@ def _keys(host: str, repository: RepoName | None) -> Iterator[str]:
 def _normal(key: str) -> str:
     """Bring a key to ``host[/namespace]``.
 
-    Old Docker wrote addresses, ``https://host/v1/``: with a scheme, the path says nothing.
+    Old Docker wrote addresses, ``https://host/v1/``. With a scheme, the path has no meaning.
     """
     bare = re.sub(r"^https?://", "", key)
     host, _, rest = bare.partition("/")
@@ -239,12 +238,12 @@ def _normal(key: str) -> str:
 
 
 def _server(host: str) -> str:
-    """Return the name under which other clients keep this host's login."""
+    """Return the key under which other clients keep this host's login."""
     return _HUB_KEY if host in HUB else host
 
 
 def _entry(path: Path, name: str, entry: object) -> Credentials | None:
-    """Read an entry of ``auths``; an empty one only says that a helper has the secret."""
+    """Read an entry of ``auths``; an empty one means that a helper has the secret."""
     bad = ConfigurationError(
         f"{path} has a malformed entry for {_normal(name)}",
         hint=f"Log in again: jettison login {_normal(name)}",
@@ -276,7 +275,7 @@ def _entry(path: Path, name: str, entry: object) -> Credentials | None:
 
 
 def _load(path: Path) -> dict[str, Any] | None:
-    """Read a file, or return None if there is none; an empty one is as good as ``{}``."""
+    """Read a file, or return None if it does not exist; an empty one counts as ``{}``."""
     try:
         raw = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
@@ -311,7 +310,7 @@ def _without(document: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
 
 
 def _write(path: Path, document: Mapping[str, Any]) -> None:
-    """Replace a file whole, mode 0600; one that is a link elsewhere is replaced there."""
+    """Replace a file as a whole, mode 0600; a link is followed to the file it names."""
     try:
         target = path.resolve()
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -337,7 +336,7 @@ def _write(path: Path, document: Mapping[str, Any]) -> None:
 
 
 class _Answer(msgspec.Struct):
-    """What a helper says of a login."""
+    """A helper's answer."""
 
     username: str = msgspec.field(name="Username")
     secret: str = msgspec.field(name="Secret")

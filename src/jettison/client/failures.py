@@ -1,7 +1,7 @@
-"""What goes wrong below HTTP, told in one line with a next step.
+"""Failures below HTTP, as messages of one line with a next step.
 
-No message has a query string, a header or a body of ours in it: those can carry signatures and
-tokens (design.md, rule 12).
+No message contains a query string, a header or a body of a request: those can carry signatures and
+tokens.
 """
 
 import re
@@ -36,7 +36,7 @@ def tidy(text: str, limit: int = 200) -> str:
 
 
 def plain_reason(error: BaseException) -> str:
-    """Say in words what the system or OpenSSL said, without codes, addresses and file names."""
+    """Return the reason of a system or OpenSSL error, without codes, addresses and file names."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return error.verify_message
     if isinstance(error, ssl.SSLError):
@@ -51,10 +51,10 @@ def plain_reason(error: BaseException) -> str:
 
 
 def translated(error: Exception, url: URL, host: str) -> RegistryError:
-    """Make the error for what aiohttp or the system raised on the way to ``url``.
+    """Return the error for an exception of aiohttp or the system on the way to ``url``.
 
-    ``host`` is the registry; where the URL leads elsewhere (a token server, a redirect), the
-    message says so.
+    ``host`` is the registry. If the URL leads elsewhere (a token server, a redirect), the message
+    says so.
     """
     here = {f"{url.host_subcomponent}:{url.port}", url.host_port_subcomponent or ""}
     if host not in here and not (host in HUB and here & HUB):
@@ -82,7 +82,7 @@ def translated(error: Exception, url: URL, host: str) -> RegistryError:
 
 
 def _elsewhere(error: RegistryError, host: str) -> RegistryError:
-    """Blame the host that was to be spoken to, and say how it came to that."""
+    """Name the host that the request went to, and why it went there."""
     message = f"{error.message}; {host} leads there, by a redirect or as its token server"
     return type(error)(message, hint=f"Is that address right, seen from here? {error.hint or ''}")
 
@@ -93,7 +93,7 @@ _PERHAPS_CERT = " If it asks for a client certificate, give it with --cert and -
 
 
 def _no_connection(error: Exception) -> tuple[str, str] | None:
-    """Return why there was no connection and what to do; None: there was one, and it broke."""
+    """Return why there was no connection and what to do; None if a connection broke."""
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return "the name cannot be resolved", "Check the spelling of the host."
     if isinstance(error, aiohttp.ConnectionTimeoutError):

@@ -1,4 +1,4 @@
-"""What is to be done where a registry does not delete."""
+"""Advice for a registry that does not delete."""
 
 from typing import Final
 
@@ -27,9 +27,9 @@ _LIKE_DISTRIBUTION: Final = ("Distribution", "Jettison")
 
 
 def deletion_hint(product: str, *, read_only: bool = False) -> str:
-    """Return what is to be done where deletion is off; Distribution's keys are its own.
+    """Return how to enable deletion; Distribution's keys are for Distribution alone.
 
-    ``product`` is empty if nobody has looked yet which one it is.
+    ``product`` is empty as long as it is unknown.
     """
     if not product or product.startswith(_LIKE_DISTRIBUTION):
         return _READ_ONLY if read_only else _DISABLED

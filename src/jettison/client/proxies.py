@@ -1,7 +1,7 @@
-"""HTTP proxies as the environment names them, read as Go and curl read it.
+"""HTTP proxies from the environment, read as Go and curl read it.
 
-``HTTP_PROXY``, ``HTTPS_PROXY`` and, where that is unset, ``ALL_PROXY``; ``NO_PROXY`` lists hosts
-that are reached directly. Lower case counts first. This machine is never reached by a proxy.
+``HTTP_PROXY``, ``HTTPS_PROXY`` and, if that is unset, ``ALL_PROXY``; ``NO_PROXY`` lists hosts that
+are reached directly. Lower case counts first. This machine is always reached directly.
 """
 
 import ipaddress
@@ -45,7 +45,7 @@ def shown(proxy: URL) -> str:
 
 
 class Proxies(msgspec.Struct, frozen=True):
-    """Which proxy is used for which address; without any, everything is reached directly."""
+    """The proxy for each address; without any, all addresses are reached directly."""
 
     http: str = ""
     https: str = ""
@@ -69,9 +69,9 @@ class Proxies(msgspec.Struct, frozen=True):
         )
 
     def proxy_for(self, url: URL) -> URL | None:
-        """Return the proxy for ``url``, None where it is reached directly.
+        """Return the proxy for ``url``, or None if it is reached directly.
 
-        Raises :class:`~jettison.errors.ConfigurationError` for one that is no HTTP proxy.
+        Raises :class:`~jettison.errors.ConfigurationError` for one that is not an HTTP proxy.
         """
         text = self.https if url.scheme == "https" else self.http
         host = url.host or ""

@@ -1,8 +1,8 @@
 """A registry over HTTP: :class:`~jettison.registry.Registry` by the OCI distribution specification.
 
-What real registries do beyond or against it is in registry-facts.md ("HTTP"). A 404 counts as
-"not there" only from something that has shown itself to be a registry, and nothing is believed
-about a manifest but its bytes.
+``tests/registries/scripted.py`` has what real registries do beyond or against it. A 404 means
+"does not exist" only from a server that has shown itself to be a registry. Of a manifest only the
+bytes count.
 """
 
 import asyncio
@@ -82,14 +82,14 @@ _NAME = TypeVar("_NAME", RepoName, Tag)
 
 
 class _EndlessList(UnexpectedResponse):
-    """More names than any registry has: nothing is to be done with those that came."""
+    """More names than any registry has: the names that came are useless."""
 
 
 class RemoteRegistry:
     """The registry at ``host`` (``name[:port]``).
 
-    ``credentials``: one login, or where to look for one (only once the registry asks for it).
-    Nothing is opened before the first request. Use it as an async context manager, or call
+    ``credentials``: one login, or a source of logins, read only when the registry asks for one.
+    The first request opens what it needs. Use it as an async context manager, or call
     :meth:`aclose`.
     """
 
@@ -120,7 +120,7 @@ class RemoteRegistry:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Let go of connections."""
+        """Close the connections."""
         await self.transport.aclose()
 
     @property
@@ -131,7 +131,7 @@ class RemoteRegistry:
     # -- is it one, and may we -----------------------------------------------------------------
 
     async def ping(self) -> str:
-        """Make sure that a registry is there and accepts the login; return the kind of login.
+        """Check that a registry answers and accepts the login; return the kind of login.
 
         That is ``none``, ``basic`` or ``bearer`` (distribution specification, end-1).
         """
@@ -139,7 +139,7 @@ class RemoteRegistry:
         return self.transport.auth.kind
 
     async def confirm(self) -> Response:
-        """Return the answer to ``GET /v2/``, asked for once, or raise NotARegistry."""
+        """Return the answer to ``GET /v2/``, requested once, or raise NotARegistry."""
         async with self._confirming:
             if self._confirmed is None:
                 self._confirmed = await self._ask_base()
@@ -204,7 +204,7 @@ class RemoteRegistry:
             yield item
 
     async def referrers(self, repository: RepoName, digest: Digest) -> list[Digest] | None:
-        """Return the manifests whose subject is ``digest`` (end-12a); None: no such API here."""
+        """Return the manifests whose subject is ``digest`` (end-12a); None without that API."""
         path = f"/v2/{repository}/referrers/{digest}"
         access = Access(repository, ("pull",))
         found: list[Digest] = []
@@ -225,7 +225,7 @@ class RemoteRegistry:
         read: Callable[[bytes], list[str]],
         kind: type[_NAME],
     ) -> AsyncIterator[_NAME | ListingProblem | None]:
-        """Yield what is listed; what cannot be named, and a list cut short, as problems."""
+        """Yield the names of a list; invalid names and an incomplete list as problems."""
         begun = False
         bad = 0
         try:
@@ -263,7 +263,7 @@ class RemoteRegistry:
         *,
         numbered: bool,
     ) -> AsyncIterator[list[str] | None]:
-        """Yield lists without repetitions, following ``Link``; None if there is no such list."""
+        """Yield pages without repetitions, following ``Link``; None if the list does not exist."""
         headers = {"Accept": "application/json" if numbered else OCI_INDEX}
         url = self.transport.url(f"{path}?n={_PAGE}" if numbered else path)
         visited: set[URL] = set()
@@ -313,10 +313,10 @@ class RemoteRegistry:
                 raise self._endless(path)
 
     def _next_page(self, path: str, url: URL) -> URL:
-        """Return where to ask for the next page: nowhere but at the registry.
+        """Return the URL of the next page, always at the registry.
 
-        Behind a proxy a registry may name it by its inner address, ``http://registry:5000/v2/…``;
-        what counts is what it asks to be asked.
+        A registry behind a proxy may name its inner address, ``http://registry:5000/v2/…``; only
+        path and query count.
         """
         if same_origin(url, self.transport.origin):
             return url
@@ -330,7 +330,7 @@ class RemoteRegistry:
     # -- manifests -----------------------------------------------------------------------------
 
     async def resolve(self, repository: RepoName, tag: Tag) -> Digest | None:
-        """Return the digest behind a tag: from HEAD, or by hashing where HEAD does not say."""
+        """Return the digest of a tag: from HEAD, or by hashing if HEAD does not tell."""
         access = Access(repository, ("pull",))
         path = f"/v2/{repository}/manifests/{tag}"
         try:
@@ -360,7 +360,7 @@ class RemoteRegistry:
         return None
 
     async def manifest(self, repository: RepoName, reference: Tag | Digest) -> RawManifest | None:
-        """Return a manifest whose bytes agree with every digest that was named for them (end-3)."""
+        """Return a manifest whose bytes agree with every digest given for them (end-3)."""
         access = Access(repository, ("pull",))
         path = f"/v2/{repository}/manifests/{reference}"
         response = await self.transport.request("GET", path, access, headers={"Accept": ACCEPT})
@@ -392,7 +392,7 @@ class RemoteRegistry:
     async def put_manifest(
         self, repository: RepoName, reference: Tag | Digest, manifest: RawManifest
     ) -> None:
-        """Store the very bytes (end-7); a registry that makes others of them raises."""
+        """Store the bytes unchanged (end-7); raise if the registry changed them."""
         if not manifest.digest.matches(manifest.raw) or (
             isinstance(reference, Digest) and reference != manifest.digest
         ):
@@ -414,7 +414,7 @@ class RemoteRegistry:
     async def untag(self, repository: RepoName, tag: Tag, expected: Digest | None = None) -> bool:
         """Remove a tag alone (end-9 with a tag); Distribution 2.x cannot and answers 400.
 
-        ``expected`` is sent as ``If-Match``, which our server heeds and others pass over.
+        ``expected`` is sent as ``If-Match``, which Jettison's server heeds and others ignore.
         """
         headers = {} if expected is None else {"If-Match": f'"{expected}"'}
         return await self._delete(repository, tag, headers)
@@ -422,11 +422,11 @@ class RemoteRegistry:
     async def delete_manifest(
         self, repository: RepoName, digest: Digest, only: AbstractSet[Tag] | None = None
     ) -> bool:
-        """Remove a manifest by digest, and so every tag of the repository on it (end-9).
+        """Remove a manifest by digest, and with it every tag that points to it (end-9).
 
-        ``only`` is sent in a header that our server heeds and others pass over. Raises
-        :class:`~jettison.errors.Refused` where the registry protects it, as ours does while an
-        index lists it.
+        ``only`` is sent in a header that Jettison's server heeds and others ignore. Raises
+        :class:`~jettison.errors.Refused` if the registry protects the manifest, as Jettison's
+        server does while an index lists it.
         """
         headers = {} if only is None else {ONLY_TAGS: ",".join(sorted(only))}
         return await self._delete(repository, digest, headers)
@@ -464,7 +464,7 @@ class RemoteRegistry:
     # -- blobs ---------------------------------------------------------------------------------
 
     async def blob_size(self, repository: RepoName, digest: Digest) -> int | None:
-        """Return what HEAD claims, in bytes (end-2). A stale cache claims what is gone."""
+        """Return the size that HEAD claims, in bytes (end-2). A stale cache lies."""
         access = Access(repository, ("pull",))
         path = f"/v2/{repository}/blobs/{digest}"
         response = await self.transport.request("HEAD", path, access)
@@ -484,9 +484,9 @@ class RemoteRegistry:
     ) -> bool:
         """GET the blob and see whether its first byte comes, then drop the connection.
 
-        An answer that announces another length than ``size`` is none. A registry whose descriptor
-        cache is stale answers 200 and sends nothing, or breaks off. It is asked twice, so that a
-        mere network failure is not taken for that.
+        An answer that announces another length than ``size`` does not count. A registry with a
+        stale descriptor cache answers 200 and sends nothing, or breaks off. The request is sent
+        twice, so that a network failure is not mistaken for that.
         """
         access = Access(repository, ("pull",))
         path = f"/v2/{repository}/blobs/{digest}"
@@ -515,9 +515,9 @@ class RemoteRegistry:
     ) -> AsyncIterator[bytes]:
         """Yield the blob's bytes (end-2).
 
-        Raises :class:`~jettison.errors.NotFoundError`, or
+        Raises :class:`~jettison.errors.NotFoundError`, and
         :class:`~jettison.errors.VerificationFailed` if there are more than ``size`` bytes, or
-        after the last one if the digest is another.
+        after the last one if the digest differs.
         """
         access = Access(repository, ("pull",))
         path = f"/v2/{repository}/blobs/{digest}"
@@ -546,9 +546,9 @@ class RemoteRegistry:
     async def put_blob(
         self, repository: RepoName, digest: Digest, chunks: AsyncIterator[bytes]
     ) -> None:
-        """Upload as Docker does it: POST, one streamed PATCH, PUT with the digest (end-4a, 5, 6).
+        """Upload as Docker does: POST, one streamed PATCH, PUT with the digest (end-4a, 5, 6).
 
-        Bytes with another digest raise VerificationFailed and the upload is abandoned.
+        Bytes with another digest raise VerificationFailed, and the upload is cancelled.
         """
         access = Access(repository, ("pull", "push"))
         path = f"/v2/{repository}/blobs/uploads/"
@@ -577,7 +577,7 @@ class RemoteRegistry:
     async def _send_blob(
         self, upload: URL, access: Access, digest: Digest, chunks: AsyncIterator[bytes]
     ) -> tuple[Response, str]:
-        """Send all bytes; return the answer, and the digest that they turned out to have."""
+        """Send all bytes; return the answer, and the digest of the bytes sent."""
         hasher = hashlib.new(digest.algorithm)
         failed: list[Exception] = []
 
@@ -614,7 +614,7 @@ class RemoteRegistry:
         return url
 
     async def _abandon(self, upload: URL, access: Access) -> None:
-        """Tell the registry to forget an upload; what was wrong before matters more than this."""
+        """Cancel an upload, without errors: the failure before matters more."""
         with suppress(RegistryError, TimeoutError):
             async with asyncio.timeout(_ABANDON_SECONDS):
                 await self.transport.request("DELETE", upload, access)
@@ -622,7 +622,7 @@ class RemoteRegistry:
     # -- what an answer means ------------------------------------------------------------------
 
     async def _expect_registry(self, response: Response) -> None:
-        """Let a "no" count only if it is a registry's: a web page says 404 to everything."""
+        """Accept a "no" only from a registry: a web server says 404 to everything."""
         if "Docker-Distribution-Api-Version" not in response.headers and not error_codes(response):
             await self.confirm()
 

@@ -1,8 +1,8 @@
-"""HTTP to one registry: connections, retries, redirects, sizes, and errors a person can act on.
+"""HTTP to one registry: connections, retries, redirects, limits, and errors with a next step.
 
-Nothing here knows what a manifest is. Requests are made by :class:`Transport`, which asks
-:class:`~jettison.client.auth.Authenticator` for the ``Authorization`` header and never lets it
-leave the registry's origin.
+This module knows nothing about manifests. :class:`Transport` sends requests. It gets the
+``Authorization`` header from :class:`~jettison.client.auth.Authenticator`, and never sends it
+beyond the registry's origin.
 """
 
 import asyncio
@@ -66,26 +66,26 @@ _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 # Not worth asking again: "not implemented" and "HTTP version not supported" stay so.
 _FINAL_5XX: Final = frozenset({501, 505})
 _DIGITS: Final = 18
-"""Of a length in bytes; more is none."""
+"""The most digits of a length in bytes."""
 _RETRIES_OF_500: Final = 2
 _PATIENCE: Final = 120.0
-"""Seconds of pauses in one request, whether we or the registry chose them."""
+"""The most seconds of pauses in one request, chosen by the client or the registry."""
 _SLOWEST: Final = 256 * 1024
-"""Bytes a second: an answer that is read whole comes as fast, beyond the time to wait for it."""
+"""Bytes a second: the least speed of an answer that is read as a whole, after the wait for it."""
 _STREAM_SLOWEST: Final = 1024
-"""Bytes a second of what is read piece by piece, on average."""
+"""Bytes a second: the least average speed of an answer that is read in pieces."""
 
 
 class ClientOptions(msgspec.Struct, frozen=True):
     """How to talk to a registry.
 
-    ``plain_http`` None means: without TLS to loopback hosts, unless one of the options for TLS is
-    given; with TLS to all others.
+    ``plain_http`` None means no TLS for loopback hosts, unless one of the options for TLS is given,
+    and TLS for all others.
     ``insecure`` skips the verification of certificates; it does not switch TLS off.
-    ``jobs`` is how many requests run at once (uploads are counted apart, so that a copy within
-    one registry cannot wait for itself). ``timeout`` is in seconds, for connecting and for each
-    wait for more bytes, never for a whole blob. ``retries`` come on top of the first attempt.
-    ``proxies`` are none unless they are given; the command line takes those of the environment.
+    ``jobs`` is how many requests run at once; uploads count separately, so that a copy within one
+    registry cannot wait for itself. ``timeout`` is in seconds, for connecting and for each wait for
+    more bytes, never for a whole blob. ``retries`` come on top of the first attempt. There are no
+    ``proxies`` by default; the command line passes those of the environment.
     """
 
     plain_http: bool | None = None
@@ -101,7 +101,7 @@ class ClientOptions(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Clock, sleep and chance, so that tests of retries take no time. All times in seconds."""
+    """Clock, sleep and chance, replaced in tests of retries. All times in seconds."""
 
     monotonic: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
@@ -110,12 +110,12 @@ class Timing:
 
 
 def same_origin(one: URL, other: URL) -> bool:
-    """Whether both have scheme, host and port in common (RFC 6454); ``:443`` may be left out."""
+    """Whether both have the same scheme, host and port (RFC 6454); ``:443`` may be left out."""
     return (one.scheme, one.host, one.port) == (other.scheme, other.host, other.port)
 
 
 def origin_of(host: str, options: ClientOptions) -> URL:
-    """Return the scheme, host and port that requests to ``host`` go to."""
+    """Return the scheme, host and port of requests to ``host``."""
     plain = options.plain_http
     if plain is None:
         wants_tls = options.insecure or options.ca_file or options.cert or options.key
@@ -126,10 +126,10 @@ def origin_of(host: str, options: ClientOptions) -> URL:
 
 
 class Response:
-    """An answer: its body in full, or (``body`` empty) a stream to be read with :meth:`chunks`.
+    """An answer: its whole body, or (``body`` empty) a stream to be read with :meth:`chunks`.
 
-    ``foreign``: a redirect led to another origin. ``uncertain``: an earlier attempt at the same
-    request may have been carried out although its answer was lost.
+    ``foreign``: a redirect led to another origin. ``uncertain``: an earlier attempt may have
+    succeeded although its answer was lost.
     """
 
     __slots__ = (
@@ -165,9 +165,9 @@ class Response:
 
     @property
     def content_type(self) -> str:
-        """The media type without parameters, in lower case; empty if there is none in ASCII.
+        """The media type without parameters, in lower case; empty if it is not ASCII.
 
-        What else is there can be kept nowhere: not in the cache, and not in the journal.
+        Other values can be stored neither in the cache nor in the journal.
         """
         value = self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         return value if value.isascii() and value.isprintable() else ""
@@ -180,7 +180,7 @@ class Response:
         return int(value) if plain else None
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """Yield the body as it comes; a connection that breaks off raises Unreachable."""
+        """Yield the body as it arrives; raise Unreachable if the connection breaks."""
         waited, size = 0.0, 0
         pieces = self._raw.content.iter_chunked(_CHUNK)
         try:
@@ -199,12 +199,12 @@ class Response:
             raise translated(error, self.url, self._host) from None
 
     def close(self) -> None:
-        """Drop the connection, unless the body has been read to its end."""
+        """Drop the connection, unless the whole body was read."""
         self._raw.close()
 
 
 class _NotAnswered(Exception):
-    """A request that got no answer: why, where it was sent in the end, and after how long."""
+    """A request without an answer: the reason, its last URL, and the time that passed."""
 
     def __init__(self, error: Exception, url: URL, seconds: float = 0.0) -> None:
         super().__init__(str(error))
@@ -214,7 +214,7 @@ class _NotAnswered(Exception):
 
 
 class Transport:
-    """Requests to one registry. Cheap to make: the first request opens what it needs."""
+    """Requests to one registry. The first request opens what it needs."""
 
     def __init__(
         self,
@@ -256,7 +256,7 @@ class Transport:
     # -- requests ------------------------------------------------------------------------------
 
     def url(self, target: str, base: URL | None = None) -> URL:
-        """Resolve a path or a URL that the registry gave, exactly as it is encoded there."""
+        """Resolve a path or a URL from the registry, and keep its encoding."""
         try:
             url = (base or self.origin).join(URL(target, encoded=True))
             (url.raw_host or "").encode("ascii")
@@ -277,10 +277,10 @@ class Transport:
         body: bytes | None = None,
         limit: int = MANIFEST_LIMIT,
     ) -> Response:
-        """Send a request and read the whole answer, at most ``limit`` bytes of it.
+        """Send a request and read the answer, at most ``limit`` bytes of it.
 
-        Any status but 429, 5xx (501 and 505 excepted) and a 401 is handed back: what it means
-        depends on the request. Raises the errors of :class:`~jettison.errors.RegistryError`.
+        Returns an answer with any status but 401, 429 and 5xx (except 501 and 505), because its
+        meaning depends on the request. Raises :class:`~jettison.errors.RegistryError`.
         """
         return await self._authorized(method, target, access, headers, body, limit)
 
@@ -288,7 +288,7 @@ class Transport:
     async def stream(
         self, target: str | URL, access: Access, headers: Mapping[str, str] | None = None
     ) -> AsyncIterator[Response]:
-        """GET something large. A 2xx answer is to be read with ``chunks()``, others have a body."""
+        """GET something large. Read a 2xx answer with ``chunks()``; others have a body."""
         response = await self._authorized("GET", target, access, headers, None, None)
         try:
             yield response
@@ -300,7 +300,7 @@ class Transport:
     async def upload(
         self, method: str, target: str | URL, access: Access, chunks: AsyncIterator[bytes]
     ) -> Response:
-        """Send a body as it comes. It can be read once only, so nothing is tried again."""
+        """Send a body as it comes. It can be read only once, so there are no retries."""
         headers = {"Content-Type": "application/octet-stream"}
         return await self._authorized(method, target, access, headers, chunks, _ERROR_LIMIT)
 
@@ -348,7 +348,7 @@ class Transport:
         body: bytes | AsyncIterator[bytes] | None,
         limit: int | None,
     ) -> Response:
-        """Send, and send again after what may pass, with growing pauses in between."""
+        """Send, and retry after failures that may pass, with growing pauses."""
         retries = 0 if isinstance(body, AsyncIterator) else self.options.retries
         uncertain = False
         patience = _PATIENCE
@@ -390,7 +390,7 @@ class Transport:
         body: bytes | AsyncIterator[bytes] | None,
         limit: int | None,
     ) -> Response:
-        """Make one attempt in one of the places for requests; a stream keeps it until closed."""
+        """Make one attempt in a slot for requests; a stream holds its slot until closed."""
         slots = self._upload_slots if isinstance(body, AsyncIterator) else self._slots
         handed_over = False
         await slots.acquire()
@@ -413,7 +413,7 @@ class Transport:
                 slots.release()
 
     def _seconds_for(self, limit: int | None) -> float:
-        """Return how long an answer of at most ``limit`` bytes may take, from request to end."""
+        """Return how many seconds an answer of at most ``limit`` bytes may take in all."""
         return self.options.timeout + (limit or _ERROR_LIMIT) / _SLOWEST
 
     async def _exchange(
@@ -424,7 +424,7 @@ class Transport:
         body: bytes | AsyncIterator[bytes] | None,
         limit: int | None,
     ) -> Response:
-        """One attempt; GET and HEAD follow redirects, without credentials once they leave."""
+        """Make one attempt; GET and HEAD follow redirects, without credentials to other origins."""
         start = url
         sent = dict(headers)
         session = self._session or self._open_session()
@@ -461,7 +461,7 @@ class Transport:
         return Response(self.host, raw, content, foreign=foreign, patience=patience)
 
     async def _body(self, raw: aiohttp.ClientResponse, limit: int | None) -> bytes:
-        """Read what is not to be streamed; of an error's body no more than its beginning."""
+        """Read a body that is not streamed; of an error's body only the beginning."""
         if not _is_live(raw.status):
             return await _read_some(raw, _ERROR_LIMIT, self.options.timeout)
         if limit is None:
@@ -473,7 +473,7 @@ class Transport:
         return content
 
     def _retries_after(self, error: Exception) -> int:
-        """Return how often to ask again, since the same request may succeed a moment later."""
+        """Return the number of retries, for a failure that may pass."""
         if isinstance(error, ssl.SSLError | ssl.CertificateError | aiohttp.ClientSSLError):
             return 0
         if isinstance(error, aiohttp.ClientResponseError | aiohttp.InvalidURL):
@@ -486,7 +486,7 @@ class Transport:
         return 0 if isinstance(error, TimeoutError) else many
 
     def _retries_of(self, method: str, status: int) -> int:
-        """Return how often to ask again after an answer that may pass."""
+        """Return the number of retries after an answer that may pass."""
         if status == HTTPStatus.INTERNAL_SERVER_ERROR and self._serves:
             # What is damaged in a registry that serves other things stays so; and an answer to
             # HEAD does not say why, GET asks next.
@@ -494,7 +494,7 @@ class Transport:
         return self.options.retries
 
     def _failed(self, error: Exception, url: URL) -> RegistryError:
-        """Make the error for a request that was not answered."""
+        """Return the error for a request without an answer."""
         made = translated(error, url, self.host)
         proxy = self.options.proxies.proxy_for(url)
         if proxy is not None:
@@ -510,7 +510,7 @@ class Transport:
         return made
 
     def _out_of_patience(self, response: Response) -> RegistryError:
-        """Make the error for a registry that answers with errors of its own, or a gateway's."""
+        """Return the error for a registry that goes on answering with 5xx, or its gateway."""
         status = response.status
         if status == HTTPStatus.TOO_MANY_REQUESTS:
             said = describe(response).removeprefix("429").lstrip(", ") or "too many requests"
@@ -527,7 +527,7 @@ class Transport:
         return error
 
     def speaker(self, response: Response) -> str:
-        """Name who gave an answer: the registry, another host, or something in front."""
+        """Return the author of an answer: the registry, another host, or something in front."""
         if not same_origin(response.url, self.origin):
             return f"{response.url.host_port_subcomponent} (where {self.host} leads)"
         if is_page(response) and "Docker-Distribution-Api-Version" not in response.headers:
@@ -539,7 +539,7 @@ class Transport:
         return grown * (0.5 + self._timing.chance() / 2)
 
     def _asked_pause(self, response: Response) -> float | None:
-        """Seconds that ``Retry-After`` asks for (RFC 9110, 10.2.3), capped at a minute."""
+        """Return the seconds of ``Retry-After`` (RFC 9110, 10.2.3), at most a minute."""
         value = response.headers.get("Retry-After", "").strip()
         if value.isascii() and value.isdigit():
             return min(float(value), _MAX_WAIT)
@@ -550,9 +550,9 @@ class Transport:
         return min(max(moment - self._timing.wall(), 0.0), _MAX_WAIT)
 
     async def _ask_without_head(self, method: str, url: URL, error: Exception) -> None:
-        """Find out what an answer to HEAD was that is no HTTP.
+        """Find the reason for an answer to HEAD that is not HTTP.
 
-        Go's server, asked without TLS on a TLS port, sends a text that HEAD has no place for.
+        Go's server on a TLS port answers a request without TLS with a text, which HEAD cannot show.
         """
         broken = isinstance(error, aiohttp.ClientResponseError)
         if broken and method == "HEAD" and url.scheme == "http":
@@ -613,7 +613,7 @@ def user_agent() -> str:
 
 
 def _failed_proxy(error: Exception, made: RegistryError, proxy: str) -> RegistryError:
-    """Make the error for a request that a proxy was to pass on."""
+    """Return the error for a request through a proxy."""
     hint = "It is named by HTTP_PROXY or HTTPS_PROXY; what NO_PROXY lists is reached directly."
     if isinstance(error, aiohttp.ClientProxyConnectionError):
         return Unreachable(
@@ -626,7 +626,7 @@ def _failed_proxy(error: Exception, made: RegistryError, proxy: str) -> Registry
 
 
 class _Resolver(aiohttp.ThreadedResolver):
-    """The system's resolver; names below ``localhost`` are this machine wherever it looks."""
+    """The system's resolver; names below ``localhost`` always mean this machine."""
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
@@ -636,7 +636,7 @@ class _Resolver(aiohttp.ThreadedResolver):
 
 
 def _tls(options: ClientOptions, scheme: str) -> ssl.SSLContext | bool:
-    """Make the TLS settings; a file that is absent or no PEM raises ConfigurationError."""
+    """Return the TLS settings; raise ConfigurationError for a file that is missing or not PEM."""
     given = options.insecure or options.ca_file or options.cert or options.key
     if scheme == "http" and not given:
         return True
@@ -664,7 +664,7 @@ def _tls(options: ClientOptions, scheme: str) -> ssl.SSLContext | bool:
 
 
 def _no_password() -> str:
-    """Answer for OpenSSL, which would ask at the terminal otherwise."""
+    """Answer OpenSSL, which would otherwise ask for a password at the terminal."""
     return ""
 
 
@@ -672,10 +672,10 @@ def _no_password() -> str:
 async def _waiting(
     seconds: float, body: bytes | AsyncIterator[bytes] | None
 ) -> AsyncIterator[bytes | AsyncIterator[bytes] | None]:
-    """Bound the wait for the head of an answer; yield the body that is to be sent before it.
+    """Bound the wait for the head of an answer; yield the body that is sent before it.
 
-    A head that drips, or comes after interim answers without end, is not waited for; nor is a
-    registry that does not take what is sent. Reading what is to be sent has all the time it needs.
+    The wait ends for a head that drips or follows endless interim answers, and for a registry that
+    does not accept the body. Reading the body from its source may take any time.
     """
     patience = 2 * seconds  # for connecting, and for the answer
     size = len(body) if isinstance(body, bytes) else 0
@@ -703,9 +703,9 @@ async def _waiting(
 
 
 async def _read_some(raw: aiohttp.ClientResponse, limit: int, patience: float) -> bytes:
-    """Read the body, or about its first ``limit`` bytes; what is behind them is dropped.
+    """Read the body, or about its first ``limit`` bytes, and drop the rest.
 
-    The time is up ``patience`` seconds after what it takes to send it as slowly as ``_SLOWEST``.
+    The time limit is ``patience`` seconds plus the time of the bytes at the speed ``_SLOWEST``.
     """
     parts: list[bytes] = []
     size = 0
@@ -722,7 +722,7 @@ async def _read_some(raw: aiohttp.ClientResponse, limit: int, patience: float) -
 
 
 def _is_text(value: str) -> bool:
-    """Whether a header's value is UTF-8; it is handed out with surrogates otherwise."""
+    """Whether a header's value is UTF-8; otherwise it contains surrogates."""
     try:
         value.encode()
     except UnicodeEncodeError:
