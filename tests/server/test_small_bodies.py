@@ -1,7 +1,7 @@
 """A small body costs one call of a thread, and one that comes slowly does not stay in memory."""
 
 import asyncio
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -16,6 +16,7 @@ from jettison.server.app import RegistryApp
 from jettison.server.context import Context
 from jettison.server.events import Events
 from jettison.server.observing import Exchange, Notifier
+from jettison.server.placement import Placement
 from jettison.server.sharing import Buffers
 from jettison.storage.filesystem.tree import StorageTree
 from tests.server.asgi import scope
@@ -62,7 +63,8 @@ class Registry:
         configuration = Configuration(Storage(root), limits=limits)
         events = Events(Notifier(Notifications(), "127.0.0.1:5000"))
         tree = StorageTree.make(root)
-        context = Context(configuration, tree, events, self.threads, self.buffers)
+        self.placement = Placement()
+        context = Context(configuration, tree, events, self.threads, self.buffers, self.placement)
         self._app = RegistryApp(context, Guard(), Nothing())
 
     async def ask(
@@ -120,8 +122,10 @@ class Registry:
 
 
 @pytest.fixture
-def registry(tmp_path: Path) -> Registry:
-    return Registry(tmp_path)
+async def registry(tmp_path: Path) -> AsyncIterator[Registry]:
+    made = Registry(tmp_path)
+    yield made
+    made.placement.let_go()
 
 
 async def test_each_request_of_a_push_takes_one_call_of_a_thread(registry: Registry) -> None:

@@ -5,7 +5,7 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Executor
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final, ParamSpec, TypeVar
 
 from jettison.configuration import Configuration
@@ -17,6 +17,7 @@ from jettison.server.answers import ApiError, Code, Header, shown
 from jettison.server.content_reader import ContentReader
 from jettison.server.events import Events
 from jettison.server.observing.exchange import Exchange
+from jettison.server.placement import Placement
 from jettison.server.requests import Request
 from jettison.server.sessions import Sessions
 from jettison.server.sharing import Bodies, Buffers, Turns
@@ -54,6 +55,7 @@ class Context:
         events: Events,
         executor: Executor,
         buffers: Buffers,
+        placement: Placement,
     ) -> None:
         self.configuration = configuration
         self.tree = tree
@@ -75,6 +77,7 @@ class Context:
         self.pushed: OrderedDict[Digest, RepoName] = OrderedDict()
         """Where blobs were pushed last: a hint for who mounts one without naming a source."""
         self._executor = executor
+        self._placement = placement
         self._writing: _Locks = weakref.WeakValueDictionary()
         self._relating: _Locks = weakref.WeakValueDictionary()
 
@@ -85,10 +88,20 @@ class Context:
 
         Clients take turns with the threads; ``client`` is "" for what the server does by itself.
         """
+        return await self._run(client, partial(self._placement.anywhere, function, *args, **kwargs))
+
+    async def brief(
+        self, client: str, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """As :meth:`run`, for what makes many short calls of the system and hardly computes."""
+        self._placement.share()
+        return await self._run(client, partial(self._placement.near, function, *args, **kwargs))
+
+    async def _run(self, client: str, function: Callable[[], T]) -> T:
         loop = asyncio.get_running_loop()
         await self._threads.take(client)
         try:
-            future = loop.run_in_executor(self._executor, lambda: function(*args, **kwargs))
+            future = loop.run_in_executor(self._executor, function)
             try:
                 return await asyncio.shield(future)
             except asyncio.CancelledError:
@@ -178,6 +191,10 @@ class Call:
     async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """See :meth:`Context.run`."""
         return await self.context.run(self.client, function, *args, **kwargs)
+
+    async def brief(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """See :meth:`Context.brief`."""
+        return await self.context.brief(self.client, function, *args, **kwargs)
 
     async def search(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """See :meth:`Context.search`."""

@@ -252,7 +252,7 @@ async def _store(
     loop = asyncio.get_running_loop()
     end = loop.time() + _PATIENCE
     known: tuple[Digest, Manifest] | None = None
-    run = call.run
+    run = call.brief
     if len(raw) > _LARGE:
         known = await context.parse(call.client, _read, context, raw, expected, content_type)
         run = call.search

@@ -34,6 +34,7 @@ from jettison.server.context import Context
 from jettison.server.events import Events
 from jettison.server.messages import log_messages
 from jettison.server.observing import AccessLog, Exchange, Health, Metrics, Notifier, debug_app
+from jettison.server.placement import Placement
 from jettison.server.protocol import Connection, limited_protocol
 from jettison.server.purging import keep_purging
 from jettison.server.sharing import Buffers
@@ -202,7 +203,10 @@ class _Server:
             log = AccessLog(configuration.log)
             stack.callback(log.close)
             buffers = Buffers(_BUFFERED + _BUFFERED_EACH * configuration.limits.connections)
-            context = Context(configuration, self._tree, Events(notifier), executor, buffers)
+            placement = Placement()
+            stack.callback(placement.let_go)
+            events = Events(notifier)
+            context = Context(configuration, self._tree, events, executor, buffers, placement)
             metrics = Metrics(
                 configuration.storage.root,
                 endpoints=notifier.figures,

@@ -54,9 +54,9 @@ async def begin_upload(call: Call) -> Answer:
     if digest is not None:
         async with _gathered(call) as pieces:
             if request.finished and request.header(b"content-range") is None:
-                await call.run(_put_whole, call, pieces, digest)
+                await call.brief(_put_whole, call, pieces, digest)
                 return _pushed(call, digest, sum(map(len, pieces)))
-    call.reference = await call.run(start_upload, context.tree, call.repository)
+    call.reference = await call.brief(start_upload, context.tree, call.repository)
     context.sessions.add(call.reference, algorithm)
     if digest is None:
         return Answer(202, _progress(call, 0))
@@ -280,7 +280,7 @@ async def _patiently(
     """Do something with an upload once no other process has it open; no thread waits for that."""
     while True:
         try:
-            return await call.run(function, *args, **kwargs)
+            return await call.brief(function, *args, **kwargs)
         except (FileNotFoundError, NotADirectoryError):
             call.context.sessions.remove(call.reference)
             raise ApiError(404, Code.BLOB_UPLOAD_UNKNOWN, _UNKNOWN) from None
