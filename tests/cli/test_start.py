@@ -9,6 +9,7 @@ from typer.main import get_command
 
 from jettison.cli.commands import app
 from tests.support.cli import Jettison
+from tests.support.registry import free_port
 from tests.support.trees import Tree
 
 HEAVY = frozenset(
@@ -61,6 +62,12 @@ def test_work_on_a_storage_asks_no_registry(timed: Jettison, tmp_path: Path) -> 
         found = loaded(timed, *command, tree.root)
         assert found & HEAVY == {"msgspec", "typer"}, command
     assert "aiohttp" not in loaded(timed, "runs", "--storage", tree.root)
+
+
+def test_work_on_a_registry_loads_no_collector(timed: Jettison) -> None:
+    found = loaded(timed, "ls", f"127.0.0.1:{free_port()}", check=10)
+    assert found & {"jettison.client.registry", "aiohttp"}
+    assert found & {"jettison.collector", "jettison.configuration", "ruamel.yaml"} == set()
 
 
 @pytest.mark.parametrize("name", sorted(ROOT.commands))

@@ -14,7 +14,7 @@ from jettison.collector import undo_windows as windows
 from jettison.collector.mark import HeldManifest
 from jettison.collector.plan import CollectionPlan
 from jettison.collector.sweep import CollectionReceipt, recover
-from jettison.collector.undo_windows import plan_within_windows, tree_journal
+from jettison.collector.undo_windows import plan_within_windows
 from jettison.errors import StorageError
 from jettison.fsck import CheckOptions, check_tree
 from jettison.jobs.collect import CollectionJob
@@ -24,6 +24,7 @@ from jettison.model.journal import JobKind, JobState, JournalEntry, SavedManifes
 from jettison.storage.filesystem.folder import Folder
 from jettison.storage.filesystem.quarantine import LinkQuarantine, Quarantine
 from jettison.storage.filesystem.tree import StorageTree
+from jettison.storage.journal import tree_journal
 from tests.support.trees import NOW, OLD, Tree, image_document, index_document, repo
 
 DEFAULT, UNTAGGED = CollectOptions(), CollectOptions(untagged=0.0)

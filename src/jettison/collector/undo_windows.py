@@ -15,7 +15,7 @@ from jettison.model.repair import Move
 from jettison.progress import Progress, silent
 from jettison.storage.filesystem.repository import RepositoryReader
 from jettison.storage.filesystem.tree import StorageTree
-from jettison.storage.journal import Journal, Unreadable
+from jettison.storage.journal import Unreadable, tree_journal
 from jettison.storage.repair_plans import load_plan
 
 __all__ = [
@@ -23,7 +23,6 @@ __all__ = [
     "held_manifests",
     "plan_within_windows",
     "saved_manifests",
-    "tree_journal",
     "used_addresses",
 ]
 
@@ -33,11 +32,6 @@ _HOLDING: Final = frozenset({JobKind.RM, JobKind.UNDO})
 
 FOREVER: Final = 253402300799.0
 """The end of the year 9999, in seconds since the epoch: what a window without an end has."""
-
-
-def tree_journal(tree: StorageTree) -> Journal:
-    """Return the journal that lies in the tree itself."""
-    return Journal.in_tree(tree.root)
 
 
 def held_manifests(tree: StorageTree, now: float) -> Iterator[HeldManifest]:

@@ -15,7 +15,6 @@ from jettison.collector.undo_windows import (
     held_manifests,
     plan_within_windows,
     saved_manifests,
-    tree_journal,
     used_addresses,
 )
 from jettison.errors import JournalError, StorageError
@@ -33,7 +32,7 @@ from jettison.storage.filesystem.quarantine import LinkQuarantine, seeing_quaran
 from jettison.storage.filesystem.reading import Problem, Protects
 from jettison.storage.filesystem.repository import RepositoryReader
 from jettison.storage.filesystem.tree import StorageTree
-from jettison.storage.journal import new_run_id
+from jettison.storage.journal import new_run_id, tree_journal
 
 if TYPE_CHECKING:
     from jettison.configuration import Configuration

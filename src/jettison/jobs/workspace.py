@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
-from jettison.collector.undo_windows import tree_journal
 from jettison.errors import (
     AccessDenied,
     InvalidManifest,
@@ -25,7 +24,7 @@ from jettison.model.times import rfc3339
 from jettison.progress import Progress, silent
 from jettison.registry import Registry
 from jettison.storage.filesystem.tree import StorageTree
-from jettison.storage.journal import Journal
+from jettison.storage.journal import Journal, tree_journal
 from jettison.storage.opening import open_storage
 from jettison.storage.registry import StorageRegistry
 

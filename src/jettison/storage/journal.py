@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import msgspec
 
@@ -44,7 +44,10 @@ from jettison.storage.filesystem.folder import (
     storage_errors,
 )
 
-__all__ = ["Journal", "StepLog", "Unreadable", "new_run_id", "state_directory"]
+if TYPE_CHECKING:
+    from jettison.storage.filesystem.tree import StorageTree
+
+__all__ = ["Journal", "StepLog", "Unreadable", "new_run_id", "state_directory", "tree_journal"]
 
 
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -400,3 +403,8 @@ class Journal:
         problem = "more than one run matches" if matching else "there is no run"
         message = f"{problem} {text!r}"
         raise NotFoundError(message, hint="See `jettison runs` for those there are.")
+
+
+def tree_journal(tree: "StorageTree") -> Journal:
+    """Return the journal that lies in the tree itself."""
+    return Journal.in_tree(tree.root)
