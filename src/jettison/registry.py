@@ -15,7 +15,15 @@ from jettison.model.digest import Digest
 from jettison.model.listing_problems import ListingProblem
 from jettison.model.names import RepoName, Tag
 
-__all__ = ["Capabilities", "Deletion", "RawManifest", "Registry"]
+__all__ = ["Capabilities", "ConfigFacts", "Deletion", "RawManifest", "Registry"]
+
+
+class ConfigFacts(msgspec.Struct, frozen=True):
+    """Facts from an image's configuration; ``created`` is RFC 3339 as written there, or None."""
+
+    created: str | None = None
+    architecture: str = ""
+    os: str = ""
 
 
 class RawManifest(msgspec.Struct, frozen=True):

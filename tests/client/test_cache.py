@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from jettison.client import ConfigFacts, ManifestCache, cache_directory
+from jettison.client import ManifestCache, cache_directory
 from jettison.model.digest import Digest
 from jettison.model.mediatypes import OCI_MANIFEST
-from jettison.registry import RawManifest
+from jettison.registry import ConfigFacts, RawManifest
 
 
 def manifest(number: int, size: int = 20) -> RawManifest:

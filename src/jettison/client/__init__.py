@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from jettison.client.cache import ConfigFacts, ManifestCache, cache_directory
+    from jettison.client.cache import ManifestCache, cache_directory
     from jettison.client.credentials import (
         Credentials,
         CredentialSource,
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ClientOptions",
-    "ConfigFacts",
     "CredentialSource",
     "CredentialStore",
     "Credentials",
@@ -35,7 +34,7 @@ __all__ = [
 ]
 
 _PLACES = {
-    "cache": ("ConfigFacts", "ManifestCache", "cache_directory"),
+    "cache": ("ManifestCache", "cache_directory"),
     "credentials": ("CredentialSource", "CredentialStore", "Credentials", "FixedCredentials"),
     "proxies": ("Proxies", "is_loopback"),
     "registry": ("RemoteRegistry",),

@@ -11,12 +11,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
-import msgspec
-
 from jettison.model.digest import Digest
-from jettison.registry import RawManifest
+from jettison.registry import ConfigFacts, RawManifest
 
-__all__ = ["ConfigFacts", "ManifestCache", "cache_directory"]
+__all__ = ["ManifestCache", "cache_directory"]
 
 _SCHEMA: Final = 1
 _PENDING: Final = 1000
@@ -28,14 +26,6 @@ CREATE TABLE IF NOT EXISTS configs
     (digest TEXT PRIMARY KEY, created TEXT, architecture TEXT NOT NULL, os TEXT NOT NULL);
 """
 _Result = TypeVar("_Result")
-
-
-class ConfigFacts(msgspec.Struct, frozen=True):
-    """Facts from an image's configuration; ``created`` is RFC 3339 as written there, or None."""
-
-    created: str | None = None
-    architecture: str = ""
-    os: str = ""
 
 
 def cache_directory(environment: Mapping[str, str], home: Path) -> Path:

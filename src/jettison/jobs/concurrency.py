@@ -1,8 +1,10 @@
 """Doing many small things at once, without a task for each of a hundred thousand items."""
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
+
+if TYPE_CHECKING:
+    from asyncio import Future
 
 __all__ = ["each"]
 
@@ -22,8 +24,11 @@ async def each(
 
     The first error ends all of it and is raised as it is.
     """
+    # Imported here: a collection that asks no registry is to start at once and stay small.
+    import asyncio  # noqa: PLC0415 - see above
+
     rest = iter(items)
-    running: dict[asyncio.Future[Result], Item] = {}
+    running: dict[Future[Result], Item] = {}
     try:
         while True:
             while len(running) < at_once:

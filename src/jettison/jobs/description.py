@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from jettison.client.cache import ConfigFacts
 from jettison.model.digest import Digest
 from jettison.model.manifest import Manifest, ManifestKind, referenced_digest
 from jettison.model.names import Tag
 from jettison.model.snapshot import RepositorySnapshot
+from jettison.registry import ConfigFacts
 
 __all__ = ["created_at", "dated_by", "seconds_of", "what_it_is"]
 

@@ -11,7 +11,6 @@ from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
-from jettison.client.cache import ConfigFacts
 from jettison.errors import (
     AccessDenied,
     InvalidDocument,
@@ -31,7 +30,7 @@ from jettison.model.manifest import Manifest, ManifestKind, parse_manifest
 from jettison.model.names import RepoName, Tag
 from jettison.model.snapshot import RepositorySnapshot, Snapshot
 from jettison.progress import Progress, silent
-from jettison.registry import RawManifest, Registry
+from jettison.registry import ConfigFacts, RawManifest, Registry
 
 __all__ = [
     "Extent",

@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from jettison.client.cache import ConfigFacts, ManifestCache
+from jettison.client.cache import ManifestCache
 from jettison.errors import (
     AccessDenied,
     LoginRefused,
@@ -32,7 +32,7 @@ from jettison.model.listing_problems import ListingProblem
 from jettison.model.names import RepoName, Tag
 from jettison.model.snapshot import RepositorySnapshot, Snapshot
 from jettison.progress import Progress, silent
-from jettison.registry import Registry
+from jettison.registry import ConfigFacts, Registry
 
 __all__ = [
     "SORTS",
