@@ -661,7 +661,7 @@ async def test_an_upload_whose_last_answer_was_lost(server: Scripted, connect: C
 async def test_an_upload_that_cannot_go_on(server: Scripted, connect: Connect) -> None:
     registry = connect(server.host)
     server.on("POST", UPLOADS, Answer(202))
-    with pytest.raises(UnexpectedResponse, match="where an upload goes on"):
+    with pytest.raises(UnexpectedResponse, match="where to continue an upload"):
         await registry.put_blob(REPO, DIGEST, chunks(RAW))
     server.on("POST", UPLOADS, Answer(403))
     with pytest.raises(AccessDenied, match="push to team/app"):

@@ -605,11 +605,11 @@ async def test_tls_options_against_a_real_registry(
     assert "--ca-file" in (caught.value.hint or "")
     assert "--insecure" in (caught.value.hint or "")
 
-    with pytest.raises(Unreachable, match="speaks TLS, and was asked without") as caught:
+    with pytest.raises(Unreachable, match="speaks TLS, and the request had none") as caught:
         await connect(real.host, ClientOptions(plain_http=True)).ping()
     assert "--tls" in (caught.value.hint or "")
     # HEAD has no body that would say so.
-    with pytest.raises(Unreachable, match="speaks TLS, and was asked without"):
+    with pytest.raises(Unreachable, match="speaks TLS, and the request had none"):
         await connect(real.host).resolve(REPO, Tag("1"))
 
 
@@ -618,7 +618,7 @@ async def test_the_text_of_other_servers_on_their_tls_port(
 ) -> None:
     said = "<center>The plain HTTP request was sent to HTTPS port</center>"
     server.on("GET", "/v2/", Answer(400, said, {"Content-Type": "text/html"}, marked=False))
-    with pytest.raises(Unreachable, match="speaks TLS, and was asked without"):
+    with pytest.raises(Unreachable, match="speaks TLS, and the request had none"):
         await connect(server.host).ping()
 
 

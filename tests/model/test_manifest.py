@@ -269,7 +269,7 @@ BROKEN: list[tuple[object, str | None, str]] = [
     (IMAGE, mediatypes.OCI_INDEX, "an index needs manifests"),
     (INDEX, mediatypes.OCI_MANIFEST, "an image manifest needs config"),
     ({"schemaVersion": 1}, None, "needs fsLayers"),
-    ({**IMAGE, "layers": [descriptor("sha256:1")]}, None, "1 hex digits where 64 are needed"),
+    ({**IMAGE, "layers": [descriptor("sha256:1")]}, None, "1 hex digits instead of 64"),
     ({**IMAGE, "layers": [{"size": 1}]}, None, "missing required field `digest`"),
     ({**IMAGE, "layers": [descriptor(B, size=-1)]}, None, f"descriptor of {B} has the size -1"),
     ({**IMAGE, "subject": descriptor("x")}, None, "invalid digest 'x'"),

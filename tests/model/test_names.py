@@ -108,7 +108,7 @@ BAD = [
     ("h:5000/a@latest", "         ^^^^^^",
      "invalid digest 'latest': there is no algorithm before the hex", REFERENCES),
     ("h:5000/a@sha256:12", "         ^^^^^^^^^",
-     "invalid digest 'sha256:12': 2 hex digits where 64 are needed", REFERENCES),
+     "invalid digest 'sha256:12': 2 hex digits instead of 64", REFERENCES),
 ]  # fmt: skip
 
 

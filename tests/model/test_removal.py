@@ -191,7 +191,7 @@ def test_a_child_of_a_kept_index_is_refused_by_name() -> None:
         f"team/app@{manifest_digest(0)} is listed by team/app:multi; "
         "deleting it would break that image"
     )
-    assert refused.value.hint == "Delete the index instead, or say --break-indexes."
+    assert refused.value.hint == "Delete the index instead, or add --break-indexes."
     assert refused.value.exit_code == 4
 
 

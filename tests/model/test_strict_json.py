@@ -174,7 +174,7 @@ def test_there_is_one_error_for_all_that_is_not_taken(raw: bytes) -> None:
 
 def test_a_document_may_not_be_longer_than_its_reader_allows() -> None:
     assert decode(b'{"a":12}', One, max_bytes=8).a == 12
-    with pytest.raises(InvalidDocument, match="8 bytes long, and may have 7"):
+    with pytest.raises(InvalidDocument, match="8 bytes long; the limit is 7"):
         decode(b'{"a":12}', One, max_bytes=7)
 
 

@@ -82,4 +82,4 @@ def test_an_upgrade_of_a_later_request_is_ignored_too(tmp_path: Path) -> None:
         for _ in range(2):
             head = b"PUT /v2/app/manifests/1 HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n"
             connection.sendall(head + b"Host: x\r\nContent-Length: 5\r\n\r\nhello")
-            assert b"is no JSON" in read_head(connection)
+            assert b"is not JSON" in read_head(connection)

@@ -313,6 +313,6 @@ def test_more_parts_than_any_of_ours_are_unreadable(
     monkeypatch.setattr(journal_module, "MOST_PARTS", 1000)
     found = journal.read_quietly(run.id)
     assert isinstance(found, Unreadable)
-    assert "than any of ours" in found.reason
+    assert "than any that Jettison writes" in found.reason
     with pytest.raises(JournalError, match="so large a run"):
         journal.write(run)

@@ -250,10 +250,10 @@ class Authenticator:
                 ):
                     return challenge
         if not offered:
-            message = f"{self._host} refuses access without saying which login it wants"
+            message = f"{self._host} refuses access and does not say which login it needs"
             raise LoginRefused(message, hint="Is it a registry?")
         names = ", ".join(sorted({challenge.scheme for challenge in offered}))
-        message = f"{self._host} wants a kind of login that is not supported: {names}"
+        message = f"{self._host} requires a kind of login that is not supported: {names}"
         raise LoginRefused(message)
 
     async def _credentials(self, repository: RepoName | None) -> Credentials | None:
@@ -313,7 +313,7 @@ class Authenticator:
     ) -> _Token:
         realm = urlsplit(challenge.parameters["realm"])
         if realm.scheme not in {"http", "https"} or not realm.hostname:
-            message = f"{self._host} names a token server whose address is none"
+            message = f"{self._host} names a token server with a malformed address"
             raise UnexpectedResponse(message)
         if credentials is not None and realm.scheme == "http" and not self._plain:
             message = (
@@ -408,7 +408,7 @@ class Authenticator:
         return LoginRefused(message, hint=hint)
 
 
-_ASK_OWNER: Final = "Use another login, or ask whoever runs the registry for that right."
+_ASK_OWNER: Final = "Use another login, or ask the registry's operator for that right."
 
 
 def _basic(credentials: Credentials) -> str | None:

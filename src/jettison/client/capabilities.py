@@ -50,11 +50,11 @@ def refused_deletion(host: str, response: Response, product: str) -> DeletionDis
         return DeletionDisabled(f"{host} is read-only: it answers {said}", hint=hint)
     if is_page(response):
         message = f"something in front of {host} does not let DELETE through: {said}"
-        return DeletionDisabled(message, hint="Look into the configuration of the proxy there.")
+        return DeletionDisabled(message, hint="Check the configuration of that proxy.")
     if codes - {"UNSUPPORTED"}:
         # It deletes other things: this one is locked, or under a rule of its own.
         message = f"{host} refuses to delete it: {said}"
-        hint = "Look whether the image is locked there, its tag immutable, or kept by a rule."
+        hint = "Check whether the image is locked there, its tag immutable, or kept by a rule."
         return Refused(message, hint=hint)
     message = f"deletion is not enabled on {host}: it answers {said}"
     return DeletionDisabled(message, hint=deletion_hint(product))
@@ -234,7 +234,7 @@ async def _probe_list(
     try:
         names = strict_json.decode(response.body, _Names)
     except InvalidDocument:
-        return None, None, "the answer is not such a list"
+        return None, None, "the answer is not the expected list"
     if "Link" in response.headers:
         return True, True, ""
     # One name may be all there is; more than was asked for is an answer.

@@ -206,7 +206,7 @@ class CredentialStore:
 
     def _helper(self, path: Path, name: object) -> "_Helper":
         if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
-            message = f"{path} names a credential helper that cannot be one"
+            message = f"{path} names an invalid credential helper"
             raise ConfigurationError(message, hint="Check credHelpers and credsStore there.")
         return _Helper(f"docker-credential-{name}", path, self.environment)
 
@@ -288,7 +288,7 @@ def _load(path: Path) -> dict[str, Any] | None:
     except InvalidDocument:
         document = None
     if not isinstance(document, dict):
-        message = f"{path} is not a credentials file: it is no JSON object"
+        message = f"{path} is not a credentials file: it is not a JSON object"
         raise ConfigurationError(message, hint="Repair it, or move it away and log in again.")
     return document
 
@@ -298,7 +298,7 @@ def _table(path: Path, document: Mapping[str, Any], key: str) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        message = f"{path} is not a credentials file: {key} is no JSON object"
+        message = f"{path} is not a credentials file: {key} is not a JSON object"
         raise ConfigurationError(message, hint="Repair it, or move it away and log in again.")
     return value
 

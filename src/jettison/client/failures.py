@@ -77,7 +77,7 @@ def translated(error: Exception, url: URL, host: str) -> RegistryError:
     if reason is not None:
         message = f"cannot reach {where}: {reason[0]}"
         return Unreachable(message, hint=reason[1])
-    hint = "Try again; look into the registry's log." + (_PERHAPS_TLS if plain else _PERHAPS_CERT)
+    hint = "Try again, and check the registry's log." + (_PERHAPS_TLS if plain else _PERHAPS_CERT)
     return Unreachable(f"{where} broke off the connection", hint=hint)
 
 

@@ -20,7 +20,7 @@ _OWN_API: Final = {
     "Docker Hub": "Docker Hub deletes images by its own API, and on its web pages.",
     "Amazon ECR": "ECR deletes images by its own API: aws ecr batch-delete-image "
     "--repository-name REPO --image-ids imageTag=TAG",
-    "Azure": "Look whether the image or the repository is locked: az acr repository show "
+    "Azure": "Check whether the image or the repository is locked: az acr repository show "
     "--name REGISTRY --image REPO:TAG",
 }
 _LIKE_DISTRIBUTION: Final = ("Distribution", "Jettison")
@@ -36,4 +36,4 @@ def deletion_hint(product: str, *, read_only: bool = False) -> str:
     for name, hint in _OWN_API.items():
         if product.startswith(name):
             return hint
-    return "Ask whoever runs the registry, or look into its own documentation, how to delete there."
+    return "Ask the registry's operator, or see its documentation, how to delete there."

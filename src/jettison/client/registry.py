@@ -252,7 +252,7 @@ class RemoteRegistry:
             # What came before is true all the same.
             if not begun or isinstance(error, _EndlessList):
                 raise
-            message = f"the list ends before its end: {error.message}"
+            message = f"the list is incomplete: {error.message}"
             yield ListingProblem(ProblemCode.CUT_SHORT, "(more)", message)
 
     async def _pages(
@@ -382,7 +382,7 @@ class RemoteRegistry:
                     f"{self._host} sends a manifest for {repository} {reference} whose digest is "
                     f"{Digest.of(response.body, digest.algorithm)}, not {digest}"
                 )
-                hint = "Its storage or something between here and there is damaged."
+                hint = "Its storage is damaged, or something in between changes the bytes."
                 raise InvalidManifest(message, hint=hint)
         media_type = response.content_type
         if media_type in _UNTYPED:
@@ -458,7 +458,7 @@ class RemoteRegistry:
         hint = None
         if response.status == HTTPStatus.BAD_REQUEST and isinstance(reference, Tag):
             message = f"{self._host} cannot remove a tag by itself: {describe(response)}"
-            hint = "Distribution does so from version 3 on."
+            hint = "Distribution can from version 3 on."
         raise DeletionRefused(message, codes=frozenset(codes), hint=hint)
 
     # -- blobs ---------------------------------------------------------------------------------
@@ -604,11 +604,11 @@ class RemoteRegistry:
     def _upload_url(self, response: Response, base: URL) -> URL:
         location = response.headers.get("Location")
         if not location:
-            message = f"{self._host} does not say where an upload goes on"
+            message = f"{self._host} does not say where to continue an upload"
             raise UnexpectedResponse(message)
         url = self.transport.url(location, base)
         if self.transport.origin.scheme == "https" and url.scheme == "http":
-            message = f"{self._host} wants an upload to go on without TLS, at {url.origin()}"
+            message = f"{self._host} wants to continue an upload without TLS, at {url.origin()}"
             hint = "Set http.host, or http.relativeurls: true, in the registry's configuration."
             raise UnexpectedResponse(message, hint=hint)
         return url
@@ -659,7 +659,7 @@ class RemoteRegistry:
         if who != self._host:
             # A proxy's web page, or another host: the login has nothing to do with it.
             message = f"{who} refuses {response.url.path}: {said}"
-            hint = "Look into the configuration of the proxy there, or ask whoever runs it."
+            hint = "Check the configuration of that proxy, or ask its operator."
             return UnexpectedResponse(message, hint=hint)
         if response.status == HTTPStatus.UNAUTHORIZED:
             message = f"{self._host} refuses the login for {response.url.path}: {said}"
@@ -679,7 +679,7 @@ def _named(kind: type[_NAME], text: str) -> _NAME | ListingProblem:
     try:
         return kind(text)
     except InvalidName:
-        message = "an invalid name, which no request can carry"
+        message = "an invalid name, which no request can contain"
         return ListingProblem(ProblemCode.INVALID_NAME, tidy(text) or "(no name)", message)
 
 

@@ -263,7 +263,7 @@ class Transport:
         except ValueError:
             url = URL()
         if not _is_text(target) or url.scheme not in {"http", "https"} or not url.host:
-            message = f"{self.host} gives an address that is none"
+            message = f"{self.host} gives a malformed address"
             raise UnexpectedResponse(message)
         return url.with_user(None)
 
@@ -519,7 +519,7 @@ class Transport:
         else:
             said = f"{self.speaker(response)} keeps answering {describe(response)}"
             message = f"{said} to {response.url.path}"
-            hint = "Look into the log of the registry, or of the proxy before it."
+            hint = "Check the log of the registry, or of the proxy in front of it."
             if status in {502, 503, 504} and not self._serves:
                 return Unreachable(message, hint=hint)
         error = RegistryFailing(message, hint=hint)
@@ -564,7 +564,7 @@ class Transport:
             return
         said = response.body[:500].lower()
         if b"to an https server" in said or b"sent to https port" in said:
-            message = f"{self.host} speaks TLS, and was asked without"
+            message = f"{self.host} speaks TLS, and the request had none"
             hint = "Omit --plain-http."
             if is_loopback(self.host):
                 hint = "Give --tls; and --ca-file FILE or --insecure if it has its own authority."
@@ -574,7 +574,7 @@ class Transport:
         if response.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
             proxy = self.options.proxies.proxy_for(response.url)
             where = "a proxy" if proxy is None else f"the proxy {shown(proxy)}"
-            message = f"{where} on the way to {self.host} wants a login: {describe(response)}"
+            message = f"{where} on the way to {self.host} requires a login: {describe(response)}"
             hint = "Write it into the variable: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT."
             raise Unreachable(message, hint=hint)
 
@@ -646,7 +646,7 @@ def _tls(options: ClientOptions, scheme: str) -> ssl.SSLContext | bool:
             context.load_verify_locations(cafile=options.ca_file)
         except OSError as error:
             message = f"cannot use the certificates in {options.ca_file}: {plain_reason(error)}"
-            raise ConfigurationError(message, hint="--ca-file wants PEM.") from None
+            raise ConfigurationError(message, hint="--ca-file needs a PEM file.") from None
     if options.insecure:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -658,7 +658,7 @@ def _tls(options: ClientOptions, scheme: str) -> ssl.SSLContext | bool:
             context.load_cert_chain(options.cert, options.key, password=_no_password)
         except (OSError, ValueError) as error:
             message = f"cannot use the client certificate {options.cert}: {plain_reason(error)}"
-            hint = "--cert and --key want PEM, and the key without a password."
+            hint = "--cert and --key need PEM files, the key without a password."
             raise ConfigurationError(message, hint=hint) from None
     return context
 

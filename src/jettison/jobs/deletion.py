@@ -36,7 +36,7 @@ def deletion_problem(
             return DeletionDisabled(message, hint=deletion_hint(found.product))
         case Deletion.BLOCKED:
             message = f"something in front of {host} does not let DELETE through{said}"
-            hint = "Look into the configuration of the proxy there."
+            hint = "Check the configuration of that proxy."
             return DeletionDisabled(f"{message}; nothing was changed", hint=hint)
         case Deletion.NEEDS_LOGIN:
             message = f"{host} needs a login to delete{where}; nothing was changed"
@@ -48,5 +48,5 @@ def deletion_problem(
             if repository is None or found.untag:
                 return None
             message = f"{host} does not tell whether deletion is enabled{where}{words}"
-            hint = "Ask whoever runs the registry: its log says why that is its answer."
+            hint = "Ask the registry's operator: its log says why."
             return UnexpectedResponse(f"{message}; nothing was changed", hint=hint)

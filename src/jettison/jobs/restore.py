@@ -260,7 +260,7 @@ class _PuttingBack:
         now = await self._registry.resolve(repository, tag)
         ours = {digest, self._displaced.get(item)}
         if now is not None and now not in ours and (repository, now) not in self._plan.throwaways:
-            raise Refused(f"points to {now} now, and is left")
+            raise Refused(f"now points to {now}, and stays there")
         await self._put(repository, tag, self._saved[repository, digest])
 
     async def _put(

@@ -69,7 +69,7 @@ _EXPLANATIONS: Final = {
     DefectClass.UNEXPECTED_FILE: "files and folders that do not belong where they are",
     DefectClass.UNSETTLED_BLOB: "new blobs that do not hash to their name: still being written?",
     DefectClass.DANGLING_LINK: "links to absent blobs that nothing needs",
-    DefectClass.LEFTOVER: "leftovers of what was killed or given up",
+    DefectClass.LEFTOVER: "leftovers of killed or abandoned work",
 }
 
 

@@ -134,5 +134,5 @@ def _reason(text: str) -> str:
         return f"invalid digest {text!r}: unknown algorithm {algorithm!r}"
     if len(encoded) != ALGORITHMS[algorithm]:
         wanted = ALGORITHMS[algorithm]
-        return f"invalid digest {text!r}: {len(encoded)} hex digits where {wanted} are needed"
-    return f"invalid digest {text!r}: only 0-9 and a-f may stand behind the colon"
+        return f"invalid digest {text!r}: {len(encoded)} hex digits instead of {wanted}"
+    return f"invalid digest {text!r}: only 0-9 and a-f may follow the colon"

@@ -168,7 +168,7 @@ def _split_host(text: str) -> tuple[str, str | None]:
         # A screen or a log must not repeat the password (design.md, rule 16).
         start = len(login["scheme"] or "")
         shown = f"{text[:start]}***@{text[login.end() :]}"
-        hint = "Log in with `jettison login HOST`, and write the reference without it."
+        hint = "Log in with `jettison login HOST`, and leave the login out of the reference."
         raise _invalid(shown, start, start + 4, "a reference carries no login", hint)
     for scheme in ("http://", "https://"):
         if text.startswith(scheme):
@@ -216,8 +216,8 @@ def _repository(text: str, name: str, start: int) -> RepoName:
 def _instead(text: str, at: int) -> str:
     """Return the next step for a tag, a glob or a digest at ``at`` in place of a repository."""
     if text[at] == ":" and re.search(r"[*?\[]", text[at:]):
-        return f"Such tags are listed by: jettison ls {text[:at]} --filter '{text[at + 1 :]}'"
-    return f"That image is shown by: jettison inspect {text}"
+        return f"List such tags with: jettison ls {text[:at]} --filter '{text[at + 1 :]}'"
+    return f"Show that image with: jettison inspect {text}"
 
 
 def _invalid(

@@ -148,7 +148,7 @@ def bytes_needed(going: Amount, others: int, most: float) -> float:
 
 def _empty(facts: Facts) -> Iterator[Objection]:
     stored = facts.going.count + facts.staying.count
-    advice = "Look whether all of the tree is mounted, or restored."
+    advice = "Check that the whole tree is mounted and restored."
     if not facts.repositories and stored:
         message = f"{facts.root} has {_blobs(stored)} and no repositories"
         yield Objection(Code.EMPTY, message, advice, "--allow-empty")
@@ -166,7 +166,7 @@ def _bare(facts: Facts) -> Iterator[Objection]:
         Code.EMPTY,
         f"{count:,} of {facts.repositories:,} repositories in {facts.root} have layers and no "
         f"manifests ({shown})",
-        "Look whether their _manifests folders are lost, or were not restored yet.",
+        "Check whether their _manifests folders are lost or not restored yet.",
         "--allow-empty",
     )
 
@@ -191,7 +191,7 @@ def _share(facts: Facts, most: float) -> Iterator[Objection]:
             Code.SHARE,
             f"{share:.0%} of the {unit} in {facts.root} would go ({part:,} of {whole:,}), more "
             f"than {most:.0%}",
-            "Look at the plan (-n), and whether all of the tree is mounted, or restored.",
+            "Check the plan (-n), and that the whole tree is mounted and restored.",
             f"--max-removal={math.ceil(100 * share)}%",
         )
 

@@ -113,9 +113,7 @@ def plan_removal(
     ]
     reasons = _Reasons(repository, tags, digests, unneeded)
     steps = [
-        Step(
-            StepAction.UNTAG, repository.name, None, (tag,), "leads to no manifest that can be had"
-        )
+        Step(StepAction.UNTAG, repository.name, None, (tag,), "leads to no readable manifest")
         for tag in lost_tags
     ]
     steps += [
@@ -178,7 +176,7 @@ def _held(
     names = ", ".join(_name(repository, holder, tags_of) for holder in holders)
     what = "may be listed by" if blind else "is listed by"
     message = f"{repository.name}@{digest} {what} {names}; deleting it would break that image"
-    return Refused(message, hint="Delete the index instead, or say --break-indexes.")
+    return Refused(message, hint="Delete the index instead, or add --break-indexes.")
 
 
 def _order(

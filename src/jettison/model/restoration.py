@@ -197,7 +197,7 @@ def decide_undo(
             lost[node] = reason
     whole = family.reach(starts - lost.keys(), without=lost)
     back = [seen for seen in free if _node(seen) not in lost]
-    left = [NotBack(s.name, f"points to {s.now} now, and is left", taken=True) for s in taken]
+    left = [NotBack(s.name, f"now points to {s.now}, and stays there", taken=True) for s in taken]
     left += [NotBack(seen.name, lost[_node(seen)]) for seen in free if _node(seen) in lost]
     left += [
         NotBack(f"{node[0]}@{node[1]}", lost[node])

@@ -82,9 +82,11 @@ def decode(
     is not JSON in UTF-8, or lacks the type's members.
     """
     if len(raw) > max_bytes:
-        raise InvalidDocument(f"it is {len(raw)} bytes long, and may have {max_bytes}")
+        raise InvalidDocument(f"it is {len(raw)} bytes long; the limit is {max_bytes}")
     if max_parts is not None and parts_of(raw) > max_parts:
-        raise InvalidDocument("it has more objects, lists and members than any of ours")
+        raise InvalidDocument(
+            "it has more objects, lists and members than any that Jettison writes"
+        )
     _check_depth(raw, max_depth)
     try:
         return _decoder(type, strict, dec_hook).decode(raw)  # type: ignore[no-any-return, arg-type]
@@ -141,9 +143,9 @@ def check_unambiguous(raw: bytes) -> None:
     except InvalidDocument as error:
         raise InvalidManifest(error.message) from None
     except ValueError as error:  # also what is no UTF-8
-        raise InvalidManifest(f"it is no JSON: {error}") from None
+        raise InvalidManifest(f"it is not JSON: {error}") from None
     if not isinstance(document, dict):
-        raise InvalidManifest("it is no JSON object")
+        raise InvalidManifest("it is not a JSON object")
     for one in _objects(document):
         _check_case(one)
 
@@ -191,7 +193,7 @@ def every_reading(raw: bytes) -> EveryReading:
             raw.decode(), object_pairs_hook=_Members, parse_int=str, parse_float=str
         )
     except ValueError as error:  # also what is no UTF-8
-        raise InvalidManifest(f"it is no JSON for every reader: {error}") from None
+        raise InvalidManifest(f"it is not JSON for every reader: {error}") from None
     for name, value in document if isinstance(document, _Members) else ():
         kind = _REFERENCES.get(name.casefold())
         if kind is None:
@@ -243,4 +245,4 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_number(text: str) -> NoReturn:
-    raise InvalidManifest(f"{text} is no number in JSON")
+    raise InvalidManifest(f"{text} is not a number in JSON")

@@ -111,7 +111,7 @@ def parse_jwks(raw: bytes) -> tuple[tuple[str, TokenKey], ...]:
         document = None
     listed = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(listed, list):
-        message = 'it is no JSON object with a list of "keys"'
+        message = 'it is not a JSON object with a list of "keys"'
         raise ValueError(message)  # noqa: TRY004 - a file's content, no argument
     found: list[tuple[str, TokenKey]] = []
     for number, data in enumerate(listed, 1):
