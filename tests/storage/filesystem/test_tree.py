@@ -231,7 +231,7 @@ def test_a_tag_appears_in_one_step(tree: Tree, monkeypatch: pytest.MonkeyPatch) 
     digest = Digest.of(raw)
     opened = tree.open()
     tags = tree.repository("app") / "_manifests" / "tags"
-    for name in ("fsync", "mkdir", "fchown", "replace"):
+    for name in ("fsync", "mkdir", "open", "replace"):
         for number in range(1, 100):
             failing = _Failing(getattr(os, name), number)
             with monkeypatch.context() as patched, contextlib.suppress(StorageError):

@@ -40,6 +40,7 @@ _HOWS: Final[dict[int, tuple[int, _OpenHow]]] = {}
 _LOOK: Final = os.O_PATH | _ALWAYS
 _LOOKED: Final = _OpenHow(_LOOK, 0, _RESOLVE)
 _LOOK_HOW: Final = ctypes.addressof(_LOOKED)
+_ABSENT: Final = os.strerror(errno.ENOENT)
 _ENCODING: Final = sys.getfilesystemencoding()
 
 _syscall: Final = ctypes.CDLL(None, use_errno=True).syscall
@@ -121,6 +122,8 @@ def look_beneath(folder: int, path: str) -> os.stat_result:
     found = -1
     if b"\0" not in raw and b".." not in raw:
         found = _syscall(_SYS_OPENAT2, folder, raw, _LOOK_HOW, _SIZE)  # nearly always
+        if found < 0 and ctypes.get_errno() == errno.ENOENT:
+            raise FileNotFoundError(errno.ENOENT, _ABSENT, path)
     descriptor = found if found >= 0 else open_beneath(folder, path, _LOOK)
     try:
         return os.fstat(descriptor)

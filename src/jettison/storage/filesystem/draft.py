@@ -105,7 +105,8 @@ def create_file(folder: Folder, name: str, raw: bytes) -> None:
         descriptor = os.open(name, _NEW, _SHARED, dir_fd=folder.descriptor)
         try:
             adopt(descriptor, folder.descriptor)
-            os.write(descriptor, raw)
+            if raw:
+                os.write(descriptor, raw)
         finally:
             os.close(descriptor)
 

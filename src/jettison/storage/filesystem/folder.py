@@ -84,12 +84,16 @@ def adopt(descriptor: int, parent: int, *, private: bool = False) -> None:
     if not is_root and not private:
         return
     above, made = os.fstat(parent), os.fstat(descriptor)
-    if is_root:
-        os.fchown(descriptor, above.st_uid, above.st_gid)
     mode = stat.S_IMODE(made.st_mode)
+    wanted = mode & ~stat.S_IRWXO if private else mode
     if above.st_mode & stat.S_IWGRP:
-        mode |= stat.S_IRWXG if stat.S_ISDIR(made.st_mode) else stat.S_IRGRP | stat.S_IWGRP
-    os.fchmod(descriptor, mode & ~stat.S_IRWXO if private else mode)
+        wanted |= stat.S_IRWXG if stat.S_ISDIR(made.st_mode) else stat.S_IRGRP | stat.S_IWGRP
+    owned = above.st_uid, above.st_gid
+    if is_root and owned != (made.st_uid, made.st_gid):
+        os.fchown(descriptor, *owned)
+        mode = -1  # which may take bits of it away
+    if wanted != mode:
+        os.fchmod(descriptor, wanted)
 
 
 class Folder:

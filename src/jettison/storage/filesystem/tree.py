@@ -187,12 +187,10 @@ class StorageTree(TreeReader):
 
     def link_layer(self, repository: RepoName, digest: Digest) -> None:
         """Make a blob readable through a repository."""
-        self.refuse_links(layout.layers(repository))
         self.write(layout.layer_link(repository, digest), digest.encode())
 
     def link_revision(self, repository: RepoName, digest: Digest) -> None:
         """Make a manifest part of a repository."""
-        self.refuse_links(layout.revisions(repository))
         self.write(layout.revision_link(repository, digest), digest.encode())
 
     def touch(self, digest: Digest) -> bool:
@@ -630,7 +628,7 @@ def _is_gone(error: StorageError) -> bool:
 def _draft_tag(drafts: Folder, name: str, tags: Folder, digest: Digest) -> None:
     """Write a tag's folder, whole and synced, to be renamed to its place."""
     with (
-        drafts.make(name, like=tags) as top,
+        drafts.make(name, like=tags, sync=False) as top,
         top.make("index", sync=False) as index,
         index.make(digest.algorithm, sync=False) as algorithm,
         algorithm.make(digest.hex, sync=False) as history,

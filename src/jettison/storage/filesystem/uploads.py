@@ -78,15 +78,20 @@ class UploadFile:
     """
 
     def __init__(
-        self, tree: StorageTree, repository: RepoName, name: str, folder: Folder, descriptor: int
+        self,
+        tree: StorageTree,
+        repository: RepoName,
+        name: str,
+        folder: Folder,
+        descriptor: int,
+        size: int,
     ) -> None:
         self._tree = tree
         self._repository = repository
         self._name = name
         self._folder = folder
         self.descriptor = descriptor
-        with storage_errors("look at", self._path):
-            self.size = os.fstat(descriptor).st_size
+        self.size = size
 
     @classmethod
     def open(cls, tree: StorageTree, repository: RepoName, name: str) -> Self:
@@ -99,10 +104,10 @@ class UploadFile:
         if _ID.fullmatch(name) is None:
             raise FileNotFoundError(name)
         path = f"{layout.uploads(repository)}/{name}"
-        tree.refuse_links(path)
         with contextlib.ExitStack() as stack:
             folder = tree.folder(path)
             if folder is None:
+                tree.refuse_links(path)
                 raise FileNotFoundError(name)
             stack.enter_context(folder)
             descriptor = open_beneath(
@@ -120,9 +125,9 @@ class UploadFile:
                 raise Locked(message, hint="Ask for its status, and go on there.") from None
             # Finished in between, it is a blob by now, and not to be written to.
             found = tree.root_folder.look(f"{path}/{_DATA}")
-            if found is None or not os.path.samestat(found, os.fstat(descriptor)):
+            if found is None or not os.path.samestat(found, status):
                 raise FileNotFoundError(name)
-            upload = cls(tree, repository, name, folder, descriptor)
+            upload = cls(tree, repository, name, folder, descriptor, found.st_size)
             stack.pop_all()
         return upload
 
