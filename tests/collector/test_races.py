@@ -20,7 +20,8 @@ from jettison.fsck import CheckOptions, check_tree
 from jettison.jobs.collect import CollectionJob
 from jettison.jobs.workspace import Workspace
 from jettison.model.digest import Digest, RawDigest
-from jettison.model.journal import JobKind, JobState, JournalEntry, SavedManifest
+from jettison.model.journal import JobState, RemovalEntry, SavedManifest
+from jettison.model.plan import Estimate, Plan
 from jettison.storage.filesystem.folder import Folder
 from jettison.storage.filesystem.quarantine import LinkQuarantine, Quarantine
 from jettison.storage.filesystem.tree import StorageTree
@@ -226,13 +227,13 @@ def test_a_window_that_opens_while_the_plan_is_made_is_honoured(
         calls.append(len(held))
         if len(calls) == 1:
             saved = SavedManifest(repo("app"), DIGEST, "", RAW, ())
-            run = JournalEntry(
+            run = RemovalEntry(
                 id="20260101-000000-aaaaa",
-                kind=JobKind.RM,
                 state=JobState.APPLYING,
                 started="",
                 registry="",
                 request=(),
+                plan=Plan("", "", (), (), (), Estimate(), {}),
                 saved=(saved,),
                 window_until=NOW + 60,
             )

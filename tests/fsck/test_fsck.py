@@ -28,7 +28,7 @@ from jettison.model.check_report import (
     merge_defects,
 )
 from jettison.model.digest import Digest
-from jettison.model.journal import JobKind, JobState, JournalEntry
+from jettison.model.journal import JobKind, JobState, JournalEntry, RepairEntry, UndoEntry
 from jettison.model.repair import FileFingerprint
 from jettison.progress import Progress, silent
 from jettison.storage.filesystem.folder import Folder
@@ -82,13 +82,14 @@ def place(tree: StorageTree, progress: Progress = silent) -> Workspace:
 
 def mend(
     tree: Tree, *, progress: Callable[..., None] | None = None, run_id: str = "r"
-) -> JournalEntry:
+) -> RepairEntry:
     opened = tree.open()
     plan = plan_repair(opened, check(tree), run_id, NOW, 3600.0)
     return RepairJob(place(opened, progress or silent), CheckOptions()).apply(plan, ("here",))
 
 
-def undo(tree: Tree, run: JournalEntry) -> JournalEntry:
+def undo(tree: Tree, run: JournalEntry) -> UndoEntry:
+    assert isinstance(run, RepairEntry)
     return RepairUndoJob(place(tree.open()), run).apply()
 
 

@@ -11,7 +11,7 @@ from jettison.jobs.removal_plan import RemovalRequest
 from jettison.jobs.remove import RemovalJob, RemovalSettings
 from jettison.jobs.undo import UndoJob
 from jettison.jobs.workspace import Workspace
-from jettison.model.journal import JobState, JournalEntry
+from jettison.model.journal import JobState, RemovalEntry
 from jettison.model.names import Reference, RepoName, Tag
 from jettison.model.undo_promise import undo_promise_of
 from jettison.storage.journal import Journal
@@ -48,7 +48,7 @@ def remover(registry: MemoryRegistry, journal: Journal) -> RemovalJob:
 
 async def remove(
     registry: MemoryRegistry, journal: Journal, settings: RemovalSettings
-) -> JournalEntry:
+) -> RemovalEntry:
     work = remover(registry, journal)
     prepared = await work.plan(REQUEST, settings)
     work.require_way_back(prepared)

@@ -1,7 +1,7 @@
 """What an undo puts back and what it leaves, on manifests made of nothing but names."""
 
 from jettison.model.digest import Digest
-from jettison.model.journal import JobKind, JobState, JournalEntry, SavedManifest
+from jettison.model.journal import JobState, RemovalEntry, SavedManifest
 from jettison.model.names import RepoName, Tag
 from jettison.model.plan import Estimate, Plan, Step, StepAction
 from jettison.model.restoration import (
@@ -118,6 +118,13 @@ def test_only_steps_that_were_begun_took_tags() -> None:
         Step(StepAction.UNTAG, APP, digest("one"), (Tag(name),), "asked for") for name in ("a", "b")
     )
     plan = Plan("host:1", "then", (), steps, (), Estimate(), {})
-    run = JournalEntry("id", JobKind.RM, JobState.STOPPED, "then", "host:1", (), plan=plan)
+    run = RemovalEntry(
+        id="id",
+        state=JobState.STOPPED,
+        started="then",
+        registry="host:1",
+        request=(),
+        plan=plan,
+    )
     assert list(taken_tags(run, {0})) == [(APP, "a")]
     assert list(taken_tags(run, None)) == [(APP, "a"), (APP, "b")]

@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from jettison.model.digest import Digest
 from jettison.model.names import RepoName, Tag
-from jettison.model.plan import Broken, Estimate, Plan, Step, StepAction
+from jettison.model.plan import Broken, Estimate, Plan, PlanSummary, Step, StepAction
 from jettison.model.products import product
 from jettison.model.undo_promise import Outlook, promise_undo
 
@@ -17,9 +17,13 @@ STEPS = (
 )
 
 
-def plan(*broken: Digest, steps: tuple[Step, ...] = STEPS) -> Plan:
+def made(*broken: Digest, steps: tuple[Step, ...] = STEPS) -> Plan:
     missing = tuple(Broken(APP, one, (Digest.of(b"blob"),), damaged=True) for one in broken)
     return Plan("host:1", "then", (), steps, (), Estimate(freed_bytes=7), {}, missing=missing)
+
+
+def plan(*broken: Digest, steps: tuple[Step, ...] = STEPS) -> PlanSummary:
+    return made(*broken, steps=steps).summary
 
 
 @pytest.mark.parametrize(
@@ -94,9 +98,9 @@ def test_a_tag_without_a_manifest_is_not_promised() -> None:
 def test_schema_1_is_promised_only_on_a_storage() -> None:
     old = tuple(Broken(APP, one, (), obsolete=True) for one in (ONE, TWO))
     outlook = Outlook(product("Distribution"))
-    found = promise_undo(replace(plan(), missing=old), outlook, NOW)
+    found = promise_undo(replace(made(), missing=old).summary, outlook, NOW)
     assert (found.possible, "schema 1" in found.sentence) == (False, True)
-    some = promise_undo(replace(plan(), missing=old[:1]), outlook, NOW)
+    some = promise_undo(replace(made(), missing=old[:1]).summary, outlook, NOW)
     assert some.sentence.endswith("but for 1 of 2 images, which are of schema 1")
     stored = Outlook(product("Distribution"), stored=True, window_until=NOW + 86400)
-    assert promise_undo(replace(plan(), missing=old), stored, NOW).possible
+    assert promise_undo(replace(made(), missing=old).summary, stored, NOW).possible

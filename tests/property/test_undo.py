@@ -17,7 +17,7 @@ from jettison.demo.images import Image, Index, image, index, layer
 from jettison.errors import JettisonError
 from jettison.jobs.removal_plan import RemovalRequest
 from jettison.jobs.remove import RemovalJob, RemovalSettings
-from jettison.jobs.undo import UndoJob
+from jettison.jobs.undo import UndoJob, require_undoable
 from jettison.jobs.workspace import Workspace
 from jettison.model.digest import Digest
 from jettison.model.journal import JobKind, JournalEntry
@@ -135,7 +135,7 @@ class Model:
         before = self.seen()
         self.registry.writes = writes
         try:
-            job = UndoJob(self.place(), run)
+            job = UndoJob(self.place(), require_undoable(run))
             done, left = await job.apply(await job.plan())
         except Killed:
             return None

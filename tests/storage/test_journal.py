@@ -8,25 +8,26 @@ import msgspec
 import pytest
 
 from jettison.errors import JettisonError, JournalError, NotFoundError
+from jettison.model import codec
 from jettison.model.digest import Digest
 from jettison.model.journal import (
     RUN_SCHEMA,
     Finding,
-    JobKind,
     JobState,
     JournalEntry,
     Receipt,
+    RemovalEntry,
     SavedManifest,
+    UndoEntry,
 )
 from jettison.model.names import RepoName, Tag
-from jettison.model.plan import Estimate, Freed, Kept, Plan, Shared, Step, StepAction
-from jettison.storage import journal as journal_module
+from jettison.model.plan import Estimate, Freed, Kept, Plan, Prediction, Shared, Step, StepAction
 from jettison.storage.journal import Journal, StepLog, Unreadable, new_run_id, state_directory
 
 APP, TAG, DIGEST = RepoName("team/app"), Tag("v1"), Digest.of(b"{}")
 
 
-def make(run_id: str = "20240101-000000-abcd", **changes: object) -> JournalEntry:
+def make(run_id: str = "20240101-000000-abcd", **changes: object) -> RemovalEntry:
     plan = Plan(
         "h:5000",
         "2024-01-01T00:00:00Z",
@@ -36,21 +37,25 @@ def make(run_id: str = "20240101-000000-abcd", **changes: object) -> JournalEntr
         Estimate((Freed(DIGEST, 5),), (Shared(DIGEST, 7, ("x",), 1),), 5, 7, 0, ("who knows",)),
         {APP: {TAG: DIGEST}},
     )
-    run = JournalEntry(
-        run_id,
-        JobKind.RM,
-        JobState.APPLYING,
-        "2024-01-01T00:00:00Z",
-        "h:5000",
-        ("h:5000/team/app:v1",),
+    run = RemovalEntry(
+        id=run_id,
+        state=JobState.APPLYING,
+        started="2024-01-01T00:00:00Z",
+        registry="h:5000",
+        request=("h:5000/team/app:v1",),
         plan=plan,
         # No JSON, not even text: bytes are never serialized again.
         saved=(SavedManifest(APP, DIGEST, "application/x", b'{ }\n\x00\xff"', (TAG,)),),
         window_until=1.5,
         receipt=Receipt("2024-01-01T00:00:01Z", findings=(Finding(True, "v1", "is gone"),)),
-        details={"note": [1, None]},
+        prediction=Prediction(1, 2, 3),
     )
     return msgspec.structs.replace(run, **changes)
+
+
+def undo(run_id: str, of: str) -> UndoEntry:
+    done = JobState.DONE
+    return UndoEntry(id=run_id, state=done, started="", registry="h:5000", request=(), of=of)
 
 
 @pytest.fixture
@@ -63,9 +68,9 @@ def test_a_run_comes_back_as_it_was(journal: Journal) -> None:
     journal.write(run)
     read = journal.read(run.id)
     assert read == run
+    assert isinstance(read, RemovalEntry)
     assert isinstance(read.saved[0].digest, Digest)
     assert isinstance(read.saved[0].repository, RepoName)
-    assert read.plan is not None
     assert isinstance(next(iter(read.plan.seen)), RepoName)
     assert journal.home_of(run.id) is journal
 
@@ -271,7 +276,7 @@ def test_the_last_removal_is_neither_an_undo_nor_damaged(journal: Journal) -> No
     with pytest.raises(NotFoundError, match="nothing was removed yet"):
         journal.find_removal("last")
     journal.write(make("1"))
-    journal.write(make("2", kind=JobKind.UNDO))
+    journal.write(undo("2", of="1"))
     (journal.folder / "3.json").write_text("{")
     assert journal.find_removal("last").id == "1"
     assert journal.find_removal("2").id == "2"
@@ -307,10 +312,10 @@ def test_more_parts_than_any_of_ours_are_unreadable(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Few bytes of a document can take much memory."""
-    run = make(details={"x": [[]] * 1000})
+    run = make(request=("x",) * 1000)
     journal.write(run)
     assert journal.read(run.id) == run
-    monkeypatch.setattr(journal_module, "MOST_PARTS", 1000)
+    monkeypatch.setattr(codec, "MOST_PARTS", 1000)
     found = journal.read_quietly(run.id)
     assert isinstance(found, Unreadable)
     assert "than any that Jettison writes" in found.reason

@@ -126,10 +126,10 @@ def not_all(problems: int, failures: int, *, dry_run: bool = False) -> PartlyDon
 
 def plan_document(plan: "CollectionPlan", disk_free: int) -> dict[str, Any]:
     """Return the plan for a program to read: without what only its execution needs."""
-    import msgspec
+    from jettison.model import codec
 
-    document: dict[str, Any] = msgspec.to_builtins(plan, enc_hook=str)
+    document: dict[str, Any] = codec.plain(plan)
     for name in ("seen", "blob_names", "unfinished", "hypothetical", "schema_version"):
         del document[name]
-    classes = msgspec.to_builtins(plan.classes)
+    classes = codec.plain(plan.classes)
     return {"plan": {**document, "classes": classes, "disk_free_bytes": disk_free}}

@@ -14,7 +14,7 @@ from jettison.errors import JettisonError
 
 if TYPE_CHECKING:
     from jettison.configuration import Configuration
-    from jettison.model.journal import JournalEntry
+    from jettison.model.journal import CollectionEntry
     from jettison.storage.filesystem.tree import StorageTree
 
 __all__ = ["remembers", "tell_after_collection", "warn_before_removal"]
@@ -55,7 +55,7 @@ def warn_before_removal(configuration: "Configuration | None") -> None:
 def tell_after_collection(
     configuration: "Configuration | None",
     tree: "StorageTree",
-    run: "JournalEntry",
+    run: "CollectionEntry",
     addresses: Sequence[str],
     *,
     resumed: bool = False,
@@ -65,7 +65,7 @@ def tell_after_collection(
     Ends with one sentence of what to restart. ``resumed``: it has just been started by a command,
     and remembers nothing of before.
     """
-    if not run.details.get("blobs"):
+    if not run.blobs:
         return
     kind = remembers(configuration)
     asked = [name for name in dict.fromkeys(addresses) if _listens(name)]
@@ -99,7 +99,7 @@ def _listens(name: str) -> bool:
         return False
 
 
-def _is_stale(name: str, tree: "StorageTree", run: "JournalEntry") -> bool:
+def _is_stale(name: str, tree: "StorageTree", run: "CollectionEntry") -> bool:
     import asyncio
 
     from jettison.cli.options import Connection

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from jettison.fsck import CheckOptions
     from jettison.jobs.workspace import Workspace
     from jettison.model.check_report import CheckReport
-    from jettison.model.journal import JournalEntry
+    from jettison.model.journal import RepairEntry
     from jettison.model.repair import RepairPlan
 
 __all__ = ["EXAMPLE", "fsck"]
@@ -295,7 +295,7 @@ def _print_plan(plan: "RepairPlan") -> None:
         note(yellow(f"left: {skipped.path} {skipped.reason}"))
 
 
-def _print_done(before: "CheckReport", after: "CheckReport", run: "JournalEntry") -> None:
+def _print_done(before: "CheckReport", after: "CheckReport", run: "RepairEntry") -> None:
     from jettison.cli.receipt import print_receipt
 
     write("")

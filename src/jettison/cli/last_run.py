@@ -6,13 +6,13 @@ from jettison.cli.options import confirm
 from jettison.cli.output import note
 
 if TYPE_CHECKING:
-    from jettison.model.journal import JournalEntry
+    from jettison.model.journal import EntryHead
     from jettison.storage.journal import Journal
 
 __all__ = ["confirm_last", "tell_last"]
 
 
-def tell_last(text: str, found: "JournalEntry") -> None:
+def tell_last(text: str, found: "EntryHead") -> None:
     """Say which run ``last`` is."""
     if text == "last":
         what = " ".join((found.kind, *found.request))
@@ -20,7 +20,7 @@ def tell_last(text: str, found: "JournalEntry") -> None:
 
 
 def confirm_last(
-    text: str, found: "JournalEntry", journal: "Journal", *, named: bool, yes: bool
+    text: str, found: "EntryHead", journal: "Journal", *, named: bool, yes: bool
 ) -> None:
     """Ask if ``last`` is not where the user was last, unless the place was ``named``.
 

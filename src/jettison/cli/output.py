@@ -309,13 +309,13 @@ def emit(form: Format, content: Mapping[str, Any], items: str | None = None) -> 
 
 def document(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a program gets to read: plain values, with times in RFC 3339."""
-    import msgspec
+    from jettison.model import codec
 
-    found = msgspec.to_builtins(content, enc_hook=str, str_keys=True)
+    found = codec.plain(content)
     return {"schema_version": SCHEMA_VERSION, **_with_times(found)}
 
 
-_SECONDS: Final = frozenset({"now", "started", "until", "window_until"})
+_SECONDS: Final = frozenset({"now", "planned", "started", "until", "window_until"})
 
 
 def _with_times(value: Any) -> Any:  # noqa: ANN401 - whatever JSON can say

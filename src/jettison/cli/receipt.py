@@ -18,7 +18,16 @@ from jettison.cli.output import (
     yellow,
 )
 from jettison.errors import PartlyDone, VerificationFailed
-from jettison.model.journal import Finding, JobKind, JobState, JournalEntry, Receipt
+from jettison.model.journal import (
+    EntryHead,
+    Finding,
+    JobKind,
+    JobState,
+    JournalEntry,
+    Receipt,
+    RemovalEntry,
+    RemovalHead,
+)
 from jettison.model.plan import Estimate, Plan, StepAction
 from jettison.model.undo_promise import undo_promise_of
 
@@ -106,19 +115,19 @@ def require_verified(findings: Sequence[Finding], run_id: str) -> None:
         )
 
 
-def require_all_done(run: JournalEntry) -> None:
+def require_all_done(run: RemovalEntry) -> None:
     """Raise :class:`PartlyDone` (exit 3) if a run came to its end without doing all of its plan."""
     if run.left:
-        steps = len(run.plan.steps) if run.plan is not None else len(run.left)
-        message = f"{len(run.left)} of {counted(steps, 'step')} were not done: {run.left[0].reason}"
+        steps = counted(len(run.plan.steps), "step")
+        message = f"{len(run.left)} of {steps} were not done: {run.left[0].reason}"
         more = f" (and {len(run.left) - 1} more)" if len(run.left) > 1 else ""
         hint = f"Run the command again for the rest, or `jettison undo {run.id}` to take it back."
         raise PartlyDone(message + more, hint=hint)
 
 
-def _left(run: JournalEntry) -> Iterator[str]:
+def _left(run: RemovalEntry) -> Iterator[str]:
     """Yield a line for each step that was not done."""
-    steps = run.plan.steps if run.plan is not None else ()
+    steps = run.plan.steps
     for left in run.left:
         # A document that others wrote may speak of a step that there is not.
         step = steps[left.step] if 0 <= left.step < len(steps) else None
@@ -162,7 +171,7 @@ def print_receipt(run: JournalEntry) -> None:
 
 def _print_proof(run: JournalEntry, receipt: Receipt) -> None:
     print_findings(receipt.findings)
-    for line in _left(run):
+    for line in _left(run) if isinstance(run, RemovalEntry) else ():
         write(f"  {red('✗')} not done: {line}")
     for sentence in receipt.notes:
         write(f"  {sentence}")
@@ -181,12 +190,14 @@ def _done(run: JournalEntry, receipt: Receipt) -> str:
     return f"{verb} {what_goes(receipt.tags, receipt.manifests)} on {run.registry}"
 
 
-def undo_line(run: JournalEntry, now: float) -> str:
+def undo_line(run: EntryHead, now: float) -> str:
     """Say whether and how long a run can be taken back."""
     found = undo_promise_of(run, now)
     if found is None:
         return "-"
-    backup = run.backup if run.state is not JobState.UNDONE else None
+    backup = run.backup if isinstance(run, RemovalHead) else None
+    if run.state is JobState.UNDONE:
+        return found.sentence
     if backup is not None and not Path(backup, "oci-layout").is_file():
         return f"{found.sentence}, which is not there now"
     return found.sentence

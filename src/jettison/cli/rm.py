@@ -51,8 +51,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from jettison.jobs.removal_plan import RemovalRequest
-    from jettison.jobs.remove import Prediction, PreparedRemoval, RemovalJob, RemovalSettings
-    from jettison.model.journal import JournalEntry
+    from jettison.jobs.remove import PreparedRemoval, RemovalJob, RemovalSettings
+    from jettison.model.journal import RemovalEntry
+    from jettison.model.plan import Prediction
     from jettison.model.undo_promise import UndoPromise
 
 __all__ = ["EXAMPLE", "rm"]
@@ -182,7 +183,7 @@ async def _rm(
     *,
     dry_run: bool,
     yes: bool,
-) -> "JournalEntry | None":
+) -> "RemovalEntry | None":
     from jettison.cli.receipt import print_receipt, undo_line
     from jettison.collector.plausibility import refuse
     from jettison.jobs.remove import RemovalJob
@@ -230,8 +231,8 @@ async def _rm(
 
 
 async def _told(
-    work: "Awaitable[JournalEntry]", job: "RemovalJob", output: Format
-) -> "JournalEntry":
+    work: "Awaitable[RemovalEntry]", job: "RemovalJob", output: Format
+) -> "RemovalEntry":
     """Do it; where an error ends it, tell how far it came first."""
     from jettison.cli.receipt import print_receipt
 
@@ -284,7 +285,7 @@ def _print_later(
     write(f"    or: now, if nobody pushes: {now}")
 
 
-def _tell_later(finished: "JournalEntry", prepared: "PreparedRemoval", storage: str | None) -> None:
+def _tell_later(finished: "RemovalEntry", prepared: "PreparedRemoval", storage: str | None) -> None:
     """After a removal that freed less than it will: say again what frees the rest."""
     prediction = prepared.prediction
     if finished.reclaim and prediction is not None and prediction.until is not None:

@@ -9,7 +9,8 @@ from jettison.cli.options import Output, Storage, user_journal
 from jettison.cli.output import Format, dim, emit, note, size, table, tag_name, write
 
 if TYPE_CHECKING:
-    from jettison.model.journal import JournalEntry
+    from jettison.model.journal import EntryHead, JournalEntry
+    from jettison.model.plan import Step
 
 __all__ = ["EXAMPLE", "runs"]
 
@@ -36,11 +37,11 @@ def runs(
         else:
             steps = [
                 {"step": step, "done": number in log.done, "begun": number in log.begun}
-                for number, step in enumerate(found.plan.steps if found.plan else ())
+                for number, step in enumerate(_steps(found))
             ]
             emit(output, {"run": _brief(found), "steps": steps, "receipt": found.receipt})
         return
-    entries = list(journal.runs())[::-1]
+    entries = list(journal.heads())[::-1]
     if output is not Format.TABLE:
         items = [
             {"id": entry.id, "unreadable": entry.reason}
@@ -62,7 +63,13 @@ def runs(
         note(dim(f"There are no runs in {journal.folder} yet."))
 
 
-def _row(entry: "JournalEntry") -> tuple[str, ...]:
+def _steps(entry: "JournalEntry") -> "tuple[Step, ...]":
+    from jettison.model.journal import RemovalEntry
+
+    return entry.plan.steps if isinstance(entry, RemovalEntry) else ()
+
+
+def _row(entry: "EntryHead") -> tuple[str, ...]:
     from jettison.cli.receipt import undo_line
 
     receipt = entry.receipt
@@ -72,38 +79,34 @@ def _row(entry: "JournalEntry") -> tuple[str, ...]:
         entry.state,
         str(receipt.tags) if receipt else "-",
         size(receipt.freed_bytes) if receipt and receipt.freed_bytes is not None else "-",
-        entry.registry or entry.storage or "",
+        entry.place,
         undo_line(entry, time.time()),
     )
 
 
-def _brief(entry: "JournalEntry") -> dict[str, Any]:
+def _brief(entry: "EntryHead") -> dict[str, Any]:
     """Return a run without the manifests that it saved."""
     from jettison.cli.receipt import undo_line
+    from jettison.model import codec
 
+    told = codec.plain(entry)
+    names = ("id", "kind", "state", "started", "registry", "storage", "request", "of")
     return {
-        "id": entry.id,
-        "kind": entry.kind,
-        "state": entry.state,
-        "started": entry.started,
-        "registry": entry.registry,
-        "storage": entry.storage,
-        "request": entry.request,
-        "of": entry.of,
-        "window_until": entry.window_until,
+        **{name: told.get(name) for name in (*names, "window_until")},
         "undo": undo_line(entry, time.time()),
         "tags": entry.receipt.tags if entry.receipt else None,
-        "left": entry.left,
+        "left": told.get("left", []),
         "freed_bytes": entry.receipt.freed_bytes if entry.receipt else None,
     }
 
 
 def _print_one(entry: "JournalEntry", done: frozenset[int], begun: frozenset[int]) -> None:
     from jettison.cli.receipt import print_receipt, undo_line
+    from jettison.model.journal import UndoHead
 
     fields = [
         ("run", entry.id),
-        ("what", entry.kind + (f" of {entry.of}" if entry.of else "")),
+        ("what", entry.kind + (f" of {entry.of}" if isinstance(entry, UndoHead) else "")),
         ("state", entry.state),
         ("started", entry.started),
         ("registry", entry.registry),
@@ -115,7 +118,8 @@ def _print_one(entry: "JournalEntry", done: frozenset[int], begun: frozenset[int
         if text:
             write(f"  {name:<9} {text}")
     write("")
-    if entry.plan is not None:
+    steps = _steps(entry)
+    if steps:
         states = {True: "done", False: "not begun"}
         rows = [
             (
@@ -126,7 +130,7 @@ def _print_one(entry: "JournalEntry", done: frozenset[int], begun: frozenset[int
                 step.short,
                 step.reason,
             )
-            for number, step in enumerate(entry.plan.steps)
+            for number, step in enumerate(steps)
         ]
         table(["STATE", "STEP", "REPOSITORY", "TAGS", "DIGEST", "BECAUSE"], rows)
         write("")

@@ -23,9 +23,9 @@ from jettison.errors import PartlyDone, UsageError
 
 if TYPE_CHECKING:
     from jettison.jobs.workspace import Workspace
-    from jettison.model.journal import JournalEntry
+    from jettison.model.journal import JournalEntry, RepairEntry, UndoEntry
     from jettison.model.repair import Move, Write
-    from jettison.model.restoration import NotBack, UndoPlan
+    from jettison.model.restoration import NotBack, Undoable, UndoPlan
 
 __all__ = ["EXAMPLE", "undo"]
 
@@ -63,8 +63,9 @@ def undo(
     A repair by `fsck` is taken back in the storage itself (that of --storage, else the one it was
     made in); what was written there since is left, and the exit code is 3.
     """
+    from jettison.jobs.undo import require_undoable
     from jettison.jobs.workspace import open_workspace
-    from jettison.model.journal import JobKind, JobState
+    from jettison.model.journal import JobState, RepairEntry
 
     place = open_workspace(storage, users=user_journal())
     journal = place.journal
@@ -77,11 +78,12 @@ def undo(
         return
     if not dry_run:
         confirm_last(run_id, found, journal, named=bool(storage or registry), yes=yes)
-    if found.kind is JobKind.FSCK:
+    if isinstance(found, RepairEntry):
         _undo_repair(found, place, output, dry_run=dry_run)
         return
+    taken = require_undoable(found)
     undone = run(
-        _undo(found, place, connection, output, dry_run=dry_run, overwrite=overwrite_tags),
+        _undo(taken, place, connection, output, dry_run=dry_run, overwrite=overwrite_tags),
         changing=True,
     )
     if undone is None:
@@ -108,14 +110,14 @@ def _partly(found: "JournalEntry", left: list["NotBack"]) -> PartlyDone:
 
 
 async def _undo(
-    found: "JournalEntry",
+    found: "Undoable",
     place: "Workspace",
     connection: Connection,
     output: Format,
     *,
     dry_run: bool,
     overwrite: bool,
-) -> "tuple[JournalEntry, list[NotBack]] | None":
+) -> "tuple[UndoEntry, list[NotBack]] | None":
     from jettison.cli.receipt import print_receipt
     from jettison.jobs.undo import UndoJob
 
@@ -142,7 +144,7 @@ async def _undo(
 
 
 def _undo_repair(
-    found: "JournalEntry",
+    found: "RepairEntry",
     place: "Workspace",
     output: Format,
     *,

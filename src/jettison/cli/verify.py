@@ -20,7 +20,7 @@ from jettison.errors import NotFoundError, Refused
 
 if TYPE_CHECKING:
     from jettison.jobs.workspace import Workspace
-    from jettison.model.journal import Finding, JournalEntry
+    from jettison.model.journal import CollectionEntry, Finding, JournalEntry
     from jettison.storage.journal import Journal
 
 __all__ = ["EXAMPLE", "verify"]
@@ -99,17 +99,17 @@ async def _verify(
 ) -> tuple["JournalEntry", list["Finding"]]:
     from jettison.jobs.remove import RemovalJob
     from jettison.jobs.workspace import open_workspace
-    from jettison.model.journal import JobKind, JobState
+    from jettison.model.journal import CollectionEntry, JobState, RemovalEntry
 
     place = open_workspace(storage or found.storage, users=user_journal())
     if found.state is JobState.UNDONE:
         message = f"run {found.id} was undone, so what it removed is to be there"
         raise Refused(message, hint="See `jettison runs` for others.")
-    if found.kind not in {JobKind.RM, JobKind.GC}:
+    if isinstance(found, CollectionEntry):
+        return found, await _verify_collection(found, place, registry, connection)
+    if not isinstance(found, RemovalEntry):
         message = f"run {found.id} is a {found.kind}; only removals and collections are verified"
         raise Refused(message, hint="See `jettison runs` for those.")
-    if found.kind is JobKind.GC:
-        return found, await _verify_collection(found, place, registry, connection)
     async with connection.open(found.registry) as remote:
         with reporting() as progress:
             job = RemovalJob(place.connected_to(remote).reporting_to(progress))
@@ -118,7 +118,7 @@ async def _verify(
 
 
 async def _verify_collection(
-    found: "JournalEntry", place: "Workspace", registry: str | None, connection: Connection
+    found: "CollectionEntry", place: "Workspace", registry: str | None, connection: Connection
 ) -> list["Finding"]:
     from jettison.collector.options import CollectOptions
     from jettison.jobs.collect import CollectionJob

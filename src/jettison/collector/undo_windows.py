@@ -9,7 +9,15 @@ from jettison.collector.options import CollectOptions
 from jettison.collector.plan import CollectionPlan, plan_collection
 from jettison.errors import InvalidName, JournalError, NotFoundError
 from jettison.model.digest import Digest
-from jettison.model.journal import JobKind, JobState, JournalEntry, SavedManifest
+from jettison.model.journal import (
+    JobState,
+    RemovalEntry,
+    RemovalHead,
+    RepairEntry,
+    SavedManifest,
+    UndoEntry,
+    UndoHead,
+)
 from jettison.model.names import RepoName
 from jettison.model.repair import Move
 from jettison.progress import Progress, silent
@@ -27,9 +35,6 @@ __all__ = [
 ]
 
 _MOST_ADDRESSES: Final = 5
-_HOLDING: Final = frozenset({JobKind.RM, JobKind.UNDO})
-"""What takes references away; an undo does so where it takes tags back from other images."""
-
 FOREVER: Final = 253402300799.0
 """The end of the year 9999, in seconds since the epoch: what a window without an end has."""
 
@@ -42,22 +47,31 @@ def held_manifests(tree: StorageTree, now: float) -> Iterator[HeldManifest]:
     Raises :class:`~jettison.errors.JournalError` for an entry that cannot be read: nobody knows
     what it holds (design.md, rule 2).
     """
-    for run in tree_journal(tree).runs():
-        if isinstance(run, Unreadable):
-            message = f"{run.reason}; what it holds back is not known, so nothing is collected"
-            raise JournalError(message, hint=f"Look at {tree.root}/jettison/runs/{run.id}.json.")
-        if run.kind is JobKind.FSCK and run.state is not JobState.UNDONE:
-            yield from _unguarded(tree, run)
-        if run.kind not in _HOLDING or run.state is JobState.UNDONE or run.window_until is None:
+    journal = tree_journal(tree)
+    for head in journal.heads():
+        if isinstance(head, Unreadable):
+            raise _unknown(tree, head)
+        if head.state is JobState.UNDONE:
             continue
-        if run.window_until > now:
-            for saved in run.saved:
-                yield HeldManifest(
-                    run.id, run.window_until, saved.repository, saved.digest, saved.raw
-                )
+        if isinstance(head, RepairEntry):
+            yield from _unguarded(tree, head)
+        # An undo takes references away where it takes tags back from other images.
+        elif isinstance(head, RemovalHead | UndoHead) and (head.window_until or 0.0) > now:
+            run = journal.read_quietly(head.id)
+            if isinstance(run, Unreadable):
+                raise _unknown(tree, run)
+            if isinstance(run, RemovalEntry | UndoEntry):
+                until = head.window_until or 0.0
+                for saved in run.saved:
+                    yield HeldManifest(run.id, until, saved.repository, saved.digest, saved.raw)
 
 
-def _unguarded(tree: StorageTree, run: JournalEntry) -> Iterator[HeldManifest]:
+def _unknown(tree: StorageTree, run: Unreadable) -> JournalError:
+    message = f"{run.reason}; what it holds back is not known, so nothing is collected"
+    return JournalError(message, hint=f"Look at {tree.root}/jettison/runs/{run.id}.json.")
+
+
+def _unguarded(tree: StorageTree, run: RepairEntry) -> Iterator[HeldManifest]:
     try:
         plan = load_plan(tree, run.id)
     except NotFoundError:
@@ -81,21 +95,15 @@ def _unguarded(tree: StorageTree, run: JournalEntry) -> Iterator[HeldManifest]:
 def saved_manifests(tree: StorageTree) -> Iterator[SavedManifest]:
     """Yield the manifests that removals have saved in the tree's journal before they went."""
     for run in tree_journal(tree).runs():
-        if (
-            isinstance(run, JournalEntry)
-            and run.kind in _HOLDING
-            and run.state is not JobState.UNDONE
-        ):
+        if isinstance(run, RemovalEntry | UndoEntry) and run.state is not JobState.UNDONE:
             yield from run.saved
 
 
 def used_addresses(tree: StorageTree) -> list[str]:
     """Return at which addresses the tree's registry was used, the latest first, a few at most."""
-    runs = [
-        run for run in tree_journal(tree).runs() if isinstance(run, JournalEntry) and run.registry
-    ]
-    runs.sort(key=lambda run: run.id, reverse=True)
-    return list(dict.fromkeys(run.registry for run in runs))[:_MOST_ADDRESSES]
+    heads = [head for head in tree_journal(tree).heads() if not isinstance(head, Unreadable)]
+    found = dict.fromkeys(head.registry for head in reversed(heads) if head.registry)
+    return list(found)[:_MOST_ADDRESSES]
 
 
 def plan_within_windows(

@@ -14,6 +14,7 @@ import msgspec
 from jettison.errors import StorageError
 from jettison.fsck.hashing import hash_blob
 from jettison.fsck.tree_mover import InTheWayError, TreeMover
+from jettison.model import codec
 from jettison.model.check_report import CheckReport, Defect, Remedy, RepairAction
 from jettison.model.digest import raw_digest
 from jettison.model.repair import FileFingerprint, Move, RepairPlan, Skipped, Write
@@ -159,7 +160,7 @@ def keep_plan(tree: StorageTree, plan: RepairPlan) -> None:
 
     Raises :class:`~jettison.errors.StorageError`, with nothing changed, if that cannot be done.
     """
-    document = msgspec.json.format(msgspec.json.encode(plan, enc_hook=str), indent=1) + b"\n"
+    document = msgspec.json.format(codec.encode(plan), indent=1) + b"\n"
     try:
         TreeMover(tree).write(plan.manifest, document, int(plan.started) * _SECOND)
     except InTheWayError as error:

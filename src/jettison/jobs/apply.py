@@ -30,9 +30,9 @@ from jettison.jobs.steps import (
     ends_all,
     to_the_end,
 )
-from jettison.model.journal import Finding, JobState, JournalEntry, SavedManifest, StepLeft
+from jettison.model.journal import Finding, JobState, RemovalEntry, SavedManifest, StepLeft
 from jettison.model.names import RepoName
-from jettison.model.plan import Plan, Step, StepAction
+from jettison.model.plan import Step, StepAction
 from jettison.model.step_order import Order
 from jettison.progress import Progress, silent
 from jettison.registry import Deletion, RawManifest, Registry
@@ -94,13 +94,13 @@ class Applier:
         self._storage = storage
         self._progress = progress
 
-    async def start(self, run: JournalEntry, cache: Manifests | None = None) -> JournalEntry:
+    async def start(self, run: RemovalEntry, cache: Manifests | None = None) -> RemovalEntry:
         """Save what the plan removes, and note the run as begun. Nothing is removed yet.
 
         A manifest of which nothing can be had now is left alone; one that is damaged cannot be
         saved, and nobody can pull it: it goes.
         """
-        plan = _plan_of(run)
+        plan = run.plan
         source = self._storage or self._registry
 
         async def read(item: tuple[int, Step]) -> RawManifest | JettisonError | None:
@@ -135,8 +135,8 @@ class Applier:
         return run
 
     async def carry_out(
-        self, run: JournalEntry, deleting: Deleting, *, fresh: bool
-    ) -> tuple[JournalEntry, list[Finding]]:
+        self, run: RemovalEntry, deleting: Deleting, *, fresh: bool
+    ) -> tuple[RemovalEntry, list[Finding]]:
         """Execute the steps that are not done yet; return the run with what is ``left``.
 
         Beside it what went wrong and could not be put right, for the receipt.
@@ -147,7 +147,7 @@ class Applier:
         Raises :class:`NothingDone` if nothing at all could be done, and :class:`PartlyDone` if the
         registry was lost on the way.
         """
-        plan = _plan_of(run)
+        plan = run.plan
         acting = self._registry
         if self._storage is not None and not deleting.conditional:
             writable = (await self._storage.capabilities()).deletion is Deletion.ENABLED
@@ -179,9 +179,9 @@ class _Work:
     """The steps of a run: those that may go now side by side, then those that waited for them."""
 
     def __init__(
-        self, run: JournalEntry, remover: StepRemover, marks: "_Marks", progress: Progress
+        self, run: RemovalEntry, remover: StepRemover, marks: "_Marks", progress: Progress
     ) -> None:
-        self._steps = _plan_of(run).steps
+        self._steps = run.plan.steps
         self._order = Order(self._steps, run.saved)
         self._remover = remover
         self._marks = marks
@@ -268,12 +268,5 @@ class _Marks:
                 await asyncio.to_thread(self._journal.mark_all, self._id, marks, at=self._clock())
 
 
-def _plan_of(run: JournalEntry) -> Plan:
-    if run.plan is None:
-        message = f"run {run.id} has no plan"
-        raise JettisonError(message)
-    return run.plan
-
-
-def _finish_hint(run: JournalEntry) -> str:
+def _finish_hint(run: RemovalEntry) -> str:
     return f"Run the command again to finish it, or `jettison undo {run.id}` to take it back."

@@ -22,7 +22,17 @@ from jettison.jobs.quiescence import Evidence, probe_address, require_quiescent
 from jettison.jobs.verify_collection import verify_collection, verify_gone
 from jettison.jobs.workspace import Workspace
 from jettison.model.digest import Digest
-from jettison.model.journal import Finding, JobKind, JobState, JournalEntry, Receipt
+from jettison.model.journal import (
+    CollectionEntry,
+    Finding,
+    JobState,
+    Receipt,
+    RemovalEntry,
+    RemovalHead,
+    UndoEntry,
+    UndoHead,
+)
+from jettison.model.names import RepoName
 from jettison.model.plausibility import NOTHING_SAID, Consent
 from jettison.model.times import rfc3339
 from jettison.progress import Progress
@@ -32,7 +42,7 @@ from jettison.storage.filesystem.quarantine import LinkQuarantine, seeing_quaran
 from jettison.storage.filesystem.reading import Problem, Protects
 from jettison.storage.filesystem.repository import RepositoryReader
 from jettison.storage.filesystem.tree import StorageTree
-from jettison.storage.journal import new_run_id, tree_journal
+from jettison.storage.journal import Journal, new_run_id, tree_journal
 
 if TYPE_CHECKING:
     from jettison.configuration import Configuration
@@ -41,7 +51,6 @@ __all__ = [
     "Collection",
     "CollectionJob",
     "collect_and_forget",
-    "end_windows",
     "forget_in_redis",
 ]
 
@@ -55,7 +64,7 @@ Item = TypeVar("Item")
 class Collection(msgspec.Struct, frozen=True):
     """A collection as it stands in the journal, and its receipt."""
 
-    run: JournalEntry
+    run: CollectionEntry
     receipt: CollectionReceipt
 
 
@@ -156,15 +165,13 @@ class CollectionJob:
             plan,
             place.clock,
             progress or place.progress,
-            # First, since nothing may promise what is gone; and only once it is certain to go.
-            begin=lambda: end_windows(self.tree, self._windows, plan.started),
+            end=self._windows,
         )
         recovered = receipt.recovered + len(self._recovered)
         receipt = msgspec.structs.replace(receipt, recovered=recovered)
         findings = [*_findings(self.tree, plan, receipt), *forgotten]
-        run = JournalEntry(
+        run = CollectionEntry(
             id=new_run_id(plan.started),
-            kind=JobKind.GC,
             state=JobState.DONE,
             started=rfc3339(plan.started),
             registry=_address(self.configuration),
@@ -180,16 +187,13 @@ class CollectionJob:
                 findings=tuple(findings),
                 notes=tuple(f"{problem.path}: {problem.message}" for problem in receipt.problems),
             ),
-            details={
-                "removed": msgspec.to_builtins(receipt.removed),
-                # Only what was seen to be gone: a later proof takes it for removed.
-                "links": _gone_links(self.tree, _sample(plan.layer_links)),
-                "blobs": [
-                    str(blob.digest)
-                    for blob in _sample(plan.blobs)
-                    if self.tree.blob(blob.digest.raw) is None
-                ],
-            },
+            # Only what was seen to be gone: a later proof takes it for removed.
+            links=tuple(_gone_links(self.tree, _sample(plan.layer_links))),
+            blobs=tuple(
+                blob.digest
+                for blob in _sample(plan.blobs)
+                if self.tree.blob(blob.digest.raw) is None
+            ),
         )
         if not plan.empty:
             try:
@@ -203,7 +207,7 @@ class CollectionJob:
                     place.users.point(run, place.journal)
         return Collection(run, receipt)
 
-    async def verify(self, entry: JournalEntry) -> list[Finding]:
+    async def verify(self, entry: CollectionEntry) -> list[Finding]:
         """Look whether what an earlier collection removed is gone, on the disk and for clients.
 
         Clients are asked for where the workspace has a registry.
@@ -251,13 +255,13 @@ def _findings(
         yield Finding(ok=True, subject=subject, sentence=sentence)
 
 
-def _gone_links(tree: StorageTree, links: Iterable[LinkedDigest]) -> list[tuple[str, str]]:
-    gone = []
+def _gone_links(
+    tree: StorageTree, links: Iterable[LinkedDigest]
+) -> Iterator[tuple[RepoName, Digest]]:
     for link in links:
         with RepositoryReader(tree, link.repository) as reader:
             if reader.layer_target(link.digest.raw) is None:
-                gone.append((str(link.repository), str(link.digest)))
-    return gone
+                yield RepoName(link.repository), link.digest
 
 
 def _sample(removed: Sequence[Item]) -> Sequence[Item]:
@@ -281,18 +285,25 @@ def collect_and_forget(
     clock: Callable[[], float],
     progress: Progress,
     *,
-    begin: Callable[[], None] = lambda: None,
+    end: AbstractSet[str] = frozenset(),
 ) -> tuple[CollectionReceipt, list[Finding]]:
     """Execute a plan, and make the Redis of the configuration, if it has one, forget what went.
 
     Returns the receipt, with a problem if Redis goes on remembering, and what there is to say of
-    it. ``begin`` is called once the tree is locked, before anything goes. Redis is made to forget
+    it. The undo windows of the runs ``end`` are ended first. Redis is made to forget
     also where the collection is ended by an error or by Ctrl-C.
     """
     cache = None if configuration is None else configuration.storage.cache
     findings: list[Finding] = []
     try:
-        receipt = collect(tree, plan, clock=clock, progress=progress, begin=begin)
+        receipt = collect(
+            tree,
+            plan,
+            clock=clock,
+            progress=progress,
+            # First, since nothing may promise what is gone; and only once it is certain to go.
+            begin=lambda: _end_windows(tree, plan, end),
+        )
     finally:
         if configuration is not None and cache == "redis" and not plan.empty:
             # What was put back is forgotten too, which costs the registry one look.
@@ -300,9 +311,6 @@ def collect_and_forget(
             links = [(link.repository, link.digest) for link in going]
             gone = [blob.digest for blob in plan.blobs]
             findings.append(forget_in_redis(configuration, gone, links))
-    if not plan.empty:
-        with suppress(JournalError):  # a disk that is still full, say: it is a word in a list
-            _note_collected(tree, plan.started)
     if findings and not findings[0].ok:
         problem = Problem(None, "redis", findings[0].sentence, Protects.NOTHING)
         receipt = msgspec.structs.replace(receipt, problems=(*receipt.problems, problem))
@@ -326,27 +334,26 @@ def forget_in_redis(
     return Finding(ok=True, subject=subject, sentence="forgotten with what they described")
 
 
-def _note_collected(tree: StorageTree, now: float) -> None:
-    """Note at the removals that had collected for themselves that a collection has come since.
+def _end_windows(tree: StorageTree, plan: CollectionPlan, runs: AbstractSet[str]) -> None:
+    """Note in the journal what is held for an undo no longer, now that a collection begins.
 
-    What such a removal left, being young, was there for an undo until then.
+    That is what ``runs`` removed, whose windows are ended; and what removals that had collected for
+    themselves had left, being young, which was there for an undo until now.
     """
-    journal = tree_journal(tree)
-    for run in journal.runs():
-        if (
-            isinstance(run, JournalEntry)
-            and run.reclaim
-            and run.state is JobState.DONE
-            and run.receipt is not None
-            and run.window_until is None
-        ):
-            journal.write(msgspec.structs.replace(run, window_until=now))
+    if plan.empty and not runs:
+        return
+    journal, now = tree_journal(tree), plan.started
+    for head in journal.heads():
+        if not isinstance(head, RemovalHead | UndoHead):
+            continue
+        if head.id in runs and head.window_until is not None and head.window_until > now:
+            _end_window(journal, head.id, now)
+        elif isinstance(head, RemovalHead) and head.left_young:
+            with suppress(JournalError):  # a disk that is still full, say: it is a word in a list
+                _end_window(journal, head.id, now)
 
 
-def end_windows(tree: StorageTree, runs: AbstractSet[str], now: float) -> None:
-    """Note in the journal that what these runs removed is held no longer."""
-    journal = tree_journal(tree)
-    for run_id in sorted(runs):
-        run = journal.read(run_id)
-        if run.window_until is not None and run.window_until > now:
-            journal.write(msgspec.structs.replace(run, window_until=now))
+def _end_window(journal: Journal, run_id: str, now: float) -> None:
+    run = journal.read(run_id)
+    if isinstance(run, RemovalEntry | UndoEntry):
+        journal.write(msgspec.structs.replace(run, window_until=now))

@@ -23,8 +23,8 @@ from jettison.jobs.removal_plan import RemovalRequest, plan, planned_nodes
 from jettison.jobs.verify import Proof, verify_blobs, verify_references, verify_storage
 from jettison.jobs.workspace import Workspace
 from jettison.model.digest import Digest
-from jettison.model.journal import Finding, JobKind, JobState, JournalEntry, Receipt
-from jettison.model.plan import Plan
+from jettison.model.journal import Finding, JobState, Receipt, RemovalEntry, RemovalHead
+from jettison.model.plan import Plan, Prediction
 from jettison.model.plausibility import NOTHING_SAID, Consent, Objection
 from jettison.model.products import product
 from jettison.model.times import rfc3339
@@ -33,7 +33,6 @@ from jettison.storage.filesystem.tree import StorageTree
 from jettison.storage.journal import new_run_id
 
 __all__ = [
-    "Prediction",
     "PreparedRemoval",
     "RemovalJob",
     "RemovalSettings",
@@ -59,26 +58,6 @@ class RemovalSettings(msgspec.Struct, frozen=True):
     without_undo: bool = False
 
 
-class Prediction(msgspec.Struct, frozen=True):
-    """What a collection right after the removal frees, in bytes, and what it leaves for later.
-
-    ``removal`` is freed on account of the removal, ``garbage`` lay there before. ``later`` is what
-    the removal leaves unreferenced and that is not idle yet, or held by another run's window.
-    ``until`` is when the last of it is idle (seconds since the epoch), None if all of it is.
-    """
-
-    removal: int
-    garbage: int
-    later: int
-    problems: tuple[str, ...] = ()
-    until: float | None = None
-
-    @property
-    def total(self) -> int:
-        """Everything that the collection frees."""
-        return self.removal + self.garbage
-
-
 class PreparedRemoval(msgspec.Struct, frozen=True):
     """What a removal is going to do: its plan, and with ``--reclaim`` that of the collection.
 
@@ -95,7 +74,7 @@ class PreparedRemoval(msgspec.Struct, frozen=True):
     """What makes that collection implausible; it is then not begun."""
     deleting: Deleting | None = None
     product: str = ""
-    begun: JournalEntry | None = None
+    begun: RemovalEntry | None = None
 
 
 class RemovalJob:
@@ -107,22 +86,22 @@ class RemovalJob:
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
         self._journal = workspace.journal
-        self.last: JournalEntry | None = None
+        self.last: RemovalEntry | None = None
         """The entry as it was noted last: what is told where an error ends the job."""
 
     def find_interrupted(
         self, request: RemovalRequest, settings: RemovalSettings
-    ) -> JournalEntry | None:
+    ) -> RemovalEntry | None:
         """Return the latest run of the same command that stopped half-way, if there is one."""
         mark = self._fingerprint(request, settings)
         found = {
-            run.id: run
+            head.id: journal
             for journal in (self._workspace.users_journal, self._journal)
-            for run in journal.runs()
-            if isinstance(run, JournalEntry) and run.kind is JobKind.RM
-            if run.unfinished and run.fingerprint == mark
+            for head in journal.heads()
+            if isinstance(head, RemovalHead) and head.unfinished and head.fingerprint == mark
         }
-        return found[max(found)] if found else None
+        run = found[max(found)].read(max(found)) if found else None
+        return run if isinstance(run, RemovalEntry) else None
 
     def _fingerprint(self, request: RemovalRequest, settings: RemovalSettings) -> str:
         tree = self._workspace.tree
@@ -136,19 +115,16 @@ class RemovalJob:
         return msgspec.json.encode(parts).decode()
 
     def plan_rest(
-        self, begun: JournalEntry, request: RemovalRequest, settings: RemovalSettings
+        self, begun: RemovalEntry, request: RemovalRequest, settings: RemovalSettings
     ) -> PreparedRemoval:
         """Return what an interrupted run was begun with; of the settings ``consent`` is new."""
-        if begun.plan is None:
-            raise JournalError(f"run {begun.id} has no plan")
-        found = begun.details.get("prediction")
         return PreparedRemoval(
             request,
             settings,
             begun.plan,
-            float(begun.details.get("now", 0.0)),
-            None if found is None else msgspec.convert(found, Prediction),
-            product=str(begun.details.get("product", "")),
+            begun.planned,
+            begun.prediction,
+            product=begun.product,
             begun=begun,
         )
 
@@ -174,7 +150,7 @@ class RemovalJob:
 
     def promise(self, prepared: PreparedRemoval) -> UndoPromise:
         """Say what an undo could do once the plan was applied."""
-        return promise_undo(prepared.plan, self._outlook(prepared), prepared.now)
+        return promise_undo(prepared.plan.summary, self._outlook(prepared), prepared.now)
 
     def _outlook(self, prepared: PreparedRemoval) -> Outlook:
         settings = prepared.settings
@@ -236,7 +212,7 @@ class RemovalJob:
 
     async def apply(
         self, prepared: PreparedRemoval, cache: Manifests | None = None
-    ) -> JournalEntry:
+    ) -> RemovalEntry:
         """Apply the plan, collect if asked to, verify; return the entry with its receipt.
 
         Steps that could not be done are ``left`` in it. Raises :class:`~jettison.errors.Refused`,
@@ -265,12 +241,11 @@ class RemovalJob:
         fresh = place.clock() - prepared.now < FRESH_SECONDS
         return await self._finish(applier, entry, prepared, fresh=fresh)
 
-    def _entry(self, prepared: PreparedRemoval) -> JournalEntry:
+    def _entry(self, prepared: PreparedRemoval) -> RemovalEntry:
         place, settings = self._workspace, prepared.settings
         now, tree = place.clock(), place.tree
-        return JournalEntry(
+        return RemovalEntry(
             id=new_run_id(now),
-            kind=JobKind.RM,
             state=JobState.APPLYING,
             started=rfc3339(now),
             registry=prepared.plan.registry,
@@ -281,12 +256,10 @@ class RemovalJob:
             window_until=None if tree is None or settings.reclaim else now + settings.window,
             reclaim=settings.reclaim,
             backup=settings.backup,
-            details={
-                "grace": settings.grace,
-                "now": prepared.now,
-                "product": prepared.product,
-                "prediction": msgspec.to_builtins(prepared.prediction),
-            },
+            product=prepared.product,
+            planned=prepared.now,
+            grace=settings.grace,
+            prediction=prepared.prediction,
         )
 
     def _applier(self) -> Applier:
@@ -294,8 +267,8 @@ class RemovalJob:
         return Applier(place.registry, self._journal, place.now, place.storage, place.progress)
 
     async def _finish(
-        self, applier: Applier, run: JournalEntry, prepared: PreparedRemoval, *, fresh: bool
-    ) -> JournalEntry:
+        self, applier: Applier, run: RemovalEntry, prepared: PreparedRemoval, *, fresh: bool
+    ) -> RemovalEntry:
         collected: _Collected | None = None
         place = self._workspace
         try:
@@ -323,16 +296,16 @@ class RemovalJob:
             raise PartlyDone(message, hint=f"See `jettison runs {run.id}`.")
         return run
 
-    def _note(self, run: JournalEntry) -> None:
+    def _note(self, run: RemovalEntry) -> None:
         self.last = run
         self._journal.write(run)
 
-    def _collect(self, tree: StorageTree, run: JournalEntry, consent: Consent) -> "_Collected":
+    def _collect(self, tree: StorageTree, run: RemovalEntry, consent: Consent) -> "_Collected":
         place = self._workspace
         # As of the moment of the plan: what was not idle then is not swept now.
-        now = float(run.details.get("now") or place.clock())
+        now = run.planned or place.clock()
         recovered = recover(tree)
-        options = CollectOptions(grace=float(run.details.get("grace") or 0.0))
+        options = CollectOptions(grace=run.grace)
         made = plan_within_windows(
             tree,
             options,
@@ -353,7 +326,7 @@ class RemovalJob:
             sum(blob.size for blob in left if blob is not None),
         )
 
-    async def verify(self, run: JournalEntry, *, read_data: bool = False) -> Proof:
+    async def verify(self, run: RemovalEntry, *, read_data: bool = False) -> Proof:
         """Prove it, in the API and, if it is at hand, on the disk.
 
         ``read_data``: read what stays in full.
@@ -370,14 +343,13 @@ class RemovalJob:
 
     def _receipt(
         self,
-        run: JournalEntry,
+        run: RemovalEntry,
         proof: Proof,
         lost: list[Finding],
         collected: "_Collected | None",
     ) -> Receipt:
-        made = run.plan
         findings = [*lost, *proof.findings]
-        prediction = run.details.get("prediction") or {}
+        prediction = run.prediction
         done = None if collected is None else collected.receipt
         if collected is not None:
             findings = [*collected.forgotten, *findings, *_compare(run, collected)]
@@ -386,9 +358,9 @@ class RemovalJob:
             tags=sum(len(step.tags) for step in run.removed),
             manifests=sum(step.deletes is not None for step in run.removed),
             predicted_bytes=_predicted(run),
-            exact=made.estimate.exact if made else True,
-            garbage_bytes=prediction.get("garbage"),
-            young_bytes=prediction.get("later"),
+            exact=run.plan.estimate.exact,
+            garbage_bytes=None if prediction is None else prediction.garbage,
+            young_bytes=None if prediction is None else prediction.later,
             freed_bytes=None if done is None else done.blobs.bytes,
             blobs_before=None if collected is None else collected.bytes_before,
             blobs_after=None if collected is None else collected.bytes_after,
@@ -416,20 +388,17 @@ def _idle_from(tree: StorageTree, left: Iterable[Digest], grace: float, now: flo
     return idle if idle > now else None
 
 
-def _predicted(run: JournalEntry) -> int | None:
+def _predicted(run: RemovalEntry) -> int:
     """Return the bytes that the removal itself was to free."""
-    prediction = run.details.get("prediction")
-    if prediction is not None:
-        return int(prediction["removal"])
-    return None if run.plan is None else run.plan.estimate.freed_bytes
+    return run.prediction.removal if run.prediction else run.plan.estimate.freed_bytes
 
 
-def _compare(run: JournalEntry, collected: _Collected) -> list[Finding]:
+def _compare(run: RemovalEntry, collected: _Collected) -> list[Finding]:
     """Put what was predicted beside what was freed, and both beside what the disk shows."""
-    prediction = run.details.get("prediction") or {}
-    predicted = prediction.get("removal", 0) + prediction.get("garbage", 0)
+    prediction = run.prediction or Prediction(0, 0, 0)
+    predicted = prediction.total
     receipt, freed = collected.receipt, collected.receipt.blobs.bytes
-    if freed == predicted == 0 and prediction.get("later"):
+    if freed == predicted == 0 and prediction.later:
         return []  # nothing was done that deserves a tick; why is told beside
     if freed == predicted:
         return [Finding(ok=True, subject=f"{freed:,} bytes", sentence="freed, as predicted")]

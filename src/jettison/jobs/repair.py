@@ -13,7 +13,7 @@ from jettison.jobs.collect import forget_in_redis
 from jettison.jobs.workspace import Workspace
 from jettison.model.check_report import CheckReport, RepairAction
 from jettison.model.digest import Digest, raw_digest
-from jettison.model.journal import Finding, JobKind, JobState, JournalEntry, Receipt
+from jettison.model.journal import Finding, JobState, Receipt, RepairEntry, UndoEntry
 from jettison.model.plausibility import Consent
 from jettison.model.repair import Move, RepairPlan
 from jettison.model.times import rfc3339
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from jettison.configuration import Configuration
 
 __all__ = ["RepairJob", "RepairUndoJob"]
-
-_FOLDER = "folder"
 
 
 class RepairJob:
@@ -53,7 +51,7 @@ class RepairJob:
         """Raise :class:`~jettison.errors.Refused` where another program owns a part of the tree."""
         require_own_tree(self._tree, self._workspace.configuration, consent)
 
-    def apply(self, plan: RepairPlan, request: tuple[str, ...]) -> JournalEntry:
+    def apply(self, plan: RepairPlan, request: tuple[str, ...]) -> RepairEntry:
         """Execute the plan and return its entry, which is in the tree's journal.
 
         Plan and entry are on the disk, and the user's journal points to it, before the first step.
@@ -63,15 +61,14 @@ class RepairJob:
         place, tree = self._workspace, self._tree
         with StorageLock(tree, "repair"):
             keep_plan(tree, plan)
-            entry = JournalEntry(
+            entry = RepairEntry(
                 id=plan.id,
-                kind=JobKind.FSCK,
                 state=JobState.APPLYING,
                 started=rfc3339(plan.started),
                 registry="",
                 request=request,
                 storage=str(tree.root),
-                details={_FOLDER: plan.folder},
+                folder=plan.folder,
             )
             place.journal.write(entry)
             if place.users is not None:
@@ -96,7 +93,7 @@ class RepairJob:
 class RepairUndoJob:
     """Takes the repair ``entry`` back, in the storage of a workspace."""
 
-    def __init__(self, workspace: Workspace, entry: JournalEntry) -> None:
+    def __init__(self, workspace: Workspace, entry: RepairEntry) -> None:
         self._workspace = workspace
         self._tree = workspace.own_tree
         self._entry = entry
@@ -105,7 +102,7 @@ class RepairUndoJob:
         """Return the plan of the repair, each step of which is taken back where it still can be."""
         return load_plan(self._tree, self._entry.id)
 
-    def apply(self) -> JournalEntry:
+    def apply(self) -> UndoEntry:
         """Take it back and return the entry of that, which is in the tree's journal.
 
         What was written since is left, and is among the receipt's findings.
@@ -115,9 +112,8 @@ class RepairUndoJob:
             now = place.clock()
             outcome = take_back(tree, self.plan(), place.progress)
             steps = outcome.done + len(outcome.left)
-            done = JournalEntry(
+            done = UndoEntry(
                 id=new_run_id(now),
-                kind=JobKind.UNDO,
                 state=JobState.DONE,
                 started=rfc3339(now),
                 registry="",

@@ -22,12 +22,13 @@ from jettison.jobs.image_lookup import (
     look_at_manifests,
 )
 from jettison.model.digest import Digest
-from jettison.model.journal import JournalEntry, SavedManifest
+from jettison.model.journal import RemovalEntry, SavedManifest, UndoEntry
 from jettison.model.mediatypes import OCI_MANIFEST
 from jettison.model.names import RepoName, Tag
 from jettison.model.restoration import (
     NotBack,
     TagSeen,
+    Undoable,
     UndoPlan,
     decide_undo,
     needs_of,
@@ -82,7 +83,7 @@ class Elsewhere:
 
 async def plan_undo(
     registry: Registry,
-    run: JournalEntry,
+    run: Undoable,
     log: StepLog | None = None,
     elsewhere: Elsewhere | None = None,
     *,
@@ -95,7 +96,7 @@ async def plan_undo(
     that were given to other images. Raises :class:`Refused` if nothing at all can be put back.
     """
     begun = None if log is None else log.begun | log.done
-    backup = None if run.backup is None else Backup(Path(run.backup))
+    backup = _backup_of(run)
     tags, failed = await _look_at_tags(registry, run, taken_tags(run, begun), progress)
     untagged = untagged_nodes(run, begun)
     sources = elsewhere or Elsewhere()
@@ -122,21 +123,27 @@ async def plan_undo(
     return plan
 
 
-def _missing_before(run: JournalEntry) -> set[Node]:
+def _backup_of(run: Undoable) -> Backup | None:
+    folder = run.backup if isinstance(run, RemovalEntry) else None
+    return None if folder is None else Backup(Path(folder))
+
+
+def _missing_before(run: Undoable) -> set[Node]:
     """Return what images of this run lacked before it."""
-    missing = () if run.plan is None else run.plan.missing
+    missing = run.plan.missing if isinstance(run, RemovalEntry) else ()
     return {(one.repository, digest) for one in missing for digest in one.absent}
 
 
 async def _look_at_tags(
     registry: Registry,
-    run: JournalEntry,
+    run: Undoable,
     wanted: Mapping[tuple[RepoName, Tag], Digest],
     progress: Progress,
 ) -> tuple[list[TagSeen], list[NotBack]]:
     tags: dict[tuple[RepoName, Tag], TagSeen] = {}
     failed: list[NotBack] = []
-    gave = {(repository, tag): digest for repository, tag, digest in run.gave}
+    given = run.gave if isinstance(run, UndoEntry) else ()
+    gave = {(repository, tag): digest for repository, tag, digest in given}
 
     async def look(item: tuple[RepoName, Tag]) -> TagSeen:
         repository, tag = item
@@ -159,11 +166,9 @@ async def _look_at_tags(
     return [tags[item] for item in wanted if item in tags], failed
 
 
-async def _stray_throwaways(
-    registry: Registry, run: JournalEntry, log: StepLog | None
-) -> list[Node]:
+async def _stray_throwaways(registry: Registry, run: Undoable, log: StepLog | None) -> list[Node]:
     """Return throw-away manifests that steps left which were begun and not finished."""
-    if log is None or run.plan is None:
+    if log is None or not isinstance(run, RemovalEntry):
         return []
     found = []
     for number, step in enumerate(run.plan.steps):
@@ -175,14 +180,14 @@ async def _stray_throwaways(
     return found
 
 
-def _nothing_possible(run: JournalEntry, left: Iterable[NotBack]) -> Refused:
+def _nothing_possible(run: Undoable, left: Iterable[NotBack]) -> Refused:
     items = list(left)
     taken = all(one.taken for one in items)
     message = f"run {run.id} cannot be undone; nothing was changed\n" + "\n".join(_lines(items))
     if taken:
         hint = f"To take these tags from the other images: jettison undo {run.id} --overwrite-tags"
-    elif run.backup:
-        hint = f"The backup {run.backup} does not have what is missing."
+    elif (backup := _backup_of(run)) is not None:
+        hint = f"The backup {backup.folder} does not have what is missing."
     else:
         hint = "A run made with `rm --backup DIR` can be undone even when blobs are gone."
     return Refused(message, hint=hint)
@@ -202,7 +207,7 @@ class _PuttingBack:
         self,
         registry: Registry,
         storage: StorageRegistry | None,
-        run: JournalEntry,
+        run: Undoable,
         plan: UndoPlan,
         progress: Progress,
     ) -> None:
@@ -212,7 +217,7 @@ class _PuttingBack:
         self._storage = storage
         self._lacking = {digest for _, digest in plan.missing}
         self._plan = plan
-        self._backup = None if run.backup is None else Backup(Path(run.backup))
+        self._backup = _backup_of(run)
         self._saved = {(one.repository, one.digest): one for one in (*run.saved, *plan.manifests)}
         self._displaced = {
             (one.repository, tag): one.digest for one in plan.displaced for tag in one.tags
@@ -312,7 +317,7 @@ class PutBack(NamedTuple):
 
 async def put_back(
     registry: Registry,
-    run: JournalEntry,
+    run: Undoable,
     plan: UndoPlan,
     progress: Progress = silent,
     *,

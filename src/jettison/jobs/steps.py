@@ -24,10 +24,10 @@ from jettison.errors import (
 )
 from jettison.jobs.current_state import Present, list_tags
 from jettison.model.digest import Digest
-from jettison.model.journal import Finding, JournalEntry, SavedManifest, StepLeft
+from jettison.model.journal import Finding, RemovalEntry, SavedManifest, StepLeft
 from jettison.model.mediatypes import OCI_INDEX
 from jettison.model.names import RepoName, Tag
-from jettison.model.plan import Plan, Step
+from jettison.model.plan import Step
 from jettison.model.preconditions import MOST_NAMED
 from jettison.model.snapshot import Node
 from jettison.model.step_order import children_of
@@ -95,7 +95,7 @@ class StepRemover:
         acting: Registry,
         source: Registry,
         deleting: Deleting,
-        run: JournalEntry,
+        run: RemovalEntry,
         present: Present,
     ) -> None:
         self._remote = remote
@@ -103,7 +103,7 @@ class StepRemover:
         self._source = source
         self._deleting = deleting
         self._run = run
-        self._plan: Plan = run.plan  # type: ignore[assignment] # a run to be carried out has one
+        self._plan = run.plan
         self._saved = {(entry.repository, entry.digest): entry for entry in run.saved}
         self._present = present
         self._tags_first = False

@@ -10,14 +10,33 @@ from jettison.jobs.restore import Elsewhere, plan_undo, put_back
 from jettison.jobs.verify import verify_restored
 from jettison.jobs.workspace import Workspace
 from jettison.model.digest import Digest
-from jettison.model.journal import Finding, JobKind, JobState, JournalEntry, Receipt, SavedManifest
-from jettison.model.restoration import NotBack, UndoPlan, is_undoable
+from jettison.model.journal import (
+    Finding,
+    JobState,
+    JournalEntry,
+    Receipt,
+    RemovalEntry,
+    SavedManifest,
+    UndoEntry,
+)
+from jettison.model.restoration import NotBack, Undoable, UndoPlan, is_undoable
 from jettison.model.times import rfc3339
 from jettison.storage.journal import Journal, StepLog, new_run_id
 
-__all__ = ["UndoJob"]
+__all__ = ["UndoJob", "require_undoable"]
 
 _HALF_WAY = frozenset({JobState.APPLYING, JobState.INTERRUPTED, JobState.STOPPED})
+
+
+def require_undoable(run: JournalEntry) -> Undoable:
+    """Return a run that took something away; raises :class:`Refused` for one that did not."""
+    if is_undoable(run):
+        return run
+    message = f"run {run.id} removed nothing that could be put back ({run.kind})"
+    hint = "See `jettison runs` for removals."
+    if isinstance(run, UndoEntry):
+        hint = f"To remove again what it put back: jettison rm {' '.join(run.request)}"
+    raise Refused(message, hint=hint)
 
 
 class UndoJob:
@@ -26,7 +45,7 @@ class UndoJob:
     Where the workspace has no storage, that of the run is opened if it still is there.
     """
 
-    def __init__(self, workspace: Workspace, entry: JournalEntry) -> None:
+    def __init__(self, workspace: Workspace, entry: Undoable) -> None:
         self._journal = workspace.journal
         self._home = self._journal.home_of(entry.id)
         self._workspace = workspace if workspace.tree is not None else workspace.beside(entry)
@@ -39,12 +58,6 @@ class UndoJob:
         where nothing can be put back.
         """
         entry, place = self._entry, self._workspace
-        if not is_undoable(entry):
-            message = f"run {entry.id} removed nothing that could be put back ({entry.kind})"
-            hint = "See `jettison runs` for removals."
-            if entry.kind is JobKind.UNDO:
-                hint = f"To remove again what it put back: jettison rm {' '.join(entry.request)}"
-            raise Refused(message, hint=hint)
         elsewhere = Elsewhere(self._saved_by_others, self._stored())
         return await plan_undo(
             place.registry,
@@ -68,7 +81,7 @@ class UndoJob:
         for journal in journals.values():
             for other in journal.runs():
                 if (
-                    isinstance(other, JournalEntry)
+                    isinstance(other, RemovalEntry | UndoEntry)
                     and other.id != self._entry.id
                     and other.registry == self._entry.registry
                 ):
@@ -80,7 +93,7 @@ class UndoJob:
             return lambda _: None
         return lambda digest: tree.read_manifest(digest.raw)
 
-    async def apply(self, plan: UndoPlan) -> tuple[JournalEntry, list[NotBack]]:
+    async def apply(self, plan: UndoPlan) -> tuple[UndoEntry, list[NotBack]]:
         """Put everything back, prove it, and note both.
 
         Return the entry of the undo, and what it did not put back. What it took from others is
@@ -89,9 +102,8 @@ class UndoJob:
         run, place, journal = self._entry, self._workspace, self._home
         now = place.clock()
         gave = {(repository, tag): digest for repository, tag, digest in plan.tags}
-        done = JournalEntry(
+        done = UndoEntry(
             id=new_run_id(now),
-            kind=JobKind.UNDO,
             state=JobState.APPLYING,
             started=rfc3339(now),
             registry=run.registry,

@@ -35,7 +35,7 @@ from jettison.jobs.verify_collection import (
     stale_finding,
 )
 from jettison.model.digest import Digest
-from jettison.model.journal import Finding, JournalEntry
+from jettison.model.journal import Finding, RemovalEntry
 from jettison.model.names import RepoName, Tag
 from jettison.model.plan import Plan
 from jettison.model.restoration import NotBack, UndoPlan, needs_of
@@ -67,25 +67,22 @@ class Proof(msgspec.Struct, frozen=True):
 
 
 async def verify_references(
-    registry: Registry, run: JournalEntry, progress: Progress = silent, *, read_data: bool = False
+    registry: Registry, run: RemovalEntry, progress: Progress = silent, *, read_data: bool = False
 ) -> list[Finding]:
     """Look whether what was to go is gone, and whether what was to stay is there.
 
     ``read_data``: read the blobs of what stays in full.
     """
-    plan = run.plan
-    if plan is None:
-        return []
     found = [
         *await _removed_tags(registry, run, progress),
         *await _removed_manifests(registry, run, progress),
-        *await _kept(registry, run, plan, progress, read_data=read_data),
+        *await _kept(registry, run, progress, read_data=read_data),
     ]
     return [finding for finding in found if finding is not None]
 
 
 async def _removed_tags(
-    registry: Registry, run: JournalEntry, progress: Progress
+    registry: Registry, run: RemovalEntry, progress: Progress
 ) -> list[Finding | None]:
     """Look for tags in the list, and by GET where the list does not settle it.
 
@@ -135,7 +132,7 @@ async def _removed_tags(
 
 
 async def _removed_manifests(
-    registry: Registry, run: JournalEntry, progress: Progress
+    registry: Registry, run: RemovalEntry, progress: Progress
 ) -> list[Finding | None]:
     nodes = planned_nodes(run.removed)
     findings: list[Finding | None] = []
@@ -215,12 +212,13 @@ _READ: Final = (
 
 
 async def _kept(
-    registry: Registry, run: JournalEntry, plan: Plan, progress: Progress, *, read_data: bool
+    registry: Registry, run: RemovalEntry, progress: Progress, *, read_data: bool
 ) -> list[Finding | None]:
     """Look at what the removal came close to and left.
 
     What is gone right after the run went with it; later, others may have removed it.
     """
+    plan = run.plan
     kept_ones = plan.kept if read_data else sample(plan.kept, FEW)
     tags = {(kept.repository, kept.tag): kept.digest for kept in kept_ones if kept.tag is not None}
     untagged = {(kept.repository, kept.digest) for kept in kept_ones if kept.tag is None}
@@ -295,12 +293,10 @@ async def _look(
 
 
 def verify_storage(
-    tree: StorageTree, run: JournalEntry, now: float, progress: Progress = silent
+    tree: StorageTree, run: RemovalEntry, now: float, progress: Progress = silent
 ) -> Proof:
     """Look whether the files of what was to be freed are gone; say of each that is not, why."""
     plan = run.plan
-    if plan is None:
-        return Proof()
     sizes = {item.digest: item.size for item in plan.estimate.freed}
     left = {digest: blob for digest in sizes if (blob := tree.blob(digest.raw)) is not None}
     # An undo has manifests from the journal, and is not to bring back what was not there.
@@ -318,16 +314,15 @@ def verify_storage(
 
 def _why_left(
     tree: StorageTree,
-    run: JournalEntry,
+    run: RemovalEntry,
     left: Mapping[Digest, Blob],
     now: float,
     progress: Progress,
 ) -> list[Finding]:
-    grace = float(run.details.get("grace") or 0.0)
     loose = plan_collection(tree, CollectOptions(grace=0.0), now, progress=progress)
     garbage = {blob.digest for blob in loose.blobs}
     held = _held(tree, now)
-    idle = (now - grace) * 1e9
+    idle = (now - run.grace) * 1e9
     young = [digest.raw for digest, blob in left.items() if blob.mtime_ns > idle]
     pending = wanted_by_pending(tree, young)
     groups: dict[tuple[bool, str], list[int]] = {}
@@ -364,7 +359,7 @@ def _held(tree: StorageTree, now: float) -> dict[Digest, float]:
 
 
 async def verify_blobs(
-    registry: Registry, run: JournalEntry, *, stored: bool, progress: Progress = silent
+    registry: Registry, run: RemovalEntry, *, stored: bool, progress: Progress = silent
 ) -> Proof:
     """Ask the registry for what was to be freed: HEAD must not promise bytes that do not come.
 
@@ -372,8 +367,6 @@ async def verify_blobs(
     not collected yet.
     """
     plan = run.plan
-    if plan is None:
-        return Proof()
     freed = {item.digest for item in plan.estimate.freed} - _missing_before(plan)
     pairs = {
         (saved.repository, blob)

@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 from jettison.errors import InvalidManifest, JettisonError, Unreachable
 from jettison.jobs.image_lookup import RESTART, each_alone
 from jettison.model.digest import Digest
-from jettison.model.journal import Finding, JournalEntry
+from jettison.model.journal import CollectionEntry, Finding
 from jettison.model.names import RepoName
 from jettison.progress import Progress, silent
 from jettison.registry import Registry
@@ -87,25 +87,23 @@ async def verify_collected(
     return findings
 
 
-def verify_gone(tree: StorageTree, run: JournalEntry) -> list[Finding]:
+def verify_gone(tree: StorageTree, run: CollectionEntry) -> list[Finding]:
     """Look whether the blobs are gone from the disk that a collection saw go."""
-    noted = [Digest(text) for text in run.details.get("blobs", ())]
-    if not noted:
+    if not run.blobs:
         return []
-    back = sum(tree.blob(digest.raw) is not None for digest in noted)
+    back = sum(tree.blob(digest.raw) is not None for digest in run.blobs)
     sentence = "gone from the disk"
     if back:
         sentence = f"looked for; {number(back, 'file')} of these came back since"
-    return [Finding(ok=True, subject=number(len(noted), "removed blob"), sentence=sentence)]
+    return [Finding(ok=True, subject=number(len(run.blobs), "removed blob"), sentence=sentence)]
 
 
 async def verify_collection(
-    registry: Registry, tree: StorageTree, run: JournalEntry, progress: Progress = silent
+    registry: Registry, tree: StorageTree, run: CollectionEntry, progress: Progress = silent
 ) -> list[Finding]:
     """Ask the registry that ``tree`` belongs to for what a collection noted as unlinked."""
-    links = [(RepoName(name), Digest(text)) for name, text in run.details.get("links", ())]
     try:
-        return await verify_collected(registry, links, progress, tree=tree)
+        return await verify_collected(registry, run.links, progress, tree=tree)
     except Unreachable as error:
         sentence = f"not running, so it promises nothing: {error.message}"
         return [Finding(ok=True, subject=registry.name, sentence=sentence)]

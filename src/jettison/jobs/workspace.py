@@ -18,7 +18,7 @@ from jettison.errors import (
 )
 from jettison.jobs.check import Item, Level, check_storage
 from jettison.jobs.discover import list_repositories
-from jettison.model.journal import JournalEntry
+from jettison.model.journal import EntryHead
 from jettison.model.plan import Plan
 from jettison.model.times import rfc3339
 from jettison.progress import Progress, silent
@@ -60,7 +60,7 @@ class Workspace:
         """Return the same workspace with a registry to ask."""
         return replace(self, remote=remote)
 
-    def beside(self, entry: JournalEntry) -> Self:
+    def beside(self, entry: EntryHead) -> Self:
         """Return the same workspace with the storage of a journaled job, if it still is there."""
         if entry.storage is None:
             return self

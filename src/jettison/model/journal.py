@@ -1,31 +1,46 @@
-"""A run: one applied plan, as it is kept in the journal, with its receipt."""
+"""Journal entries: one for each applied plan, with what it saved and what it came to.
+
+An entry is one of a union, a class for each job. What is small and asked of many entries at once
+is its *head*, a class of its own above it; what may be large comes below it: the plan, saved
+manifests. A head is read alone where the rest is not needed (:mod:`jettison.storage.journal`).
+"""
 
 import enum
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import msgspec
 
 from jettison.model.digest import Digest
 from jettison.model.names import RepoName, Tag
-from jettison.model.plan import Plan, Step, StepAction
+from jettison.model.plan import Plan, PlanSummary, Prediction, Step, StepAction
 
 __all__ = [
     "RUN_SCHEMA",
     "UNDOABLE",
+    "CollectionEntry",
+    "CollectionHead",
+    "EntryHead",
     "Finding",
     "JobKind",
     "JobState",
     "JournalEntry",
     "Receipt",
+    "RemovalEntry",
+    "RemovalHead",
+    "RepairEntry",
     "SavedManifest",
     "StepLeft",
+    "UndoEntry",
+    "UndoHead",
+    "head_of",
+    "upgraded",
 ]
 
-RUN_SCHEMA: Final = 1
+RUN_SCHEMA: Final = 2
 
 
 class JobKind(enum.StrEnum):
-    """What the run did."""
+    """Which job an entry is of, by its command."""
 
     RM = "rm"
     UNDO = "undo"
@@ -120,42 +135,88 @@ class Receipt(msgspec.Struct, frozen=True):
         return all(finding.ok for finding in self.findings)
 
 
-class JournalEntry(msgspec.Struct, frozen=True):
-    """A journal entry.
+class _Head(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
+    """What each entry has. ``started`` is RFC 3339 in UTC.
 
-    ``started`` is RFC 3339 in UTC; ``window_until`` is in seconds since the epoch: until then a
-    collection of ``storage`` keeps what the run removed (None: no collection knows of it).
-    ``fingerprint`` tells whether a command is the one that was interrupted. ``gave`` is where an
-    undo pointed tags that it took from other images, which are ``saved``. ``left`` are the steps
-    of a run that came to its end without doing all of them.
+    ``registry`` is "" where only the ``storage`` was at hand, and that is None where only the
+    registry was. ``request`` is what was asked for, as typed.
     """
 
+    kind: ClassVar[JobKind]
+
     id: str
-    kind: JobKind
     state: JobState
     started: str
     registry: str
     request: tuple[str, ...]
-    fingerprint: str = ""
     storage: str | None = None
-    plan: Plan | None = None
-    saved: tuple[SavedManifest, ...] = ()
-    left: tuple[StepLeft, ...] = ()
+    receipt: Receipt | None = None
+    schema_version: int = RUN_SCHEMA
+
+    @property
+    def place(self) -> str:
+        """Where it was: the registry, or the storage of one that is not known."""
+        return self.registry or self.storage or ""
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether it stopped half-way: before its last step, or before its proof."""
+        unproved = self.state is JobState.DONE and self.receipt is None
+        return self.state in {JobState.APPLYING, JobState.INTERRUPTED} or unproved
+
+    def may_be_beside(self, other: "EntryHead") -> bool:
+        """Whether it may have been on the same registry as another run, as far as both tell."""
+        if self.registry and other.registry:
+            return self.registry == other.registry
+        return None in {self.storage, other.storage} or self.storage == other.storage
+
+
+class RemovalHead(_Head, frozen=True, kw_only=True, tag="rm"):
+    """The head of a removal, begun with a plan made at ``planned`` (seconds since the epoch).
+
+    ``window_until`` is in seconds since the epoch: until then a collection of ``storage`` keeps
+    what the run removed (None: no collection knows of it). ``reclaim``: a collection follows at
+    once, with ``grace`` in seconds, and ``prediction`` says what it frees. ``product`` is what the
+    registry is, ``fingerprint`` tells whether a command is the one that was interrupted. ``left``
+    are the steps of a run that came to its end without doing all of them.
+    """
+
+    kind: ClassVar[JobKind] = JobKind.RM
+
+    fingerprint: str = ""
     window_until: float | None = None
     reclaim: bool = False
     backup: str | None = None
-    of: str | None = None
-    gave: tuple[tuple[RepoName, Tag, Digest], ...] = ()
-    receipt: Receipt | None = None
-    details: dict[str, Any] = {}
-    schema_version: int = RUN_SCHEMA
+    product: str = ""
+    planned: float = 0.0
+    grace: float = 0.0
+    prediction: Prediction | None = None
+    left: tuple[StepLeft, ...] = ()
+    summary: PlanSummary = PlanSummary()
+
+    @property
+    def left_young(self) -> bool:
+        """Whether it collected for itself, and no collection has come since that it knows of."""
+        done = self.state is JobState.DONE and self.receipt is not None
+        return self.reclaim and done and self.window_until is None
+
+
+class RemovalEntry(RemovalHead, frozen=True, kw_only=True, tag="rm"):
+    """A removal: its plan, and the manifests that it removes or untags."""
+
+    plan: Plan
+    saved: tuple[SavedManifest, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Let the head tell of the plan that is there."""
+        msgspec.structs.force_setattr(self, "summary", self.plan.summary)
 
     @property
     def removed(self) -> tuple[Step, ...]:
         """The steps of the plan without what is ``left``: what has gone once the run is done."""
         left = {one.step: one for one in self.left}
         found = []
-        for number, step in enumerate(self.plan.steps if self.plan is not None else ()):
+        for number, step in enumerate(self.plan.steps):
             if number in left:
                 gone = tuple(tag for tag in step.tags if tag not in left[number].tags)
                 if not gone:
@@ -164,19 +225,92 @@ class JournalEntry(msgspec.Struct, frozen=True):
             found.append(step)
         return tuple(found)
 
-    @property
-    def place(self) -> str:
-        """Where it was: the registry, or the storage of one that is not known."""
-        return self.registry or self.storage or ""
 
-    def may_be_beside(self, other: "JournalEntry") -> bool:
-        """Whether it may have been on the same registry as another run, as far as both tell."""
-        if self.registry and other.registry:
-            return self.registry == other.registry
-        return None in {self.storage, other.storage} or self.storage == other.storage
+class CollectionHead(_Head, frozen=True, kw_only=True, tag="gc"):
+    """The head of a collection."""
 
-    @property
-    def unfinished(self) -> bool:
-        """Whether it stopped half-way: before its last step, or before its proof."""
-        unproved = self.state is JobState.DONE and self.receipt is None
-        return self.state in {JobState.APPLYING, JobState.INTERRUPTED} or unproved
+    kind: ClassVar[JobKind] = JobKind.GC
+
+
+class CollectionEntry(CollectionHead, frozen=True, kw_only=True, tag="gc"):
+    """A collection, with a sample of what it was seen to remove: blobs, and links of layers."""
+
+    blobs: tuple[Digest, ...] = ()
+    links: tuple[tuple[RepoName, Digest], ...] = ()
+
+
+class RepairEntry(_Head, frozen=True, kw_only=True, tag="fsck"):
+    """A repair of a storage; ``folder`` of the tree keeps its plan and what it moved aside."""
+
+    kind: ClassVar[JobKind] = JobKind.FSCK
+
+    folder: str
+
+
+class UndoHead(_Head, frozen=True, kw_only=True, tag="undo"):
+    """The head of an undo ``of`` another run.
+
+    ``gave`` is where it pointed tags that it took from other images. ``window_until`` is that of
+    what these lost, as in :class:`RemovalHead`.
+    """
+
+    kind: ClassVar[JobKind] = JobKind.UNDO
+
+    of: str
+    window_until: float | None = None
+    gave: tuple[tuple[RepoName, Tag, Digest], ...] = ()
+
+
+class UndoEntry(UndoHead, frozen=True, kw_only=True, tag="undo"):
+    """An undo, with the manifests that it took tags from, so that it can be undone in its turn."""
+
+    saved: tuple[SavedManifest, ...] = ()
+
+
+EntryHead = RemovalHead | CollectionHead | RepairEntry | UndoHead
+"""What every journal entry tells of itself; an entry is also its own head."""
+
+JournalEntry = RemovalEntry | CollectionEntry | RepairEntry | UndoEntry
+"""A journal entry. A job that comes to be journaled, as pruning will, gets a class here."""
+
+_HEADS: Final[dict[type, type[_Head]]] = {
+    RemovalEntry: RemovalHead,
+    CollectionEntry: CollectionHead,
+    UndoEntry: UndoHead,
+}
+
+
+def head_of(entry: JournalEntry) -> _Head:
+    """Return the head of an entry by itself: the members that stand first in its document."""
+    head = _HEADS.get(type(entry))
+    if head is None:
+        return entry
+    return head(**{name: getattr(entry, name) for name in head.__struct_fields__})
+
+
+_DETAILS: Final = {
+    "rm": {
+        "product": "product",
+        "now": "planned",
+        "grace": "grace",
+        "prediction": "prediction",
+    },
+    "gc": {"blobs": "blobs", "links": "links"},
+    "fsck": {"folder": "folder"},
+}
+"""By kind: what stood in the ``details`` of schema 1, and which member it is now."""
+
+
+def upgraded(document: dict[str, Any]) -> dict[str, Any]:
+    """Return the document of an entry of schema 1 as one of today.
+
+    What is no such document is returned as something that no entry is decoded from.
+    """
+    kind, details = document.get("kind"), document.get("details")
+    found = {name: value for name, value in document.items() if name != "details"}
+    if not isinstance(kind, str) or not isinstance(details, dict | None):
+        return {}
+    for old, new in _DETAILS.get(kind, {}).items():
+        if details and old in details:
+            found[new] = details[old]
+    return found | {"schema_version": RUN_SCHEMA}

@@ -20,6 +20,8 @@ __all__ = [
     "Freed",
     "Kept",
     "Plan",
+    "PlanSummary",
+    "Prediction",
     "Shared",
     "Step",
     "StepAction",
@@ -105,6 +107,26 @@ class Estimate(msgspec.Struct, frozen=True):
         return not self.unknown
 
 
+class Prediction(msgspec.Struct, frozen=True):
+    """What a collection right after the removal frees, in bytes, and what it leaves for later.
+
+    ``removal`` is freed on account of the removal, ``garbage`` lay there before. ``later`` is what
+    the removal leaves unreferenced and that is not idle yet, or held by another run's window.
+    ``until`` is when the last of it is idle (seconds since the epoch), None if all of it is.
+    """
+
+    removal: int
+    garbage: int
+    later: int
+    problems: tuple[str, ...] = ()
+    until: float | None = None
+
+    @property
+    def total(self) -> int:
+        """Everything that the collection frees."""
+        return self.removal + self.garbage
+
+
 class Broken(msgspec.Struct, frozen=True):
     """A manifest of the plan that lacked ``absent`` blobs or children before the run.
 
@@ -117,6 +139,23 @@ class Broken(msgspec.Struct, frozen=True):
     absent: tuple[Digest, ...]
     damaged: bool = False
     obsolete: bool = False
+
+
+class PlanSummary(msgspec.Struct, frozen=True):
+    """What an undo of a plan depends on, counted.
+
+    ``images`` lose a tag or their manifest, ``manifests`` go, and ``lost_tags`` lead to none. Of
+    the images ``broken`` lack blobs already, ``obsolete`` are of schema 1, ``sparse`` lack children
+    only. ``freed_bytes`` is that of the estimate.
+    """
+
+    images: int = 0
+    manifests: int = 0
+    lost_tags: int = 0
+    broken: int = 0
+    obsolete: int = 0
+    sparse: int = 0
+    freed_bytes: int = 0
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -147,3 +186,20 @@ class Plan(msgspec.Struct, frozen=True):
     def manifest_count(self) -> int:
         """How many manifests go."""
         return sum(step.deletes is not None for step in self.steps)
+
+    @property
+    def summary(self) -> PlanSummary:
+        """What an undo depends on."""
+        going = {(step.repository, step.digest) for step in self.steps if step.digest is not None}
+        found = [one for one in self.missing if (one.repository, one.digest) in going]
+        broken = sum(one.damaged for one in found)
+        obsolete = sum(one.obsolete and not one.damaged for one in found)
+        return PlanSummary(
+            images=len(going),
+            manifests=self.manifest_count,
+            lost_tags=sum(len(step.tags) for step in self.steps if step.digest is None),
+            broken=broken,
+            obsolete=obsolete,
+            sparse=len(found) - broken - obsolete,
+            freed_bytes=self.estimate.freed_bytes,
+        )

@@ -8,12 +8,13 @@ index comes back as sparse as it was.
 from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from typing import TypeGuard
 
 import msgspec
 
 from jettison.errors import InvalidManifest
 from jettison.model.digest import Digest
-from jettison.model.journal import JobKind, JournalEntry, SavedManifest, StepLeft
+from jettison.model.journal import JournalEntry, RemovalEntry, SavedManifest, StepLeft, UndoEntry
 from jettison.model.manifest import parse_manifest
 from jettison.model.names import RepoName, Tag
 from jettison.model.plan import Step
@@ -26,6 +27,7 @@ __all__ = [
     "NotBack",
     "TagSeen",
     "UndoPlan",
+    "Undoable",
     "decide_undo",
     "is_undoable",
     "needs_of",
@@ -124,20 +126,22 @@ class UndoPlan(msgspec.Struct, frozen=True):
         return not (self.blobs or self.manifests or self.tags)
 
 
-def is_undoable(run: JournalEntry) -> bool:
-    """Whether a run removed something that can be restored through the registry."""
-    return run.kind is JobKind.RM or (run.kind is JobKind.UNDO and bool(run.saved))
+Undoable = RemovalEntry | UndoEntry
+"""What may have removed something that can be restored through the registry."""
 
 
-def taken_tags(
-    run: JournalEntry, begun: AbstractSet[int] | None
-) -> dict[tuple[RepoName, Tag], Digest]:
+def is_undoable(run: JournalEntry) -> TypeGuard[Undoable]:
+    """Whether a run did so."""
+    return isinstance(run, RemovalEntry) or (isinstance(run, UndoEntry) and bool(run.saved))
+
+
+def taken_tags(run: Undoable, begun: AbstractSet[int] | None) -> dict[tuple[RepoName, Tag], Digest]:
     """Return the tags that a run took, or may have taken, with their digests.
 
     ``begun`` are the steps that it began, None if all. A tag without a manifest is left out: it
     cannot be set again.
     """
-    if run.plan is None:
+    if isinstance(run, UndoEntry):
         return {(one.repository, tag): one.digest for one in run.saved for tag in one.tags}
     return {
         (step.repository, tag): step.digest
@@ -148,9 +152,9 @@ def taken_tags(
     }
 
 
-def untagged_nodes(run: JournalEntry, begun: AbstractSet[int] | None) -> set[Node]:
+def untagged_nodes(run: Undoable, begun: AbstractSet[int] | None) -> set[Node]:
     """Return the manifests without a tag that a run removed, or may have removed."""
-    if run.plan is None:
+    if isinstance(run, UndoEntry):
         return {(one.repository, one.digest) for one in run.saved if not one.tags}
     return {
         (step.repository, step.deletes)
@@ -160,11 +164,11 @@ def untagged_nodes(run: JournalEntry, begun: AbstractSet[int] | None) -> set[Nod
 
 
 def _steps(
-    run: JournalEntry, begun: AbstractSet[int] | None
+    run: RemovalEntry, begun: AbstractSet[int] | None
 ) -> Iterator[tuple[Step, StepLeft | None]]:
     """Yield the steps that a run began, with what it left of each."""
     left = {one.step: one for one in run.left}
-    for number, step in enumerate(run.plan.steps if run.plan is not None else ()):
+    for number, step in enumerate(run.plan.steps):
         if begun is None or number in begun:
             yield step, left.get(number)
 

@@ -5,8 +5,8 @@ The same sentence stands in the plan, the question, the receipt and the list of 
 
 import msgspec
 
-from jettison.model.journal import JobKind, JobState, JournalEntry
-from jettison.model.plan import Plan
+from jettison.model.journal import EntryHead, JobState, RemovalHead, RepairEntry, UndoHead
+from jettison.model.plan import PlanSummary
 from jettison.model.products import Collection, Product, product
 from jettison.model.times import moment
 
@@ -40,13 +40,13 @@ class UndoPromise(msgspec.Struct, frozen=True):
     sentence: str
 
 
-def promise_undo(plan: Plan | None, outlook: Outlook, now: float) -> UndoPromise:
-    """Say what an undo of ``plan`` can do at ``now`` (seconds since the epoch)."""
-    total, lost = _images(plan), _lost_tags(plan)
+def promise_undo(plan: PlanSummary, outlook: Outlook, now: float) -> UndoPromise:
+    """Say what an undo of a plan can do at ``now`` (seconds since the epoch)."""
+    total, lost = plan.images, plan.lost_tags
     if lost and not total:
         sentence = "not possible: a tag that leads to no manifest cannot be set again"
         return UndoPromise(possible=False, sentence=sentence)
-    broken, obsolete, sparse = _broken(plan)
+    broken, obsolete = plan.broken, plan.obsolete
     if total and broken + obsolete >= total and not outlook.stored:
         why = "no registry takes manifests of schema 1 any more"
         if broken:
@@ -64,12 +64,12 @@ def promise_undo(plan: Plan | None, outlook: Outlook, now: float) -> UndoPromise
         without += [f"{obsolete} of {total} images, which are of schema 1"] if obsolete else []
     without += [f"{lost} tag{'s' * (lost != 1)} without a manifest"] if lost else []
     sentence += f", but for {' and '.join(without)}" if without else ""
-    if sparse and not outlook.stored:
+    if plan.sparse and not outlook.stored:
         sentence += ", if the registry takes an index without the children that it lacks already"
     return UndoPromise(possible=True, sentence=sentence)
 
 
-def _as_long_as(plan: Plan | None, outlook: Outlook, now: float) -> UndoPromise:
+def _as_long_as(plan: PlanSummary, outlook: Outlook, now: float) -> UndoPromise:
     if outlook.backup is not None:
         return UndoPromise(possible=True, sentence=f"from the backup {outlook.backup}")
     gone, left = outlook.gone, outlook.left
@@ -79,7 +79,7 @@ def _as_long_as(plan: Plan | None, outlook: Outlook, now: float) -> UndoPromise:
         sentence = f"only in part: of {gone + left} blobs that were looked for, {gone} are gone"
         return UndoPromise(possible=True, sentence=sentence)
     if outlook.reclaim and gone is None:
-        if plan is not None and plan.estimate.freed_bytes == 0:
+        if plan.freed_bytes == 0:
             return UndoPromise(possible=True, sentence="until the registry is collected again")
         return UndoPromise(
             possible=False, sentence="not once it is collected, which follows at once"
@@ -93,9 +93,9 @@ def _as_long_as(plan: Plan | None, outlook: Outlook, now: float) -> UndoPromise:
     return _by_product(plan, outlook)
 
 
-def _by_product(plan: Plan | None, outlook: Outlook) -> UndoPromise:
+def _by_product(plan: PlanSummary, outlook: Outlook) -> UndoPromise:
     name = outlook.product.name
-    if plan is not None and plan.manifest_count == 0:
+    if plan.manifests == 0:
         return UndoPromise(
             possible=True, sentence="as long as the manifest stays, which only loses a tag"
         )
@@ -115,11 +115,11 @@ def _by_product(plan: Plan | None, outlook: Outlook) -> UndoPromise:
             return UndoPromise(possible=True, sentence="until the registry is collected")
 
 
-def outlook_of(run: JournalEntry) -> Outlook:
+def outlook_of(run: RemovalHead) -> Outlook:
     """Return what an undo of a run depends on, as it was seen when the run ended."""
     receipt = run.receipt
     return Outlook(
-        product(str(run.details.get("product", ""))),
+        product(run.product),
         backup=run.backup,
         reclaim=run.reclaim,
         stored=run.storage is not None,
@@ -129,41 +129,16 @@ def outlook_of(run: JournalEntry) -> Outlook:
     )
 
 
-def undo_promise_of(run: JournalEntry, now: float) -> UndoPromise | None:
+def undo_promise_of(run: EntryHead, now: float) -> UndoPromise | None:
     """Say what an undo of a run can do at ``now``; None for a run that has nothing to undo."""
     if run.state is JobState.UNDONE:
         return UndoPromise(possible=False, sentence="undone")
-    if run.kind is JobKind.FSCK:
+    if isinstance(run, RepairEntry):
         return UndoPromise(possible=True, sentence="until what it moved aside is removed")
-    if run.kind is JobKind.UNDO and run.saved:
+    if isinstance(run, UndoHead) and run.gave:
         return UndoPromise(
             possible=True, sentence="gives the tags that it took back to their images"
         )
-    if run.kind is not JobKind.RM:
+    if not isinstance(run, RemovalHead):
         return None
-    return promise_undo(run.plan, outlook_of(run), now)
-
-
-def _images(plan: Plan | None) -> int:
-    """Count the images that a plan takes a tag or the manifest of."""
-    if plan is None:
-        return 0
-    return len({(s.repository, s.digest) for s in plan.steps if s.digest is not None})
-
-
-def _lost_tags(plan: Plan | None) -> int:
-    """Count the tags of a plan that lead to no manifest."""
-    if plan is None:
-        return 0
-    return sum(len(step.tags) for step in plan.steps if step.digest is None)
-
-
-def _broken(plan: Plan | None) -> tuple[int, int, int]:
-    """Count the images of a plan that lack blobs, are of schema 1, or only lack children."""
-    if plan is None:
-        return 0, 0, 0
-    going = {(step.repository, step.digest) for step in plan.steps}
-    found = [one for one in plan.missing if (one.repository, one.digest) in going]
-    broken = sum(one.damaged for one in found)
-    obsolete = sum(one.obsolete and not one.damaged for one in found)
-    return broken, obsolete, len(found) - broken - obsolete
+    return promise_undo(run.summary, outlook_of(run), now)

@@ -1,6 +1,8 @@
 """The journal: one JSON document for each run, beside the data or in the user's state directory.
 
-``<folder>/<id>.json`` is the run, replaced whole; ``<folder>/<id>.steps`` gets a line before and
+``<folder>/<id>.json`` is the run, replaced whole. Its first line is the head, with a comma at its
+end, and can be read alone; the plan and the saved manifests follow (a document of schema 1 is read
+as a whole). ``<folder>/<id>.steps`` gets a line before and
 after each step and is synced each time, so that a process killed at any moment leaves behind what
 it did (issue: Ctrl-C and ``kill -9``). A run whose storage was at hand lies in
 ``<rootdirectory>/jettison/runs``, where a collection honours it; the user's own directory then
@@ -16,24 +18,31 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 import msgspec
 
 from jettison.errors import (
     InvalidDocument,
-    JettisonError,
     JournalError,
     JournalNewer,
     NotFoundError,
     StorageError,
 )
-from jettison.model import strict_json
-from jettison.model.journal import RUN_SCHEMA, UNDOABLE, JobKind, JournalEntry
+from jettison.model import codec, strict_json
+from jettison.model.journal import (
+    RUN_SCHEMA,
+    UNDOABLE,
+    EntryHead,
+    JobKind,
+    JournalEntry,
+    head_of,
+    upgraded,
+)
 from jettison.storage.filesystem import layout
 from jettison.storage.filesystem.draft import Draft, open_record, write_file
 from jettison.storage.filesystem.folder import (
@@ -50,17 +59,17 @@ if TYPE_CHECKING:
 __all__ = ["Journal", "StepLog", "Unreadable", "new_run_id", "state_directory", "tree_journal"]
 
 
+Run = TypeVar("Run", JournalEntry, EntryHead)
+
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _DOCUMENT: Final = ".json"
 _ROOM: Final = 256 * 1024
 
-LARGEST_ENTRY: Final = 1024 * 1024 * 1024
-"""Bytes of a run, or of the plan of a repair: it holds each manifest that it removed."""
+_END: Final = b",\n"
+"""What a head ends with on its line. JSON has no line break in a text."""
 
-MOST_PARTS: Final = 20_000_000
-"""Objects, lists and commas of one: a step has some twenty. In memory each takes 64 bytes and more,
-and whoever owns a tree can write as many as they like.
-"""
+_HEAD: Final = 64 * 1024
+"""Bytes to read for a head; nearly all have a few thousand."""
 
 
 class Unreadable(msgspec.Struct, frozen=True):
@@ -70,8 +79,8 @@ class Unreadable(msgspec.Struct, frozen=True):
     reason: str
 
 
-class _Head(msgspec.Struct):
-    """What every version of a document has."""
+class _Label(msgspec.Struct):
+    """What every version of a document has; ``elsewhere`` is the folder that a pointer leads to."""
 
     id: str = ""
     schema_version: int = 0
@@ -82,24 +91,6 @@ class _Line(msgspec.Struct):
     step: int
     done: bool
     at: str
-
-
-def _encode_hook(value: Any) -> Any:  # noqa: ANN401 - the signature is msgspec's
-    if isinstance(value, str):
-        return str(value)
-    raise NotImplementedError(type(value))
-
-
-def _decode_hook(wanted: type, value: Any) -> Any:  # noqa: ANN401 - the signature is msgspec's
-    if issubclass(wanted, str):
-        try:
-            return wanted(value)
-        except JettisonError as error:
-            raise ValueError(error.message) from None  # to msgspec: this document is damaged
-    raise NotImplementedError(wanted)
-
-
-_ENCODER: Final = msgspec.json.Encoder(enc_hook=_encode_hook)
 
 
 def state_directory(environment: Mapping[str, str]) -> Path:
@@ -115,6 +106,15 @@ def new_run_id(now: float) -> str:
     high, low = divmod(int(now % 1 * len(letters) ** 2), len(letters))
     suffix = letters[high] + letters[low] + "".join(secrets.choice(letters) for _ in range(3))
     return time.strftime("%Y%m%d-%H%M%S", time.gmtime(now)) + "-" + suffix
+
+
+def _lines(document: "JournalEntry | _Label") -> bytes:
+    """Return a document, its head on a line of its own."""
+    raw = codec.encode(document)
+    if isinstance(document, _Label):
+        return raw
+    end = len(codec.encode(head_of(document))) - 1
+    return raw if raw[end:] == b"}" else raw[:end] + _END + raw[end + 1 :]
 
 
 class StepLog(msgspec.Struct, frozen=True):
@@ -174,19 +174,19 @@ class Journal:
         """Store the run, replacing an earlier state of it."""
         self._replace(run.id, self._encoded(run))
 
-    def point(self, run: JournalEntry, to: "Journal") -> None:
+    def point(self, run: EntryHead, to: "Journal") -> None:
         """Note that the run lies in another journal."""
-        head = _Head(run.id, RUN_SCHEMA, str(to.folder.absolute()))
-        self._replace(run.id, self._encoded(head))
+        label = _Label(run.id, RUN_SCHEMA, str(to.folder.absolute()))
+        self._replace(run.id, self._encoded(label))
 
-    def _encoded(self, document: JournalEntry | _Head) -> bytes:
+    def _encoded(self, document: JournalEntry | _Label) -> bytes:
         try:
-            raw = _ENCODER.encode(document)
+            raw = _lines(document)
         except UnicodeEncodeError:
             message = f"cannot write the journal {self.folder}: a path in it is not UTF-8"
             hint = "Rename that folder, or mount it at another path."
             raise JournalError(message, hint=hint) from None
-        if len(raw) > LARGEST_ENTRY or strict_json.parts_of(raw) > MOST_PARTS:
+        if not codec.is_readable(raw):
             message = f"cannot write the journal {self.folder}: nobody could read so large a run"
             raise JournalError(message, hint="Do it in several runs.")
         return raw
@@ -253,65 +253,76 @@ class Journal:
         Raises :class:`NotFoundError` for none, and :class:`JournalError` for one that is damaged
         or was written by a newer version.
         """
-        return self._read(run_id, may_point=True)
+        run = self._decoded(run_id, JournalEntry)
+        assert isinstance(run, JournalEntry)  # noqa: S101 - for the type checker
+        return run
 
-    def _read(self, run_id: str, *, may_point: bool) -> JournalEntry:
+    def head(self, run_id: str) -> EntryHead:
+        """Return what a run tells of itself, without its plan and what it saved; raises as read."""
+        head = self._decoded(run_id, EntryHead)
+        assert isinstance(head, EntryHead)  # noqa: S101 - same
+        return head
+
+    def _decoded(
+        self, run_id: str, wanted: object, *, may_point: bool = True
+    ) -> JournalEntry | EntryHead:
         path = self.folder / f"{run_id}{_DOCUMENT}"
-        document = self._bytes(run_id, _DOCUMENT)
+        document = self._bytes(run_id, _DOCUMENT, head=wanted is EntryHead)
         if document is None:
             message = f"there is no run {run_id}"
             raise NotFoundError(message, hint="See `jettison runs` for those there are.")
         try:
-            head = strict_json.decode(document, _Head, max_bytes=LARGEST_ENTRY)
-            if head.schema_version > RUN_SCHEMA:
+            label = codec.decode(document, _Label)
+            if label.schema_version > RUN_SCHEMA:
                 message = (
                     f"run {run_id} was written by a newer version of Jettison "
-                    f"(journal schema {head.schema_version}, this one knows {RUN_SCHEMA})"
+                    f"(journal schema {label.schema_version}, this one knows {RUN_SCHEMA})"
                 )
                 raise JournalNewer(message, hint="Upgrade Jettison and try again.")
-            if head.id != run_id:
-                message = f"run {run_id} cannot be read: {path} is the document of run {head.id!r}"
+            if label.id != run_id:
+                message = f"run {run_id} cannot be read: {path} is the document of run {label.id!r}"
                 raise JournalError(message, hint=f"Look at {path}.")
-            if head.elsewhere is not None:
+            if label.elsewhere is not None:
                 if not may_point or self._root is not None:
                     message = f"run {run_id} is pointed to, and only points on: {path}"
                     raise JournalError(message)
-                there = Journal.at(Path(head.elsewhere))
-                return there._read(run_id, may_point=False)  # noqa: SLF001 - of the same class
-            run = strict_json.decode(
-                document,
-                JournalEntry,
-                max_bytes=LARGEST_ENTRY,
-                max_parts=MOST_PARTS,
-                dec_hook=_decode_hook,
-            )
+                there = Journal.at(Path(label.elsewhere))
+                return there._decoded(run_id, wanted, may_point=False)  # noqa: SLF001 - of the same class
+            if label.schema_version < RUN_SCHEMA:
+                run = codec.convert(upgraded(codec.decode(document, dict)), JournalEntry)
+            else:
+                run = codec.decode(document, wanted)
         except InvalidDocument as error:
             message = f"run {run_id} cannot be read: {error}"
             raise JournalError(message, hint=f"Look at {path}.") from error
         if self._root is not None and run.storage is not None:
             # Wherever the tree was when it was written, and whatever was written.
-            return msgspec.structs.replace(run, storage=str(self._root))
-        return run
+            run = msgspec.structs.replace(run, storage=str(self._root))
+        return run  # type: ignore[no-any-return] # either of the two
 
-    def _bytes(self, run_id: str, ending: str) -> bytes | None:
-        """Read a document of a run; None if there is none."""
+    def _bytes(self, run_id: str, ending: str, *, head: bool = False) -> bytes | None:
+        """Read a document of a run, or its ``head`` if that is alone on its line; None: no such."""
         if _ID.fullmatch(run_id) is None:
             return None
         path = self.folder / f"{run_id}{ending}"
         try:
             with self._opened() as folder:
-                return None if folder is None else folder.read(path.name, LARGEST_ENTRY)
+                raw = None
+                if folder is not None:
+                    raw = folder.read(path.name, codec.LARGEST, _HEAD, line=head)
         except (StorageError, UnusableError) as error:
             message = f"{path} {error}" if isinstance(error, UnusableError) else error.message
             raise JournalError(message) from error
+        first, end, _ = raw.partition(_END) if head and raw else (b"", b"", b"")
+        return first + b"}" if end else raw
 
     def home_of(self, run_id: str) -> "Journal":
         """Return the journal that holds the run itself: this one, or the one it points to."""
         document = self._bytes(run_id, _DOCUMENT)
         if document is None or self._root is not None:
             return self
-        head = strict_json.decode(document, _Head, max_bytes=LARGEST_ENTRY)
-        return self if head.elsewhere is None else Journal.at(Path(head.elsewhere))
+        label = codec.decode(document, _Label)
+        return self if label.elsewhere is None else Journal.at(Path(label.elsewhere))
 
     def steps(self, run_id: str) -> StepLog:
         """Return how far a run came. A line cut short by a crash does not count."""
@@ -342,10 +353,18 @@ class Journal:
         for run_id in self.ids():
             yield self.read_quietly(run_id)
 
+    def heads(self) -> Iterator[EntryHead | Unreadable]:
+        """Yield the heads of all runs, as :meth:`runs` does."""
+        for run_id in self.ids():
+            yield self._quietly(self.head, run_id)
+
     def read_quietly(self, run_id: str) -> JournalEntry | Unreadable:
         """Return the run, or why it cannot be used."""
+        return self._quietly(self.read, run_id)
+
+    def _quietly(self, read: Callable[[str], Run], run_id: str) -> Run | Unreadable:
         try:
-            return self.read(run_id)
+            return read(run_id)
         except (JournalError, NotFoundError) as error:
             return Unreadable(run_id, error.message)
 
@@ -365,10 +384,10 @@ class Journal:
         """Return the run that ``text`` is; ``last`` is the latest that an undo takes back."""
         return self._find(text, UNDOABLE, "nothing was removed yet, and nothing repaired", on)
 
-    def latest(self) -> JournalEntry | None:
+    def latest(self) -> EntryHead | None:
         """Return the latest run that can be read, whatever it did."""
-        found = (self.read_quietly(run_id) for run_id in reversed(self.ids()))
-        return next((run for run in found if isinstance(run, JournalEntry)), None)
+        found = (self._quietly(self.head, run_id) for run_id in reversed(self.ids()))
+        return next((run for run in found if not isinstance(run, Unreadable)), None)
 
     def _find(
         self, text: str, kinds: AbstractSet[JobKind], none: str, on: str | None
@@ -377,13 +396,13 @@ class Journal:
             return self.read(self.find(text))
         for run_id in reversed(self.ids()):
             try:
-                run = self.read(run_id)
+                head = self.head(run_id)
+                if head.kind in kinds and on in {None, head.registry}:
+                    return self.read(run_id)
             except JournalNewer:
                 raise  # it may well be the latest of these
             except (JournalError, NotFoundError):
                 continue
-            if run.kind in kinds and on in {None, run.registry}:
-                return run
         where = f" on {on}" if on is not None else ""
         raise NotFoundError(none, hint=f"There is no such run{where} in {self.folder}.")
 

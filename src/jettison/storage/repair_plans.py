@@ -6,12 +6,11 @@ What they name is checked before anything is done with it (docs/security.md).
 from typing import Final
 
 from jettison.errors import InvalidDocument, JournalError, NotFoundError
-from jettison.model import strict_json
+from jettison.model import codec
 from jettison.model.repair import RepairPlan
 from jettison.storage.filesystem import layout
 from jettison.storage.filesystem.folder import UnusableError
 from jettison.storage.filesystem.tree import StorageTree
-from jettison.storage.journal import LARGEST_ENTRY, MOST_PARTS
 
 __all__ = ["REPAIRS", "load_plan", "repair_folder"]
 
@@ -34,11 +33,11 @@ def load_plan(tree: StorageTree, run_id: str) -> RepairPlan:
     folder = repair_folder(run_id)
     path = f"{tree.root}/{folder}/manifest.json"
     try:
-        raw = tree.root_folder.read(f"{folder}/manifest.json", LARGEST_ENTRY)
+        raw = tree.root_folder.read(f"{folder}/manifest.json", codec.LARGEST)
         if raw is None:
             message = f"{path} is not there any more, so the repair cannot be undone"
             raise NotFoundError(message, hint="Somebody removed what it had moved aside.")
-        plan = strict_json.decode(raw, RepairPlan, max_bytes=LARGEST_ENTRY, max_parts=MOST_PARTS)
+        plan: RepairPlan = codec.decode(raw, RepairPlan)
     except (InvalidDocument, UnusableError) as error:
         raise JournalError(f"{path} cannot be read: {error}") from error
     stray = plan.stray_path
