@@ -18,13 +18,13 @@ progress to standard error.
 
 `-o json` and `-o ndjson` print documents with a `schema_version`, sizes in bytes and times as in
 RFC 3339. A command that ends with an error then writes it as the last line of standard error:
-`{"schema_version":1,"error":{"code":"not_found","message":…,"hint":…,"exit_code":1}}`. The work that
-was done before the error is a document on standard output.
+`{"schema_version":1,"error":{"code":"not_found","message":…,"hint":…,"exit_code":1}}`. What was done
+before the error is a document on standard output.
 
 Text from a registry, a tree or a file name is shown and never obeyed: control characters, text
 directions and the like are written out (`\\x1b`). A terminal that lacks a character gets plain
-letters (`<=`). There are no colours with `NO_COLOR`, with `TERM=dumb`, and without a terminal. A fault
-in the program itself is one line; `JETTISON_DEBUG=1` shows where it is.
+letters (`<=`). There are no colours with `NO_COLOR`, with `TERM=dumb`, and without a terminal. A
+fault in the program itself is one line; `JETTISON_DEBUG=1` shows where it is.
 
 ## Exit codes
 

@@ -331,3 +331,23 @@ def test_each_decision_is_listed() -> None:
     there = sorted(one.name for one in index.parent.glob("[0-9]*.md"))
     assert listed == there
     assert [one[:4] for one in there] == [f"{number:04}" for number in range(1, len(there) + 1)]
+
+
+def unknown_decisions(folder: Path, numbers: set[str]) -> list[str]:
+    """The references of code to decisions that there are not."""
+    return [
+        f"{path.relative_to(folder)}: {number}"
+        for path in sorted(folder.rglob("*.py"))
+        for number in re.findall(r"decision\s(\d{4})", path.read_text("utf-8"))
+        if number not in numbers
+    ]
+
+
+def test_the_code_names_decisions_that_there_are() -> None:
+    numbers = {one.name[:4] for one in (ROOT / "docs" / "decisions").glob("[0-9]*.md")}
+    assert unknown_decisions(SOURCE, numbers) == []
+
+
+def test_a_decision_that_there_is_not_is_found(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text('"""As in decision 0001, and in decision\n0002."""')
+    assert unknown_decisions(tmp_path, {"0001"}) == ["a.py: 0002"]

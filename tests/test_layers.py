@@ -24,7 +24,7 @@ IMPURE_MODULES = frozenset({
     "uvicorn", "warnings",
 })
 # fmt: on
-# Whoever reads JSON without limits can be stopped by one deep document (issue 9).
+# Whoever reads JSON without limits can be stopped by one deep document (decision 0012).
 STRICT_READER = "model/strict_json.py"
 READERS = frozenset({"json", "msgspec.json", "msgspec.msgpack"})
 READING = frozenset({"Decoder", "JSONDecoder", "decode", "load", "loads"})

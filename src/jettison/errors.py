@@ -35,7 +35,7 @@
     │   └── TagsAppeared             other tags are on a manifest that was to go
     └── Interrupted                  exit 130 Ctrl-C, as every shell tells it
 
-The exit codes are design.md's, rule 10. A class owns its code, so that no command decides one.
+A class owns its exit code, so that no command decides one (decision 0014).
 """
 
 import errno

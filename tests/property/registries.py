@@ -1,4 +1,4 @@
-"""Random registries, and a naive model of one that is written from design.md alone.
+"""Random registries, and a naive model of one that is written from the rules alone.
 
 Digests here are numbers, not hashes, so that there are things that honest bytes cannot make:
 cycles of subjects. Children have lower numbers than their index: those are always honest.
@@ -225,7 +225,7 @@ class Naive:
             del self.tags[tag]
 
     def surviving(self, tags: set[Tag], digests: set[Digest]) -> set[Digest]:
-        """What lives when tags are untagged and digests deleted (design.md, rule 5)."""
+        """What lives when tags are untagged and digests deleted (decision 0001)."""
         going = tags | {tag for tag, digest in self.tags.items() if digest in digests}
         touched = self.with_referrers({self.tags[tag] for tag in going} | digests)
         alive = self.present - touched

@@ -1,6 +1,6 @@
 """A registry in memory that deletes as others do, where they differ from Distribution.
 
-Each behaviour has its source in registry-facts.md ("Other registries") or where it is named below.
+Each behaviour has its source where it is named below, or in tests/registries/scripted.py.
 """
 
 import json

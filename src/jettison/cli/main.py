@@ -38,7 +38,7 @@ def _end_like_ctrl_c() -> None:
 
 
 def main() -> None:
-    """Run the command line; the exit codes are design.md's, rule 10."""
+    """Run the command line; an error brings its own exit code (decision 0014)."""
     open_streams()
     arguments = sys.argv[1:]
     _end_like_ctrl_c()

@@ -384,7 +384,7 @@ def home_journal() -> "Journal | None":
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Ask on a terminal; elsewhere ``--yes`` must have been said (design.md, rule 11)."""
+    """Ask on a terminal; elsewhere ``--yes`` must have been given."""
     if yes:
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):

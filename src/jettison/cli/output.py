@@ -1,6 +1,6 @@
 """What people and programs read: tables, sizes, times, JSON, errors.
 
-Data goes to stdout, everything else to stderr (design.md, rule 9). Tables are never cut: what is
+Data goes to stdout, everything else to stderr. Tables are never cut: what is
 piped into another program is what is there.
 
 This is the one door to the terminal: all that is printed passes :func:`write` or :func:`note`.

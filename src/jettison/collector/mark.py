@@ -1,10 +1,10 @@
 """What lives in one repository of a storage tree.
 
-Each repository is marked for itself and followed to any depth (design.md, rule 5): Distribution
+Each repository is marked for itself and followed to any depth (decision 0001): Distribution
 takes a child marked in one repository for done in all, and loses its layers (defect 1). Whatever is
-unreadable, malformed or missing protects everything that the repository links (rule 2): skipping
-it, as Distribution does, makes its layers deletable (defects 2 and 3), and stopping at it frees
-nothing anywhere (defect 4).
+unreadable, malformed or missing protects everything that the repository links (decision 0002):
+skipping it, as Distribution does, makes its layers deletable (defects 2 and 3), and stopping at it
+frees nothing anywhere (defect 4). tests/e2e/test_defects.py has the defects.
 """
 
 import hashlib

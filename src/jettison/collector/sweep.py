@@ -1,10 +1,10 @@
 """Executing a collection's plan beside whatever else goes on in the tree.
 
-References go before what they reference (design.md, rule 3). A blob is first renamed out of the
+References go before what they reference (decision 0017). A blob is first renamed out of the
 registry's sight, so that from then on a push that needs it is refused or brings it again; then
 everything that was written since the plan is looked at once more; what somebody wants is put back,
-and only the rest is removed (rule 6). Killed anywhere, this leaves garbage at worst: blobs that lie
-aside are put back by the next collection.
+and only the rest is removed (decision 0003). Killed anywhere, this leaves garbage at worst: blobs
+that lie aside are put back by the next collection.
 
 A registry takes a manifest in steps: it looks whether the repository has links to all that the
 manifest references, and later links the manifest. A sweep that comes in between sees neither the
@@ -304,7 +304,7 @@ class _Sweep:
                 self._put_back_wanted(aside)
             for digest, blob in list(aside.items()):
                 with self._count.errors(layout.set_aside(blob.digest)):
-                    # A push that found the blob a moment ago has touched it (rule 6).
+                    # A push that found the blob a moment ago has touched it (decision 0003).
                     found = self._aside.look(digest)
                     if found is None or found.st_mtime_ns != blob.mtime_ns:
                         self._watch.want({digest})

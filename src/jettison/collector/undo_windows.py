@@ -45,7 +45,7 @@ def held_manifests(tree: StorageTree, now: float) -> Iterator[HeldManifest]:
     Also all manifests of repositories out of which a repair moved a tag or a manifest's link, as
     long as it can be undone: what was moved had kept the collector from them.
     Raises :class:`~jettison.errors.JournalError` for an entry that cannot be read: nobody knows
-    what it holds (design.md, rule 2).
+    what it holds (decision 0002).
     """
     journal = tree_journal(tree)
     for head in journal.heads():

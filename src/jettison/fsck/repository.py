@@ -451,7 +451,7 @@ class _Repository:
         """Look whether a tag's history says what it pointed to.
 
         A tag is moved aside only if its history, all of it, leads to nothing that is there: as
-        long as it lies there, it keeps the collector from its repository (design.md, rule 2).
+        long as it lies there, it keeps the collector from its repository (decision 0002).
         """
         path = layout.current_link(self._name, tag)
         named = self._named_by(path)

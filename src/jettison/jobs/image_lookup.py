@@ -1,7 +1,7 @@
 """Looking at images: which manifests, children and blobs a registry really has.
 
 HEAD never counts: a registry with a descriptor cache answers 200 for blobs that a collection has
-removed, and then sends no bytes (registry-facts, "Their collector", 8). So manifests are fetched
+removed, and then sends no bytes (tests/e2e/test_defects.py, 8). So manifests are fetched
 and blobs are begun to be read. One thing that cannot be looked at does not keep the others from it.
 """
 

@@ -220,7 +220,7 @@ def quiesced(quiesce: str | None, resume: str | None) -> Iterator[None]:
 
 
 def _shell(command: str, *, alone: bool = False) -> int:
-    # Standard output is data (design.md, rule 9), so what the command says goes to stderr.
+    # Standard output is data, so what the command says goes to stderr.
     done = subprocess.run(  # noqa: S602 - it is the user's own command, written for a shell
         command,
         shell=True,

@@ -44,7 +44,7 @@ _NEAREST: Final = 3
 class RemovalRequest(msgspec.Struct, frozen=True):
     """What a person asked to have removed.
 
-    ``all_tags`` must be given for a removal of every tag of a repository (design.md, rule 8).
+    ``all_tags`` must be given for a removal of every tag of a repository (decision 0015).
     ``extent`` is how far to look for what shares layers: bytes are upper bounds where not at all.
     """
 

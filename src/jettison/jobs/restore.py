@@ -1,8 +1,8 @@
 """Take a run back: manifests (the very bytes) and tags, as long as the blobs are there.
 
 Everything is looked at first; :mod:`jettison.model.restoration` decides what comes back. Children
-are written before the indexes that list them, and subjects before their referrers (design.md,
-rule 3). One thing that cannot be put back does not keep the others from it.
+are written before the indexes that list them, and subjects before their referrers (decision
+0017). One thing that cannot be put back does not keep the others from it.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping

@@ -1,7 +1,7 @@
 """Whether a registry promises blobs that are gone: the check behind each ``verify``.
 
 HEAD never counts: a registry with a descriptor cache answers 200 for blobs that a collection has
-removed, and then sends no bytes (registry-facts, "Their collector", 8). A push that believes it
+removed, and then sends no bytes (tests/e2e/test_defects.py, 8). A push that believes it
 leaves a layer out, and the image is broken.
 """
 

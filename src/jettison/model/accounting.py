@@ -80,7 +80,7 @@ class ByteAccounting:
         self.snapshot = snapshot
         self._sizes: dict[Digest, int] = dict(snapshot.sizes)
         self._holders: defaultdict[Digest, list[Node]] = defaultdict(list)
-        # What cannot be understood holds everything in its repository (design.md, rule 2).
+        # What cannot be understood holds everything in its repository (decision 0002).
         self._blind: dict[RepoName, list[Node]] = {}
         for repository in snapshot.repositories.values():
             self._count(repository)

@@ -76,7 +76,7 @@ _EXPLANATIONS: Final = {
 class RepairAction(enum.StrEnum):
     """What a repair does, in the order in which it is done.
 
-    References are written after what they reference, and removed before it (design.md, rule 3).
+    References are written after what they reference, and removed before it (decision 0017).
     """
 
     RECOVER_BLOB = "put back"

@@ -1,7 +1,7 @@
 """Reachability: what lives in a repository, given its roots.
 
 A mark is per (repository, digest): the same manifest may be whole in one repository and gone in
-another, so :func:`reach` is called once for each repository (design.md, rule 5). It is the one
+another, so :func:`reach` is called once for each repository (decision 0001). It is the one
 place that follows references, for plans and for the collector.
 """
 

@@ -1,4 +1,4 @@
-"""Manifests: read once from their bytes, never written again (design.md, rule 1).
+"""Manifests: read once from their bytes, never written again.
 
 Jettison understands OCI image manifests, indexes and artifact manifests, Docker schema 2 and lists,
 and Docker schema 1 for reading. A manifest of another type is *opaque*: its bytes and digest are

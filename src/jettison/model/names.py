@@ -2,7 +2,7 @@
 
 The grammar is the distribution specification's ("Pulling manifests") and, for the host part, the
 one that all clients share. There is no default registry and no default tag: a destructive command
-means exactly what was typed (design.md, rule 7).
+means exactly what was typed.
 """
 
 import fnmatch
@@ -165,7 +165,7 @@ def _split_host(text: str) -> tuple[str, str | None]:
     """Split at the first slash, or raise with the wrong part underlined."""
     login = _LOGIN.match(text)
     if login is not None:
-        # A screen or a log must not repeat the password (design.md, rule 16).
+        # A screen or a log must not repeat the password.
         start = len(login["scheme"] or "")
         shown = f"{text[:start]}***@{text[login.end() :]}"
         hint = "Log in with `jettison login HOST`, and leave the login out of the reference."

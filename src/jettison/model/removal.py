@@ -184,7 +184,7 @@ def _order(
     repository: RepositorySnapshot,
     referrers: dict[Digest, list[Digest]],
 ) -> list[Digest]:
-    """Sort so that a run that stops anywhere leaves garbage, never a broken image (rule 3).
+    """Sort so that a run that stops anywhere leaves garbage, never a broken image (decision 0017).
 
     Indexes go before their children, and subjects before their referrers: an orphaned signature
     is garbage, an image that lost its signature is damage. If the two contradict each other (a

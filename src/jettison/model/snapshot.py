@@ -56,7 +56,7 @@ class RepositorySnapshot(msgspec.Struct, frozen=True):
         return None if manifest is None else edges_of(manifest)
 
     def referrers(self) -> dict[Digest, list[Digest]]:
-        """Return, by subject, the manifests that live with it (design.md, rule 5)."""
+        """Return, by subject, the manifests that live with it (decision 0001)."""
         found: defaultdict[Digest, list[Digest]] = defaultdict(list)
         for manifest in self.manifests.values():
             if manifest.subject is not None:

@@ -1,7 +1,7 @@
 """Reading links and contents for an answer, at a handful of system calls each.
 
 What a tag or a layer leads to is looked at on the disk every time, so what another program does to
-the tree is seen at once, and nothing is ever promised from memory (registry-facts: the descriptor
+the tree is seen at once, and nothing is ever promised from memory (decision 0005: the descriptor
 cache). Only the bytes of small contents are kept, by digest: they cannot change, and that they are
 still on the disk is looked at each time.
 """
@@ -376,7 +376,7 @@ class ContentReader:
             return None
         return descriptor, found.st_size
 
-    # Saying that somebody wants something (design.md, rule 6).
+    # Saying that somebody wants something (decision 0003).
 
     def touch_layer(self, repository: RepoName, digest: Digest, size: int | None = None) -> bool:
         """Touch a layer's link and its blob; False if either is missing.

@@ -129,7 +129,7 @@ async def put_manifest(call: Call) -> Answer:
     """Store a manifest that is whole, and point tags to it.
 
     Everything it references is touched before it is linked, so no collection that goes on beside
-    takes it (design.md, rule 6). What is answered with 201 is on the disk.
+    takes it (decision 0003). What is answered with 201 is on the disk.
     """
     context, request = call.context, call.request
     tags = [parse_tag(tag) for tag in request.query.get("tag", ())]

@@ -40,7 +40,7 @@ def _link(call: Call, digest: Digest, names: list[RepoName] | None) -> tuple[Rep
     if size is None:
         return None
     for name in _sources(context, digest) if names is None else names:
-        # Touched before it is linked, so that no collection takes it in between (rule 6).
+        # Touched before it is linked, so that no collection takes it in between (decision 0003).
         if (
             call.grant.allows(name, AccessAction.PULL)
             and context.contents.layer(name, digest) == digest

@@ -2,7 +2,7 @@
 
 An image whose layer was deleted, or an index whose child was, is broken for everybody who pulls it,
 and nobody is told. So such a DELETE is refused and names who holds what was to go. What cannot be
-read holds everything (design.md, rule 2), but for itself: it can be pushed again, or deleted.
+read holds everything (decision 0002), but for itself: it can be pushed again, or deleted.
 """
 
 from typing import Final

@@ -4,7 +4,7 @@
 end, and can be read alone; the plan and the saved manifests follow (a document of schema 1 is read
 as a whole). ``<folder>/<id>.steps`` gets a line before and
 after each step and is synced each time, so that a process killed at any moment leaves behind what
-it did (issue: Ctrl-C and ``kill -9``). A run whose storage was at hand lies in
+it did. A run whose storage was at hand lies in
 ``<rootdirectory>/jettison/runs``, where a collection honours it; the user's own directory then
 has a pointer to it.
 

@@ -164,7 +164,8 @@ class StorageRegistry:
         """Store a manifest under a tag or its digest.
 
         Everything that it references is touched first, so that no sweep that goes on beside takes
-        it (rule 6). Raises :class:`~jettison.errors.StorageError` where one has taken it already.
+        it (decision 0003). Raises :class:`~jettison.errors.StorageError` where one has taken it
+        already.
         What is in ``lacking`` may be absent: an undo puts back what was no better before.
         """
         if isinstance(reference, Digest) and reference != manifest.digest:

@@ -3,7 +3,7 @@
 Listings take their facts from the folder itself (names and kinds) and look at single files only
 where asked. An entry that vanishes meanwhile is skipped and never ends a listing (defect 2). What
 cannot be understood is returned as a :class:`Problem`, so that a caller can protect what it might
-stand for (design.md, rule 2); what cannot be *listed* raises, because nobody knows what it hides.
+stand for (decision 0002); what cannot be *listed* raises, because nobody knows what it hides.
 
 Digests are raw here: a tree has millions of them.
 """

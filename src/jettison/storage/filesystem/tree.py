@@ -1,7 +1,7 @@
 """The storage tree, read and written.
 
-Writing obeys two rules of design.md: references are written after what they reference and removed
-before it (rule 3), and a file appears whole or not at all: it is drafted in our own folder, synced,
+Writing obeys two rules: references are written after what they reference and removed before it
+(decision 0017), and a file appears whole or not at all: it is drafted in our own folder, synced,
 and renamed to its place. New files and folders get the owner of the folder they are made in, so
 that a registry that runs as another user than root can go on using them. Everything is done in
 open folders, so no symbolic link below the root is ever followed.
@@ -194,7 +194,7 @@ class StorageTree(TreeReader):
         self.write(layout.revision_link(repository, digest), digest.encode())
 
     def touch(self, digest: Digest) -> bool:
-        """Note that somebody wants a blob, so that no sweep takes it (rule 6); False: none."""
+        """Touch a blob, so that no sweep takes it (decision 0003); False if there is none."""
         return self.root_folder.touch(layout.blob_data(digest))
 
     def place_blob(self, folder: Folder, name: str, descriptor: int, digest: Digest) -> None:
