@@ -18,8 +18,8 @@ progress to standard error.
 
 `-o json` and `-o ndjson` print documents with a `schema_version`, sizes in bytes and times as in
 RFC 3339. A command that ends with an error then writes it as the last line of standard error:
-`{"schema_version":1,"error":{"code":"not_found","message":…,"hint":…,"exit_code":1}}`. What was done
-before the error is a document on standard output.
+`{"schema_version":1,"error":{"code":"not_found","message":…,"hint":…,"exit_code":1}}`. What was
+done before the error is a document on standard output.
 
 Text from a registry, a tree or a file name is shown and never obeyed: control characters, text
 directions and the like are written out (`\\x1b`). A terminal that lacks a character gets plain
