@@ -198,6 +198,23 @@ def test_storage_and_configurations_that_are_none(
     assert config.read_text().startswith("version")
 
 
+def test_every_command_says_the_same_of_a_configuration(jettison: Jettison, tmp_path: Path) -> None:
+    config = tmp_path / "config.yml"
+    config.write_text("version: 0.2\nstorage: {filesystem: {rootdirectory: 7}}\nhttp: {net: udp}\n")
+    variable = {"REGISTRY_HTTP_NET": "carrier"}
+    said = [
+        f"{config}: 3 keys cannot be used:",
+        "version is 0.2. Only 0.1 is known.",
+        "storage.filesystem.rootdirectory is 7. It is the path of a folder.",
+        "http.net (set by REGISTRY_HTTP_NET) is the text 'carrier'. Allowed are tcp and unix.",
+    ]
+    for command in (
+        *(("gc", "-n"), ("fsck",), ("garbage-collect", "-d"), ("serve",), ("check",)),
+        ("runs", "--storage"),
+    ):
+        told(jettison(*command, config, env=variable, check=2), *said, f"jettison check {config}")
+
+
 def test_a_journal_of_a_newer_version(
     registry: DockerRegistry, jettison: Jettison, home: Path
 ) -> None:
