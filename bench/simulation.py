@@ -16,18 +16,30 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
-from unittest.mock import patch
 
 from jettison.collector import CollectOptions, plan
-from jettison.collector import scan as survey
 from jettison.model.digest import RawDigest
+from jettison.model.manifest_references import References
 from jettison.model.names import RepoName, Tag
 from jettison.storage.filesystem import layout
-from jettison.storage.filesystem.reading import Blob, Problem, Repositories
-from jettison.storage.filesystem.repository import Layers, Revisions, Tags, Upload
+from jettison.storage.filesystem.places import TreePlaces
+from jettison.storage.filesystem.reading import references_of_each
+from jettison.storage.protocol import (
+    Absence,
+    Blob,
+    Layers,
+    LinkKind,
+    Problem,
+    Repositories,
+    Revisions,
+    Stamp,
+    Tags,
+    Upload,
+    stamp_at,
+)
 
 __all__ = ["BLOBS_OF_IMAGE", "DELETED", "IMAGES", "main"]
 
@@ -40,7 +52,7 @@ OWN: Final = 4
 
 BLOBS_OF_IMAGE: Final = OWN + 1
 NOW: Final = float(int(time.time()))
-OLD_NS: Final = int((NOW - 7 * 24 * 3600) * 1e9)
+OLD: Final = stamp_at(NOW - 7 * 24 * 3600)
 _ROW: Final = 32
 _CONFIG: Final = "application/vnd.oci.image.config.v1+json"
 _LAYER: Final = "application/vnd.oci.image.layer.v1.tar+gzip"
@@ -73,38 +85,33 @@ def _manifest(repository: int, image: int) -> bytes:
     return json.dumps(document).encode()
 
 
-class _Blobs:
-    """What the folder of all blobs is asked for."""
+class _Storage:
+    """Answers as a storage does; holds the manifests of one repository at a time."""
 
-    def __init__(self, tree: "_Tree") -> None:
-        self._tree = tree
-
-    def read_each(self, names: Iterable[str], size: int) -> list[bytes | None]:
-        """Return the manifests."""
-        found = (self._tree.manifests.get(name.split("/")[2]) for name in names)
-        return [None if raw is None else raw[:size] for raw in found]
-
-
-class _Tree:
-    """Answers as a `TreeReader` does; holds the manifests of one repository at a time."""
-
-    root = Path("/simulated")
+    location = "/simulated"
+    places = TreePlaces()
+    absence = Absence.NOTHING
 
     def __init__(self, index: int, repositories: int) -> None:
         self._index = index
         self._repositories = repositories
-        self.manifests: dict[str, bytes] = {}
-        self.blobs_folder = _Blobs(self)
+        self.raws: dict[RawDigest, bytes] = {}
 
     def scan_repositories(self) -> Repositories:
         names = [RepoName(f"team/app{number:06d}") for number in range(self._repositories)]
         return Repositories(names, [], [], [])
 
-    def blob_folders(self, problems: list[Problem] | None = None) -> list[str]:
+    def repository(self, name: str) -> "_Repository":
+        return _Repository(self, name)
+
+    def manifests(self, digests: Sequence[RawDigest]) -> Iterator[tuple[RawDigest, References]]:
+        return references_of_each([(digest, self.raws[digest]) for digest in digests])
+
+    def blob_groups(self, problems: list[Problem] | None = None) -> list[str]:
         return [f"sha256/{number:02x}" for number in range(256)]
 
-    def blobs_in(self, folder: str, problems: list[Problem] | None = None) -> list[RawDigest]:
-        first = int(folder[-2:], 16)
+    def blobs_in(self, group: str, problems: list[Problem] | None = None) -> list[RawDigest]:
+        first = int(group[-2:], 16)
         ends = [int.from_bytes(os.pread(self._index, 8, at * 8)) for at in (first, first + 1)]
         raw = os.pread(self._index, ends[1] - ends[0], ends[0])
         found = [RawDigest(raw[at : at + _ROW]) for at in range(0, len(raw), _ROW)]
@@ -112,10 +119,10 @@ class _Tree:
         return found + [_blob(number) for number in range(first, count, 256)]
 
     def blob(self, digest: RawDigest) -> Blob:
-        return Blob(digest, 1000, OLD_NS, OLD_NS)
+        return Blob(digest, 1000, OLD, OLD)
 
-    def folder(self, relative: str) -> None:
-        return None
+    def blobs_each(self, digests: Sequence[RawDigest]) -> list[Blob]:
+        return list(map(self.blob, digests))
 
 
 class _Links:
@@ -125,22 +132,24 @@ class _Links:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def time(self, digest: RawDigest) -> int:
-        return OLD_NS
+    def stamp(self, digest: RawDigest) -> Stamp:
+        return OLD
 
-    def folder_time(self, digest: RawDigest) -> int:
-        return OLD_NS
+    def stamps(self, digests: Sequence[RawDigest]) -> list[Stamp]:
+        return [OLD] * len(digests)
+
+    place_stamps = stamps
 
 
 class _Repository(_Links):
-    """Answers as a `RepositoryReader` does."""
+    """Answers as a repository does."""
 
-    def __init__(self, tree: _Tree, name: str) -> None:
+    def __init__(self, storage: _Storage, name: str) -> None:
         self.name = name
         self._number = int(name[-6:])
         raws = [_manifest(self._number, image) for image in range(IMAGES)]
         digests = [hashlib.sha256(raw) for raw in raws]
-        tree.manifests = {d.hexdigest(): raw for d, raw in zip(digests, raws, strict=True)}
+        storage.raws = {RawDigest(d.digest()): raw for d, raw in zip(digests, raws, strict=True)}
         self._digests = [RawDigest(digest.digest()) for digest in digests]
 
     def tags(self) -> Tags:
@@ -156,17 +165,17 @@ class _Repository(_Links):
         own = (digest for image in images for digest in _own(self._number, image))
         return Layers({*SHARED, *own}, [])
 
-    def links(self, inner: str) -> _Links:
+    def links(self, kind: LinkKind) -> _Links:
         return _Links()
 
     def uploads(self) -> list[Upload]:
         return []
 
-    def times(self, inner: str) -> tuple[int, ...]:
-        return (OLD_NS, 0)
+    def changes(self, kind: LinkKind) -> tuple[Stamp, ...]:
+        return (OLD, Stamp(0))
 
-    def open(self, inner: object, problems: object = None) -> None:
-        return None
+    def is_idle(self, before: Stamp) -> bool:
+        return True
 
 
 def _prepare(file: Path, repositories: int) -> None:
@@ -191,9 +200,8 @@ def _cut(row: bytearray) -> Iterator[bytes]:
 
 def _plan(file: Path, repositories: int) -> dict[str, int]:
     with file.open("rb") as index:
-        tree: Any = _Tree(index.fileno(), repositories)
-        with patch.object(survey, "RepositoryReader", _Repository):
-            made = plan.plan_collection(tree, CollectOptions(), NOW)
+        storage: Any = _Storage(index.fileno(), repositories)
+        made = plan.plan_collection(storage, CollectOptions(), NOW)
     assert not made.problems
     return {
         "repositories": made.repositories,

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from jettison.collector import (
+    AssumedRemoval,
     CollectionPlan,
     CollectionReceipt,
     CollectOptions,
     HeldManifest,
-    Without,
     collect,
     plan_collection,
     sweep,
@@ -367,7 +367,7 @@ def test_the_plan_without_is_the_plan_after(tree: Tree) -> None:
     tree.image("other", "2", [b"shared", b"two"])
     opened = tree.open()
     predicted = plan_collection(
-        opened, DEFAULT, NOW, without=Without(manifests=frozenset({(repo("app"), one)}))
+        opened, DEFAULT, NOW, without=AssumedRemoval(manifests=frozenset({(repo("app"), one)}))
     )
     assert predicted.hypothetical
     with pytest.raises(UsageError, match="not made"):
@@ -385,7 +385,7 @@ def test_the_plan_without_is_the_plan_after(tree: Tree) -> None:
 
 def test_untagging_alone_frees_nothing_unless_untagged_go_too(tree: Tree) -> None:
     tree.image("app", "1", [b"one"])
-    without = Without(tags=frozenset({(repo("app"), tag("1"))}))
+    without = AssumedRemoval(tags=frozenset({(repo("app"), tag("1"))}))
     assert plan_collection(tree.open(), DEFAULT, NOW, without=without).bytes == 0
     assert plan_collection(tree.open(), UNTAGGED, NOW, without=without).bytes == tree.blob_bytes()
 

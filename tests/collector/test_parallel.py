@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from jettison.collector.options import CollectOptions, Moments
+from jettison.collector.options import CollectOptions, Cutoffs
 from jettison.collector.parallel import side_by_side
-from jettison.collector.scan import RepositorySurvey, Surveyor
+from jettison.collector.scan import RepositoryScanned, Scanner
 from jettison.errors import StorageError
 from tests.support.trees import NOW, Tree
 
@@ -25,8 +25,8 @@ def tree(tmp_path: Path) -> Tree:
     return made
 
 
-def surveyor(tree: Tree) -> Surveyor:
-    return Surveyor(tree.open(), Moments.of(CollectOptions(), NOW))
+def scanner(tree: Tree) -> Scanner:
+    return Scanner(tree.open(), Cutoffs.of(CollectOptions(), NOW))
 
 
 def no_children() -> bool:
@@ -40,10 +40,10 @@ def no_children() -> bool:
 @pytest.mark.parametrize("processes", [2, 3, 8])
 def test_several_find_what_one_finds(tree: Tree, processes: int) -> None:
     names = [f"app{number}" for number in range(40)]
-    survey = surveyor(tree).survey
-    alone = {name: (sorted(one.reached), one) for name, one in side_by_side(names, survey, 1)}
+    scan = scanner(tree).scan
+    alone = {name: (sorted(one.reached), one) for name, one in side_by_side(names, scan, 1)}
     together = {
-        name: (sorted(one.reached), one) for name, one in side_by_side(names, survey, processes)
+        name: (sorted(one.reached), one) for name, one in side_by_side(names, scan, processes)
     }
     assert together.keys() == alone.keys() == set(names)
     for name, (reached, one) in together.items():
@@ -56,13 +56,13 @@ def test_several_find_what_one_finds(tree: Tree, processes: int) -> None:
     assert no_children()
 
 
-def failing(tree: Tree, error: BaseException) -> Callable[[str], RepositorySurvey]:
-    survey = surveyor(tree).survey
+def failing(tree: Tree, error: BaseException) -> Callable[[str], RepositoryScanned]:
+    scan = scanner(tree).scan
 
-    def fail(name: str) -> RepositorySurvey:
+    def fail(name: str) -> RepositoryScanned:
         if name == "app20":
             raise error
-        return survey(name)
+        return scan(name)
 
     return fail
 
@@ -80,10 +80,10 @@ def test_a_killed_worker_is_noticed(tree: Tree) -> None:
     names = [f"app{number}" for number in range(40)]
     parent = os.getpid()
 
-    def killed(name: str) -> RepositorySurvey:
+    def killed(name: str) -> RepositoryScanned:
         if os.getpid() != parent:
             os.kill(os.getpid(), signal.SIGKILL)
-        return surveyor(tree).survey(name)
+        return scanner(tree).scan(name)
 
     with pytest.raises(StorageError, match="was killed"):
         list(side_by_side(names, killed, 2))
@@ -91,9 +91,9 @@ def test_a_killed_worker_is_noticed(tree: Tree) -> None:
 
 
 def test_who_stops_reading_leaves_no_process(tree: Tree) -> None:
-    surveys = side_by_side([f"app{number}" for number in range(40)], surveyor(tree).survey, 2)
-    next(iter(surveys))
-    surveys.close()  # type: ignore[attr-defined] # it is a generator
+    scans = side_by_side([f"app{number}" for number in range(40)], scanner(tree).scan, 2)
+    next(iter(scans))
+    scans.close()  # type: ignore[attr-defined] # it is a generator
     assert no_children()
 
 
@@ -104,11 +104,11 @@ def test_nothing_is_forked_beside_other_threads(tree: Tree) -> None:
     thread.start()
     try:
 
-        def survey(name: str) -> RepositorySurvey:
+        def scan(name: str) -> RepositoryScanned:
             assert os.getpid() == here
-            return surveyor(tree).survey(name)
+            return scanner(tree).scan(name)
 
-        assert len(list(side_by_side([f"app{number}" for number in range(40)], survey))) == 40
+        assert len(list(side_by_side([f"app{number}" for number in range(40)], scan))) == 40
     finally:
         done.set()
         thread.join()

@@ -23,7 +23,7 @@ from jettison.model.digest import Digest, RawDigest
 from jettison.model.journal import JobState, RemovalEntry, SavedManifest
 from jettison.model.plan import Estimate, Plan
 from jettison.storage.filesystem.folder import Folder
-from jettison.storage.filesystem.quarantine import LinkQuarantine, Quarantine
+from jettison.storage.filesystem.quarantine import LinkGroup, Quarantine
 from jettison.storage.filesystem.tree import StorageTree
 from jettison.storage.journal import tree_journal
 from tests.support.trees import NOW, OLD, Tree, image_document, index_document, repo
@@ -461,14 +461,14 @@ def test_what_is_not_removed_yet_is_back_when_the_removal_is_interrupted(
 ) -> None:
     digest, plan, opened = untagged(tree)
     before = tree.snapshot()
-    remove = LinkQuarantine.remove
+    remove = LinkGroup.remove
 
-    def interrupted(self: LinkQuarantine, folder: Folder, encoded: str) -> bool:
-        if moment in folder.path:
+    def interrupted(self: LinkGroup, digest: Digest) -> bool:
+        if moment in self.place(digest):
             raise KeyboardInterrupt
-        return remove(self, folder, encoded)
+        return remove(self, digest)
 
-    monkeypatch.setattr(LinkQuarantine, "remove", interrupted)
+    monkeypatch.setattr(LinkGroup, "remove", interrupted)
     with pytest.raises(KeyboardInterrupt):
         collect(opened, plan)
     after = tree.snapshot()

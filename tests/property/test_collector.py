@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jettison.collector import (
+    AssumedRemoval,
     CollectionPlan,
     CollectOptions,
     HeldManifest,
-    Without,
     collect,
     plan_collection,
     sweep,
@@ -63,7 +63,7 @@ class World:
     stored: dict[Digest, tuple[bytes, float]]
     repositories: dict[RepoName, Repository]
     held: list[HeldManifest]
-    without: Without
+    without: AssumedRemoval
     untagged: bool
 
 
@@ -124,11 +124,11 @@ def worlds(draw: st.DrawFn) -> World:
         for name, digest in draw(st.lists(st.tuples(names, digests), max_size=3))
         if digest not in repositories[name].malformed_revisions
     ]
-    gone = Without(
+    gone = AssumedRemoval(
         frozenset(draw(st.lists(st.tuples(names, st.sampled_from([Tag("1"), Tag("broken")]))))),
         frozenset(sound_ones),
     )
-    without = gone if draw(st.booleans()) else Without()
+    without = gone if draw(st.booleans()) else AssumedRemoval()
     return World(manifests, stored, repositories, held, without, draw(st.booleans()))
 
 

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from jettison.errors import ConfigurationError, StorageError
-from jettison.storage.filesystem.reading import Absence
 from jettison.storage.opening import open_storage
+from jettison.storage.protocol import Absence
 from tests.configuration.reader import MINIMAL
 from tests.support.trees import Tree
 

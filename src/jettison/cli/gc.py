@@ -192,7 +192,7 @@ class _Command:
         if self._form is not Format.TABLE:
             from jettison.cli.collection import plan_document
 
-            emit(self._form, plan_document(plan, self._job.tree.disk_free()))
+            emit(self._form, plan_document(plan, self._job.tree.free_bytes()))
         self._job.require_plausible(plan)
         if plan.problems:
             raise not_all(len(plan.problems), 0, dry_run=True)
@@ -240,7 +240,7 @@ class _Command:
         from jettison.cli.collection import print_collection_plan, print_problems
 
         if self._form is Format.TABLE:
-            print_collection_plan(plan, self._job.tree.disk_free())
+            print_collection_plan(plan, self._job.tree.free_bytes())
         else:
             print_problems(plan)
 

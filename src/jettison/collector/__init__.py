@@ -4,7 +4,7 @@
 promised is in docs/storage.md.
 """
 
-from jettison.collector.mark import HeldManifest, Without
+from jettison.collector.mark import AssumedRemoval, HeldManifest
 from jettison.collector.plan import (
     CollectionPlan,
     CollectOptions,
@@ -15,13 +15,13 @@ from jettison.collector.plan import (
 from jettison.collector.sweep import CollectionReceipt, collect
 
 __all__ = [
+    "AssumedRemoval",
     "CollectOptions",
     "CollectionPlan",
     "CollectionReceipt",
     "HeldBack",
     "HeldManifest",
     "Tally",
-    "Without",
     "collect",
     "plan_collection",
 ]

@@ -11,28 +11,36 @@ those that changed so lately that their time cannot tell.
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Final
 
 from jettison.collector.mark import RepositoryMark, mark_repository, names_sum, without
-from jettison.collector.plan import CollectionPlan, Seen
+from jettison.collector.plan import CollectionPlan, RepositoryFingerprint
 from jettison.collector.unlinked import wanted_by, wanted_by_pending
 from jettison.errors import InvalidManifest, StorageError
 from jettison.model.digest import Digest, RawDigest
 from jettison.model.manifest_references import references_of
 from jettison.model.names import RepoName
-from jettison.storage.filesystem import layout
-from jettison.storage.filesystem.quarantine import LinkQuarantine
-from jettison.storage.filesystem.reading import SETTLED_NS, Problem, Protects
-from jettison.storage.filesystem.repository import RepositoryReader
-from jettison.storage.filesystem.tree import StorageTree
+from jettison.storage.protocol import (
+    LinkKind,
+    Problem,
+    Protects,
+    RepositoryScan,
+    Stamp,
+    Storage,
+    stamp_at,
+)
 
-__all__ = ["BlindError", "Watch"]
+__all__ = ["CannotTellError", "ChangeDetector"]
+
+SETTLED_SECONDS: Final = 2.0
+"""How far the clocks of those who write, and of the storage, may differ from ours."""
 
 
-class BlindError(Exception):
+class CannotTellError(Exception):
     """Something turned up that might reference everything; it is among the problems."""
 
 
-class Watch:
+class ChangeDetector:
     """Looks again at what a plan was made from.
 
     ``wanted`` is what the plan was to remove and somebody wants by now: blobs, layers, manifests.
@@ -40,10 +48,10 @@ class Watch:
     the class of the plan that they were in.
     """
 
-    def __init__(self, tree: StorageTree, plan: CollectionPlan) -> None:
-        self._tree = tree
+    def __init__(self, storage: Storage, plan: CollectionPlan) -> None:
+        self._storage = storage
         self._plan = plan
-        self._links = LinkQuarantine(tree)
+        self._links = storage.link_quarantine()
         self._blobs = {blob.digest.raw for blob in plan.blobs}
         going = (link.digest.raw for link in (*plan.layer_links, *plan.revisions))
         self._concerned = self._blobs.union(going)
@@ -52,7 +60,7 @@ class Watch:
             name: {digest.raw for digest in seen.emptied} for name, seen in plan.seen.items()
         }
         self._marks: dict[str, RepositoryMark] = {}
-        self._layer_times: dict[str, tuple[int, ...]] = {}
+        self._layer_times: dict[str, tuple[Stamp, ...]] = {}
         self._named: dict[str, list[RawDigest]] = {}
         self._unlinked_layers: defaultdict[RawDigest, set[str]] = defaultdict(set)
         self._unlinked_revisions: defaultdict[str, set[RawDigest]] = defaultdict(set)
@@ -62,7 +70,7 @@ class Watch:
         self._blob_times: dict[str, int] = {}
         self._unfinished = {digest.raw for digest in plan.unfinished}
         # As the plan does it, and for clocks that differ a little.
-        self._since = min(plan.moments.idle, int(plan.started * 1e9) - SETTLED_NS)
+        self._since = min(plan.cutoffs.idle, stamp_at(plan.started - SETTLED_SECONDS))
         self._known = set(plan.problems)
         self.wanted: set[RawDigest] = set()
         self.problems: list[Problem] = []
@@ -105,29 +113,31 @@ class Watch:
         """Note that the sweep removed the folder of a revision."""
         seen = self._seen[name]
         self._emptied.setdefault(name, set()).discard(digest)
-        self._seen[name] = Seen(without(seen.names, digest), seen.revision_times, seen.emptied)
+        self._seen[name] = RepositoryFingerprint(
+            without(seen.names, digest), seen.revision_times, seen.emptied
+        )
 
     def removed_blob(self, digest: RawDigest) -> None:
         """Note that the sweep removed a blob, and its folder."""
-        folder = layout.blob_file(digest).rpartition("/")[0].rpartition("/")[0]
-        self._blob_names[folder] = without(self._blob_names[folder], digest)
+        group = self._storage.group_of(digest)
+        self._blob_names[group] = without(self._blob_names[group], digest)
 
     def look(self, *, layers: bool = False) -> None:
         """See what was written since the last look, and put back the links that it needs.
 
         ``layers`` also looks for blobs that a push has linked and whose manifest is still to come;
-        that is only possible once the plan's own links are gone. Raises :class:`BlindError`, and
-        :class:`~jettison.errors.StorageError` at the end if some repository could not be read.
+        that is only possible once the plan's own links are gone. Raises :class:`CannotTellError`,
+        and :class:`~jettison.errors.StorageError` at the end if some repository could not be read.
         """
         if not self._concerned:
             return
         self._look_at_blobs()
-        found = self._tree.scan_repositories()
+        found = self._storage.scan_repositories()
         self._note(found.problems)
         failure: StorageError | None = None
-        for name in [*found.names, *found.strays]:
+        for name in [*found.names, *found.misnamed]:
             try:
-                with RepositoryReader(self._tree, name) as repository:
+                with self._storage.repository(name) as repository:
                     if self._was_written(repository):
                         self._mark(repository)
                     if layers and self._blobs:
@@ -139,24 +149,24 @@ class Watch:
 
     # Repositories.
 
-    def _was_written(self, repository: RepositoryReader) -> bool:
+    def _was_written(self, repository: RepositoryScan) -> bool:
         name = repository.name
         if name not in self._seen or name in self._doubtful:
             return True
         seen = self._seen[name]
-        times = repository.times(layout.REVISIONS)
+        times = repository.changes(LinkKind.REVISION)
         if not times or times != seen.revision_times:
-            if names_sum(repository.revision_folders()) != seen.names:
+            if names_sum(repository.revision_names()) != seen.names:
                 return True
-            self._seen[name] = Seen(seen.names, times, seen.emptied)
+            self._seen[name] = RepositoryFingerprint(seen.names, times, seen.emptied)
         emptied = self._emptied.get(name)
         if emptied:
-            with repository.links(layout.REVISIONS) as links:
-                if any(links.time(digest) is not None for digest in emptied):
+            with repository.links(LinkKind.REVISION) as links:
+                if any(links.stamp(digest) is not None for digest in emptied):
                     return True
         return self._was_tagged(repository)
 
-    def _was_tagged(self, repository: RepositoryReader) -> bool:
+    def _was_tagged(self, repository: RepositoryScan) -> bool:
         """Whether a tag was put, in place, on a revision that the sweep has removed."""
         unlinked = self._unlinked_revisions.get(repository.name)
         if not unlinked:
@@ -164,27 +174,27 @@ class Watch:
         tags = repository.tags()
         return bool(tags.problems) or not unlinked.isdisjoint(tags.current.values())
 
-    def _mark(self, repository: RepositoryReader) -> None:
+    def _mark(self, repository: RepositoryScan) -> None:
         name = repository.name
-        times = repository.times(layout.REVISIONS)
+        times = repository.changes(LinkKind.REVISION)
         marked = mark_repository(
-            self._tree,
+            self._storage,
             repository,
-            untagged_before_ns=self._plan.moments.untagged,
+            untagged_before=self._plan.cutoffs.untagged,
             also=self._kept_revisions.get(name, ()),
         )
         self._doubtful.discard(name)
         self._note(marked.problems)
         known = self._emptied.get(name, set())
         self._emptied[name] = set(marked.emptied)
-        self._seen[name] = Seen(marked.names, times, ())
+        self._seen[name] = RepositoryFingerprint(marked.names, times, ())
         self._marks[name] = marked
         for kept in (marked.reached, marked.protected):
             self.wanted.update(kept & self._concerned)
         self._restore(name, marked)
         # A folder without a link, made since the plan, is of a manifest that is being linked.
         made = [digest for digest in marked.emptied if digest not in known]
-        self.want(wanted_by(self._tree, made))
+        self.want(wanted_by(self._storage, made))
 
     def _restore(self, name: str, marked: RepositoryMark) -> None:
         """Put back links that were removed just before somebody came to need them."""
@@ -198,36 +208,36 @@ class Watch:
     def _is_about(self, digest: RawDigest, marked: RepositoryMark) -> bool:
         """Whether a manifest that is linked no more lives with a subject that is kept."""
         try:
-            raw = self._tree.read_manifest(digest)
+            raw = self._storage.read_manifest(digest)
             return raw is not None and references_of(raw).subject in marked.reached
         except (InvalidManifest, StorageError):
             return True
 
-    def _look_at_layers(self, repository: RepositoryReader) -> None:
+    def _look_at_layers(self, repository: RepositoryScan) -> None:
         """Want the blobs that have a layer link; the plan's own links are gone by now."""
         name = repository.name
-        times = repository.times(layout.LAYERS)
+        times = repository.changes(LinkKind.LAYER)
         if not times or times != self._layer_times.get(name):
             self._layer_times[name] = times
             self._named[name] = sorted(repository.layers().named & self._blobs)
         if self._named[name]:
-            with repository.links(layout.LAYERS) as links:
-                self.wanted.update(d for d in self._named[name] if links.time(d) is not None)
+            with repository.links(LinkKind.LAYER) as links:
+                self.wanted.update(d for d in self._named[name] if links.stamp(d) is not None)
 
     # Blobs.
 
     def _look_at_blobs(self) -> None:
         """Want what manifests need that were stored since the plan, linked or not."""
-        new = {digest for digest in self._unfinished if self._tree.blob(digest) is not None}
+        new = {digest for digest in self._unfinished if self._storage.blob(digest) is not None}
         self._unfinished -= new
-        for folder, names in self._tree.changed_blob_folders(self._blob_times):
-            if names_sum(names) != self._blob_names.get(folder):
+        for group, names in self._storage.changed_blob_groups(self._blob_times):
+            if names_sum(names) != self._blob_names.get(group):
                 new.update(digest for digest in names if self._is_new(digest))
-        self.want(wanted_by_pending(self._tree, new))
+        self.want(wanted_by_pending(self._storage, new))
 
     def _is_new(self, digest: RawDigest) -> bool:
-        blob = self._tree.blob(digest)
-        return blob is not None and blob.mtime_ns > self._since
+        blob = self._storage.blob(digest)
+        return blob is not None and blob.stamp > self._since
 
     def want(self, digests: set[RawDigest]) -> None:
         """Want digests, and their links wherever those were taken."""
@@ -243,44 +253,41 @@ class Watch:
 
     def _link_layer(self, name: str, digest: RawDigest) -> None:
         long = Digest.from_raw(digest)
-        if self._put_back(layout.layers(name), long) or self._is_gone(digest):
+        if self._put_back(LinkKind.LAYER, name, long) or self._is_gone(digest):
             return
-        with RepositoryReader(self._tree, name) as repository:
-            there = repository.layer_time(digest) is not None
-        if not there:
-            self._tree.link_layer(RepoName(name), long)
+        if not self._is_there(LinkKind.LAYER, name, digest):
+            self._storage.link_layer(RepoName(name), long)
             self.relinked.append(("layer_links", long))
 
     def link_revision(self, name: str, digest: RawDigest) -> None:
         """Link a manifest again, unless what it needs has been removed: nobody could pull it."""
-        needed = wanted_by(self._tree, [digest])
+        needed = wanted_by(self._storage, [digest])
         if any(map(self._is_gone, needed)):
             return
         long = Digest.from_raw(digest)
-        if not self._put_back(layout.revisions(name), long):
-            with RepositoryReader(self._tree, name) as repository:
-                there = repository.revision_time(digest) is not None
-            if not there:
-                self._tree.link_revision(RepoName(name), long)
-                self.relinked.append(("revisions", long))
+        back = self._put_back(LinkKind.REVISION, name, long)
+        if not back and not self._is_there(LinkKind.REVISION, name, digest):
+            self._storage.link_revision(RepoName(name), long)
+            self.relinked.append(("revisions", long))
         # What it needs is to be wanted too.
         self.is_linked(name, digest)
         self.want(needed - {digest})
         self.wanted.add(digest)
 
-    def _put_back(self, above: str, digest: Digest) -> bool:
-        folder = self._tree.folder(f"{above}/{digest.algorithm}")
-        if folder is None:
+    def _put_back(self, kind: LinkKind, name: str, digest: Digest) -> bool:
+        group = self._links.group(kind, name, digest.algorithm)
+        if group is None:
             return False
-        with folder:
-            return self._links.put_back(folder, digest.hex)
+        with group:
+            return group.put_back(digest)
+
+    def _is_there(self, kind: LinkKind, name: str, digest: RawDigest) -> bool:
+        with self._storage.repository(name) as repository, repository.links(kind) as links:
+            return links.stamp(digest) is not None
 
     def _is_gone(self, digest: RawDigest) -> bool:
         """Whether it is a blob of the plan that is not even aside any more."""
-        if digest not in self._blobs or self._tree.blob(digest) is not None:
-            return False
-        names = layout.set_aside_names(digest)
-        return all(self._tree.mtime(name) is None for name in names)
+        return digest in self._blobs and self._storage.is_blob_gone(digest)
 
     def _note(self, problems: Sequence[Problem]) -> None:
         for problem in problems:
@@ -288,4 +295,4 @@ class Watch:
                 self._known.add(problem)
                 self.problems.append(problem)
             if problem.protects is Protects.EVERYTHING and self._concerned:
-                raise BlindError
+                raise CannotTellError

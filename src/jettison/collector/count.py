@@ -6,7 +6,7 @@ from typing import Final
 
 from jettison.collector.plan import Tally
 from jettison.errors import StorageError
-from jettison.storage.filesystem.reading import Problem, Protects
+from jettison.storage.protocol import Problem, Protects
 
 __all__ = ["Count"]
 

@@ -11,17 +11,14 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from typing import TypeVar
 
-from jettison.collector.changes import Watch
+from jettison.collector.changes import ChangeDetector
 from jettison.collector.count import Count
 from jettison.collector.plan import CollectionPlan, HistoryEntry, LinkedDigest
 from jettison.errors import StorageError
 from jettison.model.digest import Digest, RawDigest
 from jettison.model.names import RepoName
 from jettison.progress import Progress
-from jettison.storage.filesystem import layout
-from jettison.storage.filesystem.folder import Folder
-from jettison.storage.filesystem.quarantine import LinkQuarantine
-from jettison.storage.filesystem.tree import StorageTree
+from jettison.storage.protocol import LinkGroup, LinkKind, Place, Stamp, Storage
 
 __all__ = ["LinkSweep"]
 
@@ -31,21 +28,21 @@ AnyLink = TypeVar("AnyLink", LinkedDigest, HistoryEntry)
 class LinkSweep:
     """The links of one plan: those of a kind are taken, and then removed, or all put back.
 
-    ``are_aside``: some may lie aside now. ``are_gone``: some were removed, so that only ``watch``
+    ``are_aside``: some may lie aside now. ``are_gone``: some were removed, so that only ``changes``
     can bring them back.
     """
 
     def __init__(
         self,
-        tree: StorageTree,
+        storage: Storage,
         plan: CollectionPlan,
-        watch: Watch,
+        changes: ChangeDetector,
         count: Count,
     ) -> None:
-        self._tree = tree
         self._plan = plan
-        self._aside = LinkQuarantine(tree)
-        self._watch = watch
+        self._places = storage.places
+        self._aside = storage.link_quarantine()
+        self._changes = changes
         self._count = count
         self.are_aside = False
         self.are_gone = False
@@ -60,40 +57,40 @@ class LinkSweep:
         if not self._plan.revisions:
             return False
         # One that was put again since the plan stays, and so does what lives with it.
-        for folder, links in self._by_folder(self._plan.revisions, _above_revision):
+        for group, links in self._by_group(self._plan.revisions, _of_revisions):
             for link in links:
-                if self._time(folder, link) != link.mtime_ns:
-                    self._watch.keep_revision(link.repository, link.digest.raw)
-        self._watch.look()
+                if self._time(group, link) != link.stamp:
+                    self._changes.keep_revision(link.repository, link.digest.raw)
+        self._changes.look()
         self._begin()
         stuck = self._take_history()
-        for folder, links in self._by_folder(self._plan.revisions, _above_revision):
+        for group, links in self._by_group(self._plan.revisions, _of_revisions):
             for link in links:
                 stays = (link.repository, link.digest) in stuck
-                if not stays and self._take(folder, link):
-                    self._watch.unlinked_revision(link.repository, link.digest.raw)
+                if not stays and self._take(group, link):
+                    self._changes.unlinked_revision(link.repository, link.digest.raw)
                 else:
-                    self._watch.keep_revision(link.repository, link.digest.raw)
-        self._watch.look()  # those that were to go and stay need their layers
+                    self._changes.keep_revision(link.repository, link.digest.raw)
+        self._changes.look()  # those that were to go and stay need their layers
         return True
 
     def _take_history(self) -> set[tuple[RepoName, Digest]]:
         """Return those that could not be taken; nothing would look for them ever again."""
         stuck: set[tuple[RepoName, Digest]] = set()
-        for folder, entries in self._by_folder(self._plan.history, _above_history):
+        for group, entries in self._by_group(self._plan.history, _of_history):
             for entry in entries:
-                if folder is None or self._watch.needs(entry.repository, entry.digest.raw):
+                if group is None or self._changes.needs(entry.repository, entry.digest.raw):
                     continue
                 try:
-                    self._aside.take(folder, entry.digest.hex)
+                    group.take(entry.digest)
                 except StorageError as error:
-                    self._count.failed(self._path(folder, entry.digest), error.message)
+                    self._count.failed(group.place(entry.digest), error.message)
                     stuck.add((entry.repository, entry.digest))
         return stuck
 
-    def _time(self, folder: Folder | None, link: LinkedDigest) -> int | None:
+    def _time(self, group: LinkGroup | None, link: LinkedDigest) -> Stamp | None:
         try:
-            return None if folder is None else folder.time(f"{link.digest.hex}/{layout.LINK}")
+            return None if group is None else group.stamp(link.digest)
         except StorageError:
             return None  # what cannot be looked at stays
 
@@ -102,22 +99,22 @@ class LinkSweep:
         done, total = 0, len(self._plan.layer_links)
         if total:
             self._begin()
-        for folder, links in self._by_folder(self._plan.layer_links, _above_layer):
+        for group, links in self._by_group(self._plan.layer_links, _of_layers):
             progress("removing links", done, total)
             done += len(links)
             for link in links:
-                if self._take(folder, link):
-                    self._watch.unlinked_layer(link.repository, link.digest.raw)
+                if self._take(group, link):
+                    self._changes.unlinked_layer(link.repository, link.digest.raw)
         progress("removing links", total, total)
 
-    def _take(self, folder: Folder | None, link: LinkedDigest) -> bool:
+    def _take(self, group: LinkGroup | None, link: LinkedDigest) -> bool:
         """Take a link, unless it was written again or is needed by now."""
-        if folder is None or self._watch.needs(link.repository, link.digest.raw):
+        if group is None or self._changes.needs(link.repository, link.digest.raw):
             return False
         try:
-            return self._aside.take(folder, link.digest.hex, link.mtime_ns)
+            return group.take(link.digest, link.stamp)
         except StorageError as error:
-            self._count.failed(self._path(folder, link.digest), error.message)
+            self._count.failed(group.place(link.digest), error.message)
             return False
 
     # Removing.
@@ -125,68 +122,68 @@ class LinkSweep:
     def remove_revisions(self) -> None:
         """Remove the taken revisions, but for what somebody has written to or needs since then."""
         while self._keep_rewritten():
-            self._watch.look()
+            self._changes.look()
         self.are_gone = True
         # What cannot be removed stays, and so does what it leads to.
-        stuck = self._each(self._plan.history, _above_history, self._remove_history)
+        stuck = self._each(self._plan.history, _of_history, self._remove_history)
         for entry in stuck:
-            self._watch.link_revision(entry.repository, entry.digest.raw)
-        for link in self._each(self._plan.revisions, _above_revision, self._remove_revision):
-            self._watch.link_revision(link.repository, link.digest.raw)
-        self._each(stuck, _above_history, self._put_back)
-        self._watch.look()
+            self._changes.link_revision(entry.repository, entry.digest.raw)
+        for link in self._each(self._plan.revisions, _of_revisions, self._remove_revision):
+            self._changes.link_revision(link.repository, link.digest.raw)
+        self._each(stuck, _of_history, self._put_back)
+        self._changes.look()
 
     def remove_layers(self) -> None:
         """Remove the taken layer links, and want the blobs of those that somebody wrote to."""
         self.are_gone = True
         touched: set[RawDigest] = set()
 
-        def remove_layer(folder: Folder, link: LinkedDigest) -> None:
-            taken = self._aside.time(folder, link.digest.hex)
-            if taken == link.mtime_ns:
-                self._remove(folder, link.digest, "layer_links")
+        def remove_layer(group: LinkGroup, link: LinkedDigest) -> None:
+            taken = group.taken(link.digest)
+            if taken == link.stamp:
+                self._remove(group, link.digest, "layer_links")
             elif taken is not None:
-                self._aside.put_back(folder, link.digest.hex)
+                group.put_back(link.digest)
                 touched.add(link.digest.raw)
 
-        stuck = self._each(self._plan.layer_links, _above_layer, remove_layer)
-        self._watch.want(touched.union(link.digest.raw for link in stuck))
+        stuck = self._each(self._plan.layer_links, _of_layers, remove_layer)
+        self._changes.want(touched.union(link.digest.raw for link in stuck))
         self.are_aside = False
 
     def _keep_rewritten(self) -> bool:
         """Put back the revisions that were written to since they were taken; False: none was."""
         found = False
 
-        def keep(folder: Folder, link: LinkedDigest) -> None:
+        def keep(group: LinkGroup, link: LinkedDigest) -> None:
             nonlocal found
             name, digest = link.repository, link.digest
-            if not self._watch.is_unlinked(name, digest.raw):
+            if not self._changes.is_unlinked(name, digest.raw):
                 return
-            if self._aside.time(folder, digest.hex) != link.mtime_ns:
-                self._watch.is_linked(name, digest.raw)
+            if group.taken(digest) != link.stamp:
+                self._changes.is_linked(name, digest.raw)
                 found = True
-                self._aside.put_back(folder, digest.hex)
+                group.put_back(digest)
 
-        self._each(self._plan.revisions, _above_revision, keep)
+        self._each(self._plan.revisions, _of_revisions, keep)
         return found
 
-    def _remove_history(self, folder: Folder, entry: HistoryEntry) -> None:
-        if self._watch.is_unlinked(entry.repository, entry.digest.raw):
-            self._remove(folder, entry.digest, "history")
+    def _remove_history(self, group: LinkGroup, entry: HistoryEntry) -> None:
+        if self._changes.is_unlinked(entry.repository, entry.digest.raw):
+            self._remove(group, entry.digest, "history")
         else:
-            self._aside.put_back(folder, entry.digest.hex)
+            group.put_back(entry.digest)
 
-    def _remove_revision(self, folder: Folder, link: LinkedDigest) -> None:
+    def _remove_revision(self, group: LinkGroup, link: LinkedDigest) -> None:
         name, digest = link.repository, link.digest
-        if self._watch.is_unlinked(name, digest.raw) and self._remove(folder, digest, "revisions"):
-            self._watch.removed_folder(name, digest.raw)
+        if self._changes.is_unlinked(name, digest.raw) and self._remove(group, digest, "revisions"):
+            self._changes.removed_folder(name, digest.raw)
 
-    def _remove(self, folder: Folder, digest: Digest, kind: str) -> bool:
-        """Remove a link that lies aside, and its folder; whether that is gone too."""
-        removed = self._aside.remove(folder, digest.hex)
-        # Also where no link was: a killed sweep has left the folder of one that it had removed.
-        empty = folder.remove_if_empty(digest.hex)
-        if removed and (empty or folder.look(f"{digest.hex}/{layout.LINK}") is None):
+    def _remove(self, group: LinkGroup, digest: Digest, kind: str) -> bool:
+        """Remove a link that lies aside, and its group; whether that is gone too."""
+        removed = group.remove(digest)
+        # Also where no link was: a killed sweep has left the group of one that it had removed.
+        empty = group.remove_place(digest)
+        if removed and (empty or group.stamp(digest) is None):
             self._count.add(kind, len(digest))  # else somebody has just written it again
         return empty
 
@@ -194,13 +191,13 @@ class LinkSweep:
 
     def put_back(self) -> None:
         """Put all back that was taken and not removed."""
-        self._each(self._plan.history, _above_history, self._put_back)
-        self._each(self._plan.revisions, _above_revision, self._put_back)
-        self._each(self._plan.layer_links, _above_layer, self._put_back)
+        self._each(self._plan.history, _of_history, self._put_back)
+        self._each(self._plan.revisions, _of_revisions, self._put_back)
+        self._each(self._plan.layer_links, _of_layers, self._put_back)
         self.are_aside = False
 
-    def _put_back(self, folder: Folder, link: LinkedDigest | HistoryEntry) -> None:
-        self._aside.put_back(folder, link.digest.hex)
+    def _put_back(self, group: LinkGroup, link: LinkedDigest | HistoryEntry) -> None:
+        group.put_back(link.digest)
 
     def _begin(self) -> None:
         if not self.are_aside:
@@ -211,7 +208,7 @@ class LinkSweep:
         """Note that the sweep has come to its end."""
         # Where something could not be done, the next collection looks everywhere.
         if not self._count.failures:
-            with self._count.errors(layout.LINKS_ASIDE):
+            with self._count.errors(self._places.ours):
                 self._aside.end()
 
     # Each.
@@ -219,50 +216,58 @@ class LinkSweep:
     def _each(
         self,
         links: Sequence[AnyLink],
-        above: Callable[[AnyLink], str],
-        do: Callable[[Folder, AnyLink], None],
+        group_of: Callable[[AnyLink], "_Key"],
+        do: Callable[[LinkGroup, AnyLink], None],
     ) -> list[AnyLink]:
-        """Do something to each link whose folder is there, and return where that failed."""
+        """Do something to each link whose group is there, and return where that failed."""
         failed: list[AnyLink] = []
-        for folder, some in self._by_folder(links, above):
-            if folder is None:
+        for group, some in self._by_group(links, group_of):
+            if group is None:
                 continue
             for link in some:
                 try:
-                    do(folder, link)
+                    do(group, link)
                 except StorageError as error:
-                    self._count.failed(self._path(folder, link.digest), error.message)
+                    self._count.failed(group.place(link.digest), error.message)
                     failed.append(link)
         return failed
 
-    def _by_folder(
-        self, links: Sequence[AnyLink], above: Callable[[AnyLink], str]
-    ) -> Iterator[tuple[Folder | None, list[AnyLink]]]:
-        """Yield the links by the folder that their own are in, held open meanwhile.
+    def _by_group(
+        self, links: Sequence[AnyLink], group_of: Callable[[AnyLink], "_Key"]
+    ) -> Iterator[tuple[LinkGroup | None, list[AnyLink]]]:
+        """Yield the links by the group that they are in, held open meanwhile.
 
-        None is yielded for a folder that is not there or cannot be opened.
+        None is yielded for a group that is not there or cannot be opened.
         """
-        for path, group in groupby(links, key=above):
-            folder = None
-            with self._count.errors(path):
-                folder = self._tree.folder(path)
-            if folder is None:
-                yield None, list(group)
+        for (kind, repository, tag, algorithm), found in groupby(links, key=group_of):
+            group = None
+            with self._count.errors(self._place(kind, repository, tag, algorithm)):
+                if kind is None:
+                    group = self._aside.history(repository, tag, algorithm)
+                else:
+                    group = self._aside.group(kind, repository, algorithm)
+            if group is None:
+                yield None, list(found)
                 continue
-            with folder:
-                yield folder, list(group)
+            with group:
+                yield group, list(found)
 
-    def _path(self, folder: Folder, digest: Digest) -> str:
-        return self._tree.relative(f"{folder.path}/{digest.hex}/{layout.LINK}")
-
-
-def _above_layer(link: LinkedDigest) -> str:
-    return f"{layout.layers(link.repository)}/{link.digest.algorithm}"
+    def _place(self, kind: LinkKind | None, repository: str, tag: str, algorithm: str) -> Place:
+        if kind is None:
+            return self._places.history(repository, tag, algorithm)
+        return self._places.links(kind, repository, algorithm)
 
 
-def _above_revision(link: LinkedDigest) -> str:
-    return f"{layout.revisions(link.repository)}/{link.digest.algorithm}"
+_Key = tuple[LinkKind | None, str, str, str]
 
 
-def _above_history(entry: HistoryEntry) -> str:
-    return f"{layout.history(entry.repository, entry.tag)}/{entry.digest.algorithm}"
+def _of_layers(link: LinkedDigest) -> _Key:
+    return LinkKind.LAYER, link.repository, "", link.digest.algorithm
+
+
+def _of_revisions(link: LinkedDigest) -> _Key:
+    return LinkKind.REVISION, link.repository, "", link.digest.algorithm
+
+
+def _of_history(entry: HistoryEntry) -> _Key:
+    return None, entry.repository, entry.tag, entry.digest.algorithm

@@ -20,15 +20,24 @@ from jettison.model.digest import Digest, RawDigest
 from jettison.model.graph import Edges, Reached, reach
 from jettison.model.manifest_references import references_of
 from jettison.model.names import RepoName, Tag
-from jettison.storage.filesystem import layout
-from jettison.storage.filesystem.reading import Absence, Problem, TreeReader, make_problem
-from jettison.storage.filesystem.repository import Layers, RepositoryReader, Revisions, Tags
+from jettison.storage.protocol import (
+    Absence,
+    Layers,
+    LinkKind,
+    Problem,
+    RepositoryScan,
+    Revisions,
+    Scanning,
+    Stamp,
+    Tags,
+    make_problem,
+)
 
 __all__ = [
     "NOTHING_REMOVED",
+    "AssumedRemoval",
     "HeldManifest",
     "RepositoryMark",
-    "Without",
     "mark_repository",
     "names_sum",
     "without",
@@ -48,7 +57,7 @@ class HeldManifest(msgspec.Struct, frozen=True):
     raw: bytes
 
 
-class Without(msgspec.Struct, frozen=True):
+class AssumedRemoval(msgspec.Struct, frozen=True):
     """A removal to be treated as done already, to predict what a collection after it would free.
 
     ``manifests`` are removed as the API does it: with every tag that points to them.
@@ -58,7 +67,7 @@ class Without(msgspec.Struct, frozen=True):
     manifests: frozenset[tuple[RepoName, Digest]] = frozenset()
 
 
-NOTHING_REMOVED: Final = Without()
+NOTHING_REMOVED: Final = AssumedRemoval()
 _NOTHING_KNOWN: Final = Edges[RawDigest]((), ())
 _SHA256_BYTES: Final = 32
 _SUMS: Final = 2**62
@@ -97,24 +106,24 @@ class RepositoryMark(NamedTuple):
 
 
 def mark_repository(
-    tree: TreeReader,
-    repository: RepositoryReader,
+    storage: Scanning,
+    repository: RepositoryScan,
     *,
-    untagged_before_ns: int | None = None,
+    untagged_before: Stamp | None = None,
     held: Sequence[HeldManifest] = (),
-    without: Without = NOTHING_REMOVED,
+    without: AssumedRemoval = NOTHING_REMOVED,
     also: Collection[RawDigest] = (),
     trace: bool = False,
 ) -> RepositoryMark:
     """Mark one repository.
 
-    Every tag and every linked manifest is a root. With ``untagged_before_ns``, linked manifests
+    Every tag and every linked manifest is a root. With ``untagged_before``, linked manifests
     are roots only if their link was written after that moment; referrers then live with their
     subject. ``held`` are the manifests inside an undo window in this repository. A tag's history
     is no root; ``also`` are more roots. Raises :class:`~jettison.errors.StorageError` if a folder
     cannot be listed.
     """
-    marker = _Marker(tree, repository, untagged_before_ns, held, without)
+    marker = _Marker(storage, repository, untagged_before, held, without)
     marked = marker.mark(also)._replace(foreign=marker.foreign)
     return marked._replace(traced=marker.trace(marked)) if trace else marked
 
@@ -122,16 +131,16 @@ def mark_repository(
 class _Marker:
     def __init__(
         self,
-        tree: TreeReader,
-        repository: RepositoryReader,
-        untagged_before_ns: int | None,
+        storage: Scanning,
+        repository: RepositoryScan,
+        untagged_before: Stamp | None,
         held: Sequence[HeldManifest],
-        without: Without,
+        without: AssumedRemoval,
     ) -> None:
-        self._tree = tree
+        self._storage = storage
         self._repository = repository
         self._name = name = repository.name
-        self._before = untagged_before_ns
+        self._before = untagged_before
         self._held = sorted(held, key=lambda one: (one.until, one.run), reverse=True)
         self._raw = {one.digest.raw: one.raw for one in held}
         self._edges: dict[RawDigest, Edges[RawDigest] | None] = {}
@@ -148,7 +157,7 @@ class _Marker:
         removed = [tags.broken[tag] for tag in untagged & tags.broken.keys()]
         found = [*tags.problems, *revisions.problems, *self._layers.problems]
         self.foreign = [*tags.foreign, *revisions.foreign]
-        self._problems = [*_stray(name), *(one for one in found if one not in removed)]
+        self._problems = [*_misnamed(name, storage), *(one for one in found if one not in removed)]
         self._tags = {
             tag: digest
             for tag, digest in tags.current.items()
@@ -164,7 +173,7 @@ class _Marker:
         meant = set(self._revisions.meant)
         for name in (*tags.strange, *(tags.broken.keys() - untagged)):
             meant |= self._repository.meant_by_tag(name)
-        return {digest for digest in meant if self._tree.blob(digest) is not None}
+        return {digest for digest in meant if self._storage.blob(digest) is not None}
 
     def mark(self, also: Collection[RawDigest]) -> RepositoryMark:
         """Follow the roots."""
@@ -226,8 +235,8 @@ class _Marker:
 
     def _young(self, candidates: set[RawDigest], before: int) -> set[RawDigest]:
         """Return the revisions linked after that moment; one that has vanished is none."""
-        with self._repository.links(layout.REVISIONS) as links:
-            times = [(digest, links.time(digest)) for digest in candidates]
+        with self._repository.links(LinkKind.REVISION) as links:
+            times = [(digest, links.stamp(digest)) for digest in candidates]
         return {digest for digest, time in times if time is not None and time > before}
 
     def _read_all(self, digests: Sequence[RawDigest]) -> None:
@@ -235,7 +244,7 @@ class _Marker:
 
         The others are left to :meth:`_read`.
         """
-        for digest, found in self._tree.manifests(digests):
+        for digest, found in self._storage.manifests(digests):
             if found.edges is not None:
                 self._edges[digest] = self._with_members(found.edges)
             if found.subject is not None:
@@ -249,7 +258,7 @@ class _Marker:
         try:
             raw = self._raw.get(digest)
             if raw is None or not _matches(raw, digest):
-                raw = self._tree.read_manifest(digest)
+                raw = self._storage.read_manifest(digest)
             if raw is None:
                 found = self._absent(digest)
             elif not raw:
@@ -275,7 +284,7 @@ class _Marker:
         known = digest in self._linked or digest in self._damaged or digest in self._raw
         tagged = digest in self._tags.values()
         lawful = Absence.ANYTHING if tagged else Absence.CHILDREN
-        if not known and self._tree.absence >= lawful:
+        if not known and self._storage.absence >= lawful:
             return _NOTHING_KNOWN
         self._why[digest] = "is missing"
         return None
@@ -317,7 +326,7 @@ class _Marker:
         for raw, why in sorted(self._why.items()):
             manifest = Digest.from_raw(raw)
             message = f"manifest {manifest}{holders.get(raw, '')}: {why}"
-            yield make_problem(self._name, layout.blob_data(manifest), message)
+            yield make_problem(self._name, self._storage.places.blob(manifest), message)
 
 
 def names_sum(digests: Iterable[RawDigest]) -> int:
@@ -338,11 +347,11 @@ def _matches(raw: bytes, digest: RawDigest) -> bool:
     return algorithm(raw, usedforsecurity=False).digest() == digest
 
 
-def _stray(name: str) -> list[Problem]:
+def _misnamed(name: str, storage: Scanning) -> list[Problem]:
     """No registry serves a repository of such a name, but nobody knows that it is not wanted."""
     try:
         RepoName(name)
     except InvalidName:
         message = "is a repository whose name the specification does not allow"
-        return [make_problem(name, layout.repository(name), message)]
+        return [make_problem(name, storage.places.repository(name), message)]
     return []

@@ -4,17 +4,20 @@ A trace is made only when somebody asks for it: it is many times larger than wha
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from jettison.model.digest import RawDigest
-from jettison.storage.filesystem import layout
 
 if TYPE_CHECKING:
-    from jettison.collector.scan import RepositorySurvey
+    from jettison.collector.scan import RepositoryScanned
 
 __all__ = ["RepositoryTrace", "Tracing", "by_folders", "traced"]
+
+
+_LAYERS: Final = "_layers"
+"""What Distribution calls the folder of layers, which counts in the order of its walk."""
 
 
 class RepositoryTrace(msgspec.Struct, array_like=True):
@@ -40,25 +43,25 @@ def by_folders(names: Iterable[str]) -> list[str]:
 
     That is Distribution's order: ``pg/0``, ``pg``, ``pg/tools``, ``pg-old``.
     """
-    return sorted(names, key=lambda name: [*name.split("/"), layout.LAYERS])
+    return sorted(names, key=lambda name: [*name.split("/"), _LAYERS])
 
 
 def traced(
     names: Sequence[str],
-    surveys: "Iterable[tuple[str, RepositorySurvey]]",
+    scans: "Iterable[tuple[str, RepositoryScanned]]",
     tracing: Tracing,
-) -> "Iterator[tuple[str, RepositorySurvey]]":
-    """Pass surveys on as they come, and tell their traces in the order of ``names``.
+) -> "Iterator[tuple[str, RepositoryScanned]]":
+    """Pass scans on as they come, and tell their traces in the order of ``names``.
 
     Only the traces that came before their turn are held.
     """
     waiting: dict[str, RepositoryTrace | None] = {}
     turn = 0
-    for name, survey in surveys:
-        waiting[name], survey.trace = survey.trace, None
+    for name, scan in scans:
+        waiting[name], scan.trace = scan.trace, None
         while turn < len(names) and names[turn] in waiting:
             trace = waiting.pop(names[turn])
             if trace is not None:
                 tracing(names[turn], trace)
             turn += 1
-        yield name, survey
+        yield name, scan

@@ -1,10 +1,12 @@
-"""How to collect: ages in seconds, as people give them; moments in nanoseconds, as files do."""
+"""How to collect: ages in seconds, as people give them; cut-offs as a storage keeps time."""
 
 from typing import NamedTuple
 
 import msgspec
 
-__all__ = ["ABANDONED", "CollectOptions", "Moments"]
+from jettison.storage.protocol import Stamp, stamp_at
+
+__all__ = ["ABANDONED", "CollectOptions", "Cutoffs"]
 
 ABANDONED = 168 * 3600.0
 """An upload that has not moved for so long (seconds) is taken for given up, as by Distribution."""
@@ -25,24 +27,24 @@ class CollectOptions(msgspec.Struct, frozen=True):
     thorough: bool = False
 
 
-class Moments(NamedTuple):
-    """Nanoseconds since the epoch: what was last written after them is left alone.
+class Cutoffs(NamedTuple):
+    """What was written after these is left alone.
 
     ``idle`` is the end of what is idle, ``untagged`` and ``uploads`` those for untagged manifests
     and for uploads; None: none of them goes. ``grace`` is a span in nanoseconds.
     """
 
     grace: int
-    idle: int
-    untagged: int | None
-    uploads: int | None
+    idle: Stamp
+    untagged: Stamp | None
+    uploads: Stamp | None
 
     @classmethod
-    def of(cls, options: CollectOptions, now: float) -> "Moments":
+    def of(cls, options: CollectOptions, now: float) -> "Cutoffs":
         """Return the moments for a collection at ``now`` (seconds since the epoch)."""
 
-        def before(age: float) -> int:
-            return int((now - max(age, options.grace)) * 1e9)
+        def before(age: float) -> Stamp:
+            return stamp_at(now - max(age, options.grace))
 
         return cls(
             int(options.grace * 1e9),

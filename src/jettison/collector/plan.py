@@ -10,18 +10,27 @@ from typing import Final
 
 import msgspec
 
-from jettison.collector.mark import NOTHING_REMOVED, HeldManifest, Without, names_sum
+from jettison.collector.mark import NOTHING_REMOVED, AssumedRemoval, HeldManifest, names_sum
 from jettison.collector.mark_log import Tracing, by_folders, traced
-from jettison.collector.options import CollectOptions, Moments
+from jettison.collector.options import CollectOptions, Cutoffs
 from jettison.collector.parallel import side_by_side
-from jettison.collector.scan import Hollow, Leftover, RepositorySurvey, Surveyor, leftovers_in
+from jettison.collector.scan import EmptyPlace, RepositoryScanned, Scanner
 from jettison.collector.unlinked import drafted_references, wanted_by, wanted_by_pending
 from jettison.model.digest import Digest, RawDigest
 from jettison.model.digest_set import DigestSet
 from jettison.model.names import RepoName, Tag
 from jettison.progress import Progress, silent
-from jettison.storage.filesystem import layout
-from jettison.storage.filesystem.reading import Blob, Problem, Protects, TreeReader
+from jettison.storage.protocol import (
+    STAMP_KEY,
+    Blob,
+    Leftover,
+    LinkKind,
+    Place,
+    Problem,
+    Protects,
+    Scanning,
+    Stamp,
+)
 
 __all__ = [
     "AbandonedUpload",
@@ -31,7 +40,7 @@ __all__ = [
     "HistoryEntry",
     "Leftover",
     "LinkedDigest",
-    "Seen",
+    "RepositoryFingerprint",
     "SweptBlob",
     "Tally",
     "plan_collection",
@@ -47,7 +56,7 @@ class Tally(msgspec.Struct, frozen=True):
     bytes: int = 0
 
 
-class SweptBlob(msgspec.Struct, frozen=True, gc=False):
+class SweptBlob(msgspec.Struct, frozen=True, gc=False, rename=STAMP_KEY):
     """A blob to remove: its size in bytes, and its time (nanoseconds) when it was looked at.
 
     ``kept`` are the bytes of it that the disk does not get back: hard links, holes.
@@ -55,7 +64,7 @@ class SweptBlob(msgspec.Struct, frozen=True, gc=False):
 
     digest: Digest
     size: int
-    mtime_ns: int
+    stamp: Stamp
     kept: int = 0
 
     @property
@@ -64,12 +73,12 @@ class SweptBlob(msgspec.Struct, frozen=True, gc=False):
         return self.size - self.kept
 
 
-class LinkedDigest(msgspec.Struct, frozen=True, gc=False):
+class LinkedDigest(msgspec.Struct, frozen=True, gc=False, rename=STAMP_KEY):
     """A link to remove, of a layer or a revision, and its time (nanoseconds) when looked at."""
 
     repository: RepoName
     digest: Digest
-    mtime_ns: int
+    stamp: Stamp
 
 
 class HistoryEntry(msgspec.Struct, frozen=True, gc=False):
@@ -80,14 +89,14 @@ class HistoryEntry(msgspec.Struct, frozen=True, gc=False):
     digest: Digest
 
 
-class AbandonedUpload(msgspec.Struct, frozen=True, gc=False):
-    """An upload to remove, which moved last at ``moved_ns`` (nanoseconds), and what it takes."""
+class AbandonedUpload(msgspec.Struct, frozen=True, gc=False, rename=STAMP_KEY):
+    """An upload to remove, which ``moved`` last then, and what it takes."""
 
     repository: RepoName
     id: str
     files: int
     bytes: int
-    moved_ns: int
+    moved: Stamp
 
 
 class HeldBack(msgspec.Struct, frozen=True):
@@ -99,7 +108,7 @@ class HeldBack(msgspec.Struct, frozen=True):
     bytes: int
 
 
-class Seen(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class RepositoryFingerprint(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What a repository looked like, to tell later whether anybody has written to it.
 
     ``names`` is the sum of its revisions' folders, the times (nanoseconds) are those of the
@@ -136,7 +145,7 @@ class CollectionPlan(msgspec.Struct, frozen=True):
     history: tuple[HistoryEntry, ...]
     uploads: tuple[AbandonedUpload, ...]
     leftovers: tuple[Leftover, ...]
-    folders: dict[str, tuple[str, ...]]
+    folders: dict[Place, tuple[str, ...]]
     vacant: tuple[RepoName, ...]
     bytes: int
     young: Tally
@@ -146,7 +155,7 @@ class CollectionPlan(msgspec.Struct, frozen=True):
     kept_blobs: int
     repositories: int
     problems: tuple[Problem, ...]
-    seen: dict[str, Seen]
+    seen: dict[str, RepositoryFingerprint]
     blob_names: dict[str, int]
     unfinished: tuple[Digest, ...]
     untagged: Tally = Tally()
@@ -156,9 +165,9 @@ class CollectionPlan(msgspec.Struct, frozen=True):
     schema_version: int = PLAN_SCHEMA
 
     @property
-    def moments(self) -> Moments:
+    def cutoffs(self) -> Cutoffs:
         """What was written before them is idle, untagged for long, or given up."""
-        return Moments.of(self.options, self.started)
+        return Cutoffs.of(self.options, self.started)
 
     @property
     def kept(self) -> Tally:
@@ -200,11 +209,11 @@ class CollectionPlan(msgspec.Struct, frozen=True):
 
 
 def plan_collection(
-    tree: TreeReader,
+    storage: Scanning,
     options: CollectOptions,
     now: float,
     held: Iterable[HeldManifest] = (),
-    without: Without = NOTHING_REMOVED,
+    without: AssumedRemoval = NOTHING_REMOVED,
     progress: Progress = silent,
     *,
     tracing: Tracing | None = None,
@@ -222,7 +231,7 @@ def plan_collection(
     what it hides.
     """
     windows = [one for one in held if one.until > now]
-    planner = _Planner(tree, options, now, progress)
+    planner = _Planner(storage, options, now, progress)
     planner.mark(windows, without, tracing)
     planner.speak_of(unlinked)
     return planner.plan({one.run: one.until for one in windows}, without)
@@ -230,19 +239,19 @@ def plan_collection(
 
 class _Planner:
     def __init__(
-        self, tree: TreeReader, options: CollectOptions, now: float, progress: Progress
+        self, storage: Scanning, options: CollectOptions, now: float, progress: Progress
     ) -> None:
-        self._tree = tree
+        self._storage = storage
         self._options = options
         self._now = now
-        self._moments = Moments.of(options, now)
+        self._cutoffs = Cutoffs.of(options, now)
         self._progress = progress
         self._problems: list[Problem] = []
         self._foreign: list[Problem] = []
         self._untagged = 0
         self._untagged_bytes = 0
         self._untagged_only = DigestSet()
-        self._seen: dict[str, Seen] = {}
+        self._seen: dict[str, RepositoryFingerprint] = {}
         self._kept = DigestSet()
         self._held: dict[RawDigest, list[str]] = defaultdict(list)
         self._protected: set[bytes] = set()
@@ -254,7 +263,7 @@ class _Planner:
         self._history: list[HistoryEntry] = []
         self._uploads: list[AbandonedUpload] = []
         self._leftovers: list[Leftover] = []
-        self._folders: dict[str, tuple[str, ...]] = {}
+        self._folders: dict[Place, tuple[str, ...]] = {}
         self._vacant: list[RepoName] = []
         self._blob_names: dict[str, int] = {}
         self._linking: set[RawDigest] = set()
@@ -262,99 +271,101 @@ class _Planner:
         self._unfinished: list[Digest] = []
         self._kept_blobs = 0
 
-    def mark(self, windows: list[HeldManifest], without: Without, tracing: Tracing | None) -> None:
+    def mark(
+        self, windows: list[HeldManifest], without: AssumedRemoval, tracing: Tracing | None
+    ) -> None:
         """Mark every repository, and those that only an undo window remembers."""
-        found = self._tree.scan_repositories()
+        found = self._storage.scan_repositories()
         self._problems += found.problems
         remembered = {one.repository for one in windows}.difference(found.names)
-        names = [*found.names, *found.strays, *sorted(remembered)]
+        names = [*found.names, *found.misnamed, *sorted(remembered)]
         thorough, trace = self._options.thorough, tracing is not None
-        surveyor = Surveyor(
-            self._tree, self._moments, windows, without, thorough=thorough, trace=trace
+        scanner = Scanner(
+            self._storage, self._cutoffs, windows, without, thorough=thorough, trace=trace
         )
         self._spoken_of.update(digest.raw for _, digest in without.manifests)
         self._progress("marking repositories", 0, len(names))
         if tracing is None:
-            surveys = side_by_side(names, surveyor.survey)
+            scans = side_by_side(names, scanner.scan)
         else:
             names = by_folders(names)
-            surveys = traced(names, side_by_side(names, surveyor.survey), tracing)
-        for count, (name, survey) in enumerate(surveys, start=1):
-            self._add(name, survey)
+            scans = traced(names, side_by_side(names, scanner.scan), tracing)
+        for count, (name, scanned) in enumerate(scans, start=1):
+            self._add(name, scanned)
             self._progress("marking repositories", count, len(names))
-        self._hollow_parents(found.hollow)
+        self._empty_parents(found.empty)
 
     def speak_of(self, unlinked: Iterable[Digest]) -> None:
         """Take it that these have not come ahead of their links."""
         self._spoken_of.update(digest.raw for digest in unlinked)
 
-    def _add(self, name: str, survey: RepositorySurvey) -> None:
-        emptied = tuple(_digest(one.digest) for one in survey.emptied)
-        self._seen[name] = Seen(survey.names, survey.revision_times, emptied)
-        self._linking.update(RawDigest(digest) for digest in survey.linking)
-        self._problems += survey.problems
-        self._foreign += survey.foreign
-        self._untagged += survey.untagged
-        self._untagged_only.add_row(survey.untagged_only)
-        self._kept.add_row(survey.reached)
-        for digest in survey.reached_long:
+    def _add(self, name: str, scanned: RepositoryScanned) -> None:
+        emptied = tuple(_digest(one.digest) for one in scanned.emptied)
+        self._seen[name] = RepositoryFingerprint(scanned.names, scanned.revision_times, emptied)
+        self._linking.update(RawDigest(digest) for digest in scanned.linking)
+        self._problems += scanned.problems
+        self._foreign += scanned.foreign
+        self._untagged += scanned.untagged
+        self._untagged_only.add_row(scanned.untagged_only)
+        self._kept.add_row(scanned.reached)
+        for digest in scanned.reached_long:
             self._kept.add(RawDigest(digest))
-        self._protected.update(survey.protected)
-        for digest, run in survey.held:
+        self._protected.update(scanned.protected)
+        for digest, run in scanned.held:
             self._held[RawDigest(digest)].append(run)
-        self._young.update(survey.young)
-        self._young_links += survey.young_links
-        self._spoken_of.update(RawDigest(link.digest) for link in survey.layer_links)
-        self._spoken_of.update(RawDigest(link.digest) for link in survey.revisions)
+        self._young.update(scanned.young)
+        self._young_links += scanned.young_links
+        self._spoken_of.update(RawDigest(link.digest) for link in scanned.layer_links)
+        self._spoken_of.update(RawDigest(link.digest) for link in scanned.revisions)
         self._spoken_of.update(
-            RawDigest(one.digest) for one in (*survey.emptied, *survey.hollow) if one.idle
+            RawDigest(one.digest) for one in (*scanned.emptied, *scanned.empty_layers) if one.idle
         )
-        if survey.problems:
+        if scanned.problems:
             return
         repository = RepoName(name)
         self._layer_links += [
-            LinkedDigest(repository, _digest(link.digest), link.mtime_ns)
-            for link in survey.layer_links
+            LinkedDigest(repository, _digest(link.digest), link.stamp)
+            for link in scanned.layer_links
         ]
         self._revisions += [
-            LinkedDigest(repository, _digest(link.digest), link.mtime_ns)
-            for link in survey.revisions
+            LinkedDigest(repository, _digest(link.digest), link.stamp) for link in scanned.revisions
         ]
         self._history += [
-            HistoryEntry(repository, Tag(tag), _digest(digest)) for tag, digest in survey.history
+            HistoryEntry(repository, Tag(tag), _digest(digest)) for tag, digest in scanned.history
         ]
         self._uploads += [
-            AbandonedUpload(repository, one.id, one.files, one.bytes, one.moved_ns)
-            for one in survey.uploads
+            AbandonedUpload(repository, one.id, one.files, one.bytes, one.moved)
+            for one in scanned.uploads
         ]
-        self._leftovers += survey.leftovers
-        self._add_folders(layout.revisions(name), survey.emptied)
-        self._add_folders(layout.layers(name), survey.hollow)
-        if survey.vacant:
+        self._leftovers += scanned.leftovers
+        self._add_folders(LinkKind.REVISION, name, scanned.emptied)
+        self._add_folders(LinkKind.LAYER, name, scanned.empty_layers)
+        if scanned.empty:
             self._vacant.append(repository)
 
-    def _add_folders(self, above: str, found: list[Hollow]) -> None:
+    def _add_folders(self, kind: LinkKind, repository: str, found: list[EmptyPlace]) -> None:
         by_algorithm: defaultdict[str, list[str]] = defaultdict(list)
         for one in found:
             if one.idle:
                 digest = _digest(one.digest)
                 by_algorithm[digest.algorithm].append(digest.hex)
         for algorithm, names in by_algorithm.items():
-            self._folders[f"{above}/{algorithm}"] = tuple(sorted(names))
+            place = self._storage.places.links(kind, repository, algorithm)
+            self._folders[place] = tuple(sorted(names))
 
-    def _hollow_parents(self, names: list[str]) -> None:
-        """Take folders that once held repositories and hold nothing now."""
-        found: defaultdict[str, list[str]] = defaultdict(list)
+    def _empty_parents(self, names: list[str]) -> None:
+        """Take names that once were above repositories, and that nothing is under now."""
+        found: defaultdict[Place, list[str]] = defaultdict(list)
         for name in names:
-            path = layout.repository(name)
-            if name.isprintable() and (self._tree.mtime(path) or 0) <= self._moments.idle:
-                above, _, last = path.rpartition("/")
-                found[above].append(last)
+            stamp = self._storage.name_stamp(name)
+            if name.isprintable() and (stamp or 0) <= self._cutoffs.idle:
+                above, _, last = name.rpartition("/")
+                found[self._storage.places.repository(above)].append(last)
         self._folders.update((above, tuple(sorted(names))) for above, names in found.items())
 
-    def plan(self, windows: Mapping[str, float], without: Without) -> CollectionPlan:
+    def plan(self, windows: Mapping[str, float], without: AssumedRemoval) -> CollectionPlan:
         """Look at every blob that no repository keeps, and put each into one class."""
-        folders = self._tree.blob_folders(self._problems)
+        folders = self._storage.blob_groups(self._problems)
         blobs: list[SweptBlob] = []
         fresh: list[RawDigest] = []
         young, protected = [0, 0], [0, 0]
@@ -363,17 +374,17 @@ class _Planner:
         self._progress("looking for garbage", 0, len(folders))
         for name, look in side_by_side(folders, self._look_into):
             self._add_look(name, look)
-            for digest, size, mtime_ns, arrived_ns, kept in look.loose:
+            for digest, size, stamp, arrived, kept in look.loose:
                 if blind or digest in self._protected:
                     tally = protected
                 elif digest in self._held:
                     # What several runs hold back is free when the last of their windows has ended.
                     tally = held[max(self._held[digest], key=windows.__getitem__)]
-                elif self._is_young(digest, mtime_ns, arrived_ns):
+                elif self._is_young(digest, stamp, arrived):
                     tally = young
                     fresh.append(digest)
                 else:
-                    blobs.append(SweptBlob(Digest.from_raw(digest), size, mtime_ns, kept))
+                    blobs.append(SweptBlob(Digest.from_raw(digest), size, stamp, kept))
                     continue
                 tally[0] += 1
                 tally[1] += size - kept
@@ -381,7 +392,7 @@ class _Planner:
         blobs.sort(key=lambda blob: blob.digest)
         blobs = self._leave_to_pending(fresh, blobs, young)
         return CollectionPlan(
-            root=str(self._tree.root),
+            root=self._storage.location,
             started=self._now,
             options=self._options,
             blobs=tuple(blobs),
@@ -410,24 +421,24 @@ class _Planner:
             hypothetical=bool(without.tags or without.manifests),
         )
 
-    def _is_young(self, digest: RawDigest, mtime_ns: int, arrived_ns: int) -> bool:
+    def _is_young(self, digest: RawDigest, stamp: Stamp, arrived: Stamp) -> bool:
         """Whether a blob was pushed or touched lately, or may have come ahead of its links.
 
         Where a tree is being copied in, files come with the times of the originals, and blobs
         before the repositories: only the time of arrival tells them from garbage. A blob that a
         link speaks of, or spoke of, has not come ahead.
         """
-        idle = self._moments.idle
-        if digest in self._young or mtime_ns > idle:
+        idle = self._cutoffs.idle
+        if digest in self._young or stamp > idle:
             return True
-        return arrived_ns > idle and digest not in self._spoken_of
+        return arrived > idle and digest not in self._spoken_of
 
     def _leave_to_pending(
         self, fresh: list[RawDigest], blobs: list[SweptBlob], young: list[int]
     ) -> list[SweptBlob]:
         """Leave what manifests need that are stored and not linked yet, and its links."""
-        wanted = wanted_by_pending(self._tree, fresh)
-        wanted |= wanted_by(self._tree, self._linking | self._drafted)
+        wanted = wanted_by_pending(self._storage, fresh)
+        wanted |= wanted_by(self._storage, self._linking | self._drafted)
         if not wanted:
             return blobs
         left: list[SweptBlob] = []
@@ -451,45 +462,42 @@ class _Planner:
         self._leftovers += look.leftovers
         self._drafted |= look.drafted
         self._unfinished += map(Digest.from_raw, look.unfinished)
-        if look.hollow:
-            self._folders[f"{layout.BLOBS}/{name}"] = tuple(look.hollow)
+        if look.removable:
+            self._folders[self._storage.places.blob_group(name)] = tuple(look.removable)
 
     def _look_into(self, name: str) -> "_Look":
         """Look at the loose blobs in a folder of ``blobs/``, at all of them if thorough."""
         look = _Look(0, 0, [], [], [], set(), [], [])
-        digests = self._tree.blobs_in(name, look.problems)
+        digests = self._storage.blobs_in(name, look.problems)
         look.names = names_sum(digests)
         keep = self._kept.in_folder(name)
         loose = [digest for digest in digests if digest not in keep]
         look.kept = len(digests) - len(loose)
-        only_untagged = self._tree.blobs_each(list(self._untagged_only.in_folder(name)))
+        only_untagged = self._storage.blobs_each(list(self._untagged_only.in_folder(name)))
         look.untagged_bytes = sum(blob.size for blob in only_untagged if blob is not None)
-        hollow = []
-        for digest, blob in zip(loose, self._tree.blobs_each(loose), strict=True):
+        empty = []
+        for digest, blob in zip(loose, self._storage.blobs_each(loose), strict=True):
             if blob is None:
-                hollow.append(digest)
+                empty.append(digest)
             else:
                 look.loose.append(blob)
-        idle = self._moments.idle
-        for digest in digests if self._options.thorough else hollow:
-            folder = self._tree.folder(f"{layout.BLOBS}/{name}/{digest.hex()}")
-            if folder is None:
+        for digest in digests if self._options.thorough else empty:
+            found = self._storage.empty_blob(digest, self._cutoffs.idle)
+            if found is None:
                 continue
-            with folder:
-                left, others = leftovers_in(self._tree, folder, idle)
-                look.leftovers += left
-                if not others and folder.own_time() <= idle:
-                    look.hollow.append(digest.hex())
-                elif digest in hollow:
-                    look.unfinished.append(digest)
-                    look.drafted |= drafted_references(folder)
+            look.leftovers += found.leftovers
+            if found.removable:
+                look.removable.append(digest.hex())
+            elif digest in empty:
+                look.unfinished.append(digest)
+                look.drafted |= drafted_references(found.drafts)
         return look
 
 
 class _Look(msgspec.Struct):
     """What is in a folder of ``blobs/``; ``names`` is the sum of all, ``kept`` their number.
 
-    ``loose`` are the blobs that no repository keeps, ``hollow`` the folders that nothing is in,
+    ``loose`` are the blobs that no repository keeps, ``removable`` the places that nothing is in,
     ``unfinished`` those that a blob is being written into, and ``drafted`` what those reference
     that are manifests. ``untagged_bytes`` are the sizes of those that only untagged manifests need.
     """
@@ -497,7 +505,7 @@ class _Look(msgspec.Struct):
     names: int
     kept: int
     loose: list[Blob]
-    hollow: list[str]
+    removable: list[str]
     unfinished: list[RawDigest]
     drafted: set[RawDigest]
     leftovers: list[Leftover]

@@ -18,10 +18,7 @@ from jettison.model.plausibility import (
     bytes_needed,
     objections,
 )
-from jettison.storage.filesystem import layout
-from jettison.storage.filesystem.mounts import inner_mounts
-from jettison.storage.filesystem.owners import owners_in_tree
-from jettison.storage.filesystem.tree import StorageTree
+from jettison.storage.protocol import Storage
 
 if TYPE_CHECKING:
     from jettison.configuration import Configuration
@@ -30,7 +27,7 @@ __all__ = ["find_objections", "find_owners", "refuse", "removed_content", "requi
 
 
 def find_objections(
-    tree: StorageTree,
+    storage: Storage,
     configuration: "Configuration | None",
     plan: CollectionPlan,
     consent: Consent,
@@ -42,7 +39,7 @@ def find_objections(
     """
     going = {blob.digest.raw: blob.size for blob in plan.blobs}
     if going:
-        for digest in (*meant, *removed_content(saved_manifests(tree))):
+        for digest in (*meant, *removed_content(saved_manifests(storage))):
             going.pop(digest, None)
     others = plan.kept_blobs + plan.young.count + plan.protected.count
     others += sum(held.count for held in plan.held) + len(plan.blobs) - len(going)
@@ -55,38 +52,38 @@ def find_objections(
         # Nothing is known of a repository that has no folder for any manifest.
         images=any(seen.names for seen in plan.seen.values()),
         going=Amount(len(going), size),
-        staying=Amount(others, _bytes_beside(tree, going, needed)),
-        owners=find_owners(tree, configuration),
-        mounts=inner_mounts(tree.root_folder),
-        bare=tuple(_bare(tree, plan)),
+        staying=Amount(others, _bytes_beside(storage, going, needed)),
+        owners=find_owners(storage, configuration),
+        mounts=storage.detached(),
+        bare=tuple(_bare(storage, plan)),
     )
     return list(objections(facts, consent))
 
 
 def require_own_tree(
-    tree: StorageTree, configuration: "Configuration | None", consent: Consent
+    storage: Storage, configuration: "Configuration | None", consent: Consent
 ) -> None:
     """Raise :class:`~jettison.errors.Refused` for a tree that is no single one, or another's.
 
     It needs no plan, so that it can stand before anything that moves files.
     """
     facts = Facts(
-        root=str(tree.root),
+        root=storage.location,
         repositories=0,
         images=True,
         going=Amount(),
         staying=Amount(),
-        owners=find_owners(tree, configuration),
-        mounts=inner_mounts(tree.root_folder),
+        owners=find_owners(storage, configuration),
+        mounts=storage.detached(),
     )
     refuse(list(objections(facts, consent)))
 
 
-def find_owners(tree: StorageTree, configuration: "Configuration | None") -> tuple[Owner, ...]:
+def find_owners(storage: Storage, configuration: "Configuration | None") -> tuple[Owner, ...]:
     """Return the other programs that the tree or its configuration belongs to."""
     named = () if configuration is None else configuration.owners
     # Each once, by the first that gives it away.
-    found = {one.name: one for one in reversed((*named, *owners_in_tree(tree.root_folder)))}
+    found = {one.name: one for one in reversed((*named, *storage.owners()))}
     return tuple(found.values())
 
 
@@ -114,7 +111,7 @@ def removed_content(manifests: Iterable[SavedManifest]) -> Iterator[RawDigest]:
             yield from edges.blobs
 
 
-def _bare(tree: StorageTree, plan: CollectionPlan) -> Iterator[str]:
+def _bare(storage: Storage, plan: CollectionPlan) -> Iterator[str]:
     """Yield repositories that lose layers and have not even a folder for manifests.
 
     Where manifests were deleted, or were collected, their folder is still there.
@@ -123,17 +120,18 @@ def _bare(tree: StorageTree, plan: CollectionPlan) -> Iterator[str]:
         seen = plan.seen.get(name)
         if seen is None or seen.names:
             continue
-        if tree.root_folder.look(layout.manifests(name)) is None:
-            yield name
+        with storage.repository(name) as repository:
+            if not repository.has_manifests():
+                yield name
 
 
-def _bytes_beside(tree: StorageTree, going: Mapping[RawDigest, int], enough: float) -> int:
+def _bytes_beside(storage: Storage, going: Mapping[RawDigest, int], enough: float) -> int:
     """Add up the bytes of other blobs, until there are ``enough``."""
     found = 0
-    for folder in tree.blob_folders():
-        for digest in tree.blobs_in(folder):
+    for group in storage.blob_groups():
+        for digest in storage.blobs_in(group):
             if found >= enough:
                 return found
-            blob = None if digest in going else tree.blob(digest)
+            blob = None if digest in going else storage.blob(digest)
             found += 0 if blob is None else blob.size
     return found

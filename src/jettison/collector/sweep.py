@@ -20,18 +20,15 @@ from typing import Final
 
 import msgspec
 
-from jettison.collector.changes import BlindError, Watch
+from jettison.collector.changes import CannotTellError, ChangeDetector
 from jettison.collector.count import Count
+from jettison.collector.interrupts import uninterrupted
 from jettison.collector.link_sweep import LinkSweep
 from jettison.collector.plan import CollectionPlan, SweptBlob, Tally
 from jettison.errors import StorageError, UsageError
-from jettison.model.digest import Digest, RawDigest
+from jettison.model.digest import ALGORITHMS, Digest, RawDigest
 from jettison.progress import Progress, silent
-from jettison.storage.filesystem import layout
-from jettison.storage.filesystem.lock import StorageLock
-from jettison.storage.filesystem.quarantine import LinkQuarantine, Quarantine, undisturbed
-from jettison.storage.filesystem.reading import Problem
-from jettison.storage.filesystem.tree import StorageTree
+from jettison.storage.protocol import LinkKind, Problem, Quarantine, Storage
 
 __all__ = ["CollectionReceipt", "collect", "recover"]
 
@@ -108,7 +105,7 @@ def _nothing() -> None:
 
 
 def collect(
-    tree: StorageTree,
+    storage: Storage,
     plan: CollectionPlan,
     *,
     clock: Callable[[], float] = time.time,
@@ -126,24 +123,24 @@ def collect(
     """
     if plan.hypothetical:
         raise UsageError("this plan is about a removal that was not made, and cannot be executed")
-    if plan.root != str(tree.root):
-        raise UsageError(f"this plan is about {plan.root}, not about {tree.root}")
-    with StorageLock(tree, "collection"), Quarantine(tree) as aside:
+    if plan.root != storage.location:
+        raise UsageError(f"this plan is about {plan.root}, not about {storage.location}")
+    with storage.lease("collection"), storage.quarantine() as aside:
         begin()
-        return _Sweep(tree, plan, aside, clock, sleep, progress).run()
+        return _Sweep(storage, plan, aside, clock, sleep, progress).run()
 
 
-def recover(tree: StorageTree) -> list[Digest]:
+def recover(storage: Storage) -> list[Digest]:
     """Put back what a killed collection left aside, and return which blobs that were.
 
     Before a plan is made, so that they are in it. Takes the tree's lock if there are any; raises
     as :func:`collect`.
     """
-    links = LinkQuarantine(tree)
-    with Quarantine(tree) as aside:
+    links = storage.link_quarantine()
+    with storage.quarantine() as aside:
         if not links.any_left and not any(True for _ in aside.digests()):
             return []
-        with StorageLock(tree, "collection"):
+        with storage.lease("collection"):
             if links.any_left:
                 links.recover()
             found = [digest for digest in list(aside.digests()) if aside.put_back(digest)]
@@ -153,26 +150,27 @@ def recover(tree: StorageTree) -> list[Digest]:
 class _Sweep:
     def __init__(
         self,
-        tree: StorageTree,
+        storage: Storage,
         plan: CollectionPlan,
         aside: Quarantine,
         clock: Callable[[], float],
         sleep: Callable[[float], None],
         progress: Progress,
     ) -> None:
-        self._tree = tree
+        self._storage = storage
+        self._places = storage.places
         self._plan = plan
         self._aside = aside
         self._clock = clock
         self._sleep = sleep
         self._progress = progress
-        self._watch = Watch(tree, plan)
+        self._changes = ChangeDetector(storage, plan)
         self._classes = tuple(plan.classes)
         self._count = Count((*self._classes, "put_back"))
-        self._links = LinkSweep(tree, plan, self._watch, self._count)
+        self._links = LinkSweep(storage, plan, self._changes, self._count)
 
     def run(self) -> CollectionReceipt:
-        started, free = self._clock(), self._tree.disk_free()
+        started, free = self._clock(), self._storage.free_bytes()
         recovered = self._recover()
         ended = True
         try:
@@ -180,15 +178,15 @@ class _Sweep:
             ended = False
             self._links.end()
         except StorageError as error:
-            self._count.failed(layout.MARKER, f"the collection was ended: {error.message}")
-        except BlindError:
+            self._count.failed(self._places.top, f"the collection was ended: {error.message}")
+        except CannotTellError:
             pass  # its problem is noted
         finally:
             if ended:
                 self._take_back()
-        for name, digest in self._watch.relinked:
+        for name, digest in self._changes.relinked:
             self._count.add(name, -len(digest), -1)
-        problems = [*self._plan.problems, *self._watch.problems, *self._count.problems]
+        problems = [*self._plan.problems, *self._changes.problems, *self._count.problems]
         return CollectionReceipt(
             started=started,
             seconds=self._clock() - started,
@@ -197,14 +195,14 @@ class _Sweep:
             put_back=self._count.tally("put_back"),
             recovered=recovered,
             disk_free_before=free,
-            disk_free_after=self._tree.disk_free(),
+            disk_free_after=self._storage.free_bytes(),
             failures=self._count.failures,
             ended=ended,
             problems=tuple(dict.fromkeys(problems)),
         )
 
     def _sweep_all(self) -> None:
-        self._watch.look()
+        self._changes.look()
         if self._links.take_revisions():
             self._settle()
             self._links.remove_revisions()
@@ -212,60 +210,56 @@ class _Sweep:
         self._remove_uploads()
         self._remove_leftovers()
         self._remove_folders()
-        self._watch.look(layers=True)
+        self._changes.look(layers=True)
         if self._plan.blobs:
             self._remove_blobs()
-        elif self._watch.has_unlinked:
+        elif self._changes.has_unlinked:
             self._sweep(())
         self._remove_repositories()
-        self._watch.look()
+        self._changes.look()
 
     def _take_back(self) -> None:
         """Put back what lies aside, and also after Ctrl-C what was removed and somebody needs."""
         if self._links.are_aside:
-            with undisturbed():
+            with uninterrupted():
                 self._links.put_back()
-        if self._links.are_gone and self._watch.has_unlinked:
-            with contextlib.suppress(StorageError, BlindError):
+        if self._links.are_gone and self._changes.has_unlinked:
+            with contextlib.suppress(StorageError, CannotTellError):
                 self._settle()
 
     # Everything else that is no blob.
 
     def _remove_uploads(self) -> None:
         for upload in self._plan.uploads:
-            with self._count.errors(f"{layout.uploads(upload.repository)}/{upload.id}"):
-                if self._tree.remove_upload(upload.repository, upload.id, upload.moved_ns):
+            with self._count.errors(self._places.upload(upload.repository, upload.id)):
+                if self._storage.remove_upload(upload.repository, upload.id, upload.moved):
                     self._count.add("uploads", upload.bytes, upload.files)
 
     def _remove_leftovers(self) -> None:
         for leftover in self._plan.leftovers:
             with self._count.errors(leftover.path):
-                if self._tree.mtime(leftover.path) == leftover.mtime_ns and self._tree.unlink(
-                    leftover.path
-                ):
+                if self._storage.remove_leftover(leftover):
                     self._count.add("leftovers", leftover.size)
 
     def _remove_folders(self) -> None:
-        for path, names in self._plan.folders.items():
-            revisions = _repository_of_revisions(path)
-            with self._count.errors(path):
-                folder = self._tree.folder(path)
-                if folder is None:
-                    continue
-                with folder:
-                    for name in names:
-                        if folder.remove_if_empty(name):
-                            self._count.add("folders", 0)
-                            if revisions is not None:
-                                self._watch.removed_folder(
-                                    revisions, RawDigest(bytes.fromhex(name))
-                                )
+        repositories = {
+            self._places.links(LinkKind.REVISION, name, algorithm): name
+            for name in (self._plan.seen if self._plan.folders else ())
+            for algorithm in ALGORITHMS
+        }
+        for place, names in self._plan.folders.items():
+            repository = repositories.get(place)
+            with self._count.errors(place):
+                for name in self._storage.remove_empty(place, names):
+                    self._count.add("folders", 0)
+                    if repository is not None:
+                        self._changes.removed_folder(repository, RawDigest(bytes.fromhex(name)))
 
     def _remove_repositories(self) -> None:
         """Remove the folders of repositories that nothing is in, the inner ones first."""
         for name in reversed(self._plan.vacant):
-            with self._count.errors(layout.repository(name)):
-                if not self._tree.remove_vacant(name):
+            with self._count.errors(self._places.repository(name)):
+                if not self._storage.remove_repository(name):
                     continue
                 self._count.add("repositories", 0)
 
@@ -289,12 +283,12 @@ class _Sweep:
         try:
             for blob in batch:
                 digest = blob.digest.raw
-                if digest in self._watch.wanted:
+                if digest in self._changes.wanted:
                     self._count.add("put_back", blob.freed)
                     continue
                 aside[digest] = blob  # before it is so: Ctrl-C may come in between
                 there = False
-                with self._count.errors(layout.blob_data(blob.digest)):
+                with self._count.errors(self._places.blob(blob.digest)):
                     there = self._aside.put(digest)
                 if not there:
                     del aside[digest]
@@ -303,18 +297,18 @@ class _Sweep:
                 self._links.remove_layers()
                 self._put_back_wanted(aside)
             for digest, blob in list(aside.items()):
-                with self._count.errors(layout.set_aside(blob.digest)):
+                with self._count.errors(self._places.aside_blob(blob.digest)):
                     # A push that found the blob a moment ago has touched it (decision 0003).
                     found = self._aside.look(digest)
-                    if found is None or found.st_mtime_ns != blob.mtime_ns:
-                        self._watch.want({digest})
+                    if found is None or found.stamp != blob.stamp:
+                        self._changes.want({digest})
                     elif self._aside.remove(digest):
-                        self._count.add("blobs", blob.freed if found.st_nlink == 1 else 0)
-                        self._watch.removed_blob(digest)
+                        self._count.add("blobs", 0 if found.shared else blob.freed)
+                        self._changes.removed_blob(digest)
                         del aside[digest]
         finally:
             # Touched, or ended by an error or by Ctrl-C: nothing stays out of sight.
-            with undisturbed():
+            with uninterrupted():
                 self._put_back(aside, list(aside))
 
     def _settle(self, aside: dict[RawDigest, SweptBlob] | None = None) -> None:
@@ -326,7 +320,7 @@ class _Sweep:
         end = time.monotonic() + wait
         while True:
             last = time.monotonic() >= end
-            self._watch.look(layers=last and aside is not None)
+            self._changes.look(layers=last and aside is not None)
             if aside is not None:
                 self._put_back_wanted(aside)
             if last:
@@ -334,12 +328,12 @@ class _Sweep:
             self._sleep(min(POLL_SECONDS, max(0.0, end - time.monotonic())))
 
     def _put_back_wanted(self, aside: dict[RawDigest, SweptBlob]) -> None:
-        self._put_back(aside, [digest for digest in aside if digest in self._watch.wanted])
+        self._put_back(aside, [digest for digest in aside if digest in self._changes.wanted])
 
     def _put_back(self, aside: dict[RawDigest, SweptBlob], digests: Sequence[RawDigest]) -> None:
         for digest in digests:
             blob = aside[digest]
-            with self._count.errors(layout.blob_data(blob.digest)):
+            with self._count.errors(self._places.blob(blob.digest)):
                 if self._aside.put_back(digest):
                     self._count.add("put_back", blob.freed)
             del aside[digest]
@@ -348,20 +342,13 @@ class _Sweep:
 
     def _recover(self) -> int:
         recovered = 0
-        links = LinkQuarantine(self._tree)
+        links = self._storage.link_quarantine()
         if links.any_left:
-            with self._count.errors(layout.LINKS_ASIDE):
+            with self._count.errors(self._places.ours):
                 links.recover()
         for digest in list(self._aside.digests()):
-            with self._count.errors(layout.SET_ASIDE):
+            with self._count.errors(self._places.aside):
                 recovered += self._aside.put_back(digest)
-        with self._count.errors(layout.OURS):
-            self._tree.remove_remains(self._clock() - DRAFT_SECONDS)
+        with self._count.errors(self._places.ours):
+            self._storage.remove_remains(self._clock() - DRAFT_SECONDS)
         return recovered
-
-
-def _repository_of_revisions(path: str) -> str | None:
-    """Return the repository if a folder is one that holds its revisions' folders."""
-    above, _, _ = path.rpartition("/")
-    name = above.removesuffix(f"/{layout.REVISIONS}")
-    return None if name == above else name.removeprefix(f"{layout.REPOSITORIES}/")

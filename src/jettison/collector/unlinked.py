@@ -14,8 +14,7 @@ from jettison.errors import InvalidManifest, StorageError
 from jettison.model.digest import RawDigest
 from jettison.model.graph import Edges, reach
 from jettison.model.manifest_references import references_of
-from jettison.storage.filesystem.folder import Folder, UnusableError
-from jettison.storage.filesystem.reading import TreeReader, is_leftover
+from jettison.storage.protocol import Scanning
 
 __all__ = ["LARGEST", "drafted_references", "wanted_by", "wanted_by_pending"]
 
@@ -25,20 +24,20 @@ LARGEST: Final = 4 * 1024 * 1024
 _BEGINNING: Final = 64
 
 
-def wanted_by_pending(tree: TreeReader, young: Iterable[RawDigest]) -> set[RawDigest]:
+def wanted_by_pending(storage: Scanning, young: Iterable[RawDigest]) -> set[RawDigest]:
     """Return those of the blobs that are manifests, and what they reference, to any depth.
 
     A blob that is no manifest, or only the beginning of one, references nothing.
     """
-    return wanted_by(tree, [digest for digest in young if _may_be_manifest(tree, digest)])
+    return wanted_by(storage, [digest for digest in young if _may_be_manifest(storage, digest)])
 
 
-def wanted_by(tree: TreeReader, manifests: Iterable[RawDigest]) -> set[RawDigest]:
+def wanted_by(storage: Scanning, manifests: Iterable[RawDigest]) -> set[RawDigest]:
     """Return the manifests and what they reference, to any depth, as far as it can be read."""
 
     def edges(digest: RawDigest) -> Edges[RawDigest] | None:
         try:
-            raw = tree.read_manifest(digest)
+            raw = storage.read_manifest(digest)
             return references_of(raw).edges if raw else None
         except (StorageError, InvalidManifest):
             return None
@@ -47,26 +46,22 @@ def wanted_by(tree: TreeReader, manifests: Iterable[RawDigest]) -> set[RawDigest
     return found.manifests | found.blobs
 
 
-def drafted_references(folder: Folder) -> set[RawDigest]:
-    """Return what manifests reference that Distribution 3.x is just writing into a blob's folder.
-
-    It writes a blob beside its place, syncs it, and renames it.
-    """
+def drafted_references(drafts: Iterable[bytes]) -> set[RawDigest]:
+    """Return what manifests reference that Distribution 3.x is just writing beside their places."""
     found: set[RawDigest] = set()
-    for entry in folder.entries():
-        with contextlib.suppress(UnusableError, InvalidManifest):
-            raw = folder.read(entry.name, LARGEST) if is_leftover(entry) else None
-            edges = references_of(raw).edges if raw else None
+    for raw in drafts:
+        with contextlib.suppress(InvalidManifest):
+            edges = references_of(raw).edges
             if edges is not None:
                 found.update(edges.children, edges.blobs)
     return found
 
 
-def _may_be_manifest(tree: TreeReader, digest: RawDigest) -> bool:
+def _may_be_manifest(storage: Scanning, digest: RawDigest) -> bool:
     try:
-        blob = tree.blob(digest)
+        blob = storage.blob(digest)
         if blob is None or blob.size > LARGEST:
             return False
-        return next(tree.read_blob(digest, _BEGINNING), b"").lstrip()[:1] == b"{"
+        return next(storage.read_blob(digest, _BEGINNING), b"").lstrip()[:1] == b"{"
     except StorageError:
         return False

@@ -29,7 +29,8 @@ from jettison.model.check_report import (
 from jettison.model.digest import ALGORITHMS, Digest, RawDigest, raw_digest
 from jettison.progress import Progress, silent
 from jettison.storage.filesystem import layout
-from jettison.storage.filesystem.reading import Absence, TreeReader
+from jettison.storage.filesystem.reading import TreeReader
+from jettison.storage.protocol import Absence
 
 __all__ = ["CheckOptions", "check_again", "check_tree"]
 
@@ -200,7 +201,7 @@ class _Check:
 
     def _check_repositories(self) -> int:
         scan = self._tree.scan_repositories()
-        names = [*scan.names, *scan.strays]
+        names = [*scan.names, *scan.misnamed]
         checker = RepositoryChecker(
             self._tree,
             self._idle_ns,

@@ -57,7 +57,7 @@ def hash_blobs(
     if tree.blobs_folder is None:
         return found
     count = threads or len(os.sched_getaffinity(0))
-    source = _Source(digest for folder in tree.blob_folders() for digest in tree.blobs_in(folder))
+    source = _Source(digest for folder in tree.blob_groups() for digest in tree.blobs_in(folder))
     workers = [_Worker(tree, idle_ns, source, found) for _ in range(count)]
     progress(HASHING, 0, total)
     with ThreadPoolExecutor(count) as pool:

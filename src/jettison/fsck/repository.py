@@ -21,8 +21,9 @@ from jettison.model.names import RepoName, Tag
 from jettison.model.traversal import postorder
 from jettison.storage.filesystem import layout
 from jettison.storage.filesystem.folder import UnreadableError, UnusableError
-from jettison.storage.filesystem.reading import Absence, Problem, TreeReader
-from jettison.storage.filesystem.repository import RepositoryReader, Revisions, Tags
+from jettison.storage.filesystem.reading import TreeReader
+from jettison.storage.filesystem.repository import RepositoryReader
+from jettison.storage.protocol import Absence, Problem, Revisions, Tags
 
 __all__ = ["RepositoryChecker", "damaged_blob", "unreadable_blob"]
 
@@ -92,7 +93,7 @@ class RepositoryChecker:
 
     def _uploads(self, reader: RepositoryReader) -> Iterator[Defect]:
         for upload in reader.uploads():
-            if upload.moved_ns <= self.uploads_ns:
+            if upload.moved <= self.uploads_ns:
                 path = f"{layout.uploads(reader.name)}/{upload.id}"
                 sentence = (
                     f"is an upload of {upload.bytes:,} bytes that was given up; "
@@ -212,7 +213,7 @@ class _Repository:
             return _Manifest(_State.ABSENT, _NO_EDGES)
         if not Digest.from_raw(digest).matches(raw):
             blob = self._tree.blob(digest)
-            young = blob is not None and blob.mtime_ns > self._checker.idle_ns
+            young = blob is not None and blob.stamp > self._checker.idle_ns
             state = _State.UNSETTLED if young else _State.DAMAGED
             return _Manifest(state, _NO_EDGES, f"{len(raw):,} bytes")
         try:

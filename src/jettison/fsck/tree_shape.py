@@ -17,7 +17,8 @@ from jettison.model.check_report import Defect, DefectClass, Remedy, RepairActio
 from jettison.model.digest import ALGORITHMS, Digest, RawDigest, raw_digest
 from jettison.storage.filesystem import layout
 from jettison.storage.filesystem.folder import BlockedError, Folder, UnreadableError, UnusableError
-from jettison.storage.filesystem.reading import TreeReader, is_leftover, make_problem
+from jettison.storage.filesystem.reading import TreeReader, is_leftover
+from jettison.storage.protocol import make_problem
 
 __all__ = ["EntryKind", "Owner", "Unread", "Walker", "make_defect"]
 

@@ -161,7 +161,7 @@ def check_storage(root: Path) -> list[Item]:
     if not tree.writable:
         message = "not writable by this user: it can be looked at, not collected"
         items.append(Item(Level.ERROR, "storage", message, f"Run as the owner of {tree.root}."))
-    items += _doubts(tree, len(scan.names) + len(scan.strays), count)
+    items += _doubts(tree, len(scan.names) + len(scan.misnamed), count)
     items += [
         Item(Level.WARNING, problem.path, problem.message, "Nothing it may reference is collected.")
         for problem in scan.problems

@@ -39,10 +39,10 @@ from jettison.progress import Progress
 from jettison.storage.descriptor_cache import forget
 from jettison.storage.filesystem import layout
 from jettison.storage.filesystem.quarantine import LinkQuarantine, seeing_quarantine
-from jettison.storage.filesystem.reading import Problem, Protects
 from jettison.storage.filesystem.repository import RepositoryReader
 from jettison.storage.filesystem.tree import StorageTree
 from jettison.storage.journal import Journal, new_run_id, tree_journal
+from jettison.storage.protocol import Problem, Protects
 
 if TYPE_CHECKING:
     from jettison.configuration import Configuration

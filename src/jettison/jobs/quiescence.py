@@ -119,13 +119,13 @@ def _youngest(tree: StorageTree, now: float) -> str | None:
     idle = int((now - since) * 1e9)
     for name in tree.repositories():
         with RepositoryReader(tree, name) as repository:
-            if any(one.moved_ns > idle for one in repository.uploads()):
+            if any(one.moved > idle for one in repository.uploads()):
                 return f"an upload into {name} moved"
             # An upload that became a blob has left its trace here.
             if (tree.mtime(layout.uploads(name)) or 0) > idle:
                 return f"something was uploaded into {name}"
     for blob in tree.blobs():
-        if blob.mtime_ns > idle:
+        if blob.stamp > idle:
             return f"blob {Digest.from_raw(blob.digest).short} was written or asked for"
     return None
 

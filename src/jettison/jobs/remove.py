@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from jettison.collector.mark import Without
+from jettison.collector.mark import AssumedRemoval
 from jettison.collector.options import CollectOptions
 from jettison.collector.plausibility import find_objections, refuse, removed_content
 from jettison.collector.sweep import CollectionReceipt, recover
@@ -189,7 +189,7 @@ class RemovalJob:
         self, tree: StorageTree, made: Plan, settings: RemovalSettings, now: float
     ) -> tuple[Prediction, list[Objection]]:
         """Ask the collector itself what it would free if the plan were applied already."""
-        without = Without(
+        without = AssumedRemoval(
             tags=frozenset((s.repository, tag) for s in made.steps for tag in s.tags),
             manifests=frozenset(planned_nodes(made.steps)),
         )
@@ -384,7 +384,7 @@ class _Collected(msgspec.Struct, frozen=True):
 def _idle_from(tree: StorageTree, left: Iterable[Digest], grace: float, now: float) -> float | None:
     """Return when all of these blobs are idle, None if they are so now."""
     found = (tree.blob(digest.raw) for digest in left)
-    idle = max((blob.mtime_ns / 1e9 + grace for blob in found if blob is not None), default=0.0)
+    idle = max((blob.stamp / 1e9 + grace for blob in found if blob is not None), default=0.0)
     return idle if idle > now else None
 
 

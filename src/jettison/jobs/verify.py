@@ -43,8 +43,8 @@ from jettison.model.snapshot import Node
 from jettison.model.times import moment
 from jettison.progress import Progress, silent
 from jettison.registry import Registry
-from jettison.storage.filesystem.reading import Blob
 from jettison.storage.filesystem.tree import StorageTree
+from jettison.storage.protocol import Blob
 
 __all__ = ["Proof", "verify_blobs", "verify_references", "verify_restored", "verify_storage"]
 
@@ -323,7 +323,7 @@ def _why_left(
     garbage = {blob.digest for blob in loose.blobs}
     held = _held(tree, now)
     idle = (now - run.grace) * 1e9
-    young = [digest.raw for digest, blob in left.items() if blob.mtime_ns > idle]
+    young = [digest.raw for digest, blob in left.items() if blob.stamp > idle]
     pending = wanted_by_pending(tree, young)
     groups: dict[tuple[bool, str], list[int]] = {}
     findings = []
@@ -333,7 +333,7 @@ def _why_left(
         elif digest in held:
             until = moment(held[digest])
             reason = (True, f"held for undo until {until}; `gc --now` frees it")
-        elif blob.mtime_ns > idle or blob.digest in pending:
+        elif blob.stamp > idle or blob.digest in pending:
             reason = (True, "younger than the grace period; the next `gc` after it takes it")
         else:
             reason = (not run.reclaim, "not collected yet; `jettison gc` takes it")

@@ -48,9 +48,9 @@ def purge_uploads(tree: StorageTree, before: float, *, dry_run: bool = False) ->
     for name in tree.repositories():
         try:
             with RepositoryReader(tree, name) as repository:
-                uploads = [one for one in repository.uploads() if one.moved_ns < before * 1e9]
+                uploads = [one for one in repository.uploads() if one.moved < before * 1e9]
             for upload in uploads:
-                if dry_run or tree.remove_upload(name, upload.id, upload.moved_ns):
+                if dry_run or tree.remove_upload(name, upload.id, upload.moved):
                     count += 1
                     size += upload.bytes
         except StorageError as error:

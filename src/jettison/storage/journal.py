@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self, TypeVar
+from typing import Final, Self, TypeVar
 
 import msgspec
 
@@ -52,9 +52,7 @@ from jettison.storage.filesystem.folder import (
     is_disk_full,
     storage_errors,
 )
-
-if TYPE_CHECKING:
-    from jettison.storage.filesystem.tree import StorageTree
+from jettison.storage.protocol import Storage
 
 __all__ = ["Journal", "StepLog", "Unreadable", "new_run_id", "state_directory", "tree_journal"]
 
@@ -424,6 +422,6 @@ class Journal:
         raise NotFoundError(message, hint="See `jettison runs` for those there are.")
 
 
-def tree_journal(tree: "StorageTree") -> Journal:
-    """Return the journal that lies in the tree itself."""
-    return Journal.in_tree(tree.root)
+def tree_journal(storage: Storage) -> Journal:
+    """Return the journal that lies in a storage itself."""
+    return Journal.in_tree(Path(storage.location))

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jettison.storage.filesystem.containers import require_here
-from jettison.storage.filesystem.reading import Absence
 from jettison.storage.filesystem.tree import StorageTree
+from jettison.storage.protocol import Absence
 
 if TYPE_CHECKING:
     from jettison.configuration import Configuration

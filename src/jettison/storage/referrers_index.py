@@ -23,6 +23,7 @@ from jettison.storage.filesystem import layout
 from jettison.storage.filesystem.folder import UnusableError
 from jettison.storage.filesystem.repository import RepositoryReader
 from jettison.storage.filesystem.tree import StorageTree
+from jettison.storage.protocol import LinkKind
 from jettison.storage.recent import Recent
 
 __all__ = ["ReferrersIndex", "ReferrersIndexes"]
@@ -72,9 +73,9 @@ class ReferrersIndex:
         """
         with self._lock, RepositoryReader(self._tree, self._repository) as reader:
             self._refresh(reader)
-            with reader.links(layout.REVISIONS) as links:
+            with reader.links(LinkKind.REVISION) as links:
                 unread = self._unread | self._no_manifests
-                return sorted(one for one in unread if links.time(one) is not None)
+                return sorted(one for one in unread if links.stamp(one) is not None)
 
     def referrers(self, subject: RawDigest) -> list[RawDigest]:
         """Return the manifests that are linked into the repository and are about ``subject``."""
@@ -89,16 +90,16 @@ class ReferrersIndex:
             if not found:
                 return []
             # A DELETE leaves the folder that a revision's link was in.
-            with reader.links(layout.REVISIONS) as links:
-                return [one for one in found if links.time(one) is not None]
+            with reader.links(LinkKind.REVISION) as links:
+                return [one for one in found if links.stamp(one) is not None]
 
     def _refresh(self, reader: RepositoryReader) -> None:
-        times = reader.times(layout.REVISIONS)
+        times = reader.changes(LinkKind.REVISION)
         if times and times == self._times:
             return
         self._times = times
         self._unread.clear()
-        for digest in reader.revision_folders():
+        for digest in reader.revision_names():
             if digest not in self._known and digest not in self._no_manifests:
                 self._read(digest)
         if self._saves and self._unsaved >= SNAPSHOT_EVERY:

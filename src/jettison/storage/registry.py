@@ -10,10 +10,10 @@ from jettison.model.digest import Digest
 from jettison.model.manifest import Manifest, parse_manifest
 from jettison.model.names import RepoName, Tag
 from jettison.registry import Capabilities, Deletion, RawManifest
-from jettison.storage.filesystem.reading import Blob, Problem
 from jettison.storage.filesystem.repository import RepositoryReader
 from jettison.storage.filesystem.tag_index import TagIndexes
 from jettison.storage.filesystem.tree import StorageTree
+from jettison.storage.protocol import Blob, Problem
 
 __all__ = ["StorageRegistry"]
 

@@ -5,16 +5,16 @@ What they name is checked before anything is done with it (docs/security.md).
 
 from typing import Final
 
-from jettison.errors import InvalidDocument, JournalError, NotFoundError
+from jettison.errors import InvalidDocument, JournalError, NotFoundError, StorageError
 from jettison.model import codec
 from jettison.model.repair import RepairPlan
-from jettison.storage.filesystem import layout
-from jettison.storage.filesystem.folder import UnusableError
-from jettison.storage.filesystem.tree import StorageTree
+from jettison.storage.protocol import Storage
 
 __all__ = ["REPAIRS", "load_plan", "repair_folder"]
 
-REPAIRS: Final = f"{layout.OURS}/fsck"
+_COLLECTION: Final = "fsck"
+_PLAN: Final = "manifest.json"
+REPAIRS: Final = f"jettison/{_COLLECTION}"
 """The folder of all repairs."""
 
 
@@ -23,7 +23,7 @@ def repair_folder(run_id: str) -> str:
     return f"{REPAIRS}/{run_id}"
 
 
-def load_plan(tree: StorageTree, run_id: str) -> RepairPlan:
+def load_plan(storage: Storage, run_id: str) -> RepairPlan:
     """Return the plan of a repair.
 
     Raises :class:`~jettison.errors.NotFoundError` if somebody removed it, and
@@ -31,15 +31,17 @@ def load_plan(tree: StorageTree, run_id: str) -> RepairPlan:
     out of the tree.
     """
     folder = repair_folder(run_id)
-    path = f"{tree.root}/{folder}/manifest.json"
+    path = f"{storage.location}/{folder}/{_PLAN}"
     try:
-        raw = tree.root_folder.read(f"{folder}/manifest.json", codec.LARGEST)
+        raw = storage.documents(f"{_COLLECTION}/{run_id}").read(_PLAN, codec.LARGEST)
         if raw is None:
             message = f"{path} is not there any more, so the repair cannot be undone"
             raise NotFoundError(message, hint="Somebody removed what it had moved aside.")
         plan: RepairPlan = codec.decode(raw, RepairPlan)
-    except (InvalidDocument, UnusableError) as error:
+    except InvalidDocument as error:
         raise JournalError(f"{path} cannot be read: {error}") from error
+    except StorageError as error:
+        raise JournalError(error.message) from error
     stray = plan.stray_path
     if plan.id != run_id or plan.folder != folder or stray is not None:
         what = "is of another run" if stray is None else f"leads out of the tree, to {stray!r}"

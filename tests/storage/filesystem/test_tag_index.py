@@ -15,6 +15,7 @@ from jettison.storage.filesystem import tree as tree_module
 from jettison.storage.filesystem.repository import RepositoryReader
 from jettison.storage.filesystem.tag_index import TagIndex
 from jettison.storage.filesystem.tree import StorageTree
+from jettison.storage.protocol import Stamp
 from tests.support.trees import NOW, OLD, Tree, repo
 
 APP = repo("app")
@@ -168,7 +169,7 @@ def test_a_collection_does_not_clear_up_what_may_have_to_come_back(
                 opened.delete_revision(APP, ONE, {Tag("a"), Tag("c")})
             assert tree.revision_path(APP, ONE).read_bytes() == ONE.encode()
         case _:
-            assert not opened.remove_upload(APP, upload, 1)
+            assert not opened.remove_upload(APP, upload, Stamp(1))
             assert data.read_bytes() == b"half"
 
 

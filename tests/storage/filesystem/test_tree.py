@@ -9,9 +9,9 @@ import pytest
 from jettison.errors import StorageError, VerificationFailed
 from jettison.model.digest import Digest
 from jettison.storage.filesystem.layout import MalformedLinkError, parse_link
-from jettison.storage.filesystem.reading import Problem
 from jettison.storage.filesystem.repository import RepositoryReader
 from jettison.storage.filesystem.tree import StorageTree
+from jettison.storage.protocol import Problem
 from tests.support.trees import OLD, Tree, repo, tag
 
 APP = repo("app")

@@ -10,11 +10,13 @@ from typing import Final
 
 from jettison.errors import InvalidDigest
 from jettison.model.digest import ALGORITHMS, Digest, RawDigest
+from jettison.storage.protocol import LinkKind
 
 __all__ = [
     "ASIDE_LINK",
     "BLOBS",
     "DRAFTS",
+    "KINDS",
     "LAYERS",
     "LEAVING",
     "LINK",
@@ -91,6 +93,7 @@ LAYERS: Final = "_layers"
 REVISIONS: Final = "_manifests/revisions"
 TAGS: Final = "_manifests/tags"
 UPLOADS: Final = "_uploads"
+KINDS: Final = {LinkKind.LAYER: LAYERS, LinkKind.REVISION: REVISIONS}
 _HEX_RUN: Final = re.compile(r"[0-9a-f]{64,}")
 
 

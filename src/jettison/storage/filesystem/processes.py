@@ -7,18 +7,13 @@ nothing.
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
-__all__ = ["Writer", "writers"]
+from jettison.storage.protocol import Writer
+
+__all__ = ["writers"]
 
 _PROCESSES: Final = Path("/proc")
-
-
-class Writer(NamedTuple):
-    """A process: its number, and what shows that it writes to the tree."""
-
-    pid: int
-    clue: str
 
 
 def writers(root: Path, configuration: Path | None) -> Iterator[Writer]:

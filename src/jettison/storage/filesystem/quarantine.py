@@ -10,33 +10,28 @@ or touches at the last moment is seen and goes back, wherever between two system
 """
 
 import contextlib
-import os
-import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from jettison.errors import StorageError
 from jettison.model.digest import ALGORITHMS, Digest, RawDigest, raw_digest
 from jettison.storage.filesystem import layout
 from jettison.storage.filesystem.folder import BlockedError, Folder, UnusableError, storage_errors
 from jettison.storage.filesystem.tree import StorageTree
+from jettison.storage.protocol import LinkKind, Place, Stamp
 
-__all__ = ["LinkQuarantine", "Quarantine", "seeing_quarantine", "undisturbed"]
+__all__ = ["AsideBlob", "LinkGroup", "LinkQuarantine", "Quarantine", "seeing_quarantine"]
 
 _MOST_NOTED: Final = 100_000
 _LINE: Final = 136
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-@contextmanager
-def undisturbed() -> Iterator[None]:
-    """Let no signal end what is going on half-way; it waits until this is done."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+class AsideBlob(NamedTuple):
+    """A blob that lies aside: when it was written or touched, and if a hard link shows it too."""
+
+    stamp: Stamp
+    shared: bool
 
 
 class Quarantine:
@@ -80,10 +75,11 @@ class Quarantine:
         with storage_errors("move aside", f"{near.path}/{encoded}/data"):
             return near.move(f"{encoded}/data", target, name)
 
-    def look(self, digest: RawDigest) -> os.stat_result | None:
+    def look(self, digest: RawDigest) -> AsideBlob | None:
         """Look at a blob that lies aside; None if none does."""
         folder, name = self._place(digest)
-        return None if folder is None else folder.look(name)
+        found = None if folder is None else folder.look(name)
+        return None if found is None else AsideBlob(Stamp(found.st_mtime_ns), found.st_nlink > 1)
 
     def remove(self, digest: RawDigest) -> bool:
         """Remove a blob that lies aside, for good, and the folder that it came from."""
@@ -184,10 +180,7 @@ def seeing_quarantine(tree: StorageTree) -> Iterator[frozenset[RawDigest]]:
 
 
 class LinkQuarantine:
-    """Links that lie beside their places, for whoever holds the tree's lock.
-
-    A link is given as the folder that its own folder is in, and its digest's hex.
-    """
+    """Links that lie beside their places, for whoever holds the tree's lock."""
 
     def __init__(self, tree: StorageTree) -> None:
         self._tree = tree
@@ -223,35 +216,22 @@ class LinkQuarantine:
         """Whether links may lie aside, of a sweep that goes on or of one that was killed."""
         return self._tree.mtime(layout.LINKS_ASIDE) is not None
 
-    def take(self, folder: Folder, encoded: str, mtime_ns: int | None = None) -> bool:
-        """Take a link out of the registry's sight; False if it was not there.
+    def group(self, kind: LinkKind, repository: str, algorithm: str) -> "LinkGroup | None":
+        """Open the folder of the links of a kind; None if it is not there."""
+        return self._open(self._tree.places.links(kind, repository, algorithm))
 
-        Also False for one that has another time than it should have (nanoseconds): it goes back.
-        """
-        with storage_errors("move aside", f"{folder.path}/{encoded}"):
-            if not folder.move(f"{encoded}/{layout.LINK}", folder, _aside(encoded)):
-                return False
-        if mtime_ns is None or folder.time(_aside(encoded)) == mtime_ns:
-            return True
-        self.put_back(folder, encoded)
-        return False
+    def history(self, repository: str, tag: str, algorithm: str) -> "LinkGroup | None":
+        """Open the folder of a tag's history; None if it is not there."""
+        return self._open(self._tree.places.history(repository, tag, algorithm))
 
-    def time(self, folder: Folder, encoded: str) -> int | None:
-        """Return when a link that lies aside was written (nanoseconds), None if none does."""
-        return folder.time(_aside(encoded))
-
-    def put_back(self, folder: Folder, encoded: str) -> bool:
-        """Undo :meth:`take`; False if none lies aside, or somebody has written it again."""
-        return folder.give_back(_aside(encoded), folder, f"{encoded}/{layout.LINK}")
-
-    def remove(self, folder: Folder, encoded: str) -> bool:
-        """Remove a link that lies aside, for good; False if none does."""
-        return folder.unlink(_aside(encoded))
+    def _open(self, place: Place) -> "LinkGroup | None":
+        folder = self._tree.folder(place)
+        return None if folder is None else LinkGroup(folder, place)
 
     def recover(self) -> None:
         """Put back all that a killed sweep has left aside, wherever it is."""
         found = self._tree.scan_repositories()
-        for name in (*found.names, *found.strays):
+        for name in (*found.names, *found.misnamed):
             top = self._tree.folder(layout.repository(name))
             if top is not None:
                 with top:
@@ -269,7 +249,67 @@ class LinkQuarantine:
                     with folder:
                         for encoded in folder.folders()[0]:
                             if folder.time(_aside(encoded)) is not None:
-                                self.put_back(folder, encoded)
+                                _put_back(folder, encoded)
+
+
+class LinkGroup:
+    """The folder that links' own folders are in, held open, in a ``with`` block."""
+
+    def __init__(self, folder: Folder, place: Place) -> None:
+        self._folder = folder
+        self._place = place
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._folder.close()
+
+    def place(self, digest: Digest) -> Place:
+        """Return the path of a link."""
+        return Place(f"{self._place}/{digest.hex}/{layout.LINK}")
+
+    def stamp(self, digest: Digest) -> Stamp | None:
+        """Return when a link was written, None if it is not in its place."""
+        return _stamp(self._folder.time(f"{digest.hex}/{layout.LINK}"))
+
+    def take(self, digest: Digest, stamp: Stamp | None = None) -> bool:
+        """Take a link out of the registry's sight; False if it was not there.
+
+        Also False for one that has another stamp than it should have: it goes back.
+        """
+        folder, encoded = self._folder, digest.hex
+        with storage_errors("move aside", f"{folder.path}/{encoded}"):
+            if not folder.move(f"{encoded}/{layout.LINK}", folder, _aside(encoded)):
+                return False
+        if stamp is None or folder.time(_aside(encoded)) == stamp:
+            return True
+        self.put_back(digest)
+        return False
+
+    def taken(self, digest: Digest) -> Stamp | None:
+        """Return when a link that lies aside was written, None if none does."""
+        return _stamp(self._folder.time(_aside(digest.hex)))
+
+    def put_back(self, digest: Digest) -> bool:
+        """Undo :meth:`take`; False if none lies aside, or it was written again."""
+        return _put_back(self._folder, digest.hex)
+
+    def remove(self, digest: Digest) -> bool:
+        """Remove a link that lies aside, for good; False if none does."""
+        return self._folder.unlink(_aside(digest.hex))
+
+    def remove_place(self, digest: Digest) -> bool:
+        """Remove the folder of a link if nothing is in it; whether it is gone."""
+        return self._folder.remove_if_empty(digest.hex)
+
+
+def _put_back(folder: Folder, encoded: str) -> bool:
+    return folder.give_back(_aside(encoded), folder, f"{encoded}/{layout.LINK}")
+
+
+def _stamp(time: int | None) -> Stamp | None:
+    return None if time is None else Stamp(time)
 
 
 def _inside(top: Folder, inner: str) -> list[str]:

@@ -9,7 +9,6 @@ Digests are raw here: a tree has millions of them.
 """
 
 import contextlib
-import enum
 import hashlib
 import os
 import stat
@@ -19,29 +18,31 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-import msgspec
-
 from jettison.errors import InvalidManifest, InvalidName, StorageError
 from jettison.model.digest import ALGORITHMS, RawDigest, in_a_row, raw_digest
 from jettison.model.manifest_references import References, references_of
 from jettison.model.names import RepoName
-from jettison.model.printable import printable
 from jettison.storage.filesystem import layout, native
 from jettison.storage.filesystem.beneath import open_beneath
 from jettison.storage.filesystem.folder import BlockedError, Folder, UnusableError, storage_errors
 from jettison.storage.filesystem.native import Look
+from jettison.storage.filesystem.places import TreePlaces
+from jettison.storage.protocol import (
+    Absence,
+    Blob,
+    Features,
+    Problem,
+    Protects,
+    Repositories,
+    Stamp,
+    make_problem,
+)
 
 __all__ = [
-    "Absence",
-    "Blob",
     "InnerFolders",
-    "Problem",
-    "Protects",
-    "Repositories",
     "TreeReader",
     "arrival",
     "is_leftover",
-    "make_problem",
 ]
 
 LARGEST_MANIFEST: Final = 64 * 1024 * 1024
@@ -56,76 +57,6 @@ SETTLED_NS: Final = 2_000_000_000
 """A folder that changed so lately may change again without its time showing it."""
 
 
-class Absence(enum.IntEnum):
-    """What may lawfully be absent from a storage, by what its registry is configured to be.
-
-    ``CHILDREN`` of an index, where it takes sparse ones; ``ANYTHING`` in a cache of another
-    registry, which fetches what is asked for, and lets go of it when its time is over.
-    """
-
-    NOTHING = 0
-    CHILDREN = 1
-    ANYTHING = 2
-
-
-class Protects(enum.StrEnum):
-    """How far a problem reaches: what might be referenced by something that cannot be read."""
-
-    NOTHING = "nothing"
-    REPOSITORY = "repository"
-    EVERYTHING = "everything"
-
-
-class Problem(msgspec.Struct, frozen=True):
-    """Something in the tree that is not as it should be.
-
-    ``path`` is relative to the root; ``message`` is a sentence without it. ``repository`` may be
-    a name that the specification does not allow, and is None where none is concerned.
-    """
-
-    repository: str | None
-    path: str
-    message: str
-    protects: Protects = Protects.REPOSITORY
-
-
-def make_problem(
-    repository: str | None, path: str, message: str, protects: Protects = Protects.REPOSITORY
-) -> Problem:
-    """Return a problem whose texts can be printed, whatever bytes the names on the disk have."""
-    shown = None if repository is None else printable(repository)
-    return Problem(shown, printable(path), message, protects)
-
-
-class Repositories(NamedTuple):
-    """What is below ``repositories/``.
-
-    ``strays`` are folders that look like a repository and whose name is none: no registry serves
-    them, but nobody knows that they are not wanted. ``hollow`` are folders, no repositories, that
-    nothing at all is in.
-    """
-
-    names: list[RepoName]
-    strays: list[str]
-    hollow: list[str]
-    problems: list[Problem]
-
-
-class Blob(NamedTuple):
-    """A blob file: its size in bytes and when it was written or touched (nanoseconds).
-
-    ``arrived_ns`` is the latest of all its times: a copy that keeps those of the original, as
-    ``cp -a``, ``rsync -a`` or a restore makes it, cannot keep that of the inode. ``kept`` are the
-    bytes of it that the disk does not get back when it is removed: hard links, holes.
-    """
-
-    digest: RawDigest
-    size: int
-    mtime_ns: int
-    arrived_ns: int
-    kept: int = 0
-
-
 class InnerFolders(NamedTuple):
     """A folder below ``repositories/``, and when it changed.
 
@@ -138,6 +69,7 @@ class InnerFolders(NamedTuple):
     below: list[str]
 
 
+_PLACES: Final = TreePlaces()
 _NO_FOLDERS: Final = InnerFolders(0, is_repository=False, below=[])
 
 
@@ -172,11 +104,26 @@ class TreeReader:
         self._opened = [self._root.descriptor]
         weakref.finalize(self, _close_all, self._opened)
 
+    @property
+    def location(self) -> str:
+        """The root directory, for messages, and to open it again."""
+        return str(self.root)
+
+    @property
+    def features(self) -> Features:
+        """All that a storage can do."""
+        return Features()
+
+    @property
+    def places(self) -> TreePlaces:
+        """The paths of things, relative to the root."""
+        return _PLACES
+
     def path(self, relative: str) -> str:
         """Return the full path of something in the tree."""
         return self._prefix + relative
 
-    def disk_free(self) -> int:
+    def free_bytes(self) -> int:
         """Return how many bytes are free on the file system, for those who are not root."""
         with storage_errors("look at", self.root):
             found = os.statvfs(self._root.descriptor)
@@ -222,12 +169,12 @@ class TreeReader:
                 continue
             if not is_repository:
                 if not names and not others:
-                    found.hollow.append(name)
+                    found.empty.append(name)
                 continue
             try:
                 found.names.append(RepoName(name))
             except InvalidName:
-                found.strays.append(name)
+                found.misnamed.append(name)
         found.names.sort()
         return found
 
@@ -301,6 +248,11 @@ class TreeReader:
             known[name] = found
         return found
 
+    def name_stamp(self, name: str) -> Stamp | None:
+        """Return when something was last made or removed in a folder of repositories."""
+        found = self._root.time(layout.repository(name))
+        return None if found is None else Stamp(found)
+
     def has_repository(self, name: str) -> bool:
         """Whether there is a repository of this name (a folder with nested ones alone is none)."""
         folder = self.folder(layout.repository(name))
@@ -329,7 +281,7 @@ class TreeReader:
             self._opened.append(folder.descriptor)
         return folder
 
-    def blob_folders(self, problems: list[Problem] | None = None) -> list[str]:
+    def blob_groups(self, problems: list[Problem] | None = None) -> list[str]:
         """Return the folders that blobs' own folders are in, ``<algorithm>/<two digits>``, sorted.
 
         What is a symbolic link, or no folder, is left out, and noted in ``problems``.
@@ -344,8 +296,8 @@ class TreeReader:
             for prefix in self._inside(top, algorithm, noted)
         ]
 
-    def blobs_in(self, folder: str, problems: list[Problem] | None = None) -> list[RawDigest]:
-        """Return the blobs that have a folder in one of :meth:`blob_folders`, sorted.
+    def blobs_in(self, group: str, problems: list[Problem] | None = None) -> list[RawDigest]:
+        """Return the blobs that have a group in one of :meth:`blob_groups`, sorted.
 
         No blob is looked at. What has no digest's name is left out, and noted in ``problems``.
         """
@@ -353,8 +305,8 @@ class TreeReader:
         top = self.blobs_folder
         if top is None:
             return []
-        algorithm, _, prefix = folder.partition("/")
-        found, strange = self._digests_inside(top, folder, algorithm, noted)
+        algorithm, _, prefix = group.partition("/")
+        found, strange = self._digests_inside(top, group, algorithm, noted)
         # They are sorted, so the first and the last speak for all.
         if {digest[:1].hex() for digest in (*found[:1], *found[-1:])} - {prefix}:
             strange += [digest.hex() for digest in found if digest[:1].hex() != prefix]
@@ -362,7 +314,7 @@ class TreeReader:
         for name in strange:
             if layout.is_foreign(name):
                 continue  # a NAS or a desktop puts its own everywhere
-            self._note(noted, f"{layout.BLOBS}/{folder}/{name}", "is no blob's folder")
+            self._note(noted, f"{layout.BLOBS}/{group}/{name}", "is no blob's group")
         return found
 
     def _digests_inside(
@@ -380,20 +332,24 @@ class TreeReader:
                     return sorted(in_a_row(row)), []
         return raw_digests(algorithm, self._inside(top, relative, problems))
 
-    def changed_blob_folders(self, times: dict[str, int]) -> Iterator[tuple[str, list[RawDigest]]]:
-        """Yield those of :meth:`blob_folders` in which something was made or removed.
+    def changed_blob_groups(self, seen: dict[str, int]) -> Iterator[tuple[str, list[RawDigest]]]:
+        """Yield those of :meth:`blob_groups` in which something was made or removed.
 
-        ``times`` (nanoseconds) are those of the last call, and are brought up to date. A folder
+        ``seen`` (nanoseconds) are the times of the last call, and are brought up to date. A folder
         that changed a moment ago is yielded again next time: file systems keep time in ticks.
         """
         top = self.blobs_folder
-        for path in self.blob_folders():
+        for path in self.blob_groups():
             changed = (0 if top is None else top.time(path)) or 0
             settled = changed < time.time_ns() - SETTLED_NS
-            if settled and times.get(path) == changed:
+            if settled and seen.get(path) == changed:
                 continue
-            times[path] = changed if settled else -1
+            seen[path] = changed if settled else -1
             yield path, self.blobs_in(path)
+
+    def group_of(self, digest: RawDigest) -> str:
+        """Return the folder that a blob's own folder is in, ``<algorithm>/<two digits>``."""
+        return layout.blob_file(digest).rpartition("/")[0].rpartition("/")[0]
 
     def _inside(self, top: Folder, relative: str, problems: list[Problem]) -> list[str]:
         """Return the sorted names of the folders in a folder of ``blobs/``."""
@@ -419,7 +375,7 @@ class TreeReader:
 
     def blobs(self) -> Iterator[Blob]:
         """Yield every blob with its size and time, looking at each."""
-        for folder in self.blob_folders():
+        for folder in self.blob_groups():
             for digest in self.blobs_in(folder):
                 blob = self.blob(digest)
                 if blob is not None:
@@ -438,7 +394,7 @@ class TreeReader:
         if top is None or found is None or not stat.S_ISREG(found.st_mode):
             return None
         kept = top.kept(name, found)
-        return Blob(digest, found.st_size, found.st_mtime_ns, arrival(found), kept)
+        return Blob(digest, found.st_size, Stamp(found.st_mtime_ns), arrival(found), kept)
 
     def blobs_each(self, digests: Sequence[RawDigest]) -> list[Blob | None]:
         """Return the size and time of each blob as :meth:`blob` does, quicker if there are many."""
@@ -452,7 +408,7 @@ class TreeReader:
                 found.append(None)
             else:
                 kept = top.kept(name, look)
-                blob = Blob(digest, look.st_size, look.st_mtime_ns, arrival(look), kept)
+                blob = Blob(digest, look.st_size, Stamp(look.st_mtime_ns), arrival(look), kept)
                 found.append(blob)
         return found
 
@@ -554,9 +510,9 @@ def raw_digests(algorithm: str, names: Sequence[str]) -> tuple[list[RawDigest], 
     return good, [name for name, digest in pairs if digest is None]
 
 
-def arrival(status: os.stat_result | Look) -> int:
-    """Return the latest of a file's times (nanoseconds), and so not before it came to its place."""
-    return max(status.st_mtime_ns, status.st_ctime_ns)
+def arrival(status: os.stat_result | Look) -> Stamp:
+    """Return the latest of a file's times, and so not before it came to its place."""
+    return Stamp(max(status.st_mtime_ns, status.st_ctime_ns))
 
 
 def references_of_each(

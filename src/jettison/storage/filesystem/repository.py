@@ -15,24 +15,26 @@ from jettison.model.digest import ALGORITHMS, Digest, RawDigest, plain_digests, 
 from jettison.model.names import Tag
 from jettison.storage.filesystem import layout, native
 from jettison.storage.filesystem.folder import BlockedError, Folder, UnusableError
-from jettison.storage.filesystem.reading import (
-    SETTLED_NS,
+from jettison.storage.filesystem.reading import SETTLED_NS, TreeReader, digest_folders, is_leftover
+from jettison.storage.protocol import (
+    History,
+    Layers,
+    Leftover,
+    LinkKind,
+    Place,
     Problem,
     Protects,
-    TreeReader,
-    digest_folders,
-    is_leftover,
+    Revisions,
+    Stamp,
+    Tags,
+    Upload,
     make_problem,
 )
 
 __all__ = [
-    "History",
-    "Layers",
     "Links",
     "RepositoryReader",
-    "Revisions",
-    "Tags",
-    "Upload",
+    "leftovers_in",
     "read_upload",
 ]
 
@@ -75,34 +77,34 @@ class Links:
     def _folder(self, digest: RawDigest) -> Folder | None:
         return self._folders["sha256" if len(digest) == _SHA256_BYTES else "sha512"]
 
-    def time(self, digest: RawDigest) -> int | None:
-        """Return when a link was written (nanoseconds), or None if there is none."""
+    def stamp(self, digest: RawDigest) -> Stamp | None:
+        """Return when a link was written, or None if there is none."""
         folder = self._folder(digest)
         if folder is None:
             return None
         found = folder.time(f"{digest.hex()}/{layout.LINK}")
         if found is None and self._aside:
-            return folder.time(f"{digest.hex()}/{layout.ASIDE_LINK}")
-        return found
+            found = folder.time(f"{digest.hex()}/{layout.ASIDE_LINK}")
+        return None if found is None else Stamp(found)
 
-    def times(self, digests: Sequence[RawDigest]) -> list[int | None]:
-        """Return when each link was written as :meth:`time` does, quicker if there are many."""
+    def stamps(self, digests: Sequence[RawDigest]) -> list[Stamp | None]:
+        """Return when each link was written as :meth:`stamp` does, quicker if there are many."""
         folder = self._folders["sha256"]
         if folder is None or self._aside or any(len(one) != _SHA256_BYTES for one in digests):
-            return list(map(self.time, digests))
+            return list(map(self.stamp, digests))
         looks = folder.look_each([f"{digest.hex()}/{layout.LINK}" for digest in digests])
-        return [None if look is None else look.st_mtime_ns for look in looks]
+        return [None if look is None else Stamp(look.st_mtime_ns) for look in looks]
 
-    def folder_times(self, digests: Sequence[RawDigest]) -> list[int | None]:
-        """Return when each link was last made or removed (nanoseconds), None if never."""
-        found: dict[RawDigest, int | None] = {}
+    def place_stamps(self, digests: Sequence[RawDigest]) -> list[Stamp | None]:
+        """Return when each link was last made or removed, None if never."""
+        found: dict[RawDigest, Stamp | None] = {}
         for name, folder in self._folders.items():
             some = [digest for digest in digests if len(digest) == ALGORITHMS[name] // 2]
             if folder is None or not some:
                 continue
             looks = folder.look_each([digest.hex() for digest in some])
-            times = [None if look is None else look.st_mtime_ns for look in looks]
-            found.update(zip(some, times, strict=True))
+            stamps = [None if look is None else Stamp(look.st_mtime_ns) for look in looks]
+            found.update(zip(some, stamps, strict=True))
         return list(map(found.get, digests))
 
 
@@ -175,64 +177,6 @@ def _is_fresh(folder: Folder, name: str) -> bool:
     return written is not None and written > time.time_ns() - _FRESH_NS
 
 
-class Tags(NamedTuple):
-    """The tags of a repository, and which entries among them are none."""
-
-    current: dict[Tag, RawDigest]
-    broken: dict[Tag, Problem]
-    problems: list[Problem]
-    """Those of ``broken``, and those of entries that have no tag's name."""
-    strange: list[str]
-    """The names of those entries."""
-    foreign: list[Problem]
-    """Entries that no registry makes, which are none of its tags."""
-
-
-class History(NamedTuple):
-    """Every digest that a tag's history names; with ``problems`` it may have named others too."""
-
-    digests: list[RawDigest]
-    problems: list[Problem]
-
-
-class Revisions(NamedTuple):
-    """The manifests linked into a repository.
-
-    ``folders`` are all that have a folder, ``emptied`` those of them without a link, which is what
-    a DELETE leaves. ``damaged`` are digests that a link's folder or content names without the two
-    being one sound link, ``meant`` what else a damaged name or link may have been meant to be.
-    ``foreign`` are entries that no registry makes.
-    """
-
-    folders: list[RawDigest]
-    linked: set[RawDigest]
-    emptied: list[RawDigest]
-    damaged: set[RawDigest]
-    problems: list[Problem]
-    meant: set[RawDigest]
-    foreign: list[Problem]
-
-
-class Layers(NamedTuple):
-    """The blobs that have a folder in ``_layers``; its link may be gone, which is not looked at."""
-
-    named: set[RawDigest]
-    problems: list[Problem]
-
-
-class Upload(NamedTuple):
-    """An unfinished upload: when it began and when it last moved (nanoseconds).
-
-    ``bytes`` are what the disk gets back with it.
-    """
-
-    id: str
-    started_ns: int
-    moved_ns: int
-    files: int
-    bytes: int
-
-
 def read_upload(name: str, folder: Folder) -> Upload:
     """Return what an upload's folder has, wherever that is now."""
     times, sizes = [folder.own_time()], []
@@ -242,7 +186,25 @@ def read_upload(name: str, folder: Folder) -> Upload:
             times.append(status.st_mtime_ns)
             if entry.is_file(follow_symlinks=False):
                 sizes.append(status.st_size - folder.kept(entry.name, status))
-    return Upload(name, min(times), max(times), len(sizes), sum(sizes))
+    started, moved = Stamp(min(times)), Stamp(max(times))
+    return Upload(name, started, moved, len(sizes), sum(sizes))
+
+
+def leftovers_in(
+    tree: TreeReader, folder: Folder, before: Stamp
+) -> tuple[list[Leftover], list[str]]:
+    """Return the temporary files in a folder that were not touched lately, and what else is in."""
+    left: list[Leftover] = []
+    others: list[str] = []
+    for entry in folder.entries():
+        status = folder.look(entry.name) if is_leftover(entry) else None
+        if status is None or status.st_mtime_ns > before:
+            others.append(entry.name)
+        else:
+            place = Place(tree.relative(f"{folder.path}/{entry.name}"))
+            freed = status.st_size - folder.kept(entry.name, status)
+            left.append(Leftover(place, freed, Stamp(status.st_mtime_ns)))
+    return left, others
 
 
 class RepositoryReader:
@@ -450,7 +412,7 @@ class RepositoryReader:
             problem = self._problem(folder, name, str(error))
             return _Unsettled(problem, _is_fresh(folder, name))
 
-    def revision_folders(self) -> list[RawDigest]:
+    def revision_names(self) -> list[RawDigest]:
         """Return the digests that have a folder among the revisions, linked or not."""
         return [digest for digest, _ in self._digests(layout.REVISIONS, [])]
 
@@ -506,21 +468,84 @@ class RepositoryReader:
                     found.append(read_upload(name, folder))
         return found
 
-    def links(self, inner: str) -> Links:
-        """Open the folders of all links of a kind, ``inner`` being that of layers or revisions."""
+    def uploads_stamp(self) -> Stamp | None:
+        """Return when an upload last began or ended, None if there is no folder for them."""
+        found = None if self._folder is None else self._folder.time(layout.UPLOADS)
+        return None if found is None else Stamp(found)
+
+    def links(self, kind: LinkKind) -> Links:
+        """Open the folders of all links of a kind."""
+        inner = layout.KINDS[kind]
         folders = {name: self.open(f"{inner}/{name}", []) for name in ALGORITHMS}
         return Links(folders, aside=self._tree.links_aside)
 
-    def times(self, inner: str) -> tuple[int, ...]:
-        """Return when a folder was last made or removed in ``inner/<algorithm>``; 0 if never.
+    def changes(self, kind: LinkKind) -> tuple[Stamp, ...]:
+        """Return when a folder was last made or removed in each folder of links; 0 if never.
 
         Nothing is returned where that was so lately that it may happen again without its time
         showing it: file systems keep time in ticks.
         """
         if self._folder is None:
-            return (0,) * len(ALGORITHMS)
+            return (Stamp(0),) * len(ALGORITHMS)
+        inner = layout.KINDS[kind]
         times = tuple(self._folder.time(f"{inner}/{name}") or 0 for name in ALGORITHMS)
-        return times if max(times) < time.time_ns() - SETTLED_NS else ()
+        return tuple(map(Stamp, times)) if max(times) < time.time_ns() - SETTLED_NS else ()
+
+    # What a collection wants to know besides.
+
+    def has_layers(self) -> bool:
+        """Whether there is a folder for layers."""
+        return self._has(layout.LAYERS)
+
+    def has_manifests(self) -> bool:
+        """Whether there is a folder for manifests and tags."""
+        return self._has("_manifests")
+
+    def _has(self, inner: str) -> bool:
+        folder = self.open(inner, [])
+        if folder is not None:
+            folder.close()
+        return folder is not None
+
+    def is_being_linked(self, digest: RawDigest) -> bool:
+        """Whether Distribution 3.x is just writing the link, which it does beside its place."""
+        algorithm = Digest.from_raw(digest).algorithm
+        folder = self.open(f"{layout.REVISIONS}/{algorithm}/{digest.hex()}", [])
+        if folder is None:
+            return False
+        with folder:
+            return any(is_leftover(entry) for entry in folder.entries())
+
+    def is_idle(self, before: Stamp) -> bool:
+        """Whether nothing was made or removed in the repository's own folders since ``before``."""
+        for inner in ("", layout.LAYERS, "_manifests", layout.UPLOADS):
+            folder = self.open(inner, [])
+            if folder is not None:
+                with folder:
+                    if folder.own_time() > before:
+                        return False
+        return True
+
+    def leftovers(self, before: Stamp) -> list[Leftover]:
+        """Return the temporary files below layers and manifests that are idle since ``before``."""
+        found: list[Leftover] = []
+        for inner in (layout.LAYERS, "_manifests"):
+            folder = self.open(inner, [])
+            if folder is not None:
+                with folder:
+                    self._leftovers_below(folder, before, found)
+        return found
+
+    def _leftovers_below(self, folder: Folder, before: Stamp, found: list[Leftover]) -> None:
+        found += leftovers_in(self._tree, folder, before)[0]
+        for name in folder.folders()[0]:
+            try:
+                below = folder.open(name)
+            except BlockedError:
+                continue
+            if below is not None:
+                with below:
+                    self._leftovers_below(below, before, found)
 
     # Below: one folder, one file.
 

@@ -12,9 +12,9 @@ from collections import defaultdict
 
 from jettison.model.digest import RawDigest
 from jettison.model.names import RepoName, Tag
-from jettison.storage.filesystem import layout
 from jettison.storage.filesystem.reading import SETTLED_NS, TreeReader
 from jettison.storage.filesystem.repository import Links, RepositoryReader
+from jettison.storage.protocol import LinkKind
 from jettison.storage.recent import Recent
 
 __all__ = ["TagIndex", "TagIndexes"]
@@ -33,8 +33,8 @@ class TagIndex:
     def tags(self, digest: RawDigest) -> list[Tag]:
         """Return the tags that point to a manifest, sorted."""
         with self._lock, RepositoryReader(self._tree, self._repository) as reader:
-            with reader.links(layout.REVISIONS) as links:
-                linked = links.time(digest)
+            with reader.links(LinkKind.REVISION) as links:
+                linked = links.stamp(digest)
                 if linked is None or self._linked.get(digest) != linked:
                     self._read_all(reader, links)
             known = self._tags.get(digest, ())
@@ -45,8 +45,8 @@ class TagIndex:
         settled = time.time_ns() - SETTLED_NS
         self._linked = {
             digest: linked
-            for digest in reader.revision_folders()
-            if (linked := links.time(digest)) is not None and linked < settled
+            for digest in reader.revision_names()
+            if (linked := links.stamp(digest)) is not None and linked < settled
         }
         tags: defaultdict[RawDigest, list[Tag]] = defaultdict(list)
         for tag, digest in reader.tags().current.items():

@@ -15,16 +15,18 @@ import os
 import stat
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from jettison.errors import NotSynced, PlanStale, StorageError, TagsAppeared, VerificationFailed
-from jettison.model.digest import Digest
+from jettison.model.digest import Digest, RawDigest
 from jettison.model.names import RepoName, Tag
+from jettison.model.plausibility import Owner
 from jettison.storage.filesystem import layout
 from jettison.storage.filesystem.beneath import open_beneath
+from jettison.storage.filesystem.documents import FolderDocuments
 from jettison.storage.filesystem.draft import Draft, open_record, rename, sync_file, write_file
 from jettison.storage.filesystem.folder import (
     ATTEMPTS,
@@ -35,10 +37,16 @@ from jettison.storage.filesystem.folder import (
     is_disk_full,
     storage_errors,
 )
-from jettison.storage.filesystem.owners import other_layout
-from jettison.storage.filesystem.reading import TreeReader
-from jettison.storage.filesystem.repository import RepositoryReader, read_upload
+from jettison.storage.filesystem.mounts import inner_mounts
+from jettison.storage.filesystem.owners import other_layout, owners_in_tree
+from jettison.storage.filesystem.processes import writers
+from jettison.storage.filesystem.reading import TreeReader, is_leftover
+from jettison.storage.filesystem.repository import RepositoryReader, leftovers_in, read_upload
 from jettison.storage.filesystem.tag_index import TagIndex
+from jettison.storage.protocol import EmptyBlob, Leftover, Place, Stamp, Writer
+
+if TYPE_CHECKING:
+    from jettison.storage.filesystem.quarantine import LinkQuarantine, Quarantine
 
 __all__ = ["BlobDraft", "StorageTree"]
 
@@ -47,6 +55,8 @@ _NO_LOCKS: Final = frozenset({errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.EOP
 _FRESH_NS: Final = 10_000_000_000
 _SHOWN: Final = 5
 _PIECE: Final = 256 * 1024
+LARGEST_DRAFT: Final = 4 * 1024 * 1024
+"""In bytes: no registry takes a larger manifest."""
 _OCCUPIED: Final = frozenset({errno.ENOTEMPTY, errno.EEXIST})
 
 
@@ -440,16 +450,16 @@ class StorageTree(TreeReader):
         with folder:
             return folder.remove_if_empty(name)
 
-    def remove_vacant(self, repository: RepoName) -> bool:
+    def remove_repository(self, name: RepoName) -> bool:
         """Remove a repository in which there are only folders, and parents that it leaves empty.
 
         Only empty folders are removed, one by one: whatever somebody writes meanwhile stays.
         False if something stays. Repositories inside of it are others, and stay.
         """
-        top = layout.repository(repository)
+        top = layout.repository(name)
         self.refuse_links(top)
         # Whoever puts a manifest holds the folder's lock: it must not go away from under it.
-        with self.writing(repository):
+        with self.writing(name):
             for inner in (layout.UPLOADS, "_manifests", layout.LAYERS):
                 folder = self.folder(f"{top}/{inner}")
                 if folder is not None:
@@ -473,10 +483,10 @@ class StorageTree(TreeReader):
         """Open a folder, made with those above it where they are not there."""
         return self._make(relative)
 
-    def remove_upload(self, repository: RepoName, upload: str, moved_ns: int | None = None) -> bool:
+    def remove_upload(self, repository: RepoName, upload: str, moved: Stamp | None = None) -> bool:
         """Remove an unfinished upload; False if it was not there.
 
-        With ``moved_ns`` (nanoseconds) only one that has moved last at that moment: it is taken
+        With ``moved`` only one that has moved last at that moment: it is taken
         away, looked at, and brought back where somebody goes on with it.
         """
         place = f"{layout.uploads(repository)}/{upload}"
@@ -484,15 +494,105 @@ class StorageTree(TreeReader):
             away = self._take_away(place)
             if away is None:
                 return False
-            folder = None if moved_ns is None else self.folder(away)
+            folder = None if moved is None else self.folder(away)
             if folder is not None:
                 with folder:
-                    moved = read_upload(upload, folder).moved_ns
-                if moved != moved_ns:
+                    now = read_upload(upload, folder).moved
+                if now != moved:
                     self._bring_back(away, place)
                     return False
         self.root_folder.remove_all(away)
         return True
+
+    def remove_leftover(self, leftover: Leftover) -> bool:
+        """Remove a temporary file, unless it was written since it was listed; False if so."""
+        return self.mtime(leftover.path) == leftover.stamp and self.unlink(leftover.path)
+
+    def remove_empty(self, place: Place, names: Sequence[str]) -> Iterator[str]:
+        """Remove the folders ``names`` in a folder in which nothing is; yield those that went."""
+        folder = self.folder(place)
+        if folder is not None:
+            with folder:
+                yield from (name for name in names if folder.remove_if_empty(name))
+
+    # Asking.
+
+    def repository(self, name: str) -> RepositoryReader:
+        """Look into a repository."""
+        return RepositoryReader(self, name)
+
+    def empty_blob(self, digest: RawDigest, before: Stamp) -> EmptyBlob | None:
+        """Look into a blob's folder: temporary files, and whether it can go (idle ``before``).
+
+        Distribution 3.x writes a blob beside its place, syncs it, and renames it.
+        """
+        folder = self.folder(layout.blob(Digest.from_raw(digest)))
+        if folder is None:
+            return None
+        with folder:
+            left, others = leftovers_in(self, folder, before)
+            drafts = []
+            for entry in folder.entries():
+                with contextlib.suppress(UnusableError):
+                    raw = folder.read(entry.name, LARGEST_DRAFT) if is_leftover(entry) else None
+                    drafts += [raw] if raw else []
+            return EmptyBlob(left, not others and folder.own_time() <= before, drafts)
+
+    def documents(self, collection: str) -> FolderDocuments:
+        """Open a collection of documents of ours, such as ``runs``."""
+        return FolderDocuments.in_tree(self.root, collection)
+
+    def exists(self, place: str) -> bool:
+        """Whether anything is at a path."""
+        return self.root_folder.look(place) is not None
+
+    def owners(self) -> tuple[Owner, ...]:
+        """Return the other programs that files in the tree name."""
+        return tuple(owners_in_tree(self.root_folder))
+
+    def detached(self) -> tuple[str, ...]:
+        """Return what of the tree is on another file system or mount than its root."""
+        return inner_mounts(self.root_folder)
+
+    def writers(self, configuration: str) -> Iterator[Writer]:
+        """Yield the processes of this machine that write to the tree."""
+        return writers(self.root, Path(configuration))
+
+    # Taking aside. Imported here: these are about this class.
+
+    def lease(self, purpose: str) -> contextlib.AbstractContextManager[object]:
+        """Hold the tree's lock: one collection or repair at a time."""
+        from jettison.storage.filesystem.lock import StorageLock  # noqa: PLC0415 - see above
+
+        return StorageLock(self, purpose)
+
+    def quarantine(self) -> "Quarantine":
+        """Open where blobs lie aside."""
+        from jettison.storage.filesystem.quarantine import Quarantine  # noqa: PLC0415 - see above
+
+        return Quarantine(self)
+
+    def link_quarantine(self) -> "LinkQuarantine":
+        """Open where links lie aside."""
+        from jettison.storage.filesystem.quarantine import (  # noqa: PLC0415 - see above
+            LinkQuarantine,
+        )
+
+        return LinkQuarantine(self)
+
+    def seeing_quarantine(self) -> contextlib.AbstractContextManager[frozenset[RawDigest]]:
+        """See what lies aside in its place meanwhile; yields the blobs of it."""
+        from jettison.storage.filesystem.quarantine import (  # noqa: PLC0415 - see above
+            seeing_quarantine,
+        )
+
+        return seeing_quarantine(self)
+
+    def is_blob_gone(self, digest: RawDigest) -> bool:
+        """Whether a blob is neither in its place nor aside."""
+        if self.blob(digest) is not None:
+            return False
+        return all(self.mtime(name) is None for name in layout.set_aside_names(digest))
 
     def make_ours(self) -> None:
         """Make the folder for what is ours in the tree, if it is not there."""

@@ -1,0 +1,53 @@
+"""The names of places in a storage tree: paths relative to its root."""
+
+from jettison.model.digest import Digest
+from jettison.storage.filesystem import layout
+from jettison.storage.protocol import LinkKind, Place
+
+__all__ = ["TreePlaces"]
+
+
+class TreePlaces:
+    """Names places as :mod:`~jettison.storage.filesystem.layout` lays them out."""
+
+    top = Place(layout.MARKER)
+    ours = Place(layout.OURS)
+    journal = Place(layout.RUNS)
+    aside = Place(layout.SET_ASIDE)
+
+    def blob(self, digest: Digest) -> Place:
+        """Return the file with a blob's bytes."""
+        return Place(layout.blob_data(digest))
+
+    def aside_blob(self, digest: Digest) -> Place:
+        """Return the file that a blob is renamed to before it is removed."""
+        return Place(layout.set_aside(digest))
+
+    def blob_group(self, group: str) -> Place:
+        """Return the folder that a group's blobs have their folders in."""
+        return Place(f"{layout.BLOBS}/{group}")
+
+    def repository(self, name: str) -> Place:
+        """Return the folder of a repository; "" is the one that all are in."""
+        return Place(layout.repository(name) if name else layout.REPOSITORIES)
+
+    def tag(self, repository: str, tag: str) -> Place:
+        """Return the file that says what a tag points to."""
+        return Place(layout.current_link(repository, tag))
+
+    def links(self, kind: LinkKind, repository: str, algorithm: str) -> Place:
+        """Return the folder that the links of an algorithm have their folders in."""
+        return Place(f"{layout.repository(repository)}/{layout.KINDS[kind]}/{algorithm}")
+
+    def link(self, kind: LinkKind, repository: str, digest: Digest) -> Place:
+        """Return the file that makes a blob or manifest part of a repository."""
+        above = self.links(kind, repository, digest.algorithm)
+        return Place(f"{above}/{digest.hex}/{layout.LINK}")
+
+    def history(self, repository: str, tag: str, algorithm: str) -> Place:
+        """Return the folder that a tag's history of an algorithm has its folders in."""
+        return Place(f"{layout.history(repository, tag)}/{algorithm}")
+
+    def upload(self, repository: str, upload: str) -> Place:
+        """Return the folder of an unfinished upload."""
+        return Place(f"{layout.uploads(repository)}/{upload}")

@@ -1,0 +1,105 @@
+"""A storage one can ask: small interfaces, each what one of its users needs.
+
+``Scanning`` tells what is in a storage (collector, fsck, listings), ``Writing`` puts and deletes
+(server, undo), ``Sweeping`` takes things away beside a registry that serves (collector), and
+``Documents`` keeps the journal. :class:`Storage` is all of them. A filesystem
+(:mod:`jettison.storage.filesystem`) and memory (:mod:`jettison.storage.memory`) implement them,
+held to one suite of tests (``tests/contract/``). The interfaces are cut at meaning: above them
+there is no path, no descriptor and no inode.
+"""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from jettison.model.plausibility import Owner
+from jettison.storage.protocol.documents import Documents
+from jettison.storage.protocol.facts import (
+    STAMP_KEY,
+    Absence,
+    Blob,
+    EmptyBlob,
+    Features,
+    History,
+    Layers,
+    Leftover,
+    LinkKind,
+    Place,
+    Problem,
+    Protects,
+    Repositories,
+    Revisions,
+    Stamp,
+    Tags,
+    Upload,
+    Writer,
+    age,
+    make_problem,
+    stamp_at,
+)
+from jettison.storage.protocol.scanning import Links, Places, RepositoryScan, Scanning
+from jettison.storage.protocol.sweeping import (
+    AsideBlob,
+    LinkGroup,
+    LinkQuarantine,
+    Quarantine,
+    Sweeping,
+)
+from jettison.storage.protocol.writing import BlobWriter, Writing
+
+__all__ = [
+    "STAMP_KEY",
+    "Absence",
+    "AsideBlob",
+    "Blob",
+    "BlobWriter",
+    "Documents",
+    "EmptyBlob",
+    "Features",
+    "History",
+    "Layers",
+    "Leftover",
+    "LinkGroup",
+    "LinkKind",
+    "LinkQuarantine",
+    "Links",
+    "Place",
+    "Places",
+    "Problem",
+    "Protects",
+    "Quarantine",
+    "Repositories",
+    "RepositoryScan",
+    "Revisions",
+    "Scanning",
+    "Stamp",
+    "Storage",
+    "Sweeping",
+    "Tags",
+    "Upload",
+    "Writer",
+    "Writing",
+    "age",
+    "make_problem",
+    "stamp_at",
+]
+
+
+class Storage(Scanning, Writing, Sweeping, Protocol):
+    """Everything that a storage can be asked."""
+
+    def documents(self, collection: str) -> Documents:
+        """Open a collection of documents of ours, such as ``runs``; made when one is written."""
+
+    def exists(self, place: str) -> bool:
+        """Whether anything is in a place."""
+
+    # What else there is around it.
+
+    def owners(self) -> tuple[Owner, ...]:
+        """Return the other programs that keep a part of the truth about it, as far as it shows."""
+
+    def detached(self) -> tuple[str, ...]:
+        """Return the places in which a part of it is kept apart, so that nothing moves there."""
+
+    def writers(self, configuration: str) -> Iterator[Writer]:
+        """Yield the processes here that may be writing to it, or serve the configuration."""

@@ -1,0 +1,42 @@
+"""Small named documents: the journal and the plans of repairs."""
+
+from collections.abc import Iterable
+from typing import Protocol
+
+__all__ = ["Documents"]
+
+
+class Documents(Protocol):
+    """Documents by name, each whole or not there at all, and on the disk when a method returns.
+
+    ``location`` is where they are, for messages. Names have no slash in them. Methods raise
+    :class:`~jettison.errors.StorageError` for what cannot be read or written.
+    """
+
+    @property
+    def location(self) -> str:
+        """Where they are, for messages."""
+
+    def names(self) -> list[str]:
+        """Return the names of all documents."""
+
+    def read(self, name: str, limit: int) -> bytes | None:
+        """Return a document, None if there is none.
+
+        Raises for one that is longer than ``limit`` bytes.
+        """
+
+    def beginning(self, name: str, size: int) -> bytes | None:
+        """Return the first ``size`` bytes of a document, None if there is none."""
+
+    def write(self, name: str, content: bytes) -> None:
+        """Store a document in place of the one that may be there."""
+
+    def append(self, name: str, lines: Iterable[bytes]) -> None:
+        """Add lines to a document, which is made if it is not there."""
+
+    def remove(self, name: str) -> bool:
+        """Remove a document; False if it was not there."""
+
+    def has_room(self, size: int) -> bool:
+        """Whether a document of so many bytes could be stored; False on a disk that is full."""

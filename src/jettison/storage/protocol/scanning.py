@@ -1,0 +1,246 @@
+"""Asking a storage what is in it: the interface of the collector, of fsck and of listings."""
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol, Self
+
+from jettison.model.digest import Digest, RawDigest
+from jettison.model.manifest_references import References
+from jettison.model.names import RepoName, Tag
+from jettison.storage.protocol.facts import (
+    Absence,
+    Blob,
+    EmptyBlob,
+    Features,
+    History,
+    Layers,
+    Leftover,
+    LinkKind,
+    Place,
+    Problem,
+    Repositories,
+    Revisions,
+    Stamp,
+    Tags,
+    Upload,
+)
+
+__all__ = ["Links", "Places", "RepositoryScan", "Scanning"]
+
+
+class Places(Protocol):
+    """The names of places, for messages and for plans. Nothing is looked at."""
+
+    top: Place
+    """The whole registry."""
+    ours: Place
+    """What is no part of the registry but ours: locks, drafts, what lies aside."""
+    journal: Place
+    aside: Place
+    """Where blobs lie aside."""
+
+    def blob(self, digest: Digest) -> Place:
+        """Return where a blob's content is."""
+
+    def aside_blob(self, digest: Digest) -> Place:
+        """Return where a blob lies aside."""
+
+    def blob_group(self, group: str) -> Place:
+        """Return where the blobs of a group are."""
+
+    def repository(self, name: str) -> Place:
+        """Return where a repository is; "" is where all are."""
+
+    def tag(self, repository: str, tag: str) -> Place:
+        """Return where a tag's link is."""
+
+    def links(self, kind: LinkKind, repository: str, algorithm: str) -> Place:
+        """Return where the links of a kind and algorithm are."""
+
+    def link(self, kind: LinkKind, repository: str, digest: Digest) -> Place:
+        """Return where a link is."""
+
+    def history(self, repository: str, tag: str, algorithm: str) -> Place:
+        """Return where a tag's history of an algorithm is."""
+
+    def upload(self, repository: str, upload: str) -> Place:
+        """Return where an unfinished upload is."""
+
+
+class Links(Protocol):
+    """The links of one kind in one repository, in a ``with`` block."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def stamp(self, digest: RawDigest) -> Stamp | None:
+        """Return when a link was written, or None if there is none."""
+
+    def stamps(self, digests: Sequence[RawDigest]) -> list[Stamp | None]:
+        """Return when each link was written, quicker than one by one."""
+
+    def place_stamps(self, digests: Sequence[RawDigest]) -> list[Stamp | None]:
+        """Return when each link was last made or removed, None if never."""
+
+
+class RepositoryScan(Protocol):
+    """What is in one repository, in a ``with`` block.
+
+    A repository that is not there has nothing in it. What cannot be listed raises
+    :class:`~jettison.errors.StorageError`: what it hides is not known.
+    """
+
+    name: str
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def tags(self) -> Tags:
+        """Return what each tag points to."""
+
+    def tag(self, tag: Tag) -> RawDigest | Problem | None:
+        """Return what a tag points to; None if there is no such tag."""
+
+    def meant_by_tag(self, name: str) -> set[RawDigest]:
+        """Return what an entry of the tags that is not understood may have been meant to name."""
+
+    def had_others(self, tag: Tag) -> bool:
+        """Whether a tag may ever have pointed to anything else; True where that is not known."""
+
+    def history(self, tag: str) -> History:
+        """Return what the tag's history names, and what in it could not be understood."""
+
+    def revisions(self) -> Revisions:
+        """Return the manifests linked into the repository, tagged or not."""
+
+    def revision_names(self) -> list[RawDigest]:
+        """Return the digests that have a place among the revisions, linked or not."""
+
+    def layers(self) -> Layers:
+        """Return the blobs that have a place among the layers."""
+
+    def has_layers(self) -> bool:
+        """Whether there ever was a layer."""
+
+    def has_manifests(self) -> bool:
+        """Whether there ever was a manifest, or a tag."""
+
+    def layer_target(self, digest: RawDigest) -> RawDigest | Problem | None:
+        """Return the blob that a layer's link leads to, or what is wrong with it; None: no link.
+
+        It is the digest itself, but for content pushed under another algorithm, which Distribution
+        stores under its sha256.
+        """
+
+    def links(self, kind: LinkKind) -> Links:
+        """Open the links of a kind."""
+
+    def changes(self, kind: LinkKind) -> tuple[Stamp, ...]:
+        """Return stamps that change when a place for a link of that kind is made or removed.
+
+        Nothing is returned where that cannot be told, as for what changed a moment ago.
+        """
+
+    def uploads(self) -> list[Upload]:
+        """Return the unfinished uploads."""
+
+    def uploads_stamp(self) -> Stamp | None:
+        """Return when an upload last began or ended, None if there never was one."""
+
+    def is_being_linked(self, digest: RawDigest) -> bool:
+        """Whether a revision's link is just being written beside its place."""
+
+    def leftovers(self, before: Stamp) -> list[Leftover]:
+        """Return the temporary files anywhere in the repository that are idle since ``before``."""
+
+    def is_idle(self, before: Stamp) -> bool:
+        """Whether nothing was made or removed in the repository itself since ``before``."""
+
+
+class Scanning(Protocol):
+    """What is in a storage.
+
+    ``location`` is its name for people, and what opens it again. ``absence`` says what may lawfully
+    be absent. Blobs come in groups, of which each is listed by itself.
+    """
+
+    absence: Absence
+
+    @property
+    def location(self) -> str:
+        """The name of the storage."""
+
+    @property
+    def features(self) -> Features:
+        """What it can do."""
+
+    @property
+    def places(self) -> Places:
+        """The names of places in it."""
+
+    def scan_repositories(self) -> Repositories:
+        """Return all repositories; nothing in them is read."""
+
+    def repositories(self) -> list[RepoName]:
+        """Return the names of all repositories, sorted."""
+
+    def repository(self, name: str) -> RepositoryScan:
+        """Look into a repository."""
+
+    def has_repository(self, name: str) -> bool:
+        """Whether there is a repository of this name."""
+
+    def name_stamp(self, name: str) -> Stamp | None:
+        """Return when something was last made or removed under a name of repositories."""
+
+    def blob_groups(self, problems: list[Problem] | None = None) -> list[str]:
+        """Return the groups of blobs, sorted. What is none is noted in ``problems``."""
+
+    def group_of(self, digest: RawDigest) -> str:
+        """Return the group that a blob is in."""
+
+    def blobs_in(self, group: str, problems: list[Problem] | None = None) -> list[RawDigest]:
+        """Return the blobs that have a place in a group, sorted. None is looked at."""
+
+    def changed_blob_groups(self, seen: dict[str, int]) -> Iterator[tuple[str, list[RawDigest]]]:
+        """Yield the groups in which a blob was made or removed since the last call, with all blobs.
+
+        ``seen`` is what the last call left there; it is brought up to date. One that may have
+        changed is yielded too.
+        """
+
+    def blob(self, digest: RawDigest) -> Blob | None:
+        """Return a blob's size and time, or None if there is none."""
+
+    def blobs_each(self, digests: Sequence[RawDigest]) -> list[Blob | None]:
+        """Return the size and time of each blob, quicker than one by one."""
+
+    def blobs(self) -> Iterator[Blob]:
+        """Yield every blob with its size and time."""
+
+    def empty_blob(self, digest: RawDigest, before: Stamp) -> EmptyBlob | None:
+        """Look at the place of a blob: temporary files, and whether it can go (idle ``before``).
+
+        None if there is no such place.
+        """
+
+    def manifests(self, digests: Sequence[RawDigest]) -> Iterator[tuple[RawDigest, References]]:
+        """Yield what manifests reference, each with its digest, in any order.
+
+        Only those that are as manifests are: whole, of usual size, understood. What is the matter
+        with the others :meth:`read_manifest` tells.
+        """
+
+    def read_manifest(self, digest: RawDigest) -> bytes | None:
+        """Return a manifest's bytes, whatever they are, or None if there is no such blob.
+
+        Also of one that a sweep has taken aside. Raises :class:`~jettison.errors.StorageError` for
+        what cannot be read, or is too large for any manifest.
+        """
+
+    def read_blob(self, digest: RawDigest, chunk: int = 256 * 1024) -> Iterator[bytes]:
+        """Yield a blob's bytes in pieces of ``chunk`` bytes; nothing if there is no such blob."""
+
+    def free_bytes(self) -> int:
+        """Return how much room is left, in bytes; 0 where that is not known."""

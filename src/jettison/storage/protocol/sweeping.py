@@ -1,0 +1,149 @@
+"""Taking things away beside a registry that serves: hide, look, restore, discard.
+
+Whatever goes is first taken aside, out of the registry's sight, in one step; looked at when no push
+finds it any more; then put back, or removed. A process that is killed in between leaves it aside,
+and the next one puts it back.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol, Self
+
+from jettison.model.digest import Digest, RawDigest
+from jettison.model.names import RepoName
+from jettison.storage.protocol.facts import Leftover, LinkKind, Place, Stamp
+
+__all__ = ["AsideBlob", "LinkGroup", "LinkQuarantine", "Quarantine", "Sweeping"]
+
+
+class AsideBlob(Protocol):
+    """A blob that lies aside, as it is now. ``shared``: the storage gets nothing back with it."""
+
+    @property
+    def stamp(self) -> Stamp:
+        """When it was written or touched."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether a hard link shows it elsewhere too."""
+
+
+class Quarantine(Protocol):
+    """Blobs that lie aside, in a ``with`` block, for who holds the storage's lock."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def has_room(self) -> bool:
+        """Whether many blobs can lie aside at once; False where one at a time is all there is."""
+
+    def put(self, digest: RawDigest) -> bool:
+        """Take a blob out of the registry's sight; False if it was not there."""
+
+    def look(self, digest: RawDigest) -> AsideBlob | None:
+        """Look at a blob that lies aside; None if none does."""
+
+    def remove(self, digest: RawDigest) -> bool:
+        """Remove a blob that lies aside, for good."""
+
+    def put_back(self, digest: RawDigest) -> bool:
+        """Undo :meth:`put`; False if a push has brought the blob again meanwhile."""
+
+    def digests(self) -> Iterator[RawDigest]:
+        """Yield the blobs that lie aside, of a sweep that goes on or of one that was killed."""
+
+
+class LinkGroup(Protocol):
+    """The links of one kind in one repository, or of one tag's history, in a ``with`` block."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def place(self, digest: Digest) -> Place:
+        """Return where a link is, for messages."""
+
+    def stamp(self, digest: Digest) -> Stamp | None:
+        """Return when a link was written, None if it is not in its place."""
+
+    def take(self, digest: Digest, stamp: Stamp | None = None) -> bool:
+        """Take a link aside; False if it was not there, or has another stamp: then it is back."""
+
+    def taken(self, digest: Digest) -> Stamp | None:
+        """Return when a link that lies aside was written, None if none does."""
+
+    def put_back(self, digest: Digest) -> bool:
+        """Undo :meth:`take`; False if none lies aside, or it was written again."""
+
+    def remove(self, digest: Digest) -> bool:
+        """Remove a link that lies aside, for good; False if none does."""
+
+    def remove_place(self, digest: Digest) -> bool:
+        """Remove the place of a link if nothing is in it; whether it is gone."""
+
+
+class LinkQuarantine(Protocol):
+    """Links that lie aside, for who holds the storage's lock."""
+
+    def begin(self, unlinked: Sequence[Digest] = ()) -> None:
+        """Leave word that links are taken, for who comes after this process is killed.
+
+        ``unlinked`` are the blobs that are to go with them: they lose their links on purpose.
+        """
+
+    def unlinked(self) -> list[Digest]:
+        """Return the blobs that a sweep that did not come to its end was to remove."""
+
+    def end(self) -> None:
+        """Take that word back: none lies aside any more."""
+
+    @property
+    def any_left(self) -> bool:
+        """Whether links may lie aside, of a sweep that goes on or of one that was killed."""
+
+    def group(self, kind: LinkKind, repository: str, algorithm: str) -> LinkGroup | None:
+        """Open the links of a kind; None if there are none."""
+
+    def history(self, repository: str, tag: str, algorithm: str) -> LinkGroup | None:
+        """Open the history of a tag; None if there is none."""
+
+    def recover(self) -> None:
+        """Put back all that a killed sweep has left aside, wherever it is."""
+
+
+class Sweeping(Protocol):
+    """Removes what a plan lists."""
+
+    def lease(self, purpose: str) -> AbstractContextManager[object]:
+        """Hold the storage's lock: one collection or repair at a time.
+
+        Raises :class:`~jettison.errors.Locked` if another holds it.
+        """
+
+    def quarantine(self) -> Quarantine:
+        """Open where blobs lie aside."""
+
+    def link_quarantine(self) -> LinkQuarantine:
+        """Open where links lie aside."""
+
+    def seeing_quarantine(self) -> AbstractContextManager[frozenset[RawDigest]]:
+        """See what lies aside in its place meanwhile; yields the blobs of it."""
+
+    def is_blob_gone(self, digest: RawDigest) -> bool:
+        """Whether a blob is neither in its place nor aside."""
+
+    def remove_upload(self, repository: RepoName, upload: str, moved: Stamp | None = None) -> bool:
+        """Remove an unfinished upload; False if it was not there, or has moved since ``moved``."""
+
+    def remove_leftover(self, leftover: Leftover) -> bool:
+        """Remove a temporary file, unless it was written since it was listed; False if so."""
+
+    def remove_empty(self, place: Place, names: Sequence[str]) -> Iterator[str]:
+        """Remove the places ``names`` in a place, in which nothing is; yield those that went."""
+
+    def remove_repository(self, name: RepoName) -> bool:
+        """Remove a repository in which nothing is, and parents that it leaves empty."""
+
+    def remove_remains(self, before: float) -> None:
+        """Remove what killed processes left among what is ours (seconds since the epoch)."""
