@@ -6,12 +6,13 @@ and imports from the code itself.
 """
 
 import ast
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 from xml.sax.saxutils import escape
 
-from tests.layers import LAYERS, SOURCE, Layer, dotted, imported, unit_of
+from tests.layers import LAYERS, PACKAGE, SOURCE, Layer, dotted, imported, room_of
 
 __all__ = ["TARGET", "Room", "draw", "lines_shown", "rooms"]
 
@@ -76,22 +77,21 @@ class Room(NamedTuple):
 
 def rooms() -> list[Room]:
     """Read every room that there is, in the order of the table of layers."""
-    files = {path: dotted(path, SOURCE) for path in sorted(SOURCE.rglob("*.py"))}
-    units = {(module or [""])[0] for module in files.values()}
-    sizes = dict.fromkeys(units, 0)
-    found: dict[str, set[str]] = {unit: set() for unit in units}
-    for path, module in files.items():
-        unit = (module or [""])[0]
-        text = path.read_text(encoding="utf-8")
-        sizes[unit] += len(text.splitlines())
-        names = imported(ast.parse(text), module, is_package=path.name == "__init__.py")
-        targets = {unit_of(name, units) for _, name in names}
-        found[unit] |= {one for one in targets if one is not None and one != unit}
+    sizes: Counter[str] = Counter()
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for path in sorted(SOURCE.rglob("*.py")):
+        module = dotted(path, SOURCE)
+        room, text = room_of(module), path.read_text(encoding="utf-8")
+        sizes[room] += len(text.splitlines())
+        for _, name in imported(ast.parse(text), module, is_package=path.name == "__init__.py"):
+            package, *inner = name.split(".")
+            if package == PACKAGE and room_of(inner) != room:
+                found[room].add(room_of(inner))
     return [
         Room(name, layer, holds, sizes[name], frozenset(found[name]))
         for layer in LAYERS
         for name, holds in layer.rooms.items()
-        if name in units
+        if name in sizes
     ]
 
 

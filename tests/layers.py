@@ -4,11 +4,11 @@
 """
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-__all__ = ["LAYERS", "PACKAGE", "SOURCE", "Layer", "dotted", "imported", "unit_of"]
+__all__ = ["LAYERS", "PACKAGE", "SOURCE", "Layer", "dotted", "imported", "room_of", "unit_of"]
 
 PACKAGE: Final = "jettison"
 SOURCE: Final = Path(__file__).parents[1] / "src" / PACKAGE
@@ -18,6 +18,7 @@ class Layer(NamedTuple):
     """Rooms of one level: each top-level module or package, with what it holds in a few words.
 
     A room imports rooms of its own layer and of those below. `strangers` never import each other.
+    A room with a slash in its name is a part of another that is drawn by itself.
     """
 
     title: str
@@ -43,7 +44,14 @@ LAYERS: Final = (
     Layer("collection", {"collector": "what a storage needs no more"}),
     Layer(
         "where a registry is",
-        {"client": "a registry over HTTP", "storage": "a storage one can ask"},
+        {
+            "client": "a registry over HTTP",
+            "storage": "journal, indexes, a Registry",
+            "storage/filesystem": "Distribution's tree on a disk",
+            "storage/objects": "the same tree in a bucket",
+            "storage/memory": "a storage for tests",
+            "storage/protocol": "what any storage can do",
+        },
         strangers=True,
     ),
     Layer("configuration", {"configuration": "one reader, for all commands"}),
@@ -88,3 +96,10 @@ def unit_of(name: str, units: set[str]) -> str | None:
         return None
     head = rest.partition(".")[0]
     return head if head in units else ""
+
+
+def room_of(module: Sequence[str]) -> str:
+    """The room of the table that a module is in; a part of a room comes before the whole."""
+    rooms = {room for layer in LAYERS for room in layer.rooms}
+    names = ("/".join(module[:length]) for length in range(len(module), 0, -1))
+    return next((name for name in names if name in rooms), "")
