@@ -5,7 +5,7 @@ The plan is made without changing anything. It is one frozen object: a dry run p
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 import msgspec
@@ -258,6 +258,7 @@ class _Planner:
         self._young: set[bytes] = set()
         self._young_links = 0
         self._spoken_of: set[RawDigest] = set()
+        self._unlinked: Iterator[Digest] = iter(())
         self._layer_links: list[LinkedDigest] = []
         self._revisions: list[LinkedDigest] = []
         self._history: list[HistoryEntry] = []
@@ -296,8 +297,13 @@ class _Planner:
         self._empty_parents(found.empty)
 
     def speak_of(self, unlinked: Iterable[Digest]) -> None:
-        """Take it that these have not come ahead of their links."""
-        self._spoken_of.update(digest.raw for digest in unlinked)
+        """Take it that these have not come ahead of their links; they are read when it matters."""
+        self._unlinked = iter(unlinked)
+
+    def _is_spoken_of(self, digest: RawDigest) -> bool:
+        if digest not in self._spoken_of:
+            self._spoken_of.update(one.raw for one in self._unlinked)
+        return digest in self._spoken_of
 
     def _add(self, name: str, scanned: RepositoryScanned) -> None:
         emptied = tuple(_digest(one.digest) for one in scanned.emptied)
@@ -431,7 +437,7 @@ class _Planner:
         idle = self._cutoffs.idle
         if digest in self._young or stamp > idle:
             return True
-        return arrived > idle and digest not in self._spoken_of
+        return arrived > idle and not self._is_spoken_of(digest)
 
     def _leave_to_pending(
         self, fresh: list[RawDigest], blobs: list[SweptBlob], young: list[int]

@@ -35,12 +35,27 @@ def find_objections(
 ) -> list[Objection]:
     """Return what speaks against a plan. What ``meant`` names was removed on purpose.
 
-    So was what the removals of the tree's journal have removed.
+    So was what the removals of the tree's journal have removed, which is looked up where the plan
+    is implausible without it.
     """
     going = {blob.digest.raw: blob.size for blob in plan.blobs}
-    if going:
-        for digest in (*meant, *removed_content(saved_manifests(storage))):
+    for digest in meant:
+        going.pop(digest, None)
+    found = _objections(storage, configuration, plan, consent, going)
+    if found and going:
+        for digest in removed_content(saved_manifests(storage)):
             going.pop(digest, None)
+        found = _objections(storage, configuration, plan, consent, going)
+    return found
+
+
+def _objections(
+    storage: Storage,
+    configuration: "Configuration | None",
+    plan: CollectionPlan,
+    consent: Consent,
+    going: Mapping[RawDigest, int],
+) -> list[Objection]:
     others = plan.kept_blobs + plan.young.count + plan.protected.count
     others += sum(held.count for held in plan.held) + len(plan.blobs) - len(going)
     size = sum(going.values())

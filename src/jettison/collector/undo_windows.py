@@ -1,6 +1,7 @@
 """What the undo windows of a tree's own journal hold back from a collection."""
 
 from collections.abc import Collection, Iterator
+from itertools import chain
 from typing import Final
 
 from jettison.collector.mark import NOTHING_REMOVED, AssumedRemoval, HeldManifest
@@ -29,11 +30,13 @@ __all__ = [
     "FOREVER",
     "held_manifests",
     "plan_within_windows",
+    "removed_manifests",
     "saved_manifests",
     "used_addresses",
 ]
 
 _MOST_ADDRESSES: Final = 5
+
 FOREVER: Final = 253402300799.0
 """The end of the year 9999, in seconds since the epoch: what a window without an end has."""
 
@@ -93,8 +96,16 @@ def _unguarded(storage: Storage, run: RepairEntry) -> Iterator[HeldManifest]:
                 yield HeldManifest(run.id, FOREVER, repository, Digest.from_raw(digest), b"")
 
 
+def removed_manifests(storage: Storage) -> Iterator[Digest]:
+    """Yield the manifests that the tree's journal says were removed, or lost a tag."""
+    return (saved.digest for saved in saved_manifests(storage))
+
+
 def saved_manifests(storage: Storage) -> Iterator[SavedManifest]:
-    """Yield the manifests that removals have saved in the tree's journal before they went."""
+    """Yield the manifests that removals have saved in the tree's journal before they went.
+
+    Every entry is read as a whole, which may be much: ask when it matters.
+    """
     for run in tree_journal(storage).runs():
         if isinstance(run, RemovalEntry | UndoEntry) and run.state is not JobState.UNDONE:
             yield from run.saved
@@ -134,7 +145,7 @@ def plan_within_windows(
             without,
             progress=progress,
             tracing=tracing,
-            unlinked=(*unlinked, *(one.digest for one in saved_manifests(storage))),
+            unlinked=chain(unlinked, removed_manifests(storage)),
         )
         again = list(held_manifests(storage, now))
         if {one.run for one in again} <= {one.run for one in held}:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
+from itertools import chain
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
@@ -14,10 +15,10 @@ from jettison.collector.sweep import CollectionReceipt, collect, recover
 from jettison.collector.undo_windows import (
     held_manifests,
     plan_within_windows,
-    saved_manifests,
+    removed_manifests,
     used_addresses,
 )
-from jettison.errors import JournalError, StorageError
+from jettison.errors import JournalError, NotFoundError, StorageError
 from jettison.jobs.quiescence import Evidence, probe_address, require_quiescent
 from jettison.jobs.verify_collection import verify_collection, verify_gone
 from jettison.jobs.workspace import Workspace
@@ -138,7 +139,7 @@ class CollectionJob:
             now,
             progress=progress,
             tracing=tracing,
-            unlinked=(*unlinked, *(one.digest for one in saved_manifests(tree))),
+            unlinked=chain(unlinked, removed_manifests(tree)),
         )
 
     def require_plausible(self, plan: CollectionPlan) -> None:
@@ -349,7 +350,8 @@ def _end_windows(tree: StorageTree, plan: CollectionPlan, runs: AbstractSet[str]
         if head.id in runs and head.window_until is not None and head.window_until > now:
             _end_window(journal, head.id, now)
         elif isinstance(head, RemovalHead) and head.left_young:
-            with suppress(JournalError):  # a disk that is still full, say: it is a word in a list
+            # A disk that is still full, say: it is a word in a list. Or it has left since.
+            with suppress(JournalError, NotFoundError):
                 _end_window(journal, head.id, now)
 
 

@@ -2,11 +2,10 @@
 
 ``<folder>/<id>.json`` is the run, replaced whole. Its first line is the head, with a comma at its
 end, and can be read alone; the plan and the saved manifests follow (a document of schema 1 is read
-as a whole). ``<folder>/<id>.steps`` gets a line before and
-after each step and is synced each time, so that a process killed at any moment leaves behind what
-it did. A run whose storage was at hand lies in
-``<rootdirectory>/jettison/runs``, where a collection honours it; the user's own directory then
-has a pointer to it.
+as a whole). ``<folder>/<id>.steps`` gets a line before and after each step and is synced each time,
+so that a process killed at any moment leaves behind what it did. A run whose storage was at hand
+lies in ``<rootdirectory>/jettison/runs``, where a collection honours it; the user's own directory
+then has a pointer to it.
 
 The documents in a tree are its owner's, who may be another user than the one who reads them
 (docs/security.md): a run has the id that its file is named after, its storage is the one that it
@@ -20,7 +19,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, Self, TypeVar
 
@@ -28,6 +27,7 @@ import msgspec
 
 from jettison.errors import (
     InvalidDocument,
+    JettisonError,
     JournalError,
     JournalNewer,
     NotFoundError,
@@ -39,10 +39,14 @@ from jettison.model.journal import (
     UNDOABLE,
     EntryHead,
     JobKind,
+    JobState,
     JournalEntry,
+    RemovalHead,
+    RepairEntry,
     head_of,
     upgraded,
 )
+from jettison.model.journal_leaving import candidates, is_over
 from jettison.storage.filesystem import layout
 from jettison.storage.filesystem.draft import Draft, open_record, write_file
 from jettison.storage.filesystem.folder import (
@@ -53,6 +57,7 @@ from jettison.storage.filesystem.folder import (
     storage_errors,
 )
 from jettison.storage.protocol import Storage
+from jettison.storage.repair_plans import repair_folder
 
 __all__ = ["Journal", "StepLog", "Unreadable", "new_run_id", "state_directory", "tree_journal"]
 
@@ -61,6 +66,7 @@ Run = TypeVar("Run", JournalEntry, EntryHead)
 
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _DOCUMENT: Final = ".json"
+_STEPS: Final = ".steps"
 _ROOM: Final = 256 * 1024
 
 _END: Final = b",\n"
@@ -104,6 +110,17 @@ def new_run_id(now: float) -> str:
     high, low = divmod(int(now % 1 * len(letters) ** 2), len(letters))
     suffix = letters[high] + letters[low] + "".join(secrets.choice(letters) for _ in range(3))
     return time.strftime("%Y%m%d-%H%M%S", time.gmtime(now)) + "-" + suffix
+
+
+def _can_still_be_undone(head: EntryHead) -> bool:
+    """Whether what an undo needs is there, and lies where it stays for as long as one likes."""
+    if head.state is JobState.UNDONE:
+        return False
+    if isinstance(head, RemovalHead) and head.backup is not None:
+        return os.path.lexists(head.backup)
+    if isinstance(head, RepairEntry):
+        return os.path.lexists(f"{head.storage}/{repair_folder(head.id)}/manifest.json")
+    return False
 
 
 def _lines(document: "JournalEntry | _Label") -> bytes:
@@ -169,13 +186,13 @@ class Journal:
     # Writing: nothing is overwritten in place, and nothing counts before it is synced.
 
     def write(self, run: JournalEntry) -> None:
-        """Store the run, replacing an earlier state of it."""
-        self._replace(run.id, self._encoded(run))
+        """Store the run, replacing an earlier state of it; with a new one a few old ones leave."""
+        self._replace(run, self._encoded(run))
 
     def point(self, run: EntryHead, to: "Journal") -> None:
         """Note that the run lies in another journal."""
         label = _Label(run.id, RUN_SCHEMA, str(to.folder.absolute()))
-        self._replace(run.id, self._encoded(label))
+        self._replace(run, self._encoded(label))
 
     def _encoded(self, document: JournalEntry | _Label) -> bytes:
         try:
@@ -189,16 +206,36 @@ class Journal:
             raise JournalError(message, hint="Do it in several runs.")
         return raw
 
-    def _replace(self, run_id: str, document: bytes) -> None:
-        name = self._name(run_id, _DOCUMENT)
+    def _replace(self, run: EntryHead, document: bytes) -> None:
+        name = self._name(run.id, _DOCUMENT)
         try:
             with self._opened(make=True) as folder:
                 assert folder is not None  # noqa: S101 - it was made
+                is_new = folder.look(name) is None
                 write_file(folder, name, document, private=True)
+                if is_new:
+                    self._let_leave(folder, run)
         except StorageError as error:
             message = f"cannot write the journal {self.folder}: {error.message}"
             hint = "Nothing is removed without a journal; make that folder writable."
             raise JournalError(message, hint=hint) from error
+
+    def _let_leave(self, folder: Folder, newer: EntryHead) -> None:
+        """Remove a few entries that are over."""
+        for run_id in candidates(self.ids(), newer):
+            # One that cannot be read, or not be removed, stays; the new one is written.
+            with suppress(JettisonError):
+                if self._is_over(run_id, newer):
+                    # The document last: as long as it is there it is an entry, with a log or not.
+                    folder.unlink(f"{run_id}{_STEPS}")
+                    folder.unlink(f"{run_id}{_DOCUMENT}")
+
+    def _is_over(self, run_id: str, newer: EntryHead) -> bool:
+        home = self.home_of(run_id)
+        if home is not self:
+            return run_id not in home.ids()  # a pointer goes after what it points to
+        head = self.head(run_id)
+        return is_over(head, newer) and not _can_still_be_undone(head)
 
     def _name(self, run_id: str, ending: str) -> str:
         if _ID.fullmatch(run_id) is None:
@@ -229,7 +266,7 @@ class Journal:
         lines = b"".join(
             b"\n" + msgspec.json.encode(_Line(step, done, at)) + b"\n" for step, done in marks
         )
-        name = self._name(run_id, ".steps")
+        name = self._name(run_id, _STEPS)
         path = self.folder / name
         try:
             with self._opened() as folder, storage_errors("write", path):
@@ -316,15 +353,15 @@ class Journal:
 
     def home_of(self, run_id: str) -> "Journal":
         """Return the journal that holds the run itself: this one, or the one it points to."""
-        document = self._bytes(run_id, _DOCUMENT)
-        if document is None or self._root is not None:
+        document = self._bytes(run_id, _DOCUMENT, head=True) if self._root is None else None
+        if document is None:
             return self
         label = codec.decode(document, _Label)
         return self if label.elsewhere is None else Journal.at(Path(label.elsewhere))
 
     def steps(self, run_id: str) -> StepLog:
         """Return how far a run came. A line cut short by a crash does not count."""
-        text = self._bytes(run_id, ".steps")
+        text = self._bytes(run_id, _STEPS)
         begun: set[int] = set()
         done: set[int] = set()
         for line in (text or b"").split(b"\n"):
@@ -348,13 +385,17 @@ class Journal:
 
     def runs(self) -> Iterator[JournalEntry | Unreadable]:
         """Yield all runs, oldest first; what cannot be used is yielded as that, not raised."""
-        for run_id in self.ids():
-            yield self.read_quietly(run_id)
+        return self._each(self.read)
 
     def heads(self) -> Iterator[EntryHead | Unreadable]:
         """Yield the heads of all runs, as :meth:`runs` does."""
+        return self._each(self.head)
+
+    def _each(self, read: Callable[[str], Run]) -> Iterator[Run | Unreadable]:
         for run_id in self.ids():
-            yield self._quietly(self.head, run_id)
+            found = self._quietly(read, run_id)
+            if not isinstance(found, Unreadable) or run_id in self.ids():  # else it has just left
+                yield found
 
     def read_quietly(self, run_id: str) -> JournalEntry | Unreadable:
         """Return the run, or why it cannot be used."""
