@@ -39,9 +39,9 @@ def check(
     *,
     connection: Connection,
 ) -> None:
-    """Look whether images can be deleted and space be freed, and what to change.
+    """Check whether images can be deleted and space freed, and what to change.
 
-    Nothing is changed but CONFIG with --fix. Exit code 11: deletion is not enabled.
+    Changes nothing, except CONFIG with --fix. Exit code 11: deletion is not enabled.
     """
     path = Path(target)
     local = path.exists() or target.startswith(("/", "./", "../"))

@@ -34,37 +34,43 @@ class _Row(NamedTuple):
 
 _TABLE: Final = {
     "check": _Row(
-        _LOOK, "Look whether images can be deleted and space be freed, and what to change."
+        _LOOK, "Check whether images can be deleted and space freed, and what to change."
     ),
     "ls": _Row(_LOOK, "List repositories, or the tags of one."),
     "inspect": _Row(
-        _LOOK, "Show what an image is, who shares its layers, and what removing it frees."
+        _LOOK, "Show what an image is, which images share its layers, and what removing it frees."
     ),
     "fsck": _Row(
-        _LOOK, "Read the whole storage and say what is wrong, and which tags cannot be pulled."
+        _LOOK, "Read the whole storage, and report damage and the tags that cannot be pulled."
     ),
-    "rm": _Row(_REMOVE, "Remove tags, and the manifests that nothing needs any more."),
+    "rm": _Row(_REMOVE, "Remove tags, and the manifests that nothing needs."),
     "gc": _Row(_REMOVE, "Free what no tag, no kept manifest and no undo window needs."),
     "garbage-collect": _Row(
-        _REMOVE, "Collect garbage with the flags and the lines of Distribution's own command."
+        _REMOVE, "Collect garbage with the flags and the output of Distribution's own command."
     ),
     "verify": _Row(
-        _KEEP, "Look again whether what a run removed is gone, in the API and on the disk."
+        _KEEP, "Check again, in the API and on the disk, that what a run removed is gone."
     ),
     "undo": _Row(
         _KEEP, "Put back what a run removed: the same bytes, the same digests, the same tags."
     ),
     "runs": _Row(
         _KEEP,
-        "List what was done, newest first, or show one run with its steps and its receipt.",
+        "List the runs, newest first, or show one with its steps and its receipt.",
     ),
     "serve": _Row(
         _MORE,
         "Be a registry: in place of `registry serve`, on the same configuration and storage.",
     ),
-    "login": _Row(_MORE, "Check a login and keep it where Docker keeps its own, or in --authfile."),
-    "logout": _Row(_MORE, "Forget the login for a registry, wherever it is found.", "login"),
-    "demo": _Row(_MORE, "Tell the whole story on sample images: no network, nothing left behind."),
+    "login": _Row(
+        _MORE, "Check a login, and keep it where Docker keeps its own, or in --authfile."
+    ),
+    "logout": _Row(
+        _MORE, "Forget the login for a registry in every file and helper that has it.", "login"
+    ),
+    "demo": _Row(
+        _MORE, "Show the whole story on sample images, without a network, and leave nothing behind."
+    ),
 }
 
 _SYNONYMS: Final = {
@@ -154,8 +160,8 @@ app = typer.Typer(
     cls=_Group,
     help=(
         "Delete images from container registries, get the disk space back, prove it, undo it.\n\n"
-        "Deleting is undoable, collecting is final: `rm` drops references and writes a journal, "
-        "`gc` frees what nothing needs any more."
+        "Deleting can be undone, collecting is final: `rm` removes references and "
+        "writes a journal, `gc` frees what nothing needs."
     ),
     epilog="Example:\n\njettison rm localhost:5000/app:1.0 --reclaim --storage /srv/registry",
     add_completion=True,

@@ -10,14 +10,12 @@ EXAMPLE = "Example: jettison demo"
 
 
 def demo(
-    keep: Annotated[
-        bool, typer.Option("--keep", help="Leave the registry's folder for a look around.")
-    ] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the registry's folder.")] = False,
 ) -> None:
-    """Tell the whole story on sample images: no network, nothing left behind.
+    """Show the whole story on sample images, without a network, and leave nothing behind.
 
     Starts a real registry on a free loopback port, pushes images, and deletes, frees, proves and
-    undoes with the very commands you would type.
+    undoes with the commands that you would type.
     """
     from jettison.demo.story import tell
 

@@ -61,7 +61,7 @@ def fsck(
         bool,
         typer.Option(
             "--repair",
-            help="Move aside what is damaged, and rebuild what follows from what is there.",
+            help="Move damaged files out of the way, and rebuild links that follow from the rest.",
         ),
     ] = False,
     quick: Annotated[
@@ -73,12 +73,12 @@ def fsck(
     allow_foreign_owner: AllowForeignOwner = False,
     output: Output = Format.TABLE,
 ) -> None:
-    """Read the whole storage and say what is wrong, and which tags cannot be pulled.
+    """Read the whole storage, and report damage and the tags that cannot be pulled.
 
-    Damage makes the exit code 5: an image cannot be pulled, or the collector is held up. --repair
-    deletes nothing: what is damaged is moved into jettison/fsck/ in the storage, and `jettison
-    undo` takes all of it back, unless a `gc --now` came in between. What only a push can heal is
-    left over, and the exit code is 3.
+    Exit code 5: damage keeps an image from being pulled, or holds up the collector. --repair
+    deletes nothing: it moves damaged files into jettison/fsck/ in the storage, and `jettison undo`
+    moves them back, unless a `gc --now` came in between. Exit code 3: some damage remains that only
+    a push can heal.
     """
     from jettison.fsck import HASHING, CheckOptions
     from jettison.jobs.repair import RepairJob

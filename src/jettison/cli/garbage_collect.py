@@ -106,7 +106,7 @@ def garbage_collect(
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", "-d", help="Print the same and remove nothing.")
+        bool, typer.Option("--dry-run", "-d", help="Print the same, and remove nothing.")
     ] = False,
     delete_untagged: Annotated[
         bool,
@@ -125,13 +125,13 @@ def garbage_collect(
     allow_foreign_owner: AllowForeignOwner = False,
     max_removal: MaxRemoval = "50%",  # type: ignore[assignment] # parsed by the option
 ) -> None:
-    """Collect garbage with the flags and the lines of Distribution's own command.
+    """Collect garbage with the flags and the output of Distribution's own command.
 
-    For a job that calls `registry garbage-collect` or `docker-registry garbage-collect`: change the
-    program's name, and nothing else. Nothing is asked. It keeps the promises of `jettison gc`: only
-    what was idle for the grace period goes, undo windows are honoured, what cannot be read
-    protects what it may need and makes the exit code 3, and what is implausible is refused (exit
-    4). The options with a long name alone are ours.
+    In a job that calls `registry garbage-collect` or `docker-registry garbage-collect`, change only
+    the program's name. The command asks nothing, and keeps the promises of `jettison gc`: only idle
+    content goes, undo windows are honoured, what cannot be read protects what it may need (exit
+    code 3), and an implausible collection is refused (exit code 4). Options without a short name
+    are Jettison's own.
     """
     from jettison.collector.options import CollectOptions
     from jettison.jobs.collect import CollectionJob

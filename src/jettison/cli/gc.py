@@ -62,8 +62,8 @@ def gc(
             "--untagged",
             parser=parse_duration,
             metavar="[=AGE]",
-            help="Also remove manifests that no tag, index or subject holds, pushed longer ago "
-            "than this; without an age all that are idle.",
+            help="Also remove manifests that no tag, index or subject holds and that "
+            "were pushed longer ago than this; without an age, all idle ones.",
         ),
     ] = None,
     uploads: Annotated[
@@ -72,14 +72,14 @@ def gc(
             "--uploads",
             parser=parse_duration,
             metavar="AGE",
-            help="Remove uploads that have not moved for so long.",
+            help="Remove uploads without progress for so long.",
         ),
     ] = "168h",  # type: ignore[assignment] # parsed by the option
     thorough: Annotated[
         bool,
         typer.Option(
             "--thorough",
-            help="Look for temporary files and empty folders also in the folders of what stays; "
+            help="Also look for temporary files and empty folders among what stays; "
             "takes several times as long.",
         ),
     ] = False,
@@ -96,8 +96,8 @@ def gc(
         bool,
         typer.Option(
             "--now",
-            help="Free all that can be freed: end the undo windows first (what was removed is "
-            "gone), and take what is young too.",
+            help="Free everything that can be freed: end the undo windows first "
+            "(removals cannot be undone then), and take young content too.",
         ),
     ] = False,
     allow_empty: AllowEmpty = False,
@@ -113,21 +113,22 @@ def gc(
         typer.Option(metavar="CMD", help="Run this afterwards, whatever happened in between."),
     ] = None,
     log: Annotated[
-        Log | None, typer.Option(help="Tell each phase in a line of JSON on stderr.")
+        Log | None, typer.Option(help="Report each phase in a line of JSON on stderr.")
     ] = None,
     textfile: Annotated[
         Path | None,
         typer.Option(
-            metavar="PATH", help="Write the figures for Prometheus' node_exporter to this file."
+            metavar="PATH", help="Write figures for Prometheus' node_exporter to this file."
         ),
     ] = None,
     output: Output = Format.TABLE,
 ) -> None:
     """Free what no tag, no kept manifest and no undo window needs.
 
-    Safe beside a running registry: only what was not touched for the grace period is taken, and
-    what somebody comes to want meanwhile is put back. --grace 0s and --now need a registry that is
-    stopped or read-only. What cannot be read protects all it may need, and makes the exit code 3.
+    Safe beside a running registry: takes only what was not touched within the grace period, and
+    puts back what a push comes to need meanwhile. --grace 0s and --now require a registry that is
+    stopped or read-only. Exit code 3: something could not be read, and everything that it may need
+    stays.
     """
     from jettison.collector.options import CollectOptions
     from jettison.model.plausibility import Consent

@@ -37,7 +37,7 @@ def inspect(
     *,
     connection: Connection,
 ) -> None:
-    """Show what an image is, who shares its layers, and what removing it frees."""
+    """Show what an image is, which images share its layers, and what removing it frees."""
     extent = extent_of(quick=quick, exact=exact)
     report = run(_inspect(reference, storage, connection, extent))
     if output is Format.TABLE:

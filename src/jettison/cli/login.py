@@ -24,14 +24,14 @@ LOGOUT_EXAMPLE = "Example: jettison logout registry.example.com"
 @with_connection
 def login(
     host: Annotated[str, typer.Argument(metavar="HOST", help="The registry.")],
-    username: Annotated[str | None, typer.Option("--username", "-u", help="Who you are.")] = None,
+    username: Annotated[str | None, typer.Option("--username", "-u", help="The user name.")] = None,
     password_stdin: Annotated[
         bool, typer.Option("--password-stdin", help="Read the password from standard input.")
     ] = False,
     *,
     connection: Connection,
 ) -> None:
-    """Check a login and keep it where Docker keeps its own, or in --authfile."""
+    """Check a login, and keep it where Docker keeps its own, or in --authfile."""
     import getpass
 
     from jettison.client import Credentials, CredentialStore
@@ -71,7 +71,7 @@ def logout(
         ),
     ] = None,
 ) -> None:
-    """Forget the login for a registry, wherever it is found."""
+    """Forget the login for a registry in every file and helper that has it."""
     from jettison.client import CredentialStore
     from jettison.model.names import Location
 

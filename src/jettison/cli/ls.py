@@ -53,26 +53,29 @@ class Sort(enum.StrEnum):
 
 @with_connection
 def ls(
-    location: Annotated[str, typer.Argument(metavar="HOST[/REPO]", help="What to list.")],
+    location: Annotated[
+        str, typer.Argument(metavar="HOST[/REPO]", help="The registry, or a repository of it.")
+    ],
     long: Annotated[
         bool,
         typer.Option(
             "--long",
             "-l",
-            help="Tell the number of tags of each repository; of each tag digest, size, siblings.",
+            help="Show the number of tags of each repository, or digest, size and "
+            "siblings of each tag.",
         ),
     ] = False,
     created: Annotated[
-        bool, typer.Option("--created", help="Tell when each image was made.")
+        bool, typer.Option("--created", help="Show when each image was made.")
     ] = False,
     exclusive: Annotated[
-        bool, typer.Option("--exclusive", help="Tell what removing each image alone would free.")
+        bool, typer.Option("--exclusive", help="Show what removing each image alone would free.")
     ] = False,
     quick: Annotated[
         bool,
         typer.Option(
             "--quick",
-            help="For --exclusive look at this repository only; bytes become upper bounds (≤).",
+            help="With --exclusive, look at this repository only; bytes become upper bounds (≤).",
         ),
     ] = False,
     pattern: Annotated[
@@ -82,11 +85,11 @@ def ls(
         Sort | None,
         typer.Option(
             metavar="KEY",
-            help="Sort by name, tags, created, size or exclusive: the newest and the largest "
-            "first. Without it names come as the registry lists them.",
+            help="Sort by name, tags, created, size or exclusive, the newest and the "
+            "largest first. Default: the order of the registry.",
         ),
     ] = None,
-    reverse: Annotated[bool, typer.Option("--reverse", "-r", help="The other way round.")] = False,
+    reverse: Annotated[bool, typer.Option("--reverse", "-r", help="Reverse the order.")] = False,
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="List N at most.")] = None,
     storage: Storage = None,
     output: Output = Format.TABLE,
@@ -95,12 +98,12 @@ def ls(
 ) -> None:
     """List repositories, or the tags of one.
 
-    Names alone cost one request a page, and each page is printed as it comes. --long costs one
-    request for each repository or tag; --created one more for each image that was not seen before;
-    --exclusive looks at the whole registry. --created, --exclusive and a --sort that needs a figure
-    list at length too.
+    Names alone cost one request a page, and each page is printed as it arrives. --long costs one
+    request for each repository or tag, --created one more for each image that was not seen before,
+    and --exclusive reads the whole registry. --created, --exclusive and a --sort by a figure imply
+    --long.
 
-    Exit code 3: something that was to be listed could not be read; the rest is there.
+    Exit code 3: something could not be read; the rest is listed.
     """
     from jettison.model.names import Location
 

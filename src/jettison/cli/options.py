@@ -129,8 +129,8 @@ Exact = Annotated[
     bool,
     typer.Option(
         "--exact",
-        help="Look at all repositories, however many; without it, and without --storage, at "
-        "others only if these have few tags.",
+        help="Look at all repositories, however many. Without it and without --storage, "
+        "only at those that have few tags.",
     ),
 ]
 Storage = Annotated[
@@ -154,7 +154,7 @@ AssumeQuiescent = Annotated[
     bool,
     typer.Option(
         "--assume-quiescent",
-        help="Nobody is pushing; do not look whether the registry is stopped or read-only.",
+        help="Do not check whether the registry is stopped or read-only: there are no pushes.",
     ),
 ]
 
@@ -163,7 +163,8 @@ AllowEmpty = Annotated[
     bool,
     typer.Option(
         "--allow-empty",
-        help="It is true that there are blobs, and no repositories, or no manifests in many.",
+        help="Allow a storage with blobs and no repositories, or with many repositories "
+        "without manifests.",
         rich_help_panel=_IMPLAUSIBLE,
     ),
 ]
@@ -171,8 +172,8 @@ AllowForeignOwner = Annotated[
     bool,
     typer.Option(
         "--allow-foreign-owner",
-        help="Another program owns the tree (GitLab's database, Harbor), and what it knows does "
-        "not matter.",
+        help="Allow a storage that another program owns (GitLab's database, Harbor), "
+        "whatever that program knows.",
         rich_help_panel=_IMPLAUSIBLE,
     ),
 ]
@@ -182,8 +183,8 @@ MaxRemoval = Annotated[
         "--max-removal",
         parser=parse_share,
         metavar="PERCENT",
-        help="Refuse to take more than this share of the blobs, or of their bytes, beside what rm "
-        "has removed. Trees below 50 blobs and 256 MiB may lose any share.",
+        help="Refuse to take more than this share of the blobs or of their bytes, not "
+        "counting what rm removed. Storages below 50 blobs and 256 MiB are exempt.",
         rich_help_panel=_IMPLAUSIBLE,
     ),
 ]

@@ -71,14 +71,15 @@ def rm(
         list[str], typer.Argument(metavar="REF...", help="HOST/REPO:TAG, :GLOB or @DIGEST.")
     ],
     all_tags: Annotated[
-        bool, typer.Option("--all-tags", help="Every tag of HOST/REPO may go.")
+        bool, typer.Option("--all-tags", help="Allow every tag of HOST/REPO to go.")
     ] = False,
     dry_run: DryRun = False,
     yes: Yes = False,
     reclaim: Annotated[
         bool,
         typer.Option(
-            "--reclaim", help="Collect and verify right away; needs --storage. Not undoable then."
+            "--reclaim",
+            help="Collect and verify at once; needs --storage. Cannot be undone without --backup.",
         ),
     ] = False,
     storage: Storage = None,
@@ -94,13 +95,13 @@ def rm(
         bool,
         typer.Option(
             "--without-undo",
-            help="Also where the registry drops blobs at once, so that nothing can be undone.",
+            help="Allow a removal that cannot be undone, because the registry drops blobs at once.",
         ),
     ] = False,
     break_indexes: Annotated[
         bool,
         typer.Option(
-            "--break-indexes", help="Delete a digest even though an index that stays lists it."
+            "--break-indexes", help="Delete a digest although an index that stays lists it."
         ),
     ] = False,
     grace: Grace = "1h",  # type: ignore[assignment] # parsed by the option
@@ -110,7 +111,7 @@ def rm(
             "--undo-window",
             parser=parse_duration,
             metavar="DURATION",
-            help="With --storage: how long a collection keeps what goes, so that undo works.",
+            help="With --storage: how long collections keep what was removed, so that undo works.",
         ),
     ] = "7d",  # type: ignore[assignment] # parsed by the option
     assume_quiescent: AssumeQuiescent = False,
@@ -123,12 +124,11 @@ def rm(
     *,
     connection: Connection,
 ) -> None:
-    """Remove tags, and the manifests that nothing needs any more.
+    """Remove tags, and the manifests that nothing needs.
 
-    A tag goes alone; its manifest goes with it if that was its last tag and no index lists it,
-    and then its children and its signatures go too. Sibling tags stay. What goes, what stays and
-    what it frees is printed and confirmed first. Running the same command again finishes an
-    interrupted run.
+    A tag goes alone. Its manifest goes with it if that was its last tag and no index lists it; then
+    its children and its signatures go too. Sibling tags stay. The command first prints what goes,
+    what stays and what that frees, and asks. Run the same command to finish an interrupted run.
     """
     from jettison.jobs.removal_plan import RemovalRequest
     from jettison.jobs.remove import RemovalSettings

@@ -19,12 +19,12 @@ EXAMPLE = "Example: jettison runs · jettison runs last · jettison runs --stora
 
 def runs(
     run_id: Annotated[
-        str | None, typer.Argument(metavar="RUN", help="Show this one in full.")
+        str | None, typer.Argument(metavar="RUN", help="Show this run in full.")
     ] = None,
     storage: Storage = None,
     output: Output = Format.TABLE,
 ) -> None:
-    """List what was done, newest first, or show one run with its steps and its receipt."""
+    """List the runs, newest first, or show one with its steps and its receipt."""
     from jettison.jobs.workspace import open_workspace
     from jettison.storage.journal import Unreadable
 

@@ -38,8 +38,7 @@ def serve(
 ) -> None:
     """Be a registry: in place of `registry serve`, on the same configuration and storage.
 
-    Deletes what it is told to delete and nothing that something else needs; `jettison gc` frees
-    the space while pushes go on.
+    Refuses to delete what something else needs; `jettison gc` frees the space while pushes go on.
     """
     from jettison.configuration import for_folder, read_configuration
     from jettison.server.serving import serve as serve_registry

@@ -36,13 +36,13 @@ EXAMPLE = "Example: jettison undo last · jettison undo 20260102-030405-k7m2"
 def undo(
     run_id: Annotated[
         str,
-        typer.Argument(metavar="RUN", help="Its id, how it begins or ends, or `last`."),
+        typer.Argument(metavar="RUN", help="Its id, the beginning or end of it, or `last`."),
     ],
     dry_run: DryRun = False,
     yes: Yes = False,
     overwrite_tags: Annotated[
         bool,
-        typer.Option("--overwrite-tags", help="Take tags back that were given to other images."),
+        typer.Option("--overwrite-tags", help="Take back tags that point to other images by now."),
     ] = False,
     storage: Storage = None,
     registry: Annotated[
@@ -55,13 +55,13 @@ def undo(
 ) -> None:
     """Put back what a run removed: the same bytes, the same digests, the same tags.
 
-    That works until the registry was collected, and with a backup even then; in any order of runs,
-    and for runs that stopped half-way. What cannot be put back is named, and the rest comes back
-    (exit code 3); a tag that was given to another image since is left to it. If nothing can be put
-    back, nothing is changed (exit code 4). `last` is the last removal that you made, or with
-    --storage the last in that storage; if your last run was on another registry it asks first.
-    A repair by `fsck` is taken back in the storage itself (that of --storage, else the one it was
-    made in); what was written there since is left, and the exit code is 3.
+    Works until the registry is collected, and with a backup even then; in any order of runs, and
+    for runs that stopped half-way. A tag that points to another image by now stays there. Exit code
+    3: something cannot be put back and is named, and the rest is back. Exit code 4: nothing can be
+    put back, and nothing was changed. `last` is your last removal, or with --storage the last in
+    that storage; if your last run was on another registry, the command asks first. A repair by
+    `fsck` is undone in the storage itself (that of --storage, else the one of the repair); what was
+    written there since stays, with exit code 3.
     """
     from jettison.jobs.undo import require_undoable
     from jettison.jobs.workspace import open_workspace

@@ -32,33 +32,35 @@ EXAMPLE = "Example: jettison verify last · jettison verify last --storage /var/
 def verify(
     run_id: Annotated[
         str,
-        typer.Argument(metavar="RUN", help="Its id, how it begins or ends, or `last`."),
+        typer.Argument(metavar="RUN", help="Its id, the beginning or end of it, or `last`."),
     ],
     storage: Storage = None,
     registry: Annotated[
         str | None,
         typer.Option(
             metavar="HOST",
-            help="The registry that serves a collected storage, if it is not where the "
-            "configuration said; with `last`: the last run on it.",
+            help="The registry that serves a collected storage, if not the one in the "
+            "configuration; with `last`: the last run on it.",
         ),
     ] = None,
     read_data: Annotated[
         bool,
-        typer.Option("--read-data", help="Read what stays in full, and compare its digests."),
+        typer.Option(
+            "--read-data", help="Read everything that stays in full, and compare digests."
+        ),
     ] = False,
     yes: Yes = False,
     output: Output = Format.TABLE,
     *,
     connection: Connection,
 ) -> None:
-    """Look again whether what a run removed is gone, in the API and on the disk.
+    """Check again, in the API and on the disk, that what a run removed is gone.
 
-    Manifests are fetched and blobs begun to be read, their lengths compared: a registry with a
-    stale cache answers HEAD with 200 for bytes that are gone. Only --read-data reads them in full.
-    Exit code 5 if something is not as promised. Of a collection a sample of what it removed is
-    looked for. `last` is the last removal that you made, or with --storage the last in that
-    storage; if your last run was on another registry it asks first.
+    Fetches manifests, begins to read blobs and compares their lengths, because a registry with a
+    stale cache answers HEAD with 200 for bytes that are gone. Only --read-data reads blobs in full.
+    After a collection, looks for a sample of what it removed. Exit code 5: something is not as
+    promised. `last` is your last removal, or with --storage the last in that storage; if your last
+    run was on another registry, the command asks first.
     """
     from jettison.jobs.workspace import open_workspace
 
