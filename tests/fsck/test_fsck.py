@@ -15,7 +15,6 @@ from jettison.collector.plan import CollectOptions
 from jettison.collector.undo_windows import held_manifests
 from jettison.errors import JournalError, Locked, NotFoundError, StorageError
 from jettison.fsck import CheckOptions, check_again, check_tree, hashing, plan_repair
-from jettison.fsck.tree_mover import TreeMover
 from jettison.jobs.collect import CollectionJob
 from jettison.jobs.repair import RepairJob, RepairUndoJob
 from jettison.jobs.workspace import Workspace
@@ -34,6 +33,7 @@ from jettison.progress import Progress, silent
 from jettison.storage.filesystem.folder import Folder
 from jettison.storage.filesystem.lock import StorageLock
 from jettison.storage.filesystem.tree import StorageTree
+from jettison.storage.filesystem.tree_mover import TreeMover
 from jettison.storage.journal import tree_journal
 from tests.support.trees import NOW, OLD, Tree, image_document, index_document
 

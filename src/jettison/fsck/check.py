@@ -16,7 +16,6 @@ from jettison.collector.parallel import side_by_side
 from jettison.errors import StorageError
 from jettison.fsck.hashing import hash_blobs
 from jettison.fsck.repository import RepositoryChecker, damaged_blob, unreadable_blob
-from jettison.fsck.tree_shape import EntryKind, Owner, Walker, make_defect
 from jettison.model.check_report import (
     CheckReport,
     Defect,
@@ -30,6 +29,7 @@ from jettison.model.digest import ALGORITHMS, Digest, RawDigest, raw_digest
 from jettison.progress import Progress, silent
 from jettison.storage.filesystem import layout
 from jettison.storage.filesystem.reading import TreeReader
+from jettison.storage.filesystem.tree_shape import EntryKind, Owner, Walker, make_defect
 from jettison.storage.protocol import Absence
 
 __all__ = ["CheckOptions", "check_again", "check_tree"]

@@ -13,7 +13,6 @@ import msgspec
 
 from jettison.errors import StorageError
 from jettison.fsck.hashing import hash_blob
-from jettison.fsck.tree_mover import InTheWayError, TreeMover
 from jettison.model import codec
 from jettison.model.check_report import CheckReport, Defect, Remedy, RepairAction
 from jettison.model.digest import raw_digest
@@ -21,6 +20,7 @@ from jettison.model.repair import FileFingerprint, Move, RepairPlan, Skipped, Wr
 from jettison.progress import Progress, silent
 from jettison.storage.filesystem import layout
 from jettison.storage.filesystem.tree import StorageTree
+from jettison.storage.filesystem.tree_mover import InTheWayError, TreeMover
 from jettison.storage.repair_plans import repair_folder
 
 __all__ = ["Outcome", "execute", "keep_plan", "plan_repair", "take_back"]

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from jettison.errors import InvalidManifest, InvalidName, StorageError
-from jettison.fsck.tree_shape import EntryKind, Owner, Unread, Walker, make_defect
 from jettison.model.check_report import Defect, DefectClass, Remedy, RepairAction, Severity
 from jettison.model.digest import Digest, RawDigest
 from jettison.model.graph import Edges
@@ -23,6 +22,7 @@ from jettison.storage.filesystem import layout
 from jettison.storage.filesystem.folder import UnreadableError, UnusableError
 from jettison.storage.filesystem.reading import TreeReader
 from jettison.storage.filesystem.repository import RepositoryReader
+from jettison.storage.filesystem.tree_shape import EntryKind, Owner, Unread, Walker, make_defect
 from jettison.storage.protocol import Absence, Problem, Revisions, Tags
 
 __all__ = ["RepositoryChecker", "damaged_blob", "unreadable_blob"]

@@ -8,7 +8,6 @@ import msgspec
 from jettison.collector.plausibility import require_own_tree
 from jettison.fsck.check import CheckOptions, check_again, check_tree
 from jettison.fsck.repair import Outcome, execute, keep_plan, plan_repair, take_back
-from jettison.fsck.tree_mover import TreeMover
 from jettison.jobs.collect import forget_in_redis
 from jettison.jobs.workspace import Workspace
 from jettison.model.check_report import CheckReport, RepairAction
@@ -20,6 +19,7 @@ from jettison.model.times import rfc3339
 from jettison.storage.filesystem import layout
 from jettison.storage.filesystem.lock import StorageLock
 from jettison.storage.filesystem.tree import StorageTree
+from jettison.storage.filesystem.tree_mover import TreeMover
 from jettison.storage.journal import new_run_id
 from jettison.storage.repair_plans import load_plan
 
