@@ -167,7 +167,7 @@ class ManifestCache:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    # What is in private images is nobody else's business.
+    # Private images are for this user alone.
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     database = sqlite3.connect(path, timeout=_BUSY_SECONDS, check_same_thread=False)
     try:

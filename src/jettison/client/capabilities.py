@@ -103,7 +103,7 @@ async def probe(
     logged_in = transport.auth.given
     manifests = f"/v2/{where}/manifests"
     writing = Access(where, ("pull", "delete"))
-    deleted = await _ask(transport, "DELETE", f"{manifests}/{_nobodys_digest()}", writing)
+    deleted = await _ask(transport, "DELETE", f"{manifests}/{_random_digest()}", writing)
     deletion = _judged(deleted, given=transport.auth.given)
     untagged = _Probed()
     if deletion in {Deletion.ENABLED, Deletion.UNKNOWN} and deleted.error is None:
@@ -112,7 +112,7 @@ async def probe(
     referrers = await _ask(
         transport,
         "GET",
-        f"/v2/{where}/referrers/{_nobodys_digest()}",
+        f"/v2/{where}/referrers/{_random_digest()}",
         Access(where, ("pull",)),
         accept=OCI_INDEX,
     )
@@ -157,7 +157,7 @@ async def probe(
 # -- deletion ----------------------------------------------------------------------------------
 
 
-def _nobodys_digest() -> Digest:
+def _random_digest() -> Digest:
     return Digest(f"sha256:{secrets.token_hex(32)}")
 
 

@@ -592,7 +592,7 @@ class Transport:
                 total=None, sock_connect=options.timeout, sock_read=options.timeout
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
-            # A blob's digest is that of its bytes as stored: nobody is to compress them for us.
+            # A blob's digest is that of its bytes as stored, so they must not come compressed.
             headers={"User-Agent": user_agent(), "Accept-Encoding": "identity"},
             read_bufsize=_CHUNK,
             max_field_size=32 * 1024,

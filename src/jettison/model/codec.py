@@ -1,6 +1,6 @@
-"""The one codec of what is kept as JSON: plans and journal entries, with names in their own types.
+"""The one JSON codec of plans and journal entries.
 
-Whoever owns the tree that they lie in may have written them, so what is read is bounded.
+The owner of the tree that contains them may have written them, so reading is bounded.
 """
 
 from typing import Any, Final
@@ -13,16 +13,16 @@ from jettison.model import strict_json
 __all__ = ["LARGEST", "convert", "decode", "encode", "is_readable", "plain"]
 
 LARGEST: Final = 1024 * 1024 * 1024
-"""Bytes of a journal entry, or of the plan of a repair: it holds each manifest that it removed."""
+"""Bytes of a journal entry, which has each manifest that it removed, or of a repair's plan."""
 
 MOST_PARTS: Final = 20_000_000
-"""Objects, lists and commas of one: a step has some twenty. In memory each takes 64 bytes and more,
-and whoever owns a tree can write as many as they like.
+"""Objects, lists and commas in one: a step has some twenty. Each takes 64 bytes of memory and more,
+and the owner of a tree can write any number.
 """
 
 
 def encode(value: Any) -> bytes:  # noqa: ANN401 - of any type that there is a plan of
-    """Return a plan, an entry or its head as JSON, its members in the order of its class."""
+    """Return a plan, an entry or a head as JSON, the members in the order of the class."""
     return _ENCODER.encode(value)
 
 
@@ -32,9 +32,9 @@ def is_readable(raw: bytes) -> bool:
 
 
 def decode(raw: bytes, type: Any) -> Any:  # noqa: A002, ANN401 - msgspec's word, and a union is no type
-    """Return what :func:`encode` was given.
+    """Return the object that :func:`encode` wrote.
 
-    Raises :class:`~jettison.errors.InvalidDocument` for what is none, or too large.
+    Raises :class:`~jettison.errors.InvalidDocument` if it is malformed or too large.
     """
     return strict_json.decode(
         raw, type, max_bytes=LARGEST, max_parts=MOST_PARTS, dec_hook=_decode_hook
@@ -42,7 +42,7 @@ def decode(raw: bytes, type: Any) -> Any:  # noqa: A002, ANN401 - msgspec's word
 
 
 def convert(value: Any, type: Any) -> Any:  # noqa: A002, ANN401 - same
-    """Return what plain values are, as :func:`decode` does."""
+    """Return the object for plain values, as :func:`decode` does."""
     try:
         return msgspec.convert(value, type, dec_hook=_decode_hook)
     except (msgspec.ValidationError, ValueError) as error:
@@ -50,7 +50,7 @@ def convert(value: Any, type: Any) -> Any:  # noqa: A002, ANN401 - same
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401 - whatever JSON can say
-    """Return a value as dictionaries, lists, texts and numbers."""
+    """Return a value as dictionaries, lists, strings and numbers."""
     return msgspec.to_builtins(value, enc_hook=_encode_hook, str_keys=True)
 
 

@@ -1,8 +1,8 @@
-"""Journal entries: one for each applied plan, with what it saved and what it came to.
+"""Journal entries: one for each applied plan, with what it saved and its receipt.
 
-An entry is one of a union, a class for each job. What is small and asked of many entries at once
-is its *head*, a class of its own above it; what may be large comes below it: the plan, saved
-manifests. A head is read alone where the rest is not needed (:mod:`jettison.storage.journal`).
+An entry is a member of a union with a class for each job. The class above it, its *head*, has the
+small members that many entries are asked for at once; the entry adds the large ones: the plan,
+saved manifests. A head can be read alone (:mod:`jettison.storage.journal`).
 """
 
 import enum
@@ -40,7 +40,7 @@ RUN_SCHEMA: Final = 2
 
 
 class JobKind(enum.StrEnum):
-    """Which job an entry is of, by its command."""
+    """The job of an entry, by its command."""
 
     RM = "rm"
     UNDO = "undo"
@@ -49,14 +49,14 @@ class JobKind(enum.StrEnum):
 
 
 UNDOABLE: Final = frozenset({JobKind.RM, JobKind.FSCK})
-"""What ``jettison undo`` takes back."""
+"""The jobs that ``jettison undo`` reverts."""
 
 
 class JobState(enum.StrEnum):
-    """How far it came.
+    """The progress of a job.
 
-    APPLYING is what a killed process leaves behind, INTERRUPTED what Ctrl-C or an error does; both
-    can be finished. STOPPED met something that had moved since the plan, and cannot.
+    A killed process leaves APPLYING, Ctrl-C or an error leaves INTERRUPTED; both can be finished.
+    STOPPED found the registry changed since the plan, and cannot be finished.
     """
 
     APPLYING = "applying"
@@ -67,9 +67,9 @@ class JobState(enum.StrEnum):
 
 
 class SavedManifest(msgspec.Struct, frozen=True):
-    """A manifest as it was before the run: the very bytes, and the tags that pointed to it.
+    """A manifest as it was before the run: its bytes, and the tags that pointed to it.
 
-    ``removed`` is False for one that only lost a tag.
+    ``removed`` is False if it only lost a tag.
     """
 
     repository: RepoName
@@ -81,9 +81,9 @@ class SavedManifest(msgspec.Struct, frozen=True):
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One thing that was verified; ``sentence`` explains it, also when all is well.
+    """One result of a verification; ``sentence`` explains it, whether it is good or bad.
 
-    ``before``: it is not well, and was no better before the run, which is not to blame.
+    ``before``: the result is bad, and was so before the run.
     """
 
     ok: bool
@@ -95,7 +95,7 @@ class Finding(msgspec.Struct, frozen=True):
 class StepLeft(msgspec.Struct, frozen=True):
     """A step of the plan that was not done, or not in full, and why.
 
-    ``tags`` are those of its tags that stay. A manifest that was to go stays in any case.
+    ``tags`` are those of its tags that stay. Its manifest stays in any case.
     """
 
     step: int
@@ -104,9 +104,9 @@ class StepLeft(msgspec.Struct, frozen=True):
 
 
 class Receipt(msgspec.Struct, frozen=True):
-    """What was predicted beside what was observed. All sizes in bytes, None: not looked at.
+    """What was predicted beside what was observed. All sizes in bytes, None if not looked at.
 
-    ``predicted_bytes`` is what this removal frees, ``garbage_bytes`` what lay there unreferenced
+    ``predicted_bytes`` is what this removal frees, ``garbage_bytes`` what was unreferenced
     before, and ``freed_bytes`` what the collection removed. ``blobs_before`` and ``blobs_after``
     are the sums of the sizes of all blob files. ``blobs_gone`` and ``blobs_left`` count those that
     nothing needs after the removal, as far as they were looked for: an undo needs them all.
@@ -131,15 +131,15 @@ class Receipt(msgspec.Struct, frozen=True):
 
     @property
     def ok(self) -> bool:
-        """Whether everything that was verified is as promised."""
+        """Whether every finding is as promised."""
         return all(finding.ok for finding in self.findings)
 
 
 class _Head(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
-    """What each entry has. ``started`` is RFC 3339 in UTC.
+    """The members of every entry. ``started`` is RFC 3339 in UTC.
 
-    ``registry`` is "" where only the ``storage`` was at hand, and that is None where only the
-    registry was. ``request`` is what was asked for, as typed.
+    ``registry`` is "" if only the ``storage`` was at hand; ``storage`` is None if only the
+    registry was. ``request`` is the request as typed.
     """
 
     kind: ClassVar[JobKind]
@@ -155,17 +155,17 @@ class _Head(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
 
     @property
     def place(self) -> str:
-        """Where it was: the registry, or the storage of one that is not known."""
+        """Its registry, or its storage if the registry is unknown."""
         return self.registry or self.storage or ""
 
     @property
     def unfinished(self) -> bool:
-        """Whether it stopped half-way: before its last step, or before its proof."""
+        """Whether it stopped before its last step or before its proof."""
         unproved = self.state is JobState.DONE and self.receipt is None
         return self.state in {JobState.APPLYING, JobState.INTERRUPTED} or unproved
 
     def may_be_beside(self, other: "EntryHead") -> bool:
-        """Whether it may have been on the same registry as another run, as far as both tell."""
+        """Whether it may concern the same registry as another run, as far as both tell."""
         if self.registry and other.registry:
             return self.registry == other.registry
         return None in {self.storage, other.storage} or self.storage == other.storage
@@ -174,11 +174,11 @@ class _Head(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
 class RemovalHead(_Head, frozen=True, kw_only=True, tag="rm"):
     """The head of a removal, begun with a plan made at ``planned`` (seconds since the epoch).
 
-    ``window_until`` is in seconds since the epoch: until then a collection of ``storage`` keeps
-    what the run removed (None: no collection knows of it). ``reclaim``: a collection follows at
-    once, with ``grace`` in seconds, and ``prediction`` says what it frees. ``product`` is what the
-    registry is, ``fingerprint`` tells whether a command is the one that was interrupted. ``left``
-    are the steps of a run that came to its end without doing all of them.
+    Until ``window_until`` (seconds since the epoch) a collection of ``storage`` keeps what the run
+    removed; None if no collection knows of it. ``reclaim``: a collection follows at once, with
+    ``grace`` in seconds, and ``prediction`` says what it frees. ``product`` names the registry's
+    program. ``fingerprint`` identifies the command, so that it can finish the run. ``left`` are
+    the steps that a finished run did not do.
     """
 
     kind: ClassVar[JobKind] = JobKind.RM
@@ -196,7 +196,7 @@ class RemovalHead(_Head, frozen=True, kw_only=True, tag="rm"):
 
     @property
     def left_young(self) -> bool:
-        """Whether it collected for itself, and no collection has come since that it knows of."""
+        """Whether it collected for itself, and no collection is known to have followed."""
         done = self.state is JobState.DONE and self.receipt is not None
         return self.reclaim and done and self.window_until is None
 
@@ -208,12 +208,12 @@ class RemovalEntry(RemovalHead, frozen=True, kw_only=True, tag="rm"):
     saved: tuple[SavedManifest, ...] = ()
 
     def __post_init__(self) -> None:
-        """Let the head tell of the plan that is there."""
+        """Fill in the summary in the head from the plan."""
         msgspec.structs.force_setattr(self, "summary", self.plan.summary)
 
     @property
     def removed(self) -> tuple[Step, ...]:
-        """The steps of the plan without what is ``left``: what has gone once the run is done."""
+        """The steps of the plan without those ``left``: what is gone when the run is done."""
         left = {one.step: one for one in self.left}
         found = []
         for number, step in enumerate(self.plan.steps):
@@ -233,14 +233,14 @@ class CollectionHead(_Head, frozen=True, kw_only=True, tag="gc"):
 
 
 class CollectionEntry(CollectionHead, frozen=True, kw_only=True, tag="gc"):
-    """A collection, with a sample of what it was seen to remove: blobs, and links of layers."""
+    """A collection, with a sample of the blobs and layer links that it removed."""
 
     blobs: tuple[Digest, ...] = ()
     links: tuple[tuple[RepoName, Digest], ...] = ()
 
 
 class RepairEntry(_Head, frozen=True, kw_only=True, tag="fsck"):
-    """A repair of a storage; ``folder`` of the tree keeps its plan and what it moved aside."""
+    """A repair of a storage; ``folder`` of the tree has its plan and the files that it moved."""
 
     kind: ClassVar[JobKind] = JobKind.FSCK
 
@@ -250,8 +250,8 @@ class RepairEntry(_Head, frozen=True, kw_only=True, tag="fsck"):
 class UndoHead(_Head, frozen=True, kw_only=True, tag="undo"):
     """The head of an undo ``of`` another run.
 
-    ``gave`` is where it pointed tags that it took from other images. ``window_until`` is that of
-    what these lost, as in :class:`RemovalHead`.
+    ``gave`` is where it pointed tags that it took from other images. ``window_until`` is the window
+    of these images, as in :class:`RemovalHead`.
     """
 
     kind: ClassVar[JobKind] = JobKind.UNDO
@@ -262,16 +262,16 @@ class UndoHead(_Head, frozen=True, kw_only=True, tag="undo"):
 
 
 class UndoEntry(UndoHead, frozen=True, kw_only=True, tag="undo"):
-    """An undo, with the manifests that it took tags from, so that it can be undone in its turn."""
+    """An undo, with the manifests that it took tags from, so that it can itself be undone."""
 
     saved: tuple[SavedManifest, ...] = ()
 
 
 EntryHead = RemovalHead | CollectionHead | RepairEntry | UndoHead
-"""What every journal entry tells of itself; an entry is also its own head."""
+"""The head of any journal entry; an entry is also its own head."""
 
 JournalEntry = RemovalEntry | CollectionEntry | RepairEntry | UndoEntry
-"""A journal entry. A job that comes to be journaled, as pruning will, gets a class here."""
+"""A journal entry. Each further job that is journaled, such as pruning, gets a class here."""
 
 _HEADS: Final[dict[type, type[_Head]]] = {
     RemovalEntry: RemovalHead,
@@ -281,7 +281,7 @@ _HEADS: Final[dict[type, type[_Head]]] = {
 
 
 def head_of(entry: JournalEntry) -> _Head:
-    """Return the head of an entry by itself: the members that stand first in its document."""
+    """Return the head of an entry alone: the first members of its document."""
     head = _HEADS.get(type(entry))
     if head is None:
         return entry
@@ -298,13 +298,13 @@ _DETAILS: Final = {
     "gc": {"blobs": "blobs", "links": "links"},
     "fsck": {"folder": "folder"},
 }
-"""By kind: what stood in the ``details`` of schema 1, and which member it is now."""
+"""By kind: the ``details`` of schema 1, and the members that they are now."""
 
 
 def upgraded(document: dict[str, Any]) -> dict[str, Any]:
-    """Return the document of an entry of schema 1 as one of today.
+    """Return the document of an entry of schema 1 as one of the present schema.
 
-    What is no such document is returned as something that no entry is decoded from.
+    Any other document becomes one from which no entry can be decoded.
     """
     kind, details = document.get("kind"), document.get("details")
     found = {name: value for name, value in document.items() if name != "details"}

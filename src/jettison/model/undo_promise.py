@@ -1,6 +1,6 @@
-"""What an undo of a removal can bring back, and until when: no more than was seen to be possible.
+"""What an undo of a removal can restore, and until when, as far as it is known to be possible.
 
-The same sentence stands in the plan, the question, the receipt and the list of runs.
+The plan, the question, the receipt and the list of runs have the same sentence.
 """
 
 import msgspec
@@ -16,12 +16,12 @@ _HOUR = 3600.0
 
 
 class Outlook(msgspec.Struct, frozen=True):
-    """What an undo of a removal depends on.
+    """The facts on which an undo of a removal depends.
 
-    ``reclaim``: a collection follows at once. ``stored``: the storage is at hand. ``window_until``
-    is in seconds since the epoch: until then a collection of the storage keeps what goes (None: no
-    collection knows of it). ``gone`` and ``left`` count the blobs that nothing else needs and that
-    were looked for after the removal; both are None before it.
+    ``reclaim``: a collection follows at once. ``stored``: the storage is at hand. Until
+    ``window_until`` (seconds since the epoch) a collection of the storage keeps what goes; None if
+    no collection knows of it. ``gone`` and ``left`` count the blobs that nothing else needs, as
+    looked for after the removal; both are None before it.
     """
 
     product: Product
@@ -34,7 +34,7 @@ class Outlook(msgspec.Struct, frozen=True):
 
 
 class UndoPromise(msgspec.Struct, frozen=True):
-    """Whether an undo is possible at all, as a sentence that begins after ``undo:``."""
+    """Whether an undo is possible, and the sentence that follows ``undo:``."""
 
     possible: bool
     sentence: str
@@ -57,7 +57,7 @@ def promise_undo(plan: PlanSummary, outlook: Outlook, now: float) -> UndoPromise
         return found
     sentence, without = found.sentence, list[str]()
     if outlook.stored:
-        # Many a registry takes no manifest of which a blob is missing; its storage does.
+        # Many registries refuse a manifest without one of its blobs; the storage accepts it.
         sentence += f", {broken} of {total} images as broken as now" if broken else ""
     else:
         without += [f"{broken} of {total} images that lack blobs already"] if broken else []
@@ -116,7 +116,7 @@ def _by_product(plan: PlanSummary, outlook: Outlook) -> UndoPromise:
 
 
 def outlook_of(run: RemovalHead) -> Outlook:
-    """Return what an undo of a run depends on, as it was seen when the run ended."""
+    """Return the facts for an undo of a run, as of the end of the run."""
     receipt = run.receipt
     return Outlook(
         product(run.product),
@@ -130,7 +130,7 @@ def outlook_of(run: RemovalHead) -> Outlook:
 
 
 def undo_promise_of(run: EntryHead, now: float) -> UndoPromise | None:
-    """Say what an undo of a run can do at ``now``; None for a run that has nothing to undo."""
+    """Say what an undo of a run can do at ``now``; None if there is nothing to undo."""
     if run.state is JobState.UNDONE:
         return UndoPromise(possible=False, sentence="undone")
     if isinstance(run, RepairEntry):
