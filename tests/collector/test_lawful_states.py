@@ -109,7 +109,9 @@ def opened(tree: Tree, more: str) -> StorageTree:
     path.write_text(
         f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {tree.root}}}}}\n{more}\n"
     )
-    return open_storage(path, {})[0]
+    found = open_storage(path, {})[0]
+    assert isinstance(found, StorageTree)
+    return found
 
 
 @pytest.mark.parametrize("more", SPARSE)
@@ -166,12 +168,12 @@ def test_a_tag_that_leads_nowhere_is_moved_aside(tree: Tree, link: bool) -> None
     before = tree.snapshot()
     plan = plan_repair(opened, report, "20260101-000000-aaaaa", NOW + 7200, 3600.0)
     assert sorted(plan.moved_tags) == ["app:gone", "app:too"]
-    run = RepairJob(Workspace(tree=opened, clock=lambda: NOW), CheckOptions()).apply(plan, ())
+    run = RepairJob(Workspace(storage=opened, clock=lambda: NOW), CheckOptions()).apply(plan, ())
     assert not check_tree(opened, CheckOptions(), NOW).damage
     found = plan_collection(opened, CollectOptions(), NOW)
     assert not found.problems
     assert garbage in {blob.digest for blob in found.blobs}
-    RepairUndoJob(Workspace(tree=opened, clock=lambda: NOW), run).apply()
+    RepairUndoJob(Workspace(storage=opened, clock=lambda: NOW), run).apply()
     after = tree.snapshot()
     assert {path for path in before if "docker" in path} <= after.keys()
     assert kept in tree.blobs()

@@ -485,7 +485,7 @@ def test_a_dry_run_counts_what_a_killed_collection_left_aside(
     kill_in_the_middle(opened, plan, monkeypatch, "_put_back_wanted")
     assert digest not in tree.blobs()
     before = tree.snapshot()
-    job = CollectionJob(Workspace(tree=opened, clock=lambda: NOW), UNTAGGED)
+    job = CollectionJob(Workspace(storage=opened, clock=lambda: NOW), UNTAGGED)
     dry = job.plan()
     assert tree.snapshot() == before
     assert dry.aside == len(plan.blobs)

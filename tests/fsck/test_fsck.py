@@ -77,7 +77,7 @@ def unpullable(report: CheckReport) -> list[str]:
 
 
 def place(tree: StorageTree, progress: Progress = silent) -> Workspace:
-    return Workspace(tree=tree, clock=lambda: NOW, progress=progress)
+    return Workspace(storage=tree, clock=lambda: NOW, progress=progress)
 
 
 def mend(

@@ -70,7 +70,7 @@ async def test_a_blob_that_another_repository_keeps(
     stale: DockerRegistry, remote: RemoteRegistry
 ) -> None:
     tree = StorageTree(stale.root)
-    [finding] = await verify_collected(remote, [(APP, BASE.digest)], tree=tree)
+    [finding] = await verify_collected(remote, [(APP, BASE.digest)], storage=tree)
     assert not finding.ok
     assert finding.subject == f"1 blob ({APP}@{BASE.digest}):"
     assert "no link" in finding.sentence
@@ -86,9 +86,9 @@ async def test_after_a_restart_all_is_well(stale: DockerRegistry, remote: Remote
     tree = StorageTree(stale.root)
     gone = [Finding(ok=True, subject="3 removed blobs", sentence="not served any more")]
     assert await verify_collected(remote, REMOVED) == gone
-    assert await verify_collected(remote, REMOVED, tree=tree) == gone
+    assert await verify_collected(remote, REMOVED, storage=tree) == gone
     stale.push(APP, "1", GOES)
-    [again] = await verify_collected(remote, REMOVED, tree=tree)
+    [again] = await verify_collected(remote, REMOVED, storage=tree)
     assert again == Finding(
         ok=True,
         subject="3 removed blobs",

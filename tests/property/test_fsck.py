@@ -17,7 +17,6 @@ from jettison.jobs.workspace import Workspace
 from jettison.model.digest import Digest
 from jettison.model.manifest import parse_manifest
 from jettison.model.names import RepoName, Tag
-from jettison.storage.filesystem.repository import RepositoryReader
 from jettison.storage.registry import StorageRegistry
 from tests.support.trees import NOW, OLD, Tree
 
@@ -31,7 +30,7 @@ async def _pull(registry: StorageRegistry, repository: RepoName, reference: Tag 
         if found is None:
             return False
         # Distribution opens the link, this registry only looks whether there is one.
-        with RepositoryReader(registry.tree, repository) as reader:
+        with registry.storage.repository(repository) as reader:
             if found.digest.raw not in reader.revisions().linked:
                 return False
         manifest = parse_manifest(found.raw)
@@ -118,7 +117,7 @@ def test_fsck_names_exactly_what_cannot_be_pulled(
         assert not plan.skipped
         if not plan.steps:
             return
-        run = RepairJob(Workspace(tree=tree.open(), clock=lambda: NOW), CheckOptions()).apply(
+        run = RepairJob(Workspace(storage=tree.open(), clock=lambda: NOW), CheckOptions()).apply(
             plan, ()
         )
         assert run.receipt is not None
@@ -131,7 +130,7 @@ def test_fsck_names_exactly_what_cannot_be_pulled(
         remembered = check_again(tree.open(), CheckOptions(), NOW, report)
         assert remembered.defects == again.defects
 
-        undone = RepairUndoJob(Workspace(tree=tree.open(), clock=lambda: NOW), run).apply()
+        undone = RepairUndoJob(Workspace(storage=tree.open(), clock=lambda: NOW), run).apply()
         assert undone.receipt is not None
         assert undone.receipt.ok
         now = {path: raw for path, raw in tree.snapshot().items() if path.startswith("docker/")}

@@ -23,9 +23,9 @@ def config(tmp_path: Path, tree: Tree) -> Path:
 
 def test_storage_is_opened_by_folder_or_by_configuration(tree: Tree, config: Path) -> None:
     opened, configuration = open_storage(tree.root, {})
-    assert (opened.root, configuration) == (tree.root, None)
+    assert (opened.location, configuration) == (str(tree.root), None)
     opened, configuration = open_storage(config, {})
-    assert opened.root == tree.root
+    assert opened.location == str(tree.root)
     assert configuration is not None
     assert configuration.path == config
 

@@ -66,11 +66,12 @@ def _check_path(path: Path, *, fix: bool) -> tuple[list["Item"], JettisonError |
     from jettison.jobs.check import check_storage
     from jettison.jobs.check_configuration import DELETE_VARIABLE, check_configuration
     from jettison.storage.filesystem.containers import require_here
+    from jettison.storage.opening import open_storage
 
     if path.is_dir():
         if fix:
             raise UsageError(f"{path} is a folder; --fix needs the configuration file")
-        items = check_storage(path)
+        items = check_storage(open_storage(path, os.environ)[0])
         return items, _in_the_way(items)
     if not path.exists():
         require_here(path)

@@ -15,7 +15,7 @@ from jettison.errors import JettisonError
 if TYPE_CHECKING:
     from jettison.configuration import Configuration
     from jettison.model.journal import CollectionEntry
-    from jettison.storage.filesystem.tree import StorageTree
+    from jettison.storage.protocol import Storage
 
 __all__ = ["remembers", "tell_after_collection", "warn_before_removal"]
 
@@ -54,7 +54,7 @@ def warn_before_removal(configuration: "Configuration | None") -> None:
 
 def tell_after_collection(
     configuration: "Configuration | None",
-    tree: "StorageTree",
+    storage: "Storage",
     run: "CollectionEntry",
     addresses: Sequence[str],
     *,
@@ -69,7 +69,7 @@ def tell_after_collection(
         return
     kind = remembers(configuration)
     asked = [name for name in dict.fromkeys(addresses) if _listens(name)]
-    stale = [name for name in asked if _is_stale(name, tree, run)]
+    stale = [name for name in asked if _is_stale(name, storage, run)]
     if stale:
         names = " and ".join(stale)
         _next(f"Restart the registry at {names} now: it still promises blobs that are gone, and")
@@ -99,7 +99,7 @@ def _listens(name: str) -> bool:
         return False
 
 
-def _is_stale(name: str, tree: "StorageTree", run: "CollectionEntry") -> bool:
+def _is_stale(name: str, storage: "Storage", run: "CollectionEntry") -> bool:
     import asyncio
 
     from jettison.cli.options import Connection
@@ -107,7 +107,7 @@ def _is_stale(name: str, tree: "StorageTree", run: "CollectionEntry") -> bool:
 
     async def ask() -> bool:
         async with Connection(timeout=_PATIENCE).open(name) as registry:
-            findings = await verify_collection(registry, tree, run)
+            findings = await verify_collection(registry, storage, run)
         return not all(finding.ok for finding in findings)
 
     try:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from jettison.collector.sweep import CollectionReceipt
     from jettison.jobs.collect import CollectionJob
     from jettison.model.digest import RawDigest
-    from jettison.storage.filesystem.tree import StorageTree
+    from jettison.storage.protocol import Storage
 
 __all__ = [
     "COMMAND_CLASS",
@@ -182,7 +182,7 @@ def _carry_out(
 ) -> "CollectionReceipt":
     with reporting() as progress:
         done = job.apply(plan, ("garbage-collect", target), progress=progress)
-    log("info", *_removals(job.tree, plan, done.receipt))
+    log("info", *_removals(job.storage, plan, done.receipt))
     log("info", _freed(done.receipt))
     cache = None if job.configuration is None else job.configuration.storage.cache
     if cache == "inmemory" and done.receipt.blobs.count:
@@ -279,28 +279,23 @@ def _remarks(plan: "CollectionPlan") -> Iterator[str]:
 
 
 def _removals(
-    tree: "StorageTree", plan: "CollectionPlan", receipt: "CollectionReceipt"
+    storage: "Storage", plan: "CollectionPlan", receipt: "CollectionReceipt"
 ) -> Iterator[str]:
     """Yield what Distribution logs of removals, looking where less went than was planned."""
-    from jettison.storage.filesystem import layout
+    from jettison.storage.protocol import LinkKind
 
-    for text, kind, paths in (
-        (
-            "deleting manifest tag reference",
-            "history",
-            [layout.history_link(one.repository, one.tag, one.digest) for one in plan.history],
-        ),
-        (
-            "deleting manifest",
-            "revisions",
-            [layout.revision_link(one.repository, one.digest) for one in plan.revisions],
-        ),
-        ("Deleting blob", "blobs", [layout.blob_data(blob.digest) for blob in plan.blobs]),
+    at = storage.places
+    history = [at.history_link(one.repository, one.tag, one.digest) for one in plan.history]
+    links = [at.link(LinkKind.REVISION, one.repository, one.digest) for one in plan.revisions]
+    for text, kind, places in (
+        ("deleting manifest tag reference", "history", history),
+        ("deleting manifest", "revisions", links),
+        ("Deleting blob", "blobs", [at.blob(blob.digest) for blob in plan.blobs]),
     ):
-        complete = receipt.removed[kind].count == len(paths)
-        for path in paths:
-            if complete or tree.mtime(path) is None:
-                yield f"{text}: /{path.rpartition('/')[0]}"
+        complete = receipt.removed[kind].count == len(places)
+        for place in places:
+            if complete or not storage.exists(place):
+                yield f"{text}: /{place.rpartition('/')[0]}"
 
 
 def _freed(receipt: "CollectionReceipt") -> str:

@@ -193,7 +193,7 @@ class _Command:
         if self._form is not Format.TABLE:
             from jettison.cli.collection import plan_document
 
-            emit(self._form, plan_document(plan, self._job.tree.free_bytes()))
+            emit(self._form, plan_document(plan, self._job.storage.free_bytes()))
         self._job.require_plausible(plan)
         if plan.problems:
             raise not_all(len(plan.problems), 0, dry_run=True)
@@ -228,7 +228,7 @@ class _Command:
         from jettison.jobs.workspace import open_workspace
 
         place = open_workspace(self._target, users=home_journal())
-        self._storage = str(place.own_tree.root)
+        self._storage = place.own_storage.location
         return CollectionJob(place, self._options, end_undo=self._end_undo, consent=self._consent)
 
     def _make_plan(self) -> "CollectionPlan":
@@ -241,7 +241,7 @@ class _Command:
         from jettison.cli.collection import print_collection_plan, print_problems
 
         if self._form is Format.TABLE:
-            print_collection_plan(plan, self._job.tree.free_bytes())
+            print_collection_plan(plan, self._job.storage.free_bytes())
         else:
             print_problems(plan)
 
@@ -266,7 +266,7 @@ class _Command:
             print_receipt(done.run)
         job = self._job
         tell_after_collection(
-            job.configuration, job.tree, done.run, job.addresses(), resumed=resumed
+            job.configuration, job.storage, done.run, job.addresses(), resumed=resumed
         )
         if done.receipt.ok:
             return

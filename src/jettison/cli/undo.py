@@ -154,24 +154,25 @@ def _undo_repair(
     from jettison.jobs.repair import RepairUndoJob
     from jettison.storage.filesystem.tree import StorageTree
 
-    if place.tree is None and not found.storage:
+    if place.storage is None and not found.storage:
         message = f"run {found.id} does not say which storage it repaired"
         raise UsageError(message, hint="Give it: --storage DIR.")
     there = place
-    if there.tree is None:
-        there = replace(place, tree=StorageTree(Path(found.storage or "")))
-    tree = there.own_tree
+    if there.storage is None:
+        there = replace(place, storage=StorageTree(Path(found.storage or "")))
+    tree = there.own_storage
     if dry_run:
         plan = RepairUndoJob(there, found).plan()
         if output is not Format.TABLE:
             emit(output, {"run": found.id, "undo": plan})
             return
-        write(f"Undo of run {found.id}, a repair of {tree.root}, where it still can be taken back:")
+        what = f"run {found.id}, a repair of {tree.location}"
+        write(f"Undo of {what}, where it still can be taken back:")
         table(["STEP", "PATH", "FROM"], [_taken_back(step) for step in plan.steps[::-1]])
         return
     with reporting() as progress:
         done = RepairUndoJob(there.reporting_to(progress), found).apply()
-    if place.tree is None:
+    if place.storage is None:
         place.journal.point(done, there.journal)
     if output is Format.TABLE:
         print_receipt(done)

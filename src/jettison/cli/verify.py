@@ -125,7 +125,7 @@ async def _verify_collection(
     from jettison.collector.options import CollectOptions
     from jettison.jobs.collect import CollectionJob
 
-    if place.tree is None:
+    if place.storage is None:
         return []
     host = registry or found.registry
     if not host:

@@ -1,9 +1,7 @@
 """``check``: is it a registry, what can it do, and what stands in the way of freeing space."""
 
 import enum
-import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import msgspec
 
@@ -17,9 +15,7 @@ from jettison.jobs.deletion import deletion_problem
 from jettison.model.names import RepoName
 from jettison.model.plausibility import NOTHING_SAID, Amount, Facts, objections
 from jettison.registry import Capabilities, Deletion, Registry
-from jettison.storage.filesystem.mounts import inner_mounts
-from jettison.storage.filesystem.owners import owners_in_tree
-from jettison.storage.filesystem.tree import StorageTree
+from jettison.storage.protocol import Storage
 
 __all__ = ["Item", "Level", "check_registry", "check_storage"]
 
@@ -139,29 +135,29 @@ def _tri(subject: str, answer: bool | None, yes: str, no: str, unknown: str) -> 
     return Item(Level.OK if answer else Level.INFO, subject, message)
 
 
-def check_storage(root: Path) -> list[Item]:
-    """Look at a storage tree; raises :class:`~jettison.errors.StorageError` if there is none."""
-    tree = StorageTree(root)
-    scan = tree.scan_repositories()
+def check_storage(storage: Storage) -> list[Item]:
+    """Look at a storage."""
+    scan = storage.scan_repositories()
     count, total = 0, 0
-    for blob in tree.blobs():
+    for blob in storage.blobs():
         count += 1
         total += blob.size
-    disk = os.statvfs(tree.root)
     items = [
         Item(
             Level.OK,
             "storage",
-            f"{tree.root}: {len(scan.names):,} "
+            f"{storage.location}: {len(scan.names):,} "
             f"{'repository' if len(scan.names) == 1 else 'repositories'}, "
             f"{count:,} blobs, {total:,} bytes, "
-            f"{disk.f_bavail * disk.f_frsize:,} bytes free on the disk",
+            f"{storage.free_bytes():,} bytes free on the disk",
         )
     ]
-    if not tree.writable:
+    if not storage.writable:
         message = "not writable by this user: it can be looked at, not collected"
-        items.append(Item(Level.ERROR, "storage", message, f"Run as the owner of {tree.root}."))
-    items += _doubts(tree, len(scan.names) + len(scan.misnamed), count)
+        items.append(
+            Item(Level.ERROR, "storage", message, f"Run as the owner of {storage.location}.")
+        )
+    items += _doubts(storage, len(scan.names) + len(scan.misnamed), count)
     items += [
         Item(Level.WARNING, problem.path, problem.message, "Nothing it may reference is collected.")
         for problem in scan.problems
@@ -169,16 +165,16 @@ def check_storage(root: Path) -> list[Item]:
     return items
 
 
-def _doubts(tree: StorageTree, repositories: int, blobs: int) -> Iterator[Item]:
+def _doubts(storage: Storage, repositories: int, blobs: int) -> Iterator[Item]:
     """Yield what keeps a collection from being plausible, as far as it needs no plan."""
     facts = Facts(
-        root=str(tree.root),
+        root=storage.location,
         repositories=repositories,
         images=bool(repositories),
         going=Amount(),
         staying=Amount(blobs),
-        owners=tuple(owners_in_tree(tree.root_folder)),
-        mounts=inner_mounts(tree.root_folder),
+        owners=storage.owners(),
+        mounts=storage.detached(),
     )
     for one in objections(facts, NOTHING_SAID):
         yield Item(Level.ERROR, "collecting", f"refused: {one.message}", one.advice)

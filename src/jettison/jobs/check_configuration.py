@@ -13,7 +13,7 @@ from jettison.configuration import (
 )
 from jettison.errors import ConfigurationError, StorageError
 from jettison.jobs.check import Item, Level, check_storage
-from jettison.storage.filesystem.containers import require_here
+from jettison.storage.opening import storage_of
 
 __all__ = ["DELETE_VARIABLE", "check_configuration"]
 
@@ -50,8 +50,7 @@ def check_configuration(
         items.append(Item(Level.INFO, "storage", message))
     elif error is None:
         try:
-            require_here(storage.root, path)
-            items += check_storage(storage.root)
+            items += check_storage(storage_of(configuration))
         except StorageError as missing:
             items.append(Item(Level.ERROR, "storage", missing.message, missing.hint))
     return configuration, items, error

@@ -38,12 +38,8 @@ from jettison.model.plausibility import NOTHING_SAID, Consent
 from jettison.model.times import rfc3339
 from jettison.progress import Progress
 from jettison.storage.descriptor_cache import forget
-from jettison.storage.filesystem import layout
-from jettison.storage.filesystem.quarantine import LinkQuarantine, seeing_quarantine
-from jettison.storage.filesystem.repository import RepositoryReader
-from jettison.storage.filesystem.tree import StorageTree
 from jettison.storage.journal import Journal, new_run_id, tree_journal
-from jettison.storage.protocol import Problem, Protects
+from jettison.storage.protocol import Problem, Protects, Storage
 
 if TYPE_CHECKING:
     from jettison.configuration import Configuration
@@ -84,7 +80,7 @@ class CollectionJob:
         consent: Consent = NOTHING_SAID,
     ) -> None:
         self._workspace = workspace
-        self.tree = workspace.own_tree
+        self.storage = workspace.own_storage
         self.configuration = workspace.configuration
         self._options = options
         self._end_undo = end_undo
@@ -101,12 +97,12 @@ class CollectionJob:
         """
         if self._options.grace <= 0 or self._end_undo:
             now = self._workspace.clock()
-            evidence = Evidence(self.tree, now, self.addresses(), quiesced)
+            evidence = Evidence(self.storage, now, self.addresses(), quiesced)
             require_quiescent(self.configuration, evidence=evidence)
 
     def addresses(self) -> tuple[str, ...]:
         """Return where the registry may be, as its configuration and the tree's journal say."""
-        found = (_address(self.configuration), *used_addresses(self.tree))
+        found = (_address(self.configuration), *used_addresses(self.storage))
         return tuple(dict.fromkeys(filter(None, found)))
 
     def plan(
@@ -116,8 +112,8 @@ class CollectionJob:
 
         What a killed collection has set aside is planned for as if :meth:`recover` had been called.
         """
-        with seeing_quarantine(self.tree) as aside:
-            noted = (*self._unlinked, *LinkQuarantine(self.tree).unlinked())
+        with self.storage.seeing_quarantine() as aside:
+            noted = (*self._unlinked, *self.storage.link_quarantine().unlinked())
             unlinked = (*self._recovered, *noted, *map(Digest.from_raw, aside))
             now = self._workspace.clock()
             plan = self._plan(now, unlinked, progress or self._workspace.progress, tracing)
@@ -126,30 +122,30 @@ class CollectionJob:
     def _plan(
         self, now: float, unlinked: Sequence[Digest], progress: Progress, tracing: Tracing | None
     ) -> CollectionPlan:
-        tree, options = self.tree, self._options
+        storage, options = self.storage, self._options
         if not self._end_undo:
             return plan_within_windows(
-                tree, options, now, progress=progress, tracing=tracing, unlinked=unlinked
+                storage, options, now, progress=progress, tracing=tracing, unlinked=unlinked
             )
         # A window that cannot be read cannot be ended.
-        self._windows = {one.run for one in held_manifests(tree, now)}
+        self._windows = {one.run for one in held_manifests(storage, now)}
         return plan_collection(
-            tree,
+            storage,
             options,
             now,
             progress=progress,
             tracing=tracing,
-            unlinked=chain(unlinked, removed_manifests(tree)),
+            unlinked=chain(unlinked, removed_manifests(storage)),
         )
 
     def require_plausible(self, plan: CollectionPlan) -> None:
         """Raise :class:`~jettison.errors.Refused` for a plan that may rest on half the truth."""
-        refuse(find_objections(self.tree, self.configuration, plan, self._consent))
+        refuse(find_objections(self.storage, self.configuration, plan, self._consent))
 
     def recover(self) -> None:
         """Put back what a killed collection had set aside, so that it is planned for."""
-        self._unlinked += LinkQuarantine(self.tree).unlinked()
-        self._recovered += recover(self.tree)
+        self._unlinked += self.storage.link_quarantine().unlinked()
+        self._recovered += recover(self.storage)
 
     def apply(
         self, plan: CollectionPlan, request: tuple[str, ...], *, progress: Progress | None = None
@@ -161,7 +157,7 @@ class CollectionJob:
         """
         place = self._workspace
         receipt, forgotten = collect_and_forget(
-            self.tree,
+            self.storage,
             self.configuration,
             plan,
             place.clock,
@@ -170,14 +166,14 @@ class CollectionJob:
         )
         recovered = receipt.recovered + len(self._recovered)
         receipt = msgspec.structs.replace(receipt, recovered=recovered)
-        findings = [*_findings(self.tree, plan, receipt), *forgotten]
+        findings = [*_findings(self.storage, plan, receipt), *forgotten]
         run = CollectionEntry(
             id=new_run_id(plan.started),
             state=JobState.DONE,
             started=rfc3339(plan.started),
             registry=_address(self.configuration),
             request=request,
-            storage=str(self.tree.root),
+            storage=self.storage.location,
             receipt=Receipt(
                 finished=place.now(),
                 manifests=receipt.revisions.count,
@@ -189,18 +185,20 @@ class CollectionJob:
                 notes=tuple(f"{problem.path}: {problem.message}" for problem in receipt.problems),
             ),
             # Only what was seen to be gone: a later proof takes it for removed.
-            links=tuple(_gone_links(self.tree, _sample(plan.layer_links))),
+            links=tuple(_gone_links(self.storage, _sample(plan.layer_links))),
             blobs=tuple(
                 blob.digest
                 for blob in _sample(plan.blobs)
-                if self.tree.blob(blob.digest.raw) is None
+                if self.storage.blob(blob.digest.raw) is None
             ),
         )
         if not plan.empty:
             try:
                 place.journal.write(run)
             except JournalError as error:  # a disk that is still full, say; the receipt is printed
-                problem = Problem(None, layout.RUNS, error.message, Protects.NOTHING)
+                problem = Problem(
+                    None, self.storage.places.journal, error.message, Protects.NOTHING
+                )
                 receipt = msgspec.structs.replace(receipt, problems=(*receipt.problems, problem))
             # A job may have no home; the entry is in the tree's own journal in any case.
             if place.users is not None:
@@ -214,15 +212,15 @@ class CollectionJob:
         Clients are asked for where the workspace has a registry.
         """
         place = self._workspace
-        findings = verify_gone(self.tree, entry)
+        findings = verify_gone(self.storage, entry)
         if place.remote is not None:
-            findings += await verify_collection(place.remote, self.tree, entry, place.progress)
+            findings += await verify_collection(place.remote, self.storage, entry, place.progress)
         sentence = "nothing was noted as removed, so there is nothing to look for"
         return findings or [Finding(ok=True, subject="the collection", sentence=sentence)]
 
 
 def _findings(
-    tree: StorageTree, plan: CollectionPlan, receipt: CollectionReceipt
+    storage: Storage, plan: CollectionPlan, receipt: CollectionReceipt
 ) -> Iterator[Finding]:
     """Put what was freed beside what was predicted, and both beside what is on the disk."""
     freed = receipt.blobs.bytes
@@ -246,7 +244,7 @@ def _findings(
         ok = not receipt.failures and not receipt.ended
         yield Finding(ok=ok, subject=subject, sentence=sentence)
     if plan.blobs:
-        gone = sum(tree.blob(blob.digest.raw) is None for blob in plan.blobs)
+        gone = sum(storage.blob(blob.digest.raw) is None for blob in plan.blobs)
         subject = f"{gone:,} of {len(plan.blobs):,} blob files"
         ok = gone == len(plan.blobs) or not (receipt.failures or receipt.ended)
         yield Finding(ok=ok, subject=subject, sentence="gone from the disk")
@@ -257,10 +255,10 @@ def _findings(
 
 
 def _gone_links(
-    tree: StorageTree, links: Iterable[LinkedDigest]
+    storage: Storage, links: Iterable[LinkedDigest]
 ) -> Iterator[tuple[RepoName, Digest]]:
     for link in links:
-        with RepositoryReader(tree, link.repository) as reader:
+        with storage.repository(link.repository) as reader:
             if reader.layer_target(link.digest.raw) is None:
                 yield RepoName(link.repository), link.digest
 
@@ -280,7 +278,7 @@ def _address(configuration: "Configuration | None") -> str:
 
 
 def collect_and_forget(
-    tree: StorageTree,
+    storage: Storage,
     configuration: "Configuration | None",
     plan: CollectionPlan,
     clock: Callable[[], float],
@@ -298,12 +296,12 @@ def collect_and_forget(
     findings: list[Finding] = []
     try:
         receipt = collect(
-            tree,
+            storage,
             plan,
             clock=clock,
             progress=progress,
             # First, since nothing may promise what is gone; and only once it is certain to go.
-            begin=lambda: _end_windows(tree, plan, end),
+            begin=lambda: _end_windows(storage, plan, end),
         )
     finally:
         if configuration is not None and cache == "redis" and not plan.empty:
@@ -335,7 +333,7 @@ def forget_in_redis(
     return Finding(ok=True, subject=subject, sentence="forgotten with what they described")
 
 
-def _end_windows(tree: StorageTree, plan: CollectionPlan, runs: AbstractSet[str]) -> None:
+def _end_windows(storage: Storage, plan: CollectionPlan, runs: AbstractSet[str]) -> None:
     """Note in the journal what is held for an undo no longer, now that a collection begins.
 
     That is what ``runs`` removed, whose windows are ended; and what removals that had collected for
@@ -343,7 +341,7 @@ def _end_windows(tree: StorageTree, plan: CollectionPlan, runs: AbstractSet[str]
     """
     if plan.empty and not runs:
         return
-    journal, now = tree_journal(tree), plan.started
+    journal, now = tree_journal(storage), plan.started
     for head in journal.heads():
         if not isinstance(head, RemovalHead | UndoHead):
             continue

@@ -20,10 +20,7 @@ import msgspec
 from jettison.collector.options import CollectOptions
 from jettison.errors import NotQuiescent, PartlyDone
 from jettison.model.digest import Digest
-from jettison.storage.filesystem import layout
-from jettison.storage.filesystem.processes import writers
-from jettison.storage.filesystem.repository import RepositoryReader
-from jettison.storage.filesystem.tree import StorageTree
+from jettison.storage.protocol import Storage, stamp_at
 
 if TYPE_CHECKING:
     from jettison.configuration import Configuration
@@ -46,11 +43,11 @@ _HINT: Final = (
 class Evidence(msgspec.Struct, frozen=True):
     """What is known of a registry beside its configuration.
 
-    ``tree`` is its storage, looked at ``now`` (seconds since the epoch), ``addresses`` are others
-    at which it was used. ``quiesced``: a command has stopped it, or its pushes, a moment ago.
+    ``storage`` is looked at ``now`` (seconds since the epoch), ``addresses`` are others at which it
+    was used. ``quiesced``: a command has stopped it, or its pushes, a moment ago.
     """
 
-    tree: StorageTree
+    storage: Storage
     now: float
     addresses: tuple[str, ...] = ()
     quiesced: bool = False
@@ -106,25 +103,25 @@ def _contradictions(
             yield f"it was used at {name}, and something answers there"
     if sure or evidence.quiesced:
         return
-    for process in writers(evidence.tree.root, configuration.path):
+    for process in evidence.storage.writers(str(configuration.path)):
         yield f"process {process.pid} is at work: {process.clue}"
-    young = _youngest(evidence.tree, evidence.now)
+    young = _youngest(evidence.storage, evidence.now)
     if young is not None:
         yield f"{young}, within the last hour: the registry may be running elsewhere"
 
 
-def _youngest(tree: StorageTree, now: float) -> str | None:
+def _youngest(storage: Storage, now: float) -> str | None:
     """Return what was pushed a short time ago, the first that is found."""
     since = CollectOptions().grace
-    idle = int((now - since) * 1e9)
-    for name in tree.repositories():
-        with RepositoryReader(tree, name) as repository:
+    idle = stamp_at(now - since)
+    for name in storage.repositories():
+        with storage.repository(name) as repository:
             if any(one.moved > idle for one in repository.uploads()):
                 return f"an upload into {name} moved"
             # An upload that became a blob has left its trace here.
-            if (tree.mtime(layout.uploads(name)) or 0) > idle:
+            if (repository.uploads_stamp() or 0) > idle:
                 return f"something was uploaded into {name}"
-    for blob in tree.blobs():
+    for blob in storage.blobs():
         if blob.stamp > idle:
             return f"blob {Digest.from_raw(blob.digest).short} was written or asked for"
     return None

@@ -29,8 +29,8 @@ from jettison.model.plausibility import NOTHING_SAID, Consent, Objection
 from jettison.model.products import product
 from jettison.model.times import rfc3339
 from jettison.model.undo_promise import Outlook, UndoPromise, promise_undo
-from jettison.storage.filesystem.tree import StorageTree
 from jettison.storage.journal import new_run_id
+from jettison.storage.protocol import Storage, age
 
 __all__ = [
     "PreparedRemoval",
@@ -104,13 +104,13 @@ class RemovalJob:
         return run if isinstance(run, RemovalEntry) else None
 
     def _fingerprint(self, request: RemovalRequest, settings: RemovalSettings) -> str:
-        tree = self._workspace.tree
+        storage = self._workspace.storage
         parts = (
             sorted(str(reference) for reference in request.references),
             request.all_tags,
             request.break_indexes,
             settings.reclaim,
-            str(tree.root) if tree is not None else None,
+            storage.location if storage is not None else None,
         )
         return msgspec.json.encode(parts).decode()
 
@@ -142,8 +142,8 @@ class RemovalJob:
         )
         await place.require_same(made)
         prediction, found = None, list[Objection]()
-        if place.tree is not None and settings.reclaim:
-            prediction, found = self._predict(place.tree, made, settings, now)
+        if place.storage is not None and settings.reclaim:
+            prediction, found = self._predict(place.storage, made, settings, now)
         return PreparedRemoval(
             request, settings, made, now, prediction, tuple(found), deleting, deleting.product
         )
@@ -154,13 +154,13 @@ class RemovalJob:
 
     def _outlook(self, prepared: PreparedRemoval) -> Outlook:
         settings = prepared.settings
-        held = self._workspace.tree is not None and not settings.reclaim
+        held = self._workspace.storage is not None and not settings.reclaim
         frees = prepared.prediction is None or prepared.prediction.removal > 0
         return Outlook(
             product(prepared.product),
             backup=settings.backup,
             reclaim=settings.reclaim and frees,
-            stored=self._workspace.tree is not None,
+            stored=self._workspace.storage is not None,
             window_until=prepared.now + settings.window if held else None,
         )
 
@@ -186,7 +186,7 @@ class RemovalJob:
         raise Refused(message, hint=hint)
 
     def _predict(
-        self, tree: StorageTree, made: Plan, settings: RemovalSettings, now: float
+        self, storage: Storage, made: Plan, settings: RemovalSettings, now: float
     ) -> tuple[Prediction, list[Objection]]:
         """Ask the collector itself what it would free if the plan were applied already."""
         without = AssumedRemoval(
@@ -194,7 +194,7 @@ class RemovalJob:
             manifests=frozenset(planned_nodes(made.steps)),
         )
         options = CollectOptions(grace=settings.grace)
-        collection = plan_within_windows(tree, options, now, without, self._workspace.progress)
+        collection = plan_within_windows(storage, options, now, without, self._workspace.progress)
         mine = {item.digest for item in made.estimate.freed}
         removal = sum(blob.freed for blob in collection.blobs if blob.digest in mine)
         going = {blob.digest for blob in collection.blobs}
@@ -203,11 +203,11 @@ class RemovalJob:
             collection.bytes - removal,
             made.estimate.freed_bytes - removal,
             tuple(problem.message for problem in collection.problems),
-            _idle_from(tree, mine - going, settings.grace, now),
+            _idle_from(storage, mine - going, settings.grace, now),
         )
         meant = [digest.raw for digest in mine]
         configuration = self._workspace.configuration
-        found = find_objections(tree, configuration, collection, settings.consent, meant)
+        found = find_objections(storage, configuration, collection, settings.consent, meant)
         return prediction, found
 
     async def apply(
@@ -243,7 +243,7 @@ class RemovalJob:
 
     def _entry(self, prepared: PreparedRemoval) -> RemovalEntry:
         place, settings = self._workspace, prepared.settings
-        now, tree = place.clock(), place.tree
+        now, storage = place.clock(), place.storage
         return RemovalEntry(
             id=new_run_id(now),
             state=JobState.APPLYING,
@@ -251,9 +251,9 @@ class RemovalJob:
             registry=prepared.plan.registry,
             request=prepared.plan.request,
             fingerprint=self._fingerprint(prepared.request, settings),
-            storage=None if tree is None else str(tree.root),
+            storage=None if storage is None else storage.location,
             plan=prepared.plan,
-            window_until=None if tree is None or settings.reclaim else now + settings.window,
+            window_until=None if storage is None or settings.reclaim else now + settings.window,
             reclaim=settings.reclaim,
             backup=settings.backup,
             product=prepared.product,
@@ -264,7 +264,9 @@ class RemovalJob:
 
     def _applier(self) -> Applier:
         place = self._workspace
-        return Applier(place.registry, self._journal, place.now, place.storage, place.progress)
+        return Applier(
+            place.registry, self._journal, place.now, place.storage_registry, place.progress
+        )
 
     async def _finish(
         self, applier: Applier, run: RemovalEntry, prepared: PreparedRemoval, *, fresh: bool
@@ -276,8 +278,8 @@ class RemovalJob:
             if deleting is None:
                 deleting = await require_deletion(place.registry, prepared.plan.seen)
             run, lost = await applier.carry_out(run, deleting, fresh=fresh)
-            if run.reclaim and place.tree is not None:
-                collected = self._collect(place.tree, run, prepared.settings.consent)
+            if run.reclaim and place.storage is not None:
+                collected = self._collect(place.storage, run, prepared.settings.consent)
         except NothingDone as nothing:
             self._note(msgspec.structs.replace(run, state=JobState.STOPPED))
             raise nothing.cause from None
@@ -300,25 +302,25 @@ class RemovalJob:
         self.last = run
         self._journal.write(run)
 
-    def _collect(self, tree: StorageTree, run: RemovalEntry, consent: Consent) -> "_Collected":
+    def _collect(self, storage: Storage, run: RemovalEntry, consent: Consent) -> "_Collected":
         place = self._workspace
         # As of the moment of the plan: what was not idle then is not swept now.
         now = run.planned or place.clock()
-        recovered = recover(tree)
+        recovered = recover(storage)
         options = CollectOptions(grace=run.grace)
         made = plan_within_windows(
-            tree,
+            storage,
             options,
             now,
             progress=place.progress,
             unlinked=[*recovered, *(saved.digest for saved in run.saved)],
         )
         meant = list(removed_content(run.saved))
-        refuse(find_objections(tree, place.configuration, made, consent, meant))
+        refuse(find_objections(storage, place.configuration, made, consent, meant))
         receipt, forgotten = collect_and_forget(
-            tree, place.configuration, made, place.clock, place.progress
+            storage, place.configuration, made, place.clock, place.progress
         )
-        left = (tree.blob(blob.digest.raw) for blob in made.blobs)
+        left = (storage.blob(blob.digest.raw) for blob in made.blobs)
         return _Collected(
             receipt,
             forgotten,
@@ -332,12 +334,12 @@ class RemovalJob:
         ``read_data``: read what stays in full.
         """
         place = self._workspace
-        remote, tree, progress = place.registry, place.tree, place.progress
+        remote, storage, progress = place.registry, place.storage, place.progress
         findings = await verify_references(remote, run, progress, read_data=read_data)
-        served = await verify_blobs(remote, run, stored=tree is not None, progress=progress)
-        if tree is None:
+        served = await verify_blobs(remote, run, stored=storage is not None, progress=progress)
+        if storage is None:
             return msgspec.structs.replace(served, findings=(*findings, *served.findings))
-        stored = verify_storage(tree, run, place.clock(), progress)
+        stored = verify_storage(storage, run, place.clock(), progress)
         findings += [*stored.findings, *served.findings]
         return msgspec.structs.replace(stored, findings=tuple(findings))
 
@@ -381,11 +383,12 @@ class _Collected(msgspec.Struct, frozen=True):
     bytes_after: int
 
 
-def _idle_from(tree: StorageTree, left: Iterable[Digest], grace: float, now: float) -> float | None:
+def _idle_from(storage: Storage, left: Iterable[Digest], grace: float, now: float) -> float | None:
     """Return when all of these blobs are idle, None if they are so now."""
-    found = (tree.blob(digest.raw) for digest in left)
-    idle = max((blob.stamp / 1e9 + grace for blob in found if blob is not None), default=0.0)
-    return idle if idle > now else None
+    found = (storage.blob(digest.raw) for digest in left)
+    youngest = max((blob.stamp for blob in found if blob is not None), default=None)
+    wait = 0.0 if youngest is None else grace - age(youngest, now)
+    return now + wait if wait > 0 else None
 
 
 def _predicted(run: RemovalEntry) -> int:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from jettison.collector.plausibility import require_own_tree
+from jettison.errors import UsageError
 from jettison.fsck.check import CheckOptions, check_again, check_tree
 from jettison.fsck.repair import Outcome, execute, keep_plan, plan_repair, take_back
 from jettison.jobs.collect import forget_in_redis
@@ -34,7 +35,7 @@ class RepairJob:
 
     def __init__(self, workspace: Workspace, options: CheckOptions) -> None:
         self._workspace = workspace
-        self._tree = workspace.own_tree
+        self._tree = _tree_of(workspace)
         self._options = options
 
     def check(self) -> CheckReport:
@@ -67,7 +68,7 @@ class RepairJob:
                 started=rfc3339(plan.started),
                 registry="",
                 request=request,
-                storage=str(tree.root),
+                storage=tree.location,
                 folder=plan.folder,
             )
             place.journal.write(entry)
@@ -95,7 +96,7 @@ class RepairUndoJob:
 
     def __init__(self, workspace: Workspace, entry: RepairEntry) -> None:
         self._workspace = workspace
-        self._tree = workspace.own_tree
+        self._tree = _tree_of(workspace)
         self._entry = entry
 
     def plan(self) -> RepairPlan:
@@ -118,7 +119,7 @@ class RepairUndoJob:
                 started=rfc3339(now),
                 registry="",
                 request=run.request,
-                storage=str(tree.root),
+                storage=tree.location,
                 of=run.id,
                 receipt=_receipt(outcome, steps, place.now(), (), "taken back"),
             )
@@ -126,6 +127,13 @@ class RepairUndoJob:
             if not outcome.left:
                 place.journal.write(msgspec.structs.replace(run, state=JobState.UNDONE))
             return done
+
+
+def _tree_of(workspace: Workspace) -> StorageTree:
+    storage = workspace.own_storage
+    if not isinstance(storage, StorageTree):
+        raise UsageError(f"{storage.location} is no storage that can be checked")
+    return storage
 
 
 def _moved(tree: StorageTree, plan: RepairPlan) -> list[Move]:

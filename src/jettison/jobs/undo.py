@@ -48,7 +48,7 @@ class UndoJob:
     def __init__(self, workspace: Workspace, entry: Undoable) -> None:
         self._journal = workspace.journal
         self._home = self._journal.home_of(entry.id)
-        self._workspace = workspace if workspace.tree is not None else workspace.beside(entry)
+        self._workspace = workspace if workspace.storage is not None else workspace.beside(entry)
         self._entry = entry
 
     async def plan(self, *, overwrite: bool = False) -> UndoPlan:
@@ -88,10 +88,10 @@ class UndoJob:
                     yield from other.saved
 
     def _stored(self) -> Callable[[Digest], bytes | None]:
-        tree = self._workspace.tree
-        if tree is None:
+        storage = self._workspace.storage
+        if storage is None:
             return lambda _: None
-        return lambda digest: tree.read_manifest(digest.raw)
+        return lambda digest: storage.read_manifest(digest.raw)
 
     async def apply(self, plan: UndoPlan) -> tuple[UndoEntry, list[NotBack]]:
         """Put everything back, prove it, and note both.
@@ -120,7 +120,9 @@ class UndoJob:
         )
         if plan.displaced:
             journal.write(done)  # before anything is taken from anybody
-        back = await put_back(place.registry, run, plan, place.progress, storage=place.storage)
+        back = await put_back(
+            place.registry, run, plan, place.progress, storage=place.storage_registry
+        )
         left = [*plan.left, *back.left]
         findings = tuple(await self.verify(plan, left))
         receipt = Receipt(

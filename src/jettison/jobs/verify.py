@@ -43,8 +43,7 @@ from jettison.model.snapshot import Node
 from jettison.model.times import moment
 from jettison.progress import Progress, silent
 from jettison.registry import Registry
-from jettison.storage.filesystem.tree import StorageTree
-from jettison.storage.protocol import Blob
+from jettison.storage.protocol import Blob, Storage, stamp_at
 
 __all__ = ["Proof", "verify_blobs", "verify_references", "verify_restored", "verify_storage"]
 
@@ -293,12 +292,12 @@ async def _look(
 
 
 def verify_storage(
-    tree: StorageTree, run: RemovalEntry, now: float, progress: Progress = silent
+    storage: Storage, run: RemovalEntry, now: float, progress: Progress = silent
 ) -> Proof:
     """Look whether the files of what was to be freed are gone; say of each that is not, why."""
     plan = run.plan
     sizes = {item.digest: item.size for item in plan.estimate.freed}
-    left = {digest: blob for digest in sizes if (blob := tree.blob(digest.raw)) is not None}
+    left = {digest: blob for digest in sizes if (blob := storage.blob(digest.raw)) is not None}
     # An undo has manifests from the journal, and is not to bring back what was not there.
     others = {saved.digest for saved in run.saved} | _missing_before(plan)
     counts = (len(sizes.keys() - left.keys() - others), len(left.keys() - others))
@@ -308,23 +307,23 @@ def verify_storage(
         subject = f"{number(len(sizes) - len(left), 'blob file')}, {gone:,} bytes"
         findings.append(Finding(ok=True, subject=subject, sentence="gone from the disk"))
     if left:
-        findings += _why_left(tree, run, left, now, progress)
+        findings += _why_left(storage, run, left, now, progress)
     return Proof(tuple(findings), *counts)
 
 
 def _why_left(
-    tree: StorageTree,
+    storage: Storage,
     run: RemovalEntry,
     left: Mapping[Digest, Blob],
     now: float,
     progress: Progress,
 ) -> list[Finding]:
-    loose = plan_collection(tree, CollectOptions(grace=0.0), now, progress=progress)
+    loose = plan_collection(storage, CollectOptions(grace=0.0), now, progress=progress)
     garbage = {blob.digest for blob in loose.blobs}
-    held = _held(tree, now)
-    idle = (now - run.grace) * 1e9
+    held = _held(storage, now)
+    idle = stamp_at(now - run.grace)
     young = [digest.raw for digest, blob in left.items() if blob.stamp > idle]
-    pending = wanted_by_pending(tree, young)
+    pending = wanted_by_pending(storage, young)
     groups: dict[tuple[bool, str], list[int]] = {}
     findings = []
     for digest, blob in left.items():
@@ -348,11 +347,11 @@ def _missing_before(plan: Plan) -> set[Digest]:
     return {digest for one in plan.missing for digest in one.absent}
 
 
-def _held(tree: StorageTree, now: float) -> dict[Digest, float]:
+def _held(storage: Storage, now: float) -> dict[Digest, float]:
     """Return what undo windows hold, of whatever run, and until when; as far as they tell."""
     held: dict[Digest, float] = {}
     with suppress(JournalError):  # a collection will speak of it, and take nothing
-        for one in held_manifests(tree, now):
+        for one in held_manifests(storage, now):
             for digest in (one.digest, *needs_of(one.raw, "").blobs):
                 held[digest] = max(one.until, held.get(digest, 0.0))
     return held

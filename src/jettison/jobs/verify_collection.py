@@ -15,8 +15,7 @@ from jettison.model.journal import CollectionEntry, Finding
 from jettison.model.names import RepoName
 from jettison.progress import Progress, silent
 from jettison.registry import Registry
-from jettison.storage.filesystem.repository import RepositoryReader
-from jettison.storage.filesystem.tree import StorageTree
+from jettison.storage.protocol import Storage
 
 __all__ = [
     "not_looked_at",
@@ -40,13 +39,13 @@ async def verify_collected(
     removed: Sequence[tuple[RepoName, Digest]],
     progress: Progress = silent,
     *,
-    tree: StorageTree | None = None,
+    storage: Storage | None = None,
 ) -> list[Finding]:
     """Look whether the registry knows that layers and configs are gone which a collection removed.
 
     ``removed`` are the pairs of a repository and a digest that are no longer linked, of which at
     most ``SAMPLE``, spread evenly, are asked for. What is served with its bytes has come back
-    since. Whether it has, ``tree`` can tell, the storage that was collected: without a link a
+    since. Whether it has, ``storage`` can tell, the storage that was collected: without a link a
     cache is speaking, and the next push into that repository leaves the blob out.
 
     Raises what says that the registry as a whole cannot be asked; the error says for which blob.
@@ -66,7 +65,7 @@ async def verify_collected(
             continue
         name = f"{repository}@{digest}"
         # The storage is asked after the registry, so that a push between the two is seen.
-        if answer and tree is not None and not _is_linked(tree, repository, digest):
+        if answer and storage is not None and not _is_linked(storage, repository, digest):
             unlinked.append(name)
         else:
             answers[answer].append(name)
@@ -81,17 +80,17 @@ async def verify_collected(
         subject = f"{number(len(absent), 'removed blob')}{of}"
         findings.append(Finding(ok=True, subject=subject, sentence="not served any more"))
     if served := answers[True]:
-        sentence = "served" if tree is None else "linked and served again, after it was removed"
+        sentence = "served" if storage is None else "linked and served again, after it was removed"
         subject = number(len(served), "removed blob")
         findings.append(Finding(ok=True, subject=subject, sentence=sentence))
     return findings
 
 
-def verify_gone(tree: StorageTree, run: CollectionEntry) -> list[Finding]:
+def verify_gone(storage: Storage, run: CollectionEntry) -> list[Finding]:
     """Look whether the blobs are gone from the disk that a collection saw go."""
     if not run.blobs:
         return []
-    back = sum(tree.blob(digest.raw) is not None for digest in run.blobs)
+    back = sum(storage.blob(digest.raw) is not None for digest in run.blobs)
     sentence = "gone from the disk"
     if back:
         sentence = f"looked for; {number(back, 'file')} of these came back since"
@@ -99,11 +98,11 @@ def verify_gone(tree: StorageTree, run: CollectionEntry) -> list[Finding]:
 
 
 async def verify_collection(
-    registry: Registry, tree: StorageTree, run: CollectionEntry, progress: Progress = silent
+    registry: Registry, storage: Storage, run: CollectionEntry, progress: Progress = silent
 ) -> list[Finding]:
-    """Ask the registry that ``tree`` belongs to for what a collection noted as unlinked."""
+    """Ask the registry that ``storage`` belongs to for what a collection noted as unlinked."""
     try:
-        return await verify_collected(registry, run.links, progress, tree=tree)
+        return await verify_collected(registry, run.links, progress, storage=storage)
     except Unreachable as error:
         sentence = f"not running, so it promises nothing: {error.message}"
         return [Finding(ok=True, subject=registry.name, sentence=sentence)]
@@ -132,8 +131,8 @@ async def serves(registry: Registry, repository: RepoName, digest: Digest) -> bo
         raise type(error)(f"while verifying {repository}@{digest}: {error.message}") from error
 
 
-def _is_linked(tree: StorageTree, repository: RepoName, digest: Digest) -> bool:
-    with RepositoryReader(tree, repository) as reader:
+def _is_linked(storage: Storage, repository: RepoName, digest: Digest) -> bool:
+    with storage.repository(repository) as reader:
         return isinstance(reader.layer_target(digest.raw), bytes)
 
 

@@ -23,9 +23,9 @@ from jettison.model.plan import Plan
 from jettison.model.times import rfc3339
 from jettison.progress import Progress, silent
 from jettison.registry import Registry
-from jettison.storage.filesystem.tree import StorageTree
 from jettison.storage.journal import Journal, tree_journal
 from jettison.storage.opening import open_storage
+from jettison.storage.protocol import Storage
 from jettison.storage.registry import StorageRegistry
 
 if TYPE_CHECKING:
@@ -40,13 +40,13 @@ _COMPARED: Final = 8
 class Workspace:
     """What a job works with. Each job is ``plan``, ``apply`` and ``verify`` over one of these.
 
-    ``remote`` is the registry over its API, ``tree`` its storage; None where it is not at hand.
+    ``remote`` is the registry over its API, ``storage`` its storage; None where it is not at hand.
     ``users`` is the journal in the user's home. ``clock`` returns the time in seconds since the
     epoch, and ``progress`` is told how far a job has come.
     """
 
     remote: Registry | None = None
-    tree: StorageTree | None = None
+    storage: Storage | None = None
     configuration: "Configuration | None" = None
     users: Journal | None = None
     clock: Callable[[], float] = time.time
@@ -65,7 +65,7 @@ class Workspace:
         if entry.storage is None:
             return self
         try:
-            return replace(self, tree=StorageTree(Path(entry.storage)))
+            return replace(self, storage=open_storage(Path(entry.storage), {})[0])
         except StorageError:
             return self
 
@@ -81,30 +81,30 @@ class Workspace:
         return self.remote
 
     @property
-    def own_tree(self) -> StorageTree:
+    def own_storage(self) -> Storage:
         """The storage. Raises :class:`UsageError` if there is none."""
-        if self.tree is None:
+        if self.storage is None:
             raise UsageError("no storage is given to work on", hint="Give --storage CONFIG or DIR.")
-        return self.tree
+        return self.storage
 
     @property
-    def storage(self) -> StorageRegistry | None:
+    def storage_registry(self) -> StorageRegistry | None:
         """The storage as a registry."""
-        return None if self.tree is None else StorageRegistry(self.tree)
+        return None if self.storage is None else StorageRegistry(self.storage)
 
     @property
     def source(self) -> Registry:
         """Where to look: the storage shows more than the API, untagged manifests and true sizes."""
-        return self.storage or self.registry
+        return self.storage_registry or self.registry
 
     @property
     def journal(self) -> Journal:
-        """Where entries are written: into the tree, where a collection honours them.
+        """Where entries are written: into the storage, where a collection honours them.
 
-        Raises :class:`UsageError` where there is neither a tree nor a user's journal.
+        Raises :class:`UsageError` where there is neither a storage nor a user's journal.
         """
-        if self.tree is not None:
-            return tree_journal(self.tree)
+        if self.storage is not None:
+            return tree_journal(self.storage)
         return self.users_journal
 
     @property
@@ -116,25 +116,27 @@ class Workspace:
 
     async def check(self) -> list[Item]:
         """Say whether the storage can be reached from here, and is that of the registry."""
-        if self.tree is None:
+        if self.storage is None:
             message = "not given, so bytes are upper bounds (≤) and nothing can be collected"
             return [Item(Level.INFO, "storage", message, "Give --storage CONFIG or DIR.")]
         try:
             repositories = set((await list_repositories(self.registry))[0])
         except (AccessDenied, LoginRefused, NotFoundError, UnexpectedResponse):
             repositories = set()  # there is nothing to compare it with
-        here = set(self.tree.repositories())
+        here = set(self.storage.repositories())
         if repositories and not repositories & here:
-            message = f"{self.tree.root} has none of the repositories of {self.registry.name}"
+            message = (
+                f"{self.storage.location} has none of the repositories of {self.registry.name}"
+            )
             return [Item(Level.ERROR, "storage", message, "Give the storage of that registry.")]
-        return check_storage(self.tree.root)
+        return check_storage(self.storage)
 
     async def require_same(self, plan: Plan) -> None:
         """Raise :class:`StorageError` if the storage is not the one behind the registry.
 
         A few tags tell; one that leads nowhere, in the one or in the other, tells nothing.
         """
-        if self.tree is None:
+        if self.storage is None:
             return
         tags = [(step, tag) for step in plan.steps if step.digest for tag in step.tags]
         for step, tag in tags[:_COMPARED]:
@@ -147,7 +149,7 @@ class Workspace:
                 continue
             if there != step.digest:
                 message = (
-                    f"{self.tree.root} is not the storage of {self.registry.name}: "
+                    f"{self.storage.location} is not the storage of {self.registry.name}: "
                     f"{step.repository}:{tag} is {step.short} there and "
                     f"{there.short if there else 'absent'} in the registry; nothing was changed"
                 )
@@ -162,7 +164,7 @@ def open_workspace(
     """Open the storage that ``--storage`` names: a root directory, or a configuration file."""
     if storage is None:
         return Workspace(users=users)
-    tree, configuration = open_storage(
+    opened, configuration = open_storage(
         Path(storage), os.environ if environment is None else environment
     )
-    return Workspace(tree=tree, configuration=configuration, users=users)
+    return Workspace(storage=opened, configuration=configuration, users=users)

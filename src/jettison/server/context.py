@@ -22,9 +22,9 @@ from jettison.server.requests import Request
 from jettison.server.sessions import Sessions
 from jettison.server.sharing import Bodies, Buffers, Turns
 from jettison.server.tags import Catalog, Listings
-from jettison.storage.filesystem.tag_index import TagIndexes
 from jettison.storage.filesystem.tree import StorageTree
 from jettison.storage.referrers_index import ReferrersIndexes
+from jettison.storage.tag_index import TagIndexes
 
 __all__ = ["Call", "Context", "parse_digest", "parse_name", "parse_tag"]
 

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 from jettison.storage.filesystem.containers import require_here
 from jettison.storage.filesystem.tree import StorageTree
-from jettison.storage.protocol import Absence
+from jettison.storage.protocol import Absence, Storage
 
 if TYPE_CHECKING:
     from jettison.configuration import Configuration
 
-__all__ = ["open_storage"]
+__all__ = ["open_storage", "storage_of"]
 
 
 def open_storage(
     path: Path, environment: Mapping[str, str]
-) -> tuple[StorageTree, "Configuration | None"]:
+) -> tuple[Storage, "Configuration | None"]:
     """Open the storage that ``path`` names: a storage's root directory, or a configuration.
 
     Raises :class:`~jettison.errors.ConfigurationError` for a configuration that cannot be used,
@@ -30,10 +30,16 @@ def open_storage(
     from jettison.configuration import read_configuration  # noqa: PLC0415 - see above
 
     configuration = read_configuration(path, environment)
-    require_here(configuration.storage.root, path)
-    tree = StorageTree(configuration.storage.root)
+    return storage_of(configuration), configuration
+
+
+def storage_of(configuration: "Configuration") -> Storage:
+    """Open the storage that a configuration names."""
+    root = configuration.storage.root
+    require_here(root, configuration.path)
+    tree = StorageTree(root)
     if configuration.cache_of is not None:
         tree.absence = Absence.ANYTHING
     elif configuration.sparse_indexes:
         tree.absence = Absence.CHILDREN
-    return tree, configuration
+    return tree

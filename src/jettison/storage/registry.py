@@ -1,4 +1,4 @@
-"""A storage tree as a :class:`~jettison.registry.Registry`: the same protocol, without a server."""
+"""A storage as a :class:`~jettison.registry.Registry`: the same protocol, without a server."""
 
 import hashlib
 from collections.abc import AsyncIterator, Container
@@ -10,10 +10,8 @@ from jettison.model.digest import Digest
 from jettison.model.manifest import Manifest, parse_manifest
 from jettison.model.names import RepoName, Tag
 from jettison.registry import Capabilities, Deletion, RawManifest
-from jettison.storage.filesystem.repository import RepositoryReader
-from jettison.storage.filesystem.tag_index import TagIndexes
-from jettison.storage.filesystem.tree import StorageTree
-from jettison.storage.protocol import Blob, Problem
+from jettison.storage.protocol import Blob, LinkKind, Problem, Storage
+from jettison.storage.tag_index import TagIndexes
 
 __all__ = ["StorageRegistry"]
 
@@ -21,49 +19,49 @@ UNKNOWN_TYPE: Final = "application/octet-stream"
 
 
 class StorageRegistry:
-    """The registry whose storage is ``tree``.
+    """The registry of a ``storage``.
 
     It shows what a registry serves: a manifest only where its repository has a revision link, a
     blob only where it has a layer link. Who is referrer of whom is read once for each repository
     and forgotten when something is written through this object.
     """
 
-    def __init__(self, tree: StorageTree) -> None:
-        self.tree = tree
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
         self._referrers: dict[RepoName, dict[Digest, list[Digest]]] = {}
-        self._tagged = TagIndexes(tree)
+        self._tagged = TagIndexes(storage)
 
     @property
     def name(self) -> str:
         """The path of the storage."""
-        return str(self.tree.root)
+        return self.storage.location
 
     async def repositories(self) -> AsyncIterator[RepoName]:
         """Yield the names of all repositories, sorted."""
-        for name in self.tree.repositories():
+        for name in self.storage.repositories():
             yield name
 
     async def tags(self, repository: RepoName) -> AsyncIterator[Tag]:
         """Yield all tags, also those whose link is damaged, sorted."""
         self._check(repository)
-        with RepositoryReader(self.tree, repository) as reader:
+        with self.storage.repository(repository) as reader:
             found = reader.tags()
         for tag in sorted([*found.current, *found.broken]):
             yield tag
 
     async def resolve(self, repository: RepoName, tag: Tag) -> Digest | None:
         """Return the digest that the tag points to; a damaged link raises StorageError."""
-        with RepositoryReader(self.tree, repository) as reader:
+        with self.storage.repository(repository) as reader:
             found = reader.tag(tag)
         if isinstance(found, Problem):
-            message = f"{self.tree.path(found.path)} {found.message}"
+            message = f"{self.storage.location}/{found.path} {found.message}"
             raise StorageError(message, hint="Remove the tag, or push it again.")
         return None if found is None else Digest.from_raw(found)
 
     async def revisions(self, repository: RepoName) -> list[Digest] | None:
         """Return all manifests of the repository, sorted; damaged links are included."""
         self._check(repository)
-        with RepositoryReader(self.tree, repository) as reader:
+        with self.storage.repository(repository) as reader:
             found = reader.revisions()
         return sorted(map(Digest.from_raw, found.damaged | found.linked))
 
@@ -78,10 +76,13 @@ class StorageRegistry:
             digest = await self.resolve(repository, reference)
         if digest is None:
             return None
-        with RepositoryReader(self.tree, repository) as reader:
-            if reader.revision_time(digest.raw) is None:
+        with (
+            self.storage.repository(repository) as reader,
+            reader.links(LinkKind.REVISION) as links,
+        ):
+            if links.stamp(digest.raw) is None:
                 return None
-        raw = self.tree.read_manifest(digest.raw)
+        raw = self.storage.read_manifest(digest.raw)
         if raw is None:
             return None
         if not digest.matches(raw):
@@ -95,10 +96,10 @@ class StorageRegistry:
         known = self._referrers.get(repository)
         if known is None:
             known = {}
-            with RepositoryReader(self.tree, repository) as reader:
+            with self.storage.repository(repository) as reader:
                 linked = sorted(reader.revisions().linked)
             for revision in linked:
-                raw = self.tree.read_manifest(revision)
+                raw = self.storage.read_manifest(revision)
                 parsed = _parse(raw) if raw else None
                 if parsed is not None and parsed.subject is not None:
                     known.setdefault(parsed.subject, []).append(Digest.from_raw(revision))
@@ -112,7 +113,7 @@ class StorageRegistry:
 
     async def blob_sizes(self) -> dict[Digest, int] | None:
         """Return the size in bytes of every blob file, linked or not, manifests included."""
-        return {Digest.from_raw(blob.digest): blob.size for blob in self.tree.blobs()}
+        return {Digest.from_raw(blob.digest): blob.size for blob in self.storage.blobs()}
 
     async def has_blob(
         self, repository: RepoName, digest: Digest, *, size: int | None = None
@@ -121,7 +122,7 @@ class StorageRegistry:
         blob = self._linked(repository, digest)
         if blob is None or size not in {None, blob.size}:
             return False
-        return blob.size == 0 or any(self.tree.read_blob(blob.digest, 1))
+        return blob.size == 0 or any(self.storage.read_blob(blob.digest, 1))
 
     async def read_blob(
         self, repository: RepoName, digest: Digest, *, size: int | None = None
@@ -137,7 +138,7 @@ class StorageRegistry:
             )
             raise VerificationFailed(message)
         computed = hashlib.new(digest.algorithm)
-        for chunk in self.tree.read_blob(blob.digest):
+        for chunk in self.storage.read_blob(blob.digest):
             computed.update(chunk)
             yield chunk
         if computed.hexdigest() != digest.hex:
@@ -148,7 +149,7 @@ class StorageRegistry:
         self, repository: RepoName, digest: Digest, chunks: AsyncIterator[bytes]
     ) -> None:
         """Store a blob and link it; VerificationFailed for a wrong digest."""
-        with self.tree.new_blob(repository, digest) as draft:
+        with self.storage.new_blob(repository, digest) as draft:
             async for chunk in chunks:
                 draft.write(chunk)
             draft.commit()
@@ -175,32 +176,34 @@ class StorageRegistry:
         if parsed is not None:
             for descriptor in (*parsed.blobs, *parsed.children):
                 if descriptor.digest in lacking or not descriptor.distributable:
-                    self.tree.touch(descriptor.digest)
-                elif not self.tree.touch(descriptor.digest):
+                    self.storage.touch(descriptor.digest)
+                elif not self.storage.touch(descriptor.digest):
                     message = f"{repository}: {descriptor.digest} is not there any more"
                     raise StorageError(message, hint="It was collected just now; use a backup.")
         tags = () if isinstance(reference, Digest) else (reference,)
         self._referrers.pop(repository, None)
-        with self.tree.writing(repository, make=True):
-            self.tree.put_manifest(repository, manifest.digest, manifest.raw, tags)
+        with self.storage.writing(repository, make=True):
+            self.storage.put_manifest(repository, manifest.digest, manifest.raw, tags)
 
     async def untag(self, repository: RepoName, tag: Tag, expected: Digest | None = None) -> bool:
         """Remove a tag and nothing else."""
-        with self.tree.writing(repository):
-            return self.tree.untag(repository, tag, expected)
+        with self.storage.writing(repository):
+            return self.storage.untag(repository, tag, expected)
 
     async def delete_manifest(
         self, repository: RepoName, digest: Digest, only: AbstractSet[Tag] | None = None
     ) -> bool:
         """Remove a manifest, and every tag of the repository that points to it."""
         self._referrers.pop(repository, None)
-        with self.tree.writing(repository):
-            return self.tree.delete_revision(repository, digest, only, self._tagged.of(repository))
+        with self.storage.writing(repository):
+            return self.storage.delete_revision(
+                repository, digest, only, self._tagged.of(repository)
+            )
 
     async def capabilities(self, repository: RepoName | None = None) -> Capabilities:  # noqa: ARG002 - the protocol's
         """Tell what can be done: everything, if this process may write."""
         return Capabilities(
-            Deletion.ENABLED if self.tree.writable else Deletion.READ_ONLY,
+            Deletion.ENABLED if self.storage.writable else Deletion.READ_ONLY,
             "storage tree",
             "storage",
             untag=True,
@@ -215,12 +218,12 @@ class StorageRegistry:
 
     def _linked(self, repository: RepoName, digest: Digest) -> Blob | None:
         """Return the blob that the repository's link of this digest leads to."""
-        with RepositoryReader(self.tree, repository) as reader:
+        with self.storage.repository(repository) as reader:
             target = reader.layer_target(digest.raw)
-        return self.tree.blob(target) if isinstance(target, bytes) else None
+        return self.storage.blob(target) if isinstance(target, bytes) else None
 
     def _check(self, repository: RepoName) -> None:
-        if not self.tree.has_repository(repository):
+        if not self.storage.has_repository(repository):
             message = f"there is no repository {repository} in {self.name}"
             raise NotFoundError(message)
 

@@ -48,6 +48,10 @@ class TreePlaces:
         """Return the folder that a tag's history of an algorithm has its folders in."""
         return Place(f"{layout.history(repository, tag)}/{algorithm}")
 
+    def history_link(self, repository: str, tag: str, digest: Digest) -> Place:
+        """Return the file that says that a tag once pointed to a digest."""
+        return Place(layout.history_link(repository, tag, digest))
+
     def upload(self, repository: str, upload: str) -> Place:
         """Return the folder of an unfinished upload."""
         return Place(f"{layout.uploads(repository)}/{upload}")

@@ -42,8 +42,8 @@ from jettison.storage.filesystem.owners import other_layout, owners_in_tree
 from jettison.storage.filesystem.processes import writers
 from jettison.storage.filesystem.reading import TreeReader, is_leftover
 from jettison.storage.filesystem.repository import RepositoryReader, leftovers_in, read_upload
-from jettison.storage.filesystem.tag_index import TagIndex
-from jettison.storage.protocol import EmptyBlob, Leftover, Place, Stamp, Writer
+from jettison.storage.protocol import EmptyBlob, Leftover, Place, Stamp, TagsByManifest, Writer
+from jettison.storage.tag_index import TagIndex
 
 if TYPE_CHECKING:
     from jettison.storage.filesystem.quarantine import LinkQuarantine, Quarantine
@@ -374,7 +374,7 @@ class StorageTree(TreeReader):
         repository: RepoName,
         digest: Digest,
         only: AbstractSet[Tag] | None = None,
-        tagged: TagIndex | None = None,
+        tagged: TagsByManifest | None = None,
     ) -> bool:
         """Remove the tags that point to a manifest, then it itself from the repository.
 
@@ -400,7 +400,7 @@ class StorageTree(TreeReader):
         return self._take_revision(repository, digest, linked, tagged) or removed
 
     def _take_revision(
-        self, repository: RepoName, digest: Digest, linked: int, tagged: TagIndex
+        self, repository: RepoName, digest: Digest, linked: int, tagged: TagsByManifest
     ) -> bool:
         """Remove a revision's link, unless it was written again since ``linked`` (nanoseconds)."""
         link = layout.revision_link(repository, digest)

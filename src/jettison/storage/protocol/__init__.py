@@ -44,7 +44,7 @@ from jettison.storage.protocol.sweeping import (
     Quarantine,
     Sweeping,
 )
-from jettison.storage.protocol.writing import BlobWriter, Writing
+from jettison.storage.protocol.writing import BlobWriter, TagsByManifest, Writing
 
 __all__ = [
     "STAMP_KEY",
@@ -75,6 +75,7 @@ __all__ = [
     "Storage",
     "Sweeping",
     "Tags",
+    "TagsByManifest",
     "Upload",
     "Writer",
     "Writing",

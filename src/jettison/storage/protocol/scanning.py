@@ -62,6 +62,9 @@ class Places(Protocol):
     def history(self, repository: str, tag: str, algorithm: str) -> Place:
         """Return where a tag's history of an algorithm is."""
 
+    def history_link(self, repository: str, tag: str, digest: Digest) -> Place:
+        """Return where it is noted that a tag once pointed to a digest."""
+
     def upload(self, repository: str, upload: str) -> Place:
         """Return where an unfinished upload is."""
 

@@ -8,10 +8,17 @@ from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager
 from typing import Protocol, Self
 
-from jettison.model.digest import Digest
+from jettison.model.digest import Digest, RawDigest
 from jettison.model.names import RepoName, Tag
 
-__all__ = ["BlobWriter", "Writing"]
+__all__ = ["BlobWriter", "TagsByManifest", "Writing"]
+
+
+class TagsByManifest(Protocol):
+    """The tags of one repository by what they point to."""
+
+    def tags(self, digest: RawDigest) -> list[Tag]:
+        """Return the tags that point to a manifest, sorted."""
 
 
 class BlobWriter(Protocol):
@@ -75,10 +82,14 @@ class Writing(Protocol):
         """
 
     def delete_revision(
-        self, repository: RepoName, digest: Digest, only: AbstractSet[Tag] | None = None
+        self,
+        repository: RepoName,
+        digest: Digest,
+        only: AbstractSet[Tag] | None = None,
+        tagged: TagsByManifest | None = None,
     ) -> bool:
         """Remove the tags that point to a manifest, then it itself from the repository.
 
         False if nothing was there. With ``only``, raises :class:`~jettison.errors.TagsAppeared`,
-        and removes nothing, if any other tag points to it.
+        and removes nothing, if any other tag points to it. ``tagged`` spares reading all tags.
         """

@@ -13,9 +13,9 @@ from jettison.model.digest import Digest
 from jettison.model.names import RepoName, Tag
 from jettison.storage.filesystem import tree as tree_module
 from jettison.storage.filesystem.repository import RepositoryReader
-from jettison.storage.filesystem.tag_index import TagIndex
 from jettison.storage.filesystem.tree import StorageTree
 from jettison.storage.protocol import Stamp
+from jettison.storage.tag_index import TagIndex
 from tests.support.trees import NOW, OLD, Tree, repo
 
 APP = repo("app")

@@ -1,6 +1,6 @@
 """Which tags point to a manifest, without reading all tags of its repository for each manifest.
 
-The tree knows only the other direction. So all tags are read once and remembered by digest, and
+A storage knows only the other direction. So all tags are read once and remembered by digest, and
 what is remembered is looked at again each time. It holds no fewer tags than there are as long as
 the manifest's revision link is the one that was seen before the tags were read: whoever points a
 tag to a manifest puts the manifest, and that writes its revision link anew, in every program.
@@ -9,30 +9,32 @@ tag to a manifest puts the manifest, and that writes its revision link anew, in 
 import threading
 import time
 from collections import defaultdict
+from typing import Final
 
 from jettison.model.digest import RawDigest
 from jettison.model.names import RepoName, Tag
-from jettison.storage.filesystem.reading import SETTLED_NS, TreeReader
-from jettison.storage.filesystem.repository import Links, RepositoryReader
-from jettison.storage.protocol import LinkKind
+from jettison.storage.protocol import LinkKind, Links, RepositoryScan, Scanning, Stamp, stamp_at
 from jettison.storage.recent import Recent
 
 __all__ = ["TagIndex", "TagIndexes"]
+
+SETTLED_SECONDS: Final = 2.0
+"""What changed so lately may change again without its stamp showing it."""
 
 
 class TagIndex:
     """The tags of one repository by manifest; safe to use from several threads."""
 
-    def __init__(self, tree: TreeReader, repository: RepoName) -> None:
-        self._tree = tree
+    def __init__(self, storage: Scanning, repository: RepoName) -> None:
+        self._storage = storage
         self._repository = repository
         self._lock = threading.Lock()
-        self._linked: dict[RawDigest, int] = {}
+        self._linked: dict[RawDigest, Stamp] = {}
         self._tags: dict[RawDigest, list[Tag]] = {}
 
     def tags(self, digest: RawDigest) -> list[Tag]:
         """Return the tags that point to a manifest, sorted."""
-        with self._lock, RepositoryReader(self._tree, self._repository) as reader:
+        with self._lock, self._storage.repository(self._repository) as reader:
             with reader.links(LinkKind.REVISION) as links:
                 linked = links.stamp(digest)
                 if linked is None or self._linked.get(digest) != linked:
@@ -40,9 +42,9 @@ class TagIndex:
             known = self._tags.get(digest, ())
             return sorted(tag for tag in known if reader.tag(tag) == digest)
 
-    def _read_all(self, reader: RepositoryReader, links: Links) -> None:
+    def _read_all(self, reader: RepositoryScan, links: Links) -> None:
         # A link that was written a moment ago may be written again without its time showing it.
-        settled = time.time_ns() - SETTLED_NS
+        settled = stamp_at(time.time() - SETTLED_SECONDS)
         self._linked = {
             digest: linked
             for digest in reader.revision_names()
@@ -57,5 +59,5 @@ class TagIndex:
 class TagIndexes(Recent[TagIndex]):
     """The tags, by manifest, of the repositories that were asked about last."""
 
-    def __init__(self, tree: TreeReader) -> None:
-        super().__init__(lambda repository: TagIndex(tree, repository))
+    def __init__(self, storage: Scanning) -> None:
+        super().__init__(lambda repository: TagIndex(storage, repository))
