@@ -30,23 +30,23 @@ from jettison.server.sharing import Busy, Turns
 __all__ = ["PasswordGuard"]
 
 THREADS: Final = max(1, min(4, (os.cpu_count() or 1) // 2))
-"""Passwords that are hashed at a time: at least half of the machine is left for everything else."""
+"""Passwords hashed at a time: at least half of the machine is left for everything else."""
 WAITING: Final = 64
 WAITING_ALL: Final = 256
-"""Logins of one client, and of all, that wait for their turn; one more is refused."""
+"""The most waiting logins of one client, and of all; further ones are refused."""
 
 _log = logging.getLogger(__name__)
 
 
 class PasswordGuard(Guard):
-    """Admits users of a password file, and without a login those whom rules name ``anonymous``.
+    """Admits users of a password file, and requests without a login as ``anonymous``.
 
-    The login of a user that was right last is remembered, in memory and as a keyed hash, until the
-    file's content changes. Passwords are hashed in threads, in which clients take turns; whoever is
-    wrong has to wait. A failed login is the same work for each user of the file, and for an unknown
-    one: its time tells nothing. A request without a login is
-    always asked for one at ``/v2/``, since clients find out there whether to send theirs. A login
-    with neither user nor password counts as none: some clients send that.
+    The last right login of a user is remembered, in memory and as a keyed hash, until the file
+    changes. Passwords are hashed in threads, in which clients take turns; wrong logins have to
+    wait. A failed login takes the same work for each user of the file and for an unknown one, so
+    its time tells nothing. ``/v2/`` always asks a request without a login for one, because clients
+    find out there whether to send theirs. A login with neither user nor password counts as none:
+    some clients send that.
 
     Raises :class:`~jettison.errors.ConfigurationError` if the file cannot be read.
     """
@@ -71,7 +71,7 @@ class PasswordGuard(Guard):
         self._turns = Turns(THREADS, THREADS, WAITING, WAITING_ALL)
 
     def close(self) -> None:
-        """Let go of the threads."""
+        """End the threads."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def admit(
@@ -106,7 +106,7 @@ class PasswordGuard(Guard):
         return grant
 
     def _name(self, login: Login) -> bytes:
-        """Return what stands for a login here; it tells nothing about the password."""
+        """Return the key of a login, which tells nothing about the password."""
         raw = login.user.encode() + b":" + login.password[:MAX_PASSWORD]
         return hashlib.blake2b(raw, key=self._key, digest_size=32).digest()
 
@@ -118,7 +118,7 @@ class PasswordGuard(Guard):
         raise Unauthorized(self._challenge, "a login is needed")
 
     def _current(self) -> Passwords:
-        """Return the users as the file has them now; what was remembered goes if it changed."""
+        """Return the users in the file now; forget remembered logins if it changed."""
         try:
             found = self._file.current()
         except Unusable:
@@ -153,9 +153,9 @@ class PasswordGuard(Guard):
     async def _check(
         self, login: Login, name: bytes, passwords: Passwords, client: str
     ) -> Grant | None:
-        """Return the grant of a login, None if it is wrong; raise where it has to wait.
+        """Return the grant of a login, or None if it is wrong; raise if it has to wait.
 
-        The same login of one client, sent several times at once, is hashed once.
+        A login that one client sends several times at once is hashed once.
         """
         asked = client, name
         going = self._checking.get(asked)

@@ -1,9 +1,9 @@
 """Logins with a token that another service signed: Distribution's token authentication.
 
-A token is a JSON Web Token (RFC 7519) whose ``access`` lists what its holder may do. It is believed
-if a key that the configuration trusts signed it, with a kind of signature that fits this key and is
-allowed. The key is never taken from the token: a ``kid`` names a trusted one, ``x5c`` has to lead
-to a trusted certificate, and ``jwk`` has to be a trusted one.
+A token is a JSON Web Token (RFC 7519) whose ``access`` lists the rights of its holder. The registry
+accepts it if a trusted key of the configuration signed it, with an allowed algorithm of that key.
+The key never comes from the token: a ``kid`` names a trusted one, ``x5c`` has to lead to a trusted
+certificate, and ``jwk`` has to be a trusted one.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ LEEWAY: Final = 60.0
 
 _WAITING: Final = 32
 _WAITING_ALL: Final = 256
-"""Tokens with certificates, of one client and of all, that wait for their turn."""
+"""The most waiting tokens with certificates, of one client and of all."""
 
 MAX_TOKEN: Final = 64 * 1024
 MAX_SIGNATURE: Final = 2048
@@ -84,7 +84,7 @@ class _Claims(msgspec.Struct):
 
 
 class Scopes:
-    """What a token allows: actions by repository, and whether it opens the catalog."""
+    """The rights of a token: actions by repository, and whether it opens the catalog."""
 
     __slots__ = ("_catalog", "_repositories")
 
@@ -105,7 +105,7 @@ class Scopes:
     def allow(self, repository: str | None, action: AccessAction) -> bool:
         """Whether the token has ``action``; ``*`` has all, and nothing else has ``admin``.
 
-        Token servers know nothing of ``overwrite``: with them it is part of ``push``.
+        Token servers do not know ``overwrite``: it is part of their ``push``.
         """
         if repository is None:
             return self._catalog
@@ -127,7 +127,7 @@ class Scopes:
 
 class _Verified(NamedTuple):
     token: bytes
-    """What stands for the whole token, its signature included."""
+    """The key of the whole token, its signature included."""
     scopes: Scopes
     grant: Grant
     since: float
@@ -144,16 +144,16 @@ class _Read(NamedTuple):
 
 
 class _Untrusted(Exception):
-    """A token that is not believed; says why, in words of ours."""
+    """A token that is not accepted, with the reason in the server's own words."""
 
 
 class TokenGuard(Guard):
-    """Admits the holders of tokens. A token that was good is remembered as long as it is valid.
+    """Admits the holders of tokens. An accepted token is remembered as long as it is valid.
 
     Certificates and keys are read again when their files change. ``now`` tells the time in seconds.
 
-    Raises :class:`~jettison.errors.ConfigurationError` if there is no key, or a kind of signature
-    is asked for that is none of :data:`~jettison.configuration.ALGORITHMS`.
+    Raises :class:`~jettison.errors.ConfigurationError` if there is no key, or an algorithm is not
+    one of :data:`~jettison.configuration.ALGORITHMS`.
     """
 
     def __init__(
@@ -255,7 +255,7 @@ class TokenGuard(Guard):
         return found
 
     def _read(self, token: str) -> _Read:
-        """Return what a token says, if it is for this registry; nothing of it is proved."""
+        """Return the content of a token for this registry, not verified yet."""
         parts = _TOKEN.fullmatch(token) if len(token) <= MAX_TOKEN else None
         if parts is None or len(parts[3]) > MAX_SIGNATURE:
             raise _Untrusted("malformed token")
@@ -277,7 +277,7 @@ class TokenGuard(Guard):
     async def _believed(
         self, read: _Read, keys: Keys, now: float, whole: bytes, client: str
     ) -> _Verified:
-        """Verify the signature; where certificates are to be verified too, clients take turns."""
+        """Verify the signature; clients take turns if certificates have to be verified too."""
         if read.header.x5c and keys.certificates:
             async with self._turns.turn(client):
                 loop = asyncio.get_running_loop()
@@ -295,7 +295,7 @@ class TokenGuard(Guard):
 
 
 def _signed_until(read: _Read, keys: Keys, now: float) -> float | None:
-    """Return until when the key that signed a token is trusted; None: none of ours did."""
+    """Return until when the key that signed a token is trusted; None if no trusted key did."""
     candidates, until = _signers(read.header, keys, now)
     algorithm = read.header.alg
     for key in candidates:
@@ -305,7 +305,7 @@ def _signed_until(read: _Read, keys: Keys, now: float) -> float | None:
 
 
 def _signers(header: _Header, keys: Keys, now: float) -> tuple[Sequence[TokenKey], float]:
-    """Return the trusted keys that the header means, and until when they are trusted."""
+    """Return the trusted keys that the header names, and until when they are trusted."""
     forever = float("inf")
     if header.x5c and keys.certificates:
         return _of_chain(header.x5c, keys.certificates, now)

@@ -1,4 +1,4 @@
-"""Certificates that a token brings along (``x5c``, RFC 7515, section 4.1.6)."""
+"""Certificates in a token (``x5c``, RFC 7515, section 4.1.6)."""
 
 import base64
 import binascii
@@ -32,13 +32,13 @@ def verified_key(
 ) -> tuple[TokenKey, float] | None:
     """Return the key of the first certificate, and until when (seconds) its chain is valid.
 
-    The first certificate is a trusted one itself, or the others lead from it to a trusted one. What
-    it may be used for is nobody's business here, as with Distribution; but those above it must be
-    authorities. None if it is not trusted, not valid ``now``, or not understood.
+    The first certificate is a trusted one itself, or the others lead from it to a trusted one. Its
+    permitted uses do not matter, as with Distribution; but those above it must be authorities.
+    None if it is not trusted, not valid ``now``, or not understood.
 
-    A chain is verified as on the web: RSA from 2048 bits, and the curves of NIST. Of what strangers
-    send only what is quickly verified is looked at: no two certificates of one name, between which
-    there would be many ways, and no RSA key with a size or an exponent that nobody uses.
+    A chain is verified as on the web: RSA from 2048 bits, and the curves of NIST. To bound the work
+    that strangers cause, a chain with two certificates of one name is refused, because there would
+    be many ways between them, and so is an RSA key of an unusual size or exponent.
     """
     if not 0 < len(encoded) <= MAX_CERTIFICATES or not trusted:
         return None
@@ -61,7 +61,7 @@ def verified_key(
 
 
 def _is_quick(certificates: Sequence[x509.Certificate]) -> bool:
-    """Whether a chain of these takes no longer to verify than it should."""
+    """Whether a chain of these is quick to verify."""
     names = {certificate.subject.public_bytes() for certificate in certificates}
     return len(names) == len(certificates) and all(
         _is_quick_key(certificate.public_key()) for certificate in certificates

@@ -13,7 +13,7 @@ _ASKED: Final = {AccessAction.ADMIN: "*", AccessAction.OVERWRITE: "push"}
 
 
 class Login(NamedTuple):
-    """What somebody logs in with. The password is in no representation of it."""
+    """A user name and a password. Its representation does not show the password."""
 
     user: str
     password: bytes
@@ -23,10 +23,10 @@ class Login(NamedTuple):
 
 
 def challenge(scheme: str, parameters: Mapping[str, str]) -> str:
-    """Return a challenge, empty parameters left out.
+    """Return a challenge, without empty parameters.
 
-    What is not ASCII is UTF-8, each byte as one character: the text can be encoded as Latin-1, and
-    is then what Distribution sends.
+    Characters beyond ASCII are UTF-8, each byte as one character: encoded as Latin-1, the text is
+    what Distribution sends.
     """
     shown = ",".join(f"{name}={_quoted(text)}" for name, text in parameters.items() if text)
     return f"{scheme} {shown}"

@@ -1,4 +1,4 @@
-"""What was verified lately, so that it need not be verified for every request."""
+"""Credentials that were verified lately, and need not be verified for every request."""
 
 import hashlib
 import secrets
@@ -14,7 +14,7 @@ _Value = TypeVar("_Value")
 class CredentialCache(Generic[_Value]):
     """Up to ``capacity`` values by a secret, of which only a keyed hash is kept.
 
-    Those that were put in first go first.
+    The oldest go first.
     """
 
     def __init__(self, capacity: int = CAPACITY) -> None:
@@ -26,16 +26,16 @@ class CredentialCache(Generic[_Value]):
         return len(self._values)
 
     def name(self, secret: str) -> bytes:
-        """Return what stands for ``secret`` here; it tells nothing about it."""
+        """Return the key of ``secret``, which tells nothing about it."""
         raw = secret.encode(errors="surrogatepass")
         return hashlib.blake2b(raw, key=self._key, digest_size=32).digest()
 
     def get(self, name: bytes) -> _Value | None:
-        """Return the value of ``name``, None if it is not remembered."""
+        """Return the value of ``name``, or None."""
         return self._values.get(name)
 
     def put(self, name: bytes, value: _Value) -> None:
-        """Remember ``value``, and forget the oldest if there are too many."""
+        """Remember ``value``; forget the oldest if there are too many."""
         if len(self._values) >= self._capacity and name not in self._values:
             del self._values[next(iter(self._values))]
         self._values[name] = value

@@ -1,4 +1,4 @@
-"""How often one client may be wrong: what is guessed has to be guessed slowly."""
+"""How often one client may be wrong, so that passwords can only be guessed slowly."""
 
 import time
 from collections import OrderedDict
@@ -18,16 +18,16 @@ class _Allowance(NamedTuple):
 
 
 ONE_USER: Final = _Allowance(10, 6.0)
-"""Logins as one user that one client may get wrong."""
+"""Wrong logins of one client with one user."""
 
 ALL_USERS: Final = _Allowance(100, 1.0)
-"""Logins as any user: people behind one proxy are one client."""
+"""Wrong logins of one client with all users: people behind one proxy are one client."""
 
 
 class Guesses:
-    """What each client has left. A login is counted when it begins, and given back if it is right.
+    """The attempts that each client has left. A login counts when it begins, unless it is right.
 
-    ``now`` tells the time in seconds. Of many clients those that were heard of last are known.
+    ``now`` returns the time in seconds. Of many clients, the latest are remembered.
     """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
@@ -35,7 +35,7 @@ class Guesses:
         self._left: OrderedDict[tuple[str, ...], tuple[float, float]] = OrderedDict()
 
     def take(self, client: str, user: str) -> float:
-        """Count a login that is to be checked; return in how many seconds it may be, 0: now."""
+        """Count a login before its check; return after how many seconds it may be made (0: now)."""
         now = self._now()
         keys = _keys(client, user)
         found = [(key, allowance, self._of(key, allowance, now)) for key, allowance in keys]
@@ -47,7 +47,7 @@ class Guesses:
         return 0.0
 
     def give(self, client: str, user: str) -> None:
-        """Take back that a login was counted: it was right. What was wrong before is forgotten."""
+        """Give a right login back, and forget the wrong ones before it."""
         self._left.pop((client, user), None)
         key, allowance, now = (client,), ALL_USERS, self._now()
         self._put(key, min(allowance.most, self._of(key, allowance, now) + 1), now)

@@ -1,8 +1,8 @@
-"""What is asked for, what may be done, and the ways to say no.
+"""Requested and granted rights, and refusals.
 
-The rights are Distribution's (pull, push, delete), and two of ours: ``overwrite``, to point a tag
-to another manifest, which takes the one before from whoever pulls by tag; and ``admin``, to see the
-whole catalog, and what the server says about itself.
+The rights are Distribution's (pull, push, delete), and two of Jettison's: ``overwrite``, to point a
+tag to another manifest, which takes the previous one from those who pull by tag; and ``admin``, to
+see the whole catalog.
 """
 
 import enum
@@ -24,7 +24,7 @@ __all__ = [
 
 
 class AccessAction(enum.StrEnum):
-    """What may be done to a repository; with no repository, to the registry as a whole."""
+    """An action on a repository; without a repository, on the registry as a whole."""
 
     PULL = "pull"
     PUSH = "push"
@@ -34,10 +34,10 @@ class AccessAction(enum.StrEnum):
 
 
 class Wanted(NamedTuple):
-    """What a request is about to do.
+    """The actions of a request.
 
-    ``repository`` None is the registry itself: no action at all is ``/v2/``, ``PULL`` is the
-    catalog, as far as one may see it, and ``ADMIN`` is whatever else is not of one repository.
+    ``repository`` is None for the registry itself: no action is ``/v2/``, ``PULL`` is the visible
+    part of the catalog, and ``ADMIN`` is everything else outside of a repository.
     """
 
     repository: RepoName | None
@@ -45,10 +45,10 @@ class Wanted(NamedTuple):
 
 
 class Unauthorized(Exception):
-    """No valid login, or a token that does not cover what is wanted: 401.
+    """No valid login, or a token that does not cover the wanted actions: 401.
 
     ``challenge`` is the value of ``WWW-Authenticate``, safe to encode as Latin-1. ``message`` is
-    for the client and for the log; it holds no part of the login but the user's name.
+    for the client and for the log; of the login it contains only the user's name.
     """
 
     def __init__(self, challenge: str, message: str) -> None:
@@ -58,9 +58,9 @@ class Unauthorized(Exception):
 
 
 class TooManyLogins(Unauthorized):
-    """More logins wait for their check than the server will hold, or too many failed: 429.
+    """Too many logins wait for their check, or too many failed: 429.
 
-    ``seconds`` is how long the client had better wait.
+    ``seconds`` is how long the client should wait.
     """
 
     def __init__(self, challenge: str, message: str, seconds: float = 1.0) -> None:
@@ -69,7 +69,7 @@ class TooManyLogins(Unauthorized):
 
 
 class Bounds(Protocol):
-    """Something that bounds what one caller may do: rules, or the scopes of a token."""
+    """Bounds of one caller's rights: rules, or the scopes of a token."""
 
     def allow(self, repository: str | None, action: AccessAction) -> bool:
         """Whether ``action`` is within these bounds; None is the registry itself."""
@@ -79,9 +79,9 @@ class Bounds(Protocol):
 
 
 class Grant:
-    """What one caller may do: what each of the ``bounds`` allows. Without any, everything.
+    """The rights of one caller: those that all ``bounds`` allow; without bounds, all.
 
-    ``user`` is "" for nobody in particular.
+    ``user`` is "" without a login.
     """
 
     __slots__ = ("_bounds", "user")
@@ -96,8 +96,8 @@ class Grant:
     def allows(self, repository: str | None, action: AccessAction) -> bool:
         """Whether the caller may do ``action`` to ``repository``.
 
-        None is the registry itself: ``PULL`` is to read the catalog, which then names only what
-        :meth:`sees` says, and ``ADMIN`` is to see all of it.
+        None is the registry itself: ``PULL`` reads the catalog, which then names only repositories
+        that :meth:`sees` allows; ``ADMIN`` sees all of it.
         """
         return not self._bounds or all(b.allow(repository, action) for b in self._bounds)
 
@@ -112,7 +112,7 @@ class Grant:
 
 
 class Guard:
-    """Decides who comes in. This one admits everybody, with one and the same grant."""
+    """Decides who is let in. This one admits everyone, with the same grant."""
 
     def __init__(self, grant: Grant | None = None) -> None:
         self._grant = grant or Grant()
@@ -125,20 +125,20 @@ class Guard:
         origin: str = "",  # noqa: ARG002 - same
         client: str = "",  # noqa: ARG002 - same
     ) -> Grant:
-        """Return what the sender of a request may do.
+        """Return the grant of the sender of a request.
 
-        ``authorization`` is that header's value as Latin-1, None where there is none. ``origin``
-        is how the client reached the server (``https://host:port``); only a token server found
-        by ``autoredirect`` needs it. ``client`` is who takes turns with others, and whose wrong
-        logins are counted: the network address.
+        ``authorization`` is that header's value as Latin-1, or None. ``origin`` is the address by
+        which the client reached the server (``https://host:port``); only ``autoredirect`` needs
+        it. ``client`` is the network address, by which clients take turns and wrong logins are
+        counted.
 
-        An allowed login does not mean that all of ``wanted`` is allowed: ask the grant. A mount's
-        source is better not in ``wanted``: a token without it can still upload.
+        A good login does not mean that all of ``wanted`` is allowed: ask the grant. Leave a mount's
+        source out of ``wanted``: a token without it can still upload.
 
-        Raises :class:`Unauthorized` where a login would help: it is missing, not valid, or a token
+        Raises :class:`Unauthorized` if a login would help: it is missing, not valid, or a token
         that does not cover ``wanted``.
         """
         return self._grant
 
     def close(self) -> None:
-        """Give back what the guard holds; it is of no use afterwards."""
+        """Release the guard's resources; it cannot be used afterwards."""

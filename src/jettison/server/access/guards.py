@@ -10,10 +10,10 @@ __all__ = ["make_guard"]
 
 
 def make_guard(auth: Htpasswd | Token | None, rules: Sequence[AccessRule] = ()) -> Guard:
-    """Return the guard for ``auth``, its grants narrowed by ``rules``; no rules narrow nothing.
+    """Return the guard for ``auth``; ``rules``, if there are any, narrow its grants.
 
-    Raises :class:`~jettison.errors.ConfigurationError` where nobody could ever be admitted: the
-    file with the passwords or the keys is missing, unreadable, or holds none that can be used.
+    Raises :class:`~jettison.errors.ConfigurationError` if it could admit no one: the file with the
+    passwords or the keys is missing, unreadable, or has none that can be used.
     """
     narrowing = Rules(rules) if rules else None
     if auth is None:

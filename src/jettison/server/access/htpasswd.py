@@ -1,8 +1,8 @@
 """Password files as ``htpasswd -B`` writes them.
 
-Read as Distribution does: of a user's lines the last one counts, lines that begin with ``#`` are
-comments, and only bcrypt lines can be logged in with. A line that is none is passed over here;
-Distribution then refuses everybody.
+They are read as by Distribution: the last line of a user counts, lines that begin with ``#`` are
+comments, and only bcrypt lines work for a login. A malformed line is skipped; Distribution then
+refuses every request.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ MAX_PASSWORD: Final = 72
 """Bytes of a password that bcrypt reads; htpasswd and Distribution ignore what comes after."""
 
 MAX_COST: Final = 14
-"""A second or so; it would be wrong to let everybody's failed logins take longer."""
+"""About a second; failed logins of all users must not take longer."""
 
 _SALT: Final = b"$2b$%02d$......................"
 
@@ -32,21 +32,20 @@ class Passwords(NamedTuple):
 
     hashes: dict[str, bytes]
     absent: tuple[bytes, ...]
-    """What the passwords of unknown users are compared with: nothing equals it. The costs are those
-    of the users."""
+    """Hashes at the costs of the users, for unknown users: no password has one of them."""
     highest: int
-    """The cost that each failed login has, whoever it is for."""
+    """The cost of each failed login, for any user."""
     costly: tuple[str, ...]
-    """Users whose cost is higher than that: how long it takes tells that there are such users."""
+    """Users whose cost is higher than that: the time of a login reveals that they exist."""
     other: tuple[str, ...]
     """Users whose only lines have another kind of hash."""
     malformed: tuple[int, ...]
-    """Numbers of lines that are none."""
+    """Numbers of malformed lines."""
 
     def compared(self, user: str, key: bytes) -> bytes:
-        """Return the hash that the password of ``user`` is compared with, known or not.
+        """Return the hash to compare the password of ``user`` with, known or not.
 
-        For an unknown user it is always the same; ``key`` keeps strangers from telling which.
+        An unknown user always has the same one; ``key`` keeps strangers from telling which.
         """
         found = self.hashes.get(user)
         if found is not None:
@@ -95,7 +94,7 @@ def verify(password: bytes, expected: bytes) -> bool:
 
 
 def make_up_for(expected: bytes, highest: int) -> None:
-    """Take as long as a comparison of cost ``highest`` takes longer than one with ``expected``.
+    """Take the time by which a comparison of cost ``highest`` exceeds one with ``expected``.
 
     2^c and then 2^c + 2^(c+1) + … + 2^(highest-1) steps are 2^highest of them.
     """

@@ -1,12 +1,13 @@
-"""Keys that may sign tokens: out of certificates, or a JSON Web Key Set.
+"""Keys that may sign tokens, from certificates or a JSON Web Key Set.
 
-A key is found by the name that the token gives it (``kid``), and what a name means depends on who
-made the token. A key goes by each of these:
+A token names its key (``kid``), and the meaning of a name depends on the token server. So a key has
+each of these names:
 
 - libtrust's fingerprint, which Distribution 2.x asks for;
 - the thumbprint of RFC 7638, which 3.x documents;
-- what 3.x really computes, which for keys on a curve differs: of an EC key it takes the curve's
-  base point, of an Ed25519 key it writes the type as ``OTP``. A name is no secret, and no proof;
+- the value that 3.x really computes, which differs for keys on a curve: it takes the base point of
+  the curve of an EC key, and writes the type of an Ed25519 key as ``OTP``. A name is not a secret
+  and not a proof;
 - in a key set, the ``kid`` there.
 """
 
@@ -83,7 +84,7 @@ class Keys:
 
 
 def parse_certificates(raw: bytes) -> tuple[x509.Certificate, ...]:
-    """Read a PEM file; other things than certificates in it are passed over.
+    """Read a PEM file; anything but certificates is skipped.
 
     Raises ``ValueError`` if there are none with a key that could verify a token.
     """
@@ -102,8 +103,8 @@ def parse_certificates(raw: bytes) -> tuple[x509.Certificate, ...]:
 def parse_jwks(raw: bytes) -> tuple[tuple[str, TokenKey], ...]:
     """Read a JSON Web Key Set (RFC 7517, section 5) and return its keys with their names.
 
-    Keys that cannot verify a token are passed over with a warning: secrets, those for encryption,
-    other curves. Raises ``ValueError`` if none is left.
+    Keys that cannot verify a token are skipped with a warning: secrets, those for encryption, other
+    curves. Raises ``ValueError`` if none is left.
     """
     try:
         document: object = strict_json.decode(raw, object)
@@ -146,7 +147,7 @@ def _jwk_key(data: dict[str, Any]) -> TokenKey | None:
 
 
 def certificate_key(certificate: x509.Certificate) -> TokenKey | None:
-    """Return the key of a certificate; None if it is of a kind that signs no tokens."""
+    """Return the key of a certificate, or None if such a key cannot sign tokens."""
     try:
         return _usable(certificate.public_key())
     except (ValueError, UnsupportedAlgorithm):
@@ -165,7 +166,7 @@ def _usable(public: object) -> TokenKey | None:
 
 
 def key_names(public: PublicKey) -> tuple[str, ...]:
-    """Return every ``kid`` that means ``public``, as the module's text has them."""
+    """Return every ``kid`` of ``public``, as listed above."""
     jwk = _jwk(public)
     own = thumbprint(jwk)
     names = [_fingerprint(public), own or ""]
@@ -178,9 +179,9 @@ def key_names(public: PublicKey) -> tuple[str, ...]:
 
 
 def thumbprint(jwk: Mapping[str, Any]) -> str | None:
-    """Return the thumbprint (RFC 7638, SHA-256) of a key; None if it is no public key.
+    """Return the thumbprint (RFC 7638, SHA-256) of a key, or None if it is not a public key.
 
-    Only the members are hashed, as they are: nothing is computed with a key that a stranger sent.
+    It hashes the members as they are, and computes nothing with a key that a stranger sent.
     """
     kind = jwk.get("kty")
     names = _MEMBERS.get(kind) if isinstance(kind, str) else None

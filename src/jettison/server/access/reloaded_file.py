@@ -1,4 +1,4 @@
-"""A small file that is read again whenever it was changed."""
+"""A small file that is read again whenever it changes."""
 
 import logging
 import os
@@ -20,15 +20,15 @@ _log = logging.getLogger(__name__)
 
 
 class Unusable(Exception):
-    """The file is missing, unreadable, or does not hold what it should; says why."""
+    """The file is missing, unreadable, or malformed; the message says why."""
 
 
 class WatchedFile(Generic[_Content]):
-    """What ``parse`` makes of the file at ``path``, as it is now.
+    """The present content of the file at ``path``, as ``parse`` reads it.
 
-    ``parse`` raises ``ValueError`` for what it cannot use; its message is shown to the operator.
-    As long as the file is not usable, nothing of an older state is: it fails closed. Each time it
-    becomes so, one error is logged.
+    ``parse`` raises ``ValueError`` for content that it cannot use; the operator sees its message.
+    It fails closed: while the file is unusable, older content is not used. The log has one error
+    each time that the file becomes unusable.
     """
 
     def __init__(self, path: Path, parse: Callable[[bytes], _Content]) -> None:

@@ -1,11 +1,11 @@
 """The rules of ``jettison.access``: users, repositories, and what they may do there. Pure.
 
-What no rule allows is denied; rules only add up. Globs are those of the command line: ``*`` matches
-``/`` too. Two words in ``users`` are not names:
+An action that no rule allows is denied; rules add up. Globs are those of the command line: ``*``
+matches ``/`` too. Two words in ``users`` are not names:
 
-- ``*`` is everybody who was admitted. With a login configured that takes a login.
-- ``anonymous`` is everybody, also without a login. It is what opens a registry with logins to the
-  public; what they may do, those with a login may do as well.
+- ``*`` is everyone who was admitted. With a login configured, that takes a login.
+- ``anonymous`` is everyone, with a login or without. It opens a registry with logins to the public;
+  users with a login may do the same.
 """
 
 import re
@@ -27,7 +27,7 @@ _Match = Callable[[str], object]
 
 
 class Permissions:
-    """What the rules allow one user."""
+    """The rights of one user by the rules."""
 
     __slots__ = ("_everywhere", "_matches", "_somewhere")
 
@@ -52,8 +52,8 @@ class Permissions:
     def allow(self, repository: str | None, action: AccessAction) -> bool:
         """Whether a rule allows ``action``; None is the registry itself.
 
-        Of the registry, ``PULL`` is allowed to whom the catalog may show anything; everything else
-        takes a rule for all repositories (``*``).
+        For the registry, ``PULL`` is allowed to users who may see anything in the catalog; all
+        other actions need a rule for all repositories (``*``).
         """
         if action in self._everywhere:
             return True
@@ -69,16 +69,16 @@ class Permissions:
 
 
 class Rules:
-    """All rules of a configuration, by user. Those that were asked for last are remembered."""
+    """All rules of a configuration, by user; the latest users are remembered."""
 
     def __init__(self, rules: Sequence[AccessRule]) -> None:
         self._rules = tuple(rules)
         self.anonymous = Permissions(rule for rule in rules if ANONYMOUS in rule.users)
-        """What is allowed without a login, where one is configured."""
+        """The rights without a login, where one is configured."""
         self._known: dict[str, Permissions] = {}
 
     def of(self, user: str) -> Permissions:
-        """Return what ``user`` may do, who was admitted; "" is nobody in particular."""
+        """Return the rights of an admitted ``user``; "" is a user without a name."""
         found = self._known.get(user)
         if found is None:
             if len(self._known) >= _REMEMBERED:
@@ -88,7 +88,7 @@ class Rules:
 
 
 def _meant(rule: AccessRule, user: str) -> bool:
-    """Whether ``user`` is among those of ``rule``; no glob but ``*`` means nobody's name."""
+    """Whether ``user`` is among those of ``rule``; only ``*`` matches the empty name."""
     return any(
         pattern in {EVERYBODY, ANONYMOUS} or (user and re.match(translate(pattern), user))
         for pattern in rule.users

@@ -1,8 +1,8 @@
-"""What the server tells about itself: access log, metrics, notifications and health.
+"""The server's reports about itself: access log, metrics, notifications and health.
 
-``exchange`` is what a request comes to; ``accesslog`` and ``metrics`` take it on the path of every
-request, and hand on to ``output`` and ``exposition``; ``notifications`` and ``health`` work in the
-background; ``debug`` answers at the second address.
+``exchange`` is a request and its outcome. ``accesslog`` and ``metrics`` take it on the path of
+every request, and pass it on to ``output`` and ``exposition``. ``notifications`` and ``health``
+work in the background. ``debug`` answers at the second address.
 """
 
 from jettison.server.observing.accesslog import AccessLog

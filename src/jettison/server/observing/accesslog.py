@@ -1,9 +1,9 @@
 """The access log: one line for each request, on standard output as Distribution has it.
 
-:meth:`AccessLog.write` is on the path of every request. A line is put together without looking
-at its parts; only if the whole is not plain, each part is escaped. So a client can neither begin a
-line of its own nor end a quoted field. Of a query only parameters that are known to be harmless
-keep their values: ``_state`` and tokens never get here.
+:meth:`AccessLog.write` is on the path of every request. It joins the parts of a line without
+looking at them, and escapes each part only if the whole line is not plain. So a client can neither
+begin a line of its own nor end a quoted field. Only harmless parameters of a query keep their
+values: ``_state`` and tokens are never logged.
 """
 
 import asyncio
@@ -26,11 +26,11 @@ _BUFFER_BYTES: Final = 64 * 1024
 _FLUSH_SECONDS: Final = 0.1
 _STOP_SECONDS: Final = 2.0
 _PLAIN_LENGTH: Final = 2000
-"""A longer line has its parts shortened; it then is written to a pipe in one piece."""
+"""The parts of a longer line are shortened, so that a pipe takes it in one piece."""
 _TARGET_LENGTH: Final = 1600
 _PART_LENGTH: Final = 400
 _QUOTES: Final = 5
-"""How many a line has up to the agent's."""
+"""The number of quotes in a line up to the agent's."""
 _AGENTS: Final = 256
 _SERVER_ERROR: Final = 500
 _LAST_BYTE: Final = 0xFF
@@ -50,8 +50,8 @@ _ESCAPES: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t", '"': '\\"', "\\": "\\\
 class AccessLog:
     """Writes a line for each exchange to the file descriptor ``stream``.
 
-    Lines are held back for at most 0.1 s. :meth:`write` never raises and never waits: what the
-    stream does not take is dropped, and :attr:`dropped` counts it.
+    Lines are held back for at most 0.1 s. :meth:`write` never raises and never waits: lines that
+    the stream does not take are dropped, and counted in :attr:`dropped`.
     """
 
     def __init__(self, log: Log, stream: int = 1) -> None:
@@ -82,7 +82,7 @@ class AccessLog:
             self._flush_later()
 
     def flush(self) -> None:
-        """Hand over what is held back, without waiting for the stream."""
+        """Hand over the lines held back, without waiting for the stream."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -162,7 +162,7 @@ class _Text:
         )
 
     def _new_agent(self, agent: str) -> str:
-        """Escape an agent once for all: Docker's has backslashes in it, and comes often."""
+        """Escape an agent once for all lines: Docker's has backslashes, and is frequent."""
         if len(self._agents) >= _AGENTS:
             self._agents.clear()
         escaped = _part(agent)
@@ -176,7 +176,7 @@ class _Text:
 
 
 class _Line(msgspec.Struct, gc=False, omit_defaults=True):
-    """The names that Distribution gives in its own JSON lines."""
+    """The names in Distribution's own JSON lines."""
 
     host: str = msgspec.field(name="http.request.host", default="")
     request_id: str = msgspec.field(name="http.request.id", default="")
@@ -280,7 +280,7 @@ class _Logstash(_Json):
 
 
 def safe_target(target: str) -> str:
-    """Return a path or URL without its login, and with values only of harmless parameters."""
+    """Return a path or URL without its login and without values of other parameters."""
     if "@" in target:
         target = _LOGIN.sub("", target)
     if "?" in target:
@@ -289,7 +289,7 @@ def safe_target(target: str) -> str:
 
 
 def _shortened(exchange: Exchange, target: str, referer: str) -> Exchange:
-    """Return a copy with no text that is too long, or that is no Unicode."""
+    """Return a copy with all texts shortened and valid Unicode."""
     exchange = msgspec.structs.replace(exchange, target=target, referer=referer)
     texts = {
         name: value.encode("utf-8", "backslashreplace").decode()
@@ -308,7 +308,7 @@ def _parameter(found: re.Match[str]) -> str:
 
 
 def _part(text: str, most: int = _PART_LENGTH) -> str:
-    """Escape what stands between quotes, and shorten it to ``most`` characters."""
+    """Escape a part between quotes, and shorten it to ``most`` characters."""
     escaped = _UNSAFE.sub(_escape, text[:most])
     if len(text) <= most and len(escaped) <= most:
         return escaped
@@ -316,7 +316,7 @@ def _part(text: str, most: int = _PART_LENGTH) -> str:
 
 
 def _word(text: str) -> str:
-    """Escape what stands without quotes and is one word."""
+    """Escape a part without quotes, which is one word."""
     return _part(text).replace(" ", "\\x20") or "-"
 
 

@@ -1,6 +1,6 @@
-"""What ``http.debug.addr`` serves: ``/debug/health`` and the metrics.
+"""The application at ``http.debug.addr``: ``/debug/health`` and the metrics.
 
-Nothing there asks for a login, and no name of a repository or a user is in it.
+It asks for no login, and its answers contain no name of a repository or a user.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ def debug_app(
     """Return the ASGI application for the debug address.
 
     ``/debug/health`` answers 200 and ``{}``, or 503 and the reason of each failing check.
-    ``metrics`` is None where ``http.debug.prometheus`` is not enabled.
+    ``metrics`` is None if ``http.debug.prometheus`` is not enabled.
     """
 
     async def answer(path: str) -> tuple[int, str, bytes]:

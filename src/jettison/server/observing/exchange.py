@@ -1,4 +1,4 @@
-"""One request and its answer: what the access log, the metrics and the notifications tell of."""
+"""One request and its answer, for the access log, the metrics and the notifications."""
 
 from typing import Final
 
@@ -7,17 +7,17 @@ import msgspec
 __all__ = ["ROUTES", "Exchange"]
 
 ROUTES: Final = (*("base", "catalog", "tags", "manifest", "blob", "upload", "referrers", "other"),)
-"""The kinds of address that there are; ``other`` is whatever none of the rest is."""
+"""The kinds of address; ``other`` is everything else."""
 
 
 class Exchange(msgspec.Struct, gc=False):
-    """A request and what came of it.
+    """A request and its outcome.
 
     ``target`` is the raw path with its query, as it came. ``route`` is one of :data:`ROUTES`.
     ``received`` and ``sent`` are bytes of the bodies. ``started`` is in seconds since the epoch,
     ``seconds`` how long the request took. ``client`` is an address without its port, ``user`` is
-    empty where nobody logged in, ``version`` is that of HTTP. What a client wrote is in here as it
-    came; whoever prints it escapes it.
+    empty without a login, ``version`` is that of HTTP. Values from a client are unchanged here;
+    code that prints them escapes them.
     """
 
     request_id: str

@@ -1,7 +1,7 @@
 """The figures as Prometheus reads them.
 
-``jettison_…`` are ours. ``registry_…`` are names that Distribution exports too, given where they
-mean the same, so that its dashboards and alerts go on working.
+``jettison_…`` are Jettison's. ``registry_…`` are Distribution's, exported if they mean the same
+here, so that its dashboards and alerts keep working.
 """
 
 import os
@@ -34,7 +34,7 @@ _REGISTRY_BOUNDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 def exposition(figures: Figures, root: Path | None) -> tuple[str, bytes]:
     """Return the media type and the text for ``figures``; ``root`` is the storage's folder.
 
-    The figures about the process (``process_…``) are those of the process that calls.
+    The figures ``process_…`` are those of the calling process.
     """
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Prepared([*_families(figures), *_storage(root), _build()]))

@@ -1,7 +1,7 @@
-"""Health: checks that run in the background, as the configuration's ``health`` asks for them.
+"""Health: checks that run in the background, by the section ``health`` of the configuration.
 
-A check that fails ``threshold`` times in a row makes the server unhealthy, one success makes it
-healthy again. Names and reasons are Distribution's where it has one.
+A check that fails ``threshold`` times in a row makes the server unhealthy; one success makes it
+healthy again. Names and reasons are Distribution's, if it has them.
 """
 
 import asyncio
@@ -27,10 +27,10 @@ __all__ = ["STORAGE", "Health", "probe_storage"]
 
 STORAGE: Final = "storagedriver_filesystem"
 _STUCK_SECONDS: Final = 10.0
-"""How long a probe of the storage may take; then it counts as failed."""
+"""How long a probe of the storage may take before it counts as failed."""
 
 _UNSET_SECONDS: Final = 60.0
-"""How long a check without a timeout of its own may take: one that hangs is no good sign."""
+"""How long a check without a timeout of its own may take: one that hangs has failed."""
 
 Check = Callable[[], Awaitable[str | None]]
 
@@ -50,11 +50,11 @@ class Health:
 
     @property
     def failing(self) -> bool:
-        """Whether any check fails; cheap enough to be asked at every request."""
+        """Whether any check fails; cheap enough for every request."""
         return bool(self._failing)
 
     def status(self) -> dict[str, str]:
-        """Return the reason of each failing check by its name; nothing if all is well."""
+        """Return the reason of each failing check by its name."""
         return dict(sorted(self._failing.items()))
 
     async def start(self) -> None:
@@ -78,7 +78,7 @@ class Health:
                 self._begin(without_login(http.uri), _http_check(http, self._session), http)
 
     async def stop(self) -> None:
-        """End all checks; what failed last stays the status."""
+        """End all checks; the last status stays."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -109,7 +109,7 @@ class Health:
 
 
 class _StorageProbe:
-    """Probes the storage in a thread, one probe at a time, also if one hangs for ever."""
+    """Probes the storage in a thread, one probe at a time, even if one hangs for ever."""
 
     def __init__(self, root: Path, *, readonly: bool) -> None:
         self._root = root
@@ -143,9 +143,9 @@ class _StorageProbe:
 
 
 def probe_storage(root: Path, *, write: bool) -> None:
-    """Look into the root directory, and with ``write`` create a file there and remove it.
+    """List the root directory, and with ``write`` create a file there and remove it.
 
-    A full disk passes: pulls and deletes go on then, and deletes are what helps. Raises OSError.
+    A full disk passes: pulls go on then, and so do deletes, which help. Raises OSError.
     """
     with os.scandir(root) as entries:
         for _ in itertools.islice(entries, 1):

@@ -1,10 +1,10 @@
-"""Figures about what the server did: counted here, written for Prometheus in ``exposition``.
+"""Figures about the server: counted here, written for Prometheus in ``exposition``.
 
-:meth:`Metrics.observe` is on the path of every request, so it adds to plain numbers and no more.
-What a client chooses, the method, is never a label as it came: the series are fixed beforehand.
+:meth:`Metrics.observe` is on the path of every request, so it only adds to plain numbers. A method
+chosen by a client never becomes a label: the series are fixed beforehand.
 
-Several worker processes each count for themselves. Given a folder in common, each writes its
-figures there every second, and whichever is asked answers with the sum of all.
+Several worker processes each count for themselves. In a common folder, each writes its figures
+every second, and the one that is asked answers with the sum of all.
 """
 
 import asyncio
@@ -29,17 +29,17 @@ BOUNDS: Final = (
     *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
     *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0),
 )
-"""Seconds: the upper ends of the histogram's buckets. Distribution's are among them."""
+"""Seconds: the upper bounds of the histogram's buckets, Distribution's among them."""
 
 _SAVE_SECONDS: Final = 1.0
 _SUFFIX: Final = ".figures"
 
 
 class Series(msgspec.Struct, gc=False):
-    """What came of the requests of one route and method.
+    """The outcomes of the requests of one route and method.
 
     ``begun`` less the sum of ``codes`` is how many are in flight. ``buckets`` are counts, not
-    added up, one for each of :data:`BOUNDS` and one for what took longer. Sizes are bytes.
+    cumulative, one for each of :data:`BOUNDS` and one for longer requests. Sizes are in bytes.
     """
 
     begun: int = 0
@@ -55,7 +55,7 @@ class Series(msgspec.Struct, gc=False):
         return sum(list(self.codes.values()))
 
     def add(self, other: "Series", *, alive: bool) -> None:
-        """Add another process's series; one that ended has nothing in flight any more."""
+        """Add another process's series; one that ended has nothing in flight."""
         self.begun += other.begun if alive else other.finished
         for code, count in list(other.codes.items()):
             self.codes[code] = self.codes.get(code, 0) + count
@@ -66,7 +66,7 @@ class Series(msgspec.Struct, gc=False):
 
 
 class EndpointFigures(msgspec.Struct):
-    """What came of the notifications to one endpoint.
+    """The outcomes of the notifications to one endpoint.
 
     ``accepted`` events entered its queue, ``queued`` are waiting in it. An attempt to send one
     ends as one of ``sent``, ``refused`` (an answer that is none of 2xx and 3xx) and ``errors`` (no
@@ -83,7 +83,7 @@ class EndpointFigures(msgspec.Struct):
     statuses: dict[int, int] = {}
 
     def add(self, other: "EndpointFigures", *, alive: bool) -> None:
-        """Add another process's figures; what one that ended had queued is lost."""
+        """Add another process's figures; the queue of one that ended is lost."""
         self.accepted += other.accepted
         self.queued += other.queued if alive else 0
         self.sent += other.sent
@@ -95,7 +95,7 @@ class EndpointFigures(msgspec.Struct):
 
 
 class Figures(msgspec.Struct):
-    """All that is counted, of one process or of several."""
+    """All figures of one process, or of several."""
 
     series: dict[str, Series] = {}
     """By route and method, with a blank between them."""
@@ -114,12 +114,12 @@ class Figures(msgspec.Struct):
 
 
 class Metrics:
-    """Counts requests, and tells Prometheus.
+    """Counts requests, and renders the figures for Prometheus.
 
-    ``root`` is the storage's root directory, whose file system is looked at when somebody asks.
-    ``endpoints`` tells the notifier's figures, ``lines_dropped`` how many lines the access log
-    lost, ``uploads`` how many uploads are in progress in this process. ``shared`` is a folder
-    that the worker processes of one server have in common.
+    ``root`` is the storage's root directory, whose file system is looked at on request.
+    ``endpoints`` returns the notifier's figures, ``lines_dropped`` the lines that the access log
+    lost, ``uploads`` the uploads in progress in this process. ``shared`` is the common folder of
+    the worker processes of a server.
     """
 
     def __init__(
@@ -141,7 +141,7 @@ class Metrics:
         self._series = {(route, method): Series() for route in ROUTES for method in METHODS}
 
     def begin(self, route: str, method: str) -> None:
-        """Count a request as in flight, until :meth:`observe` is given it with the same route."""
+        """Count a request as in flight, until :meth:`observe` gets it with the same route."""
         series = self._series.get((route, method))
         if series is None:
             series = self._unusual(route, method)
@@ -201,7 +201,7 @@ class Metrics:
             self._saving = asyncio.create_task(self._keep_saving())
 
     async def stop(self) -> None:
-        """Write them a last time: what an ended worker counted stays in the sum."""
+        """Write them a last time: the counts of an ended worker stay in the sum."""
         if self._saving is not None:
             self._saving.cancel()
             with suppress(asyncio.CancelledError):

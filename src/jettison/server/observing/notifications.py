@@ -1,8 +1,8 @@
-"""Notifications: what happened in the registry, told to HTTP endpoints as Distribution tells it.
+"""Notifications: events of the registry, sent to HTTP endpoints in Distribution's form.
 
-Each endpoint has a queue of its own and gets the events in order, one in each request, until it
-accepts them. Events wait in memory only: what an endpoint has not accepted when the server ends is
-lost, and the log says how many events that were.
+Each endpoint has its own queue and gets the events in order, one in each request, until it accepts
+them. Events wait in memory only: those that an endpoint has not accepted when the server ends are
+lost, and the log says how many.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["MEDIA_TYPE", "Event", "Notifier", "Referenced"]
 
 MEDIA_TYPE: Final = "application/vnd.docker.distribution.events.v2+json"
-"""Distribution 3.x's; 2.x says v1 of the very same fields."""
+"""Distribution 3.x's; 2.x calls the same fields v1."""
 
 MOST_QUEUED: Final = 10_000
 MOST_QUEUED_BYTES: Final = 16 * 1024 * 1024
@@ -48,11 +48,10 @@ class Referenced(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"
 
 
 class Event(msgspec.Struct):
-    """Something that was done to ``repository``, by the request that ``exchange`` tells of.
+    """An event in ``repository``, caused by the request of ``exchange``.
 
-    ``size`` is in bytes, ``url`` is where to get the content from. ``from_repository`` is where a
-    blob was mounted from. A deleted manifest or blob has only a ``digest``, a removed tag only a
-    ``tag``.
+    ``size`` is in bytes, ``url`` is the address of the content. ``from_repository`` is the source
+    of a mount. A deleted manifest or blob has only a ``digest``, a removed tag only a ``tag``.
     """
 
     action: Action
@@ -91,11 +90,11 @@ class Notifier:
 
     @property
     def enabled(self) -> bool:
-        """Whether anybody listens; where nobody does, no event need be made."""
+        """Whether there is any endpoint; without one, no event need be made."""
         return bool(self._senders)
 
     def figures(self) -> Iterator[EndpointFigures]:
-        """What became of the events, for each endpoint; a copy."""
+        """The outcomes of the events, for each endpoint; a copy."""
         for sender in self._senders:
             yield sender.figures()
 
@@ -213,7 +212,7 @@ class _Envelope(msgspec.Struct, gc=False):
 
 
 class _Sender:
-    """The queue of one endpoint, and who works it off."""
+    """The queue of one endpoint, and the task that sends it."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint

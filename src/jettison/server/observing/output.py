@@ -1,7 +1,7 @@
 """Lines to a file descriptor that may be slow, full, broken or stuck.
 
-Only a thread of its own ever writes, so that a reader who stopped reading stops nobody else. What
-it cannot take in time is dropped and counted, and once it can, a line says how many.
+Only its own thread writes, so a reader that stops reading delays nothing else. Lines that it does
+not take in time are dropped and counted, and once it reads again, a line says how many.
 """
 
 import os
