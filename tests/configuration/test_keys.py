@@ -5,13 +5,10 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from jettison.configuration import (
-    ALGORITHMS,
-    Limits,
-    read_configuration,
-)
+from jettison.configuration import read_configuration
 from jettison.configuration.ciphers import CIPHER_SUITES, TLS_1_3
 from jettison.configuration.keys import KEYS
+from jettison.configuration.settings import ALGORITHMS, Limits
 from jettison.configuration.storage import DRIVERS
 from tests.configuration.reader import MINIMAL, Reader
 

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from jettison.configuration import (
+from jettison.configuration import Configuration, for_folder, read_configuration
+from jettison.configuration.ciphers import CIPHER_SUITES, TLS_1_3
+from jettison.configuration.keys import KEYS
+from jettison.configuration.settings import (
     ALGORITHMS,
     AccessRule,
-    Configuration,
     Debug,
     Endpoint,
     FileCheck,
@@ -25,11 +27,7 @@ from jettison.configuration import (
     Tls,
     Token,
     UploadPurging,
-    for_folder,
-    read_configuration,
 )
-from jettison.configuration.ciphers import CIPHER_SUITES, TLS_1_3
-from jettison.configuration.keys import KEYS
 from jettison.configuration.variables import split_variable
 from jettison.errors import ConfigurationError
 from tests.configuration.reader import MINIMAL, Reader

@@ -6,13 +6,8 @@ import pytest
 from rich.console import Console
 from rich.pretty import Pretty
 
-from jettison.configuration import (
-    Configuration,
-    RedisServer,
-    RedisTls,
-    Storage,
-    read_configuration,
-)
+from jettison.configuration import Configuration, read_configuration
+from jettison.configuration.settings import RedisServer, RedisTls, Storage
 from jettison.errors import ConfigurationError
 
 MINIMAL = "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: /data\n"

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from jettison.configuration import Configuration, Storage, read_configuration
+from jettison.configuration import Configuration, read_configuration
+from jettison.configuration.settings import Storage
 from jettison.errors import NotQuiescent
 from jettison.jobs.quiescence import Evidence, require_quiescent
 from tests.support.registry import RegistryFactory, free_port

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from jettison.configuration import Configuration, Debug, Htpasswd, Http, Storage
+from jettison.configuration import Configuration
+from jettison.configuration.settings import Debug, Htpasswd, Http, Storage
 from jettison.demo import images
 from jettison.model.digest import Digest
 from jettison.model.mediatypes import ACCEPT

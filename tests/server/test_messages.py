@@ -6,7 +6,7 @@ from typing import Literal
 
 import pytest
 
-from jettison.configuration import Log
+from jettison.configuration.settings import Log
 from jettison.server.messages import log_messages
 
 HOSTILE = "\x1b]0;title\x07\r\nforged \u202e\u2028\x9b \x7f\udcff \xe9"

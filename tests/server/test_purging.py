@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from jettison.configuration import UploadPurging
+from jettison.configuration.settings import UploadPurging
 from jettison.errors import StorageError
 from jettison.model.names import RepoName
 from jettison.server import purging as module

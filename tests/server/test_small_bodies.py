@@ -8,7 +8,8 @@ from typing import Any, ParamSpec, TypeVar
 
 import pytest
 
-from jettison.configuration import Configuration, Limits, Notifications, Storage
+from jettison.configuration import Configuration
+from jettison.configuration.settings import Limits, Notifications, Storage
 from jettison.demo import images
 from jettison.model.digest import Digest
 from jettison.server.access import Guard

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
-from jettison.configuration import Tls
+from jettison.configuration.settings import Tls
 from jettison.errors import ConfigurationError
 from jettison.model.digest import Digest
 from jettison.server import tls as module

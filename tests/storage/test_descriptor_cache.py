@@ -12,7 +12,8 @@ import msgspec
 import pytest
 from redis.connection import AbstractConnection
 
-from jettison.configuration import RedisServer, RedisTls, read_configuration
+from jettison.configuration import read_configuration
+from jettison.configuration.settings import RedisServer, RedisTls
 from jettison.demo.images import image, layer, random_bytes
 from jettison.errors import StorageError
 from jettison.model.digest import Digest

@@ -8,7 +8,7 @@ from typing import Self
 
 from redis import Redis, RedisError
 
-from jettison.configuration import RedisServer, RedisTls
+from jettison.configuration.settings import RedisServer, RedisTls
 from tests.support.missing import need
 from tests.support.registry import free_port
 

@@ -1,4 +1,4 @@
-"""The configuration of a registry: Distribution's file and variables, and what is ours.
+"""The configuration of a registry: Distribution's file and variables, and Jettison's own keys.
 
 ``settings`` are the values, ``reading`` makes them from a file, ``keys`` is the table of every key.
 """
@@ -6,61 +6,12 @@
 from jettison.configuration.addresses import is_local, parse_address
 from jettison.configuration.problems import Problem, refusal
 from jettison.configuration.reading import examine_configuration, for_folder, read_configuration
-from jettison.configuration.settings import (
-    ALGORITHMS,
-    SUPPORTED,
-    AccessRule,
-    ActionName,
-    ClientAuth,
-    Configuration,
-    Debug,
-    Endpoint,
-    FileCheck,
-    Health,
-    Htpasswd,
-    Http,
-    HttpCheck,
-    Limits,
-    Log,
-    Notifications,
-    RedisServer,
-    RedisTls,
-    Storage,
-    StorageHealth,
-    TcpCheck,
-    Tls,
-    Token,
-    UploadPurging,
-    UrlRules,
-)
+from jettison.configuration.settings import SUPPORTED, Configuration
 
 __all__ = [
-    "ALGORITHMS",
     "SUPPORTED",
-    "AccessRule",
-    "ActionName",
-    "ClientAuth",
     "Configuration",
-    "Debug",
-    "Endpoint",
-    "FileCheck",
-    "Health",
-    "Htpasswd",
-    "Http",
-    "HttpCheck",
-    "Limits",
-    "Log",
-    "Notifications",
     "Problem",
-    "RedisServer",
-    "RedisTls",
-    "Storage",
-    "StorageHealth",
-    "TcpCheck",
-    "Tls",
-    "Token",
-    "UploadPurging",
-    "UrlRules",
     "examine_configuration",
     "for_folder",
     "is_local",

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Final, NamedTuple, Protocol
 from urllib.parse import quote
 
-from jettison.configuration import Token
+from jettison.configuration.settings import Token
 from jettison.errors import StorageError
 from jettison.model.names import RepoName
 from jettison.model.preconditions import HEEDED

@@ -5,7 +5,7 @@ import sys
 import time
 from typing import Final
 
-from jettison.configuration import Log
+from jettison.configuration.settings import Log
 from jettison.model.printable import ascii_json
 
 __all__ = ["log_messages"]

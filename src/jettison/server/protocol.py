@@ -24,7 +24,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from jettison.configuration import Limits
+from jettison.configuration.settings import Limits
 from jettison.server.answers import encode_headers
 from jettison.server.app import ENCODED, GONE, LENGTH
 from jettison.server.connections import Connections

@@ -5,7 +5,7 @@ import logging
 import time
 from typing import Final
 
-from jettison.configuration import UploadPurging
+from jettison.configuration.settings import UploadPurging
 from jettison.errors import StorageError
 from jettison.server.context import Context
 from jettison.storage.filesystem.repository import RepositoryReader

@@ -25,7 +25,8 @@ import uvicorn
 import uvloop
 
 from jettison import __version__
-from jettison.configuration import Configuration, Http, Limits, is_local, parse_address
+from jettison.configuration import Configuration, is_local, parse_address
+from jettison.configuration.settings import Http, Limits
 from jettison.errors import JettisonError
 from jettison.server.access import make_guard
 from jettison.server.app import RegistryApp

@@ -5,7 +5,7 @@ import logging
 import ssl
 from typing import Final
 
-from jettison.configuration import Tls
+from jettison.configuration.settings import Tls
 from jettison.errors import ConfigurationError
 
 __all__ = ["keep_certificate_fresh", "make_context"]

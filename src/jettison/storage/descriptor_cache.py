@@ -24,7 +24,7 @@ from jettison.model.names import RepoName
 if TYPE_CHECKING:
     from redis import Redis
 
-    from jettison.configuration import RedisServer
+    from jettison.configuration.settings import RedisServer
 
 __all__ = ["forget"]
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jettison.configuration import AccessRule, Htpasswd
+from jettison.configuration.settings import AccessRule, Htpasswd
 from jettison.errors import ConfigurationError
 from jettison.model.names import RepoName
 from jettison.server.access import (

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jettison.configuration import AccessRule, Token
+from jettison.configuration.settings import AccessRule, Token
 from jettison.errors import ConfigurationError
 from jettison.model.names import RepoName
 from jettison.server.access import (

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from jettison.configuration import AccessRule
+from jettison.configuration.settings import AccessRule
 from jettison.model.names import RepoName
 from jettison.server.access import AccessAction, Grant, Wanted, make_guard
 

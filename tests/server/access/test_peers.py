@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from jettison.configuration import Htpasswd, Token
+from jettison.configuration.settings import Htpasswd, Token
 from jettison.model.names import RepoName
 from jettison.server.access import AccessAction, Guard, Unauthorized, Wanted, make_guard
 from tests.server.access.signing import (

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jettison.configuration import AccessRule
+from jettison.configuration.settings import AccessRule
 from jettison.server.access import AccessAction
 from jettison.server.access.rules import ANONYMOUS, Permissions, Rules
 

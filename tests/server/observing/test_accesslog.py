@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jettison.configuration import Log
+from jettison.configuration.settings import Log
 from jettison.server.observing import AccessLog, Exchange
 from jettison.server.observing.accesslog import safe_target
 from tests.server.observing.exchanges import exchange

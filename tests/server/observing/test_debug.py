@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from jettison.configuration import Health as HealthSettings
+from jettison.configuration.settings import Health as HealthSettings
 from jettison.server.observing import Health, Metrics, debug_app
 from tests.server.observing.exchanges import exchange
 

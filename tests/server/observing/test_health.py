@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from jettison.configuration import FileCheck, HttpCheck, StorageHealth, TcpCheck
-from jettison.configuration import Health as HealthSettings
+from jettison.configuration.settings import FileCheck, HttpCheck, StorageHealth, TcpCheck
+from jettison.configuration.settings import Health as HealthSettings
 from jettison.server.observing import Health
 from jettison.server.observing import health as module
 from jettison.server.observing.health import STORAGE, probe_storage

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from jettison.configuration import Endpoint, Notifications
+from jettison.configuration.settings import Endpoint, Notifications
 from jettison.demo import images
 from jettison.server.observing import Event, Notifier, Referenced
 from jettison.server.observing import notifications as module

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-from jettison.configuration import Htpasswd
+from jettison.configuration.settings import Htpasswd
 from jettison.errors import ConfigurationError
 from jettison.server.access.challenges import Login, basic_login, challenge
 from jettison.server.access.failed_logins import Guesses

@@ -19,7 +19,7 @@ import jwt.algorithms
 import msgspec
 from cryptography import x509
 
-from jettison.configuration import ALGORITHMS, Token
+from jettison.configuration.settings import ALGORITHMS, Token
 from jettison.errors import ConfigurationError, InvalidDocument
 from jettison.model import strict_json
 from jettison.server.access.chains import verified_key

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from jettison.configuration import AccessRule, Htpasswd, Token
+from jettison.configuration.settings import AccessRule, Htpasswd, Token
 from jettison.server.access.grant import Grant, Guard
 from jettison.server.access.rules import Rules
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from fnmatch import translate
 from typing import Final
 
-from jettison.configuration import AccessRule
+from jettison.configuration.settings import AccessRule
 from jettison.server.access.grant import AccessAction
 
 __all__ = ["ANONYMOUS", "Permissions", "Rules"]

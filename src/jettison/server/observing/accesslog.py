@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 import msgspec
 
-from jettison.configuration import Log
+from jettison.configuration.settings import Log
 from jettison.model import strict_json
 from jettison.server.observing.exchange import Exchange
 from jettison.server.observing.output import Output

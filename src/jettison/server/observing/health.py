@@ -14,9 +14,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from jettison.configuration import FileCheck, HttpCheck, StorageHealth, TcpCheck
-from jettison.configuration import Health as HealthSettings
-from jettison.configuration.settings import without_login
+from jettison.configuration.settings import (
+    FileCheck,
+    HttpCheck,
+    StorageHealth,
+    TcpCheck,
+    without_login,
+)
+from jettison.configuration.settings import Health as HealthSettings
 from jettison.storage.filesystem.folder import is_disk_full
 from jettison.storage.filesystem.layout import MARKER
 

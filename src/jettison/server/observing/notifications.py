@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
-from jettison.configuration import Endpoint, Notifications
+from jettison.configuration.settings import Endpoint, Notifications
 from jettison.server.observing.exchange import Exchange
 from jettison.server.observing.metrics import EndpointFigures
 
