@@ -118,6 +118,9 @@ class _Storage:
         count = self._repositories * (IMAGES + DELETED) * OWN + len(SHARED)
         return found + [_blob(number) for number in range(first, count, 256)]
 
+    def group_change(self, group: str) -> int:
+        return 0
+
     def blob(self, digest: RawDigest) -> Blob:
         return Blob(digest, 1000, OLD, OLD)
 

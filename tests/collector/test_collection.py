@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from jettison.model.digest import Digest, RawDigest
 from jettison.storage.filesystem.folder import Folder
 from jettison.storage.filesystem.lock import StorageLock
 from jettison.storage.filesystem.quarantine import Quarantine
+from jettison.storage.protocol import Outcome
 from tests.support.trees import NOW, OLD, Tree, image_document, index_document, repo, tag
 
 DEFAULT = CollectOptions()
@@ -418,7 +420,7 @@ def test_a_push_in_the_middle_of_the_sweep_loses_nothing(
     set_aside = Quarantine.put
     calls = 0
 
-    def meanwhile(aside: Quarantine, digest: RawDigest) -> bool:
+    def meanwhile(aside: Quarantine, digests: Sequence[RawDigest]) -> list[Outcome]:
         nonlocal calls
         calls += 1
         if calls == 1:
@@ -426,7 +428,7 @@ def test_a_push_in_the_middle_of_the_sweep_loses_nothing(
             tree.put("app", image_document(config, [layer]), "1", NOW)
             tree.write(tree.layer_path("other", linked), linked.encode(), NOW)
             os.utime(tree.data(touched), (NOW, NOW))
-        return set_aside(aside, digest)
+        return set_aside(aside, digests)
 
     monkeypatch.setattr(Quarantine, "put", meanwhile)
     receipt = collect(opened, plan)
@@ -450,6 +452,7 @@ def test_a_tag_put_on_a_manifest_that_just_went_brings_it_back(
         tree.tag("app", "1", digest, NOW)
         return move(folder, name, to, new)
 
+    monkeypatch.setattr("jettison.storage.filesystem.native._library", None)  # one by one
     monkeypatch.setattr(Folder, "move", meanwhile)
     collect(opened, plan)
     assert tree.revision_path("app", digest).exists()
@@ -462,8 +465,7 @@ def test_what_a_killed_collection_left_aside_is_put_back(tree: Tree) -> None:
     digest = tree.image("app", "1", [b"layer"])
     opened = tree.open()
     with Quarantine(opened) as aside:
-        assert aside.put(Digest.of(b"layer").raw)
-        assert aside.put(digest.raw)
+        assert aside.put([Digest.of(b"layer").raw, digest.raw]) == [True, True]
     tree.write(tree.data(digest), b"pushed again")
     receipt = collect(opened, plan_collection(opened, DEFAULT, NOW))
     assert Digest.of(b"layer") in tree.blobs()
@@ -479,10 +481,9 @@ def test_ctrl_c_leaves_nothing_out_of_sight(tree: Tree, monkeypatch: pytest.Monk
     plan = plan_collection(opened, DEFAULT, NOW)
     set_aside = Quarantine.put
 
-    def interrupted(aside: Quarantine, digest: RawDigest) -> bool:
-        if digest == plan.blobs[5].digest.raw:
-            raise KeyboardInterrupt
-        return set_aside(aside, digest)
+    def interrupted(aside: Quarantine, digests: Sequence[RawDigest]) -> list[Outcome]:
+        set_aside(aside, digests[:5])
+        raise KeyboardInterrupt
 
     monkeypatch.setattr(Quarantine, "put", interrupted)
     with pytest.raises(KeyboardInterrupt):
@@ -498,10 +499,9 @@ def test_an_error_on_one_file_does_not_end_the_rest(
     plan = plan_collection(opened, DEFAULT, NOW)
     set_aside = Quarantine.put
 
-    def failing(aside: Quarantine, digest: RawDigest) -> bool:
-        if digest != digests[0].raw:
-            raise StorageError(f"cannot move aside {digest.hex()}: Input/output error")
-        return set_aside(aside, digest)
+    def failing(aside: Quarantine, some: Sequence[RawDigest]) -> list[Outcome]:
+        error = StorageError("cannot move aside it: Input/output error")
+        return [set_aside(aside, [one])[0] if one == digests[0].raw else error for one in some]
 
     monkeypatch.setattr(Quarantine, "put", failing)
     receipt = collect(opened, plan)

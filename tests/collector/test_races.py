@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -26,6 +26,7 @@ from jettison.storage.filesystem.folder import Folder
 from jettison.storage.filesystem.quarantine import LinkGroup, Quarantine
 from jettison.storage.filesystem.tree import StorageTree
 from jettison.storage.journal import tree_journal
+from jettison.storage.protocol import Outcome
 from tests.support.trees import NOW, OLD, Tree, image_document, index_document, repo
 
 DEFAULT, UNTAGGED = CollectOptions(), CollectOptions(untagged=0.0)
@@ -173,13 +174,13 @@ def test_links_come_back_when_the_collection_is_ended(
     plan = plan_collection(opened, CollectOptions(), NOW)
     put = Quarantine.put
 
-    def act(aside: Quarantine, digest: RawDigest) -> bool:
+    def act(aside: Quarantine, digests: Sequence[RawDigest]) -> list[Outcome]:
         monkeypatch.setattr(Quarantine, "put", put)
         push(tree, "app", "1")
         if isinstance(error, KeyboardInterrupt):
             raise error
         monkeypatch.setattr("jettison.collector.sweep._Sweep._settle", fail_once)
-        return put(aside, digest)
+        return put(aside, digests)
 
     def fail_once(*_: object) -> None:
         monkeypatch.undo()
@@ -202,10 +203,10 @@ def test_a_storage_whose_clock_is_behind(tree: Tree, monkeypatch: pytest.MonkeyP
     plan = plan_collection(opened, CollectOptions(), NOW)
     put = Quarantine.put
 
-    def act(aside: Quarantine, digest: RawDigest) -> bool:
+    def act(aside: Quarantine, digests: Sequence[RawDigest]) -> list[Outcome]:
         monkeypatch.undo()
         tree.write(tree.data(DIGEST), RAW, NOW - 60)
-        return put(aside, digest)
+        return put(aside, digests)
 
     monkeypatch.setattr(Quarantine, "put", act)
     collect(opened, plan)
@@ -284,6 +285,7 @@ def untagged(tree: Tree) -> tuple[Digest, CollectionPlan, StorageTree]:
 def act_before(monkeypatch: pytest.MonkeyPatch, name: str, act: Callable[[str], bool]) -> None:
     """Call `act` with what a method of Folder is about to be done to, until it returns True."""
     method = getattr(Folder, name)
+    monkeypatch.setattr("jettison.storage.filesystem.native._library", None)  # one by one
 
     def meanwhile(folder: Folder, path: str, *more: object) -> object:
         if act(f"{folder.path}/{path}"):
@@ -394,9 +396,9 @@ def test_no_manifest_is_linked_again_whose_blobs_are_gone(
     remove = Quarantine.remove
     count: list[RawDigest] = []
 
-    def act(aside: Quarantine, raw: RawDigest) -> bool:
-        done = remove(aside, raw)
-        count.append(raw)
+    def act(aside: Quarantine, digests: Sequence[RawDigest]) -> list[Outcome]:
+        done = remove(aside, digests)
+        count.extend(digests)
         if len(count) == len(plan.blobs):
             other = tree.image("app", None, [b"other"], when=NOW)
             tree.write(tree.history_path("app", "half", other), other.encode(), NOW)
@@ -463,10 +465,10 @@ def test_what_is_not_removed_yet_is_back_when_the_removal_is_interrupted(
     before = tree.snapshot()
     remove = LinkGroup.remove
 
-    def interrupted(self: LinkGroup, digest: Digest) -> bool:
-        if moment in self.place(digest):
+    def interrupted(self: LinkGroup, digests: Sequence[Digest]) -> list[Outcome]:
+        if digests and moment in self.place(digests[0]):
             raise KeyboardInterrupt
-        return remove(self, digest)
+        return remove(self, digests)
 
     monkeypatch.setattr(LinkGroup, "remove", interrupted)
     with pytest.raises(KeyboardInterrupt):

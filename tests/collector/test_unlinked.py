@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,7 @@ import pytest
 from jettison.collector import CollectOptions, collect, plan_collection, sweep
 from jettison.model.digest import Digest, RawDigest
 from jettison.storage.filesystem.quarantine import Quarantine
+from jettison.storage.protocol import Outcome
 from tests.support.trees import NOW, Tree, image_document, index_document
 
 LAYERS = [Digest.of(b"config"), Digest.of(b"layer")]
@@ -31,11 +32,11 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch, do: Callable[[], None]) -> None:
     put = Quarantine.put
     done: list[RawDigest] = []
 
-    def act(aside: Quarantine, digest: RawDigest) -> bool:
+    def act(aside: Quarantine, digests: Sequence[RawDigest]) -> list[Outcome]:
         if not done:
-            done.append(digest)
+            done.extend(digests)
             do()
-        return put(aside, digest)
+        return put(aside, digests)
 
     monkeypatch.setattr(Quarantine, "put", act)
 

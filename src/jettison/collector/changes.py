@@ -9,15 +9,19 @@ wants the blob. Folders that did not change since they were last read are not re
 those that changed so lately that their time cannot tell.
 """
 
+import contextlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import compress
 from typing import Final
+
+import msgspec
 
 from jettison.collector.mark import RepositoryMark, mark_repository, names_sum, without
 from jettison.collector.plan import CollectionPlan, RepositoryFingerprint
 from jettison.collector.unlinked import wanted_by, wanted_by_pending
 from jettison.errors import InvalidManifest, StorageError
-from jettison.model.digest import Digest, RawDigest
+from jettison.model.digest import Digest, RawDigest, in_a_row
 from jettison.model.manifest_references import references_of
 from jettison.model.names import RepoName
 from jettison.storage.protocol import (
@@ -32,12 +36,23 @@ from jettison.storage.protocol import (
 
 __all__ = ["CannotTellError", "ChangeDetector"]
 
+_AT_ONCE: Final = 1024
+
 SETTLED_SECONDS: Final = 2.0
 """How far the clocks of those who write, and of the storage, may differ from ours."""
 
 
 class CannotTellError(Exception):
     """Something turned up that might reference everything; it is among the problems."""
+
+
+@contextlib.contextmanager
+def _kept(failures: list[StorageError]) -> Iterator[None]:
+    """Keep an error for later, and go on with the next repository."""
+    try:
+        yield
+    except StorageError as error:
+        failures.append(error)
 
 
 class ChangeDetector:
@@ -60,14 +75,17 @@ class ChangeDetector:
             name: {digest.raw for digest in seen.emptied} for name, seen in plan.seen.items()
         }
         self._marks: dict[str, RepositoryMark] = {}
-        self._layer_times: dict[str, tuple[Stamp, ...]] = {}
-        self._named: dict[str, list[RawDigest]] = {}
+        self._layer_times = {name: seen.layer_times for name, seen in plan.seen.items()}
+        self._named = {
+            name: sorted(self._blobs.intersection(in_a_row(seen.unused)))
+            for name, seen in plan.seen.items()
+        }
         self._unlinked_layers: defaultdict[RawDigest, set[str]] = defaultdict(set)
         self._unlinked_revisions: defaultdict[str, set[RawDigest]] = defaultdict(set)
         self._kept_revisions: defaultdict[str, set[RawDigest]] = defaultdict(set)
         self._doubtful: set[str] = set()
         self._blob_names = dict(plan.blob_names)
-        self._blob_times: dict[str, int] = {}
+        self._blob_times = dict(plan.blob_times)
         self._unfinished = {digest.raw for digest in plan.unfinished}
         # As the plan does it, and for clocks that differ a little.
         self._since = min(plan.cutoffs.idle, stamp_at(plan.started - SETTLED_SECONDS))
@@ -113,14 +131,7 @@ class ChangeDetector:
         """Note that the sweep removed the folder of a revision."""
         seen = self._seen[name]
         self._emptied.setdefault(name, set()).discard(digest)
-        self._seen[name] = RepositoryFingerprint(
-            without(seen.names, digest), seen.revision_times, seen.emptied
-        )
-
-    def removed_blob(self, digest: RawDigest) -> None:
-        """Note that the sweep removed a blob, and its folder."""
-        group = self._storage.group_of(digest)
-        self._blob_names[group] = without(self._blob_names[group], digest)
+        self._seen[name] = msgspec.structs.replace(seen, names=without(seen.names, digest))
 
     def look(self, *, layers: bool = False) -> None:
         """See what was written since the last look, and put back the links that it needs.
@@ -134,45 +145,71 @@ class ChangeDetector:
         self._look_at_blobs()
         found = self._storage.scan_repositories()
         self._note(found.problems)
-        failure: StorageError | None = None
-        for name in [*found.names, *found.misnamed]:
-            try:
-                with self._storage.repository(name) as repository:
-                    if self._was_written(repository):
-                        self._mark(repository)
-                    if layers and self._blobs:
-                        self._look_at_layers(repository)
-            except StorageError as error:
-                failure = failure or error
-        if failure is not None:
-            raise failure
+        names = [*found.names, *found.misnamed]
+        failures: list[StorageError] = []
+        for name in self._written(names, failures):
+            with _kept(failures), self._storage.repository(name) as repository:
+                self._mark(repository)
+        if layers and self._blobs:
+            named = self._named_layers(names, failures)
+            linked = self._linked(LinkKind.LAYER, named, failures)
+            self.wanted.update(digest for _, digest in linked)
+        if failures:
+            raise failures[0]
 
     # Repositories.
 
-    def _was_written(self, repository: RepositoryScan) -> bool:
-        name = repository.name
+    def _written(self, names: Sequence[str], failures: list[StorageError]) -> list[str]:
+        """Return the repositories into which a manifest or a tag was put."""
+        emptied = [(name, digest) for name in names for digest in self._emptied.get(name, ())]
+        linked = {name for name, _ in self._linked(LinkKind.REVISION, emptied, failures)}
+        changes = self._changes(names, LinkKind.REVISION)
+        found = []
+        for name in names:
+            with _kept(failures):
+                if name in linked or self._was_written(name, changes.get(name, ())):
+                    found.append(name)
+        return found
+
+    def _was_written(self, name: str, changes: tuple[Stamp, ...]) -> bool:
         if name not in self._seen or name in self._doubtful:
             return True
         seen = self._seen[name]
-        times = repository.changes(LinkKind.REVISION)
-        if not times or times != seen.revision_times:
-            if names_sum(repository.revision_names()) != seen.names:
-                return True
-            self._seen[name] = RepositoryFingerprint(seen.names, times, seen.emptied)
-        emptied = self._emptied.get(name)
-        if emptied:
-            with repository.links(LinkKind.REVISION) as links:
-                if any(links.stamp(digest) is not None for digest in emptied):
+        if not changes or changes != seen.revision_times:
+            with self._storage.repository(name) as repository:
+                changes = repository.changes(LinkKind.REVISION)
+                if names_sum(repository.revision_names()) != seen.names:
                     return True
-        return self._was_tagged(repository)
+            self._seen[name] = msgspec.structs.replace(seen, revision_times=changes)
+        return self._was_tagged(name)
 
-    def _was_tagged(self, repository: RepositoryScan) -> bool:
+    def _was_tagged(self, name: str) -> bool:
         """Whether a tag was put, in place, on a revision that the sweep has removed."""
-        unlinked = self._unlinked_revisions.get(repository.name)
+        unlinked = self._unlinked_revisions.get(name)
         if not unlinked:
             return False
-        tags = repository.tags()
+        with self._storage.repository(name) as repository:
+            tags = repository.tags()
         return bool(tags.problems) or not unlinked.isdisjoint(tags.current.values())
+
+    def _changes(self, names: Sequence[str], kind: LinkKind) -> dict[str, tuple[Stamp, ...]]:
+        try:
+            return dict(zip(names, self._storage.changes_each(names, kind), strict=True))
+        except StorageError:
+            return {}  # each is looked at alone then
+
+    def _linked(
+        self, kind: LinkKind, pairs: Sequence[tuple[str, RawDigest]], failures: list[StorageError]
+    ) -> Iterator[tuple[str, RawDigest]]:
+        """Yield the repositories and digests that have a link."""
+        for first in range(0, len(pairs), _AT_ONCE):
+            some = pairs[first : first + _AT_ONCE]
+            try:
+                yield from compress(some, self._storage.are_linked(kind, some))
+            except StorageError:
+                for one in some:
+                    with _kept(failures):
+                        yield from compress([one], self._storage.are_linked(kind, [one]))
 
     def _mark(self, repository: RepositoryScan) -> None:
         name = repository.name
@@ -213,16 +250,22 @@ class ChangeDetector:
         except (InvalidManifest, StorageError):
             return True
 
-    def _look_at_layers(self, repository: RepositoryScan) -> None:
-        """Want the blobs that have a layer link; the plan's own links are gone by now."""
-        name = repository.name
-        times = repository.changes(LinkKind.LAYER)
-        if not times or times != self._layer_times.get(name):
-            self._layer_times[name] = times
-            self._named[name] = sorted(repository.layers().named & self._blobs)
-        if self._named[name]:
-            with repository.links(LinkKind.LAYER) as links:
-                self.wanted.update(d for d in self._named[name] if links.stamp(d) is not None)
+    def _named_layers(
+        self, names: Sequence[str], failures: list[StorageError]
+    ) -> list[tuple[str, RawDigest]]:
+        """Return the places of layer links that are about blobs of the plan.
+
+        The plan's own links are gone by now, so somebody wants the blob of whatever link is there.
+        """
+        changes = self._changes(names, LinkKind.LAYER)
+        for name in names:
+            now = changes.get(name)
+            if now and now == self._layer_times.get(name):
+                continue
+            with _kept(failures), self._storage.repository(name) as repository:
+                self._layer_times[name] = repository.changes(LinkKind.LAYER)
+                self._named[name] = sorted(repository.layers().named & self._blobs)
+        return [(name, digest) for name in names for digest in self._named.get(name, ())]
 
     # Blobs.
 

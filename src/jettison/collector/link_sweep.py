@@ -9,7 +9,7 @@ history of tags goes, and comes back, with the manifests that it names.
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from jettison.collector.changes import ChangeDetector
 from jettison.collector.count import Count
@@ -18,9 +18,12 @@ from jettison.errors import StorageError
 from jettison.model.digest import Digest, RawDigest
 from jettison.model.names import RepoName
 from jettison.progress import Progress
-from jettison.storage.protocol import LinkGroup, LinkKind, Place, Stamp, Storage
+from jettison.storage.protocol import LinkGroup, LinkKind, Outcome, Place, Stamp, Storage
 
-__all__ = ["LinkSweep"]
+__all__ = ["AT_ONCE", "LinkSweep"]
+
+AT_ONCE: Final = 256
+"""So many links or blobs are looked at and then removed, before the next are looked at."""
 
 AnyLink = TypeVar("AnyLink", LinkedDigest, HistoryEntry)
 
@@ -65,9 +68,10 @@ class LinkSweep:
         self._begin()
         stuck = self._take_history()
         for group, links in self._by_group(self._plan.revisions, _of_revisions):
+            free = [link for link in links if (link.repository, link.digest) not in stuck]
+            taken = self._take(group, free)
             for link in links:
-                stays = (link.repository, link.digest) in stuck
-                if not stays and self._take(group, link):
+                if link.digest in taken:
                     self._changes.unlinked_revision(link.repository, link.digest.raw)
                 else:
                     self._changes.keep_revision(link.repository, link.digest.raw)
@@ -76,17 +80,14 @@ class LinkSweep:
 
     def _take_history(self) -> set[tuple[RepoName, Digest]]:
         """Return those that could not be taken; nothing would look for them ever again."""
-        stuck: set[tuple[RepoName, Digest]] = set()
-        for group, entries in self._by_group(self._plan.history, _of_history):
-            for entry in entries:
-                if group is None or self._changes.needs(entry.repository, entry.digest.raw):
-                    continue
-                try:
-                    group.take(entry.digest)
-                except StorageError as error:
-                    self._count.failed(group.place(entry.digest), error.message)
-                    stuck.add((entry.repository, entry.digest))
-        return stuck
+
+        def take(group: LinkGroup, entries: Sequence[HistoryEntry]) -> list[Outcome]:
+            return group.take([(entry.digest, None) for entry in entries])
+
+        needs = self._changes.needs
+        going = [one for one in self._plan.history if not needs(one.repository, one.digest.raw)]
+        stuck = self._each(going, _of_history, take)
+        return {(entry.repository, entry.digest) for entry in stuck}
 
     def _time(self, group: LinkGroup | None, link: LinkedDigest) -> Stamp | None:
         try:
@@ -102,20 +103,26 @@ class LinkSweep:
         for group, links in self._by_group(self._plan.layer_links, _of_layers):
             progress("removing links", done, total)
             done += len(links)
+            taken = self._take(group, links)
             for link in links:
-                if self._take(group, link):
+                if link.digest in taken:
                     self._changes.unlinked_layer(link.repository, link.digest.raw)
         progress("removing links", total, total)
 
-    def _take(self, group: LinkGroup | None, link: LinkedDigest) -> bool:
-        """Take a link, unless it was written again or is needed by now."""
-        if group is None or self._changes.needs(link.repository, link.digest.raw):
-            return False
-        try:
-            return group.take(link.digest, link.stamp)
-        except StorageError as error:
-            self._count.failed(group.place(link.digest), error.message)
-            return False
+    def _take(self, group: LinkGroup | None, links: Sequence[LinkedDigest]) -> set[Digest]:
+        """Take links but those that were written again or are needed by now; return which."""
+        if group is None:
+            return set()
+        free = [one for one in links if not self._changes.needs(one.repository, one.digest.raw)]
+        taken: set[Digest] = set()
+
+        def take(group: LinkGroup, links: Sequence[LinkedDigest]) -> list[Outcome]:
+            found = group.take([(link.digest, link.stamp) for link in links])
+            taken.update(one.digest for one, done in zip(links, found, strict=True) if done is True)
+            return found
+
+        self._each_in(group, free, take)
+        return taken
 
     # Removing.
 
@@ -128,7 +135,7 @@ class LinkSweep:
         stuck = self._each(self._plan.history, _of_history, self._remove_history)
         for entry in stuck:
             self._changes.link_revision(entry.repository, entry.digest.raw)
-        for link in self._each(self._plan.revisions, _of_revisions, self._remove_revision):
+        for link in self._each(self._plan.revisions, _of_revisions, self._remove_revisions):
             self._changes.link_revision(link.repository, link.digest.raw)
         self._each(stuck, _of_history, self._put_back)
         self._changes.look()
@@ -138,15 +145,19 @@ class LinkSweep:
         self.are_gone = True
         touched: set[RawDigest] = set()
 
-        def remove_layer(group: LinkGroup, link: LinkedDigest) -> None:
-            taken = group.taken(link.digest)
-            if taken == link.stamp:
-                self._remove(group, link.digest, "layer_links")
-            elif taken is not None:
-                group.put_back(link.digest)
-                touched.add(link.digest.raw)
+        def remove(group: LinkGroup, links: Sequence[LinkedDigest]) -> list[Outcome]:
+            stamps = group.taken([link.digest for link in links])
+            going: list[LinkedDigest] = []
+            for link, taken in zip(links, stamps, strict=True):
+                if taken == link.stamp:
+                    going.append(link)
+                elif taken is not None:
+                    touched.add(link.digest.raw)
+                    group.put_back(link.digest)
+            removed = dict(zip(going, self._remove(group, going, "layer_links"), strict=True))
+            return [removed.get(link, False) for link in links]
 
-        stuck = self._each(self._plan.layer_links, _of_layers, remove_layer)
+        stuck = self._each(self._plan.layer_links, _of_layers, remove)
         self._changes.want(touched.union(link.digest.raw for link in stuck))
         self.are_aside = False
 
@@ -154,38 +165,51 @@ class LinkSweep:
         """Put back the revisions that were written to since they were taken; False: none was."""
         found = False
 
-        def keep(group: LinkGroup, link: LinkedDigest) -> None:
+        def keep(group: LinkGroup, links: Sequence[LinkedDigest]) -> list[Outcome]:
             nonlocal found
-            name, digest = link.repository, link.digest
-            if not self._changes.is_unlinked(name, digest.raw):
-                return
-            if group.taken(digest) != link.stamp:
-                self._changes.is_linked(name, digest.raw)
-                found = True
-                group.put_back(digest)
+            stamps = group.taken([link.digest for link in links])
+            for link, taken in zip(links, stamps, strict=True):
+                name, digest = link.repository, link.digest
+                if self._changes.is_unlinked(name, digest.raw) and taken != link.stamp:
+                    self._changes.is_linked(name, digest.raw)
+                    found = True
+                    group.put_back(digest)
+            return [True] * len(links)
 
         self._each(self._plan.revisions, _of_revisions, keep)
         return found
 
-    def _remove_history(self, group: LinkGroup, entry: HistoryEntry) -> None:
-        if self._changes.is_unlinked(entry.repository, entry.digest.raw):
-            self._remove(group, entry.digest, "history")
-        else:
-            group.put_back(entry.digest)
+    def _remove_history(self, group: LinkGroup, entries: Sequence[HistoryEntry]) -> list[Outcome]:
+        unlinked = self._changes.is_unlinked
+        going = [one for one in entries if unlinked(one.repository, one.digest.raw)]
+        outcomes = dict(zip(going, self._remove(group, going, "history"), strict=True))
+        kept = [one for one in entries if one not in outcomes]
+        outcomes |= dict(zip(kept, self._put_back(group, kept), strict=True))
+        return [outcomes[one] for one in entries]
 
-    def _remove_revision(self, group: LinkGroup, link: LinkedDigest) -> None:
-        name, digest = link.repository, link.digest
-        if self._changes.is_unlinked(name, digest.raw) and self._remove(group, digest, "revisions"):
-            self._changes.removed_folder(name, digest.raw)
+    def _remove_revisions(self, group: LinkGroup, links: Sequence[LinkedDigest]) -> list[Outcome]:
+        unlinked = self._changes.is_unlinked
+        going = [one for one in links if unlinked(one.repository, one.digest.raw)]
+        removed = dict(zip(going, self._remove(group, going, "revisions"), strict=True))
+        for link, is_gone in removed.items():
+            if is_gone is True:
+                self._changes.removed_folder(link.repository, link.digest.raw)
+        return [removed.get(one, False) for one in links]
 
-    def _remove(self, group: LinkGroup, digest: Digest, kind: str) -> bool:
-        """Remove a link that lies aside, and its group; whether that is gone too."""
-        removed = group.remove(digest)
-        # Also where no link was: a killed sweep has left the group of one that it had removed.
-        empty = group.remove_place(digest)
-        if removed and (empty or group.stamp(digest) is None):
-            self._count.add(kind, len(digest))  # else somebody has just written it again
-        return empty
+    def _remove(
+        self, group: LinkGroup, links: Sequence[LinkedDigest | HistoryEntry], kind: str
+    ) -> list[Outcome]:
+        """Remove links that lie aside, and their places; whether each place is gone too."""
+        digests = [link.digest for link in links]
+        removed = group.remove(digests)
+        # Also where no link was: a killed sweep has left the place of one that it had removed.
+        emptied = group.remove_places(digests)
+        outcomes: list[Outcome] = []
+        for digest, is_removed, is_gone in zip(digests, removed, emptied, strict=True):
+            outcomes.append(is_removed if isinstance(is_removed, StorageError) else is_gone)
+            if is_removed is True and (is_gone is True or group.stamp(digest) is None):
+                self._count.add(kind, len(digest))  # else somebody has just written it again
+        return outcomes
 
     # Putting back.
 
@@ -196,8 +220,16 @@ class LinkSweep:
         self._each(self._plan.layer_links, _of_layers, self._put_back)
         self.are_aside = False
 
-    def _put_back(self, group: LinkGroup, link: LinkedDigest | HistoryEntry) -> None:
-        group.put_back(link.digest)
+    def _put_back(
+        self, group: LinkGroup, links: Sequence[LinkedDigest] | Sequence[HistoryEntry]
+    ) -> list[Outcome]:
+        outcomes: list[Outcome] = []
+        for link in links:
+            try:
+                outcomes.append(group.put_back(link.digest))
+            except StorageError as error:
+                outcomes.append(error)
+        return outcomes
 
     def _begin(self) -> None:
         if not self.are_aside:
@@ -217,18 +249,32 @@ class LinkSweep:
         self,
         links: Sequence[AnyLink],
         group_of: Callable[[AnyLink], "_Key"],
-        do: Callable[[LinkGroup, AnyLink], None],
+        do: Callable[[LinkGroup, Sequence[AnyLink]], list[Outcome]],
     ) -> list[AnyLink]:
-        """Do something to each link whose group is there, and return where that failed."""
+        """Do something to the links whose group is there, and return those where that failed."""
         failed: list[AnyLink] = []
         for group, some in self._by_group(links, group_of):
-            if group is None:
-                continue
-            for link in some:
-                try:
-                    do(group, link)
-                except StorageError as error:
-                    self._count.failed(group.place(link.digest), error.message)
+            if group is not None:
+                failed += self._each_in(group, some, do)
+        return failed
+
+    def _each_in(
+        self,
+        group: LinkGroup,
+        links: Sequence[AnyLink],
+        do: Callable[[LinkGroup, Sequence[AnyLink]], list[Outcome]],
+    ) -> list[AnyLink]:
+        """Do it to the links of a group, some at a time: looked at, and done with."""
+        failed: list[AnyLink] = []
+        for first in range(0, len(links), AT_ONCE):
+            some = links[first : first + AT_ONCE]
+            try:
+                outcomes = do(group, some)
+            except StorageError as error:
+                outcomes = [error] * len(some)
+            for link, outcome in zip(some, outcomes, strict=True):
+                if isinstance(outcome, StorageError):
+                    self._count.failed(group.place(link.digest), outcome.message)
                     failed.append(link)
         return failed
 

@@ -112,12 +112,16 @@ class RepositoryFingerprint(msgspec.Struct, frozen=True, array_like=True, gc=Fal
     """What a repository looked like, to tell later whether anybody has written to it.
 
     ``names`` is the sum of its revisions' folders, the times (nanoseconds) are those of the
-    folders that hold them, ``emptied`` are folders of revisions without a link.
+    folders that hold them, ``emptied`` are folders of revisions without a link. ``unused`` are the
+    sha256 digests among its layers that nothing needs, in a row; ``layer_times`` are none where
+    there may be others.
     """
 
     names: int
     revision_times: tuple[int, ...]
     emptied: tuple[Digest, ...]
+    layer_times: tuple[int, ...] = ()
+    unused: bytes = b""
 
 
 class CollectionPlan(msgspec.Struct, frozen=True):
@@ -127,13 +131,13 @@ class CollectionPlan(msgspec.Struct, frozen=True):
     those of which it gets nothing back, or less (``kept``). Blobs that nothing reaches and that
     stay are in exactly one of ``young``, ``held`` and ``protected``. ``folders`` are empty ones, by
     the folder that they are in; ``vacant`` are repositories that nothing is left in. ``seen``
-    tells, by repository, whether a tag or manifest was written since, and ``blob_names``, by
-    folder, whether a blob was; ``unfinished`` are blobs that are being written. ``untagged`` counts
-    the manifests that stay and that nothing holds but their link, and at most so many bytes that
-    those alone need. ``foreign`` is what no registry has made: it is told, and nothing is kept on
-    its account. A ``hypothetical`` plan is about the tree as it would be after a removal, and
-    cannot be executed. ``aside``: so many blobs a killed collection has left aside, and the plan
-    takes for being in their places. ``started`` is in seconds since the epoch.
+    tells, by repository, whether a tag or manifest was written since, and ``blob_names`` and
+    ``blob_times``, by folder, whether a blob was; ``unfinished`` are blobs that are being written.
+    ``untagged`` counts the manifests that stay and that nothing holds but their link, and at most
+    so many bytes that those alone need. ``foreign`` is what no registry has made: it is told, and
+    nothing is kept on its account. A ``hypothetical`` plan is about the tree as it would be after a
+    removal, and cannot be executed. ``aside``: so many blobs a killed collection has left aside,
+    and the plan takes for being in their places. ``started`` is in seconds since the epoch.
     """
 
     root: str
@@ -157,6 +161,7 @@ class CollectionPlan(msgspec.Struct, frozen=True):
     problems: tuple[Problem, ...]
     seen: dict[str, RepositoryFingerprint]
     blob_names: dict[str, int]
+    blob_times: dict[str, int]
     unfinished: tuple[Digest, ...]
     untagged: Tally = Tally()
     foreign: tuple[Problem, ...] = ()
@@ -267,6 +272,7 @@ class _Planner:
         self._folders: dict[Place, tuple[str, ...]] = {}
         self._vacant: list[RepoName] = []
         self._blob_names: dict[str, int] = {}
+        self._blob_times: dict[str, int] = {}
         self._linking: set[RawDigest] = set()
         self._drafted: set[RawDigest] = set()
         self._unfinished: list[Digest] = []
@@ -307,7 +313,9 @@ class _Planner:
 
     def _add(self, name: str, scanned: RepositoryScanned) -> None:
         emptied = tuple(_digest(one.digest) for one in scanned.emptied)
-        self._seen[name] = RepositoryFingerprint(scanned.names, scanned.revision_times, emptied)
+        self._seen[name] = RepositoryFingerprint(
+            scanned.names, scanned.revision_times, emptied, scanned.layer_times, scanned.unused
+        )
         self._linking.update(RawDigest(digest) for digest in scanned.linking)
         self._problems += scanned.problems
         self._foreign += scanned.foreign
@@ -423,6 +431,7 @@ class _Planner:
             foreign=tuple(dict.fromkeys(self._foreign)),
             seen=self._seen,
             blob_names=self._blob_names,
+            blob_times=self._blob_times,
             unfinished=tuple(self._unfinished),
             hypothetical=bool(without.tags or without.manifests),
         )
@@ -462,6 +471,7 @@ class _Planner:
 
     def _add_look(self, name: str, look: "_Look") -> None:
         self._blob_names[name] = look.names
+        self._blob_times[name] = look.changed
         self._kept_blobs += look.kept
         self._problems += look.problems
         self._untagged_bytes += look.untagged_bytes
@@ -474,6 +484,7 @@ class _Planner:
     def _look_into(self, name: str) -> "_Look":
         """Look at the loose blobs in a folder of ``blobs/``, at all of them if thorough."""
         look = _Look(0, 0, [], [], [], set(), [], [])
+        look.changed = self._storage.group_change(name)
         digests = self._storage.blobs_in(name, look.problems)
         look.names = names_sum(digests)
         keep = self._kept.in_folder(name)
@@ -506,6 +517,7 @@ class _Look(msgspec.Struct):
     ``loose`` are the blobs that no repository keeps, ``removable`` the places that nothing is in,
     ``unfinished`` those that a blob is being written into, and ``drafted`` what those reference
     that are manifests. ``untagged_bytes`` are the sizes of those that only untagged manifests need.
+    ``changed`` tells later whether a blob was made or removed.
     """
 
     names: int
@@ -517,6 +529,7 @@ class _Look(msgspec.Struct):
     leftovers: list[Leftover]
     problems: list[Problem]
     untagged_bytes: int = 0
+    changed: int = -1
 
 
 def _digest(raw: bytes) -> Digest:

@@ -144,9 +144,8 @@ def _bytes_beside(storage: Storage, going: Mapping[RawDigest, int], enough: floa
     """Add up the bytes of other blobs, until there are ``enough``."""
     found = 0
     for group in storage.blob_groups():
-        for digest in storage.blobs_in(group):
-            if found >= enough:
-                return found
-            blob = None if digest in going else storage.blob(digest)
-            found += 0 if blob is None else blob.size
+        if found >= enough:
+            return found
+        others = [digest for digest in storage.blobs_in(group) if digest not in going]
+        found += sum(blob.size for blob in storage.blobs_each(others) if blob is not None)
     return found

@@ -62,7 +62,8 @@ class RepositoryScanned(msgspec.Struct):
     ``untagged`` counts manifests that are kept and that nothing holds but their link, and
     ``untagged_only`` are sha256 digests that those alone reach, in a row.
     ``linking`` are manifests that are just being linked. ``names`` and ``revision_times`` tell
-    later whether anybody has written since.
+    later whether anybody has written since, as do ``layer_times`` and ``unused``, the sha256
+    digests among the layers that nothing needs.
     ``trace`` is there if it was asked for.
     """
 
@@ -73,6 +74,8 @@ class RepositoryScanned(msgspec.Struct):
     problems: list[Problem]
     names: int
     revision_times: tuple[int, ...]
+    layer_times: tuple[int, ...] = ()
+    unused: bytes = b""
     young: list[bytes] = []
     young_links: int = 0
     layer_links: list[Link] = []
@@ -117,6 +120,7 @@ class Scanner:
         with self._storage.repository(name) as repository:
             # Before it is read: what is written meanwhile will be seen as changed.
             times = repository.changes(LinkKind.REVISION)
+            layer_times = repository.changes(LinkKind.LAYER)
             marked = mark_repository(
                 self._storage,
                 repository,
@@ -126,6 +130,8 @@ class Scanner:
                 trace=self._trace,
             )
             found = _begin(marked, times)
+            if not any(len(digest) != _SHA256_BYTES for digest in marked.unused):
+                found.layer_times, found.unused = layer_times, b"".join(marked.unused)
             self._emptied(repository, marked, found)
             if not marked.problems:
                 self._links(repository, marked, found)

@@ -15,7 +15,7 @@ back at once; once the links are gone, the registry takes no other such manifest
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -23,12 +23,12 @@ import msgspec
 from jettison.collector.changes import CannotTellError, ChangeDetector
 from jettison.collector.count import Count
 from jettison.collector.interrupts import uninterrupted
-from jettison.collector.link_sweep import LinkSweep
+from jettison.collector.link_sweep import AT_ONCE, LinkSweep
 from jettison.collector.plan import CollectionPlan, SweptBlob, Tally
 from jettison.errors import StorageError, UsageError
-from jettison.model.digest import ALGORITHMS, Digest, RawDigest
+from jettison.model.digest import Digest, RawDigest
 from jettison.progress import Progress, silent
-from jettison.storage.protocol import LinkKind, Problem, Quarantine, Storage
+from jettison.storage.protocol import Problem, Quarantine, Storage
 
 __all__ = ["CollectionReceipt", "collect", "recover"]
 
@@ -164,6 +164,7 @@ class _Sweep:
         self._clock = clock
         self._sleep = sleep
         self._progress = progress
+        self._removed: list[RawDigest] = []
         self._changes = ChangeDetector(storage, plan)
         self._classes = tuple(plan.classes)
         self._count = Count((*self._classes, "put_back"))
@@ -184,6 +185,7 @@ class _Sweep:
         finally:
             if ended:
                 self._take_back()
+            self._remove_places()
         for name, digest in self._changes.relinked:
             self._count.add(name, -len(digest), -1)
         problems = [*self._plan.problems, *self._changes.problems, *self._count.problems]
@@ -209,14 +211,15 @@ class _Sweep:
         self._links.take_layers(self._progress)
         self._remove_uploads()
         self._remove_leftovers()
-        self._remove_folders()
         self._changes.look(layers=True)
         if self._plan.blobs:
             self._remove_blobs()
         elif self._changes.has_unlinked:
             self._sweep(())
-        self._remove_repositories()
         self._changes.look()
+        # Last, since a folder in which something was removed is listed again by the next look.
+        self._remove_folders()
+        self._remove_repositories()
 
     def _take_back(self) -> None:
         """Put back what lies aside, and also after Ctrl-C what was removed and somebody needs."""
@@ -242,18 +245,19 @@ class _Sweep:
                     self._count.add("leftovers", leftover.size)
 
     def _remove_folders(self) -> None:
-        repositories = {
-            self._places.links(LinkKind.REVISION, name, algorithm): name
-            for name in (self._plan.seen if self._plan.folders else ())
-            for algorithm in ALGORITHMS
-        }
         for place, names in self._plan.folders.items():
-            repository = repositories.get(place)
             with self._count.errors(place):
-                for name in self._storage.remove_empty(place, names):
+                for _ in self._storage.remove_empty(place, names):
                     self._count.add("folders", 0)
-                    if repository is not None:
-                        self._changes.removed_folder(repository, RawDigest(bytes.fromhex(name)))
+
+    def _remove_places(self) -> None:
+        """Remove what is left of the blobs that were removed, once nothing is looked at again."""
+        for some in _some(self._removed):
+            with self._count.errors(self._places.top):
+                for digest, outcome in zip(some, self._aside.remove_places(some), strict=True):
+                    if isinstance(outcome, StorageError):
+                        place = self._places.blob(Digest.from_raw(digest))
+                        self._count.failed(place, outcome.message)
 
     def _remove_repositories(self) -> None:
         """Remove the folders of repositories that nothing is in, the inner ones first."""
@@ -280,36 +284,56 @@ class _Sweep:
     def _sweep(self, batch: Sequence[SweptBlob]) -> None:
         """Move blobs aside, look again, and remove those that nobody wants."""
         aside: dict[RawDigest, SweptBlob] = {}
+        going: dict[RawDigest, SweptBlob] = {}
+        for blob in batch:
+            digest = blob.digest.raw
+            if digest in self._changes.wanted:
+                self._count.add("put_back", blob.freed)
+            else:
+                going[digest] = blob
         try:
-            for blob in batch:
-                digest = blob.digest.raw
-                if digest in self._changes.wanted:
-                    self._count.add("put_back", blob.freed)
-                    continue
-                aside[digest] = blob  # before it is so: Ctrl-C may come in between
-                there = False
-                with self._count.errors(self._places.blob(blob.digest)):
-                    there = self._aside.put(digest)
-                if not there:
-                    del aside[digest]
+            for some in _some(list(going)):
+                # Before it is so: Ctrl-C may come in between.
+                aside.update((digest, going[digest]) for digest in some)
+                with self._count.errors(self._places.aside):
+                    self._hide(aside, some)
             self._settle(aside)
             if self._links.are_aside:
                 self._links.remove_layers()
                 self._put_back_wanted(aside)
-            for digest, blob in list(aside.items()):
-                with self._count.errors(self._places.aside_blob(blob.digest)):
-                    # A push that found the blob a moment ago has touched it (decision 0003).
-                    found = self._aside.look(digest)
-                    if found is None or found.stamp != blob.stamp:
-                        self._changes.want({digest})
-                    elif self._aside.remove(digest):
-                        self._count.add("blobs", 0 if found.shared else blob.freed)
-                        self._changes.removed_blob(digest)
-                        del aside[digest]
+            for some in _some(list(aside)):
+                with self._count.errors(self._places.aside):
+                    self._discard(aside, some)
         finally:
             # Touched, or ended by an error or by Ctrl-C: nothing stays out of sight.
             with uninterrupted():
                 self._put_back(aside, list(aside))
+
+    def _hide(self, aside: dict[RawDigest, SweptBlob], digests: Sequence[RawDigest]) -> None:
+        for digest, outcome in zip(digests, self._aside.put(digests), strict=True):
+            if isinstance(outcome, StorageError):
+                self._count.failed(self._places.blob(aside[digest].digest), outcome.message)
+            if outcome is not True:
+                del aside[digest]
+
+    def _discard(self, aside: dict[RawDigest, SweptBlob], digests: Sequence[RawDigest]) -> None:
+        freed: dict[RawDigest, int] = {}
+        for digest, look in zip(digests, self._aside.look(digests), strict=True):
+            blob = aside[digest]
+            # A push that found the blob a moment ago has touched it (decision 0003).
+            if look is None or look.stamp != blob.stamp:
+                self._changes.want({digest})
+            else:
+                freed[digest] = 0 if look.shared else blob.freed
+        going = list(freed)
+        for digest, outcome in zip(going, self._aside.remove(going), strict=True):
+            if isinstance(outcome, StorageError):
+                place = self._places.aside_blob(aside[digest].digest)
+                self._count.failed(place, outcome.message)
+            elif outcome:
+                self._count.add("blobs", freed[digest])
+                self._removed.append(digest)
+                del aside[digest]
 
     def _settle(self, aside: dict[RawDigest, SweptBlob] | None = None) -> None:
         """Look again until whatever was under way has shown itself; put back what is wanted.
@@ -352,3 +376,9 @@ class _Sweep:
         with self._count.errors(self._places.ours):
             self._storage.remove_remains(self._clock() - DRAFT_SECONDS)
         return recovered
+
+
+def _some(digests: Sequence[RawDigest]) -> Iterator[Sequence[RawDigest]]:
+    """Yield some at a time, each of which is looked at and then done with."""
+    for first in range(0, len(digests), AT_ONCE):
+        yield digests[first : first + AT_ONCE]

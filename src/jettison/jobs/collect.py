@@ -244,7 +244,7 @@ def _findings(
         ok = not receipt.failures and not receipt.ended
         yield Finding(ok=ok, subject=subject, sentence=sentence)
     if plan.blobs:
-        gone = sum(storage.blob(blob.digest.raw) is None for blob in plan.blobs)
+        gone = storage.blobs_each([blob.digest.raw for blob in plan.blobs]).count(None)
         subject = f"{gone:,} of {len(plan.blobs):,} blob files"
         ok = gone == len(plan.blobs) or not (receipt.failures or receipt.ended)
         yield Finding(ok=ok, subject=subject, sentence="gone from the disk")

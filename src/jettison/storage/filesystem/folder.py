@@ -10,7 +10,8 @@ import errno
 import os
 import shutil
 import stat
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Self
@@ -19,6 +20,7 @@ from jettison.errors import StorageError, storage_error, storage_errors
 from jettison.storage.filesystem import native
 from jettison.storage.filesystem.beneath import look_beneath, open_beneath
 from jettison.storage.filesystem.native import Look
+from jettison.storage.protocol import Outcome
 
 __all__ = [
     "NO_HARD_LINKS",
@@ -42,6 +44,9 @@ _FILE: Final = os.O_RDONLY | os.O_NONBLOCK
 _OWN_LINKS: Final = 2
 """A folder is named in the one above it, and by the dot in itself."""
 
+SETTLED_NS: Final = 2_000_000_000
+"""What changed so lately may change again without its time showing it: file systems have ticks."""
+
 _PIECE: Final = 16 * 1024
 _BLOCK: Final = 512
 """The unit of `st_blocks`, whatever the file system's own blocks are."""
@@ -50,6 +55,7 @@ ATTEMPTS: Final = 5
 """How often something is tried that others can get in the way of, who are done after a moment."""
 _BEHIND: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV})
 """What is said of a path that leads to nothing in the tree; what is behind a link is not in it."""
+_OCCUPIED: Final = frozenset({errno.ENOTEMPTY, errno.EEXIST})
 
 
 class BlockedError(Exception):
@@ -257,6 +263,11 @@ class Folder:
         """Return when an entry was last made or removed in it (nanoseconds)."""
         return os.fstat(self.descriptor).st_mtime_ns
 
+    def settled_time(self) -> int:
+        """Return the same, or -1 where it may change again without its time showing it."""
+        changed = self.own_time()
+        return changed if changed < time.time_ns() - SETTLED_NS else -1
+
     def read(self, name: str, limit: int, first: int = 4096, *, line: bool = False) -> bytes | None:
         """Return a file's bytes, None if it is not there.
 
@@ -343,7 +354,7 @@ class Folder:
             with self._above(name) as (folder, last):
                 os.rmdir(last, dir_fd=folder)
         except OSError as error:
-            if error.errno in _BEHIND or error.errno in {errno.ENOTEMPTY, errno.EEXIST}:
+            if error.errno in _BEHIND | _OCCUPIED:
                 return False
             raise storage_error("remove", f"{self.path}/{name}", error) from error
         return True
@@ -377,6 +388,44 @@ class Folder:
                 return False
             raise
         return True
+
+    # The same, hundreds at a time: what a call says, or the error that it raises, for each.
+
+    def unlink_each(self, names: Sequence[str]) -> list[Outcome]:
+        """Remove files as :meth:`unlink` does."""
+        failed = native.unlink_each(self.descriptor, names, 0)
+        if failed is None:
+            return [_outcome(self.unlink, name) for name in names]
+        return self._outcomes("remove", names, failed, _BEHIND)
+
+    def remove_each_if_empty(self, names: Sequence[str]) -> list[Outcome]:
+        """Remove empty folders as :meth:`remove_if_empty` does."""
+        failed = native.unlink_each(self.descriptor, names, native.AT_REMOVEDIR)
+        if failed is None:
+            return [_outcome(self.remove_if_empty, name) for name in names]
+        return self._outcomes("remove", names, failed, _BEHIND | _OCCUPIED)
+
+    def move_each(self, names: Sequence[str], to: "Folder", news: Sequence[str]) -> list[Outcome]:
+        """Rename entries as :meth:`move` does."""
+        failed = native.move_each(self.descriptor, names, to.descriptor, news)
+        if failed is None:
+            pairs = zip(names, news, strict=True)
+            return [_outcome(self.move, name, to, new) for name, new in pairs]
+        return self._outcomes("move aside", names, failed, _BEHIND)
+
+    def _outcomes(
+        self, action: str, names: Sequence[str], failed: Sequence[int], absent: Container[int]
+    ) -> list[Outcome]:
+        found: list[Outcome] = []
+        for name, number in zip(names, failed, strict=True):
+            if not number:
+                found.append(True)
+            elif number in absent:
+                found.append(False)
+            else:
+                error = OSError(number, os.strerror(number))
+                found.append(storage_error(action, f"{self.path}/{name}", error))
+        return found
 
     def give_back(self, name: str, to: "Folder", new: str) -> bool:
         """Rename a file to where it was; where somebody has put another meanwhile, it goes instead.
@@ -469,6 +518,15 @@ class Folder:
             return StorageError(message, hint=hint)
         message = f"{blocked.path} should be a folder, and is none"
         return StorageError(message, hint="Move it away; it is no part of a registry.")
+
+
+def _outcome(do: Callable[..., bool], name: str, *more: object) -> Outcome:
+    try:
+        return do(name, *more)
+    except StorageError as error:
+        return error
+    except OSError as error:
+        return storage_error("move aside", name, error)
 
 
 def _read_on(descriptor: int, raw: bytes, limit: int) -> bytes:

@@ -21,17 +21,23 @@ from jettison.model.manifest_references import References
 
 __all__ = [
     "ABSENT",
+    "AT_REMOVEDIR",
     "FILE",
     "LINKED",
     "Look",
     "link_states",
     "list_digests",
     "look_each",
+    "move_each",
     "read_each",
     "references_each",
+    "unlink_each",
 ]
 
 FILE: Final = Path(__file__).with_name("libnative.so")
+
+AT_REMOVEDIR: Final = 0x200
+"""Of unlinkat: remove a folder."""
 
 LINKED: Final = 1
 ABSENT: Final = 2

@@ -12,14 +12,15 @@ or touches at the last moment is seen and goes back, wherever between two system
 import contextlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 from typing import Final, NamedTuple, Self
 
 from jettison.errors import StorageError
 from jettison.model.digest import ALGORITHMS, Digest, RawDigest, raw_digest
 from jettison.storage.filesystem import layout
-from jettison.storage.filesystem.folder import BlockedError, Folder, UnusableError, storage_errors
+from jettison.storage.filesystem.folder import BlockedError, Folder, UnusableError
 from jettison.storage.filesystem.tree import StorageTree
-from jettison.storage.protocol import LinkKind, Place, Stamp
+from jettison.storage.protocol import LinkKind, Outcome, Place, Stamp
 
 __all__ = ["AsideBlob", "LinkGroup", "LinkQuarantine", "Quarantine", "seeing_quarantine"]
 
@@ -35,70 +36,78 @@ class AsideBlob(NamedTuple):
 
 
 class Quarantine:
-    """The place beside the registry, in a ``with`` block, by whoever holds the tree's lock.
-
-    Quickest in the order of the digests: the folder of the last blob is held open.
-    """
+    """The place beside the registry, in a ``with`` block, by whoever holds the tree's lock."""
 
     def __init__(self, tree: StorageTree) -> None:
         self._tree = tree
         self._folders: dict[int, Folder] = {}
         self._beside: set[RawDigest] = set()
-        self._near: Folder | None = None
-        self._near_path = ""
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for folder in (self._near, *self._folders.values()):
-            if folder is not None:
-                folder.close()
-        self._near = None
+        for folder in self._folders.values():
+            folder.close()
         self._folders.clear()
 
     def has_room(self) -> bool:
         """Whether blobs can be set aside in a folder; a full disk has no room even for that."""
         return self._folder(32) is not None
 
-    def put(self, digest: RawDigest) -> bool:
-        """Move a blob out of the registry's sight; False if it was not there."""
-        near = self._blobs_near(digest)
-        encoded = digest.hex()
-        # Listed as a folder, and perhaps replaced since: nothing behind a link is moved.
-        if near is None or not near.is_folder(encoded):
-            return False
-        target, name = self._folder(len(digest)), encoded
-        if target is None:
-            target, name = self._tree.root_folder, self._name_beside(digest)
-            self._beside.add(digest)
-        with storage_errors("move aside", f"{near.path}/{encoded}/data"):
-            return near.move(f"{encoded}/data", target, name)
+    def put(self, digests: Sequence[RawDigest]) -> list[Outcome]:
+        """Move blobs out of the registry's sight; False for one that was not there.
 
-    def look(self, digest: RawDigest) -> AsideBlob | None:
-        """Look at a blob that lies aside; None if none does."""
-        folder, name = self._place(digest)
-        found = None if folder is None else folder.look(name)
-        return None if found is None else AsideBlob(Stamp(found.st_mtime_ns), found.st_nlink > 1)
+        Nothing behind a link is moved.
+        """
+        top = self._tree.blobs_folder
+        if top is None:
+            return [False] * len(digests)
+        found: list[Outcome] = []
+        for length, some in groupby(digests, key=len):
+            group = list(some)
+            target, names = self._folder(length), [digest.hex() for digest in group]
+            if target is None:
+                target, names = self._tree.root_folder, list(map(self._name_beside, group))
+                self._beside.update(group)
+            found += top.move_each(list(map(layout.blob_file, group)), target, names)
+        return found
 
-    def remove(self, digest: RawDigest) -> bool:
-        """Remove a blob that lies aside, for good, and the folder that it came from."""
-        folder, name = self._place(digest)
-        removed = folder is not None and folder.unlink(name)
-        near = self._blobs_near(digest)
-        if near is not None:
-            near.remove_if_empty(digest.hex())
-        return removed
+    def look(self, digests: Sequence[RawDigest]) -> list[AsideBlob | None]:
+        """Look at blobs that lie aside; None where none does."""
+        found: list[AsideBlob | None] = []
+        for folder, names in self._places(digests):
+            looks = [None] * len(names) if folder is None else folder.look_each(names)
+            found += [
+                None if look is None else AsideBlob(Stamp(look.st_mtime_ns), look.st_nlink > 1)
+                for look in looks
+            ]
+        return found
+
+    def remove(self, digests: Sequence[RawDigest]) -> list[Outcome]:
+        """Remove blobs that lie aside, for good; False where none does."""
+        found: list[Outcome] = []
+        for folder, names in self._places(digests):
+            found += [False] * len(names) if folder is None else folder.unlink_each(names)
+        return found
+
+    def remove_places(self, digests: Sequence[RawDigest]) -> list[Outcome]:
+        """Remove the folders that blobs came from, if nothing is in them; whether each is gone."""
+        top = self._tree.blobs_folder
+        if top is None:
+            return [False] * len(digests)
+        return top.remove_each_if_empty(
+            [layout.blob_file(digest).removesuffix("/data") for digest in digests]
+        )
 
     def put_back(self, digest: RawDigest) -> bool:
         """Undo :meth:`put`; False if a push has brought the blob again meanwhile."""
-        folder, name = self._place(digest)
+        [(folder, [name])] = self._places([digest])
         if folder is None or folder.look(name) is None:
             return False
         long = Digest.from_raw(digest)
         path = layout.blob_data(long)
         self._tree.make_folder_of(path)
-        self._forget_near()
         place = self._tree.folder(layout.blob(long))
         if place is None:
             raise StorageError(f"cannot put back {self._tree.path(path)}: its folder is gone")
@@ -125,10 +134,14 @@ class Quarantine:
                     self._beside.add(digest)
                     yield digest
 
-    def _place(self, digest: RawDigest) -> tuple[Folder | None, str]:
-        if digest in self._beside:
-            return self._tree.root_folder, self._name_beside(digest)
-        return self._folder(len(digest)), digest.hex()
+    def _places(self, digests: Sequence[RawDigest]) -> Iterator[tuple[Folder | None, list[str]]]:
+        """Yield where blobs lie: a folder, and their names in it, in the order given."""
+        for beside, some in groupby(digests, key=self._beside.__contains__):
+            if beside:
+                yield self._tree.root_folder, list(map(self._name_beside, some))
+                continue
+            for length, these in groupby(some, key=len):
+                yield self._folder(length), [digest.hex() for digest in these]
 
     def _name_beside(self, digest: RawDigest) -> str:
         long = Digest.from_raw(digest)
@@ -147,24 +160,6 @@ class Quarantine:
                 raise StorageError(message, hint="Remove it; it is no part of a registry.")
             self._folders[length] = folder
         return self._folders[length]
-
-    def _blobs_near(self, digest: RawDigest) -> Folder | None:
-        """Open the folder that a blob's own folder is in, or have it open already."""
-        path = layout.blob_file(digest).rpartition("/")[0].rpartition("/")[0]
-        if path != self._near_path:
-            self._forget_near()
-            top = self._tree.blobs_folder
-            try:
-                self._near = None if top is None else top.open(path)
-            except BlockedError:
-                self._near = None
-            self._near_path = path
-        return self._near
-
-    def _forget_near(self) -> None:
-        if self._near is not None:
-            self._near.close()
-        self._near, self._near_path = None, ""
 
 
 @contextmanager
@@ -273,35 +268,38 @@ class LinkGroup:
         """Return when a link was written, None if it is not in its place."""
         return _stamp(self._folder.time(f"{digest.hex}/{layout.LINK}"))
 
-    def take(self, digest: Digest, stamp: Stamp | None = None) -> bool:
-        """Take a link out of the registry's sight; False if it was not there.
+    def take(self, links: Sequence[tuple[Digest, Stamp | None]]) -> list[Outcome]:
+        """Take links out of the registry's sight; False for one that was not there.
 
-        Also False for one that has another stamp than it should have: it goes back.
+        With a stamp also for one that has another: it goes back.
         """
-        folder, encoded = self._folder, digest.hex
-        with storage_errors("move aside", f"{folder.path}/{encoded}"):
-            if not folder.move(f"{encoded}/{layout.LINK}", folder, _aside(encoded)):
-                return False
-        if stamp is None or folder.time(_aside(encoded)) == stamp:
-            return True
-        self.put_back(digest)
-        return False
+        folder, asides = self._folder, [_aside(digest.hex) for digest, _ in links]
+        taken = folder.move_each(
+            [f"{digest.hex}/{layout.LINK}" for digest, _ in links], folder, asides
+        )
+        stamps = self.taken([digest for digest, _ in links])
+        for at, (digest, stamp) in enumerate(links):
+            if taken[at] is True and stamp is not None and stamps[at] != stamp:
+                self.put_back(digest)
+                taken[at] = False
+        return taken
 
-    def taken(self, digest: Digest) -> Stamp | None:
-        """Return when a link that lies aside was written, None if none does."""
-        return _stamp(self._folder.time(_aside(digest.hex)))
+    def taken(self, digests: Sequence[Digest]) -> list[Stamp | None]:
+        """Return when links that lie aside were written, None where none does."""
+        looks = self._folder.look_each([_aside(digest.hex) for digest in digests])
+        return [None if look is None else Stamp(look.st_mtime_ns) for look in looks]
 
     def put_back(self, digest: Digest) -> bool:
         """Undo :meth:`take`; False if none lies aside, or it was written again."""
         return _put_back(self._folder, digest.hex)
 
-    def remove(self, digest: Digest) -> bool:
-        """Remove a link that lies aside, for good; False if none does."""
-        return self._folder.unlink(_aside(digest.hex))
+    def remove(self, digests: Sequence[Digest]) -> list[Outcome]:
+        """Remove links that lie aside, for good; False where none does."""
+        return self._folder.unlink_each([_aside(digest.hex) for digest in digests])
 
-    def remove_place(self, digest: Digest) -> bool:
-        """Remove the folder of a link if nothing is in it; whether it is gone."""
-        return self._folder.remove_if_empty(digest.hex)
+    def remove_places(self, digests: Sequence[Digest]) -> list[Outcome]:
+        """Remove the folders of links if nothing is in them; whether each is gone."""
+        return self._folder.remove_each_if_empty([digest.hex for digest in digests])
 
 
 def _put_back(folder: Folder, encoded: str) -> bool:

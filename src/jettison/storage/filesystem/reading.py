@@ -14,23 +14,30 @@ import os
 import stat
 import time
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from jettison.errors import InvalidManifest, InvalidName, StorageError
-from jettison.model.digest import ALGORITHMS, RawDigest, in_a_row, raw_digest
+from jettison.model.digest import ALGORITHMS, Digest, RawDigest, in_a_row, raw_digest
 from jettison.model.manifest_references import References, references_of
 from jettison.model.names import RepoName
 from jettison.storage.filesystem import layout, native
 from jettison.storage.filesystem.beneath import open_beneath
-from jettison.storage.filesystem.folder import BlockedError, Folder, UnusableError, storage_errors
+from jettison.storage.filesystem.folder import (
+    SETTLED_NS,
+    BlockedError,
+    Folder,
+    UnusableError,
+    storage_errors,
+)
 from jettison.storage.filesystem.native import Look
 from jettison.storage.filesystem.places import TreePlaces
 from jettison.storage.protocol import (
     Absence,
     Blob,
     Features,
+    LinkKind,
     Problem,
     Protects,
     Repositories,
@@ -39,6 +46,7 @@ from jettison.storage.protocol import (
 )
 
 __all__ = [
+    "SETTLED_NS",
     "InnerFolders",
     "TreeReader",
     "arrival",
@@ -53,8 +61,6 @@ _AT_ONCE: Final = 256
 _MARKS: Final = frozenset({"_layers", "_manifests", "_uploads"})
 _FOLLOWED_NOT: Final = "is a symbolic link, which is not followed; what is behind it is left alone"
 _RAW_LENGTH: Final = 32
-SETTLED_NS: Final = 2_000_000_000
-"""A folder that changed so lately may change again without its time showing it."""
 
 
 class InnerFolders(NamedTuple):
@@ -101,6 +107,7 @@ class TreeReader:
         self._root = Folder.root(root)
         self._blobs: Folder | None = None
         self._repositories: Folder | None = None
+        self._scanned: tuple[Repositories, dict[str, int]] | None = None
         self._opened = [self._root.descriptor]
         weakref.finalize(self, _close_all, self._opened)
 
@@ -148,7 +155,30 @@ class TreeReader:
     # Repositories.
 
     def scan_repositories(self) -> Repositories:
-        """Walk ``repositories/`` without descending into any; nested ones are found too."""
+        """Walk ``repositories/`` without descending into any; nested ones are found too.
+
+        Where no folder has changed since the last walk, its folders are only looked at.
+        """
+        known = self._scanned
+        if known is None or not self._are_unchanged(known[1]):
+            times: dict[str, int] = {}
+            self._scanned = known = (self._scan_repositories(times), times)
+        found = known[0]
+        return Repositories(
+            list(found.names), list(found.misnamed), list(found.empty), list(found.problems)
+        )
+
+    def _are_unchanged(self, times: Mapping[str, int]) -> bool:
+        if not times or min(times.values()) < 0:
+            return False
+        paths = [f"{layout.REPOSITORIES}/{name}".rstrip("/") for name in times]
+        looks = self._root.look_each(paths)
+        return all(
+            look is not None and look.st_mtime_ns == then
+            for look, then in zip(looks, times.values(), strict=True)
+        )
+
+    def _scan_repositories(self, times: dict[str, int]) -> Repositories:
         found = Repositories([], [], [], [])
         todo = [""]
         while todo:
@@ -157,6 +187,7 @@ class TreeReader:
             if folder is None:
                 continue
             with folder:
+                times[name] = folder.settled_time()
                 names, others = folder.folders()
             is_repository = not _MARKS.isdisjoint(names)
             prefix = f"{name}/" if name else ""
@@ -177,6 +208,30 @@ class TreeReader:
                 found.misnamed.append(name)
         found.names.sort()
         return found
+
+    def changes_each(self, names: Sequence[str], kind: LinkKind) -> list[tuple[Stamp, ...]]:
+        """Return what :meth:`RepositoryReader.changes` says of each repository."""
+        top, inner = self.repositories_folder, layout.KINDS[kind]
+        if top is None:
+            return [(Stamp(0),) * len(ALGORITHMS)] * len(names)
+        paths = [f"{name}/{inner}/{algorithm}" for name in names for algorithm in ALGORITHMS]
+        stamps = [Stamp(0 if look is None else look.st_mtime_ns) for look in top.look_each(paths)]
+        settled = time.time_ns() - SETTLED_NS
+        rows = zip(*[iter(stamps)] * len(ALGORITHMS), strict=True)
+        return [row if max(row) < settled else () for row in rows]
+
+    def are_linked(self, kind: LinkKind, pairs: Sequence[tuple[str, RawDigest]]) -> list[bool]:
+        """Tell of each repository and digest whether there is a link of that kind."""
+        top, inner = self.repositories_folder, layout.KINDS[kind]
+        if top is None:
+            return [False] * len(pairs)
+        digests = [(name, Digest.from_raw(raw)) for name, raw in pairs]
+        return [
+            look is not None
+            for look in top.look_each(
+                [f"{name}/{inner}/{d.algorithm}/{d.hex}/{layout.LINK}" for name, d in digests]
+            )
+        ]
 
     def _repository_folder(self, name: str, problems: list[Problem]) -> Folder | None:
         try:
@@ -332,6 +387,15 @@ class TreeReader:
                     return sorted(in_a_row(row)), []
         return raw_digests(algorithm, self._inside(top, relative, problems))
 
+    def group_change(self, group: str) -> int:
+        """Return when a blob's folder was made or removed in a group (nanoseconds).
+
+        -1 where that was so lately that its time does not tell what comes next.
+        """
+        top = self.blobs_folder
+        changed = (0 if top is None else top.time(group)) or 0
+        return changed if changed < time.time_ns() - SETTLED_NS else -1
+
     def changed_blob_groups(self, seen: dict[str, int]) -> Iterator[tuple[str, list[RawDigest]]]:
         """Yield those of :meth:`blob_groups` in which something was made or removed.
 
@@ -339,17 +403,15 @@ class TreeReader:
         that changed a moment ago is yielded again next time: file systems keep time in ticks.
         """
         top = self.blobs_folder
-        for path in self.blob_groups():
-            changed = (0 if top is None else top.time(path)) or 0
+        paths = self.blob_groups()
+        looks = [None] * len(paths) if top is None else top.look_each(paths)
+        for path, look in zip(paths, looks, strict=True):
+            changed = 0 if look is None else look.st_mtime_ns
             settled = changed < time.time_ns() - SETTLED_NS
             if settled and seen.get(path) == changed:
                 continue
             seen[path] = changed if settled else -1
             yield path, self.blobs_in(path)
-
-    def group_of(self, digest: RawDigest) -> str:
-        """Return the folder that a blob's own folder is in, ``<algorithm>/<two digits>``."""
-        return layout.blob_file(digest).rpartition("/")[0].rpartition("/")[0]
 
     def _inside(self, top: Folder, relative: str, problems: list[Problem]) -> list[str]:
         """Return the sorted names of the folders in a folder of ``blobs/``."""

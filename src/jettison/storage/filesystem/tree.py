@@ -511,9 +511,14 @@ class StorageTree(TreeReader):
     def remove_empty(self, place: Place, names: Sequence[str]) -> Iterator[str]:
         """Remove the folders ``names`` in a folder in which nothing is; yield those that went."""
         folder = self.folder(place)
-        if folder is not None:
-            with folder:
-                yield from (name for name in names if folder.remove_if_empty(name))
+        if folder is None:
+            return
+        with folder:
+            outcomes = folder.remove_each_if_empty(names)
+        yield from (name for name, done in zip(names, outcomes, strict=True) if done is True)
+        for outcome in outcomes:
+            if isinstance(outcome, StorageError):
+                raise outcome
 
     # Asking.
 

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple, NewType
 
 import msgspec
 
+from jettison.errors import StorageError
 from jettison.model.digest import RawDigest
 from jettison.model.names import RepoName, Tag
 from jettison.model.printable import printable
@@ -24,6 +25,7 @@ __all__ = [
     "Layers",
     "Leftover",
     "LinkKind",
+    "Outcome",
     "Place",
     "Problem",
     "Protects",
@@ -47,6 +49,9 @@ Stamp = NewType("Stamp", int)
 Nanoseconds since the epoch, as exactly as the storage keeps time; compared with what
 :func:`stamp_at` returns, or with another of the same storage.
 """
+
+Outcome = bool | StorageError
+"""What became of one of many things: whether it was done, or the error that one alone raises."""
 
 STAMP_KEY: Final = {"stamp": "mtime_ns", "moved": "moved_ns", "started": "started_ns"}
 """What stamps are called in documents that are printed and kept."""

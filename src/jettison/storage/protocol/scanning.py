@@ -197,20 +197,26 @@ class Scanning(Protocol):
     def name_stamp(self, name: str) -> Stamp | None:
         """Return when something was last made or removed under a name of repositories."""
 
+    def changes_each(self, names: Sequence[str], kind: LinkKind) -> list[tuple[Stamp, ...]]:
+        """Return what :meth:`RepositoryScan.changes` says of each repository."""
+
+    def are_linked(self, kind: LinkKind, pairs: Sequence[tuple[str, RawDigest]]) -> list[bool]:
+        """Tell of each repository and digest whether there is a link of that kind."""
+
     def blob_groups(self, problems: list[Problem] | None = None) -> list[str]:
         """Return the groups of blobs, sorted. What is none is noted in ``problems``."""
-
-    def group_of(self, digest: RawDigest) -> str:
-        """Return the group that a blob is in."""
 
     def blobs_in(self, group: str, problems: list[Problem] | None = None) -> list[RawDigest]:
         """Return the blobs that have a place in a group, sorted. None is looked at."""
 
+    def group_change(self, group: str) -> int:
+        """Return what :meth:`changed_blob_groups` is told of a group that is listed right after."""
+
     def changed_blob_groups(self, seen: dict[str, int]) -> Iterator[tuple[str, list[RawDigest]]]:
         """Yield the groups in which a blob was made or removed since the last call, with all blobs.
 
-        ``seen`` is what the last call left there; it is brought up to date. One that may have
-        changed is yielded too.
+        ``seen`` is what the last call left there, or :meth:`group_change` said; it is brought up to
+        date. One that may have changed is yielded too.
         """
 
     def blob(self, digest: RawDigest) -> Blob | None:

@@ -2,7 +2,7 @@
 
 Whatever goes is first taken aside, out of the registry's sight, in one step; looked at when no push
 finds it any more; then put back, or removed. A process that is killed in between leaves it aside,
-and the next one puts it back.
+and the next one puts it back. What there are many of is asked for, and done to, many at a time.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ from typing import Protocol, Self
 
 from jettison.model.digest import Digest, RawDigest
 from jettison.model.names import RepoName
-from jettison.storage.protocol.facts import Leftover, LinkKind, Place, Stamp
+from jettison.storage.protocol.facts import Leftover, LinkKind, Outcome, Place, Stamp
 
 __all__ = ["AsideBlob", "LinkGroup", "LinkQuarantine", "Quarantine", "Sweeping"]
 
@@ -38,17 +38,20 @@ class Quarantine(Protocol):
     def has_room(self) -> bool:
         """Whether many blobs can lie aside at once; False where one at a time is all there is."""
 
-    def put(self, digest: RawDigest) -> bool:
-        """Take a blob out of the registry's sight; False if it was not there."""
+    def put(self, digests: Sequence[RawDigest]) -> list[Outcome]:
+        """Take blobs out of the registry's sight; False for one that was not there."""
 
-    def look(self, digest: RawDigest) -> AsideBlob | None:
-        """Look at a blob that lies aside; None if none does."""
+    def look(self, digests: Sequence[RawDigest]) -> Sequence[AsideBlob | None]:
+        """Look at blobs that lie aside; None where none does."""
 
-    def remove(self, digest: RawDigest) -> bool:
-        """Remove a blob that lies aside, for good."""
+    def remove(self, digests: Sequence[RawDigest]) -> list[Outcome]:
+        """Remove blobs that lie aside, for good; False where none does."""
+
+    def remove_places(self, digests: Sequence[RawDigest]) -> list[Outcome]:
+        """Remove the places that blobs came from, if nothing is in them; whether each is gone."""
 
     def put_back(self, digest: RawDigest) -> bool:
-        """Undo :meth:`put`; False if a push has brought the blob again meanwhile."""
+        """Undo :meth:`put` for a blob; False if a push has brought the blob again meanwhile."""
 
     def digests(self) -> Iterator[RawDigest]:
         """Yield the blobs that lie aside, of a sweep that goes on or of one that was killed."""
@@ -67,20 +70,23 @@ class LinkGroup(Protocol):
     def stamp(self, digest: Digest) -> Stamp | None:
         """Return when a link was written, None if it is not in its place."""
 
-    def take(self, digest: Digest, stamp: Stamp | None = None) -> bool:
-        """Take a link aside; False if it was not there, or has another stamp: then it is back."""
+    def take(self, links: Sequence[tuple[Digest, Stamp | None]]) -> list[Outcome]:
+        """Take links aside; False for one that was not there.
 
-    def taken(self, digest: Digest) -> Stamp | None:
-        """Return when a link that lies aside was written, None if none does."""
+        With a stamp also for one that has another: then it is back.
+        """
+
+    def taken(self, digests: Sequence[Digest]) -> list[Stamp | None]:
+        """Return when links that lie aside were written, None where none does."""
 
     def put_back(self, digest: Digest) -> bool:
-        """Undo :meth:`take`; False if none lies aside, or it was written again."""
+        """Undo :meth:`take` for a link; False if none lies aside, or it was written again."""
 
-    def remove(self, digest: Digest) -> bool:
-        """Remove a link that lies aside, for good; False if none does."""
+    def remove(self, digests: Sequence[Digest]) -> list[Outcome]:
+        """Remove links that lie aside, for good; False where none does."""
 
-    def remove_place(self, digest: Digest) -> bool:
-        """Remove the place of a link if nothing is in it; whether it is gone."""
+    def remove_places(self, digests: Sequence[Digest]) -> list[Outcome]:
+        """Remove the places of links if nothing is in them; whether each is gone."""
 
 
 class LinkQuarantine(Protocol):
