@@ -1,6 +1,8 @@
 """A small body costs one call of a thread, and one that comes slowly does not stay in memory."""
 
 import asyncio
+import errno
+import os
 from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
@@ -193,3 +195,25 @@ async def test_nothing_is_held_back_where_much_is_held_already(registry: Registr
     go_on.set()
     assert (await asked)[0] == 202
     assert registry.buffers.used == 400_000
+
+
+async def test_what_could_not_be_written_is_not_in_the_digest(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, lost, other = bytes(20_000), b"a" * 20_000, b"b" * 20_000
+    target = await registry.begin()
+    monkeypatch.setattr("jettison.server.uploads._SMALL", 0)
+    assert (await registry.ask("PATCH", target, [good, b""]))[0] == 202
+
+    def fail(*_: object) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "writev", fail)
+        assert (await registry.ask("PATCH", target, [lost, b""]))[0] == 500
+    assert registry.uploaded() == good
+    assert (await registry.ask("PATCH", target, [other, b""]))[0] == 202
+    wrong = Digest.of(good + lost)
+    status, _, body = await registry.ask("PUT", f"{target}&digest={wrong}")
+    assert (status, str(Digest.of(good + other)) in body.decode()) == (400, True)
+    assert registry.buffers.used == 0

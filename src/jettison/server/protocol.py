@@ -220,6 +220,7 @@ class _Connection(HttpToolsProtocol):
         self._deadline: asyncio.TimerHandle | None = None
         self._reading_headers = True
         self._between = True
+        self._unparsed = False
         self._idle_since: float | None = None
         self._in_headers = 0
         self._left = 0  # bytes of the body that are to come, _CHUNKED where nobody knows
@@ -296,6 +297,10 @@ class _Connection(HttpToolsProtocol):
                 return
             end = self._end_of_part(data, start, length)
             piece = data if not start and end == length else data[start:end]
+            if self._unparsed:
+                self._take_body(piece)
+                start = end
+                continue
             if self._left <= 0:
                 # Trailers, which come behind a body in chunks, count like headers.
                 before, self._in_headers = self._in_headers, self._in_headers + end - start
@@ -307,9 +312,25 @@ class _Connection(HttpToolsProtocol):
             super().data_received(piece)
             if self.transport.is_closing():
                 return
+            if self._left > 0 and not self._reading_headers:
+                self._leave_body_unparsed()
             start = end
         if self._reading_headers and self._deadline is None and self._in_headers:
             self._expect_headers()
+
+    # A body of a known length is taken as it comes: the parser would copy it.
+
+    def _leave_body_unparsed(self) -> None:
+        """Let a parser of its own begin behind the body."""
+        self._unparsed = True
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+
+    def _take_body(self, piece: bytes) -> None:
+        self.on_body(piece)
+        if not self._left:
+            self._unparsed = False
+            self.on_message_complete()
 
     def _hold(self, data: bytes, start: int) -> None:
         """Keep requests that are to be parsed later, as long as there is room for such."""

@@ -29,6 +29,7 @@ from jettison.configuration import Configuration, is_local, parse_address
 from jettison.configuration.settings import Http, Limits
 from jettison.errors import JettisonError
 from jettison.server.access import make_guard
+from jettison.server.allocation import keep_memory
 from jettison.server.app import RegistryApp
 from jettison.server.connections import Connections
 from jettison.server.context import Context
@@ -236,6 +237,7 @@ class _Server:
                 debugging = debug_app(health, shown, debug.prometheus_path)
                 own = _uvicorn(debugging, configuration, None, buffers)
                 servers.append((own, self._debug_socket))
+            keep_memory()
             # What is here now stays: the garbage collector need not look at it again.
             gc.collect()
             gc.freeze()

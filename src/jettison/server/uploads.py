@@ -8,6 +8,7 @@ from typing import Final, ParamSpec, TypeVar
 
 from jettison.errors import Locked, StorageError, VerificationFailed
 from jettison.model.digest import ALGORITHMS, Digest
+from jettison.server.allocation import give_memory_back
 from jettison.server.answers import Answer, ApiError, Code, Header, shown
 from jettison.server.context import Call, parse_digest
 from jettison.server.mounts import mount
@@ -27,6 +28,9 @@ _SMALL: Final = 1024 * 1024
 
 _SOON: Final = 1.0
 """Seconds within which that has to come in."""
+
+_LARGE: Final = 8 * 1024 * 1024
+"""Bytes of a body after which memory is given back, if none is on its way."""
 
 _PATIENCE: Final = 10.0
 """Seconds to wait for an earlier request to the same upload, whose client may just be gone."""
@@ -126,13 +130,16 @@ async def _receive(call: Call, digest: Digest | None) -> int:
 async def _stream(call: Call, pieces: Sequence[bytes], digest: Digest | None) -> int:
     """Append a body that begins with ``pieces`` while it comes in; the rest is as above."""
     async with _opened(call) as (upload, session):
+        before = upload.size
         await _append(call, upload, session, pieces)
         size = upload.size
         if digest is not None:
             # The file is only read where the digest so far is not known.
             run = call.run if session.knows(upload, digest.algorithm) else call.search
             await run(_complete, upload, session, digest)
-        return size
+    if size - before > _LARGE and not call.context.buffers.used:
+        await call.run(give_memory_back)
+    return size
 
 
 @contextlib.asynccontextmanager
