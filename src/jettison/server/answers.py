@@ -1,4 +1,4 @@
-"""What is sent back: answers, and the errors of the distribution specification ("Error Codes")."""
+"""Answers, and the errors of the distribution specification ("Error Codes")."""
 
 import enum
 from collections.abc import AsyncGenerator, Iterable
@@ -34,11 +34,11 @@ JSON: Final = (b"content-type", b"application/json")
 _TEXT: Final = (b"content-type", b"text/plain; charset=utf-8")
 _NO_SNIFFING: Final = (b"x-content-type-options", b"nosniff")
 _SHOWN: Final = 200
-"""How much of what a client sent an error shows, in characters."""
+"""The most characters of a client's text that an error shows."""
 
 
 class Code(enum.StrEnum):
-    """The codes of errors: the specification's, and those that Distribution has beside them."""
+    """The codes of errors: the specification's, and Distribution's own."""
 
     BLOB_UNKNOWN = "BLOB_UNKNOWN"
     BLOB_UPLOAD_INVALID = "BLOB_UPLOAD_INVALID"
@@ -65,7 +65,7 @@ class Code(enum.StrEnum):
 class Answer:
     """A status, headers, and a body: bytes, or a stream of exactly ``length`` bytes.
 
-    ``encoded`` is what :func:`encode_headers` makes of the headers, where that is known already.
+    ``encoded`` are the headers as :func:`encode_headers` encodes them, if that is known already.
     """
 
     __slots__ = ("body", "encoded", "headers", "length", "status", "stream")
@@ -114,13 +114,13 @@ class ApiError(Exception):
         self.headers = headers or []
 
     def answer(self) -> Answer:
-        """Return it as it is sent."""
+        """Return the answer."""
         problem = ErrorEntry(self.code, self.message, self.detail)
         return problems_answer(self.status, [problem], self.headers)
 
 
 def encode_headers(headers: Iterable[Header]) -> bytes:
-    """Return headers as they go over the wire."""
+    """Return headers as sent over the wire."""
     found: list[bytes] = []
     for name, value in headers:
         if b"\n" in value or b"\r" in value:
@@ -130,12 +130,12 @@ def encode_headers(headers: Iterable[Header]) -> bytes:
 
 
 def encode_json(content: object) -> bytes:
-    """Return JSON, in which names and digests are the texts that they are."""
+    """Return JSON; names and digests are strings in it."""
     return msgspec.json.encode(content, enc_hook=str)
 
 
 def problems_answer(status: int, problems: list[ErrorEntry], headers: list[Header]) -> Answer:
-    """Return an error with as many entries."""
+    """Return an error with these entries."""
     return json_answer({"errors": problems}, status, headers)
 
 
@@ -146,11 +146,11 @@ def json_answer(content: object, status: int = 200, headers: list[Header] | None
 
 
 def text_answer(status: int, text: str, headers: list[Header] | None = None) -> Answer:
-    """Return plain text, as Distribution answers where the request never reached its API."""
+    """Return plain text, as Distribution answers requests outside of its API."""
     return Answer(status, [_TEXT, _NO_SNIFFING, *(headers or [])], f"{text}\n".encode())
 
 
 def shown(text: str) -> str:
-    """Return what a client sent as an error may show it: printable, and not too long."""
+    """Return a client's text for an error: printable, and shortened."""
     clean = printable(text)
     return clean if len(clean) <= _SHOWN else f"{clean[:_SHOWN]}…"

@@ -40,7 +40,7 @@ async def get_blob(call: Call) -> Answer:
 
 
 async def head_blob(call: Call) -> Answer:
-    """Say whether a blob is there, and note that somebody relies on it.
+    """Tell whether a blob exists, and touch it.
 
     A push that hears "yes" does not send the blob, so a collection must leave it from now on.
     """

@@ -1,6 +1,6 @@
-"""Conditional requests and ranges (RFC 9110, sections 13 and 14), as far as contents need them.
+"""Conditional requests and ranges (RFC 9110, sections 13 and 14), as far as content needs them.
 
-A content's entity tag is its digest, so it is a strong one and never changes.
+The entity tag of content is its digest, so it is strong and never changes.
 """
 
 import re
@@ -22,9 +22,9 @@ def etag_matches(value: str, etag: str) -> bool:
 
 
 def requested_range(value: str | None, size: int) -> tuple[int, int] | None:
-    """Return the first and the last byte that ``Range`` asks for; None for the whole content.
+    """Return the first and the last byte of ``Range``; None for the whole content.
 
-    A unit other than bytes, and several ranges at once, are answered with everything, which the
+    Another unit than bytes, and several ranges at once, get the whole content, as the
     specification allows. Raises :class:`~jettison.server.answers.ApiError` (416) for a range that
     cannot be read or lies outside, as Distribution does.
     """

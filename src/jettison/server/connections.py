@@ -1,8 +1,8 @@
-"""All connections of a process: how many, whose, and whether their clients still read.
+"""All connections of a process: their number, their clients, and whether these still read.
 
-A connection counts from the moment that it is accepted, so also while TLS is agreed on. Where the
-limit is reached, whoever has the most of them makes room: a client that opens connections without
-end keeps itself out, and nobody else.
+A connection counts from the moment that it is accepted, and so during the TLS handshake. At the
+limit, the client with the most connections makes room: one that opens connections without end keeps
+out itself and no other.
 """
 
 import asyncio
@@ -14,14 +14,14 @@ __all__ = ["Connections", "Watched"]
 
 _LOOK_SECONDS: Final = 1.0
 _AHEAD: Final = 32 * 1024 * 1024
-"""Bytes of requests that wait behind others of their connections, over all of them."""
+"""Bytes of requests that wait behind others, over all connections."""
 
 _STEPS: Final = 4
-"""How many looks a client that reads nothing gets at least."""
+"""The least number of checks before a client that reads nothing is ended."""
 
 
 class Watched(Protocol):
-    """A connection, as it is counted and watched here."""
+    """A connection that is counted and watched."""
 
     @property
     def idle(self) -> bool:
@@ -31,7 +31,7 @@ class Watched(Protocol):
         """End it at once."""
 
     def unsent(self) -> int:
-        """Return how many bytes the client has not taken yet."""
+        """Return the bytes that the client has not read yet."""
 
 
 class Connections:
@@ -41,7 +41,7 @@ class Connections:
         self._limit = limit
         self._patience = patience
         self.ahead = Buffers(_AHEAD)
-        """Requests that came in before the one in front of them was answered."""
+        """Requests that arrived before the one in front of them was answered."""
         self._pause = min(_LOOK_SECONDS, patience / _STEPS)
         self._clients: dict[str, dict[Watched, None]] = {}
         self._count = 0
@@ -52,9 +52,9 @@ class Connections:
         return self._count
 
     def enter(self, connection: Watched, host: str) -> str | None:
-        """Count a connection and return whose it is, or None: there is no room for it.
+        """Count a connection and return its client, or None if there is no room.
 
-        Where others have more connections than this client, one of theirs that is idle goes.
+        If others have more connections than this client, an idle one of theirs is ended.
         """
         client = client_key(host)
         if self._count >= self._limit and not self._make_room(client):
@@ -67,7 +67,7 @@ class Connections:
         return client
 
     def leave(self, connection: Watched, client: str) -> None:
-        """Count a connection no more."""
+        """Stop counting a connection."""
         own = self._clients.get(client)
         if own is None or connection not in own:
             return

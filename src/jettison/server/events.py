@@ -1,4 +1,4 @@
-"""What happens in the registry, told to those who asked to be notified."""
+"""Events of the registry, for the endpoints of notifications."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal
@@ -17,7 +17,7 @@ Done = Literal["push", "pull", "delete"]
 
 
 class Events:
-    """Takes note of what happened; never waits, never raises, and costs nothing unheard."""
+    """Notes events; never waits, never raises, and costs nothing without endpoints."""
 
     def __init__(self, notifier: Notifier) -> None:
         self._notifier = notifier
@@ -34,7 +34,7 @@ class Events:
         tag: str = "",
         references: Iterable[Descriptor] = (),
     ) -> None:
-        """Note that a manifest was pushed, pulled or deleted; ``tag`` if one named it."""
+        """Note that a manifest was pushed, pulled or deleted, with the ``tag`` that named it."""
         if not self._enabled:
             return
         self._notifier.emit(

@@ -1,6 +1,6 @@
-"""What a client is told when the disk, or we ourselves, have failed.
+"""Answers for failures of the disk or of the program.
 
-Paths and reasons are for the log, which the request's id leads to; a client learns what it can do.
+Paths and reasons go to the log, found by the request's id; a client learns what it can do.
 """
 
 import logging
@@ -26,6 +26,6 @@ def answer_to_storage_error(error: StorageError, number: str) -> Answer:
 
 
 def unexpected_answer(number: str) -> Answer:
-    """Return 500 for a mistake of ours, which is logged already."""
+    """Return 500 for a fault of the program, which is logged already."""
     message = "something unexpected happened; the registry's log says more"
     return ApiError(500, Code.UNKNOWN, message, {"request": number}).answer()

@@ -39,7 +39,7 @@ async def get_tags(call: Call) -> Answer:
 
 
 def _rest(call: Call, found: SortedNames, first: int) -> Answer:
-    """Answer with all tags from ``first`` on; many of them piece by piece, as they are read."""
+    """Answer with all tags from ``first`` on, a long list in pieces, as the client reads it."""
     head, rest = found.parts(first)
     length = len(head) + len(rest)
     if call.request.method == "HEAD":
@@ -83,7 +83,7 @@ def _repositories(context: Context, call: Call, after: str, most: int) -> list[s
 
 
 def _page(call: Call, most: int) -> tuple[int | None, str | None]:
-    """Return ``n`` and ``last``; raise 400 for an ``n`` that cannot be."""
+    """Return ``n`` and ``last``; raise 400 for an invalid ``n``."""
     text = call.request.parameter("n")
     last = call.request.parameter("last")
     if not text:

@@ -1,4 +1,4 @@
-"""Mounting: a blob of one repository becomes one of another, and nothing is sent (end-11)."""
+"""Mounts: a blob of one repository becomes one of another without an upload (end-11)."""
 
 from collections.abc import Iterable
 from itertools import chain, islice
@@ -14,14 +14,14 @@ from jettison.server.context import Call, Context, parse_name
 __all__ = ["mount"]
 
 _MOST_SOURCES: Final = 1000
-"""Repositories that are looked at for a mount that names none: an upload always works too."""
+"""Repositories that are searched for a mount without a source: the client can upload instead."""
 
 
 async def mount(call: Call, digest: Digest, source: str | None) -> Answer | None:
     """Link a blob of ``source``, or of any repository that the client may read, into this one.
 
-    None if there is none, or it is not among the first repositories: the client then uploads it.
-    Whether the blob exists where the client may not look is not told.
+    None if there is none, or if it is not among the first repositories: the client then uploads
+    it. The answer does not reveal blobs that the client may not read.
     """
     names = None if source is None else [parse_name(source)]
     run = call.search if names is None else call.run
@@ -52,7 +52,7 @@ def _link(call: Call, digest: Digest, names: list[RepoName] | None) -> tuple[Rep
 
 
 def _sources(context: Context, digest: Digest) -> Iterable[RepoName]:
-    """Return where a blob may be: where it was pushed lately, and the first of all repositories."""
+    """Return where to look for a blob: where it was pushed lately, then the first repositories."""
     last = context.pushed.get(digest)
     first = map(RepoName, islice(context.catalog.walk(""), _MOST_SOURCES))
     return first if last is None else chain([last], first)

@@ -1,8 +1,8 @@
-"""What keeps a manifest or a blob from being deleted: whatever would be broken without it.
+"""Protects a manifest or a blob that another manifest needs.
 
-An image whose layer was deleted, or an index whose child was, is broken for everybody who pulls it,
-and nobody is told. So such a DELETE is refused and names who holds what was to go. What cannot be
-read holds everything (decision 0002), but for itself: it can be pushed again, or deleted.
+An image without its layer, or an index without its child, is broken for every pull, and no one is
+told. So such a DELETE is refused, and the answer names what needs the content. A manifest that
+cannot be read protects everything but itself (decision 0002): it can be pushed again, or deleted.
 """
 
 from typing import Final

@@ -1,4 +1,4 @@
-"""Removing uploads that were given up, as ``storage.maintenance.uploadpurging`` says."""
+"""Removes abandoned uploads, as ``storage.maintenance.uploadpurging`` says."""
 
 import asyncio
 import logging
@@ -14,7 +14,7 @@ from jettison.storage.filesystem.tree import StorageTree
 __all__ = ["keep_purging", "purge_uploads"]
 
 _FIRST_SECONDS: Final = 60.0
-"""A registry that is restarted every night purges all the same."""
+"""Short, so that a registry that is restarted every night purges too."""
 
 _log: Final = logging.getLogger(__name__)
 
@@ -41,8 +41,8 @@ async def keep_purging(context: Context, settings: UploadPurging) -> None:
 def purge_uploads(tree: StorageTree, before: float, *, dry_run: bool = False) -> tuple[int, int]:
     """Remove the uploads to which nothing was added since ``before``; return how many, and bytes.
 
-    ``before`` is in seconds since the epoch. That is later than Distribution's rule, which counts
-    from the beginning of an upload and takes one that is still under way.
+    ``before`` is in seconds since the epoch. Distribution counts from the beginning of an upload,
+    and removes one that is still in progress.
     """
     count = size = 0
     for name in tree.repositories():

@@ -1,7 +1,7 @@
 """The referrers of a manifest: signatures, attestations and the like (end-12a and end-12b).
 
-They are found in the tree itself, see :mod:`jettison.storage.referrers_index`, so those that were
-pushed while another program served it are among them.
+The index of the tree itself finds them (:mod:`jettison.storage.referrers_index`), including those
+that were pushed while another program served it.
 """
 
 from bisect import bisect_right
@@ -28,13 +28,13 @@ _TYPE: Final = (b"content-type", OCI_INDEX.encode())
 class _Page(NamedTuple):
     descriptors: list[dict[str, Any]]
     last: Digest | None
-    """The referrer that the next page begins behind; None: there is no other page."""
+    """The last referrer of the page; None if there is no further page."""
 
 
 async def get_referrers(call: Call) -> Answer:
-    """Send an index of the manifests whose subject is a digest, which need not exist itself.
+    """Send an index of the manifests whose subject is a digest, which need not exist.
 
-    What does not fit into one answer is in the next page.
+    A long list comes in pages.
     """
     digest = parse_digest(call.reference)
     wanted = call.request.query.get("artifactType", [])
@@ -55,7 +55,7 @@ async def get_referrers(call: Call) -> Answer:
 
 
 def _page(call: Call, subject: Digest, wanted: frozenset[str], after: RawDigest | None) -> _Page:
-    """Return the referrers of the wanted types, behind ``after`` in the order of their digests."""
+    """Return the referrers of the wanted types after ``after``, in the order of their digests."""
     context = call.context
     referrers = sorted(context.relations.of(call.repository).referrers(subject.raw))
     first = 0 if after is None else bisect_right(referrers, after)

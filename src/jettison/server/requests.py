@@ -28,14 +28,14 @@ def _unheld(_: int) -> None:
 
 
 class Disconnected(Exception):
-    """The client went away before its request was there in full."""
+    """The client went away before it had sent the whole request."""
 
 
 class Request:
     """One request: its headers, its query, its body piece by piece.
 
-    ``fields`` are the headers by name, of several with one name the last.
-    ``received`` counts the bytes of the body that came so far.
+    ``fields`` are the headers by name; the last one of several with one name.
+    ``received`` counts the bytes of the body so far.
     """
 
     __slots__ = (
@@ -63,7 +63,7 @@ class Request:
 
     @property
     def client(self) -> str:
-        """Whose the request is, by its address."""
+        """The client, by its address."""
         found = self.scope.get("client")
         return client_key(found[0]) if found else ""
 
@@ -95,22 +95,22 @@ class Request:
         return self._query
 
     def parameter(self, name: str) -> str | None:
-        """Return the first value of a parameter, None if it is not there."""
+        """Return the first value of a parameter, or None."""
         values = self.query.get(name)
         return values[0] if values else None
 
     @property
     def content_length(self) -> int | None:
-        """The length that the client announced, in bytes; None where it comes in chunks."""
+        """The length that the client announced, in bytes; None if the body comes in chunks."""
         text = self.header(b"content-length")
         # The HTTP parser lets nothing but digits through.
         return int(text) if text is not None and text.isdecimal() else None
 
     async def piece(self) -> bytes:
-        """Return the next piece of the body as it comes, unless it is ``finished``; may be empty.
+        """Return the next piece of the body, unless it is ``finished``; may be empty.
 
         Raises :class:`Disconnected` if the client goes away, and :class:`ApiError` (408) if it
-        sends nothing for too long. Nothing is lost where the caller is cancelled meanwhile.
+        sends nothing for too long. A cancelled call loses nothing.
         """
         try:
             async with asyncio.timeout(self._timeout):
@@ -127,7 +127,7 @@ class Request:
         return body
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        """Yield what is left of the body as it comes; raises as :meth:`piece` does."""
+        """Yield the rest of the body as it arrives; raises as :meth:`piece` does."""
         while not self.finished:
             body = await self.piece()
             if body:
@@ -136,7 +136,7 @@ class Request:
     async def body(self, limit: int, held: Callable[[int], None] = _unheld) -> bytes | None:
         """Return the whole body, or None as soon as it is longer than ``limit`` bytes.
 
-        ``held`` is told of the bytes that are kept meanwhile.
+        ``held`` is called with the bytes that are kept.
         """
         announced = self.content_length
         if announced is not None and announced > limit:
@@ -150,7 +150,7 @@ class Request:
         return bytes(found)
 
     def origin(self) -> str | None:
-        """Return ``scheme://host`` as the client knows it, also behind a proxy that tells it.
+        """Return ``scheme://host`` as the client knows it, even behind a proxy that sends it.
 
         A proxy's ``Forwarded`` (RFC 7239) counts for more than its ``X-Forwarded-…``.
         """

@@ -1,8 +1,8 @@
-"""Which endpoint a path names: the distribution specification's, and Distribution's catalog.
+"""The endpoint of a path: the distribution specification's, and Distribution's catalog.
 
-A repository's name may itself hold words such as ``manifests`` or ``blobs``, so paths are read from
-their end. Names and references are checked where they are used, not here: a path that has the form
-of an endpoint is one, and what is wrong in it is an error of its own.
+A repository's name may contain words such as ``manifests`` or ``blobs``, so paths are read from
+their end. Handlers check names and references: a path with the form of an endpoint is one, and a
+wrong name in it is an error of its own.
 """
 
 import enum
@@ -18,7 +18,7 @@ _WITH_SLASH: Final = frozenset({"/", "/v2/"})
 
 
 class Endpoint(enum.StrEnum):
-    """The endpoints; the values are what logs and metrics call them."""
+    """The endpoints; the values are their names in logs and metrics."""
 
     ROOT = "root"
     BASE = "base"
@@ -33,7 +33,7 @@ class Endpoint(enum.StrEnum):
 
 
 class Route(NamedTuple):
-    """An endpoint, with the repository and the last part (tag, digest, upload) as they came."""
+    """An endpoint, with the repository and the last part (tag, digest, upload) as sent."""
 
     endpoint: Endpoint
     repository: str = ""
@@ -55,9 +55,9 @@ _SLASHES: Final = re.compile(r"//+")
 
 
 def clean_path(path: str) -> str | None:
-    """Return the path that a path with too many slashes is another way to write; None: it is none.
+    """Return the path without superfluous slashes; None if it has none.
 
-    Distribution sends the client there.
+    Distribution redirects the client there.
     """
     if "//" not in path and (not path.endswith("/") or path in _WITH_SLASH):
         return None
@@ -68,7 +68,7 @@ def clean_path(path: str) -> str | None:
 
 
 def find_route(path: str) -> Route:
-    """Return the route of a path that begins with ``/`` and has no escapes any more."""
+    """Return the route of a path that begins with ``/`` and is unescaped."""
     # Clients ask for the same again and again; what a hostile one makes up is not worth keeping.
     return _known(path) if len(path) <= _LONGEST_CACHED else _find(path)
 

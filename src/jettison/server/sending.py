@@ -1,4 +1,4 @@
-"""Answers with contents: whole, in part, or not at all because the client has them already."""
+"""Answers with content: whole, in part, or not at all because the client has it already."""
 
 import asyncio
 import os
@@ -14,11 +14,11 @@ from jettison.server.requests import Request
 __all__ = ["content_answer", "file_answer"]
 
 _PIECE: Final = 256 * 1024
-"""In bytes; larger ones are no faster, and each download holds two."""
+"""Bytes; larger pieces are no faster, and each download holds two."""
 
 _MANY: Final = 256
 _PIECE_OF_MANY: Final = 32 * 1024
-"""With more downloads at once than so many, smaller ones: clients may read slowly, or never."""
+"""The size with many downloads at once, because clients may read slowly, or never."""
 
 _HAS_CHANGED: Final = (b"content-length", b"content-type", b"accept-ranges")
 _NOWAIT: Final = getattr(os, "RWF_NOWAIT", 0)
@@ -30,7 +30,7 @@ def content_answer(
 ) -> Answer:
     """Answer with bytes that are in memory; ``headers`` are those of the whole content.
 
-    ``encoded`` are the same headers, where they are encoded already.
+    ``encoded`` are the same headers, if they are encoded already.
     """
     if _CONDITIONS.isdisjoint(request.fields):
         return Answer(200, headers, raw, encoded=encoded)
@@ -44,7 +44,7 @@ def content_answer(
 
 
 def file_answer(call: Call, digest: str, headers: list[Header], opened: tuple[int, int]) -> Answer:
-    """Answer with an open file and its size; the file is closed when all is sent, or at once."""
+    """Answer with an open file and its size; the file is closed when it is sent, or at once."""
     request = call.request
     descriptor, size = opened
     try:
@@ -66,7 +66,7 @@ def file_answer(call: Call, digest: str, headers: list[Header], opened: tuple[in
 
 
 def _part(request: Request, digest: str, size: int) -> tuple[int, int, bool] | None:
-    """Return from where, how much, and whether that is only a part; None: it has not changed."""
+    """Return the start, the length, and whether it is a part; None if nothing has changed."""
     none_match = request.header(b"if-none-match")
     if none_match is not None and etag_matches(none_match, digest):
         return None
@@ -93,8 +93,8 @@ def _in_part(headers: list[Header], first: int, length: int, size: int) -> list[
 async def _stream(call: Call, descriptor: int, offset: int, length: int) -> AsyncGenerator[Piece]:
     """Yield a part of a file, and close it.
 
-    What the system has in memory is read at once; for the rest a thread waits for the disk, one
-    piece ahead of what is being sent.
+    Pieces in the system's memory are read at once; for others a thread waits for the disk, one
+    piece ahead of the one being sent.
     """
     context = call.context
     ahead: asyncio.Future[bytes] | None = None
@@ -125,7 +125,7 @@ async def _stream(call: Call, descriptor: int, offset: int, length: int) -> Asyn
 
 
 def _cached(descriptor: int, offset: int, size: int) -> bytearray | None:
-    """Return what can be read without waiting; None where nothing can, or where none can tell."""
+    """Return what can be read without waiting; None if nothing can, or the system cannot tell."""
     if not _NOWAIT:
         return None
     piece = bytearray(size)

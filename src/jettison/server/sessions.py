@@ -1,8 +1,7 @@
-"""What a process knows of the uploads under way: their digests so far.
+"""The uploads in progress that a process knows: their digests so far.
 
-An upload itself is a file in the tree, see :mod:`jettison.storage.filesystem.uploads`. Where the
-digest so far is not known, after a restart or in another process, the file is read again at the
-end.
+An upload itself is a file in the tree, see :mod:`jettison.storage.filesystem.uploads`. If the
+digest so far is unknown, after a restart or in another process, the file is read again at the end.
 """
 
 import asyncio
@@ -24,9 +23,9 @@ _MOST: Final = 10_000
 
 
 class Session:
-    """The digest of the first ``offset`` bytes of an upload; ``lock`` is held by who writes.
+    """The digest of the first ``offset`` bytes of an upload; a writer holds ``lock``.
 
-    ``ended``: the upload is finished, or given up, and there is nothing more to know of it.
+    ``ended``: the upload is finished or cancelled.
     """
 
     __slots__ = ("_hash", "ended", "lock", "offset")
@@ -38,21 +37,21 @@ class Session:
         self.lock = asyncio.Lock()
 
     def update(self, pieces: Sequence[bytes]) -> None:
-        """Take into the digest what is written behind all that is in there."""
+        """Add bytes that were written at the end to the digest."""
         for piece in pieces:
             self._hash.update(piece)
         self.offset += sum(map(len, pieces))
 
     def forget(self) -> None:
-        """Note that the file is not what it was: its digest has to be computed anew."""
+        """Note that the file has changed, so its digest must be computed anew."""
         self.offset = -1
 
     def knows(self, upload: UploadFile, algorithm: str) -> bool:
-        """Whether the digest of all that has arrived is known without reading the file."""
+        """Whether the digest of all bytes is known without reading the file."""
         return self.offset == upload.size and self._hash.name == algorithm
 
     def digest(self, upload: UploadFile, algorithm: str) -> Digest:
-        """Return the digest of all that has arrived, reading the file where that is needed."""
+        """Return the digest of all bytes, reading the file if necessary."""
         found = self._hash
         if not self.knows(upload, algorithm):
             found = hashlib.new(algorithm)
@@ -64,20 +63,20 @@ class Session:
 
 
 class Sessions:
-    """The sessions of this process; those that were not heard of for longest are forgotten."""
+    """The sessions of this process; the least recently used are forgotten."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[str, Session] = OrderedDict()
 
     def add(self, name: str, algorithm: str = "sha256") -> Session:
-        """Note an upload whose digest so far is that of nothing."""
+        """Note a new upload."""
         session = self._known[name] = Session(algorithm)
         if len(self._known) > _MOST:
             self._known.popitem(last=False)
         return session
 
     def get(self, name: str) -> Session:
-        """Return what is known, which may be nothing but where to wait for each other."""
+        """Return the session of an upload, a new one if it is unknown."""
         found = self._known.get(name)
         if found is None:
             return self.add(name)
@@ -85,9 +84,9 @@ class Sessions:
         return found
 
     def count(self) -> int:
-        """Return how many uploads are under way."""
+        """Return the number of uploads in progress."""
         return len(self._known)
 
     def remove(self, name: str) -> None:
-        """Forget an upload that is finished, or given up."""
+        """Forget an upload that is finished or cancelled."""
         self._known.pop(name, None)

@@ -1,4 +1,4 @@
-"""Tags and repositories, sorted, and kept as long as nobody adds or removes one."""
+"""Tags and repositories, sorted, and kept as long as none is added or removed."""
 
 import heapq
 import os
@@ -23,14 +23,14 @@ _KEPT_TAGS: Final = 200_000
 _KEPT_FOLDERS: Final = 100_000
 _MOST_BYTES: Final = 256 * 1024 * 1024
 _RUN: Final = 20_000
-"""Names that are sorted in one go: a few milliseconds."""
+"""The most names sorted in one call, which takes a few milliseconds."""
 
 _TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _TAGS: Final = re.compile(rf"(?:{_TAG.pattern}\n)*+")
 
 
 class SortedNames:
-    """The tags of a repository, the whole answer with them, and when its folder changed."""
+    """The tags of a repository, the answer with all of them, and the time of its folder."""
 
     __slots__ = ("__weakref__", "_list_at", "body", "changed", "tags")
 
@@ -44,7 +44,7 @@ class SortedNames:
         self._list_at = len(head)
 
     def parts(self, first: int) -> tuple[bytes, memoryview]:
-        """Return the answer with the tags from ``first`` on: its beginning, and the rest."""
+        """Return the answer with the tags from ``first`` on, as its beginning and the rest."""
         body = memoryview(self.body)
         if first == 0:
             return b"", body
@@ -55,7 +55,7 @@ class SortedNames:
 
 
 class Listings:
-    """What is kept, the repositories that were asked for longest ago being dropped first."""
+    """The kept lists of tags; the least recently used are dropped."""
 
     def __init__(self, tree: StorageTree) -> None:
         self._tree = tree
@@ -66,11 +66,11 @@ class Listings:
 
     @property
     def full(self) -> bool:
-        """Whether no more lists may be made: clients that read slowly hold on to too many."""
+        """Whether no more lists may be made, because slow clients hold on to too many."""
         return sum(len(one.body) for one in self._alive) > _MOST_BYTES
 
     def kept(self, repository: RepoName) -> SortedNames | None:
-        """Return what is known if it is still right, which one look at the folder tells."""
+        """Return the kept list if it is still right, by one look at the folder."""
         found = self._kept.get(repository)
         if found is None or found.changed != self._tree.mtime(layout.tags(repository)):
             return None
@@ -108,7 +108,7 @@ class Listings:
 def _sorted_tags(names: list[str]) -> list[str]:
     """Return the tags among the names of folders, in order.
 
-    In pieces: each is one call that keeps all other threads waiting, the one that serves included.
+    It works in pieces, because each call keeps all other threads waiting, the event loop included.
     """
     runs = []
     for start in range(0, len(names), _RUN):
@@ -121,14 +121,14 @@ def _sorted_tags(names: list[str]) -> list[str]:
 
 
 class Catalog:
-    """The repositories; which folders hold some is kept, as long as the folders do not change."""
+    """The repositories; the folders that contain some are remembered until they change."""
 
     def __init__(self, tree: StorageTree) -> None:
         self._tree = tree
         self._known: dict[str, InnerFolders] = {}
 
     def walk(self, after: str) -> Iterator[str]:
-        """Yield the repositories behind ``after``, in lexical order."""
+        """Yield the repositories after ``after``, in lexical order."""
         if len(self._known) > _KEPT_FOLDERS:
             self._known = {}
         return self._tree.walk_repositories(after, self._known)

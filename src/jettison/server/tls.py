@@ -21,7 +21,7 @@ _log: Final = logging.getLogger(__name__)
 
 
 def make_context(tls: Tls) -> ssl.SSLContext:
-    """Return the context that connections are made with.
+    """Return the context for connections.
 
     Raises :class:`~jettison.errors.ConfigurationError`, naming the file that cannot be used.
     """
@@ -51,7 +51,7 @@ def _load(context: ssl.SSLContext, tls: Tls) -> None:
 
 
 def _no_password() -> str:
-    """Refuse a key with a password, where OpenSSL would ask for it on the terminal."""
+    """Refuse a key with a password; OpenSSL would ask for it on the terminal."""
     raise ValueError("the key is encrypted")
 
 
@@ -62,7 +62,7 @@ def _unusable(key: str, path: object, error: Exception) -> ConfigurationError:
 
 
 async def keep_certificate_fresh(context: ssl.SSLContext, tls: Tls) -> None:
-    """Load certificate and key again when their files change; what cannot be used is not taken."""
+    """Load certificate and key again when their files change, unless they cannot be used."""
     before = _times(tls)
     while True:
         await asyncio.sleep(_LOOK_SECONDS)

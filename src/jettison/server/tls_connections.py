@@ -1,7 +1,7 @@
-"""Connections with TLS: accepted here, so that they count before TLS is agreed on.
+"""Connections with TLS, accepted here so that they count before the handshake.
 
-A server of the loop's own tells of a connection when the handshake is over. Until then it would
-take a file and memory that nobody counts, and there could be any number of them.
+A server of the event loop reports a connection only after its handshake. Until then the connection
+takes a file and memory that would not be counted, and there could be any number of them.
 """
 
 import asyncio
@@ -18,13 +18,13 @@ __all__ = ["TlsServer"]
 
 _AT_A_TIME: Final = 64
 _PAUSE: Final = 0.5
-"""Seconds without accepting where the system has no file left for one more."""
+"""Seconds without accepting, when the process has no file left."""
 
 _Make = Callable[[Callable[[], None]], Connection]
 
 
 class _Handshake:
-    """A connection from the moment that it is accepted; ``make`` makes what comes afterwards."""
+    """A connection from the moment that it is accepted; ``make`` makes the protocol after TLS."""
 
     def __init__(self, every: Connections, make: _Make) -> None:
         self._every = every
@@ -36,7 +36,7 @@ class _Handshake:
     def begin(
         self, accepted: socket.socket, host: str, context: ssl.SSLContext, seconds: float
     ) -> None:
-        """Count it and agree on TLS; close it where there is no room."""
+        """Count it and start TLS; close it if there is no room."""
         self._owner = self._every.enter(self, host)
         if self._owner is None:
             accepted.close()  # nothing can be said before TLS is agreed on
@@ -72,14 +72,14 @@ class _Handshake:
             self._task.cancel()
 
     def unsent(self) -> int:
-        """Return how many bytes the client has not taken yet."""
+        """Return the bytes that the client has not read yet."""
         return self._made.unsent() if self._made is not None and self._made.is_made else 0
 
 
 class TlsServer:
     """Accepts connections on a listening socket, as long as it is not closed.
 
-    ``seconds`` is how long a client may take to agree on TLS.
+    ``seconds`` is how long a client may take for the handshake.
     """
 
     def __init__(
@@ -130,4 +130,4 @@ class TlsServer:
             self._listening.close()
 
     async def wait_closed(self) -> None:
-        """Wait for nothing: connections are ended by whoever closes the server."""
+        """Wait for nothing: the code that closes the server ends connections."""

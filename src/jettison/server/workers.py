@@ -1,4 +1,4 @@
-"""Several processes that serve the same socket, and the one that watches over them."""
+"""Several processes that serve one socket, and the one that watches over them."""
 
 import contextlib
 import logging
@@ -26,8 +26,8 @@ Work = Callable[[int, Callable[[], None]], None]
 def watch_over(count: int, work: Work, ready: Callable[[], None]) -> None:
     """Run ``work(number, ready)`` in ``count`` processes until SIGTERM or SIGINT.
 
-    The signal is handed on, and all are waited for. A process that ends before is begun again.
-    Raises :class:`~jettison.errors.JettisonError` where they keep ending as soon as they begin.
+    The signal is passed on, and all processes are waited for. One that ends earlier is started
+    again. Raises :class:`~jettison.errors.JettisonError` if they keep ending at the start.
     """
     stopping = False
     running: dict[int, tuple[int, float]] = {}
@@ -103,4 +103,4 @@ def _begin(number: int, work: Work, ready: Callable[[], None]) -> int:
 
 
 def _nothing() -> None:
-    """Tell nobody."""
+    """Do nothing."""
