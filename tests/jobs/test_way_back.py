@@ -34,7 +34,7 @@ def gitea() -> MemoryRegistry:
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Journal:
-    return Journal(tmp_path / "runs")
+    return Journal.at(tmp_path / "runs")
 
 
 def place(registry: MemoryRegistry, journal: Journal, now: float = NOW) -> Workspace:

@@ -122,7 +122,7 @@ entries: st.SearchStrategy[JournalEntry] = st.one_of(
 @given(entries)
 def test_an_entry_comes_back(entry: JournalEntry) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        journal = Journal(Path(folder))
+        journal = Journal.at(Path(folder))
         journal.write(entry)
         assert journal.read(ID) == entry
         assert journal.head(ID) == head_of(entry)
@@ -136,7 +136,7 @@ def test_an_entry_comes_back(entry: JournalEntry) -> None:
 @given(entries, st.data())
 def test_a_head_needs_no_more_than_its_line(entry: JournalEntry, data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        journal = Journal(Path(folder))
+        journal = Journal.at(Path(folder))
         journal.write(entry)
         path = Path(folder) / f"{ID}.json"
         line, _, rest = path.read_bytes().partition(b"\n")

@@ -150,7 +150,7 @@ class Model:
 
 
 async def play(steps: list[tuple], *, untag: bool, folder: Path) -> None:  # type: ignore[type-arg] # of several shapes
-    model = Model(MemoryRegistry(untag=untag), Journal(folder))
+    model = Model(MemoryRegistry(untag=untag), Journal.at(folder))
     for number, tag in enumerate(TAGS):
         model.registry.push(APP, tag, PUSHED[number])
     for step in steps:

@@ -58,9 +58,13 @@ def undo(run_id: str, of: str) -> UndoEntry:
     return UndoEntry(id=run_id, state=done, started="", registry="h:5000", request=(), of=of)
 
 
+def folder(journal: Journal) -> Path:
+    return Path(journal.location)
+
+
 @pytest.fixture
 def journal(tmp_path: Path) -> Journal:
-    return Journal(tmp_path / "deep" / "runs")
+    return Journal.at(tmp_path / "deep" / "runs")
 
 
 def test_a_run_comes_back_as_it_was(journal: Journal) -> None:
@@ -79,12 +83,12 @@ def test_a_path_that_is_no_text_is_an_error_and_no_fault_of_ours(journal: Journa
     with pytest.raises(JournalError, match="is not UTF-8"):
         journal.write(make(storage=os.fsdecode(b"/srv/\xff")))
     with pytest.raises(JournalError, match="is not UTF-8"):
-        journal.point(make(), Journal(Path(os.fsdecode(b"/srv/\xff"))))
+        journal.point(make(), Journal.at(Path(os.fsdecode(b"/srv/\xff"))))
 
 
 def test_it_is_a_document_for_people_and_other_programs(journal: Journal) -> None:
     journal.write(make())
-    document = json.loads((journal.folder / "20240101-000000-abcd.json").read_text())
+    document = json.loads((folder(journal) / "20240101-000000-abcd.json").read_text())
     assert document["schema_version"] == RUN_SCHEMA
     assert document["kind"] == "rm"
     assert document["plan"]["steps"][0]["digest"] == DIGEST
@@ -94,20 +98,20 @@ def test_a_later_state_replaces_the_earlier_one_and_leaves_nothing_else(journal:
     journal.write(make())
     journal.write(make(state=JobState.DONE))
     assert journal.read("20240101-000000-abcd").state is JobState.DONE
-    assert [path.name for path in journal.folder.iterdir()] == ["20240101-000000-abcd.json"]
+    assert [path.name for path in folder(journal).iterdir()] == ["20240101-000000-abcd.json"]
 
 
 def test_only_the_user_may_read_it(journal: Journal) -> None:
     journal.write(make())
     journal.mark("20240101-000000-abcd", 0, done=False, at="now")
-    assert stat.S_IMODE(journal.folder.stat().st_mode) == 0o700
-    for path in journal.folder.iterdir():
+    assert stat.S_IMODE(folder(journal).stat().st_mode) == 0o700
+    for path in folder(journal).iterdir():
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_a_crash_while_writing_leaves_the_earlier_state(journal: Journal) -> None:
     journal.write(make())
-    (journal.folder / "20240101-000000-abcd.tmp").write_bytes(b'{"id": "2024')
+    (folder(journal) / "20240101-000000-abcd.tmp").write_bytes(b'{"id": "2024')
     assert journal.ids() == ["20240101-000000-abcd"]
     journal.write(make(state=JobState.DONE))
     assert journal.read("20240101-000000-abcd").state is JobState.DONE
@@ -116,7 +120,7 @@ def test_a_crash_while_writing_leaves_the_earlier_state(journal: Journal) -> Non
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("a file")
     with pytest.raises(JournalError) as raised:
-        Journal(tmp_path / "runs").write(make())
+        Journal.at(tmp_path / "runs").write(make())
     assert str(tmp_path / "runs") in raised.value.message
     assert "Nothing is removed without a journal" in (raised.value.hint or "")
 
@@ -143,7 +147,7 @@ def test_a_step_cut_short_by_a_crash_does_not_count_and_harms_no_other(
     run = make()
     journal.write(run)
     journal.mark(run.id, 0, done=False, at="t0")
-    path = journal.folder / f"{run.id}.steps"
+    path = folder(journal) / f"{run.id}.steps"
     whole = path.read_bytes()
     assert len(whole) == 35
     path.write_bytes(whole + whole[:keep].replace(b'"step":0', b'"step":7'))
@@ -155,7 +159,7 @@ def test_a_step_cut_short_by_a_crash_does_not_count_and_harms_no_other(
 
 
 def test_a_run_that_lies_elsewhere(tmp_path: Path, journal: Journal) -> None:
-    here = Journal(tmp_path / "here")
+    here = Journal.at(tmp_path / "here")
     run = make()
     journal.write(run)
     journal.mark(run.id, 0, done=True, at="t")
@@ -163,13 +167,13 @@ def test_a_run_that_lies_elsewhere(tmp_path: Path, journal: Journal) -> None:
     assert here.ids() == [run.id]
     assert here.read(run.id) == run
     home = here.home_of(run.id)
-    assert home.folder == journal.folder
+    assert folder(home) == folder(journal)
     assert home.steps(run.id).done == {0}
     assert list(here.runs()) == [run]
 
 
 def test_a_pointer_to_nothing(tmp_path: Path, journal: Journal) -> None:
-    journal.point(make(), Journal(tmp_path / "gone"))
+    journal.point(make(), Journal.at(tmp_path / "gone"))
     with pytest.raises(NotFoundError):
         journal.read("20240101-000000-abcd")
     (entry,) = journal.runs()
@@ -177,7 +181,7 @@ def test_a_pointer_to_nothing(tmp_path: Path, journal: Journal) -> None:
 
 
 def test_pointers_that_go_round_end(tmp_path: Path, journal: Journal) -> None:
-    other = Journal(tmp_path / "other")
+    other = Journal.at(tmp_path / "other")
     journal.point(make(), other)
     other.point(make(), journal)
     with pytest.raises(JournalError, match="only points on"):
@@ -211,7 +215,7 @@ DAMAGE: Mapping[str, tuple[bytes, bytes]] = {
 def test_damage_is_told_and_hides_no_other_run(journal: Journal, what: str) -> None:
     journal.write(make("1"))
     journal.write(make("2"))
-    path = journal.folder / "1.json"
+    path = folder(journal) / "1.json"
     sound = path.read_bytes().replace(b'"id":"1"', b'"id":"20240101"')
     damaged = sound.replace(*DAMAGE[what])
     assert damaged != sound
@@ -228,16 +232,16 @@ def test_damage_is_told_and_hides_no_other_run(journal: Journal, what: str) -> N
 @pytest.mark.parametrize("cut", range(0, 200, 7))
 def test_a_document_cut_short(journal: Journal, cut: int) -> None:
     journal.write(make("1"))
-    path = journal.folder / "1.json"
+    path = folder(journal) / "1.json"
     path.write_bytes(path.read_bytes()[:cut])
     with pytest.raises(JournalError):
         journal.read("1")
 
 
 def test_a_newer_version_is_not_guessed_at(journal: Journal) -> None:
-    journal.folder.mkdir(parents=True)
+    folder(journal).mkdir(parents=True)
     document = {"id": "1", "schema_version": RUN_SCHEMA + 1, "kind": "something new"}
-    (journal.folder / "1.json").write_text(json.dumps(document))
+    (folder(journal) / "1.json").write_text(json.dumps(document))
     with pytest.raises(JournalError, match="newer version of Jettison") as raised:
         journal.read("1")
     assert raised.value.hint == "Upgrade Jettison and try again."
@@ -277,7 +281,7 @@ def test_the_last_removal_is_neither_an_undo_nor_damaged(journal: Journal) -> No
         journal.find_removal("last")
     journal.write(make("1"))
     journal.write(undo("2", of="1"))
-    (journal.folder / "3.json").write_text("{")
+    (folder(journal) / "3.json").write_text("{")
     assert journal.find_removal("last").id == "1"
     assert journal.find_removal("2").id == "2"
     with pytest.raises(JettisonError):

@@ -66,6 +66,10 @@ LEAVES: dict[str, JournalEntry] = {
 }
 
 
+def folder(journal: Journal) -> Path:
+    return Path(journal.location)
+
+
 @pytest.fixture
 def journal(tmp_path: Path) -> Journal:
     root = tmp_path / "tree"
@@ -80,7 +84,7 @@ def test_what_stays_and_what_leaves(journal: Journal, why: str) -> None:
     journal.mark(old.id, 0, done=True, at="then")
     journal.write(NEW)
     assert journal.ids() == sorted([NEW.id, *([old.id] if why in STAYS else [])])
-    assert len(list(journal.folder.iterdir())) == (3 if why in STAYS else 1)
+    assert len(list(folder(journal).iterdir())) == (3 if why in STAYS else 1)
     assert journal.find_removal("last") == NEW
 
 
@@ -114,7 +118,7 @@ def test_what_can_be_undone_for_as_long_as_one_likes_stays_so_long(
 
 
 def test_a_pointer_leaves_after_what_it_points_to(journal: Journal, tmp_path: Path) -> None:
-    users = Journal(tmp_path / "users")
+    users = Journal.at(tmp_path / "users")
     old, new = removal(365), [removal(days) for days in (2, 1, 0)]
     journal.write(old)
     users.point(old, journal)
@@ -167,7 +171,7 @@ def test_one_that_cannot_be_read_or_removed_stays_and_stops_nothing(
     bad, old = removal(366), removal(365)
     for entry in (bad, old):
         journal.write(entry)
-    (journal.folder / f"{bad.id}.json").write_text("{")
+    (folder(journal) / f"{bad.id}.json").write_text("{")
 
     def unlink(self: Folder, name: str) -> bool:
         raise StorageError(f"cannot remove {self.path}/{name}")
@@ -214,7 +218,7 @@ def test_one_that_leaves_while_all_are_listed_is_no_damage(
 
     def listed(self: Journal) -> list[str]:
         found = ids(self)
-        (journal.folder / f"{entries[0].id}.json").unlink(missing_ok=True)
+        (folder(journal) / f"{entries[0].id}.json").unlink(missing_ok=True)
         return found
 
     monkeypatch.setattr(Journal, "ids", listed)
@@ -226,10 +230,10 @@ def test_a_symbolic_link_in_a_tree_lets_nothing_leave_elsewhere(
     journal: Journal, tmp_path: Path
 ) -> None:
     old = removal(365)
-    outside = Journal(tmp_path / "outside")
+    outside = Journal.at(tmp_path / "outside")
     outside.write(old)
     journal.write(removal(2))
-    (journal.folder / f"{old.id}.json").symlink_to(outside.folder / f"{old.id}.json")
+    (folder(journal) / f"{old.id}.json").symlink_to(folder(outside) / f"{old.id}.json")
     journal.write(NEW)
     assert outside.ids() == [old.id]
 

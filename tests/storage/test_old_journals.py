@@ -73,7 +73,7 @@ def decoded(file: Path) -> Any:
 def test_nothing_of_a_document_is_lost(tmp_path: Path, name: str) -> None:
     file = DOCUMENTS[name]
     shutil.copy(file, tmp_path)
-    old, journal = decoded(file), Journal(tmp_path)
+    old, journal = decoded(file), Journal.at(tmp_path)
     run = journal.read(file.stem)
     new = json.loads(codec.encode(run))
     details = old.pop("details")
@@ -117,7 +117,7 @@ def test_damaged_details_are_damage(tmp_path: Path, name: str, damage: bytes) ->
     end = rest.rindex(b',"schema_version"')
     run_id = DOCUMENTS[name].stem
     (tmp_path / f"{run_id}.json").write_bytes(start + damage + rest[end:])
-    found = Journal(tmp_path).read_quietly(run_id)
+    found = Journal.at(tmp_path).read_quietly(run_id)
     assert isinstance(found, Unreadable) or (isinstance(found, UndoEntry) and b"{" in damage)
 
 
@@ -178,7 +178,7 @@ def test_an_interrupted_removal_is_finished(
     assert registry.tags("app") == ["3"]
     journal = Journal.in_tree(registry.root)
     assert journal.head(run_id).state is JobState.DONE
-    assert decoded(journal.folder / f"{run_id}.json")["schema_version"] == 2
+    assert decoded(Path(journal.location) / f"{run_id}.json")["schema_version"] == 2
     jettison("undo", run_id, "--yes")
     assert registry.tags("app") == ["1", "2", "3"]
 

@@ -374,7 +374,7 @@ def user_journal() -> "Journal":
     """Return the journal in the user's state directory."""
     from jettison.storage.journal import Journal, state_directory
 
-    return Journal(state_directory(os.environ) / "runs")
+    return Journal.at(state_directory(os.environ) / "runs")
 
 
 def home_journal() -> "Journal | None":

@@ -60,7 +60,7 @@ def runs(
     columns = ["RUN", "WHAT", "STATE", "TAGS", "FREED", "WHERE", "UNDO"]
     table(columns, rows, right=["TAGS", "FREED"])
     if not rows:
-        note(dim(f"There are no runs in {journal.folder} yet."))
+        note(dim(f"There are no runs in {journal.location} yet."))
 
 
 def _steps(entry: "JournalEntry") -> "tuple[Step, ...]":

@@ -75,8 +75,8 @@ class UndoJob:
 
     def _saved_by_others(self) -> Iterator[SavedManifest]:
         """Yield what other runs on the same registry have saved, in any journal at hand."""
-        journals: dict[object, Journal] = {
-            one.folder: one for one in (self._home, self._journal, self._workspace.users_journal)
+        journals: dict[str, Journal] = {
+            one.location: one for one in (self._home, self._journal, self._workspace.users_journal)
         }
         for journal in journals.values():
             for other in journal.runs():
@@ -133,7 +133,7 @@ class UndoJob:
         if receipt.ok:
             # Only now may a collection stop honouring the window: tags hold everything again.
             journal.write(msgspec.structs.replace(run, state=JobState.UNDONE))
-        if journal.folder != self._journal.folder:
+        if journal.location != self._journal.location:
             self._journal.point(done, journal)
         return done, left
 

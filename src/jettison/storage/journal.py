@@ -12,14 +12,14 @@ The documents in a tree are its owner's, who may be another user than the one wh
 lies in, and nothing is reached through a symbolic link.
 """
 
-import errno
 import os
 import re
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from contextlib import contextmanager, suppress
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final, Self, TypeVar
 
@@ -48,16 +48,9 @@ from jettison.model.journal import (
 )
 from jettison.model.journal_leaving import candidates, is_over
 from jettison.storage.filesystem import layout
-from jettison.storage.filesystem.draft import Draft, open_record, write_file
-from jettison.storage.filesystem.folder import (
-    BlockedError,
-    Folder,
-    UnusableError,
-    is_disk_full,
-    storage_errors,
-)
-from jettison.storage.protocol import Storage
-from jettison.storage.repair_plans import repair_folder
+from jettison.storage.filesystem.documents import FolderDocuments
+from jettison.storage.protocol import Documents, Storage
+from jettison.storage.repair_plans import has_plan
 
 __all__ = ["Journal", "StepLog", "Unreadable", "new_run_id", "state_directory", "tree_journal"]
 
@@ -67,6 +60,7 @@ Run = TypeVar("Run", JournalEntry, EntryHead)
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _DOCUMENT: Final = ".json"
 _STEPS: Final = ".steps"
+_COLLECTION: Final = "runs"
 _ROOM: Final = 256 * 1024
 
 _END: Final = b",\n"
@@ -112,17 +106,6 @@ def new_run_id(now: float) -> str:
     return time.strftime("%Y%m%d-%H%M%S", time.gmtime(now)) + "-" + suffix
 
 
-def _can_still_be_undone(head: EntryHead) -> bool:
-    """Whether what an undo needs is there, and lies where it stays for as long as one likes."""
-    if head.state is JobState.UNDONE:
-        return False
-    if isinstance(head, RemovalHead) and head.backup is not None:
-        return os.path.lexists(head.backup)
-    if isinstance(head, RepairEntry):
-        return os.path.lexists(f"{head.storage}/{repair_folder(head.id)}/manifest.json")
-    return False
-
-
 def _lines(document: "JournalEntry | _Label") -> bytes:
     """Return a document, its head on a line of its own."""
     raw = codec.encode(document)
@@ -130,6 +113,12 @@ def _lines(document: "JournalEntry | _Label") -> bytes:
         return raw
     end = len(codec.encode(head_of(document))) - 1
     return raw if raw[end:] == b"}" else raw[:end] + _END + raw[end + 1 :]
+
+
+def _head_in(document: bytes) -> bytes:
+    """Return the head of a document, which is all of it where that has no line of its own."""
+    first, end, _ = document.partition(_END)
+    return first + b"}" if end else document
 
 
 class StepLog(msgspec.Struct, frozen=True):
@@ -140,48 +129,40 @@ class StepLog(msgspec.Struct, frozen=True):
 
 
 class Journal:
-    """A folder of runs, for which its user answers; see :meth:`in_tree` for one in a tree."""
+    """The runs in a collection of documents: one of a user's own, or the one of a storage.
 
-    def __init__(self, folder: Path, *, root: Path | None = None) -> None:
-        self.folder = folder
-        self._root = root
+    For those of a storage nobody answers: they are said to be of the one at ``storage`` whatever
+    they say, and do not point anywhere else. ``beside`` opens another collection of it.
+    """
 
-    @classmethod
-    def in_tree(cls, root: Path) -> Self:
-        """Return the journal of the tree below ``root``, for which nobody answers."""
-        return cls(root / layout.RUNS, root=root)
+    def __init__(
+        self,
+        documents: Documents,
+        *,
+        storage: str | None = None,
+        beside: Callable[[str], Documents] | None = None,
+    ) -> None:
+        self.location = documents.location
+        self._documents = documents
+        self._storage = storage
+        self._beside = beside
 
     @classmethod
     def at(cls, folder: Path) -> Self:
+        """Return the journal in a folder of a user's own; it need not be there yet."""
+        return cls(FolderDocuments.at(folder))
+
+    @classmethod
+    def pointed_to(cls, folder: Path) -> Self:
         """Return the journal that a pointer leads to."""
         is_trees = folder.parts[-2:] == tuple(layout.RUNS.split("/"))
-        return cls.in_tree(folder.parents[1]) if is_trees else cls(folder)
+        return cls.in_tree(folder.parents[1]) if is_trees else cls.at(folder)
 
-    @contextmanager
-    def _opened(self, *, make: bool = False) -> Iterator[Folder | None]:
-        """Open the folder; None if it is not there. OSError is left to the caller."""
-        folder = self._make_folder() if make else self._open_folder()
-        try:
-            yield folder
-        finally:
-            if folder is not None:
-                folder.close()
-
-    def _open_folder(self) -> Folder | None:
-        if self._root is None:
-            return Folder.root(self.folder) if self.folder.exists() else None
-        with Folder.root(self._root) as top:
-            try:
-                return top.open(layout.RUNS)
-            except BlockedError:
-                raise top.refusal(layout.RUNS) from None
-
-    def _make_folder(self) -> Folder:
-        if self._root is None:
-            return Folder.make_path(self.folder)
-        ours, _, runs = layout.RUNS.partition("/")
-        with Folder.root(self._root) as top, top.make(ours) as folder:
-            return folder.make(runs, private=True)
+    @classmethod
+    def in_tree(cls, root: Path) -> Self:
+        """Return the journal of the tree below ``root``."""
+        beside = partial(FolderDocuments.in_tree, root)
+        return cls(beside(_COLLECTION), storage=str(root), beside=beside)
 
     # Writing: nothing is overwritten in place, and nothing counts before it is synced.
 
@@ -191,51 +172,59 @@ class Journal:
 
     def point(self, run: EntryHead, to: "Journal") -> None:
         """Note that the run lies in another journal."""
-        label = _Label(run.id, RUN_SCHEMA, str(to.folder.absolute()))
+        label = _Label(run.id, RUN_SCHEMA, os.path.abspath(to.location))  # noqa: PTH100 - a text
         self._replace(run, self._encoded(label))
 
     def _encoded(self, document: JournalEntry | _Label) -> bytes:
         try:
             raw = _lines(document)
         except UnicodeEncodeError:
-            message = f"cannot write the journal {self.folder}: a path in it is not UTF-8"
+            message = f"cannot write the journal {self.location}: a path in it is not UTF-8"
             hint = "Rename that folder, or mount it at another path."
             raise JournalError(message, hint=hint) from None
         if not codec.is_readable(raw):
-            message = f"cannot write the journal {self.folder}: nobody could read so large a run"
+            message = f"cannot write the journal {self.location}: nobody could read so large a run"
             raise JournalError(message, hint="Do it in several runs.")
         return raw
 
     def _replace(self, run: EntryHead, document: bytes) -> None:
         name = self._name(run.id, _DOCUMENT)
         try:
-            with self._opened(make=True) as folder:
-                assert folder is not None  # noqa: S101 - it was made
-                is_new = folder.look(name) is None
-                write_file(folder, name, document, private=True)
-                if is_new:
-                    self._let_leave(folder, run)
+            is_new = self._documents.beginning(name, 1) is None
+            self._documents.write(name, document)
         except StorageError as error:
-            message = f"cannot write the journal {self.folder}: {error.message}"
+            message = f"cannot write the journal {self.location}: {error.message}"
             hint = "Nothing is removed without a journal; make that folder writable."
             raise JournalError(message, hint=hint) from error
+        if is_new:
+            self._let_leave(run)
 
-    def _let_leave(self, folder: Folder, newer: EntryHead) -> None:
+    def _let_leave(self, newer: EntryHead) -> None:
         """Remove a few entries that are over."""
-        for run_id in candidates(self.ids(), newer):
-            # One that cannot be read, or not be removed, stays; the new one is written.
-            with suppress(JettisonError):
-                if self._is_over(run_id, newer):
-                    # The document last: as long as it is there it is an entry, with a log or not.
-                    folder.unlink(f"{run_id}{_STEPS}")
-                    folder.unlink(f"{run_id}{_DOCUMENT}")
+        with suppress(JettisonError):  # the new one is written, which is what was asked for
+            for run_id in candidates(self.ids(), newer):
+                with suppress(JettisonError):  # one that cannot be read, or not be removed, stays
+                    if self._is_over(run_id, newer):
+                        # The document last: while it is there it is an entry, with a log or not.
+                        self._documents.remove(run_id + _STEPS)
+                        self._documents.remove(run_id + _DOCUMENT)
 
     def _is_over(self, run_id: str, newer: EntryHead) -> bool:
         home = self.home_of(run_id)
         if home is not self:
             return run_id not in home.ids()  # a pointer goes after what it points to
         head = self.head(run_id)
-        return is_over(head, newer) and not _can_still_be_undone(head)
+        return is_over(head, newer) and not self._can_always_be_undone(head)
+
+    def _can_always_be_undone(self, head: EntryHead) -> bool:
+        """Whether what an undo needs is where it stays for as long as one likes."""
+        if head.state is JobState.UNDONE:
+            return False
+        if isinstance(head, RemovalHead) and head.backup is not None:
+            return os.path.lexists(head.backup)
+        if isinstance(head, RepairEntry) and self._beside is not None:
+            return has_plan(self._beside, head.id)
+        return False
 
     def _name(self, run_id: str, ending: str) -> str:
         if _ID.fullmatch(run_id) is None:
@@ -245,16 +234,10 @@ class Journal:
     def has_room(self) -> bool:
         """Whether a run could be written; a disk that is full, or nearly so, has none."""
         try:
-            with self._opened(make=True) as folder:
-                assert folder is not None  # noqa: S101 - it was made
-                with Draft(folder, "trial", private=True) as draft:
-                    draft.write(bytes(_ROOM))
+            return self._documents.has_room(_ROOM)
         except StorageError as error:
-            if is_disk_full(error):
-                return False
-            message = f"cannot write the journal {self.folder}: {error.message}"
+            message = f"cannot write the journal {self.location}: {error.message}"
             raise JournalError(message) from error
-        return True
 
     def mark(self, run_id: str, step: int, *, done: bool, at: str) -> None:
         """Note that a step begins, or that it is done; on the disk when this returns."""
@@ -262,20 +245,9 @@ class Journal:
 
     def mark_all(self, run_id: str, marks: Iterable[tuple[int, bool]], *, at: str) -> None:
         """Note several steps, each with whether it is done, synced once."""
-        # A line that a crash cut short ends where the next one begins.
-        lines = b"".join(
-            b"\n" + msgspec.json.encode(_Line(step, done, at)) + b"\n" for step, done in marks
-        )
-        name = self._name(run_id, _STEPS)
-        path = self.folder / name
+        lines = [msgspec.json.encode(_Line(step, done, at)) for step, done in marks]
         try:
-            with self._opened() as folder, storage_errors("write", path):
-                if folder is None:
-                    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-                with open_record(folder, name, private=True) as descriptor:
-                    os.lseek(descriptor, 0, os.SEEK_END)
-                    os.write(descriptor, lines)
-                    os.fsync(descriptor)
+            self._documents.append(self._name(run_id, _STEPS), lines)
         except StorageError as error:
             hint = error.hint or "Make room or make it writable, and go on."
             raise JournalError(error.message, hint=hint) from error
@@ -301,13 +273,13 @@ class Journal:
     def _decoded(
         self, run_id: str, wanted: object, *, may_point: bool = True
     ) -> JournalEntry | EntryHead:
-        path = self.folder / f"{run_id}{_DOCUMENT}"
+        path = f"{self.location}/{run_id}{_DOCUMENT}"
         document = self._bytes(run_id, _DOCUMENT, head=wanted is EntryHead)
         if document is None:
             message = f"there is no run {run_id}"
             raise NotFoundError(message, hint="See `jettison runs` for those there are.")
         try:
-            label = codec.decode(document, _Label)
+            label = codec.decode(_head_in(document), _Label)
             if label.schema_version > RUN_SCHEMA:
                 message = (
                     f"run {run_id} was written by a newer version of Jettison "
@@ -318,10 +290,10 @@ class Journal:
                 message = f"run {run_id} cannot be read: {path} is the document of run {label.id!r}"
                 raise JournalError(message, hint=f"Look at {path}.")
             if label.elsewhere is not None:
-                if not may_point or self._root is not None:
+                if not may_point or self._storage is not None:
                     message = f"run {run_id} is pointed to, and only points on: {path}"
                     raise JournalError(message)
-                there = Journal.at(Path(label.elsewhere))
+                there = Journal.pointed_to(Path(label.elsewhere))
                 return there._decoded(run_id, wanted, may_point=False)  # noqa: SLF001 - of the same class
             if label.schema_version < RUN_SCHEMA:
                 run = codec.convert(upgraded(codec.decode(document, dict)), JournalEntry)
@@ -330,34 +302,29 @@ class Journal:
         except InvalidDocument as error:
             message = f"run {run_id} cannot be read: {error}"
             raise JournalError(message, hint=f"Look at {path}.") from error
-        if self._root is not None and run.storage is not None:
-            # Wherever the tree was when it was written, and whatever was written.
-            run = msgspec.structs.replace(run, storage=str(self._root))
-        return run  # type: ignore[no-any-return] # either of the two
+        # Wherever the tree was when it was written, and whatever was written.
+        said = {"storage": self._storage} if self._storage and run.storage is not None else {}
+        return msgspec.structs.replace(run, id=run_id, **said)  # type: ignore[no-any-return] # either
 
     def _bytes(self, run_id: str, ending: str, *, head: bool = False) -> bytes | None:
         """Read a document of a run, or its ``head`` if that is alone on its line; None: no such."""
         if _ID.fullmatch(run_id) is None:
             return None
-        path = self.folder / f"{run_id}{ending}"
         try:
-            with self._opened() as folder:
-                raw = None
-                if folder is not None:
-                    raw = folder.read(path.name, codec.LARGEST, _HEAD, line=head)
-        except (StorageError, UnusableError) as error:
-            message = f"{path} {error}" if isinstance(error, UnusableError) else error.message
-            raise JournalError(message) from error
-        first, end, _ = raw.partition(_END) if head and raw else (b"", b"", b"")
-        return first + b"}" if end else raw
+            start = self._documents.beginning(run_id + ending, _HEAD) if head else None
+            if start is not None and _END in start:
+                return _head_in(start)
+            return self._documents.read(run_id + ending, codec.LARGEST)
+        except StorageError as error:
+            raise JournalError(error.message) from error
 
     def home_of(self, run_id: str) -> "Journal":
         """Return the journal that holds the run itself: this one, or the one it points to."""
-        document = self._bytes(run_id, _DOCUMENT, head=True) if self._root is None else None
+        document = self._bytes(run_id, _DOCUMENT, head=True) if self._storage is None else None
         if document is None:
             return self
         label = codec.decode(document, _Label)
-        return self if label.elsewhere is None else Journal.at(Path(label.elsewhere))
+        return self if label.elsewhere is None else Journal.pointed_to(Path(label.elsewhere))
 
     def steps(self, run_id: str) -> StepLog:
         """Return how far a run came. A line cut short by a crash does not count."""
@@ -375,10 +342,9 @@ class Journal:
     def ids(self) -> list[str]:
         """Return the ids of all runs, oldest first."""
         try:
-            with self._opened() as folder:
-                names = [] if folder is None else [entry.name for entry in folder.entries()]
+            names = self._documents.names()
         except StorageError as error:
-            message = f"cannot read the journal {self.folder}: {error.message}"
+            message = f"cannot read the journal {self.location}: {error.message}"
             raise JournalError(message) from error
         stems = (name.removesuffix(_DOCUMENT) for name in names if name.endswith(_DOCUMENT))
         return sorted(stem for stem in stems if stem)
@@ -443,7 +409,7 @@ class Journal:
             except (JournalError, NotFoundError):
                 continue
         where = f" on {on}" if on is not None else ""
-        raise NotFoundError(none, hint=f"There is no such run{where} in {self.folder}.")
+        raise NotFoundError(none, hint=f"There is no such run{where} in {self.location}.")
 
     def find(self, text: str) -> str:
         """Return the id that ``text`` is, or the only one that it begins or ends.
@@ -465,4 +431,5 @@ class Journal:
 
 def tree_journal(storage: Storage) -> Journal:
     """Return the journal that lies in a storage itself."""
-    return Journal.in_tree(Path(storage.location))
+    documents = storage.documents(_COLLECTION)
+    return Journal(documents, storage=storage.location, beside=storage.documents)

@@ -3,14 +3,15 @@
 What they name is checked before anything is done with it (docs/security.md).
 """
 
+from collections.abc import Callable
 from typing import Final
 
 from jettison.errors import InvalidDocument, JournalError, NotFoundError, StorageError
 from jettison.model import codec
 from jettison.model.repair import RepairPlan
-from jettison.storage.protocol import Storage
+from jettison.storage.protocol import Documents, Storage
 
-__all__ = ["REPAIRS", "load_plan", "repair_folder"]
+__all__ = ["REPAIRS", "has_plan", "load_plan", "repair_folder"]
 
 _COLLECTION: Final = "fsck"
 _PLAN: Final = "manifest.json"
@@ -21,6 +22,11 @@ REPAIRS: Final = f"jettison/{_COLLECTION}"
 def repair_folder(run_id: str) -> str:
     """Return the folder that keeps what the repair with this id moved aside."""
     return f"{REPAIRS}/{run_id}"
+
+
+def has_plan(documents: Callable[[str], Documents], run_id: str) -> bool:
+    """Whether the plan of a repair is there; ``documents`` opens a collection of its storage."""
+    return documents(f"{_COLLECTION}/{run_id}").beginning(_PLAN, 1) is not None
 
 
 def load_plan(storage: Storage, run_id: str) -> RepairPlan:

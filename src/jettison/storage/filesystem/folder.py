@@ -268,12 +268,11 @@ class Folder:
         changed = self.own_time()
         return changed if changed < time.time_ns() - SETTLED_NS else -1
 
-    def read(self, name: str, limit: int, first: int = 4096, *, line: bool = False) -> bytes | None:
+    def read(self, name: str, limit: int, first: int = 4096) -> bytes | None:
         """Return a file's bytes, None if it is not there.
 
-        ``first`` is a good guess of how many bytes it has; ``line``: the first so many are enough
-        if a line ends in them. Raises :class:`UnusableError` for what is no regular file, cannot be
-        read, or is longer than ``limit`` bytes.
+        ``first`` is a good guess of how many bytes it has. Raises :class:`UnusableError` for what
+        is no regular file, cannot be read, or is longer than ``limit`` bytes.
         """
         try:
             descriptor = open_beneath(self.descriptor, name, _FILE)
@@ -287,7 +286,7 @@ class Folder:
             raise UnreadableError(f"cannot be read: {error.strerror}") from None
         try:
             raw = os.read(descriptor, first)
-            if not raw or (len(raw) == first and not (line and b"\n" in raw)):
+            if not raw or len(raw) == first:
                 raw = _read_on(descriptor, raw, limit)
         except OSError as error:
             raise UnreadableError(f"cannot be read: {error.strerror}") from None
