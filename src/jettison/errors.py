@@ -12,7 +12,8 @@
     ├── InvalidDocument              exit 1   JSON that is malformed, too deep or too long
     ├── NotFoundError                exit 1   a repository, tag, digest or run that does not exist
     ├── StorageError                 exit 1   the storage tree cannot be read or written
-    │   └── NotSynced                         the disk refused what was written; it is lost
+    │   ├── NotSynced                         the disk refused what was written; it is lost
+    │   └── Unsettled                         somebody is writing it just now; ask again
     ├── JournalError                 exit 1   a journal entry that this version cannot read
     │   └── JournalNewer                      one that a newer version wrote
     ├── PartlyDone                   exit 3   some of the work was done, some was not
@@ -76,6 +77,7 @@ __all__ = [
     "TagsAppeared",
     "UnexpectedResponse",
     "Unreachable",
+    "Unsettled",
     "UsageError",
     "VerificationFailed",
     "storage_error",
@@ -151,6 +153,10 @@ class StorageError(JettisonError):
 
 class NotSynced(StorageError):
     """The disk refused what was written to a file; that it takes it later proves nothing."""
+
+
+class Unsettled(StorageError):
+    """Something that another program may be writing at this moment: a moment later it is whole."""
 
 
 class JournalError(JettisonError):

@@ -1,7 +1,5 @@
 """Reading links while another program writes them in place, as Distribution 2.x does."""
 
-import asyncio
-import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +9,7 @@ import pytest
 from jettison.errors import StorageError
 from jettison.model.digest import Digest
 from jettison.server import content_reader as contents
-from jettison.server.content_reader import ContentReader, UnsettledLink, settled
+from jettison.server.content_reader import ContentReader
 from tests.support.trees import Tree, repo, tag
 
 if TYPE_CHECKING:
@@ -77,41 +75,3 @@ def test_a_link_that_stays_broken_is_waited_for_once(
             else:
                 assert not found.has_revision(repo("app"), digest)
         assert 0 < sum(clock.pauses) < 0.02
-
-
-@pytest.mark.parametrize("half", [b"", b"sha256:12"], ids=["empty", "half"])
-async def test_a_writer_that_waits_for_a_processor_is_waited_for(
-    tmp_path: Path, half: bytes
-) -> None:
-    tree = Tree(tmp_path / "registry")
-    digest = tree.image("app", "1", [b"layer"])
-    found = ContentReader(tree.open())
-    for link in (tree.tag_path("app", "1"), tree.revision_path("app", digest)):
-        whole = link.read_bytes()
-        tree.write(link, half)
-        os.utime(link, (1, 1))
-
-        async def look() -> bool:
-            pointed = found.tag(repo("app"), tag("1"))
-            return pointed == digest and found.has_revision(repo("app"), digest)
-
-        with pytest.raises(UnsettledLink):
-            await look()
-        asyncio.get_running_loop().call_later(0.2, link.write_bytes, whole)
-        assert await settled(look)
-
-
-async def test_a_link_that_stays_broken_is_an_error_after_a_while(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(contents, "_SETTLE_SECONDS", 0.1)
-    tree = Tree(tmp_path / "registry")
-    tree.image("app", "1", [b"layer"])
-    found = ContentReader(tree.open())
-    tree.write(tree.tag_path("app", "1"), b"")
-
-    async def look() -> Digest | None:
-        return found.tag(repo("app"), tag("1"))
-
-    with pytest.raises(UnsettledLink):
-        await settled(look)

@@ -26,12 +26,12 @@ from jettison.server.answers import (
     json_answer,
     text_answer,
 )
-from jettison.server.content_reader import settled
 from jettison.server.context import Call, Context, parse_name
 from jettison.server.failures import answer_to_storage_error, unexpected_answer
 from jettison.server.observing.exchange import Exchange
 from jettison.server.requests import Disconnected, Receive, Request, Scope, Send
 from jettison.server.routes import Endpoint, Route, clean_path, find_route
+from jettison.server.settling import settled
 from jettison.server.sharing import Busy
 
 __all__ = ["ENCODED", "GONE", "LENGTH", "Observer", "RegistryApp"]

@@ -6,7 +6,7 @@ from jettison.errors import StorageError
 from jettison.model.digest import Digest
 from jettison.model.names import RepoName
 from jettison.server.answers import Answer, ApiError, Code
-from jettison.server.content_reader import blob_headers
+from jettison.server.content_headers import blob_headers, prepared_blob
 from jettison.server.context import Call, Context, parse_digest
 from jettison.server.protection import refuse_used_blob
 from jettison.server.sending import content_answer, file_answer
@@ -24,10 +24,9 @@ async def get_blob(call: Call) -> Answer:
         raise _unknown(digest)
     content = contents.small(target)
     if content is not None:
-        headers, size, encoded = content.blob_headers, len(content.raw), content.blob_encoded
-        if target != digest:
-            headers, encoded = blob_headers(digest, size), b""
-        answer = content_answer(call.request, digest, headers, content.raw, encoded)
+        size = len(content)
+        headers, encoded = prepared_blob(digest, size)
+        answer = content_answer(call.request, digest, headers, content, encoded)
     else:
         opened = contents.open(target)
         if opened is None:

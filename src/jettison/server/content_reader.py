@@ -6,29 +6,31 @@ cache). Only the bytes of small contents are kept, by digest: they cannot change
 still on the disk is looked at each time.
 """
 
-import asyncio
 import errno
 import os
 import stat
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterator
-from typing import Final, NamedTuple, TypeVar
+from collections.abc import Iterator
+from typing import Final, NamedTuple
 
-from jettison.errors import InvalidDigest, InvalidManifest, StorageError, storage_error
+from jettison.errors import (
+    InvalidDigest,
+    InvalidManifest,
+    StorageError,
+    Unsettled,
+    storage_error,
+)
 from jettison.model.digest import Digest
 from jettison.model.manifest import parse_manifest
 from jettison.model.names import RepoName, Tag
-from jettison.server.answers import Header, encode_headers
 from jettison.storage.filesystem import layout
 from jettison.storage.filesystem.beneath import look_beneath, open_beneath
 from jettison.storage.filesystem.folder import Folder
 from jettison.storage.filesystem.reading import LARGEST_MANIFEST, SETTLED_NS
 from jettison.storage.filesystem.tree import StorageTree
 
-__all__ = ["SMALL", "Content", "ContentReader", "UnsettledLink", "settled"]
-
-_T = TypeVar("_T")
+__all__ = ["SMALL", "Content", "ContentReader"]
 
 SMALL: Final = 64 * 1024
 """Up to so many bytes a content is read at once and may be kept."""
@@ -40,14 +42,10 @@ _PAUSES: Final = (0.0, 0.0005, 0.001)
 """Seconds until a link is read again that is none: Distribution 2.x empties and rewrites links."""
 _UNSETTLED_NS: Final = 1_000_000_000
 """For so long after a link was written to it may be in the middle of a rewrite."""
-_SETTLE_SECONDS: Final = 1.5
-"""So long a request waits for such a link; the writer may have to wait for a processor."""
-_AGAIN_SECONDS: Final = 0.01
 _LINK: Final = 256
 _TRUSTED_SECONDS: Final = 1.0
 _FILE: Final = os.O_RDONLY | os.O_NONBLOCK
 _ABSENT: Final = (FileNotFoundError, NotADirectoryError)
-_UNKNOWN_TYPE: Final = b"application/octet-stream"
 
 
 class _Known(NamedTuple):
@@ -62,45 +60,22 @@ def _identity_of(status: os.stat_result) -> tuple[int, ...]:
     return status.st_mtime_ns, status.st_ino, status.st_dev, status.st_size
 
 
-class Content:
-    """A manifest or a small blob: its bytes, and the headers that depend on nothing else."""
+class Content(NamedTuple):
+    """A manifest's bytes, and what they say of its type: "" where they say nothing."""
 
-    __slots__ = (
-        *("blob_encoded", "blob_headers", "inode"),
-        *("manifest_encoded", "manifest_headers", "media_type", "raw"),
-    )
+    raw: bytes
+    media_type: str
 
-    def __init__(self, digest: Digest, raw: bytes, inode: int) -> None:
+
+class _Kept:
+    """The bytes of a small content, and which file they were read from."""
+
+    __slots__ = ("inode", "manifest", "raw")
+
+    def __init__(self, raw: bytes, inode: int) -> None:
         self.raw = raw
         self.inode = inode
-        self.blob_headers = blob_headers(digest, len(raw))
-        self.blob_encoded = encode_headers(self.blob_headers)
-        self.manifest_encoded = b""
-        self.media_type: str | None = None
-        self.manifest_headers: list[Header] = []
-
-
-def blob_headers(digest: Digest, size: int) -> list[Header]:
-    """Return the headers of a blob's answer, but for its range."""
-    encoded = digest.encode()
-    return [
-        (b"content-length", b"%d" % size),
-        (b"content-type", _UNKNOWN_TYPE),
-        (b"docker-content-digest", encoded),
-        (b"etag", b'"%b"' % encoded),
-        (b"accept-ranges", b"bytes"),
-        (b"cache-control", b"max-age=31536000"),
-    ]
-
-
-def manifest_headers(digest: Digest, size: int, media_type: str) -> list[Header]:
-    """Return the headers of a manifest's answer, but for its range."""
-    kind = media_type.encode("latin-1", "replace") or _UNKNOWN_TYPE
-    return [
-        (name, kind if name == b"content-type" else value)
-        for name, value in blob_headers(digest, size)
-        if name != b"cache-control"  # a tag may lead elsewhere the next moment
-    ]
+        self.manifest: Content | None = None
 
 
 def _type_of(digest: Digest, raw: bytes) -> str:
@@ -114,25 +89,6 @@ def _type_of(digest: Digest, raw: bytes) -> str:
         return ""
 
 
-class UnsettledLink(StorageError):
-    """A link without a digest that was written to a moment ago: perhaps it is being rewritten."""
-
-
-async def settled(look: Callable[[], Awaitable[_T]]) -> _T:
-    """Await what ``look`` returns, again and again while a link that it reads is being rewritten.
-
-    Raises :class:`UnsettledLink` where that does not come to an end in time.
-    """
-    end = time.monotonic() + _SETTLE_SECONDS
-    while True:
-        try:
-            return await look()
-        except UnsettledLink:
-            if time.monotonic() > end:
-                raise
-        await asyncio.sleep(_AGAIN_SECONDS)
-
-
 class ContentReader:
     """What is in a tree, as requests ask for it."""
 
@@ -140,7 +96,7 @@ class ContentReader:
         self._tree = tree
         self._repositories = _open(tree.repositories_folder, tree, layout.REPOSITORIES)
         self._blobs = _open(tree.blobs_folder, tree, layout.BLOBS)
-        self._kept: OrderedDict[str, Content] = OrderedDict()
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._kept_bytes = 0
         self._links: dict[str, _Known] = {}
         self._types: dict[str, tuple[tuple[int, int], str]] = {}
@@ -264,7 +220,7 @@ class ContentReader:
 
     def _damaged(self, path: str, what: str) -> StorageError:
         status = _look(self._repositories, path)
-        kind = UnsettledLink if status is not None and _is_unsettled(status) else StorageError
+        kind = Unsettled if status is not None and _is_unsettled(status) else StorageError
         message = f"{self._tree.path(layout.REPOSITORIES)}/{path} holds no digest, but {what}"
         return kind(message, hint="Push the image again, or look at `jettison fsck`.")
 
@@ -275,8 +231,12 @@ class ContentReader:
         found = _look(self._blobs, _path(digest))
         return None if found is None or not stat.S_ISREG(found.st_mode) else found.st_size
 
-    def small(self, digest: Digest, limit: int = SMALL) -> Content | None:
-        """Return a content of at most ``limit`` bytes; None if it is absent or larger."""
+    def small(self, digest: Digest) -> bytes | None:
+        """Return a content of at most :data:`SMALL` bytes; None if it is absent or larger."""
+        found = self._small(digest, SMALL)
+        return None if found is None else found.raw
+
+    def _small(self, digest: Digest, limit: int) -> _Kept | None:
         path = _path(digest)
         kept = self._kept.get(digest)
         if kept is not None and self._is_still_there(path, kept):
@@ -289,7 +249,7 @@ class ContentReader:
             return None
         return self._read(digest, path, found.st_size)
 
-    def _is_still_there(self, path: str, kept: Content) -> bool:
+    def _is_still_there(self, path: str, kept: _Kept) -> bool:
         """Whether a blob is the very file whose bytes are kept: those are sent, nothing is read.
 
         It has the digest that was asked for, wherever it lies; so one call of the system will do.
@@ -305,13 +265,12 @@ class ContentReader:
 
         Raises :class:`~jettison.errors.StorageError` for bytes that have another digest.
         """
-        content = self.small(digest)
-        if content is not None and content.media_type is None:
-            kind = _type_of(digest, content.raw)
-            content.media_type = kind
-            content.manifest_headers = manifest_headers(digest, len(content.raw), kind)
-            content.manifest_encoded = encode_headers(content.manifest_headers)
-        return content
+        found = self._small(digest, SMALL)
+        if found is None:
+            return None
+        if found.manifest is None:
+            found.manifest = Content(found.raw, _type_of(digest, found.raw))
+        return found.manifest
 
     def large_type(self, digest: Digest) -> str | None:
         """Return the type of a larger manifest that :meth:`examine` has read; None for others."""
@@ -321,7 +280,7 @@ class ContentReader:
     def examine(self, digest: Digest) -> str | None:
         """Read a larger manifest and return its type; None if it is absent. Takes a while."""
         identity = self._identity(digest)
-        content = self.small(digest, LARGEST_MANIFEST)
+        content = self._small(digest, LARGEST_MANIFEST)
         if content is None or identity is None:
             return None
         kind = _type_of(digest, content.raw)
@@ -337,7 +296,7 @@ class ContentReader:
             return None
         return found.st_ino, found.st_size
 
-    def _read(self, digest: Digest, path: str, size: int) -> Content | None:
+    def _read(self, digest: Digest, path: str, size: int) -> _Kept | None:
         descriptor = _descriptor(self._blobs, path)
         if descriptor is None:
             return None
@@ -350,13 +309,13 @@ class ContentReader:
             raise storage_error("read", path, error) from error
         finally:
             os.close(descriptor)
-        content = Content(digest, raw, inode)
+        content = _Kept(raw, inode)
         # What is damaged is not kept: it may be put right at any moment.
         if len(raw) <= SMALL and digest.matches(raw):
             self._keep(digest, content)
         return content
 
-    def _keep(self, digest: Digest, content: Content) -> None:
+    def _keep(self, digest: Digest, content: _Kept) -> None:
         before = self._kept.pop(digest, None)
         self._kept_bytes += len(content.raw) - (0 if before is None else len(before.raw))
         self._kept[digest] = content

@@ -7,7 +7,7 @@ from collections.abc import Set as AbstractSet
 from itertools import chain, islice
 from typing import Final
 
-from jettison.errors import InvalidManifest, PlanStale, StorageError
+from jettison.errors import InvalidManifest, PlanStale, StorageError, Unsettled
 from jettison.model import mediatypes
 from jettison.model.digest import ALGORITHMS, Digest
 from jettison.model.manifest import Descriptor, Manifest, parse_manifest
@@ -24,10 +24,11 @@ from jettison.server.answers import (
     problems_answer,
     shown,
 )
-from jettison.server.content_reader import UnsettledLink, manifest_headers, settled
+from jettison.server.content_headers import manifest_headers, prepared_manifest
 from jettison.server.context import Call, Context, parse_digest, parse_tag
 from jettison.server.protection import refuse_listed_manifest
 from jettison.server.sending import content_answer, file_answer
+from jettison.server.settling import settled
 from jettison.storage.filesystem import layout
 
 __all__ = ["delete_manifest", "get_manifest", "put_manifest"]
@@ -61,15 +62,10 @@ async def get_manifest(call: Call) -> Answer:
     if content is None:
         answer, kind, size = await _large(call, digest)
     else:
-        kind, size = content.media_type or "", len(content.raw)
+        kind, size = content.media_type, len(content.raw)
         _check_acceptable(call, digest, kind)
-        answer = content_answer(
-            call.request,
-            digest,
-            content.manifest_headers,
-            content.raw,
-            content.manifest_encoded,
-        )
+        headers, encoded = prepared_manifest(digest, size, kind)
+        answer = content_answer(call.request, digest, headers, content.raw, encoded)
     tag = "" if ":" in call.reference else call.reference
     context.events.manifest(call, "pull", digest, media_type=kind, size=size, tag=tag)
     return answer
@@ -303,7 +299,7 @@ def _check_tags(call: Call, digest: Digest, tags: Sequence[Tag]) -> None:
     for tag in tags:
         try:
             current = call.context.contents.tag(call.repository, tag)
-        except UnsettledLink:
+        except Unsettled:
             raise  # it is read again
         except StorageError:
             pass

@@ -8,8 +8,8 @@ from jettison.model.digest import Digest
 from jettison.model.names import RepoName
 from jettison.server.access import AccessAction
 from jettison.server.answers import Answer
-from jettison.server.content_reader import settled
 from jettison.server.context import Call, Context, parse_name
+from jettison.server.settling import settled
 
 __all__ = ["mount"]
 
