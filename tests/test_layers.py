@@ -32,6 +32,7 @@ READING = frozenset({"Decoder", "JSONDecoder", "decode", "load", "loads"})
 STEPPING = frozenset(
     {
         "jobs/backup.py",  # a backup's folder is the user's own
+        "storage/filesystem/serving.py",  # only where it came past no link before
         *(f"storage/filesystem/{name}.py" for name in ("beneath", "draft", "folder")),
     }
 )

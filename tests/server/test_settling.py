@@ -9,8 +9,8 @@ import pytest
 from jettison.errors import Unsettled
 from jettison.model.digest import Digest
 from jettison.server import settling
-from jettison.server.content_reader import ContentReader
 from jettison.server.settling import settled
+from jettison.storage.filesystem.serving import ContentReader
 from tests.support.trees import Tree, repo, tag
 
 

@@ -14,7 +14,6 @@ from jettison.model.digest import Digest
 from jettison.model.names import RepoName, Tag
 from jettison.server.access import Grant
 from jettison.server.answers import ApiError, Code, Header, shown
-from jettison.server.content_reader import ContentReader
 from jettison.server.events import Events
 from jettison.server.observing.exchange import Exchange
 from jettison.server.placement import Placement
@@ -22,6 +21,7 @@ from jettison.server.requests import Request
 from jettison.server.sessions import Sessions
 from jettison.server.sharing import Bodies, Buffers, Turns
 from jettison.server.tags import Catalog, Listings
+from jettison.storage.filesystem.serving import ContentReader
 from jettison.storage.filesystem.tree import StorageTree
 from jettison.storage.referrers_index import ReferrersIndexes
 from jettison.storage.tag_index import TagIndexes

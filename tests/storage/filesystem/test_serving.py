@@ -8,8 +8,8 @@ import pytest
 
 from jettison.errors import StorageError
 from jettison.model.digest import Digest
-from jettison.server import content_reader as contents
-from jettison.server.content_reader import ContentReader
+from jettison.storage.filesystem import serving as contents
+from jettison.storage.filesystem.serving import ContentReader
 from tests.support.trees import Tree, repo, tag
 
 if TYPE_CHECKING:
