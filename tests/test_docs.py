@@ -10,7 +10,7 @@ import pytest
 import typer
 from typer.main import get_command
 
-from docs import architecture
+from docs import architecture, render_commands
 from tests.layers import SOURCE, Layer
 
 COMMANDS = Path(__file__).parents[1] / "docs" / "commands.md"
@@ -95,6 +95,10 @@ def jettison_app() -> typer.Typer:
 
 def test_every_command_and_option_is_documented(jettison_app: typer.Typer) -> None:
     assert undocumented(jettison_app, COMMANDS.read_text(encoding="utf-8")) == []
+
+
+def test_the_page_of_commands_is_what_the_help_says() -> None:
+    assert COMMANDS.read_text(encoding="utf-8") == render_commands.render(), "run: make docs"
 
 
 def test_the_help_of_every_command_has_an_example(jettison_app: typer.Typer) -> None:
