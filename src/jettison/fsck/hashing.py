@@ -4,28 +4,22 @@ Threads are enough: hashing and reading let go of the interpreter's lock. Each t
 when it is done with one; how far they are is looked at from outside, in bytes.
 """
 
-import hashlib
 import os
-import stat
 import threading
 from collections.abc import Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import Final, NamedTuple
 
+from jettison.errors import StorageError
 from jettison.model.digest import RawDigest
 from jettison.progress import Progress, silent
-from jettison.storage.filesystem import layout
-from jettison.storage.filesystem.beneath import open_beneath
-from jettison.storage.filesystem.reading import TreeReader
+from jettison.storage.protocol import Blob, Checking, Scanning, Stamp
 
-__all__ = ["HASHING", "BlobHashes", "hash_blob", "hash_blobs"]
+__all__ = ["HASHING", "BlobHashes", "hash_blobs"]
 
 HASHING: Final = "hashing blobs"
 """The phase whose progress is in bytes."""
 
-_PIECE: Final = 1 << 20
-_FLAGS: Final = os.O_RDONLY | os.O_NONBLOCK
-_SHA256_BYTES: Final = 32
 _LOOK_SECONDS: Final = 0.1
 
 
@@ -33,7 +27,7 @@ class BlobHashes(NamedTuple):
     """The blobs whose content is not what they are named after.
 
     ``damaged`` have been at rest, with their sizes in bytes; ``unsettled`` are younger than the
-    grace period; ``unreadable`` come with the reason.
+    grace period; ``unreadable`` come with a sentence.
     """
 
     damaged: dict[RawDigest, int]
@@ -42,23 +36,20 @@ class BlobHashes(NamedTuple):
 
 
 def hash_blobs(
-    tree: TreeReader,
-    idle_ns: int,
+    storage: Scanning,
+    checking: Checking,
+    idle: Stamp,
     total: int,
     progress: Progress = silent,
-    threads: int | None = None,
 ) -> BlobHashes:
     """Read all blobs (``total`` bytes, for the progress) and say which do not hash to their name.
 
-    ``idle_ns`` is the end of what is at rest (nanoseconds since the epoch). A blob that vanishes
-    meanwhile is left out. ``threads`` None: one for each core.
+    ``idle`` is the end of what is at rest. A blob that vanishes meanwhile is left out.
     """
     found = BlobHashes({}, {}, {})
-    if tree.blobs_folder is None:
-        return found
-    count = threads or len(os.sched_getaffinity(0))
-    source = _Source(digest for folder in tree.blob_groups() for digest in tree.blobs_in(folder))
-    workers = [_Worker(tree, idle_ns, source, found) for _ in range(count)]
+    count = len(os.sched_getaffinity(0))
+    source = _Source(one for group in storage.blob_groups() for one in storage.blobs_in(group))
+    workers = [_Worker(checking, idle, source, found) for _ in range(count)]
     progress(HASHING, 0, total)
     with ThreadPoolExecutor(count) as pool:
         jobs = [pool.submit(worker.run) for worker in workers]
@@ -92,65 +83,34 @@ class _Source:
 
 
 class _Worker:
-    def __init__(self, tree: TreeReader, idle_ns: int, source: _Source, found: BlobHashes) -> None:
-        self._tree = tree
-        self._idle_ns = idle_ns
+    def __init__(self, checking: Checking, idle: Stamp, source: _Source, found: BlobHashes) -> None:
+        self._checking = checking
+        self._idle = idle
         self._source = source
         self._found = found
-        self._buffer = memoryview(bytearray(_PIECE))
         self.done = 0
 
     def run(self) -> None:
         while (digest := self._source.next()) is not None:
             try:
                 self._look(digest)
-            except OSError as error:
-                self._found.unreadable[digest] = error.strerror or str(error)
+            except StorageError as error:
+                self._found.unreadable[digest] = f"cannot be read here: {error.message}"
 
     def _look(self, digest: RawDigest) -> None:
-        status = self._hash(digest)
-        if status is None:
+        blob = self._mismatch(digest)
+        if blob is None:
             return
-        if status.st_mtime_ns <= self._idle_ns:
-            self._found.damaged[digest] = status.st_size
+        if blob.stamp <= self._idle:
+            self._found.damaged[digest] = blob.size
             return
-        again = self._hash(digest)  # it may have been written to meanwhile
+        again = self._mismatch(digest)  # it may have been written to meanwhile
         if again is not None:
-            self._found.unsettled[digest] = again.st_size
+            self._found.unsettled[digest] = again.size
 
-    def _hash(self, digest: RawDigest) -> os.stat_result | None:
-        """Return what a blob's file looks like if its content is wrong, else None."""
-        top = self._tree.blobs_folder
-        if top is None:
-            return None
-        try:
-            descriptor = open_beneath(top.descriptor, layout.blob_file(digest), _FLAGS)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        try:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                return None  # what it is, is for the walk to say
-            hasher = hashlib.sha256 if len(digest) == _SHA256_BYTES else hashlib.sha512
-            content = hasher(usedforsecurity=False)
-            while not self._source.ended:
-                count = os.readv(descriptor, [self._buffer])
-                if not count:
-                    break
-                content.update(self._buffer[:count])
-                self.done += count
-            else:
-                return None  # nobody wants to know any more
-            return None if content.digest() == digest else status
-        finally:
-            os.close(descriptor)
+    def _mismatch(self, digest: RawDigest) -> Blob | None:
+        return self._checking.mismatch(digest, self._read)
 
-
-def hash_blob(tree: TreeReader, path: str, digest: RawDigest) -> bool:
-    """Whether the file at ``path``, relative to the root, has this digest; raises OSError."""
-    hasher = "sha256" if len(digest) == _SHA256_BYTES else "sha512"
-    descriptor = open_beneath(tree.root_folder.descriptor, path, _FLAGS)
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return False
-        return hashlib.file_digest(file, hasher).digest() == digest
+    def _read(self, count: int) -> bool:
+        self.done += count
+        return not self._source.ended

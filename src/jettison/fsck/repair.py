@@ -12,13 +12,13 @@ from typing import Final, NamedTuple
 import msgspec
 
 from jettison.errors import StorageError
-from jettison.fsck.hashing import hash_blob
 from jettison.model import codec
 from jettison.model.check_report import CheckReport, Defect, Remedy, RepairAction
 from jettison.model.digest import raw_digest
 from jettison.model.repair import FileFingerprint, Move, RepairPlan, Skipped, Write
 from jettison.progress import Progress, silent
 from jettison.storage.filesystem import layout
+from jettison.storage.filesystem.checking import has_digest
 from jettison.storage.filesystem.tree import StorageTree
 from jettison.storage.filesystem.tree_mover import InTheWayError, TreeMover
 from jettison.storage.repair_plans import repair_folder
@@ -109,7 +109,7 @@ class _Planner:
         _, algorithm, _, encoded, _ = to.rsplit("/", 4)
         digest = raw_digest(algorithm, encoded)
         try:
-            sound = digest is not None and hash_blob(self._tree, remedy.path, digest)
+            sound = digest is not None and has_digest(self._tree, remedy.path, digest)
         except OSError:
             sound = False
         if sound:

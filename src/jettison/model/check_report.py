@@ -10,6 +10,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from jettison.model.printable import printable
+
 __all__ = [
     "CheckReport",
     "Defect",
@@ -18,6 +20,7 @@ __all__ = [
     "RepairAction",
     "Severity",
     "Unpullable",
+    "make_defect",
     "merge_defects",
 ]
 
@@ -129,6 +132,24 @@ class Defect(msgspec.Struct, frozen=True, rename={"kind": "class"}):
     def is_damage(self) -> bool:
         """Whether it keeps an image from being pulled or holds up the collector."""
         return self.severity is Severity.DAMAGE
+
+
+def make_defect(
+    kind: DefectClass,
+    severity: Severity,
+    path: str,
+    sentence: str,
+    *,
+    repository: str | None = None,
+    tags: tuple[str, ...] = (),
+    remedy: Remedy | None = None,
+) -> Defect:
+    """Return a defect that can be printed. Nothing is done to a path that cannot."""
+    shown = printable(path)
+    if shown != path:
+        remedy = None
+    whose = None if repository is None else printable(repository)
+    return Defect(kind, severity, shown, sentence, whose, tags, remedy)
 
 
 class Unpullable(msgspec.Struct, frozen=True):

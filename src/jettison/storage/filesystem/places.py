@@ -2,7 +2,7 @@
 
 from jettison.model.digest import Digest
 from jettison.storage.filesystem import layout
-from jettison.storage.protocol import LinkKind, Place
+from jettison.storage.protocol import LinkKind, Named, Place
 
 __all__ = ["TreePlaces"]
 
@@ -35,6 +35,10 @@ class TreePlaces:
         """Return the file that says what a tag points to."""
         return Place(layout.current_link(repository, tag))
 
+    def whole_tag(self, repository: str, tag: str) -> Place:
+        """Return the folder of a tag."""
+        return Place(layout.tag_folder(repository, tag))
+
     def links(self, kind: LinkKind, repository: str, algorithm: str) -> Place:
         """Return the folder that the links of an algorithm have their folders in."""
         return Place(f"{layout.repository(repository)}/{layout.KINDS[kind]}/{algorithm}")
@@ -55,3 +59,19 @@ class TreePlaces:
     def upload(self, repository: str, upload: str) -> Place:
         """Return the folder of an unfinished upload."""
         return Place(f"{layout.uploads(repository)}/{upload}")
+
+    def named(self, place: str) -> Named | None:
+        """Return what the file of a blob or of a link is; None for any other."""
+        parts = place.split("/")
+        for algorithm in parts[-4:-2]:
+            digest = layout.digest_of(algorithm, parts[-2])
+            if digest is None:
+                continue
+            if place == self.blob(digest):
+                return Named(digest)
+            above = "/".join(parts[:-3]).removeprefix(f"{layout.REPOSITORIES}/")
+            for kind, inner in layout.KINDS.items():
+                name = above.removesuffix(f"/{inner}")
+                if place == self.link(kind, name, digest):
+                    return Named(digest, kind, name)
+        return None

@@ -46,6 +46,7 @@ from jettison.storage.protocol import EmptyBlob, Leftover, Place, Stamp, TagsByM
 from jettison.storage.tag_index import TagIndex
 
 if TYPE_CHECKING:
+    from jettison.storage.filesystem.checking import TreeCheck
     from jettison.storage.filesystem.quarantine import LinkQuarantine, Quarantine
 
 __all__ = ["BlobDraft", "StorageTree"]
@@ -592,6 +593,12 @@ class StorageTree(TreeReader):
         )
 
         return seeing_quarantine(self)
+
+    def checking(self, idle: Stamp) -> "TreeCheck":
+        """Begin a check of the tree."""
+        from jettison.storage.filesystem.checking import TreeCheck  # noqa: PLC0415 - see above
+
+        return TreeCheck(self, idle)
 
     def is_blob_gone(self, digest: RawDigest) -> bool:
         """Whether a blob is neither in its place nor aside."""

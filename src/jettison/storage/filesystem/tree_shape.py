@@ -13,18 +13,25 @@ import time
 from typing import Final, NamedTuple
 
 from jettison.errors import StorageError
-from jettison.model.check_report import Defect, DefectClass, Remedy, RepairAction, Severity
+from jettison.model.check_report import (
+    Defect,
+    DefectClass,
+    Remedy,
+    RepairAction,
+    Severity,
+    make_defect,
+)
 from jettison.model.digest import ALGORITHMS, Digest, RawDigest, raw_digest
 from jettison.storage.filesystem import layout
 from jettison.storage.filesystem.folder import BlockedError, Folder, UnreadableError, UnusableError
 from jettison.storage.filesystem.reading import TreeReader, is_leftover
-from jettison.storage.protocol import make_problem
+from jettison.storage.protocol import BadLink, Stamp
 
-__all__ = ["EntryKind", "Owner", "Unread", "Walker", "make_defect"]
+__all__ = ["LONGEST_LINK", "EntryKind", "Owner", "Walker"]
 
 _REREADS: Final = 3
 _REREAD_SECONDS: Final = 0.01
-_LONGEST: Final = 4096
+LONGEST_LINK: Final = 4096
 
 
 class EntryKind(enum.Enum):
@@ -136,23 +143,6 @@ def _kind_below(kind: EntryKind, name: str, relative: str) -> EntryKind | None:
     return below
 
 
-def make_defect(
-    kind: DefectClass,
-    severity: Severity,
-    path: str,
-    sentence: str,
-    *,
-    repository: str | None = None,
-    tags: tuple[str, ...] = (),
-    remedy: Remedy | None = None,
-) -> Defect:
-    """Return a defect that can be printed. Nothing is done to a path that cannot."""
-    shown = make_problem(repository, path, sentence)
-    if shown.path != path:
-        remedy = None
-    return Defect(kind, severity, shown.path, sentence, shown.repository, tags, remedy)
-
-
 class Owner(NamedTuple):
     """Whom the storage belongs to, by the folder that all of it is in."""
 
@@ -189,37 +179,30 @@ class Owner(NamedTuple):
         return None
 
 
-class Unread(str):
-    """Why a link could not be read: nobody knows whether it is as it should be."""
-
-    __slots__ = ()
-
-
 class Walker:
     """Walks down the tree and notes what it sees.
 
-    ``idle_ns`` is the end of what is at rest (nanoseconds since the epoch). Folders of the kinds
-    in ``stop`` are not entered; their paths are in ``stopped``. ``layers`` has what each layer
-    link leads to, or a sentence for one that is malformed, :class:`Unread` for one that cannot be
-    read. ``blobs`` and ``bytes`` count the files of blobs.
+    Temporary files that were written after ``idle`` may be in use. Folders of the kinds in
+    ``stop`` are not entered; their paths are in ``stopped``. ``layers`` has what each layer link
+    leads to. ``blobs`` and ``bytes`` count the files of blobs.
     """
 
     def __init__(
         self,
         tree: TreeReader,
-        idle_ns: int,
+        idle: Stamp,
         owner: Owner,
         repository: str | None = None,
         stop: frozenset[EntryKind] = frozenset(),
     ) -> None:
         self._tree = tree
-        self._idle_ns = idle_ns
+        self._idle = idle
         self._owner = owner
         self._repository = repository
         self._stop = stop
         self.defects: list[Defect] = []
         self.stopped: list[str] = []
-        self.layers: dict[RawDigest, RawDigest | str] = {}
+        self.layers: dict[RawDigest, RawDigest | BadLink] = {}
         self.blobs = 0
         self.bytes = 0
 
@@ -307,13 +290,13 @@ class Walker:
         if digest is None:
             return
         target = self._read_link(folder, digest)
-        if isinstance(target, str) or target == digest:
+        if isinstance(target, BadLink) or target == digest:
             self.layers[digest] = target
         elif target is not None and len(target) != len(digest):
             # Content pushed under another algorithm lies under its canonical digest.
             self.layers[digest] = target
         elif target is not None:
-            self.layers[digest] = _points_elsewhere(target)
+            self.layers[digest] = BadLink(_points_elsewhere(target))
 
     def _history_link(self, folder: Folder, path: str) -> None:
         _, algorithm, encoded, _ = path.rsplit("/", 3)
@@ -323,40 +306,41 @@ class Walker:
         target = self._read_link(folder, digest)
         if target is None or target == digest:
             return
-        if isinstance(target, Unread):
-            self._note(DefectClass.UNREADABLE, path, target)
+        if not isinstance(target, BadLink):
+            target = BadLink(_points_elsewhere(target))
+        if target.unread:
+            self._note(DefectClass.UNREADABLE, path, target.why)
             return
-        why = target if isinstance(target, str) else _points_elsewhere(target)
         remedy = Remedy(RepairAction.MOVE_LINK, path)
-        self._note(DefectClass.MALFORMED_LINK, path, f"is malformed: {why}", remedy=remedy)
+        self._note(DefectClass.MALFORMED_LINK, path, f"is malformed: {target.why}", remedy=remedy)
 
-    def _read_link(self, folder: Folder, expected: RawDigest) -> RawDigest | str | None:
-        """Return a link's digest, a sentence on what it is instead, or None if it is gone.
+    def _read_link(self, folder: Folder, expected: RawDigest) -> RawDigest | BadLink | None:
+        """Return a link's digest, what is wrong with it, or None if it is gone.
 
         A malformed one is read again: Distribution 2.x rewrites links in place.
         """
         wanted = Digest.from_raw(expected).encode()
-        reason: str = ""
+        bad: BadLink | None = None
         for attempt in range(_REREADS):
             if attempt:
                 time.sleep(_REREAD_SECONDS)
             try:
-                raw = folder.read(layout.LINK, _LONGEST)
+                raw = folder.read(layout.LINK, LONGEST_LINK)
                 if raw is None:
                     return None
                 if raw == wanted:
                     return expected
                 return layout.parse_link(raw).raw
             except UnreadableError as error:
-                reason = Unread(error)
+                bad = BadLink(str(error), unread=True)
             except (UnusableError, layout.MalformedLinkError) as error:
-                reason = str(error)
-        return reason
+                bad = BadLink(str(error))
+        return bad
 
     # Notes.
 
     def _leftover(self, path: str, status: os.stat_result) -> None:
-        if status.st_mtime_ns <= self._idle_ns:
+        if status.st_mtime_ns <= self._idle:
             sentence = f"is a temporary file of {status.st_size:,} bytes that was never finished"
             remedy = Remedy(RepairAction.MOVE_LEFTOVER, path)
             self._note(DefectClass.LEFTOVER, path, sentence, remedy=remedy)

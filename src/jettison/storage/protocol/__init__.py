@@ -1,17 +1,25 @@
 """A storage one can ask: small interfaces, each what one of its users needs.
 
 ``Scanning`` tells what is in a storage (collector, fsck, listings), ``Writing`` puts and deletes
-(server, undo), ``Sweeping`` takes things away beside a registry that serves (collector), and
-``Documents`` keeps the journal. :class:`Storage` is all of them. A filesystem
-(:mod:`jettison.storage.filesystem`) and memory (:mod:`jettison.storage.memory`) implement them,
-held to one suite of tests (``tests/contract/``). The interfaces are cut at meaning: above them
-there is no path, no descriptor and no inode.
+(server, undo), ``Sweeping`` takes things away beside a registry that serves (collector),
+``Checking`` looks for what is wrong whatever the images are (fsck), and ``Documents`` keeps the
+journal. :class:`Storage` is all of them. A filesystem (:mod:`jettison.storage.filesystem`) and
+memory (:mod:`jettison.storage.memory`) implement them, held to one suite of
+tests (``tests/contract/``). The interfaces are cut at meaning: above them there is no path, no
+descriptor and no inode.
 """
 
 from collections.abc import Iterator
 from typing import Protocol
 
 from jettison.model.plausibility import Owner
+from jettison.storage.protocol.checking import (
+    BadLink,
+    Checking,
+    GroupCheck,
+    RepositoryCheck,
+    TopCheck,
+)
 from jettison.storage.protocol.documents import Documents
 from jettison.storage.protocol.facts import (
     STAMP_KEY,
@@ -23,6 +31,7 @@ from jettison.storage.protocol.facts import (
     Layers,
     Leftover,
     LinkKind,
+    Named,
     Outcome,
     Place,
     Problem,
@@ -51,11 +60,14 @@ __all__ = [
     "STAMP_KEY",
     "Absence",
     "AsideBlob",
+    "BadLink",
     "Blob",
     "BlobWriter",
+    "Checking",
     "Documents",
     "EmptyBlob",
     "Features",
+    "GroupCheck",
     "History",
     "Layers",
     "Leftover",
@@ -63,6 +75,7 @@ __all__ = [
     "LinkKind",
     "LinkQuarantine",
     "Links",
+    "Named",
     "Outcome",
     "Place",
     "Places",
@@ -70,6 +83,7 @@ __all__ = [
     "Protects",
     "Quarantine",
     "Repositories",
+    "RepositoryCheck",
     "RepositoryScan",
     "Revisions",
     "Scanning",
@@ -78,6 +92,7 @@ __all__ = [
     "Sweeping",
     "Tags",
     "TagsByManifest",
+    "TopCheck",
     "Upload",
     "Writer",
     "Writing",
@@ -95,6 +110,9 @@ class Storage(Scanning, Writing, Sweeping, Protocol):
 
     def exists(self, place: str) -> bool:
         """Whether anything is in a place."""
+
+    def checking(self, idle: Stamp) -> Checking:
+        """Begin a check; what was written after ``idle`` may still be being written."""
 
     # What else there is around it.
 

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, NewType
 import msgspec
 
 from jettison.errors import StorageError
-from jettison.model.digest import RawDigest
+from jettison.model.digest import Digest, RawDigest
 from jettison.model.names import RepoName, Tag
 from jettison.model.printable import printable
 
@@ -25,6 +25,7 @@ __all__ = [
     "Layers",
     "Leftover",
     "LinkKind",
+    "Named",
     "Outcome",
     "Place",
     "Problem",
@@ -90,6 +91,14 @@ class LinkKind(enum.Enum):
 
     LAYER = "layer"
     REVISION = "revision"
+
+
+class Named(NamedTuple):
+    """What a place is: a blob's content, or, with a ``kind``, a link in a repository."""
+
+    digest: Digest
+    kind: LinkKind | None = None
+    repository: str = ""
 
 
 class Absence(enum.IntEnum):

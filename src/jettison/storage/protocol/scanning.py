@@ -15,6 +15,7 @@ from jettison.storage.protocol.facts import (
     Layers,
     Leftover,
     LinkKind,
+    Named,
     Place,
     Problem,
     Repositories,
@@ -53,6 +54,9 @@ class Places(Protocol):
     def tag(self, repository: str, tag: str) -> Place:
         """Return where a tag's link is."""
 
+    def whole_tag(self, repository: str, tag: str) -> Place:
+        """Return where a tag is, its link and its history."""
+
     def links(self, kind: LinkKind, repository: str, algorithm: str) -> Place:
         """Return where the links of a kind and algorithm are."""
 
@@ -67,6 +71,9 @@ class Places(Protocol):
 
     def upload(self, repository: str, upload: str) -> Place:
         """Return where an unfinished upload is."""
+
+    def named(self, place: str) -> Named | None:
+        """Return what a place of :meth:`blob` or :meth:`link` is; None for any other."""
 
 
 class Links(Protocol):

@@ -1,0 +1,45 @@
+"""What is in one repository, as a check lists it."""
+
+from collections.abc import Mapping
+from typing import NamedTuple, Self
+
+from jettison.model.check_report import Defect
+from jettison.model.digest import RawDigest
+from jettison.model.names import Tag
+from jettison.storage.protocol import BadLink, Checking, Problem, RepositoryScan, Tags
+
+__all__ = ["Listing"]
+
+
+class Listing(NamedTuple):
+    """What is in the repository ``name``.
+
+    ``linked`` and ``malformed`` are the manifests whose links are sound, and are not; ``tagged``
+    are the tags of each manifest, ``layers`` what each layer's link leads to. ``defects`` are
+    those that are wrong whatever the images are.
+    """
+
+    name: str
+    tags: Tags
+    tagged: Mapping[RawDigest, list[Tag]]
+    linked: set[RawDigest]
+    malformed: set[RawDigest]
+    problems: list[Problem]
+    layers: Mapping[RawDigest, RawDigest | BadLink]
+    defects: list[Defect]
+
+    @classmethod
+    def of(cls, scan: RepositoryScan, checking: Checking) -> Self:
+        """List a repository. Raises :class:`~jettison.errors.StorageError` where that fails."""
+        # Tags before revisions, and all before what they need is looked at: what is pushed in
+        # between is then seen whole or not at all.
+        tags = scan.tags()
+        revisions = scan.revisions()
+        layers, defects = checking.repository(scan.name)
+        tagged: dict[RawDigest, list[Tag]] = {}
+        for tag, digest in tags.current.items():
+            tagged.setdefault(digest, []).append(tag)
+        malformed = revisions.damaged.intersection(revisions.folders) - revisions.linked
+        problems = [*tags.problems, *revisions.problems]
+        linked = revisions.linked
+        return cls(scan.name, tags, tagged, linked, malformed, problems, layers, defects)
