@@ -8,6 +8,7 @@ from typing import Any
 from typer.main import get_command
 
 from jettison.cli.commands import app
+from jettison.model.journal import FindingCode
 
 TARGET = Path(__file__).parent / "commands.md"
 HEAD = """\
@@ -25,6 +26,17 @@ Text from a registry, a tree or a file name is shown and never obeyed: control c
 directions and the like are written out (`\\x1b`). A terminal that lacks a character gets plain
 letters (`<=`). There are no colours with `NO_COLOR`, with `TERM=dumb`, and without a terminal. A
 fault in the program itself is one line; `JETTISON_DEBUG=1` shows where it is.
+
+What a command has verified is a list of `findings`, each with `ok`, a `subject`, a `sentence` for
+people, and a `code`:
+
+| code | says |
+|---|---|
+{codes}
+
+A step of a removal that was not done is in `left`, with a `reason` and a `code`: `not-saved` (what
+it removes could not be saved first), `changed` (the registry is not what it was when the plan was
+made), `refused` (the registry does not let it go), or `failed` (anything else).
 
 ## Exit codes
 
@@ -47,7 +59,8 @@ fault in the program itself is one line; `JETTISON_DEBUG=1` shows where it is.
 def render() -> str:
     """Return the whole document."""
     root: Any = get_command(app)
-    parts = [HEAD, *_section("jettison", root)]
+    codes = "\n".join(f"| `{code}` | {code.meaning} |" for code in FindingCode)
+    parts = [HEAD.replace("{codes}", codes), *_section("jettison", root)]
     for name, command in root.commands.items():
         parts += _section(f"jettison {name}", command)
     return "\n".join(parts).rstrip() + "\n"

@@ -7,7 +7,7 @@ from jettison.demo.images import image, layer, random_bytes
 from jettison.errors import Unreachable
 from jettison.jobs.verify_collection import SAMPLE, sample, verify_collected
 from jettison.model.digest import Digest
-from jettison.model.journal import Finding
+from jettison.model.journal import Finding, FindingCode
 from jettison.model.names import RepoName
 from jettison.storage.filesystem.layout import layer_link
 from jettison.storage.filesystem.tree import StorageTree
@@ -56,13 +56,14 @@ async def test_blobs_without_bytes(remote: RemoteRegistry) -> None:
     found = await verify_collected(remote, REMOVED)
     assert found == [
         Finding(
+            FindingCode.BLOB_PROMISED,
             ok=False,
             subject=f"2 blobs ({APP}@{OWN[0]}, …):",
             sentence="HEAD answers 200 but no bytes come; its descriptor cache is stale: "
             "restart the registry, or empty its Redis database",
         ),
         # Its bytes come, and there is no telling why.
-        Finding(ok=True, subject="1 removed blob", sentence="served"),
+        Finding(FindingCode.BLOB_SERVED, ok=True, subject="1 removed blob", sentence="served"),
     ]
 
 
@@ -84,12 +85,14 @@ async def test_a_blob_that_another_repository_keeps(
 async def test_after_a_restart_all_is_well(stale: DockerRegistry, remote: RemoteRegistry) -> None:
     stale.restart()
     tree = StorageTree(stale.root)
-    gone = [Finding(ok=True, subject="3 removed blobs", sentence="not served any more")]
+    sentence = "not served any more"
+    gone = [Finding(FindingCode.BLOB_GONE, ok=True, subject="3 removed blobs", sentence=sentence)]
     assert await verify_collected(remote, REMOVED) == gone
     assert await verify_collected(remote, REMOVED, storage=tree) == gone
     stale.push(APP, "1", GOES)
     [again] = await verify_collected(remote, REMOVED, storage=tree)
     assert again == Finding(
+        FindingCode.BLOB_SERVED,
         ok=True,
         subject="3 removed blobs",
         sentence="linked and served again, after it was removed",

@@ -12,8 +12,10 @@ from jettison.model.digest import Digest
 from jettison.model.journal import (
     CollectionEntry,
     Finding,
+    FindingCode,
     JobState,
     JournalEntry,
+    LeftCode,
     Receipt,
     RemovalEntry,
     RepairEntry,
@@ -76,7 +78,9 @@ receipts = st.builds(
     finished=texts,
     tags=sizes,
     predicted_bytes=st.none() | sizes,
-    findings=some(st.builds(Finding, st.booleans(), texts, texts, st.booleans())),
+    findings=some(
+        st.builds(Finding, st.sampled_from(FindingCode), st.booleans(), texts, texts, st.booleans())
+    ),
     notes=some(texts),
 )
 ID: Final = "20260102-030405-abcde"
@@ -104,7 +108,7 @@ entries: st.SearchStrategy[JournalEntry] = st.one_of(
         planned=seconds,
         grace=seconds,
         prediction=st.none() | st.builds(Prediction, sizes, sizes, sizes, some(texts), window),
-        left=some(st.builds(StepLeft, sizes, some(tags), texts)),
+        left=some(st.builds(StepLeft, sizes, some(tags), st.sampled_from(LeftCode), texts)),
     ),
     st.builds(CollectionEntry, **head, blobs=some(digests), links=some(st.tuples(names, digests))),
     st.builds(RepairEntry, **head, folder=texts),

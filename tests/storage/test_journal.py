@@ -13,6 +13,7 @@ from jettison.model.digest import Digest
 from jettison.model.journal import (
     RUN_SCHEMA,
     Finding,
+    FindingCode,
     JobState,
     JournalEntry,
     Receipt,
@@ -24,6 +25,7 @@ from jettison.model.names import RepoName, Tag
 from jettison.model.plan import Estimate, Freed, Kept, Plan, Prediction, Shared, Step, StepAction
 from jettison.storage.journal import Journal, StepLog, Unreadable, new_run_id, state_directory
 
+FOUND = Finding(FindingCode.TAG_GONE, ok=True, subject="v1", sentence="is gone")
 APP, TAG, DIGEST = RepoName("team/app"), Tag("v1"), Digest.of(b"{}")
 
 
@@ -47,7 +49,7 @@ def make(run_id: str = "20240101-000000-abcd", **changes: object) -> RemovalEntr
         # No JSON, not even text: bytes are never serialized again.
         saved=(SavedManifest(APP, DIGEST, "application/x", b'{ }\n\x00\xff"', (TAG,)),),
         window_until=1.5,
-        receipt=Receipt("2024-01-01T00:00:01Z", findings=(Finding(True, "v1", "is gone"),)),
+        receipt=Receipt("2024-01-01T00:00:01Z", findings=(FOUND,)),
         prediction=Prediction(1, 2, 3),
     )
     return msgspec.structs.replace(run, **changes)

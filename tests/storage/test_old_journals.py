@@ -18,6 +18,7 @@ from jettison.model.journal import (
     RUN_SCHEMA,
     CollectionEntry,
     JobState,
+    LeftCode,
     RemovalEntry,
     RepairEntry,
     UndoEntry,
@@ -74,6 +75,8 @@ def test_nothing_of_a_document_is_lost(tmp_path: Path, name: str) -> None:
     file = DOCUMENTS[name]
     shutil.copy(file, tmp_path)
     old, journal = decoded(file), Journal.at(tmp_path)
+    for finding in (old["receipt"] or {}).get("findings", []):
+        finding["code"] = "uncoded"
     run = journal.read(file.stem)
     new = json.loads(codec.encode(run))
     details = old.pop("details")
@@ -200,3 +203,12 @@ def test_a_collection_is_verified(jettison: Jettison, inherit: Callable[[str], s
     told = jettison("verify", run_id, "-o", "json").json["findings"]
     assert [one["ok"] for one in told] == [True] * len(told)
     assert "came back since" in told[0]["sentence"]
+
+
+def test_what_was_left_has_no_code(tmp_path: Path) -> None:
+    file = DOCUMENTS["killed/tree/20261126-031357-3vpqy.json"]
+    left = {"step": 0, "tags": ["1"], "reason": "refused"}
+    (tmp_path / file.name).write_text(json.dumps(decoded(file) | {"left": [left]}))
+    run = Journal.at(tmp_path).read(file.stem)
+    assert isinstance(run, RemovalEntry)
+    assert [(one.code, one.reason) for one in run.left] == [(LeftCode.UNCODED, "refused")]

@@ -30,7 +30,14 @@ from jettison.jobs.steps import (
     ends_all,
     to_the_end,
 )
-from jettison.model.journal import Finding, JobState, RemovalEntry, SavedManifest, StepLeft
+from jettison.model.journal import (
+    Finding,
+    JobState,
+    LeftCode,
+    RemovalEntry,
+    SavedManifest,
+    StepLeft,
+)
 from jettison.model.names import RepoName
 from jettison.model.plan import Step, StepAction
 from jettison.model.step_order import Order
@@ -121,7 +128,8 @@ class Applier:
         left: list[StepLeft] = []
         async for (number, step), found in each(enumerate(plan.steps), read):
             if isinstance(found, JettisonError):
-                left.append(StepLeft(number, step.tags, f"cannot be saved first: {found.message}"))
+                reason = f"cannot be saved first: {found.message}"
+                left.append(StepLeft(number, step.tags, LeftCode.NOT_SAVED, reason))
             elif found is not None:
                 removed = step.action is StepAction.DELETE
                 identity = (step.repository, found.digest, found.media_type, found.raw)

@@ -26,6 +26,7 @@ from jettison.model.digest import Digest
 from jettison.model.journal import (
     CollectionEntry,
     Finding,
+    FindingCode,
     JobState,
     Receipt,
     RemovalEntry,
@@ -216,7 +217,10 @@ class CollectionJob:
         if place.remote is not None:
             findings += await verify_collection(place.remote, self.storage, entry, place.progress)
         sentence = "nothing was noted as removed, so there is nothing to look for"
-        return findings or [Finding(ok=True, subject="the collection", sentence=sentence)]
+        none = Finding(
+            FindingCode.NOTHING_NOTED, ok=True, subject="the collection", sentence=sentence
+        )
+        return findings or [none]
 
 
 def _findings(
@@ -226,7 +230,10 @@ def _findings(
     freed = receipt.blobs.bytes
     if freed == plan.bytes:
         yield Finding(
-            ok=not receipt.ended, subject=f"{freed:,} bytes", sentence="freed, as predicted"
+            FindingCode.FREED,
+            ok=not receipt.ended,
+            subject=f"{freed:,} bytes",
+            sentence="freed, as predicted",
         )
     else:
         reasons = []
@@ -242,16 +249,16 @@ def _findings(
         sentence = "; ".join(reasons) or "others changed the storage meanwhile"
         subject = f"freed {freed:,} of {plan.bytes:,} bytes predicted"
         ok = not receipt.failures and not receipt.ended
-        yield Finding(ok=ok, subject=subject, sentence=sentence)
+        yield Finding(FindingCode.FREED_OTHER, ok=ok, subject=subject, sentence=sentence)
     if plan.blobs:
         gone = storage.blobs_each([blob.digest.raw for blob in plan.blobs]).count(None)
         subject = f"{gone:,} of {len(plan.blobs):,} blob files"
         ok = gone == len(plan.blobs) or not (receipt.failures or receipt.ended)
-        yield Finding(ok=ok, subject=subject, sentence="gone from the disk")
+        yield Finding(FindingCode.BLOB_GONE, ok=ok, subject=subject, sentence="gone from the disk")
     if plan.kept.count:
         subject = f"{plan.kept.count:,} of the blobs, {plan.kept.bytes:,} bytes"
         sentence = "gave the disk nothing back: hard links show them elsewhere, or they are holes"
-        yield Finding(ok=True, subject=subject, sentence=sentence)
+        yield Finding(FindingCode.FREED_NOTHING, ok=True, subject=subject, sentence=sentence)
 
 
 def _gone_links(
@@ -323,14 +330,17 @@ def forget_in_redis(
     server = configuration.redis
     if server is None:
         sentence = "the configuration names no Redis to make forget: empty its database"
-        return Finding(ok=False, subject="the descriptor cache", sentence=sentence)
+        subject = "the descriptor cache"
+        return Finding(FindingCode.CACHE_STALE, ok=False, subject=subject, sentence=sentence)
     try:
         count = forget(server, blobs, links)
     except StorageError as error:
         sentence = f"still remembers what was removed, and breaks pushes: {error.message}"
-        return Finding(ok=False, subject=f"Redis at {server.address}", sentence=sentence)
+        subject = f"Redis at {server.address}"
+        return Finding(FindingCode.CACHE_STALE, ok=False, subject=subject, sentence=sentence)
     subject = f"{count:,} entries in Redis"
-    return Finding(ok=True, subject=subject, sentence="forgotten with what they described")
+    sentence = "forgotten with what they described"
+    return Finding(FindingCode.CACHE_CLEARED, ok=True, subject=subject, sentence=sentence)
 
 
 def _end_windows(storage: Storage, plan: CollectionPlan, runs: AbstractSet[str]) -> None:

@@ -23,7 +23,14 @@ from jettison.jobs.removal_plan import RemovalRequest, plan, planned_nodes
 from jettison.jobs.verify import Proof, verify_blobs, verify_references, verify_storage
 from jettison.jobs.workspace import Workspace
 from jettison.model.digest import Digest
-from jettison.model.journal import Finding, JobState, Receipt, RemovalEntry, RemovalHead
+from jettison.model.journal import (
+    Finding,
+    FindingCode,
+    JobState,
+    Receipt,
+    RemovalEntry,
+    RemovalHead,
+)
 from jettison.model.plan import Plan, Prediction
 from jettison.model.plausibility import NOTHING_SAID, Consent, Objection
 from jettison.model.products import product
@@ -404,7 +411,8 @@ def _compare(run: RemovalEntry, collected: _Collected) -> list[Finding]:
     if freed == predicted == 0 and prediction.later:
         return []  # nothing was done that deserves a tick; why is told beside
     if freed == predicted:
-        return [Finding(ok=True, subject=f"{freed:,} bytes", sentence="freed, as predicted")]
+        subject, sentence = f"{freed:,} bytes", "freed, as predicted"
+        return [Finding(FindingCode.FREED, ok=True, subject=subject, sentence=sentence)]
     reasons = []
     if receipt.put_back.count:
         reasons.append(
@@ -414,4 +422,5 @@ def _compare(run: RemovalEntry, collected: _Collected) -> list[Finding]:
         reasons.append(f"{receipt.failures} files could not be removed")
     sentence = "; ".join(reasons) or "the registry was changed by others meanwhile"
     subject = f"freed {freed:,} of {predicted:,} bytes predicted"
-    return [Finding(ok=not receipt.failures, subject=subject, sentence=sentence)]
+    ok = not receipt.failures
+    return [Finding(FindingCode.FREED_OTHER, ok=ok, subject=subject, sentence=sentence)]

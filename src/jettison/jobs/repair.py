@@ -13,7 +13,7 @@ from jettison.jobs.collect import forget_in_redis
 from jettison.jobs.workspace import Workspace
 from jettison.model.check_report import CheckReport, RepairAction
 from jettison.model.digest import Digest, raw_digest
-from jettison.model.journal import Finding, JobState, Receipt, RepairEntry, UndoEntry
+from jettison.model.journal import Finding, FindingCode, JobState, Receipt, RepairEntry, UndoEntry
 from jettison.model.plausibility import Consent
 from jettison.model.repair import Move, RepairPlan
 from jettison.model.times import rfc3339
@@ -177,6 +177,10 @@ def _receipt(
     verb: str = "done",
 ) -> Receipt:
     subject = f"{outcome.done:,} of {total:,} repair{'' if total == 1 else 's'}"
-    findings = [Finding(ok=outcome.done == total, subject=subject, sentence=verb)]
-    findings += [Finding(ok=False, subject=one.path, sentence=one.reason) for one in outcome.left]
+    all_done = outcome.done == total
+    findings = [Finding(FindingCode.REPAIRED, ok=all_done, subject=subject, sentence=verb)]
+    findings += [
+        Finding(FindingCode.NOT_REPAIRED, ok=False, subject=one.path, sentence=one.reason)
+        for one in outcome.left
+    ]
     return Receipt(finished=finished, findings=tuple(findings), notes=notes)

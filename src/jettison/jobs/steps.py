@@ -24,7 +24,14 @@ from jettison.errors import (
 )
 from jettison.jobs.current_state import Present, list_tags
 from jettison.model.digest import Digest
-from jettison.model.journal import Finding, RemovalEntry, SavedManifest, StepLeft
+from jettison.model.journal import (
+    Finding,
+    FindingCode,
+    LeftCode,
+    RemovalEntry,
+    SavedManifest,
+    StepLeft,
+)
 from jettison.model.mediatypes import OCI_INDEX
 from jettison.model.names import RepoName, Tag
 from jettison.model.plan import Step
@@ -82,6 +89,15 @@ def moved(host: str, repository: RepoName, tag: Tag, was: Digest, now: Digest | 
     return PlanStale(message, hint=_AGAIN)
 
 
+def _left(number: int, tags: tuple[Tag, ...], error: JettisonError) -> StepLeft:
+    code = LeftCode.FAILED
+    if isinstance(error, PlanStale):
+        code = LeftCode.CHANGED
+    elif isinstance(error, DeletionRefused):
+        code = LeftCode.REFUSED
+    return StepLeft(number, tags, code, error.message)
+
+
 class StepRemover:
     """Removes what the steps of a run name.
 
@@ -125,7 +141,7 @@ class StepRemover:
         except JettisonError as error:
             if ends_all(error):
                 raise
-            return Failed(StepLeft(number, step.tags, error.message), error)
+            return Failed(_left(number, step.tags, error), error)
 
     async def pushed_again(self, number: int) -> StepLeft | None:
         """Say of a step that was done before whether its manifest has come back since."""
@@ -136,7 +152,7 @@ class StepRemover:
         if wanting is None:
             return None
         reason = f"{self._named(step)} was pushed again since: {step.repository}:{wanting} needs it"
-        return StepLeft(number, (), reason)
+        return StepLeft(number, (), LeftCode.CHANGED, reason)
 
     async def keep(self, number: int, why: str) -> Failed:
         """Leave the manifest of a step, but remove its tags, each alone: that harms nobody."""
@@ -153,7 +169,7 @@ class StepRemover:
                 return None
             if now not in {step.digest, self._dummy(number).digest}:
                 error = moved(self._plan.registry, step.repository, tag, step.digest, now)
-                return Failed(StepLeft(number, (tag,), error.message), error)
+                return Failed(_left(number, (tag,), error), error)
         await self._untag(number, tag)
         self._unsettled.add(number)
         return None
@@ -214,7 +230,7 @@ class StepRemover:
         except JettisonError as again:
             if ends_all(again):
                 raise
-            return Failed(StepLeft(number, (), again.message), again)
+            return Failed(_left(number, (), again), again)
         self._tags_first = True
         return None
 
@@ -233,7 +249,7 @@ class StepRemover:
                 if ends_all(error):
                     raise
                 stays.append(tag)
-        return Failed(StepLeft(number, tuple(stays), cause.message), cause)
+        return Failed(_left(number, tuple(stays), cause), cause)
 
     # A tag alone.
 
@@ -325,7 +341,7 @@ class StepRemover:
                 except JettisonError as error:
                     if ends_all(error):
                         raise
-                    stays[number] = StepLeft(number, (tag,), error.message)
+                    stays[number] = _left(number, (tag,), error)
             names = await list_tags(self._source, repository)
         return stays
 
@@ -353,7 +369,7 @@ class StepRemover:
                 f"is gone and was not to go ({before}); it may have been pushed to one of the "
                 f"{len(fitting)} manifests that were removed just then"
             )
-            return Finding(ok=False, subject=name, sentence=sentence)
+            return Finding(FindingCode.TAG_ABSENT, ok=False, subject=name, sentence=sentence)
         node = (repository, steps[fitting[0]].digest)
         saved = next((s for s in self._run.saved if (s.repository, s.digest) == node), None)
         try:
@@ -368,12 +384,12 @@ class StepRemover:
             if ends_all(error):
                 raise
             sentence = f"went with {steps[fitting[0]].short} and was not to go: {error.message}"
-            return Finding(ok=False, subject=name, sentence=sentence)
+            return Finding(FindingCode.TAG_ABSENT, ok=False, subject=name, sentence=sentence)
         reason = (
             f"{name} was pushed to {steps[fitting[0]].short} while this ran and went with it; it "
             "is put back, and that manifest stays"
         )
-        return StepLeft(fitting[0], (), reason)
+        return StepLeft(fitting[0], (), LeftCode.CHANGED, reason)
 
     def _below(self, saved: SavedManifest) -> Iterable[SavedManifest]:
         """Return what a manifest lists, and it itself last, as far as this run has saved it."""

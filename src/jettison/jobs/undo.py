@@ -12,6 +12,7 @@ from jettison.jobs.workspace import Workspace
 from jettison.model.digest import Digest
 from jettison.model.journal import (
     Finding,
+    FindingCode,
     JobState,
     JournalEntry,
     Receipt,
@@ -142,5 +143,6 @@ class UndoJob:
         place = self._workspace
         findings = await verify_restored(place.registry, plan, left, place.progress)
         return findings + [
-            Finding(ok=False, subject=one.subject, sentence=one.reason) for one in left
+            Finding(FindingCode.NOT_RESTORED, ok=False, subject=one.subject, sentence=one.reason)
+            for one in left
         ]

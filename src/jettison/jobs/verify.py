@@ -35,7 +35,7 @@ from jettison.jobs.verify_collection import (
     stale_finding,
 )
 from jettison.model.digest import Digest
-from jettison.model.journal import Finding, RemovalEntry
+from jettison.model.journal import Finding, FindingCode, RemovalEntry
 from jettison.model.names import RepoName, Tag
 from jettison.model.plan import Plan
 from jettison.model.restoration import NotBack, UndoPlan, needs_of
@@ -114,20 +114,31 @@ async def _removed_tags(
         name = f"{repository}:{tag}"
         was = tags[repository, tag][0]
         if isinstance(now, JettisonError):
-            findings.append(Finding(ok=False, subject=name, sentence=now.message))
+            findings.append(
+                Finding(FindingCode.NOT_LOOKED_AT, ok=False, subject=name, sentence=now.message)
+            )
         elif now is not None and now == was:
-            findings.append(Finding(ok=False, subject=name, sentence="the tag is still there"))
+            findings.append(
+                Finding(
+                    FindingCode.TAG_THERE, ok=False, subject=name, sentence="the tag is still there"
+                )
+            )
         elif now is not None:
             sentence = f"points to another image now: {now.short}"
-            findings.append(Finding(ok=True, subject=name, sentence=sentence))
+            findings.append(
+                Finding(FindingCode.TAG_MOVED, ok=True, subject=name, sentence=sentence)
+            )
         elif (repository, tag) in listed:
             # Removed, and so answered: the list comes from a cache, or from a broken registry. But
             # of a tag that led nowhere before, the list is all there is to see.
             sentence = "the tag answers 404 to GET, and is still in the registry's list"
-            findings.append(Finding(ok=was is not None, subject=name, sentence=sentence))
+            gone_now = was is not None
+            findings.append(
+                Finding(FindingCode.TAG_LISTED, ok=gone_now, subject=name, sentence=sentence)
+            )
         else:
             gone += 1
-    return [_count(gone, "tag", "is gone", "are gone"), *findings]
+    return [_count(FindingCode.TAG_GONE, gone, "tag", "is gone", "are gone"), *findings]
 
 
 async def _removed_manifests(
@@ -141,12 +152,16 @@ async def _removed_manifests(
         if now is None:
             gone += 1
             continue
-        sentence = "the manifest is served"
+        code, sentence = FindingCode.MANIFEST_THERE, "the manifest is served"
         if isinstance(now, JettisonError):
+            code = FindingCode.NOT_LOOKED_AT
             sentence = f"cannot be looked at: {now.message}"
-        findings.append(Finding(ok=False, subject=f"{repository}@{digest}", sentence=sentence))
+        name = f"{repository}@{digest}"
+        findings.append(Finding(code, ok=False, subject=name, sentence=sentence))
     return [
-        _count(gone, "manifest", "answers 404 to GET", "answer 404 to GET"),
+        _count(
+            FindingCode.MANIFEST_GONE, gone, "manifest", "answers 404 to GET", "answer 404 to GET"
+        ),
         *findings,
     ]
 
@@ -183,17 +198,19 @@ async def verify_restored(
         if now == tags[item]:
             back += 1
             continue
-        sentence = f"points to {now} instead" if isinstance(now, Digest) else "is not there"
+        code, sentence = FindingCode.TAG_ABSENT, "is not there"
+        if isinstance(now, Digest):
+            code, sentence = FindingCode.TAG_MOVED, f"points to {now} instead"
         name = f"{item[0]}:{item[1]}"
-        findings.append(Finding(ok=False, subject=name, sentence=sentence))
+        findings.append(Finding(code, ok=False, subject=name, sentence=sentence))
     found = await _look(registry, manifests, progress, missing=frozenset(plan.missing))
     findings += found.findings({node: f"{node[0]}@{node[1]}" for node in manifests})
     count = len(manifests) - len(found.wrong) - len(found.before)
     return [
         finding
         for finding in (
-            _count(back, "tag", "is back", "are back"),
-            _count(count, "manifest", *_THERE),
+            _count(FindingCode.TAG_BACK, back, "tag", "is back", "are back"),
+            _count(FindingCode.IMAGE_WHOLE, count, "manifest", *_THERE),
             *findings,
         )
         if finding is not None
@@ -229,12 +246,15 @@ async def _kept(
             names[repository, was] = name
             continue
         if isinstance(now, JettisonError):
-            ok, sentence = False, f"cannot be looked at: {now.message}"
+            code, ok = FindingCode.NOT_LOOKED_AT, False
+            sentence = f"cannot be looked at: {now.message}"
         elif now is None:
-            ok, sentence = run.receipt is not None, "was to stay, and is not there any more"
+            code, ok = FindingCode.TAG_ABSENT, run.receipt is not None
+            sentence = "was to stay, and is not there any more"
         else:
-            ok, sentence = True, f"points to another image now: {now.short}"
-        findings.append(Finding(ok=ok, subject=name, sentence=sentence))
+            code, ok = FindingCode.TAG_MOVED, True
+            sentence = f"points to another image now: {now.short}"
+        findings.append(Finding(code, ok=ok, subject=name, sentence=sentence))
     broken = frozenset((one.repository, digest) for one in plan.missing for digest in one.absent)
     found = await _look(registry, names, progress, missing=broken, read_data=read_data)
     findings += found.findings(names)
@@ -242,7 +262,7 @@ async def _kept(
     said = _READ if read_data else _THERE
     if len(kept_ones) < len(plan.kept):
         said = (said[0], f"{said[1]} (a sample of {len(plan.kept):,})")
-    return [_count(count, "neighbour", *said), *findings]
+    return [_count(FindingCode.IMAGE_WHOLE, count, "neighbour", *said), *findings]
 
 
 class _Looked(msgspec.Struct, frozen=True):
@@ -253,11 +273,12 @@ class _Looked(msgspec.Struct, frozen=True):
 
     def findings(self, names: Mapping[Node, str]) -> list[Finding]:
         found = [
-            Finding(ok=False, subject=names[node], sentence=problem)
+            Finding(FindingCode.IMAGE_BROKEN, ok=False, subject=names[node], sentence=problem)
             for node, problem in sorted(self.wrong.items())
         ]
         return found + [
             Finding(
+                FindingCode.IMAGE_BROKEN,
                 ok=True,
                 subject=names[node],
                 sentence=f"is broken, as before: {problem}",
@@ -305,7 +326,8 @@ def verify_storage(
     findings = []
     if len(left) < len(sizes):
         subject = f"{number(len(sizes) - len(left), 'blob file')}, {gone:,} bytes"
-        findings.append(Finding(ok=True, subject=subject, sentence="gone from the disk"))
+        sentence = "gone from the disk"
+        findings.append(Finding(FindingCode.BLOB_GONE, ok=True, subject=subject, sentence=sentence))
     if left:
         findings += _why_left(storage, run, left, now, progress)
     return Proof(tuple(findings), *counts)
@@ -324,22 +346,26 @@ def _why_left(
     idle = stamp_at(now - run.grace)
     young = [digest.raw for digest, blob in left.items() if blob.stamp > idle]
     pending = wanted_by_pending(storage, young)
-    groups: dict[tuple[bool, str], list[int]] = {}
+    groups: dict[tuple[FindingCode, bool, str], list[int]] = {}
     findings = []
     for digest, blob in left.items():
         if digest not in garbage:
-            reason = (True, "needed again by something in the registry, or protected by a problem")
+            why = "needed again by something in the registry, or protected by a problem"
+            reason = (FindingCode.BLOB_NEEDED, True, why)
         elif digest in held:
             until = moment(held[digest])
-            reason = (True, f"held for undo until {until}; `gc --now` frees it")
+            why = f"held for undo until {until}; `gc --now` frees it"
+            reason = (FindingCode.BLOB_HELD, True, why)
         elif blob.stamp > idle or blob.digest in pending:
-            reason = (True, "younger than the grace period; the next `gc` after it takes it")
+            why = "younger than the grace period; the next `gc` after it takes it"
+            reason = (FindingCode.BLOB_YOUNG, True, why)
         else:
-            reason = (not run.reclaim, "not collected yet; `jettison gc` takes it")
+            why = "not collected yet; `jettison gc` takes it"
+            reason = (FindingCode.BLOB_UNCOLLECTED, not run.reclaim, why)
         groups.setdefault(reason, []).append(blob.size)
-    for (ok, why), found in groups.items():
+    for (code, ok, why), found in groups.items():
         subject = f"{number(len(found), 'blob file')}, {sum(found):,} bytes"
-        findings.append(Finding(ok=ok, subject=subject, sentence=why))
+        findings.append(Finding(code, ok=ok, subject=subject, sentence=why))
     return findings
 
 
@@ -393,17 +419,19 @@ async def verify_blobs(
         findings.append(stale_finding([f"{repository}@{digest}" for repository, digest in lied]))
     if gone:
         subject = f"{number(len(gone), 'blob')}{of}"
-        findings.append(Finding(ok=True, subject=subject, sentence="not served any more"))
+        sentence = "not served any more"
+        findings.append(Finding(FindingCode.BLOB_GONE, ok=True, subject=subject, sentence=sentence))
     if left and not stored:
         sentence = "still served; a collection of the registry frees what nothing needs"
+        subject = f"{number(len(left), 'blob')}{of}"
         findings.append(
-            Finding(ok=True, subject=f"{number(len(left), 'blob')}{of}", sentence=sentence)
+            Finding(FindingCode.BLOB_SERVED, ok=True, subject=subject, sentence=sentence)
         )
     return Proof(tuple(findings), len(gone) + len(lied), len(left))
 
 
-def _count(count: int, noun: str, singular: str, plural: str) -> Finding | None:
+def _count(code: FindingCode, count: int, noun: str, singular: str, plural: str) -> Finding | None:
     if count == 0:
         return None
     sentence = singular if count == 1 else plural
-    return Finding(ok=True, subject=number(count, noun), sentence=sentence)
+    return Finding(code, ok=True, subject=number(count, noun), sentence=sentence)

@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 from jettison.errors import InvalidManifest, JettisonError, Unreachable
 from jettison.jobs.image_lookup import RESTART, each_alone
 from jettison.model.digest import Digest
-from jettison.model.journal import CollectionEntry, Finding
+from jettison.model.journal import CollectionEntry, Finding, FindingCode
 from jettison.model.names import RepoName
 from jettison.progress import Progress, silent
 from jettison.registry import Registry
@@ -74,15 +74,20 @@ async def verify_collected(
         findings.append(stale_finding(stale))
     if unlinked:
         sentence = f"served where the repository has no link to it; {RESTART}"
-        findings.append(Finding(ok=False, subject=_some(unlinked), sentence=sentence))
+        findings.append(
+            Finding(FindingCode.BLOB_PROMISED, ok=False, subject=_some(unlinked), sentence=sentence)
+        )
     if absent := answers[None]:
         of = "" if len(asked) == len(removed) else f" (a sample of {len(removed):,})"
         subject = f"{number(len(absent), 'removed blob')}{of}"
-        findings.append(Finding(ok=True, subject=subject, sentence="not served any more"))
+        sentence = "not served any more"
+        findings.append(Finding(FindingCode.BLOB_GONE, ok=True, subject=subject, sentence=sentence))
     if served := answers[True]:
         sentence = "served" if storage is None else "linked and served again, after it was removed"
         subject = number(len(served), "removed blob")
-        findings.append(Finding(ok=True, subject=subject, sentence=sentence))
+        findings.append(
+            Finding(FindingCode.BLOB_SERVED, ok=True, subject=subject, sentence=sentence)
+        )
     return findings
 
 
@@ -94,7 +99,8 @@ def verify_gone(storage: Storage, run: CollectionEntry) -> list[Finding]:
     sentence = "gone from the disk"
     if back:
         sentence = f"looked for; {number(back, 'file')} of these came back since"
-    return [Finding(ok=True, subject=number(len(run.blobs), "removed blob"), sentence=sentence)]
+    subject = number(len(run.blobs), "removed blob")
+    return [Finding(FindingCode.BLOB_GONE, ok=True, subject=subject, sentence=sentence)]
 
 
 async def verify_collection(
@@ -105,7 +111,7 @@ async def verify_collection(
         return await verify_collected(registry, run.links, progress, storage=storage)
     except Unreachable as error:
         sentence = f"not running, so it promises nothing: {error.message}"
-        return [Finding(ok=True, subject=registry.name, sentence=sentence)]
+        return [Finding(FindingCode.NOT_RUNNING, ok=True, subject=registry.name, sentence=sentence)]
 
 
 def not_looked_at(errors: Sequence[JettisonError]) -> list[Finding]:
@@ -113,7 +119,8 @@ def not_looked_at(errors: Sequence[JettisonError]) -> list[Finding]:
     if not errors:
         return []
     sentence = f"could not be looked at: {errors[0].message}"
-    return [Finding(ok=False, subject=number(len(errors), "blob"), sentence=sentence)]
+    subject = number(len(errors), "blob")
+    return [Finding(FindingCode.NOT_LOOKED_AT, ok=False, subject=subject, sentence=sentence)]
 
 
 async def serves(registry: Registry, repository: RepoName, digest: Digest) -> bool | None:
@@ -139,7 +146,7 @@ def _is_linked(storage: Storage, repository: RepoName, digest: Digest) -> bool:
 def stale_finding(stale: Collection[str]) -> Finding:
     """Say of blobs, each ``repository@digest``, that HEAD lies about them, and what to do."""
     sentence = f"HEAD answers 200 but no bytes come; {RESTART}"
-    return Finding(ok=False, subject=_some(stale), sentence=sentence)
+    return Finding(FindingCode.BLOB_PROMISED, ok=False, subject=_some(stale), sentence=sentence)
 
 
 def number(count: int, noun: str) -> str:

@@ -6,7 +6,7 @@ saved manifests. A head can be read alone (:mod:`jettison.storage.journal`).
 """
 
 import enum
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Self
 
 import msgspec
 
@@ -21,9 +21,11 @@ __all__ = [
     "CollectionHead",
     "EntryHead",
     "Finding",
+    "FindingCode",
     "JobKind",
     "JobState",
     "JournalEntry",
+    "LeftCode",
     "Receipt",
     "RemovalEntry",
     "RemovalHead",
@@ -80,16 +82,75 @@ class SavedManifest(msgspec.Struct, frozen=True):
     removed: bool = True
 
 
+class FindingCode(enum.StrEnum):
+    """What a finding says, for a program; ``meaning`` says it for people."""
+
+    meaning: str
+
+    def __new__(cls, value: str, meaning: str) -> Self:
+        """Make a code with its meaning."""
+        code = str.__new__(cls, value)
+        code._value_ = value
+        code.meaning = meaning
+        return code
+
+    TAG_GONE = "tag-gone", "a tag is removed"
+    TAG_THERE = "tag-there", "a tag that was to be removed is still there"
+    TAG_LISTED = "tag-listed", "a tag is removed, and is still in the registry's list"
+    TAG_MOVED = "tag-moved", "a tag points to another image now"
+    TAG_ABSENT = "tag-absent", "a tag that was to stay or to come back is not there"
+    TAG_BACK = "tag-back", "a tag is restored"
+    MANIFEST_GONE = "manifest-gone", "a manifest is removed"
+    MANIFEST_THERE = "manifest-there", "a manifest that was to be removed is still there"
+    IMAGE_WHOLE = "image-whole", "an image is there with everything that it needs"
+    IMAGE_BROKEN = "image-broken", "an image lacks something that it needs"
+    BLOB_GONE = "blob-gone", "a blob is gone"
+    BLOB_SERVED = "blob-served", "a blob is served"
+    BLOB_PROMISED = "blob-promised", "the registry promises a blob that a push must not rely on"
+    BLOB_NEEDED = "blob-needed", "a blob stays, because something needs it or may need it"
+    BLOB_HELD = "blob-held", "a blob stays within an undo window"
+    BLOB_YOUNG = "blob-young", "a blob stays until the grace period is over"
+    BLOB_UNCOLLECTED = "blob-uncollected", "a blob stays until the next collection"
+    FREED = "freed", "as many bytes were freed as predicted"
+    FREED_OTHER = "freed-other", "another number of bytes was freed than predicted"
+    FREED_NOTHING = "freed-nothing", "removed blobs gave the disk nothing back"
+    CACHE_CLEARED = "cache-cleared", "the registry's descriptor cache forgot what was removed"
+    CACHE_STALE = "cache-stale", "the registry's descriptor cache remembers what was removed"
+    REPAIRED = "repaired", "steps of a repair, or of its undo, were done"
+    NOT_REPAIRED = "not-repaired", "a step of a repair, or of its undo, was not done"
+    NOT_RESTORED = "not-restored", "an undo did not restore this"
+    NOT_RUNNING = "not-running", "the registry does not run, so it promises nothing"
+    NOT_LOOKED_AT = "not-looked-at", "this could not be looked at"
+    NOTHING_NOTED = "nothing-noted", "there is nothing to look for"
+    UNCODED = "uncoded", "an earlier version noted this without a code"
+
+
 class Finding(msgspec.Struct, frozen=True):
-    """One result of a verification; ``sentence`` explains it, whether it is good or bad.
+    """One result of a verification; ``sentence`` explains the ``code``, whether good or bad.
 
     ``before``: the result is bad, and was so before the run.
     """
 
+    code: FindingCode
     ok: bool
     subject: str
     sentence: str
     before: bool = False
+
+
+class LeftCode(enum.StrEnum):
+    """Why a step was not done.
+
+    NOT_SAVED: what it removes could not be saved first. CHANGED: the registry is not what it was
+    when the plan was made. REFUSED: the registry does not let it go. FAILED: anything else.
+    """
+
+    NOT_SAVED = "not-saved"
+    CHANGED = "changed"
+    REFUSED = "refused"
+    FAILED = "failed"
+    UNCODED = "uncoded"
+    """An earlier version noted it without a code."""
 
 
 class StepLeft(msgspec.Struct, frozen=True):
@@ -100,6 +161,7 @@ class StepLeft(msgspec.Struct, frozen=True):
 
     step: int
     tags: tuple[Tag, ...]
+    code: LeftCode
     reason: str
 
 
@@ -313,4 +375,13 @@ def upgraded(document: dict[str, Any]) -> dict[str, Any]:
     for old, new in _DETAILS.get(kind, {}).items():
         if details and old in details:
             found[new] = details[old]
+    if "left" in found:
+        found["left"] = _coded(found["left"])
+    if isinstance(receipt := found.get("receipt"), dict) and "findings" in receipt:
+        found["receipt"] = receipt | {"findings": _coded(receipt["findings"])}
     return found | {"schema_version": RUN_SCHEMA}
+
+
+def _coded(items: Any) -> Any:  # noqa: ANN401 - whatever stands there
+    coded = isinstance(items, list) and all(isinstance(one, dict) for one in items)
+    return [{"code": FindingCode.UNCODED} | one for one in items] if coded else items
