@@ -244,11 +244,13 @@ class _Marker:
 
         The others are left to :meth:`_read`.
         """
-        for digest, found in self._storage.manifests(digests):
-            if found.edges is not None:
-                self._edges[digest] = self._with_members(found.edges)
-            if found.subject is not None:
-                self._subjects.setdefault(found.subject, []).append(digest)
+        linked, known = self._linked, self._edges
+        for digest, (edges, subject, _) in self._storage.manifests(digests):
+            if edges is not None:
+                usual = linked.isdisjoint(edges.blobs)
+                known[digest] = edges if usual else self._with_members(edges)
+            if subject is not None:
+                self._subjects.setdefault(subject, []).append(digest)
 
     def _read(self, digest: RawDigest) -> Edges[RawDigest] | None:
         """Return what a manifest references, from the tree or from the journal; read once."""

@@ -252,10 +252,13 @@ def _trace(
 
 
 def _begin(marked: RepositoryMark, revision_times: tuple[int, ...]) -> RepositoryScanned:
-    short = [digest for digest in marked.reached if len(digest) == _SHA256_BYTES]
+    row, long_ = b"".join(marked.reached), list[bytes]()
+    if len(row) != _SHA256_BYTES * len(marked.reached):
+        long_ = [digest for digest in marked.reached if len(digest) != _SHA256_BYTES]
+        row = b"".join(marked.reached.difference(long_))
     return RepositoryScanned(
-        reached=b"".join(short),
-        reached_long=[digest for digest in marked.reached if len(digest) != _SHA256_BYTES],
+        reached=row,
+        reached_long=long_,
         held=list(marked.held.items()),
         protected=list(marked.protected),
         problems=marked.problems,

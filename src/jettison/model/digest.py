@@ -38,7 +38,7 @@ def raw_digest(algorithm: str, encoded: str) -> RawDigest | None:
 
 
 _BYTES: Final = 32
-_AT_ONCE: Final = 1024
+_AT_ONCE: Final = 128
 _PREFIX: Final = b"sha256:"
 _LENGTH: Final = len(_PREFIX) + 2 * _BYTES
 

@@ -46,7 +46,8 @@ _VERSION: Final = 2
 """What ``native.c`` was built from: one that is older or newer is not used."""
 
 _FIELDS: Final = 6
-_ROOM: Final = 1 << 20
+_ROOM: Final = 1 << 18
+"""Bytes that are read in one call, at most: more would stay with the process."""
 _DIGEST: Final = 32
 _LISTED: Final = 1024 * _DIGEST
 _KIND: Final = 3

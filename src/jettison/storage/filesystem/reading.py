@@ -581,9 +581,8 @@ def references_of_each(
     manifests: Sequence[tuple[RawDigest, bytes]],
 ) -> Iterator[tuple[RawDigest, References]]:
     """Yield what manifests reference; what cannot be understood is left out."""
-    quickly = native.references_each([raw for _, raw in manifests])
-    for number, (digest, raw) in enumerate(manifests):
-        usual = None if quickly is None else quickly[number]
+    quickly = native.references_each([raw for _, raw in manifests]) or [None] * len(manifests)
+    for (digest, raw), usual in zip(manifests, quickly, strict=True):
         if usual is not None:
             yield digest, usual
             continue

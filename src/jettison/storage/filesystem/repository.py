@@ -414,7 +414,7 @@ class RepositoryReader:
 
     def revision_names(self) -> list[RawDigest]:
         """Return the digests that have a folder among the revisions, linked or not."""
-        return [digest for digest, _ in self._digests(layout.REVISIONS, [])]
+        return self._digests(layout.REVISIONS, [])[0]
 
     def revision_time(self, digest: RawDigest) -> int | None:
         """Return when a revision was linked (nanoseconds), or None if it is not."""
@@ -425,12 +425,12 @@ class RepositoryReader:
     def layers(self) -> Layers:
         """Return the blobs that ``_layers`` names."""
         found = Layers(set(), [])
-        for digest, entry in self._digests(layout.LAYERS, found.problems):
-            found.named.add(digest)
-            if entry is not None:
-                message = "is a symbolic link, which is not followed"
-                path = layout.layer_link(self.name, Digest.from_raw(digest)).removesuffix("/link")
-                found.problems.append(make_problem(self.name, path, message))
+        digests, behind = self._digests(layout.LAYERS, found.problems)
+        found.named.update(digests)
+        for digest in behind:
+            message = "is a symbolic link, which is not followed"
+            path = layout.layer_link(self.name, Digest.from_raw(digest)).removesuffix("/link")
+            found.problems.append(make_problem(self.name, path, message))
         return found
 
     def layer_target(self, digest: RawDigest) -> RawDigest | Problem | None:
@@ -596,12 +596,13 @@ class RepositoryReader:
 
     def _digests(
         self, inner: str, problems: list[Problem]
-    ) -> list[tuple[RawDigest, os.DirEntry[str] | None]]:
-        """Return what ``inner/<algorithm>/<hex>/`` says, with the entry where that is a link."""
-        found: list[tuple[RawDigest, os.DirEntry[str] | None]] = []
+    ) -> tuple[list[RawDigest], list[RawDigest]]:
+        """Return what ``inner/<algorithm>/<hex>/`` says, and which of it are symbolic links."""
+        found: list[RawDigest] = []
+        behind: list[RawDigest] = []
         top = self.open(inner, problems)
         if top is None:
-            return found
+            return found, behind
         with top:
             for algorithm in self._algorithms(top, problems):
                 folder = self._open_in(top, algorithm, problems)
@@ -609,12 +610,12 @@ class RepositoryReader:
                     continue
                 with folder:
                     digests, _, others = digest_folders(folder, algorithm)
-                found += [(digest, None) for digest in digests]
+                found += digests
                 for entry in others:
                     digest = raw_digest(algorithm, entry.name)
                     if digest is not None and entry.is_symlink():
-                        found.append((digest, entry))
-        return found
+                        behind.append(digest)
+        return found + behind, behind
 
     def _digest_folder(self, inner: str, digest: RawDigest) -> Folder | None:
         return self.open(f"{inner}/{Digest.from_raw(digest).algorithm}", [])
