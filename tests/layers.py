@@ -38,7 +38,7 @@ LAYERS: Final = (
             "web": "the dashboard",
         },
     ),
-    Layer("library", {"": "import jettison"}),
+    Layer("library", {"": "import jettison", "api": "sessions, for Python"}),
     Layer("jobs", {"jobs": "request, plan, steps, proof"}),
     Layer("checks", {"fsck": "what is wrong in a storage"}),
     Layer("collection", {"collector": "what a storage needs no more"}),

@@ -35,6 +35,7 @@
     ├── PlanStale                    exit 13  the registry changed since the plan was made
     │   └── TagsAppeared             other tags are on a manifest that was to go
     └── Interrupted                  exit 130 Ctrl-C, as every shell tells it
+        └── Cancelled                         by the program that called us
 
 A class owns its exit code, so that no command decides one (decision 0014).
 """
@@ -278,6 +279,10 @@ class Interrupted(JettisonError):
     """Ctrl-C; what was done is in the journal."""
 
     exit_code = 130
+
+
+class Cancelled(Interrupted):
+    """The program that called has cancelled; what was done is in the journal."""
 
 
 @contextmanager

@@ -21,7 +21,6 @@ from jettison.cli.options import (
     AssumeQuiescent,
     Grace,
     MaxRemoval,
-    home_journal,
     timestamp,
 )
 from jettison.cli.output import ago, counted, note, size_exactly, write
@@ -133,17 +132,16 @@ def garbage_collect(
     code 3), and an implausible collection is refused (exit code 4). Options without a short name
     are Jettison's own.
     """
+    from jettison import open_storage
     from jettison.collector.options import CollectOptions
-    from jettison.jobs.collect import CollectionJob
-    from jettison.jobs.workspace import open_workspace
     from jettison.model.digest_set import DigestSet
     from jettison.model.plausibility import Consent
 
     target = config or os.environ.get(_VARIABLE)
     if not target:
         raise UsageError("no configuration is named", hint=f"Give its path, or set {_VARIABLE}.")
-    place = open_workspace(target, users=home_journal())
-    configuration = place.configuration
+    session = open_storage(target)
+    configuration = session.workspace.configuration
     log = _Log("info" if configuration is None else configuration.log.level, time.time_ns)
     marked = DigestSet()
 
@@ -154,7 +152,7 @@ def garbage_collect(
 
     options = CollectOptions(grace=grace, untagged=0.0 if delete_untagged else None)
     consent = Consent(empty=allow_empty, foreign_owner=allow_foreign_owner, most=max_removal)
-    job = CollectionJob(place, options, consent=consent)
+    job = session.collection(options, consent=consent)
     if not assume_quiescent:
         job.require_quiescent()
     if not dry_run:

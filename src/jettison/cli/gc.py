@@ -18,7 +18,6 @@ from jettison.cli.options import (
     Output,
     Yes,
     confirm,
-    home_journal,
     one_of,
     optional_values,
     parse_duration,
@@ -224,12 +223,11 @@ class _Command:
 
     @functools.cached_property
     def _job(self) -> "CollectionJob":
-        from jettison.jobs.collect import CollectionJob
-        from jettison.jobs.workspace import open_workspace
+        from jettison import open_storage
 
-        place = open_workspace(self._target, users=home_journal())
-        self._storage = place.own_storage.location
-        return CollectionJob(place, self._options, end_undo=self._end_undo, consent=self._consent)
+        session = open_storage(self._target)
+        self._storage = session.location
+        return session.collection(self._options, end_undo=self._end_undo, consent=self._consent)
 
     def _make_plan(self) -> "CollectionPlan":
         job = self._job

@@ -12,7 +12,6 @@ from jettison.cli.options import (
     Storage,
     extent_of,
     run,
-    timestamp,
     with_connection,
 )
 from jettison.cli.output import Format, bold, dim, emit, note, size, size_exactly, table, write
@@ -49,21 +48,13 @@ def inspect(
 async def _inspect(
     text: str, storage: str | None, connection: Connection, extent: "Extent"
 ) -> "Report":
-    from jettison.jobs.inspect import inspect as look
-    from jettison.jobs.workspace import open_workspace
+    from jettison import connect
     from jettison.model.names import Reference
 
     reference = Reference.parse(text)
-    async with connection.open(reference.host) as remote:
-        with reporting() as progress, connection.cache() as cache:
-            return await look(
-                open_workspace(storage).connected_to(remote).source,
-                reference,
-                created=timestamp(),
-                extent=extent,
-                cache=cache,
-                progress=progress,
-            )
+    async with connect(reference.host, storage=storage, connection=connection) as registry:
+        with reporting() as progress:
+            return await registry.reporting_to(progress).inspect(reference, extent=extent)
 
 
 def _print(report: "Report") -> None:

@@ -2,23 +2,20 @@
 
 import functools
 import inspect
-import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
 from typer.core import TyperCommand
 
+from jettison.api.connection import Connection
 from jettison.cli.output import Format, note, prompt, stdout_ended, timestamp
-from jettison.errors import Declined, Interrupted, JournalError, Refused, UsageError
+from jettison.errors import Declined, Interrupted, Refused, UsageError
 
 if TYPE_CHECKING:
-    from jettison.client import Credentials, ManifestCache, RemoteRegistry
     from jettison.jobs.discover import Extent
     from jettison.storage.journal import Journal
 
@@ -38,7 +35,6 @@ __all__ = [
     "ask",
     "confirm",
     "extent_of",
-    "home_journal",
     "one_of",
     "optional_values",
     "parse_duration",
@@ -190,50 +186,6 @@ MaxRemoval = Annotated[
 ]
 
 
-@dataclass(frozen=True)
-class Connection:
-    """How to reach a registry, as the command line says it."""
-
-    plain_http: bool | None = None
-    insecure: bool = False
-    ca_file: Path | None = None
-    cert: Path | None = None
-    key: Path | None = None
-    authfile: Path | None = None
-    jobs: int = 8
-    timeout: float = 30.0
-
-    @asynccontextmanager
-    async def open(
-        self, host: str, credentials: "Credentials | None" = None
-    ) -> AsyncIterator["RemoteRegistry"]:
-        """Yield the registry, with ``credentials`` or those of the user's files.
-
-        Nothing is sent before it is used.
-        """
-        from jettison.client import ClientOptions, CredentialStore, Proxies, RemoteRegistry
-
-        options = ClientOptions(
-            plain_http=self.plain_http,
-            insecure=self.insecure,
-            ca_file=self.ca_file,
-            cert=self.cert,
-            key=self.key,
-            jobs=self.jobs,
-            timeout=self.timeout,
-            proxies=Proxies.of_environment(os.environ),
-        )
-        source = credentials or CredentialStore.of_user(self.authfile)
-        async with RemoteRegistry(host, options, source) as registry:
-            yield registry
-
-    def cache(self) -> "ManifestCache":
-        """Return the local cache of manifests; close it, or use it as a context manager."""
-        from jettison.client import ManifestCache, cache_directory
-
-        return ManifestCache(cache_directory(os.environ, Path.home()))
-
-
 _PANEL: Final = "Connection"
 _CONNECTION: Final[dict[str, tuple[Any, Any]]] = {
     "plain_http": (
@@ -372,16 +324,9 @@ def run(work: Coroutine[Any, Any, Result], *, changing: bool = False) -> Result:
 
 def user_journal() -> "Journal":
     """Return the journal in the user's state directory."""
-    from jettison.storage.journal import Journal, state_directory
+    from jettison.api.journal import users_journal
 
-    return Journal.at(state_directory(os.environ) / "runs")
-
-
-def home_journal() -> "Journal | None":
-    """Return the same, or None for a job without a home, which needs it for a pointer only."""
-    with suppress(JournalError, RuntimeError):
-        return user_journal()
-    return None
+    return users_journal()
 
 
 def confirm(question: str, *, yes: bool) -> None:

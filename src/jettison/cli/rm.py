@@ -1,8 +1,6 @@
 """``jettison rm``."""
 
-import os
 import time
-from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,7 +24,6 @@ from jettison.cli.options import (
     extent_of,
     parse_duration,
     run,
-    user_journal,
     with_connection,
 )
 from jettison.cli.output import (
@@ -48,10 +45,9 @@ from jettison.cli.progress import reporting
 from jettison.errors import JettisonError, NotQuiescent, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
-
+    from jettison.api.registry import AsyncRegistrySession
     from jettison.jobs.removal_plan import RemovalRequest
-    from jettison.jobs.remove import PreparedRemoval, RemovalJob, RemovalSettings
+    from jettison.jobs.remove import PreparedRemoval, RemovalSettings
     from jettison.model.journal import RemovalEntry
     from jettison.model.plan import Prediction
     from jettison.model.undo_promise import UndoPromise
@@ -184,42 +180,39 @@ async def _rm(
     dry_run: bool,
     yes: bool,
 ) -> "RemovalEntry | None":
+    from jettison import connect
     from jettison.cli.receipt import print_receipt, undo_line
     from jettison.collector.plausibility import refuse
-    from jettison.jobs.remove import RemovalJob
-    from jettison.jobs.workspace import open_workspace
     from jettison.model.undo_promise import undo_promise_of
 
-    place = open_workspace(storage, os.environ, user_journal())
-    async with connection.open(request.host) as remote, AsyncExitStack() as stack:
-        cache = stack.enter_context(connection.cache())
+    async with connect(request.host, storage=storage, connection=connection) as registry:
         with reporting() as progress:
-            job = RemovalJob(place.connected_to(remote).reporting_to(progress))
-            begun = job.find_interrupted(request, settings)
-            prepared = (
-                job.plan_rest(begun, request, settings)
-                if begun is not None
-                else await job.plan(request, settings, cache)
+            prepared = await registry.reporting_to(progress).plan_removal(
+                *request.references,
+                all_tags=request.all_tags,
+                break_indexes=request.break_indexes,
+                extent=request.extent,
+                settings=settings,
             )
-        if begun is not None:
-            note(f"Run {begun.id} of the same command was interrupted; this finishes it.")
-        promise = job.promise(prepared)
+        if prepared.begun is not None:
+            begun = prepared.begun.id
+            note(f"Run {begun} of the same command was interrupted; this finishes it.")
+        promise = registry.promise(prepared)
         if output is Format.TABLE:
             _print(prepared, promise, settings, storage)
             if settings.reclaim:
-                warn_before_removal(place.configuration)
+                warn_before_removal(registry.workspace.configuration)
         elif dry_run:
             emit(output, {"plan": prepared.plan, "prediction": prepared.prediction})
         if settings.reclaim:
             refuse(prepared.objections)
         if dry_run:
             return None
-        if begun is None:
-            job.require_way_back(prepared)
+        if prepared.begun is None:
+            registry.require_way_back(prepared)
         confirm(_question(prepared, promise), yes=yes)
         with reporting() as progress:
-            job = RemovalJob(place.connected_to(remote).reporting_to(progress))
-            finished = await _told(job.apply(prepared, cache), job, output)
+            finished = await _told(registry.reporting_to(progress), prepared, output)
     if output is Format.TABLE:
         write("")
         print_receipt(finished)
@@ -231,19 +224,19 @@ async def _rm(
 
 
 async def _told(
-    work: "Awaitable[RemovalEntry]", job: "RemovalJob", output: Format
+    registry: "AsyncRegistrySession", prepared: "PreparedRemoval", output: Format
 ) -> "RemovalEntry":
     """Do it; where an error ends it, tell how far it came first."""
     from jettison.cli.receipt import print_receipt
 
     try:
-        return await work
+        return await registry.remove(prepared)
     except JettisonError:
-        if job.last is not None:
+        if registry.last is not None:
             if output is Format.TABLE:
-                print_receipt(job.last)
+                print_receipt(registry.last)
             else:
-                emit(output, {"run": job.last})
+                emit(output, {"run": registry.last})
         raise
 
 

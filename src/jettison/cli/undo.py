@@ -83,7 +83,7 @@ def undo(
         return
     taken = require_undoable(found)
     undone = run(
-        _undo(taken, place, connection, output, dry_run=dry_run, overwrite=overwrite_tags),
+        _undo(taken, storage, connection, output, dry_run=dry_run, overwrite=overwrite_tags),
         changing=True,
     )
     if undone is None:
@@ -111,20 +111,20 @@ def _partly(found: "JournalEntry", left: list["NotBack"]) -> PartlyDone:
 
 async def _undo(
     found: "Undoable",
-    place: "Workspace",
+    storage: str | None,
     connection: Connection,
     output: Format,
     *,
     dry_run: bool,
     overwrite: bool,
 ) -> "tuple[UndoEntry, list[NotBack]] | None":
+    from jettison import connect
     from jettison.cli.receipt import print_receipt
-    from jettison.jobs.undo import UndoJob
 
-    async with connection.open(found.registry) as remote:
-        there = place.connected_to(remote)
+    async with connect(found.registry, storage=storage, connection=connection) as registry:
         with reporting() as progress:
-            plan = await UndoJob(there.reporting_to(progress), found).plan(overwrite=overwrite)
+            told = registry.reporting_to(progress)
+            plan = await told.plan_undo(found, overwrite=overwrite)
         if output is Format.TABLE:
             _print(found, plan)
         elif dry_run:
@@ -133,7 +133,7 @@ async def _undo(
             return None
         with reporting() as progress:
             try:
-                done, left = await UndoJob(there.reporting_to(progress), found).apply(plan)
+                done, left = await registry.reporting_to(progress).undo(found, plan)
             except PartlyDone:
                 if output is not Format.TABLE:
                     emit(output, {"run": found.id, "undo": plan})

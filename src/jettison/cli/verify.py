@@ -99,24 +99,24 @@ async def _verify(
     *,
     read_data: bool,
 ) -> tuple["JournalEntry", list["Finding"]]:
-    from jettison.jobs.remove import RemovalJob
+    from jettison import connect
     from jettison.jobs.workspace import open_workspace
     from jettison.model.journal import CollectionEntry, JobState, RemovalEntry
 
-    place = open_workspace(storage or found.storage, users=user_journal())
+    where = storage or found.storage
     if found.state is JobState.UNDONE:
         message = f"run {found.id} was undone, so what it removed is to be there"
         raise Refused(message, hint="See `jettison runs` for others.")
     if isinstance(found, CollectionEntry):
+        place = open_workspace(where, users=user_journal())
         return found, await _verify_collection(found, place, registry, connection)
     if not isinstance(found, RemovalEntry):
         message = f"run {found.id} is a {found.kind}; only removals and collections are verified"
         raise Refused(message, hint="See `jettison runs` for those.")
-    async with connection.open(found.registry) as remote:
+    async with connect(found.registry, storage=where, connection=connection) as session:
         with reporting() as progress:
-            job = RemovalJob(place.connected_to(remote).reporting_to(progress))
-            proof = await job.verify(found, read_data=read_data)
-            return found, list(proof.findings)
+            told = session.reporting_to(progress)
+            return found, await told.verify(found, read_data=read_data)
 
 
 async def _verify_collection(
