@@ -61,7 +61,7 @@ def compare(
     for digest in theirs - ours:
         sorted_out.setdefault(excuses.get(digest), set()).add(digest)
     found = [
-        Difference("docker-registry", frozenset(blobs), reason)
+        Difference("Distribution", frozenset(blobs), reason)
         for reason, blobs in sorted(sorted_out.items(), key=lambda one: one[0] or "")
     ]
     if ours - theirs:

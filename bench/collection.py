@@ -76,6 +76,7 @@ class Settings(NamedTuple):
     runs: int
     large_runs: int
     sections: frozenset[str]
+    beside: str = "docker-registry"
     settle: bool = True
     """Bring each copy to the disk before it is collected; takes long on a busy machine."""
 
@@ -109,7 +110,7 @@ class Bench:
         self._folder = folder
         self._settings = settings
         self._environment = clean_environment(folder / "home")
-        self._theirs = Distribution(folder)
+        self._theirs = Distribution(folder, settings.beside)
         self._ours = Jettison()
         self.rows: list[Row] = []
         self.sentences: list[str] = []

@@ -15,8 +15,9 @@ from bench import machine
 from bench.chart import draw
 from bench.collection import FULL, QUICK, SECTIONS, Bench, Settings
 from bench.options import positive, say, scratch, sections_help, shown_command, terminated
-from bench.programs import BenchError, Jettison, require_programs
+from bench.programs import BenchError, Distribution, Jettison, require_programs
 from bench.report import Block, Row, bars, markdown, text_table, unjudged, write_block
+from bench.servers import OTHERS
 
 HERE: Final = Path(__file__).resolve().parent
 TITLE: Final = "`jettison gc` beside `docker-registry garbage-collect`"
@@ -50,8 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else list(arguments)
     parser = _parser()
     options = parser.parse_args(given)
-    if options.write == HERE and (options.quick or options.only):
-        parser.error("what stands beside this program is whole: no --quick or --only with --write")
+    parts = options.quick or options.only or options.beside != OTHERS[0]
+    if options.write == HERE and parts:
+        parser.error("what stands beside this program is whole: --write alone")
     signal.signal(signal.SIGTERM, terminated)
     try:
         with scratch(options.dir) as folder:
@@ -66,13 +68,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _measure(folder: Path, options: argparse.Namespace, command: str) -> int:
     jettison = Jettison()
-    require_programs(jettison)
+    require_programs(jettison, Distribution(folder, options.beside))
     facts = machine.facts(folder, jettison.executable)
     bench = Bench(folder, _settings(options))
     bench.run()
     rows = unjudged(bench.rows) if options.quick else bench.rows
     remark = NO_RESULT if options.quick else ""
-    print(text_table(rows), "", *bench.sentences, remark, sep="\n")
+    print(text_table(rows, options.beside), "", *bench.sentences, remark, sep="\n")
     print(*(f"{name}: {value}" for name, value in facts.items()), sep="\n")
     if bench.problems:
         print("", *(f"UNEXPLAINED: {one}" for one in bench.problems), sep="\n")
@@ -100,6 +102,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         runs=runs,
         large_runs=min(runs, 2),
         sections=frozenset(options.only or SECTIONS),
+        beside=options.beside,
         settle=not options.quick,
     )
 
@@ -119,6 +122,7 @@ def _parser() -> argparse.ArgumentParser:
         help="times each is timed: 5 (1 with --quick); at most 2 on the largest tree",
     )
     add("--only", nargs="+", choices=SECTIONS, metavar="SECTION", help="leave out the others")
+    add("--beside", choices=OTHERS, default=OTHERS[0], help="whom to compare with")
     add("--quick", action="store_true", help="small trees, to see that it all works: no result")
     add(
         "--dir",

@@ -60,10 +60,15 @@ class Program(Protocol):
 
 @dataclass(frozen=True)
 class Distribution:
-    """Debian's docker-registry; ``folder`` is for its configuration files."""
+    """Distribution's own collector; ``folder`` is for its configuration files."""
 
     folder: Path
     name: str = "docker-registry"
+
+    @property
+    def executable(self) -> str:
+        """Debian's program for 2.8, or the Go module's, found on the PATH."""
+        return "docker-registry" if self.name == "docker-registry" else "registry"
 
     def command(self, tree: Path, job: Job) -> list[str]:
         """Write a configuration for the tree, and return the command."""
@@ -73,7 +78,7 @@ class Distribution:
             f"version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {root}\n", encoding="utf-8"
         )
         flags = ["-d"] * job.dry + ["-m"] * job.untagged
-        return ["docker-registry", "garbage-collect", *flags, str(config)]
+        return [self.executable, "garbage-collect", *flags, str(config)]
 
 
 @dataclass(frozen=True)
@@ -93,9 +98,9 @@ class Jettison:
         return [*self.command(tree, job), "-o", "json"]
 
 
-def require_programs(jettison: Jettison) -> None:
+def require_programs(*programs: Distribution | Jettison) -> None:
     """Raise :class:`BenchError` if one is absent."""
-    for program in (jettison.executable, "docker-registry"):
+    for program in (one.executable for one in programs):
         if shutil.which(program) is None:
             raise BenchError(f"{program} not found; run `make setup` first")
 

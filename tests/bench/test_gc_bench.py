@@ -70,4 +70,4 @@ def test_what_is_committed_is_not_replaced_by_parts(option: list[str]) -> None:
         [sys.executable, str(GC), "--write", *option], capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
-    assert "no --quick or --only with --write" in done.stderr
+    assert "--write alone" in done.stderr
