@@ -54,8 +54,8 @@ def test_prediction_reads_the_plan() -> None:
 def test_differences_are_sorted_by_reason() -> None:
     found = compare(frozenset({A, B, C}), frozenset({A, D}), {B: CHILD})
     assert [(one.program, one.blobs, one.reason) for one in found] == [
-        ("docker-registry", frozenset({C}), None),
-        ("docker-registry", frozenset({B}), CHILD),
+        ("Distribution", frozenset({C}), None),
+        ("Distribution", frozenset({B}), CHILD),
         ("Jettison", frozenset({D}), None),
     ]
     told = difference_lines("here", 1, found)
