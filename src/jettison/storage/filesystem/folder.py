@@ -285,6 +285,7 @@ class Folder:
                 raise UnusableError(f"{where} a symbolic link, which is not followed") from None
             raise UnreadableError(f"cannot be read: {error.strerror}") from None
         try:
+            first = min(first, limit + 1)
             raw = os.read(descriptor, first)
             if not raw or len(raw) == first:
                 raw = _read_on(descriptor, raw, limit)

@@ -33,7 +33,10 @@ class Documents(Protocol):
         """Store a document in place of the one that may be there."""
 
     def append(self, name: str, lines: Iterable[bytes]) -> None:
-        """Add lines to a document, which is made if it is not there."""
+        """Add lines to a document, which is made if it is not there.
+
+        Raises for a collection that nothing was ever written to. An empty line means nothing.
+        """
 
     def remove(self, name: str) -> bool:
         """Remove a document; False if it was not there."""

@@ -172,7 +172,8 @@ class Scanning(Protocol):
     """What is in a storage.
 
     ``location`` is its name for people, and what opens it again. ``absence`` says what may lawfully
-    be absent. Blobs come in groups, of which each is listed by itself.
+    be absent. Blobs come in groups, of which each is listed by itself. A group is called
+    ``<algorithm>/<first two digits>``.
     """
 
     absence: Absence

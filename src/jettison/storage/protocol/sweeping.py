@@ -146,7 +146,11 @@ class Sweeping(Protocol):
         """Remove a temporary file, unless it was written since it was listed; False if so."""
 
     def remove_empty(self, place: Place, names: Sequence[str]) -> Iterator[str]:
-        """Remove the places ``names`` in a place, in which nothing is; yield those that went."""
+        """Remove the places ``names`` in a place, in which nothing is; yield those that went.
+
+        ``place`` is a group of blobs, or all links of a kind and algorithm, and ``names`` are the
+        hex of digests; or it is a repository, and they are the last parts of names below it.
+        """
 
     def remove_repository(self, name: RepoName) -> bool:
         """Remove a repository in which nothing is, and parents that it leaves empty."""

@@ -1,0 +1,447 @@
+"""What a storage tells of what is in it, whatever kind it is."""
+
+import time
+
+import pytest
+
+from jettison.errors import StorageError
+from jettison.model.digest import Digest
+from jettison.model.manifest_references import references_of
+from jettison.model.names import RepoName, Tag
+from jettison.storage.protocol import Absence, Blob, LinkKind, Named, Problem, Protects, Stamp
+from tests.contract.content import (
+    ABSENT,
+    APP,
+    BLOB,
+    DIGEST,
+    INNER,
+    ONE,
+    TWO,
+    group_name,
+    image,
+    index,
+    push,
+)
+from tests.contract.storages import WEEK, Subject
+
+EVER = Stamp(2**62)
+"""After everything that is written here."""
+
+
+def blob_of(subject: Subject, digest: Digest) -> Blob:
+    found = subject.storage.blob(digest.raw)
+    assert found is not None
+    return found
+
+
+def test_a_new_storage_is_empty(subject: Subject) -> None:
+    storage = subject.storage
+    assert storage.absence is Absence.NOTHING
+    assert storage.location
+    assert storage.scan_repositories() == ([], [], [], [])
+    assert storage.repositories() == []
+    assert list(storage.blobs()) == []
+    assert storage.blob_groups() == []
+    assert (storage.free_bytes() > 0) == storage.features.capacity
+
+
+def test_places_have_names_of_their_own(subject: Subject) -> None:
+    places = subject.storage.places
+    found = [
+        *(places.top, places.ours, places.journal, places.aside),
+        places.blob(DIGEST),
+        places.blob(ABSENT),
+        places.aside_blob(DIGEST),
+        places.blob_group(group_name(DIGEST)),
+        places.repository(""),
+        places.repository(APP),
+        places.tag(APP, ONE),
+        places.whole_tag(APP, ONE),
+        places.history(APP, ONE, "sha256"),
+        places.history_link(APP, ONE, DIGEST),
+        places.upload(APP, "0b3c"),
+        *(places.links(kind, APP, "sha256") for kind in LinkKind),
+        *(places.link(kind, APP, DIGEST) for kind in LinkKind),
+    ]
+    assert len({*found}) == len(found)
+    long = Digest.of(BLOB, "sha512")
+    named = {places.blob(digest): Named(digest) for digest in (DIGEST, long)}
+    for kind in LinkKind:
+        for digest in (DIGEST, long):
+            named[places.link(kind, INNER, digest)] = Named(digest, kind, INNER)
+    assert {place: places.named(place) for place in named} == named
+    others = {*found}.difference(named, (places.link(kind, APP, DIGEST) for kind in LinkKind))
+    assert [place for place in others if places.named(place) not in {None, Named(ABSENT)}] == []
+
+
+# Repositories.
+
+
+def test_repositories_lie_in_each_other(subject: Subject) -> None:
+    storage = subject.storage
+    push(storage, ONE, repository=INNER)
+    assert storage.repositories() == [INNER]
+    assert storage.has_repository(INNER)
+    assert not storage.has_repository(APP)
+    push(storage, repository=RepoName("app-2"))
+    push(storage)
+    assert storage.repositories() == ["app", "app-2", "app/inner"]
+    assert storage.has_repository(APP)
+
+
+def test_names_without_anything_and_names_that_are_none(subject: Subject) -> None:
+    storage = subject.storage
+    push(storage, ONE)
+    subject.plant.plant_name("left/over")
+    subject.plant.plant_link(LinkKind.LAYER, "Upper", DIGEST)
+    found = storage.scan_repositories()
+    assert (found.names, found.misnamed, found.empty) == ([APP], ["Upper"], ["left/over"])
+    assert found.problems == []
+
+
+def test_a_name_tells_when_something_came_under_it(subject: Subject) -> None:
+    storage = subject.storage
+    assert storage.name_stamp("team") is None
+    subject.plant.plant_name("team/one")
+    subject.let_pass(WEEK)
+    before = storage.name_stamp("team")
+    assert before is not None
+    subject.plant.plant_name("team/two")
+    after = storage.name_stamp("team")
+    assert after is not None
+    assert after > before
+
+
+def test_a_repository_that_is_not_there_has_nothing_in_it(subject: Subject) -> None:
+    with subject.storage.repository("absent") as repository:
+        assert repository.name == "absent"
+        assert repository.tags() == ({}, {}, [], [], [])
+        assert repository.tag(ONE) is None
+        assert repository.meant_by_tag(ONE) == set()
+        assert not repository.had_others(ONE)
+        assert repository.history(ONE) == ([], [])
+        assert repository.revisions() == ([], set(), [], set(), [], set(), [])
+        assert repository.revision_names() == []
+        assert repository.layers() == (set(), [])
+        assert not repository.has_layers()
+        assert not repository.has_manifests()
+        assert repository.layer_target(DIGEST.raw) is None
+        assert repository.uploads() == []
+        assert repository.uploads_stamp() is None
+        assert not repository.is_being_linked(DIGEST.raw)
+        assert repository.leftovers(EVER) == []
+        assert repository.is_idle(Stamp(0))
+        with repository.links(LinkKind.LAYER) as links:
+            assert links.stamp(DIGEST.raw) is None
+            assert links.stamps([DIGEST.raw]) == [None]
+            assert links.place_stamps([DIGEST.raw]) == [None]
+
+
+# Tags.
+
+
+def test_tags_and_their_history(subject: Subject) -> None:
+    first = push(subject.storage, ONE, TWO)
+    second = push(subject.storage, ONE, layers=[b"another"])
+    with subject.storage.repository(APP) as repository:
+        assert repository.tags().current == {ONE: second.raw, TWO: first.raw}
+        assert repository.tags().problems == []
+        assert repository.tag(ONE) == second.raw
+        assert repository.tag(Tag("absent")) is None
+        assert {*repository.history(ONE).digests} == {first.raw, second.raw}
+        assert repository.history(TWO) == ([first.raw], [])
+        assert repository.history("absent") == ([], [])
+        assert repository.had_others(ONE)
+
+
+@pytest.mark.parametrize("content", [b"", b" " + DIGEST.encode(), DIGEST.upper().encode(), None])
+def test_a_broken_tag_is_a_problem_and_says_what_it_may_mean(
+    subject: Subject, content: bytes | None
+) -> None:
+    kept = push(subject.storage, ONE, TWO)
+    subject.plant.plant_tag(APP, ONE, content)
+    if content is None:
+        subject.plant.plant_tag(APP, "half", None)
+    subject.let_pass(WEEK)
+    broken = Tag("half") if content is None else ONE
+    with subject.storage.repository(APP) as repository:
+        found = repository.tags()
+        link = repository.tag(broken)
+        meant = repository.meant_by_tag(broken)
+    assert found.current.get(TWO) == kept.raw
+    assert broken not in found.current
+    assert isinstance(link, Problem)
+    assert link.protects is Protects.REPOSITORY
+    assert found.broken == {broken: link}
+    assert found.problems == [link]
+    assert link.repository == APP
+    assert (DIGEST.raw in meant) == bool(content)
+    assert (kept.raw in meant) == (broken == ONE)
+
+
+def test_an_entry_with_no_tags_name_is_strange(subject: Subject) -> None:
+    subject.plant.plant_tag(APP, "a" * 200, DIGEST.encode())
+    with subject.storage.repository(APP) as repository:
+        found = repository.tags()
+        assert (found.current, found.broken, found.strange) == ({}, {}, ["a" * 200])
+        assert len(found.problems) == 1
+        assert repository.meant_by_tag("a" * 200) == {DIGEST.raw}
+
+
+# Revisions and layers.
+
+
+def test_revisions_and_layers_are_what_was_linked(subject: Subject) -> None:
+    digest = push(subject.storage, layers=[BLOB, b"another"])
+    with subject.storage.repository(APP) as repository:
+        assert repository.revisions() == ([digest.raw], {digest.raw}, [], set(), [], set(), [])
+        assert repository.revision_names() == [digest.raw]
+        named = {DIGEST.raw, Digest.of(b"another").raw, Digest.of(b"config").raw}
+        assert repository.layers() == (named, [])
+        assert repository.layer_target(DIGEST.raw) == DIGEST.raw
+        assert repository.layer_target(ABSENT.raw) is None
+        assert repository.has_layers()
+        assert repository.has_manifests()
+    with subject.storage.repository("app/other") as nested:
+        assert nested.layers().named == set()
+
+
+def test_what_a_delete_leaves_is_a_place_without_a_link(subject: Subject) -> None:
+    digest = push(subject.storage, ONE)
+    assert subject.storage.delete_revision(APP, digest)
+    with subject.storage.repository(APP) as repository:
+        found = repository.revisions()
+        assert (found.folders, found.linked, found.emptied) == ([digest.raw], set(), [digest.raw])
+        with repository.links(LinkKind.REVISION) as links:
+            assert links.stamp(digest.raw) is None
+            assert links.place_stamps([digest.raw]) != [None]
+
+
+@pytest.mark.parametrize("content", [b"", b"sha256:", ABSENT.encode() + b"\n"])
+def test_a_damaged_revision_is_no_link_and_is_not_overlooked(
+    subject: Subject, content: bytes
+) -> None:
+    digest = push(subject.storage, ONE)
+    subject.plant.plant_link(LinkKind.REVISION, APP, digest, content)
+    subject.let_pass(WEEK)
+    with subject.storage.repository(APP) as repository:
+        found = repository.revisions()
+    assert (found.linked, found.damaged) == (set(), {digest.raw})
+    assert found.meant == ({ABSENT.raw} if len(content) > 64 else set())
+    [problem] = found.problems
+    assert (problem.repository, problem.protects) == (APP, Protects.REPOSITORY)
+
+
+def test_a_revision_that_leads_elsewhere_damages_both(subject: Subject) -> None:
+    digest = push(subject.storage)
+    subject.plant.plant_link(LinkKind.REVISION, APP, digest, ABSENT.encode())
+    subject.plant.plant_link(LinkKind.LAYER, APP, DIGEST, ABSENT.encode())
+    with subject.storage.repository(APP) as repository:
+        found = repository.revisions()
+        assert found.damaged == {digest.raw, ABSENT.raw}
+        assert len(found.problems) == 1
+        assert repository.layer_target(DIGEST.raw) == ABSENT.raw
+
+
+def test_links_tell_when_they_were_written(subject: Subject) -> None:
+    subject.storage.link_layer(APP, DIGEST)
+    subject.let_pass(WEEK)
+    with subject.storage.repository(APP) as repository:
+        with repository.links(LinkKind.LAYER) as links:
+            old, place = links.stamp(DIGEST.raw), links.place_stamps([DIGEST.raw])
+            assert links.stamps([ABSENT.raw, DIGEST.raw]) == [None, old]
+        subject.storage.link_layer(APP, DIGEST)
+        with repository.links(LinkKind.LAYER) as links:
+            new = links.stamp(DIGEST.raw)
+            assert links.stamps([DIGEST.raw]) == [new]
+            assert links.place_stamps([DIGEST.raw]) >= place
+    assert old is not None
+    assert new is not None
+    assert new > old
+
+
+# What has changed.
+
+
+@pytest.mark.parametrize("kind", LinkKind)
+def test_changes_tell_of_a_new_place_for_a_link(subject: Subject, kind: LinkKind) -> None:
+    if not subject.storage.features.change_detection:
+        return
+    subject.plant.plant_link(kind, APP, DIGEST)
+    subject.let_pass(WEEK)
+    with subject.storage.repository(APP) as repository:
+        before = repository.changes(kind)
+        assert before
+        assert repository.changes(kind) == before
+        subject.plant.plant_link(kind, APP, DIGEST)
+        assert repository.changes(kind) == before
+        subject.plant.plant_link(kind, APP, ABSENT)
+        # Nothing at all is returned for what has changed a moment ago.
+        assert repository.changes(kind) != before
+    subject.let_pass(WEEK)
+    with subject.storage.repository(APP) as repository:
+        own = repository.changes(kind)
+    with subject.storage.repository("absent") as repository:
+        none = repository.changes(kind)
+    assert subject.storage.changes_each([APP, "absent"], kind) == [own, none]
+
+
+@pytest.mark.parametrize("kind", LinkKind)
+def test_many_links_are_looked_for_at_once(subject: Subject, kind: LinkKind) -> None:
+    long = Digest.of(BLOB, "sha512")
+    for digest in (DIGEST, long):
+        subject.plant.plant_link(kind, APP, digest)
+    subject.plant.plant_link_draft(kind, APP, ABSENT)
+    pairs = [(APP, DIGEST.raw), (APP, ABSENT.raw), (APP, long.raw), (INNER, DIGEST.raw)]
+    assert subject.storage.are_linked(kind, pairs) == [True, False, True, False]
+    assert subject.storage.are_linked(kind, []) == []
+
+
+def test_groups_that_have_changed_are_listed_again(subject: Subject) -> None:
+    storage = subject.storage
+    push(storage)
+    subject.let_pass(WEEK)
+    seen: dict[str, int] = {}
+    found = dict(storage.changed_blob_groups(seen))
+    assert found == {group: storage.blobs_in(group) for group in storage.blob_groups()}
+    if storage.features.change_detection:
+        assert list(storage.changed_blob_groups(seen)) == []
+    group = group_name(ABSENT)
+    known = {one: storage.group_change(one) for one in seen}
+    assert known == seen
+    subject.plant.plant_blob(ABSENT, b"new")
+    assert ABSENT.raw in dict(storage.changed_blob_groups(seen))[group]
+
+
+def test_a_repository_is_idle_when_nothing_came_lately(subject: Subject) -> None:
+    push(subject.storage, ONE)
+    subject.let_pass(WEEK)
+    with subject.storage.repository(APP) as repository:
+        assert repository.is_idle(EVER)
+        assert not repository.is_idle(Stamp(0))
+
+
+# Blobs.
+
+
+def test_blobs_come_in_groups(subject: Subject) -> None:
+    storage = subject.storage
+    manifest = push(storage, layers=[b"1", b"2", b"3"])
+    contents = [b"config", b"1", b"2", b"3", image(b"1", b"2", b"3")[1]]
+    problems: list[Problem] = []
+    groups = storage.blob_groups(problems)
+    assert groups == sorted(groups)
+    listed = [digest for group in groups for digest in storage.blobs_in(group, problems)]
+    assert sorted(listed) == sorted(Digest.of(content).raw for content in contents)
+    assert problems == []
+    assert group_name(manifest) in groups
+    assert {group_name(Digest.from_raw(one)) for one in listed} == {*groups}
+    assert {blob.digest for blob in storage.blobs()} == {*listed}
+    each = storage.blobs_each([*listed, ABSENT.raw])
+    assert each == [*map(storage.blob, listed), None]
+    sizes = {Digest.of(content).raw: len(content) for content in contents}
+    assert {blob.digest: blob.size for blob in each if blob is not None} == sizes
+
+
+def test_a_blob_tells_its_size_and_time(subject: Subject) -> None:
+    began = time.time_ns()
+    subject.storage.put_blob(APP, DIGEST, [BLOB])
+    found = blob_of(subject, DIGEST)
+    assert (found.digest, found.size, found.kept) == (DIGEST.raw, len(BLOB), 0)
+    assert found.stamp > began - 10**9
+    assert found.arrived >= found.stamp
+    assert subject.storage.blob(ABSENT.raw) is None
+
+
+def test_a_blob_of_sha512(subject: Subject) -> None:
+    digest = Digest.of(BLOB, "sha512")
+    subject.storage.put_blob(APP, digest, [BLOB])
+    assert blob_of(subject, digest).size == len(BLOB)
+    assert subject.storage.blobs_in(group_name(digest)) == [digest.raw]
+    with subject.storage.repository(APP) as repository:
+        assert repository.layers().named == {digest.raw}
+
+
+def test_a_blob_is_read_in_pieces(subject: Subject) -> None:
+    subject.storage.put_blob(APP, DIGEST, [BLOB])
+    assert list(subject.storage.read_blob(DIGEST.raw, 3)) == [b"a l", b"aye", b"r"]
+    assert b"".join(subject.storage.read_blob(DIGEST.raw)) == BLOB
+    assert list(subject.storage.read_blob(ABSENT.raw)) == []
+
+
+def test_a_place_without_a_blob_tells_what_is_being_written(subject: Subject) -> None:
+    storage = subject.storage
+    assert storage.empty_blob(DIGEST.raw, EVER) is None
+    subject.plant.plant_draft(DIGEST, BLOB)
+    assert storage.blob(DIGEST.raw) is None
+    assert storage.blobs_in(group_name(DIGEST)) == [DIGEST.raw]
+    young = storage.empty_blob(DIGEST.raw, Stamp(0))
+    assert young == ([], False, [BLOB])
+    old = storage.empty_blob(DIGEST.raw, EVER)
+    assert old is not None
+    assert [one.size for one in old.leftovers] == [len(BLOB)]
+    assert old.removable
+    storage.put_blob(APP, DIGEST, [BLOB])
+    beside = storage.empty_blob(DIGEST.raw, EVER)
+    assert beside is not None
+    assert not beside.removable
+    assert len(beside.leftovers) == 1
+
+
+# Manifests.
+
+
+def test_manifests_tell_what_they_reference(subject: Subject) -> None:
+    storage = subject.storage
+    digest = push(storage)
+    parent, raw = index(digest)
+    storage.put_manifest(APP, parent, raw)
+    subject.plant.plant_blob(ABSENT, image(b"other")[1])  # damaged: it has another digest
+    found = dict(storage.manifests([digest.raw, parent.raw, DIGEST.raw, ABSENT.raw]))
+    assert found.keys() == {digest.raw, parent.raw}
+    assert found[digest.raw].edges == references_of(image()[1]).edges
+    assert found[parent.raw].edges == references_of(raw).edges
+
+
+def test_a_manifest_is_read_whatever_it_is(subject: Subject) -> None:
+    digest = push(subject.storage)
+    assert subject.storage.read_manifest(digest.raw) == image()[1]
+    subject.plant.plant_blob(digest, b"damaged")
+    assert subject.storage.read_manifest(digest.raw) == b"damaged"
+    assert subject.storage.read_manifest(ABSENT.raw) is None
+    subject.plant.plant_blob(ABSENT, bytes(64 * 1024 * 1024 + 1))
+    with pytest.raises(StorageError):
+        subject.storage.read_manifest(ABSENT.raw)
+
+
+# Uploads, and what killed processes left.
+
+
+def test_uploads_are_what_is_not_finished(subject: Subject) -> None:
+    push(subject.storage)
+    subject.plant.plant_upload(APP, "0b3c", b"half")
+    with subject.storage.repository(APP) as repository:
+        [found] = repository.uploads()
+        assert (found.id, found.files, found.bytes) == ("0b3c", 1, 4)
+        assert found.moved >= found.started
+        began = repository.uploads_stamp()
+        assert began is not None
+        subject.let_pass(WEEK)
+        older = repository.uploads_stamp()
+        subject.plant.plant_upload(APP, "1d4e", b"another")
+        newer = repository.uploads_stamp()
+        assert older is not None
+        assert newer is not None
+        assert newer > older
+
+
+def test_a_link_that_is_being_written_shows(subject: Subject) -> None:
+    push(subject.storage)
+    subject.plant.plant_link_draft(LinkKind.REVISION, APP, ABSENT)
+    with subject.storage.repository(APP) as repository:
+        assert repository.is_being_linked(ABSENT.raw)
+        assert not repository.is_being_linked(DIGEST.raw)
+        assert repository.revisions().emptied == [ABSENT.raw]
+        assert repository.leftovers(Stamp(0)) == []
+        [left] = repository.leftovers(EVER)
+        assert left.size == len(ABSENT)
