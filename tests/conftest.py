@@ -66,6 +66,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
+        "--golden", action="store_true", help="write the golden files of printed output anew"
+    )
+    parser.addoption(
         "--registry",
         choices=tuple(REGISTRIES),
         default="jettison",
