@@ -60,7 +60,7 @@ def test_differences_are_sorted_by_reason() -> None:
     ]
     told = difference_lines("here", 1, found)
     assert told[0] == (
-        f"here: both delete 1 blob; only docker-registry deletes 1 blob, and nobody knows why: {C}"
+        f"here: both delete 1 blob; only Distribution deletes 1 blob, and nobody knows why: {C}"
     )
     assert told[1].endswith(f"deletes 1 blob {CHILD}.")
 
