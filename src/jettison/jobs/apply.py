@@ -1,7 +1,7 @@
-"""Carry out a plan: save what goes, then the steps, each looked at again and journaled.
+"""Applies a plan: saves what goes, then does the steps, each checked again and journaled.
 
-The order is what makes a kill at any moment harmless: the manifests are in the journal, synced,
-before the first request that removes anything; a step is noted before and after it.
+The order makes a kill at any moment harmless: the manifests are in the journal, synced, before the
+first request that removes anything, and each step is noted before and after.
 """
 
 import asyncio
@@ -48,16 +48,16 @@ from jettison.storage.journal import Journal
 __all__ = ["Applier", "Deleting", "NothingDone", "require_deletion"]
 
 STEPS_AT_ONCE: Final = 16
-"""How many steps are under way at once; the client's own ``jobs`` limits the requests among them.
+"""How many steps run at once; the client's own ``jobs`` limits the requests among them.
 
 A Ctrl-C waits for all of them.
 """
 
 
 async def require_deletion(registry: Registry, repositories: Iterable[RepoName]) -> Deleting:
-    """Probe every repository; return what the registry can do.
+    """Probe every repository, changing nothing; return how the registry deletes.
 
-    Raises :class:`DeletionDisabled` or :class:`AccessDenied`. Nothing is changed by asking.
+    Raises :class:`DeletionDisabled` or :class:`AccessDenied`.
     """
     can_untag, product, conditional = True, "", True
     for repository in repositories:
@@ -72,7 +72,7 @@ async def require_deletion(registry: Registry, repositories: Iterable[RepoName])
 
 
 class NothingDone(Exception):
-    """Not a single step could be done; ``cause`` is what the first one failed with."""
+    """No step could be done; ``cause`` is the error of the first."""
 
     def __init__(self, cause: JettisonError) -> None:
         super().__init__(cause.message)
@@ -82,8 +82,8 @@ class NothingDone(Exception):
 class Applier:
     """Executes the steps of one run, from the beginning or from where it was interrupted.
 
-    ``registry`` is where requests go. What is removed is removed in ``storage`` if that is at
-    hand, under its lock, unless the registry is ours and looks and acts in one step itself.
+    Requests go to ``registry``. Removals go to ``storage`` if that is at hand, under its lock,
+    unless the registry is Jettison's, which looks and acts in one step itself.
     ``clock`` returns the time now, RFC 3339 in UTC.
     """
 
@@ -104,8 +104,8 @@ class Applier:
     async def start(self, run: RemovalEntry, cache: Manifests | None = None) -> RemovalEntry:
         """Save what the plan removes, and note the run as begun. Nothing is removed yet.
 
-        A manifest of which nothing can be had now is left alone; one that is damaged cannot be
-        saved, and nobody can pull it: it goes.
+        A manifest that cannot be fetched now stays. A damaged one cannot be saved, and cannot be
+        pulled either: it goes.
         """
         plan = run.plan
         source = self._storage or self._registry
@@ -147,9 +147,9 @@ class Applier:
     ) -> tuple[RemovalEntry, list[Finding]]:
         """Execute the steps that are not done yet; return the run with what is ``left``.
 
-        Beside it what went wrong and could not be put right, for the receipt.
+        Also returns findings about losses that could not be mended, for the receipt.
 
-        Steps that do not depend on one another run side by side. One that fails ends none of the
+        Steps that do not depend on each other run side by side. One that fails ends none of the
         others. ``fresh``: the plan was made a moment ago, so its digests need no second look.
 
         Raises :class:`NothingDone` if nothing at all could be done, and :class:`PartlyDone` if the
@@ -184,7 +184,7 @@ class Applier:
 
 
 class _Work:
-    """The steps of a run: those that may go now side by side, then those that waited for them."""
+    """The steps of a run: side by side those that may go now, then those that wait for them."""
 
     def __init__(
         self, run: RemovalEntry, remover: StepRemover, marks: "_Marks", progress: Progress
@@ -199,7 +199,7 @@ class _Work:
         self.first_error: JettisonError | None = None
 
     async def carry_out(self, done: AbstractSet[int]) -> None:
-        """Do all that are not ``done``, then look what the registry made of it."""
+        """Do all steps that are not ``done``, then check what the registry made of them."""
         self.done = set(done)
         for number in sorted(done):
             again = await self._remover.pushed_again(number)
@@ -257,7 +257,7 @@ class _Work:
 
 
 class _Marks:
-    """Notes steps in the journal, several with one sync where several come at once."""
+    """Notes steps in the journal, with one sync for several that come at once."""
 
     def __init__(self, journal: Journal, run_id: str, clock: Callable[[], str]) -> None:
         self._journal = journal
@@ -267,7 +267,7 @@ class _Marks:
         self._lock = asyncio.Lock()
 
     async def note(self, number: int, *, done: bool) -> None:
-        """Note that a step begins, or that it is done; on the disk when this returns."""
+        """Note that a step begins or is done; the note is on the disk on return."""
         mine = (number, done)
         self._waiting.append(mine)
         async with self._lock:

@@ -1,8 +1,8 @@
 """A backup of what a run removes: an OCI image layout that any client can read.
 
 ``oci-layout``, ``index.json`` and ``blobs/`` as in the OCI image specification ("Image Layout").
-A folder may take the backups of many runs, also at once. Blobs that are there are not fetched
-again, once their bytes were read and found to have their digest. Everything is on the disk when
+A folder may take the backups of many runs, even at once. Existing blobs are not fetched again once
+their bytes were read and compared with their digest. Everything is on the disk when
 :meth:`Backup.save` returns; only then may the originals go.
 """
 
@@ -64,7 +64,7 @@ class Backup:
     # Reading.
 
     def has_whole(self, digest: Digest) -> bool:
-        """Whether a blob or manifest is there with the bytes of its digest; all are read, once."""
+        """Whether the folder has the blob with the bytes of its digest; it is read once."""
         if digest in self._whole:
             return True
         computed = hashlib.new(digest.algorithm)
@@ -79,7 +79,7 @@ class Backup:
         return digest in self._whole
 
     def manifest(self, digest: Digest) -> bytes | None:
-        """Return the bytes of a manifest, or None if they are not there, or others are."""
+        """Return the bytes of a manifest, or None if they are missing or differ."""
         try:
             with self._open(digest) as file:
                 raw = file.read(_LARGEST)
@@ -110,9 +110,9 @@ class Backup:
     async def save(
         self, registry: Registry, saved: Iterable[SavedManifest], progress: Progress
     ) -> None:
-        """Fetch all that the manifests lead to, verified; complete and synced when this returns.
+        """Fetch and verify everything that the manifests reference; complete and synced on return.
 
-        A blob that the registry does not have any more raises, before anything was removed.
+        A blob that the registry no longer has raises, before anything is removed.
         """
         entries = list(saved)
         try:
@@ -128,7 +128,7 @@ class Backup:
             raise StorageError(message, hint="Give a folder with room: --backup DIR.") from error
 
     def _list(self, root: Folder, entries: Iterable[SavedManifest]) -> None:
-        """Add what was tagged, and what nothing else in the layout leads to, to ``index.json``."""
+        """Add tagged manifests, and those that no other in the layout lists, to ``index.json``."""
         index: dict[str, Any] = {"schemaVersion": 2, "manifests": []}
         listed: list[_Listed] = []
         try:
@@ -157,7 +157,7 @@ class Backup:
 
 
 class _Saving:
-    """Writes manifests, what they list, and all their blobs below the open folder ``root``."""
+    """Writes manifests, their children, and all their blobs below the open folder ``root``."""
 
     def __init__(self, backup: Backup, root: Folder, registry: Registry) -> None:
         self._backup = backup
@@ -208,10 +208,10 @@ class _Saving:
         return [child.digest for child in manifest.children]
 
     async def _blob(self, repository: RepoName, blob: Descriptor) -> None:
-        """Save a blob: no more than the bytes that it is said to have, and only if they are its.
+        """Save a blob: at most the announced number of bytes, and only with the right digest.
 
-        What a hostile registry sends without end, or says to have more bytes than there is room
-        for, does not fill the disk.
+        A hostile registry that sends bytes without end, or announces more than there is room for,
+        does not fill the disk.
         """
         digest = blob.digest
         if self._is_there(digest):
@@ -238,7 +238,7 @@ class _Saving:
         self._synced.add(digest)
 
     def _is_there(self, digest: Digest) -> bool:
-        """Whether another run, or this one, has saved it whole; then it is on the disk, too."""
+        """Whether another run or this one has saved it whole, and so on the disk."""
         if digest in self._synced:
             return True
         if not self._backup.has_whole(digest):
@@ -263,7 +263,7 @@ class _Saving:
 
 
 def _expect_room(folder: Folder, digest: Digest, size: int) -> None:
-    """Raise StorageError if so many bytes have no room on the disk of ``folder``."""
+    """Raise StorageError if the disk of ``folder`` has no room for so many bytes."""
     with storage_errors("write", folder.path):
         found = os.fstatvfs(folder.descriptor)
     room = found.f_bavail * found.f_frsize

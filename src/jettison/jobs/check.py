@@ -1,4 +1,4 @@
-"""``check``: is it a registry, what can it do, and what stands in the way of freeing space."""
+"""``check``: what a registry or storage is and can do, and what keeps space from being freed."""
 
 import enum
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ __all__ = ["Item", "Level", "check_registry", "check_storage"]
 
 
 class Level(enum.StrEnum):
-    """How an item bears on deleting and collecting."""
+    """What an item means for deleting and collecting."""
 
     OK = "ok"
     INFO = "info"
@@ -30,7 +30,7 @@ class Level(enum.StrEnum):
 
 
 class Item(msgspec.Struct, frozen=True):
-    """Something that was looked at; ``next`` is what to do about it, in the imperative."""
+    """One result of the check; ``next`` is what to do about it, in the imperative."""
 
     level: Level
     subject: str
@@ -43,8 +43,8 @@ async def check_registry(
 ) -> tuple[Capabilities, list[Item]]:
     """Probe a registry over its API, changing nothing.
 
-    Without a repository the first one of the catalog is asked about: rights are given by
-    repository. Raises the errors of the client if there is no registry or no login.
+    Without a repository, the probe uses the first one of the catalog, because rights are given
+    by repository. Raises the errors of the client if there is no registry or no login.
     """
     if repository is None:
         try:
@@ -136,7 +136,7 @@ def _tri(subject: str, answer: bool | None, yes: str, no: str, unknown: str) -> 
 
 
 def check_storage(storage: Storage) -> list[Item]:
-    """Look at a storage."""
+    """Check a storage."""
     scan = storage.scan_repositories()
     count, total = 0, 0
     for blob in storage.blobs():
@@ -166,7 +166,7 @@ def check_storage(storage: Storage) -> list[Item]:
 
 
 def _doubts(storage: Storage, repositories: int, blobs: int) -> Iterator[Item]:
-    """Yield what keeps a collection from being plausible, as far as it needs no plan."""
+    """Yield the doubts about a collection that need no plan."""
     facts = Facts(
         root=storage.location,
         repositories=repositories,

@@ -1,4 +1,4 @@
-"""``check`` of a configuration: what is wrong with it, and what keeps space from being freed."""
+"""``check`` of a configuration: its errors, and what keeps space from being freed."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -25,10 +25,10 @@ _ORDER: Final = (Level.OK, Level.ERROR, Level.WARNING, Level.INFO)
 def check_configuration(
     path: Path, environment: Mapping[str, str]
 ) -> tuple[Configuration, list[Item], ConfigurationError | None]:
-    """Read a configuration and say what stands in the way.
+    """Read a configuration and report what keeps space from being freed.
 
-    Returns with it the error that makes it no configuration, with which every command ends; None
-    if it is one. Raises :class:`~jettison.errors.ConfigurationError` for a file without keys.
+    Also returns the error with which every command ends, or None if the configuration is valid.
+    Raises :class:`~jettison.errors.ConfigurationError` for a file without keys.
     """
     configuration, problems = examine_configuration(path, environment)
     storage = configuration.storage

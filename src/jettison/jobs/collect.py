@@ -1,4 +1,4 @@
-"""``jettison gc`` from options to receipt: plan, collect, and a note in the tree's journal."""
+"""``jettison gc`` from options to receipt: plan, collect, and an entry in the journal."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
@@ -54,13 +54,13 @@ __all__ = [
 
 
 MOST_SAMPLED: Final = 100
-"""So many of the removed blobs and layer links are noted, for a later proof."""
+"""The most removed blobs, and layer links, that are noted for a later proof."""
 
 Item = TypeVar("Item")
 
 
 class Collection(msgspec.Struct, frozen=True):
-    """A collection as it stands in the journal, and its receipt."""
+    """A collection's journal entry, and its receipt."""
 
     run: CollectionEntry
     receipt: CollectionReceipt
@@ -69,7 +69,7 @@ class Collection(msgspec.Struct, frozen=True):
 class CollectionJob:
     """One collection of the storage of a workspace: planned, applied, and verified.
 
-    ``end_undo`` ends the undo windows first. ``consent`` is what is meant though it looks wrong.
+    ``end_undo`` ends the undo windows first. ``consent`` is what the user allows.
     """
 
     def __init__(
@@ -91,10 +91,10 @@ class CollectionJob:
         self._windows: set[str] = set()
 
     def require_quiescent(self, *, quiesced: bool = False) -> None:
-        """Raise :class:`~jettison.errors.NotQuiescent` if pushes may go on and must not.
+        """Raise :class:`~jettison.errors.NotQuiescent` if pushes are possible and must not be.
 
         Without a grace period, or with ``end_undo``, the registry must be stopped or read-only.
-        ``quiesced``: a command has just seen to that.
+        ``quiesced``: a command has just stopped it.
         """
         if self._options.grace <= 0 or self._end_undo:
             now = self._workspace.clock()
@@ -102,16 +102,16 @@ class CollectionJob:
             require_quiescent(self.configuration, evidence=evidence)
 
     def addresses(self) -> tuple[str, ...]:
-        """Return where the registry may be, as its configuration and the tree's journal say."""
+        """Return the possible addresses of the registry, from its configuration and the journal."""
         found = (_address(self.configuration), *used_addresses(self.storage))
         return tuple(dict.fromkeys(filter(None, found)))
 
     def plan(
         self, *, progress: Progress | None = None, tracing: Tracing | None = None
     ) -> CollectionPlan:
-        """Plan it as of now, and change nothing; ``progress`` instead of the workspace's.
+        """Plan the collection, changing nothing; ``progress`` replaces the workspace's.
 
-        What a killed collection has set aside is planned for as if :meth:`recover` had been called.
+        The quarantine of a killed collection is planned for as if :meth:`recover` had been called.
         """
         with self.storage.seeing_quarantine() as aside:
             noted = (*self._unlinked, *self.storage.link_quarantine().unlinked())
@@ -140,21 +140,21 @@ class CollectionJob:
         )
 
     def require_plausible(self, plan: CollectionPlan) -> None:
-        """Raise :class:`~jettison.errors.Refused` for a plan that may rest on half the truth."""
+        """Raise :class:`~jettison.errors.Refused` for an implausible plan."""
         refuse(find_objections(self.storage, self.configuration, plan, self._consent))
 
     def recover(self) -> None:
-        """Put back what a killed collection had set aside, so that it is planned for."""
+        """Put back the quarantine of a killed collection, so that it is planned for."""
         self._unlinked += self.storage.link_quarantine().unlinked()
         self._recovered += recover(self.storage)
 
     def apply(
         self, plan: CollectionPlan, request: tuple[str, ...], *, progress: Progress | None = None
     ) -> Collection:
-        """Execute the plan and note it in the tree's journal, with its receipt and its proof.
+        """Execute the plan and note it in the journal, with its receipt and its proof.
 
-        Where the configuration names a Redis that remembers blobs, those that went are forgotten
-        there. A collection of nothing is not noted: it may be run every hour.
+        Removed blobs are forgotten in a Redis that the configuration names. A collection of nothing
+        is not noted: it may run every hour.
         """
         place = self._workspace
         receipt, forgotten = collect_and_forget(
@@ -208,9 +208,9 @@ class CollectionJob:
         return Collection(run, receipt)
 
     async def verify(self, entry: CollectionEntry) -> list[Finding]:
-        """Look whether what an earlier collection removed is gone, on the disk and for clients.
+        """Check that what an earlier collection removed is gone, on the disk and for clients.
 
-        Clients are asked for where the workspace has a registry.
+        The check for clients needs a registry in the workspace.
         """
         place = self._workspace
         findings = verify_gone(self.storage, entry)
@@ -226,7 +226,7 @@ class CollectionJob:
 def _findings(
     storage: Storage, plan: CollectionPlan, receipt: CollectionReceipt
 ) -> Iterator[Finding]:
-    """Put what was freed beside what was predicted, and both beside what is on the disk."""
+    """Compare freed and predicted bytes, and both with the disk."""
     freed = receipt.blobs.bytes
     if freed == plan.bytes:
         yield Finding(
@@ -271,12 +271,12 @@ def _gone_links(
 
 
 def _sample(removed: Sequence[Item]) -> Sequence[Item]:
-    """Return some that a proof can look for later, from everywhere in the tree."""
+    """Return a sample for a later proof, from all parts of the tree."""
     return removed[:: max(1, len(removed) // MOST_SAMPLED)][:MOST_SAMPLED]
 
 
 def _address(configuration: "Configuration | None") -> str:
-    """Return where the registry can be asked, or "" if that is not known."""
+    """Return the address of the registry, or "" if it is unknown."""
     address = None if configuration is None else probe_address(configuration)
     if address is None:
         return ""
@@ -293,11 +293,11 @@ def collect_and_forget(
     *,
     end: AbstractSet[str] = frozenset(),
 ) -> tuple[CollectionReceipt, list[Finding]]:
-    """Execute a plan, and make the Redis of the configuration, if it has one, forget what went.
+    """Execute a plan, and make the configured Redis forget what went.
 
-    Returns the receipt, with a problem if Redis goes on remembering, and what there is to say of
-    it. The undo windows of the runs ``end`` are ended first. Redis is made to forget
-    also where the collection is ended by an error or by Ctrl-C.
+    Returns the receipt, with a problem if Redis still remembers, and the findings about it. The
+    undo windows of the runs ``end`` end first. Redis is made to forget even if an error or Ctrl-C
+    ends the collection.
     """
     cache = None if configuration is None else configuration.storage.cache
     findings: list[Finding] = []
@@ -326,7 +326,7 @@ def collect_and_forget(
 def forget_in_redis(
     configuration: "Configuration", blobs: Iterable[Digest], links: Iterable[tuple[str, Digest]]
 ) -> Finding:
-    """Make the Redis of the configuration forget these, and say whether it did."""
+    """Make the configured Redis forget these, and return whether it did."""
     server = configuration.redis
     if server is None:
         sentence = "the configuration names no Redis to make forget: empty its database"
@@ -344,10 +344,10 @@ def forget_in_redis(
 
 
 def _end_windows(storage: Storage, plan: CollectionPlan, runs: AbstractSet[str]) -> None:
-    """Note in the journal what is held for an undo no longer, now that a collection begins.
+    """Note in the journal what a collection that begins no longer keeps for an undo.
 
-    That is what ``runs`` removed, whose windows are ended; and what removals that had collected for
-    themselves had left, being young, which was there for an undo until now.
+    That is what ``runs`` removed, whose windows end, and the young content that removals with a
+    collection of their own had left.
     """
     if plan.empty and not runs:
         return

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 __all__ = ["each"]
 
 WORKERS: Final = 64
-"""How many are under way at once; the client's own ``jobs`` limits the requests among them."""
+"""How many items are in work at once; the client's own ``jobs`` limits the requests."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -22,7 +22,7 @@ async def each(
 ) -> AsyncIterator[tuple[Item, Result]]:
     """Yield each item with the result of its work, in the order in which they are done.
 
-    The first error ends all of it and is raised as it is.
+    The first error ends all and is raised unchanged.
     """
     # Imported here: a collection that asks no registry is to start at once and stay small.
     import asyncio  # noqa: PLC0415 - see above

@@ -1,9 +1,9 @@
-"""What the repositories of a plan hold right now, beside what the plan saw.
+"""The present tags of a plan's repositories, compared with what the plan saw.
 
-Tags that came since the plan was made, or were moved, may point to what is to go, or need it. A
-registry lists names cheaply and digests one by one, so what is looked at is: all names, again and
-again; the digests of names that are new; and all digests once if the plan is not of this minute.
-What an API cannot show beforehand shows afterwards: a tag that was there and is gone.
+Tags that are new since the plan, or have moved, may point to what is to go, or need it. A registry
+lists names cheaply and digests one by one. So all names are listed again and again, the digests of
+new names are read, and all digests once if the plan is not fresh. A tag that vanished beside the
+plan shows only afterwards.
 """
 
 import asyncio
@@ -24,14 +24,13 @@ from jettison.registry import Registry
 __all__ = ["Present", "list_tags"]
 
 AGAIN_SECONDS: Final = 1.0
-"""How old a list of names may be when something is removed."""
+"""The greatest age of a list of names when something is removed."""
 
 
 async def list_tags(registry: Registry, repository: RepoName) -> set[Tag]:
-    """Return the names of all tags; none if there is no such repository.
+    """Return the names of all tags; none if the repository does not exist.
 
-    A list that ends before its end raises :class:`UnexpectedResponse`: nothing is gone because it
-    is not in such a list.
+    An incomplete list raises :class:`UnexpectedResponse`: it does not show that a tag is gone.
     """
     try:
         found = [item async for item in registry.tags(repository)]
@@ -45,26 +44,26 @@ async def list_tags(registry: Registry, repository: RepoName) -> set[Tag]:
 
 
 class _Repository:
-    """What is known of one repository."""
+    """The known tags of one repository."""
 
     def __init__(self, seen: Mapping[Tag, Digest]) -> None:
         self.seen = seen
         self.digests: dict[Tag, Digest | None] = dict(seen)
         self.names: set[Tag] = set()
         self.ever: set[Tag] = set()
-        """All names that were listed since the last question what has vanished."""
+        """All names that were listed since the last call of :meth:`vanished`."""
         self.wanted: dict[Digest, Tag] = {}
-        """What tags need that the plan did not see, with one of them."""
+        """The manifests that tags beside the plan need, with one such tag each."""
         self.blind: Tag | None = None
-        """A tag that came since and cannot be resolved: it may need anything."""
+        """A new tag that cannot be resolved, and so may need anything."""
         self.looked = -AGAIN_SECONDS
         self.lock = asyncio.Lock()
 
 
 class Present:
-    """The tags of a plan's repositories in ``registry``, looked at again as time goes by.
+    """The tags of a plan's repositories in ``registry``, read again as time goes by.
 
-    ``clock`` returns seconds, from whatever moment.
+    ``clock`` returns seconds from any starting point.
     """
 
     def __init__(self, registry: Registry, plan: Plan, clock: Callable[[], float]) -> None:
@@ -76,7 +75,7 @@ class Present:
         self._known = {name: _Repository(plan.seen.get(name, {})) for name in self._planned}
 
     async def look_at_all(self) -> None:
-        """Ask for every digest but those of tags that are to go; a step reads these itself."""
+        """Read every digest but those of tags that are to go, which each step reads itself."""
         for name, known in self._known.items():
             async with known.lock:
                 await self._look(name, known, known.names | set(known.seen))
@@ -90,9 +89,9 @@ class Present:
         return known.wanted.get(digest) or known.blind
 
     async def vanished(self, repository: RepoName) -> tuple[set[Tag], dict[Tag, Digest | None]]:
-        """List once more: return all names, and the tags that went without being planned.
+        """List once more: return all names, and the tags that went beside the plan.
 
-        The latter with the digest that they had when they were last looked at.
+        The latter come with the digest that they had last.
         """
         known = self._known[repository]
         async with known.lock:

@@ -1,4 +1,4 @@
-"""Whether a registry lets us delete, told as an error with a next step."""
+"""Whether a registry allows deletion; if not, an error with a next step."""
 
 from jettison.client.hints import deletion_hint
 from jettison.errors import (
@@ -17,10 +17,10 @@ __all__ = ["deletion_problem"]
 def deletion_problem(
     host: str, found: Capabilities, repository: RepoName | None
 ) -> JettisonError | None:
-    """Return the error for a registry that does not let us delete, or None for one that does.
+    """Return the error for a registry that does not allow deletion, or None.
 
-    One that does not tell counts as one that does if it can remove a tag by itself: whether it
-    really does, its answers show. Without a repository to ask about, nothing is known yet.
+    A registry that does not tell counts as one that does if it can remove a tag by itself; its
+    answers will show. Without a repository to ask about, nothing is known yet.
     """
     said = f": it answers {found.said}" if found.said else ""
     words = f" ({found.said})" if found.said else ""

@@ -13,7 +13,7 @@ __all__ = ["created_at", "dated_by", "seconds_of", "what_it_is"]
 
 
 def dated_by(repository: RepositorySnapshot, shown: list[Manifest]) -> list[Manifest]:
-    """Return the manifests whose configs tell when the shown were made: of an index, a child."""
+    """Return the manifests whose configs date the shown ones: for an index, a child."""
     found = {}
     for manifest in shown:
         first = next(
@@ -25,7 +25,7 @@ def dated_by(repository: RepositorySnapshot, shown: list[Manifest]) -> list[Mani
 
 
 def created_at(manifest: Manifest | None, facts: Mapping[Digest, ConfigFacts]) -> str | None:
-    """Return when an image was made, as its config or an annotation says it (RFC 3339)."""
+    """Return when an image was made, from its config or an annotation (RFC 3339)."""
     if manifest is None:
         return None
     told = [
@@ -48,7 +48,7 @@ def seconds_of(text: str) -> float | None:
 
 
 def what_it_is(manifest: Manifest | None, tag: Tag | None = None) -> str:
-    """Say in a few words what it is."""
+    """Describe a manifest in a few words."""
     if manifest is None:
         return "unreadable"
     about = referenced_digest(tag) if tag is not None else None

@@ -1,7 +1,7 @@
-"""What is in a registry: tags, manifests, children, referrers, sizes.
+"""The content of a registry: tags, manifests, children, referrers, sizes.
 
-Tags are always asked for; manifests never change, so they are fetched once and then come from a
-cache, if one is given.
+Tags are always requested. Manifests never change, so they are fetched once and then come from a
+cache, if there is one.
 """
 
 import enum
@@ -51,7 +51,7 @@ UNTAGGED = "this registry's API does not list untagged manifests, which may shar
 _SENTENCES: Final = 20
 ELSEWHERE = "other repositories were not looked at, and may share layers"
 NEAR: Final = 200
-"""How many repositories and tags elsewhere are looked at without being asked to."""
+"""The most other repositories and tags that are read without ``--exact``."""
 FAR = (
     f"other repositories have more than {NEAR} tags, were not looked at, and may share layers "
     "(--exact looks at them)"
@@ -59,35 +59,35 @@ FAR = (
 
 
 class Extent(enum.Enum):
-    """How far to look for what shares layers with the repositories that are wanted."""
+    """How far to look for images that share layers with the wanted repositories."""
 
     NAMED = "named"
-    """At those alone."""
+    """The wanted repositories alone."""
     NEAR = "near"
-    """At all others too, if these have few tags, or a storage is asked and no API."""
+    """All others too, if they have few tags or a storage is read instead of an API."""
     ALL = "all"
-    """At all others too."""
+    """All others too."""
 
 
 class Manifests(Protocol):
     """A disposable cache of manifests and facts about configs, by digest."""
 
     def get(self, digest: Digest) -> RawManifest | None:
-        """Return the manifest, if it is there."""
+        """Return the manifest, or None."""
 
     def put(self, manifest: RawManifest) -> None:
         """Keep it, or not."""
 
 
 _BAD_ITEM: Final = (AccessDenied, InvalidManifest, StorageError, UnexpectedResponse)
-"""What may be wrong with one item of a listing while the others are well."""
+"""Errors of one item of a listing that do not concern the others."""
 _BAD_REPOSITORY: Final = (*_BAD_ITEM, LoginRefused)
 
 
 async def list_repositories(
     registry: Registry, progress: Progress = silent
 ) -> tuple[list[RepoName], list[ListingProblem]]:
-    """Return the names of all repositories, sorted, and what is listed and cannot be named."""
+    """Return the names of all repositories, sorted, and the problems of the list."""
     names: list[RepoName] = []
     problems: list[ListingProblem] = []
     async with aclosing(registry.repositories()) as found:  # type: ignore[type-var]
@@ -101,7 +101,7 @@ async def list_repositories(
 
 
 class ResolvedTags(NamedTuple):
-    """The tags of a repository: with their digests, without any (``dangling``), and unresolved."""
+    """The tags of a repository: with a digest, without a manifest, and unresolved."""
 
     tags: dict[Tag, Digest]
     dangling: list[Tag]
@@ -116,7 +116,7 @@ async def resolve_tags(
 ) -> ResolvedTags:
     """Return the digest of each tag; a tag that cannot be resolved does not stop the others.
 
-    ``listed`` are the tags, where they have been listed already.
+    ``listed`` are the tags, if they have been listed already.
     """
     found = [item async for item in registry.tags(repository)] if listed is None else listed
     problems = [item for item in found if isinstance(item, ListingProblem)]
@@ -150,9 +150,9 @@ async def discover_repository(
     progress: Progress = silent,
     listed: Sequence[Tag | ListingProblem] | None = None,
 ) -> RepositorySnapshot:
-    """Look at one repository; raise :class:`NotFoundError` if there is none of that name.
+    """Read one repository; raise :class:`NotFoundError` if it does not exist.
 
-    A registry that lists tags alone is asked once for each, for its manifest.
+    With a registry that lists only tags, each tag costs one request, for its manifest.
     """
     if listed is None:
         listed = [item async for item in registry.tags(repository)]
@@ -203,9 +203,9 @@ async def add_manifests(
     digests: Iterable[Digest],
     cache: Manifests | None = None,
 ) -> RepositorySnapshot:
-    """Add manifests that no listing shows, with their children; those not there are left out.
+    """Add manifests that no listing shows, with their children, if they exist.
 
-    Whether the registry has them is asked of it, whatever the cache holds.
+    The registry is asked whether it has them, whatever the cache has.
     """
 
     async def ask(digest: Digest) -> Manifest | JettisonError | None:
@@ -233,7 +233,7 @@ async def add_referrers(
     subjects: Iterable[Digest],
     cache: Manifests | None = None,
 ) -> RepositorySnapshot:
-    """Add what refers to ``subjects``, to any depth, where the registry can tell by its API."""
+    """Add the referrers of ``subjects``, to any depth, if the registry has that API."""
     if repository.complete:
         return repository
     todo = list(subjects)
@@ -257,7 +257,7 @@ async def add_referrers(
 async def _fetch(
     registry: Registry, repository: RepoName, digest: Digest, cache: Manifests | None
 ) -> Manifest | JettisonError | None:
-    """Return a manifest, None where the repository has none, or why it cannot be read."""
+    """Return a manifest, None if the repository lacks it, or why it cannot be read."""
     try:
         raw = await registry.manifest(repository, digest)
         if raw is None:
@@ -280,10 +280,10 @@ async def _read(
     *,
     named: bool = True,
 ) -> tuple[dict[Digest, Manifest], frozenset[Digest]]:
-    """Read manifests and all that they list; return ``known`` with them, and the unreadable.
+    """Read manifests and their children; return ``known`` with them, and the unreadable ones.
 
-    ``named``: a tag or a link names those of ``start``, so one that cannot be had is damage. A
-    child that an index lists and the repository lacks is simply not there.
+    ``named``: a tag or a link names those of ``start``, so a missing one is damage. A child that an
+    index lists may lawfully be missing.
     """
 
     async def read(digest: Digest) -> Manifest | JettisonError | None:
@@ -322,10 +322,10 @@ async def discover(
     cache: Manifests | None = None,
     progress: Progress = silent,
 ) -> Snapshot:
-    """Look at a registry: at the ``wanted`` repositories, and at others as far as ``extent`` says.
+    """Read the ``wanted`` repositories of a registry, and others as far as ``extent`` says.
 
-    A wanted repository that does not exist, or cannot be listed, raises. Whatever else cannot be
-    seen is said in ``unknown``, a sentence each: what is computed is then an upper bound.
+    A wanted repository that does not exist or cannot be listed raises. ``unknown`` has a sentence
+    for everything else that cannot be read: figures are then upper bounds.
     """
     unknown: list[str] = []
     names = sorted(set(wanted))
@@ -358,9 +358,9 @@ async def _look_at_others(
     cache: Manifests | None,
     progress: Progress,
 ) -> None:
-    """Add all other repositories to ``found``, and to ``unknown`` what cannot be looked at.
+    """Add all other repositories to ``found``, and to ``unknown`` what cannot be read.
 
-    If they have more than ``most`` tags, none of them is added: some would not make it exact.
+    If they have more than ``most`` tags, none is added: some would not make figures exact.
     """
     try:
         names, problems = await list_repositories(registry, progress)
@@ -411,7 +411,7 @@ async def _few_tags(
 
 
 def _shortened(sentences: Sequence[str]) -> tuple[str, ...]:
-    """Return the first sentences, and how many more there are."""
+    """Return the first sentences, and the number of the others."""
     more = len(sentences) - _SENTENCES
     if more <= 0:
         return tuple(sentences)
@@ -421,9 +421,9 @@ def _shortened(sentences: Sequence[str]) -> tuple[str, ...]:
 async def ask_sizes(
     registry: Registry, repositories: Iterable[RepositorySnapshot], progress: Progress
 ) -> dict[Digest, int]:
-    """Ask for the sizes that no descriptor tells.
+    """Request the sizes that no descriptor gives.
 
-    Schema 1 gives none, and a non-distributable layer may well not be in the registry at all.
+    Schema 1 gives none, and a non-distributable layer may not be in the registry at all.
     """
     asked: dict[Digest, RepoName] = {}
     for repository in repositories:
@@ -452,9 +452,9 @@ async def discover_tags(
     cache: Manifests | None = None,
     progress: Progress = silent,
 ) -> RepositorySnapshot:
-    """Look at these tags and no others, with one request for each: for its manifest.
+    """Read these tags and no others, with one request for each, for its manifest.
 
-    What an index lists comes from the cache, or costs one request more the first time.
+    A child of an index comes from the cache, or costs one more request the first time.
     """
 
     async def ask(tag: Tag) -> Manifest | ListingProblem | None:
@@ -500,10 +500,10 @@ _MAX_CONFIG: Final = 4 << 20
 
 
 class Facts(Protocol):
-    """The part of the cache that remembers configs."""
+    """The part of the cache for configs."""
 
     def get_config(self, digest: Digest) -> ConfigFacts | None:
-        """Return the facts, if they are known."""
+        """Return the facts, or None."""
 
     def put_config(self, digest: Digest, facts: ConfigFacts) -> None:
         """Keep them, or not."""
@@ -516,7 +516,7 @@ async def image_facts(
     cache: Facts | None = None,
     progress: Progress = silent,
 ) -> dict[Digest, ConfigFacts]:
-    """Return, by manifest digest, what the configs tell. Unreadable configs tell nothing."""
+    """Return the facts in configs by manifest digest; unreadable configs have none."""
     wanted = list(manifests)
 
     async def ask(manifest: Manifest) -> ConfigFacts:
@@ -548,7 +548,7 @@ async def image_facts(
 
 
 async def _read_config(registry: Registry, repository: RepoName, digest: Digest) -> bytes:
-    """Return a config's bytes; raise InvalidManifest for one without end."""
+    """Return a config's bytes; raise InvalidManifest for one that is too long."""
     parts: list[bytes] = []
     size = 0
     async with aclosing(registry.read_blob(repository, digest)) as chunks:  # type: ignore[type-var]

@@ -1,8 +1,8 @@
-"""Looking at images: which manifests, children and blobs a registry really has.
+"""Checks which manifests, children and blobs of images a registry really has.
 
 HEAD never counts: a registry with a descriptor cache answers 200 for blobs that a collection has
-removed, and then sends no bytes (tests/e2e/test_defects.py, 8). So manifests are fetched
-and blobs are begun to be read. One thing that cannot be looked at does not keep the others from it.
+removed, and then sends no bytes (tests/e2e/test_defects.py, 8). So manifests are fetched, and
+the first bytes of blobs are read. One failure does not keep the others from being checked.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterable, Mapping
@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 NOBODY_ANSWERS: Final = (Unreachable, NotARegistry, LoginRefused)
-"""What is true of everything that is asked next, too."""
+"""Errors that concern every further request too."""
 
 RESTART: Final = "its descriptor cache is stale: restart the registry, or empty its Redis database"
 
@@ -44,9 +44,9 @@ Result = TypeVar("Result")
 async def each_alone(
     items: Iterable[Item], work: Callable[[Item], Awaitable[Result]]
 ) -> AsyncIterator[tuple[Item, Result | JettisonError]]:
-    """Do as :func:`each`, but an error of one item is its result, and does not end the others.
+    """Like :func:`each`, but an error of one item is its result, and does not end the others.
 
-    Only what says that the registry as a whole cannot be asked is raised.
+    Only errors of the registry as a whole are raised.
     """
 
     async def guarded(item: Item) -> Result | JettisonError:
@@ -67,9 +67,9 @@ async def look_at_manifests(
     find: Callable[[Node], SavedManifest | None] = lambda _: None,
     progress: Progress = silent,
 ) -> dict[Node, Looked]:
-    """Fetch manifests and all that they list, to any depth.
+    """Fetch manifests and their children, to any depth.
 
-    What the registry does not send is taken from ``find``; what that does not have is left out.
+    Manifests that the registry does not send come from ``find``, or are left out.
     """
     looked: dict[Node, Looked] = {}
     todo = set(starts)
@@ -100,11 +100,11 @@ async def look_at_blobs(
     *,
     read_data: bool = False,
 ) -> dict[Node, str]:
-    """Return the blobs with which something is wrong, and what.
+    """Return the missing or damaged blobs, each with what is wrong.
 
-    Each is begun to be read, and its length compared with the size that its manifest says; with
-    ``read_data`` all bytes are read, and their digest computed. HEAD is asked only where that
-    fails: to our own server it says that somebody wants the blob.
+    The first bytes of each are read, and its length compared with the size in its manifest; with
+    ``read_data`` all bytes are read, and their digest computed. HEAD is sent only if that fails,
+    because Jettison's server takes it for the wish of a push.
     """
     wrong: dict[Node, str] = {}
 
@@ -142,7 +142,7 @@ async def _read(registry: Registry, item: Node, size: int | None) -> str | None:
 
 
 def blobs_of(looked: Mapping[Node, Looked]) -> dict[Node, int | None]:
-    """Return the blobs that manifests need, with the sizes (in bytes) that they say."""
+    """Return the blobs that manifests need, with the sizes (in bytes) that these give."""
     return {
         (node[0], blob): size
         for node, found in looked.items()
@@ -156,9 +156,9 @@ def what_is_wrong(
     blobs: Mapping[Node, str],
     missing: Container[Node] = frozenset(),
 ) -> str | None:
-    """Return the first thing that is wrong with an image, or None.
+    """Return the first defect of an image, or None.
 
-    ``blobs`` are those with which something is wrong; children in ``missing`` may be absent.
+    ``blobs`` are the missing or damaged ones; children in ``missing`` may be absent.
     """
     todo, seen = [node], {node}
     while todo:

@@ -1,7 +1,7 @@
-"""What images lack before a removal: an undo brings them back no better, and does not promise to.
+"""What images lack before a removal, and an undo therefore does not restore.
 
-Children that an index lists and the repository does not have are lawful (a sparse index). A blob
-that is not there, or has another size than its manifest says, is damage.
+Indexes may lawfully list children that the repository does not have (sparse indexes). A blob that
+is missing, or has another size than its manifest gives, is damage.
 """
 
 from typing import Final
@@ -21,13 +21,13 @@ from jettison.registry import Registry
 __all__ = ["MOST_ASKED", "note_missing"]
 
 MOST_ASKED: Final = 100
-"""So many blobs are asked for over the API, from everywhere in the plan; on a storage, all are."""
+"""The most blobs that are requested over the API, from all parts of the plan."""
 
 
 async def note_missing(
     registry: Registry, plan: Plan, snapshot: Snapshot, progress: Progress = silent
 ) -> Plan:
-    """Return the plan with what its images lack, and a warning for each that is damaged."""
+    """Return the plan with what its images lack, and a warning for each damaged one."""
     going = {(s.repository, s.digest) for s in plan.steps if s.digest is not None}
     staying = {(kept.repository, kept.digest) for kept in plan.kept} - going
     lacking: dict[Node, list[Digest]] = {}

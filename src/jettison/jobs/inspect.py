@@ -1,4 +1,4 @@
-"""What ``inspect`` tells of one image."""
+"""The report of ``inspect`` about one image."""
 
 from collections.abc import Iterator
 
@@ -23,7 +23,7 @@ __all__ = ["Layer", "Part", "Report", "inspect"]
 
 
 class Layer(msgspec.Struct, frozen=True):
-    """A blob of an image: its size in bytes, and who else needs it (at most five are named)."""
+    """A blob of an image: its size in bytes, and at most five other images that need it."""
 
     digest: Digest
     media_type: str
@@ -33,16 +33,16 @@ class Layer(msgspec.Struct, frozen=True):
 
 
 class Part(msgspec.Struct, frozen=True):
-    """A child or a referrer, and what it is."""
+    """A child or a referrer, and its description."""
 
     digest: Digest
     what: str
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What an image is, who shares its layers, and the plan of its removal.
+    """An image, those that share its layers, and the plan of its removal.
 
-    Sizes in bytes. ``removal`` is None, and ``refusal`` says why, where it would be refused.
+    Sizes in bytes. If the removal would be refused, ``removal`` is None and ``refusal`` says why.
     """
 
     reference: str
@@ -70,7 +70,7 @@ async def inspect(
     cache: ManifestCache | None = None,
     progress: Progress = silent,
 ) -> Report:
-    """Look at one image: ``reference`` has a tag or a digest. ``created`` is the time now."""
+    """Read one image; ``reference`` has a tag or a digest, ``created`` is the present time."""
     if reference.tag is None and reference.digest is None and reference.short is None:
         where = f"{reference.host}/{reference.repository}"
         message = f"{reference} is not one image"

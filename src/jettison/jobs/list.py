@@ -1,4 +1,4 @@
-"""What ``ls`` tells: names for one request a page, and what costs only when it is asked for."""
+"""The rows of ``ls``: names for one request a page, and costly figures only on request."""
 
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
 from itertools import islice
@@ -48,11 +48,11 @@ __all__ = [
 
 
 MOST_SIBLINGS: Final = 10
-"""So many tags of the same digest are named for each tag."""
+"""The most tags of the same digest that are named for each tag."""
 
 
 class Row(msgspec.Struct, frozen=True):
-    """A tag, or (``tag`` None) an untagged manifest. What was not asked for is unset.
+    """A tag, or (``tag`` None) an untagged manifest. Figures not requested are unset.
 
     Sizes in bytes: ``size`` with everything it references, ``exclusive_size`` what removing that
     image alone would free. ``created`` is RFC 3339, as its config says. ``siblings`` are the
@@ -71,7 +71,7 @@ class Row(msgspec.Struct, frozen=True):
 
 
 class Figures(msgspec.Struct, frozen=True):
-    """What a listing tells beside names and digests, and so what it costs.
+    """The figures of a listing beside names and digests, which decide its cost.
 
     ``created`` costs a request for each image that was not seen before, ``exclusive`` a look at
     the whole registry, or with ``quick`` at this repository.
@@ -85,7 +85,7 @@ class Figures(msgspec.Struct, frozen=True):
 class RegistryListing(msgspec.Struct, frozen=True):
     """The rows of a repository; with ``unknown`` sentences, exclusive sizes are upper bounds.
 
-    ``problems`` are tags that are listed and could not be read.
+    ``problems`` are listed tags that could not be read.
     """
 
     rows: tuple[Row, ...]
@@ -103,7 +103,7 @@ class Counted(msgspec.Struct, frozen=True):
 async def list_names(
     registry: Registry, repository: RepoName | None = None
 ) -> AsyncGenerator[RepoName | Tag | ListingProblem, None]:
-    """Yield the repositories, or the tags of one, as the registry lists them: a request a page.
+    """Yield the repositories, or the tags of one, as the registry lists them, page by page.
 
     A repository that does not exist raises :class:`NotFoundError` with the nearest names.
     """
@@ -121,7 +121,7 @@ async def list_names(
 async def tag_counts(
     registry: Registry, names: Sequence[RepoName], progress: Progress = silent
 ) -> Counted:
-    """Return the number of tags of each repository: one request each, none for a tag."""
+    """Return the number of tags of each repository, with one request for each repository."""
 
     async def count(name: RepoName) -> int | ListingProblem:
         try:
@@ -153,10 +153,10 @@ async def list_tags(
     cache: ManifestCache | None = None,
     progress: Progress = silent,
 ) -> RegistryListing:
-    """Return these tags with digests and sizes: one request for each, and what ``figures`` add.
+    """Return these tags with digests and sizes: a request for each, plus those of ``figures``.
 
-    With ``untagged`` those manifests too that no tag names and no index lists, where a storage
-    shows them.
+    With ``untagged``, also manifests that no tag names and no index lists, if a storage shows
+    them.
     """
     unknown: tuple[str, ...] = ()
     if figures.exclusive:
@@ -199,13 +199,13 @@ SORTS: Final[Mapping[str, Callable[[Row], Any]]] = {
     "size": lambda row: -(row.size or 0),
     "exclusive": lambda row: -(row.exclusive_size or 0),
 }
-"""By what rows are sorted: names ascending, the newest and the largest first."""
+"""The orders of rows: names ascending, the newest and the largest first."""
 
 
 def arranged(
     rows: Iterable[Row], sort: str = "name", *, reverse: bool = False, limit: int | None = None
 ) -> list[Row]:
-    """Return the rows in that order, the first ``limit`` of them."""
+    """Return the first ``limit`` rows in that order."""
     by_name = sorted(rows, key=SORTS["name"])
     return sorted(by_name, key=SORTS[sort], reverse=reverse)[:limit]
 
@@ -267,7 +267,7 @@ class _Rows:
 
 
 def _alone(here: RepositorySnapshot, ledger: ByteAccounting, digest: Digest) -> list[Digest]:
-    """Return an untagged manifest with what only it keeps."""
+    """Return an untagged manifest with everything that only it keeps."""
     owners = ledger.owners(here.name)
     return [d for d in reach([digest], here.edges, {}).manifests if owners.get(d) == digest]
 

@@ -1,9 +1,9 @@
-"""Whether a registry may be writing to its storage: looked at, not believed.
+"""Evidence for whether a registry may be writing to its storage.
 
-Without a grace period a collection cannot tell garbage from a push that is under way. It is safe
-only while the registry is stopped or read-only, and what a configuration says about that may not be
-what the running process was started with. So the address in the configuration is asked, and what
-the tree, its journal and the processes of the machine show must not contradict.
+Without a grace period a collection cannot tell garbage from a push in progress. It is safe only
+while the registry is stopped or read-only, and the running process may have been started with
+another configuration. So the address in the configuration is asked, and the storage, its journal
+and the processes of the machine must not contradict.
 """
 
 import signal
@@ -41,10 +41,10 @@ _HINT: Final = (
 
 
 class Evidence(msgspec.Struct, frozen=True):
-    """What is known of a registry beside its configuration.
+    """What is known about a registry beside its configuration.
 
-    ``storage`` is looked at ``now`` (seconds since the epoch), ``addresses`` are others at which it
-    was used. ``quiesced``: a command has stopped it, or its pushes, a moment ago.
+    ``storage`` is examined as of ``now`` (seconds since the epoch), ``addresses`` are others at
+    which it was used. ``quiesced``: a command has just stopped it, or its pushes.
     """
 
     storage: Storage
@@ -58,7 +58,7 @@ def require_quiescent(
     timeout: float = TIMEOUT,
     evidence: Evidence | None = None,
 ) -> None:
-    """Return if it is certain that nobody pushes into the storage.
+    """Return if it is certain that there are no pushes into the storage.
 
     A running registry is asked to delete a manifest that cannot exist; only a read-only registry
     refuses that with its own kind of 405, before it looks whether deletion is enabled. That nothing
@@ -95,7 +95,7 @@ def require_quiescent(
 def _contradictions(
     configuration: "Configuration", evidence: Evidence, timeout: float, *, sure: bool
 ) -> Iterator[str]:
-    """Yield what contradicts that a registry is stopped; ``sure``: it said that it is read-only."""
+    """Yield signs that a registry is not stopped; ``sure``: it said that it is read-only."""
     asked = probe_address(configuration)
     for name in evidence.addresses:
         address = _parse(name)
@@ -111,7 +111,7 @@ def _contradictions(
 
 
 def _youngest(storage: Storage, now: float) -> str | None:
-    """Return what was pushed a short time ago, the first that is found."""
+    """Return the first content found that was pushed a short time ago."""
     since = CollectOptions().grace
     idle = stamp_at(now - since)
     for name in storage.repositories():
@@ -128,7 +128,7 @@ def _youngest(storage: Storage, now: float) -> str | None:
 
 
 def _answers(address: tuple[str, int], timeout: float) -> bool:
-    """Whether anything but a gateway without a registry behind it answers there."""
+    """Whether something other than a gateway without a registry answers there."""
     import http.client  # noqa: PLC0415 - as in `_ask`
 
     connection = http.client.HTTPConnection(*address, timeout=timeout)
@@ -148,7 +148,7 @@ def _refusal(message: str, hint: str = _HINT) -> NotQuiescent:
 
 
 def probe_address(configuration: "Configuration") -> tuple[str, int] | None:
-    """Return the host and port at which a registry with this configuration can be asked."""
+    """Return the host and port of a registry with this configuration."""
     if configuration.http.net != "tcp" or not configuration.address:
         return None
     return _parse(configuration.address)
@@ -200,7 +200,7 @@ def _ask(configuration: "Configuration", host: str, port: int, timeout: float) -
 def quiesced(quiesce: str | None, resume: str | None) -> Iterator[None]:
     """Run a shell command before, and another one after, whatever happens in between.
 
-    ``resume`` is run also when ``quiesce`` fails, for it may have come half-way, and on Ctrl-C.
+    ``resume`` also runs on Ctrl-C, and if ``quiesce`` fails, which may have come half-way.
     Raises :class:`~jettison.errors.NotQuiescent` if ``quiesce`` fails, and
     :class:`~jettison.errors.PartlyDone` if ``resume`` does: the registry may then be down.
     """
@@ -229,7 +229,7 @@ def _shell(command: str, *, alone: bool = False) -> int:
 
 
 def _resume(command: str) -> int:
-    """Run it so that no Ctrl-C and no other signal meant for us ends it half-way."""
+    """Run it so that no Ctrl-C and no other signal to this process ends it half-way."""
     if threading.current_thread() is not threading.main_thread():
         return _shell(command, alone=True)
     before = {number: signal.signal(number, _wait) for number in (*_ENDING, signal.SIGINT)}
@@ -241,4 +241,4 @@ def _resume(command: str) -> int:
 
 
 def _wait(_: int, __: object) -> None:
-    """Do nothing; unlike a signal that is ignored, this is not handed down to commands."""
+    """Do nothing; unlike an ignored signal, commands do not inherit this."""

@@ -42,10 +42,10 @@ _NEAREST: Final = 3
 
 
 class RemovalRequest(msgspec.Struct, frozen=True):
-    """What a person asked to have removed.
+    """The request of a removal.
 
     ``all_tags`` must be given for a removal of every tag of a repository (decision 0015).
-    ``extent`` is how far to look for what shares layers: bytes are upper bounds where not at all.
+    ``extent`` is how far to look for images that share layers; with none, bytes are upper bounds.
     """
 
     references: tuple[Reference, ...]
@@ -94,7 +94,7 @@ async def view(
     cache: Manifests | None = None,
     progress: Progress = silent,
 ) -> Snapshot:
-    """Discover what is needed to judge ``repositories``, with the nearest names in errors."""
+    """Discover what a plan for ``repositories`` needs, with the nearest names in errors."""
     wanted = list(repositories)
     try:
         return await discover(
@@ -107,7 +107,7 @@ async def view(
 async def with_nearest(
     registry: Registry, wanted: Iterable[RepoName], error: NotFoundError
 ) -> NotFoundError:
-    """Return the error for a repository that is not there, with the nearest names in its hint."""
+    """Return the error for a missing repository, with the nearest names in its hint."""
     try:
         names, _ = await list_repositories(registry)
     except Exception:  # noqa: BLE001 - only the hint would be better with the list
@@ -123,7 +123,7 @@ async def with_nearest(
 def in_full(repository: RepositorySnapshot, reference: Reference) -> Reference:
     """Return the reference with its whole digest, if only its beginning was given.
 
-    Raises :class:`NotFoundError` where nothing begins so, :class:`UsageError` where several do.
+    Raises :class:`NotFoundError` if no digest begins so, :class:`UsageError` if several do.
     """
     if reference.short is None:
         return reference
@@ -146,11 +146,10 @@ def in_full(repository: RepositorySnapshot, reference: Reference) -> Reference:
 def select(
     repository: RepositorySnapshot, references: Sequence[Reference], *, all_tags: bool
 ) -> tuple[set[Tag], set[Digest]]:
-    """Return the tags and digests of one repository that ``references`` mean.
+    """Return the tags and digests of one repository that ``references`` name.
 
-    Tags that are listed and lead nowhere are tags too: they can be removed. A tag or digest that
-    is not there raises :class:`NotFoundError`, a glob that would take every tag :class:`Refused`
-    unless ``all_tags``.
+    Listed tags without a manifest can be removed too. A missing tag or digest raises
+    :class:`NotFoundError`, a glob that would take every tag :class:`Refused` unless ``all_tags``.
     """
     tags: set[Tag] = set()
     digests: set[Digest] = set()
@@ -196,7 +195,7 @@ def _missing(
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """A plan, with what it was decided from."""
+    """A plan, and the input of its decision."""
 
     plan: Plan
     snapshot: Snapshot
@@ -213,8 +212,8 @@ async def plan(
 ) -> Plan:
     """Discover, decide and count: the plan for a request.
 
-    ``registry`` is where to look: the registry itself, or its storage, which also shows untagged
-    manifests and true sizes. ``created`` is the time now, RFC 3339 in UTC.
+    ``registry`` is the registry itself, or its storage, which also shows untagged manifests and
+    true sizes. ``created`` is the present time, RFC 3339 in UTC.
     """
     request.check()
     wanted = {reference.repository for reference in request.references}
@@ -232,7 +231,7 @@ async def decide(
     created: str,
     cache: Manifests | None = None,
 ) -> Decision:
-    """Make the plan from a snapshot; only what no listing shows is still asked of ``registry``."""
+    """Make the plan from a snapshot; ask ``registry`` only for what no listing shows."""
     wanted: dict[RepoName, list[Reference]] = {}
     for reference in request.references:
         wanted.setdefault(reference.repository, []).append(reference)

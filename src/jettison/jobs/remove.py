@@ -1,4 +1,4 @@
-"""A removal from request to receipt: plan, apply, finish what was interrupted, verify.
+"""A removal from request to receipt: plan, apply, finish an interrupted run, verify.
 
 This is the whole of ``jettison rm``: the plan with its exact bytes, the requests, the collection
 (with ``--reclaim``), and the proof.
@@ -47,13 +47,13 @@ __all__ = [
 
 DEFAULT_WINDOW: Final = 7 * 86400.0
 FRESH_SECONDS: Final = 30.0
-"""How old a plan may be to be carried out without asking for every digest again."""
+"""The age up to which a plan is applied without reading every digest again."""
 
 
 class RemovalSettings(msgspec.Struct, frozen=True):
-    """How to remove. ``grace`` and ``window`` in seconds.
+    """Settings of a removal. ``grace`` and ``window`` are in seconds.
 
-    ``without_undo``: also where the registry leaves nothing that an undo could start from.
+    ``without_undo`` allows a removal that cannot be undone.
     """
 
     reclaim: bool = False
@@ -61,15 +61,15 @@ class RemovalSettings(msgspec.Struct, frozen=True):
     window: float = DEFAULT_WINDOW
     backup: str | None = None
     consent: Consent = NOTHING_SAID
-    """What is meant though the collection looks wrong."""
+    """What the user allows in an implausible collection."""
     without_undo: bool = False
 
 
 class PreparedRemoval(msgspec.Struct, frozen=True):
-    """What a removal is going to do: its plan, and with ``--reclaim`` that of the collection.
+    """The plan of a removal, and with ``--reclaim`` that of the collection.
 
-    ``now`` is the moment of both. ``deleting`` is how the registry deletes, None where it was not
-    asked; ``product`` what it is. ``begun`` is the interrupted run that this finishes.
+    ``now`` is the time of both. ``deleting`` is how the registry deletes, None if it was not asked;
+    ``product`` names its program. ``begun`` is the interrupted run that this finishes.
     """
 
     request: RemovalRequest
@@ -78,7 +78,7 @@ class PreparedRemoval(msgspec.Struct, frozen=True):
     now: float
     prediction: Prediction | None = None
     objections: tuple[Objection, ...] = ()
-    """What makes that collection implausible; it is then not begun."""
+    """Objections to that collection; with any, it does not begin."""
     deleting: Deleting | None = None
     product: str = ""
     begun: RemovalEntry | None = None
@@ -94,12 +94,12 @@ class RemovalJob:
         self._workspace = workspace
         self._journal = workspace.journal
         self.last: RemovalEntry | None = None
-        """The entry as it was noted last: what is told where an error ends the job."""
+        """The entry as noted last, for the report if an error ends the job."""
 
     def find_interrupted(
         self, request: RemovalRequest, settings: RemovalSettings
     ) -> RemovalEntry | None:
-        """Return the latest run of the same command that stopped half-way, if there is one."""
+        """Return the latest run of the same command that stopped half-way, or None."""
         mark = self._fingerprint(request, settings)
         found = {
             head.id: journal
@@ -124,7 +124,7 @@ class RemovalJob:
     def plan_rest(
         self, begun: RemovalEntry, request: RemovalRequest, settings: RemovalSettings
     ) -> PreparedRemoval:
-        """Return what an interrupted run was begun with; of the settings ``consent`` is new."""
+        """Return the plan of an interrupted run; of the settings, ``consent`` is new."""
         return PreparedRemoval(
             request,
             settings,
@@ -138,7 +138,7 @@ class RemovalJob:
     async def plan(
         self, request: RemovalRequest, settings: RemovalSettings, cache: Manifests | None = None
     ) -> PreparedRemoval:
-        """Make the plan; nothing is changed. Raises if deletion is not enabled."""
+        """Make the plan, changing nothing. Raises if deletion is not enabled."""
         request.check()
         place = self._workspace
         now = place.clock()
@@ -156,7 +156,7 @@ class RemovalJob:
         )
 
     def promise(self, prepared: PreparedRemoval) -> UndoPromise:
-        """Say what an undo could do once the plan was applied."""
+        """Return what an undo can do after the plan is applied."""
         return promise_undo(prepared.plan.summary, self._outlook(prepared), prepared.now)
 
     def _outlook(self, prepared: PreparedRemoval) -> Outlook:
@@ -172,9 +172,9 @@ class RemovalJob:
         )
 
     def require_way_back(self, prepared: PreparedRemoval) -> None:
-        """Raise :class:`Refused` where the registry itself lets blobs go at once.
+        """Raise :class:`Refused` if the registry itself drops blobs at once.
 
-        Nobody expects that of a removal that only drops references; so it has to be said.
+        Users do not expect that of a removal of references, so they have to allow it.
         """
         settings, outlook = prepared.settings, self._outlook(prepared)
         if (
@@ -195,7 +195,7 @@ class RemovalJob:
     def _predict(
         self, storage: Storage, made: Plan, settings: RemovalSettings, now: float
     ) -> tuple[Prediction, list[Objection]]:
-        """Ask the collector itself what it would free if the plan were applied already."""
+        """Ask the collector what it would free if the plan were applied already."""
         without = AssumedRemoval(
             tags=frozenset((s.repository, tag) for s in made.steps for tag in s.tags),
             manifests=frozenset(planned_nodes(made.steps)),
@@ -336,9 +336,9 @@ class RemovalJob:
         )
 
     async def verify(self, run: RemovalEntry, *, read_data: bool = False) -> Proof:
-        """Prove it, in the API and, if it is at hand, on the disk.
+        """Verify the removal in the API and, if it is at hand, in the storage.
 
-        ``read_data``: read what stays in full.
+        ``read_data``: read in full what stays.
         """
         place = self._workspace
         remote, storage, progress = place.registry, place.storage, place.progress
@@ -382,7 +382,7 @@ class RemovalJob:
 
 
 class _Collected(msgspec.Struct, frozen=True):
-    """What a collection did, and the bytes of the blob files it was to take, before and after."""
+    """The result of a collection, and the bytes of its blob files before and after."""
 
     receipt: CollectionReceipt
     forgotten: list[Finding]
@@ -399,7 +399,7 @@ def _idle_from(storage: Storage, left: Iterable[Digest], grace: float, now: floa
 
 
 def _predicted(run: RemovalEntry) -> int:
-    """Return the bytes that the removal itself was to free."""
+    """Return the predicted bytes of the removal itself."""
     return run.prediction.removal if run.prediction else run.plan.estimate.freed_bytes
 
 

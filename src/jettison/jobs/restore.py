@@ -1,8 +1,8 @@
-"""Take a run back: manifests (the very bytes) and tags, as long as the blobs are there.
+"""Restores a run: manifests with the same bytes, and tags, as long as their blobs exist.
 
-Everything is looked at first; :mod:`jettison.model.restoration` decides what comes back. Children
+The present state is read first; :mod:`jettison.model.restoration` decides what comes back. Children
 are written before the indexes that list them, and subjects before their referrers (decision
-0017). One thing that cannot be put back does not keep the others from it.
+0017). One failure does not keep the others from being restored.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
@@ -50,11 +50,11 @@ Name = TypeVar("Name", Digest, Tag)
 
 
 class Elsewhere:
-    """Where the bytes of a manifest may still be when the registry does not serve it any more.
+    """Other sources of a manifest that the registry no longer serves.
 
-    ``others`` returns what other runs saved: a later one may have removed what an index of this
-    run lists. ``stored`` reads a blob of the storage, if that is at hand. Both are asked only
-    when they are needed.
+    ``others`` returns what other runs saved: a later one may have removed a child of an index of
+    this run. ``stored`` reads a blob of the storage, if that is at hand. Both are called only when
+    they are needed.
     """
 
     def __init__(
@@ -90,10 +90,10 @@ async def plan_undo(
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> UndoPlan:
-    """Look at what is left to put back, and what of it can be.
+    """Return what is left to restore, and what of it can be restored.
 
-    ``log`` says which steps the run came to (None: all of them). ``overwrite`` takes tags back
-    that were given to other images. Raises :class:`Refused` if nothing at all can be put back.
+    ``log`` says which steps the run began, None if all. ``overwrite`` takes back tags that point to
+    other images. Raises :class:`Refused` if nothing can be restored.
     """
     begun = None if log is None else log.begun | log.done
     backup = _backup_of(run)
@@ -167,7 +167,7 @@ async def _look_at_tags(
 
 
 async def _stray_throwaways(registry: Registry, run: Undoable, log: StepLog | None) -> list[Node]:
-    """Return throw-away manifests that steps left which were begun and not finished."""
+    """Return placeholders left by steps that were begun and not finished."""
     if log is None or not isinstance(run, RemovalEntry):
         return []
     found = []
@@ -201,7 +201,7 @@ def _lines(left: list[NotBack]) -> Iterator[str]:
 
 
 class _PuttingBack:
-    """Puts a plan's things back, each on its own; ``left`` are those that failed."""
+    """Restores the items of a plan, each by itself; ``left`` are those that failed."""
 
     def __init__(
         self,
@@ -271,9 +271,9 @@ class _PuttingBack:
     async def _put(
         self, repository: RepoName, reference: Tag | Digest, saved: SavedManifest
     ) -> None:
-        """Put a manifest; one that lacked something before is refused by many a registry.
+        """Put a manifest. Many registries refuse one that lacked something before.
 
-        Then its storage takes it as it was, if that is at hand.
+        The storage, if it is at hand, then takes it as it was.
         """
         try:
             await self._registry.put_manifest(repository, reference, _raw(saved))
@@ -308,7 +308,7 @@ def _by_depth(manifests: Iterable[SavedManifest]) -> list[list[Node]]:
 
 
 class PutBack(NamedTuple):
-    """How many tags and manifests an undo put back, and what it did not."""
+    """The number of tags and manifests that an undo restored, and what it did not."""
 
     tags: int
     manifests: int
@@ -323,10 +323,10 @@ async def put_back(
     *,
     storage: StorageRegistry | None = None,
 ) -> PutBack:
-    """Put everything back; say what could not be. ``storage`` is that of the registry, if at hand.
+    """Restore everything, and return what failed. ``storage`` is the registry's, if at hand.
 
-    Raises :class:`Refused` if nothing could be. If the registry does not answer any more,
-    :class:`PartlyDone` is raised, unless nothing was done yet.
+    Raises :class:`Refused` if nothing could be restored, and :class:`PartlyDone` if the registry
+    stops answering after some of it.
     """
     work = _PuttingBack(registry, storage, run, plan, progress)
     try:

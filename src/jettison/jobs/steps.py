@@ -1,9 +1,9 @@
-"""One step of a removal: look again, remove, and learn from what the registry says.
+"""One step of a removal: check again, remove, and learn from the registry's answer.
 
-Registries differ in what they let go first, and none says so beforehand. So the order that is
-right for a crash is tried, and where the registry answers that it wants another, it gets that:
-tags before their manifest (Google), what refers to a subject before the subject (GitLab). What a
-DELETE by digest left or took beside the plan shows in the list of tags, and is put right.
+Registries differ in the order that they require, and none tells it beforehand. So the order that is
+right for a crash comes first, and a registry that refuses it gets its own: tags before their
+manifest (Google), referrers before their subject (GitLab). The list of tags shows what a DELETE by
+digest left or took beside the plan, and that is corrected.
 """
 
 import asyncio
@@ -53,8 +53,8 @@ Result = TypeVar("Result")
 class Deleting(NamedTuple):
     """How a registry deletes.
 
-    Whether it can remove a tag by itself, what product it is, and whether it looks and acts in one
-    step, as ours does.
+    Whether it can remove a tag by itself, its product, and whether it looks and acts in one step,
+    as Jettison's server does.
     """
 
     untag: bool
@@ -70,18 +70,18 @@ class Failed(NamedTuple):
 
 
 class NotYet(NamedTuple):
-    """A subject that the registry lets go once nothing refers to it."""
+    """A subject that the registry deletes once it has no referrers."""
 
     said: str
 
 
 def ends_all(error: JettisonError) -> bool:
-    """Whether an error is about the registry or the journal as a whole, not about one thing."""
+    """Whether an error concerns the registry or the journal as a whole, not one step."""
     return isinstance(error, Unreachable | NotARegistry | LoginRefused | JournalError)
 
 
 def moved(host: str, repository: RepoName, tag: Tag, was: Digest, now: Digest | None) -> PlanStale:
-    """Say that a tag is not what it was when the plan was made."""
+    """Return the error for a tag that has moved since the plan."""
     became = f"points to {now.short}" if now else "is gone"
     message = (
         f"{host}/{repository}:{tag} pointed to {was.short} when the plan was made and now {became}"
@@ -99,10 +99,10 @@ def _left(number: int, tags: tuple[Tag, ...], error: JettisonError) -> StepLeft:
 
 
 class StepRemover:
-    """Removes what the steps of a run name.
+    """Does the steps of a run.
 
-    ``remote`` is the registry, ``acting`` where things are removed, ``source`` where tags are read:
-    each the registry or its storage.
+    ``remote`` is the registry. ``acting`` is where content is removed, ``source`` where tags are
+    read: each the registry or its storage.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class StepRemover:
     # One step.
 
     async def remove(self, number: int, *, can_wait: bool) -> Failed | NotYet | None:
-        """Do a step; None: what it names is gone, whoever removed it."""
+        """Do a step; return None if its tags and manifest are gone, by whatever request."""
         step = self._plan.steps[number]
         try:
             if step.deletes is None:
@@ -144,7 +144,7 @@ class StepRemover:
             return Failed(_left(number, step.tags, error), error)
 
     async def pushed_again(self, number: int) -> StepLeft | None:
-        """Say of a step that was done before whether its manifest has come back since."""
+        """Return whether the manifest of a step done earlier has come back since."""
         step = self._plan.steps[number]
         if step.deletes is None:
             return None
@@ -155,7 +155,7 @@ class StepRemover:
         return StepLeft(number, (), LeftCode.CHANGED, reason)
 
     async def keep(self, number: int, why: str) -> Failed:
-        """Leave the manifest of a step, but remove its tags, each alone: that harms nobody."""
+        """Leave the manifest of a step, and remove its tags, each alone."""
         step = self._plan.steps[number]
         stale = PlanStale(f"{self._named(step)}: {why}", hint=_AGAIN)
         return await self._only_untag(number, step.tags, stale)
@@ -211,7 +211,7 @@ class StepRemover:
         return None
 
     async def _stale(self, number: int, step: Step, digest: Digest) -> PlanStale | None:
-        """Return what is wrong if a tag of a step points to another manifest by now."""
+        """Return the error if a tag of a step points to another manifest by now."""
         for tag in step.tags:
             now = await self._source.resolve(step.repository, tag)
             if now not in {None, digest, self._dummy(number).digest}:
@@ -221,7 +221,7 @@ class StepRemover:
     async def _tags_then_manifest(
         self, number: int, step: Step, digest: Digest, tags: tuple[Tag, ...], error: JettisonError
     ) -> Failed | None:
-        """Remove the tags by themselves, then the manifest: some registries want it so."""
+        """Remove the tags by themselves, then the manifest, as some registries require."""
         failed = await self._only_untag(number, tags, error)
         if failed.left.tags or not tags:
             return failed
@@ -254,7 +254,7 @@ class StepRemover:
     # A tag alone.
 
     async def _untag(self, number: int, tag: Tag, *, force: bool = False) -> None:
-        """Remove a tag alone; ``force`` where the registry denies that it is there."""
+        """Remove a tag alone; ``force`` if the registry says that it does not exist."""
         step = self._plan.steps[number]
         if self._acting is not self._remote or (self._deleting.untag and not force):
             removed = await self._acting.untag(step.repository, tag, step.digest)
@@ -281,7 +281,7 @@ class StepRemover:
             raise kept
 
     async def _put_back(self, step: Step, tag: Tag, stand_in: Digest, cause: JettisonError) -> None:
-        """Point the tag to its manifest again, if it now points to the throw-away one."""
+        """Point the tag to its manifest again, if it now points to the placeholder."""
         try:
             now = await self._remote.resolve(step.repository, tag)
             saved = None if step.digest is None else self._saved.get((step.repository, step.digest))
@@ -298,10 +298,10 @@ class StepRemover:
     # What the registry made of it.
 
     async def settle(self, done: AbstractSet[int]) -> dict[int, StepLeft]:
-        """Look at the list of tags; return the steps that turn out not to be done.
+        """List the tags; return the steps that turn out not to be done.
 
-        Tags that outlived their manifest are removed by themselves. A tag that was not to go and
-        went with a manifest, since it was pointed there meanwhile, is put back.
+        Tags that outlived their manifest are removed by themselves. A tag that was pointed to a
+        manifest meanwhile, and went with it beside the plan, is put back.
         """
         numbers = sorted(number for number in self._unsettled if number in done)
         self._unsettled.clear()
@@ -325,7 +325,7 @@ class StepRemover:
     async def _remove_what_outlived(
         self, repository: RepoName, numbers: list[int], names: AbstractSet[Tag]
     ) -> dict[int, StepLeft]:
-        """Remove those tags of steps that are still listed and lead nowhere, or where they did."""
+        """Remove tags of steps that are still listed and have no manifest, or the old one."""
         steps = self._plan.steps
         stays: dict[int, StepLeft] = {}
         for force in (False, True):
@@ -346,7 +346,7 @@ class StepRemover:
         return stays
 
     async def _dangling(self, step: Step, tag: Tag) -> Digest | None:
-        """Return where a tag leads; None also for one that cannot be read and could not before."""
+        """Return the digest of a tag; None also if it cannot be read now and could not before."""
         try:
             return await self._source.resolve(step.repository, tag)
         except (StorageError, UnexpectedResponse):
@@ -357,7 +357,7 @@ class StepRemover:
     async def _return(
         self, repository: RepoName, tag: Tag, was: Digest | None, deleted: list[int]
     ) -> StepLeft | Finding | None:
-        """Put back a tag that went without being planned, if it can be told with what it went."""
+        """Put back a tag that went beside the plan, if its manifest is known."""
         steps = self._plan.steps
         fitting = [n for n in deleted if steps[n].digest == was] or deleted
         if not fitting:
@@ -392,7 +392,7 @@ class StepRemover:
         return StepLeft(fitting[0], (), LeftCode.CHANGED, reason)
 
     def _below(self, saved: SavedManifest) -> Iterable[SavedManifest]:
-        """Return what a manifest lists, and it itself last, as far as this run has saved it."""
+        """Return the children of a manifest, then the manifest, as far as this run saved them."""
 
         def below(node: Node) -> list[Node]:
             return [n for n in children_of(self._saved[node]) if n in self._saved]
@@ -408,7 +408,7 @@ def _raw(entry: SavedManifest) -> RawManifest:
 
 
 async def to_the_end(work: Coroutine[None, None, Result]) -> Result:
-    """Run ``work`` to its end even when this task is cancelled meanwhile; then be cancelled."""
+    """Run ``work`` to its end even if this task is cancelled; raise the cancellation then."""
     task = asyncio.ensure_future(work)
     try:
         return await asyncio.shield(task)

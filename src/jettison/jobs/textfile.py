@@ -1,7 +1,7 @@
 """The figures of the last collection for Prometheus, through node_exporter's textfile collector.
 
-The file is replaced in one step, as the collector asks for, and drafted under a name that whoever
-owns its folder cannot guess. It is written also when a collection failed, so that an alert can be
+The file is replaced in one step, as the collector requires, and drafted under a name that the owner
+of its folder cannot guess. It is written after a failed collection too, so that an alert can be
 built on it.
 """
 
@@ -29,7 +29,7 @@ def write_textfile(
 ) -> None:
     """Write what a collection of ``storage`` came to; sizes in bytes, times in seconds.
 
-    ``plan`` and ``receipt`` are None for as much of it as did not happen. Raises
+    ``plan`` and ``receipt`` are None if the collection did not come so far. Raises
     :class:`~jettison.errors.StorageError` if the file cannot be written.
     """
     registry = CollectorRegistry()

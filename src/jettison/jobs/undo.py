@@ -30,7 +30,7 @@ _HALF_WAY = frozenset({JobState.APPLYING, JobState.INTERRUPTED, JobState.STOPPED
 
 
 def require_undoable(run: JournalEntry) -> Undoable:
-    """Return a run that took something away; raises :class:`Refused` for one that did not."""
+    """Return a run that can be undone; raise :class:`Refused` for any other."""
     if is_undoable(run):
         return run
     message = f"run {run.id} removed nothing that could be put back ({run.kind})"
@@ -41,9 +41,9 @@ def require_undoable(run: JournalEntry) -> Undoable:
 
 
 class UndoJob:
-    """Puts back what the run ``entry`` removed: planned, applied, and verified.
+    """Restores what the run ``entry`` removed: planned, applied, and verified.
 
-    Where the workspace has no storage, that of the run is opened if it still is there.
+    If the workspace has no storage, that of the run is opened if it still exists.
     """
 
     def __init__(self, workspace: Workspace, entry: Undoable) -> None:
@@ -53,10 +53,10 @@ class UndoJob:
         self._entry = entry
 
     async def plan(self, *, overwrite: bool = False) -> UndoPlan:
-        """Return what an undo puts back; nothing is changed.
+        """Return what an undo restores, changing nothing.
 
-        ``overwrite``: also tags that were given to other images since. Raises :class:`Refused`
-        where nothing can be put back.
+        ``overwrite``: also tags that point to other images by now. Raises :class:`Refused` if
+        nothing can be restored.
         """
         entry, place = self._entry, self._workspace
         elsewhere = Elsewhere(self._saved_by_others, self._stored())
@@ -70,12 +70,12 @@ class UndoJob:
         )
 
     def _steps(self) -> StepLog | None:
-        """Return how far the run came; None where all of it was done, whatever the log says."""
+        """Return the steps that the run began; None if it was done."""
         log = self._home.steps(self._entry.id)
         return log if log.begun or log.done or self._entry.state in _HALF_WAY else None
 
     def _saved_by_others(self) -> Iterator[SavedManifest]:
-        """Yield what other runs on the same registry have saved, in any journal at hand."""
+        """Yield what other runs on the same registry saved, in all journals at hand."""
         journals: dict[str, Journal] = {
             one.location: one for one in (self._home, self._journal, self._workspace.users_journal)
         }
@@ -95,10 +95,10 @@ class UndoJob:
         return lambda digest: storage.read_manifest(digest.raw)
 
     async def apply(self, plan: UndoPlan) -> tuple[UndoEntry, list[NotBack]]:
-        """Put everything back, prove it, and note both.
+        """Restore everything, verify it, and note both.
 
-        Return the entry of the undo, and what it did not put back. What it took from others is
-        saved in the entry, so that it can be undone in its turn.
+        Return the entry of the undo, and what it did not restore. The entry has the images whose
+        tags it took, so that it can itself be undone.
         """
         run, place, journal = self._entry, self._workspace, self._home
         now = place.clock()
@@ -139,7 +139,7 @@ class UndoJob:
         return done, left
 
     async def verify(self, plan: UndoPlan, left: list[NotBack]) -> list[Finding]:
-        """Look whether everything is back but for what is ``left``, of which each is a finding."""
+        """Check that everything is back, except what is ``left``, which becomes findings."""
         place = self._workspace
         findings = await verify_restored(place.registry, plan, left, place.progress)
         return findings + [

@@ -1,7 +1,7 @@
-"""Prove it: what was promised beside what is there, in the API and on the disk.
+"""The proof: what was promised beside what exists, in the API and on the disk.
 
-A sentence says what was looked at, and no more. HEAD never counts (:mod:`.looking`): manifests are
-fetched, blobs are begun to be read, and only what was read in full is called whole.
+A sentence says what was checked, and no more. HEAD never counts (:mod:`.image_lookup`): manifests
+are fetched, the first bytes of blobs are read, and only what was read in full is called whole.
 """
 
 from collections.abc import Iterable, Mapping
@@ -48,16 +48,16 @@ from jettison.storage.protocol import Blob, Storage, stamp_at
 __all__ = ["Proof", "verify_blobs", "verify_references", "verify_restored", "verify_storage"]
 
 FEW: Final = 20
-"""How many neighbours, and blobs that were not collected, are asked for: to ask for each of them
-would cost more than the removal.
+"""How many neighbours, and blobs that were not collected, are checked: checking all would cost more
+than the removal.
 """
 
 
 class Proof(msgspec.Struct, frozen=True):
-    """What was found, and how many of the blobs that nothing should need any more are gone.
+    """Findings, and how many of the blobs that nothing needs are gone.
 
-    ``gone`` and ``left`` count those that were looked for, without the manifests: an undo has
-    these from the journal.
+    ``gone`` and ``left`` count the blobs that were looked for, without manifests, which an undo has
+    from the journal.
     """
 
     findings: tuple[Finding, ...] = ()
@@ -68,9 +68,9 @@ class Proof(msgspec.Struct, frozen=True):
 async def verify_references(
     registry: Registry, run: RemovalEntry, progress: Progress = silent, *, read_data: bool = False
 ) -> list[Finding]:
-    """Look whether what was to go is gone, and whether what was to stay is there.
+    """Check that what was to go is gone, and that what was to stay exists.
 
-    ``read_data``: read the blobs of what stays in full.
+    ``read_data``: read in full the blobs of what stays.
     """
     found = [
         *await _removed_tags(registry, run, progress),
@@ -83,9 +83,9 @@ async def verify_references(
 async def _removed_tags(
     registry: Registry, run: RemovalEntry, progress: Progress
 ) -> list[Finding | None]:
-    """Look for tags in the list, and by GET where the list does not settle it.
+    """Look for tags in the list, and by GET if the list does not decide.
 
-    That is where a tag is still listed, and where its manifest stays, so that nobody looks for it.
+    It does not if a tag is still listed, or if its manifest stays and so is not looked for.
     """
     tags = {
         (step.repository, tag): (step.digest, step.deletes is None)
@@ -172,9 +172,9 @@ async def verify_restored(
     left: Iterable[NotBack] = (),
     progress: Progress = silent,
 ) -> list[Finding]:
-    """Look whether what an undo put back is there: tags, manifests, and what they need.
+    """Check that what an undo restored exists: tags, manifests, and what they need.
 
-    What it left is not looked at, nor what was missing before the run.
+    What it left is not checked, nor what was missing before the run.
     """
     names = {one.subject for one in left}
     tags = {
@@ -230,9 +230,9 @@ _READ: Final = (
 async def _kept(
     registry: Registry, run: RemovalEntry, progress: Progress, *, read_data: bool
 ) -> list[Finding | None]:
-    """Look at what the removal came close to and left.
+    """Check the neighbours that the removal left.
 
-    What is gone right after the run went with it; later, others may have removed it.
+    One that is gone right after the run went with it; later, others may have removed it.
     """
     plan = run.plan
     kept_ones = plan.kept if read_data else sample(plan.kept, FEW)
@@ -266,7 +266,7 @@ async def _kept(
 
 
 class _Looked(msgspec.Struct, frozen=True):
-    """What is wrong with which images; ``before`` are those that were no better before the run."""
+    """Defects by image; ``before`` are images that had them before the run."""
 
     wrong: dict[Node, str]
     before: dict[Node, str]
@@ -296,7 +296,7 @@ async def _look(
     missing: AbstractSet[Node] = frozenset(),
     read_data: bool = False,
 ) -> _Looked:
-    """Look at images, of which those in ``missing`` were not there before."""
+    """Check images; those in ``missing`` did not exist before."""
     wanted = list(nodes)
     looked = await look_at_manifests(registry, wanted, progress=progress)
     blobs = await look_at_blobs(registry, blobs_of(looked), progress, read_data=read_data)
@@ -315,7 +315,7 @@ async def _look(
 def verify_storage(
     storage: Storage, run: RemovalEntry, now: float, progress: Progress = silent
 ) -> Proof:
-    """Look whether the files of what was to be freed are gone; say of each that is not, why."""
+    """Check that the files of what was to be freed are gone; say why others are not."""
     plan = run.plan
     sizes = {item.digest: item.size for item in plan.estimate.freed}
     left = {digest: blob for digest in sizes if (blob := storage.blob(digest.raw)) is not None}
@@ -374,7 +374,7 @@ def _missing_before(plan: Plan) -> set[Digest]:
 
 
 def _held(storage: Storage, now: float) -> dict[Digest, float]:
-    """Return what undo windows hold, of whatever run, and until when; as far as they tell."""
+    """Return what the undo windows of all runs hold, and until when, as far as readable."""
     held: dict[Digest, float] = {}
     with suppress(JournalError):  # a collection will speak of it, and take nothing
         for one in held_manifests(storage, now):
@@ -386,10 +386,9 @@ def _held(storage: Storage, now: float) -> dict[Digest, float]:
 async def verify_blobs(
     registry: Registry, run: RemovalEntry, *, stored: bool, progress: Progress = silent
 ) -> Proof:
-    """Ask the registry for what was to be freed: HEAD must not promise bytes that do not come.
+    """Ask the registry for a sample of what was to be freed: HEAD must not promise bytes in vain.
 
-    At most a sample of it. ``stored``: the storage was looked at too, which says better what is
-    not collected yet.
+    ``stored``: the storage was checked too, and tells better what is not collected yet.
     """
     plan = run.plan
     freed = {item.digest for item in plan.estimate.freed} - _missing_before(plan)

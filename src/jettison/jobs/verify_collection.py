@@ -31,7 +31,7 @@ __all__ = [
 Item = TypeVar("Item")
 
 SAMPLE: Final = 500
-"""How many pairs are asked for: a cache is stale in many places or in none."""
+"""How many pairs are checked: a cache is stale in many places or in none."""
 
 
 async def verify_collected(
@@ -41,7 +41,7 @@ async def verify_collected(
     *,
     storage: Storage | None = None,
 ) -> list[Finding]:
-    """Look whether the registry knows that layers and configs are gone which a collection removed.
+    """Check that the registry knows which layers and configs a collection removed.
 
     ``removed`` are the pairs of a repository and a digest that are no longer linked, of which at
     most ``SAMPLE``, spread evenly, are asked for. What is served with its bytes has come back
@@ -92,7 +92,7 @@ async def verify_collected(
 
 
 def verify_gone(storage: Storage, run: CollectionEntry) -> list[Finding]:
-    """Look whether the blobs are gone from the disk that a collection saw go."""
+    """Check that the blobs that a collection removed are gone from the disk."""
     if not run.blobs:
         return []
     back = sum(storage.blob(digest.raw) is not None for digest in run.blobs)
@@ -115,7 +115,7 @@ async def verify_collection(
 
 
 def not_looked_at(errors: Sequence[JettisonError]) -> list[Finding]:
-    """Return what is to be said of blobs about which the registry does not answer."""
+    """Return the finding for blobs about which the registry does not answer."""
     if not errors:
         return []
     sentence = f"could not be looked at: {errors[0].message}"
@@ -124,9 +124,9 @@ def not_looked_at(errors: Sequence[JettisonError]) -> list[Finding]:
 
 
 async def serves(registry: Registry, repository: RepoName, digest: Digest) -> bool | None:
-    """Whether bytes come (True), HEAD only says so (False), or neither (None).
+    """Whether bytes come (True), only HEAD says so (False), or neither (None).
 
-    HEAD is asked last: to our own server it says that somebody wants the blob.
+    HEAD is sent last, because Jettison's server takes it for the wish of a push.
     """
     try:
         if await registry.has_blob(repository, digest):
@@ -144,7 +144,7 @@ def _is_linked(storage: Storage, repository: RepoName, digest: Digest) -> bool:
 
 
 def stale_finding(stale: Collection[str]) -> Finding:
-    """Say of blobs, each ``repository@digest``, that HEAD lies about them, and what to do."""
+    """Return the finding for blobs, each ``repository@digest``, about which HEAD lies."""
     sentence = f"HEAD answers 200 but no bytes come; {RESTART}"
     return Finding(FindingCode.BLOB_PROMISED, ok=False, subject=_some(stale), sentence=sentence)
 

@@ -1,4 +1,4 @@
-"""What every job works with: a registry, its storage if that is at hand, journals and a clock."""
+"""The workspace of a job: a registry, its storage if at hand, journals and a clock."""
 
 import os
 import time
@@ -38,11 +38,11 @@ _COMPARED: Final = 8
 
 @dataclass(frozen=True)
 class Workspace:
-    """What a job works with. Each job is ``plan``, ``apply`` and ``verify`` over one of these.
+    """The workspace of a job, which is ``plan``, ``apply`` and ``verify`` over one of these.
 
-    ``remote`` is the registry over its API, ``storage`` its storage; None where it is not at hand.
+    ``remote`` is the registry over its API, ``storage`` its storage; each None if not at hand.
     ``users`` is the journal in the user's home. ``clock`` returns the time in seconds since the
-    epoch, and ``progress`` is told how far a job has come.
+    epoch, and ``progress`` gets the progress of a job.
     """
 
     remote: Registry | None = None
@@ -57,11 +57,11 @@ class Workspace:
         return replace(self, progress=progress)
 
     def connected_to(self, remote: Registry) -> Self:
-        """Return the same workspace with a registry to ask."""
+        """Return the same workspace with a registry."""
         return replace(self, remote=remote)
 
     def beside(self, entry: EntryHead) -> Self:
-        """Return the same workspace with the storage of a journaled job, if it still is there."""
+        """Return the same workspace with the storage of a journaled job, if it still exists."""
         if entry.storage is None:
             return self
         try:
@@ -70,7 +70,7 @@ class Workspace:
             return self
 
     def now(self) -> str:
-        """Return the time now, RFC 3339 in UTC."""
+        """Return the present time, RFC 3339 in UTC."""
         return rfc3339(self.clock())
 
     @property
@@ -94,14 +94,14 @@ class Workspace:
 
     @property
     def source(self) -> Registry:
-        """Where to look: the storage shows more than the API, untagged manifests and true sizes."""
+        """The storage if at hand, which shows untagged manifests and true sizes; else the API."""
         return self.storage_registry or self.registry
 
     @property
     def journal(self) -> Journal:
-        """Where entries are written: into the storage, where a collection honours them.
+        """The journal for new entries: in the storage, where a collection honours them.
 
-        Raises :class:`UsageError` where there is neither a storage nor a user's journal.
+        Raises :class:`UsageError` if there is neither a storage nor a user's journal.
         """
         if self.storage is not None:
             return tree_journal(self.storage)
@@ -115,7 +115,7 @@ class Workspace:
         return self.users
 
     async def check(self) -> list[Item]:
-        """Say whether the storage can be reached from here, and is that of the registry."""
+        """Check that the storage can be reached from here, and is that of the registry."""
         if self.storage is None:
             message = "not given, so bytes are upper bounds (≤) and nothing can be collected"
             return [Item(Level.INFO, "storage", message, "Give --storage CONFIG or DIR.")]
@@ -134,7 +134,7 @@ class Workspace:
     async def require_same(self, plan: Plan) -> None:
         """Raise :class:`StorageError` if the storage is not the one behind the registry.
 
-        A few tags tell; one that leads nowhere, in the one or in the other, tells nothing.
+        A few tags are compared; one without a manifest in either does not count.
         """
         if self.storage is None:
             return
