@@ -98,10 +98,9 @@ class Context:
         return await self._run(client, partial(self._placement.near, function, *args, **kwargs))
 
     async def _run(self, client: str, function: Callable[[], T]) -> T:
-        loop = asyncio.get_running_loop()
         await self._threads.take(client)
         try:
-            future = loop.run_in_executor(self._executor, function)
+            future = asyncio.wrap_future(self._executor.submit(function))
             try:
                 return await asyncio.shield(future)
             except asyncio.CancelledError:

@@ -28,6 +28,7 @@ from jettison.configuration.settings import Limits
 from jettison.server.answers import encode_headers
 from jettison.server.app import ENCODED, GONE, LENGTH
 from jettison.server.connections import Connections
+from jettison.server.requests import READY
 from jettison.server.sharing import Buffers
 
 __all__ = ["Connection", "limited_protocol"]
@@ -96,6 +97,10 @@ class _Cycle(RequestResponseCycle):
         """Count no more what nobody will ask for, or too little to count."""
         self.buffers.give(self._waiting)
         self._waiting = 0
+
+    def is_ready(self) -> bool:
+        """Whether :meth:`receive` returns something without waiting."""
+        return bool(self._pieces) or not (self.more_body or self.buffers.full)
 
     async def receive(self) -> ASGIReceiveEvent:
         """Return the next piece of the body, as it came."""
@@ -458,6 +463,7 @@ class _Connection(HttpToolsProtocol):
         parsed = httptools.parse_url(self.url)
         raw_path = cast("bytes | None", parsed.path) or b"/"  # none: CONNECT
         path = raw_path.decode("ascii")
+        extensions = self._extensions.copy()
         self.scope = {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.3"},
@@ -471,7 +477,7 @@ class _Connection(HttpToolsProtocol):
             "raw_path": raw_path,
             "query_string": parsed.query or b"",
             "headers": self.headers,
-            "extensions": self._extensions,
+            "extensions": extensions,
         }
         before = cast("_Cycle | None", self.cycle)
         self.cycle = self.cycle_class(
@@ -487,6 +493,7 @@ class _Connection(HttpToolsProtocol):
             keep_alive=version != "1.0" and self.parser.should_keep_alive(),
             on_response=self.on_response_complete,
         )
+        extensions[READY] = self.cycle.is_ready
         if before is None or before.response_complete:
             self._start_asgi_task(self.cycle, self.app)
         else:

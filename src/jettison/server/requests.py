@@ -9,11 +9,14 @@ from urllib.parse import parse_qsl
 from jettison.server.answers import ApiError, Code
 from jettison.server.sharing import client_key
 
-__all__ = ["Disconnected", "Receive", "Request", "Scope", "Send"]
+__all__ = ["READY", "Disconnected", "Receive", "Request", "Scope", "Send"]
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+READY: Final = "jettison.ready"
+"""The extension of the scope that tells whether a piece of the body is there already."""
 
 _MOST_PARAMETERS: Final = 200
 
@@ -21,6 +24,10 @@ _HOST: Final = re.compile(
     r"[A-Za-z0-9._-]{1,255}(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?"
 )
 _FORWARDED: Final = re.compile(r'(?:^|;)\s*(host|proto)="?([^\s;,"]+)"?\s*(?=;|$)')
+
+
+def _never() -> bool:
+    return False
 
 
 def _unheld(_: int) -> None:
@@ -39,6 +46,7 @@ class Request:
     """
 
     __slots__ = (
+        "_is_ready",
         "_query",
         "_receive",
         "_timeout",
@@ -58,6 +66,7 @@ class Request:
         self.received = 0
         self.finished = False
         self._receive = receive
+        self._is_ready: Callable[[], bool] = scope.get("extensions", {}).get(READY, _never)
         self._timeout = timeout
         self._query: dict[str, list[str]] | None = None
 
@@ -106,16 +115,22 @@ class Request:
         # The HTTP parser lets nothing but digits through.
         return int(text) if text is not None and text.isdecimal() else None
 
-    async def piece(self) -> bytes:
+    async def piece(self, patience: float | None = None) -> bytes:
         """Return the next piece of the body, unless it is ``finished``; may be empty.
 
         Raises :class:`Disconnected` if the client goes away, and :class:`ApiError` (408) if it
-        sends nothing for too long. A cancelled call loses nothing.
+        sends nothing for too long; TimeoutError instead after ``patience`` seconds, if that is
+        given. A call that ends so, or is cancelled, loses nothing.
         """
         try:
-            async with asyncio.timeout(self._timeout):
+            if self._is_ready():
                 message = await self._receive()
+            else:
+                async with asyncio.timeout(self._timeout if patience is None else patience):
+                    message = await self._receive()
         except TimeoutError:
+            if patience is not None:
+                raise
             reason = f"nothing was received for {self._timeout:g} s"
             close = [(b"connection", b"close")]
             raise ApiError(408, Code.UNAVAILABLE, reason, headers=close) from None

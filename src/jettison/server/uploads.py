@@ -152,21 +152,21 @@ async def _gathered(call: Call) -> AsyncIterator[list[bytes]]:
     announced = request.content_length
     pieces: list[bytes] = []
     size = 0
-    seconds = min(_SOON, call.context.configuration.limits.body_timeout)
+    now = asyncio.get_running_loop().time
+    end = now() + min(_SOON, call.context.configuration.limits.body_timeout)
     try:
         with contextlib.suppress(TimeoutError, Disconnected):
-            async with asyncio.timeout(seconds):
-                while (
-                    not request.finished
-                    and max(size, announced or 0) <= _SMALL
-                    and len(pieces) < MOST_PIECES
-                    and not buffers.crowded
-                ):
-                    piece = await request.piece()
-                    if piece:
-                        pieces.append(piece)
-                        size += len(piece)
-                        buffers.take(len(piece))
+            while (
+                not request.finished
+                and max(size, announced or 0) <= _SMALL
+                and len(pieces) < MOST_PIECES
+                and not buffers.crowded
+            ):
+                piece = await request.piece(end - now())
+                if piece:
+                    pieces.append(piece)
+                    size += len(piece)
+                    buffers.take(len(piece))
         yield pieces
     finally:
         buffers.give(size)
