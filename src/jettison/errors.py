@@ -7,35 +7,35 @@
     │   ├── InvalidDigest
     │   ├── InvalidName              a repository name or a tag
     │   ├── InvalidReference
-    │   └── ConfigurationError       a configuration file that is not one, or says the impossible
-    ├── InvalidManifest              exit 1   bytes that are no manifest
+    │   └── ConfigurationError       a configuration that is malformed or contradictory
+    ├── InvalidManifest              exit 1   bytes that are not a manifest
     ├── InvalidDocument              exit 1   JSON that is malformed, too deep or too long
     ├── NotFoundError                exit 1   a repository, tag, digest or run that does not exist
     ├── StorageError                 exit 1   the storage tree cannot be read or written
     │   ├── NotSynced                         the disk refused what was written; it is lost
-    │   └── Unsettled                         somebody is writing it just now; ask again
+    │   └── Unsettled                         it is being written just now; ask again
     ├── JournalError                 exit 1   a journal entry that this version cannot read
     │   └── JournalNewer                      one that a newer version wrote
     ├── PartlyDone                   exit 3   some of the work was done, some was not
-    ├── Refused                      exit 4   Jettison will not do this without being told to
+    ├── Refused                      exit 4   needs an option that allows it
     │   └── Declined                          the person at the terminal said no
     ├── VerificationFailed           exit 5   what was promised is not what is there
-    ├── RegistryError                exit 1   the registry does not do what was asked
+    ├── RegistryError                exit 1   the registry does not do what was requested
     │   ├── Unreachable              exit 10  no connection, or only a gateway's errors
     │   ├── NotARegistry             exit 10  something else answers there
     │   ├── LoginRefused             exit 10
-    │   ├── AccessDenied             exit 10  the login is good, and refused this
+    │   ├── AccessDenied             exit 10  the login is accepted, and lacks the right
     │   │   └── ReadOnly             exit 11
     │   └── UnexpectedResponse       exit 1
-    │       ├── RegistryFailing      exit 1   this one request fails there, others do not
-    │       └── DeletionRefused      exit 1   it will not delete this one thing
+    │       ├── RegistryFailing      exit 1   this request fails there, others do not
+    │       └── DeletionRefused      exit 1   it does not delete this one item
     ├── DeletionDisabled             exit 11
     ├── NotQuiescent                 exit 12
     │   └── Locked
     ├── PlanStale                    exit 13  the registry changed since the plan was made
     │   └── TagsAppeared             other tags are on a manifest that was to go
     └── Interrupted                  exit 130 Ctrl-C, as every shell tells it
-        └── Cancelled                         by the program that called us
+        └── Cancelled                         by the program that called Jettison
 
 A class owns its exit code, so that no command decides one (decision 0014).
 """

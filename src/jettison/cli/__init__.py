@@ -1,1 +1,1 @@
-"""The command line: parse, call, render; no decisions about registries are made here."""
+"""The command line: parse, call, render; it makes no decisions about registries."""

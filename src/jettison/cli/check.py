@@ -95,7 +95,7 @@ def _check_path(path: Path, *, fix: bool) -> tuple[list["Item"], JettisonError |
 
 
 def _in_the_way(items: list["Item"]) -> JettisonError | None:
-    """Return the first that keeps space from being freed."""
+    """Return the first item that keeps space from being freed."""
     found = [item for item in items if item.level == "error"]
     if not found:
         return None

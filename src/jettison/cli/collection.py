@@ -1,4 +1,4 @@
-"""How a collection's plan and receipt are printed."""
+"""Prints a collection's plan and receipt."""
 
 from typing import TYPE_CHECKING, Any, Final
 
@@ -36,7 +36,7 @@ _CLASSES: Final = {
 
 
 def print_collection_plan(plan: "CollectionPlan", disk_free: int) -> None:
-    """Print what goes, class by class, and what stays and why."""
+    """Print what goes by class, and what stays and why."""
     from jettison.collector.undo_windows import FOREVER
 
     where = counted(plan.repositories, "repository", "repositories")
@@ -84,7 +84,7 @@ def print_problems(plan: "CollectionPlan") -> None:
 
 
 def print_collected(plan: "CollectionPlan", receipt: "CollectionReceipt") -> None:
-    """Print what went, class by class, beside what was to go."""
+    """Print what went by class, beside what was to go."""
 
     def bytes_of(tally: "Tally") -> str:
         return size_exactly(tally.bytes) if tally.bytes else "-"
@@ -110,7 +110,7 @@ def print_collected(plan: "CollectionPlan", receipt: "CollectionReceipt") -> Non
 
 
 def not_all(problems: int, failures: int, *, dry_run: bool = False) -> PartlyDone:
-    """Return what to raise where something could not be understood or removed (exit 3)."""
+    """Return the error if something could not be understood or removed (exit 3)."""
     told = [counted(problems, "problem")] if problems else []
     told += [f"{counted(failures, 'file')} could not be removed"] if failures else []
     if problems:
@@ -125,7 +125,7 @@ def not_all(problems: int, failures: int, *, dry_run: bool = False) -> PartlyDon
 
 
 def plan_document(plan: "CollectionPlan", disk_free: int) -> dict[str, Any]:
-    """Return the plan for a program to read: without what only its execution needs."""
+    """Return the plan for programs, without what only its execution needs."""
     from jettison.model import codec
 
     document: dict[str, Any] = codec.plain(plan)

@@ -1,8 +1,8 @@
-"""What is told of a registry's descriptor cache, before and after something is removed.
+"""Messages about a registry's descriptor cache, before and after a removal.
 
 A registry that remembers blobs (``storage.cache.blobdescriptor``, which packaged configurations
-switch on) says that a removed blob is there, a push leaves it out, and the image is broken. Only
-its own configuration says whether it does, and not even that where variables override it.
+switch on) says that a removed blob exists; a push leaves it out, and the image is broken. Only its
+own configuration says whether it does, unless variables override it.
 """
 
 import socket
@@ -30,7 +30,7 @@ def remembers(configuration: "Configuration | None") -> str | None:
 
 
 def warn_before_removal(configuration: "Configuration | None") -> None:
-    """Say that a registry that runs meanwhile will remember what goes."""
+    """Warn that a running registry will remember what goes."""
     kind = remembers(configuration)
     if kind == "unknown":
         note(
@@ -60,10 +60,10 @@ def tell_after_collection(
     *,
     resumed: bool = False,
 ) -> None:
-    """Ask the registry, where it can be reached, whether it still promises what went.
+    """Ask the registry, if it can be reached, whether it still promises what went.
 
-    Ends with one sentence of what to restart. ``resumed``: it has just been started by a command,
-    and remembers nothing of before.
+    Ends with one sentence about what to restart. ``resumed``: a command has just started it, so it
+    remembers nothing.
     """
     if not run.blobs:
         return

@@ -1,7 +1,7 @@
 """``jettison garbage-collect``: Distribution's command of that name, line for line.
 
-What goes to stdout is what docker-registry 2.8.2 prints there, to the space behind a manifest's
-digest; what it logs to stderr comes in its form. docs/garbage-collect.md says where we differ.
+Standard output is that of docker-registry 2.8.2, down to the space after a manifest's digest; its
+log on stderr comes in its form. docs/garbage-collect.md has the differences.
 """
 
 import os
@@ -62,10 +62,10 @@ _SPELLED: Final = {"warn": "warning"}
 
 
 def plain_flags(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments with flags as Go programs take them made plain.
+    """Return the arguments with Go's forms of flags made plain.
 
     ``--delete-untagged=true`` and ``-m=1`` turn a flag on, ``=false`` turns it off again, and the
-    last one counts. What is not understood is left for the parser to complain about.
+    last one counts. The parser reports what is not understood.
     """
     plain: list[str] = []
     for place, argument in enumerate(arguments):
@@ -215,7 +215,7 @@ def marking_lines(name: str, trace: "RepositoryTrace") -> Iterator[str]:
 
 
 def eligible_lines(plan: "CollectionPlan", marked: int) -> Iterator[str]:
-    """Yield the lines behind the last repository; ``marked`` counts different digests."""
+    """Yield the lines after the last repository; ``marked`` counts different digests."""
     yield ""
     yield (
         f"{marked} blobs marked, {len(plan.blobs)} blobs and {len(plan.revisions)} manifests "
@@ -236,7 +236,7 @@ def log_line(level: str, message: str, now_ns: int) -> str:
 
 
 class _Log:
-    """Writes to stderr what is as grave as the configuration's ``log.level``."""
+    """Writes messages to stderr from the configuration's ``log.level`` on."""
 
     def __init__(self, least: str, clock_ns: Callable[[], int]) -> None:
         self._least = _LEVELS.index(least)
@@ -264,7 +264,7 @@ def _marked(trace: "RepositoryTrace") -> "Iterator[RawDigest]":
 
 
 def _remarks(plan: "CollectionPlan") -> Iterator[str]:
-    """Yield what is left alone though nothing needs it, which Distribution knows nothing of."""
+    """Yield remarks about unneeded content that stays, which Distribution does not have."""
     from jettison.collector.undo_windows import FOREVER
 
     if plan.young.count:
@@ -279,7 +279,7 @@ def _remarks(plan: "CollectionPlan") -> Iterator[str]:
 def _removals(
     storage: "Storage", plan: "CollectionPlan", receipt: "CollectionReceipt"
 ) -> Iterator[str]:
-    """Yield what Distribution logs of removals, looking where less went than was planned."""
+    """Yield Distribution's log lines of removals, checking them if less went than planned."""
     from jettison.storage.protocol import LinkKind
 
     at = storage.places

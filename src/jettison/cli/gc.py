@@ -163,7 +163,7 @@ def gc(
 
 
 class _Command:
-    """One call of the command; remembers how far it came, for the figures."""
+    """One call of the command; it remembers its progress for the figures."""
 
     def __init__(
         self,
@@ -276,7 +276,7 @@ class _Command:
         raise not_all(0 if failures else len(done.receipt.problems), failures)
 
     def write_textfile(self, path: Path, exit_code: int) -> None:
-        """Write the figures of as much as happened."""
+        """Write the figures of the collection so far."""
         from jettison.jobs.textfile import write_textfile
 
         receipt = None if self._done is None else self._done.receipt

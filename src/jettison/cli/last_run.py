@@ -1,4 +1,4 @@
-"""What ``last`` is: the last run of what is at hand, said and, if it may surprise, asked about."""
+"""The run that ``last`` means: the last one at hand, named and, if in doubt, confirmed."""
 
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ __all__ = ["confirm_last", "tell_last"]
 
 
 def tell_last(text: str, found: "EntryHead") -> None:
-    """Say which run ``last`` is."""
+    """Tell which run ``last`` is."""
     if text == "last":
         what = " ".join((found.kind, *found.request))
         note(f"The last is run {found.id} of {found.started} on {found.place}: {what}")
@@ -22,9 +22,9 @@ def tell_last(text: str, found: "EntryHead") -> None:
 def confirm_last(
     text: str, found: "EntryHead", journal: "Journal", *, named: bool, yes: bool
 ) -> None:
-    """Ask if ``last`` is not where the user was last, unless the place was ``named``.
+    """Ask if ``last`` is not the user's latest run, unless the registry was ``named``.
 
-    Raises :class:`~jettison.errors.Refused` where there is no terminal and no ``--yes``.
+    Raises :class:`~jettison.errors.Refused` without a terminal and without ``--yes``.
     """
     latest = journal.latest()
     if text != "last" or named or latest is None or latest.may_be_beside(found):

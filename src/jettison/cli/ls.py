@@ -42,7 +42,7 @@ EXAMPLE = (
 
 
 class Sort(enum.StrEnum):
-    """By what a listing is sorted."""
+    """The order of a listing."""
 
     NAME = "name"
     TAGS = "tags"
@@ -143,7 +143,7 @@ class _Ls:
     problems: "list[ListingProblem]" = field(default_factory=list)
 
     async def run(self, storage: str | None, connection: Connection) -> None:
-        """List, and tell at the end what could not be."""
+        """List, and report at the end what could not be listed."""
         from jettison.jobs.workspace import open_workspace
 
         async with connection.open(self.where.host) as remote:
@@ -167,7 +167,7 @@ class _Ls:
     # What is listed.
 
     async def _found(self, registry: "Registry") -> "AsyncGenerator[RepoName | Tag, None]":
-        """Yield the names that are asked for as they come; keep what is none."""
+        """Yield the requested names as they arrive; keep the problems."""
         from jettison.jobs.list import list_names
         from jettison.model.listing_problems import ListingProblem
         from jettison.model.names import matches_glob
@@ -180,7 +180,7 @@ class _Ls:
                     yield name
 
     async def _chosen(self, registry: "Registry") -> "list[Any]":
-        """Return the names in order; all of them, if they are sorted by a figure later."""
+        """Return the names in order, or all of them if a figure will sort them."""
         limit = self.limit if self.sort in {None, Sort.NAME} else None
         with reporting() as progress:
             names = []
@@ -193,7 +193,7 @@ class _Ls:
         return sorted(names, reverse=self.reverse)[:limit]
 
     async def _names(self, registry: "Registry") -> None:
-        """List names alone, each page as it comes unless they are to be sorted."""
+        """List names alone, each page as it arrives unless they are sorted."""
         title, key = self._title
         if self.sort is not None:
             self._emit([{key: str(name)} for name in await self._chosen(registry)])
@@ -282,7 +282,7 @@ class _Ls:
             note(dim(counted(number, "repository", "repositories")))
 
     def _emit(self, rows: "list[Any]", unknown: tuple[str, ...] = ()) -> None:
-        """Print rows as a document, or (NDJSON) as one each."""
+        """Print rows as one document, or (NDJSON) one document for each."""
         if self.output is Format.TABLE:
             title, key = self._title
             table([title], [[row[key]] for row in rows])
@@ -300,7 +300,7 @@ class _Ls:
 
 
 def _cells(row: "Row", bound: str) -> list[str]:
-    """Return all that a row could show; what was not asked for is left out afterwards."""
+    """Return all cells of a row; those not requested are dropped afterwards."""
     return [
         tag_name(row.tag or "(untagged)"),
         row.digest.short if row.digest else "?",

@@ -1,7 +1,7 @@
-"""The door of the command line: signals, exit codes, and how errors reach a person.
+"""The entry of the command line: signals, exit codes, and the printing of errors.
 
-What takes long to load is loaded when it is needed: `jettison --version` loads no parser, and
-`jettison --help` no command.
+Slow modules load on first use: `jettison --version` loads no parser, and `jettison --help` no
+command.
 """
 
 import os
@@ -28,9 +28,9 @@ def _interrupt(_: int, __: object) -> None:
 
 
 def _end_like_ctrl_c() -> None:
-    """Let whoever ends a command by SIGTERM or SIGHUP leave no work half done behind.
+    """Let SIGTERM and SIGHUP end a command as Ctrl-C does.
 
-    At once they would end it like ``kill -9``: what a collection has set aside stays out of sight.
+    By default they end it like ``kill -9``, and the quarantine of a collection stays.
     """
     for number in _ENDING:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup does
@@ -72,14 +72,14 @@ def _run(arguments: list[str]) -> int:
 
 
 def asked_format(arguments: Sequence[str]) -> Format:
-    """Return what ``-o`` asks for; errors honour it too, those of the command line as well."""
+    """Return the format of ``-o``, which errors honour too, those of the parser included."""
     line = "\0".join(arguments)
     found = re.search(r"(?:^|\0)(?:-[a-z]*o|--output)[=\0]?(json|ndjson)(?=\0|$)", line)
     return Format.TABLE if found is None else Format(found[1])
 
 
 def as_told(error: BaseException) -> JettisonError:
-    """Return the error as a person is told it, with the next step."""
+    """Return the error as printed for people, with the next step."""
     if isinstance(error, JettisonError):
         return error
     if isinstance(error, KeyboardInterrupt):

@@ -1,4 +1,4 @@
-"""Options that several commands share, and what they make of them."""
+"""Options that several commands share, and the objects made from them."""
 
 import functools
 import inspect
@@ -67,7 +67,7 @@ def parse_duration(text: str) -> float:
 
 
 def parse_share(text: str) -> float:
-    """Return the share, from 0 to 1, that a percentage is: ``80%`` or ``80``."""
+    """Return the share, from 0 to 1, of a percentage: ``80%`` or ``80``."""
     number = text.strip().removesuffix("%")
     if not number.isdecimal() or not 0 <= int(number) <= _ALL:
         raise typer.BadParameter(f"{text!r} is no share; write a percentage, such as 80%")
@@ -75,7 +75,7 @@ def parse_share(text: str) -> float:
 
 
 def optional_values(defaults: Mapping[str, str]) -> type[TyperCommand]:
-    """Return a kind of command whose options named here may stand without their duration.
+    """Return a class of command whose options named here may come without their duration.
 
     ``--untagged 30d`` and ``--untagged=30d`` have one; ``--untagged config.yml`` has none.
     """
@@ -286,7 +286,7 @@ _CONNECTION: Final[dict[str, tuple[Any, Any]]] = {
 
 
 def with_connection(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command that takes ``connection`` the options that make one."""
+    """Give a command with a ``connection`` the options for it."""
     signature = inspect.signature(command)
     own = [p for p in signature.parameters.values() if p.name != "connection"]
     added = [
@@ -306,9 +306,9 @@ def with_connection(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def run(work: Coroutine[Any, Any, Result], *, changing: bool = False) -> Result:
-    """Run a command's asynchronous part; Ctrl-C ends it after the step that is under way.
+    """Run a command's asynchronous part; Ctrl-C ends it after the present step.
 
-    ``changing``: what was done by then is in the journal, and the next step says so.
+    ``changing``: the journal has what was done by then, and the next step says so.
     """
     import asyncio
     import logging
@@ -330,7 +330,7 @@ def user_journal() -> "Journal":
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Ask on a terminal; elsewhere ``--yes`` must have been given."""
+    """Ask on a terminal; elsewhere ``--yes`` is required."""
     if yes:
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
@@ -347,7 +347,7 @@ def confirm(question: str, *, yes: bool) -> None:
 
 
 def ask(question: str) -> str:
-    """Return the line that is typed, empty at its end; Ctrl-C raises :class:`Interrupted`."""
+    """Return the typed line, "" at the end of input; Ctrl-C raises :class:`Interrupted`."""
     # An event loop only notes Ctrl-C, and would see it when the line is there.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:

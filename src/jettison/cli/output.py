@@ -1,12 +1,12 @@
-"""What people and programs read: tables, sizes, times, JSON, errors.
+"""Output for people and programs: tables, sizes, times, JSON, errors.
 
-Data goes to stdout, everything else to stderr. Tables are never cut: what is
-piped into another program is what is there.
+Data goes to stdout, everything else to stderr. Tables are never cut, so that other programs read
+them whole.
 
-This is the one door to the terminal: all that is printed passes :func:`write` or :func:`note`.
-What came from a registry, a tree, a file name or an error is shown there and never obeyed, a
-stream that cannot say a sign gets it in plain letters, and one that is closed or full ends no
-work that is under way.
+This is the one module that writes to the terminal: everything printed passes :func:`write` or
+:func:`note`. Text from a registry, a tree, a file name or an error is shown there and never obeyed.
+A stream that lacks a character gets plain letters. A stream that is closed or full ends no work in
+progress.
 """
 
 import codecs
@@ -58,7 +58,7 @@ SCHEMA_VERSION: Final = 1
 
 
 class Format(enum.StrEnum):
-    """How data is printed."""
+    """The format of data."""
 
     TABLE = "table"
     JSON = "json"
@@ -87,27 +87,27 @@ def _styled(text: str, code: str, stream: TextIO | None = None) -> str:
 
 
 def bold(text: str) -> str:
-    """Stress it."""
+    """Emphasise a text."""
     return _styled(text, "1")
 
 
 def dim(text: str) -> str:
-    """Put it into the background."""
+    """Dim a text."""
     return _styled(text, "2")
 
 
 def green(text: str) -> str:
-    """All is well."""
+    """Mark a good result."""
     return _styled(text, "32")
 
 
 def red(text: str) -> str:
-    """Something goes, or is wrong."""
+    """Mark a removal or an error."""
     return _styled(text, "31")
 
 
 def yellow(text: str) -> str:
-    """Look at this."""
+    """Mark a warning."""
     return _styled(text, "33")
 
 
@@ -140,7 +140,7 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
 
 
 def tag_name(tag: str) -> str:
-    """Return a tag for a table: the digest in a tag that is about a manifest is shortened."""
+    """Return a tag for a table; a digest in it is shortened."""
     import re
 
     match = re.fullmatch(r"(sha(?:256|512)-[0-9a-f]{12})[0-9a-f]{52,}(\.\w+)?", tag)
@@ -166,7 +166,7 @@ _PLAIN: Final = {"≤": "<=", "≥": ">=", "→": "->", "✓": "ok", "✗": "FAI
 
 
 def _plainly(error: UnicodeError) -> tuple[str, int]:
-    """Say in the letters of a stream what it has no sign for; see :func:`codecs.register_error`."""
+    """Replace characters that a stream lacks; see :func:`codecs.register_error`."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     signs = error.object[error.start : error.end]
@@ -177,7 +177,7 @@ codecs.register_error("jettison", _plainly)
 
 
 class _Stream:
-    """Standard output or error; remembers why it takes nothing any more."""
+    """Standard output or error; it remembers why it accepts nothing any more."""
 
     def __init__(self, number: int) -> None:
         self._number = number
@@ -185,11 +185,11 @@ class _Stream:
 
     @property
     def stream(self) -> TextIO:
-        """The stream as it is now: tests, and programs that use us, exchange it."""
+        """The present stream: tests, and programs that import Jettison, replace it."""
         return sys.stdout if self._number == 1 else sys.stderr
 
     def put(self, text: str) -> None:
-        """Write; what is to be done is done all the same if nobody takes it."""
+        """Write; a stream that fails does not end the work."""
         if self.failure is not None:
             return
         try:
@@ -210,8 +210,8 @@ _STDERR: Final = _Stream(2)
 def open_streams() -> None:
     """Make the three streams usable, whatever the program was started with.
 
-    One that is closed is opened on nothing, so that no file gets its number; what the encoding of
-    a terminal lacks is spelled in plain letters.
+    A closed one is opened on /dev/null, so that no file gets its number. Characters that the
+    encoding of a terminal lacks are replaced with plain letters.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         stream = getattr(sys, name)
@@ -224,7 +224,7 @@ def open_streams() -> None:
 
 
 def stdout_ended() -> bool:
-    """Whether nobody reads standard output any more (``| head``): nothing more need be said."""
+    """Whether the reader of standard output has gone (``| head``)."""
     return _STDOUT.failure is not None
 
 
@@ -241,7 +241,7 @@ def finish(code: int) -> int:
 
 
 def _shown(text: str) -> str:
-    """Return a line with the styles that are ours, and all else made printable."""
+    """Return a line with Jettison's own styles, and everything else made printable."""
     if text.isprintable():
         return text
     parts = _MARK.split(text)
@@ -249,12 +249,12 @@ def _shown(text: str) -> str:
 
 
 def write(*lines: str) -> None:
-    """Write lines of data to stdout, each on one line whatever is in it."""
+    """Write lines of data to stdout, each on one line whatever it contains."""
     _STDOUT.put("".join(f"{_shown(line)}\n" for line in lines))
 
 
 def note(*lines: str) -> None:
-    """Write messages to stderr, each on one line whatever is in it."""
+    """Write messages to stderr, each on one line whatever it contains."""
     _STDERR.put("".join(f"{_shown(line)}\n" for line in lines))
 
 
@@ -264,7 +264,7 @@ def prompt(text: str) -> None:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[str] = ()) -> None:
-    """Write rows in aligned columns; those named in ``right`` are aligned there."""
+    """Write rows in aligned columns; those in ``right`` are aligned right."""
     cells = [list(row) for row in rows]
     widths = [
         max(_width(name), *(_width(row[place]) for row in cells)) if cells else _width(name)
@@ -282,7 +282,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence
 
 
 def _width(text: str) -> int:
-    """Return how many columns of a terminal a cell takes."""
+    """Return the width of a cell in terminal columns."""
     shown = "".join(map(printable, _MARK.split(text)[::2]))
     encoding = sys.stdout.encoding or "utf-8"
     shown = shown if shown.isascii() else shown.encode(encoding, "jettison").decode(encoding)
@@ -308,7 +308,7 @@ def emit(form: Format, content: Mapping[str, Any], items: str | None = None) -> 
 
 
 def document(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a program gets to read: plain values, with times in RFC 3339."""
+    """Return a document for programs: plain values, with times in RFC 3339."""
     from jettison.model import codec
 
     found = codec.plain(content)
@@ -337,7 +337,7 @@ def _with_times(value: Any) -> Any:  # noqa: ANN401 - whatever JSON can say
 
 
 def report(error: JettisonError, form: Format = Format.TABLE) -> None:
-    """Tell an error and its next step on stderr; with ``form`` for programs as a line of JSON."""
+    """Print an error and its next step to stderr; in JSON, as ``form`` says."""
     if form is not Format.TABLE:
         told = {"code": _code(error), "message": error.message, "hint": error.hint}
         if error.again:
@@ -363,7 +363,7 @@ def command_again(options: Sequence[str]) -> str:
 
 
 def command_line(arguments: Sequence[str]) -> str:
-    """Return a command of ours as it was started this time, ready to be pasted into a shell."""
+    """Return a Jettison command, started as this one was, ready to be pasted into a shell."""
     import shlex
     import shutil
 

@@ -22,7 +22,7 @@ _REFRESH_SECONDS: Final = 0.1
 
 
 class Log(enum.StrEnum):
-    """How phases are told to a log."""
+    """The form of phases in a log."""
 
     JSON = "json"
 
@@ -33,9 +33,9 @@ def reporting(
 ) -> Iterator[Progress]:
     """Yield a progress report: on a terminal a bar with a rate and the time left, on stderr.
 
-    The phases named in ``in_bytes`` count bytes. Nothing is left of it afterwards. It has no thread
-    of its own, since beside one nobody may fork. With ``log`` each phase is told in a line of JSON
-    instead, when it begins and when it has ended.
+    The phases named in ``in_bytes`` count bytes. The bar disappears afterwards. It has no thread of
+    its own, because a process with threads must not fork. With ``log``, each phase is a line of
+    JSON instead, at its beginning and at its end.
     """
     if log is not None:
         phases = _Phases()
@@ -63,7 +63,7 @@ def reporting(
     current = ""
 
     class Amount(ProgressColumn):
-        """How much is done, and how much in a second."""
+        """The amount done, and the rate per second."""
 
         def render(self, task: "Task") -> Text:
             return Text(_amount(task, in_bytes=current in in_bytes))
@@ -108,7 +108,7 @@ def _amount(task: "Task", *, in_bytes: bool) -> str:
 
 
 class _Phases:
-    """Tells when each phase begins and ends, with how much was done and how fast."""
+    """Logs the beginning and end of each phase, with the amount and the rate."""
 
     def __init__(self) -> None:
         self._phase = ""
@@ -124,7 +124,7 @@ class _Phases:
         self._done, self._total = done, total
 
     def end(self) -> None:
-        """Tell that the phase has ended, if there is one."""
+        """Log the end of the phase, if there is one."""
         if self._phase:
             seconds = time.monotonic() - self._began
             rate = round(self._done / seconds, 1) if seconds > 0 else None

@@ -1,4 +1,4 @@
-"""Plans and receipts, as people read them."""
+"""Prints plans and receipts for people."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -51,13 +51,13 @@ def bound(estimate: Estimate) -> str:
 
 
 def what_goes(tags: int, manifests: int) -> str:
-    """Return ``2 tags and 1 manifest``, leaving out what there is none of."""
+    """Return ``2 tags and 1 manifest``, without zero counts."""
     parts = [counted(tags, "tag")] if tags or not manifests else []
     return " and ".join(parts + ([counted(manifests, "manifest")] if manifests else []))
 
 
 def print_plan(plan: Plan) -> None:
-    """Print what goes, what stays and why, and the bytes; the very plan that is then applied."""
+    """Print what goes, what stays and why, and the bytes, of the plan that is then applied."""
     rows = []
     for step in plan.steps:
         verb = red("delete") if step.action is StepAction.DELETE else yellow("untag ")
@@ -116,7 +116,7 @@ def require_verified(findings: Sequence[Finding], run_id: str) -> None:
 
 
 def require_all_done(run: RemovalEntry) -> None:
-    """Raise :class:`PartlyDone` (exit 3) if a run came to its end without doing all of its plan."""
+    """Raise :class:`PartlyDone` (exit 3) if a finished run did not do its whole plan."""
     if run.left:
         steps = counted(len(run.plan.steps), "step")
         message = f"{len(run.left)} of {steps} were not done: {run.left[0].reason}"
@@ -191,7 +191,7 @@ def _done(run: JournalEntry, receipt: Receipt) -> str:
 
 
 def undo_line(run: EntryHead, now: float) -> str:
-    """Say whether and how long a run can be taken back."""
+    """Return whether and until when a run can be undone."""
     found = undo_promise_of(run, now)
     if found is None:
         return "-"

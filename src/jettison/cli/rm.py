@@ -226,7 +226,7 @@ async def _rm(
 async def _told(
     registry: "AsyncRegistrySession", prepared: "PreparedRemoval", output: Format
 ) -> "RemovalEntry":
-    """Do it; where an error ends it, tell how far it came first."""
+    """Do it; if an error ends it, first print its progress."""
     from jettison.cli.receipt import print_receipt
 
     try:
@@ -267,7 +267,7 @@ def _print(
 def _print_later(
     prediction: "Prediction", settings: "RemovalSettings", storage: str | None
 ) -> None:
-    """Say why not all is freed now, when it will be, and what frees it now."""
+    """Print why not everything is freed now, when it will be, and what frees it now."""
     text = f"  {size_exactly(prediction.later)} more later"
     if prediction.until is None:
         write(f"{text}: held for an undo of another run, or for what cannot be read")
@@ -279,7 +279,7 @@ def _print_later(
 
 
 def _tell_later(finished: "RemovalEntry", prepared: "PreparedRemoval", storage: str | None) -> None:
-    """After a removal that freed less than it will: say again what frees the rest."""
+    """Print again, after a removal that freed less than it will, what frees the rest."""
     prediction = prepared.prediction
     if finished.reclaim and prediction is not None and prediction.until is not None:
         later = f"Not freed yet: {size_exactly(prediction.later)}, pushed a short time ago."
