@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -459,6 +460,43 @@ def test_a_tag_put_on_a_manifest_that_just_went_brings_it_back(
     assert digest in tree.blobs()
     assert tree.layer_path("app", Digest.of(b"layer")).exists()
     assert Digest.of(b"layer") in tree.blobs()
+
+
+def test_each_blob_settles_while_the_next_are_moved_aside(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(10):
+        tree.blob(b"garbage %d" % number, "app")
+    opened = tree.open()
+    plan = plan_collection(opened, DEFAULT, NOW)
+    now, settle = 0.0, 0.5
+    put, remove = Quarantine.put, Quarantine.remove
+    taken: dict[RawDigest, float] = {}
+    gone: set[RawDigest] = set()
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    def timed_put(aside: Quarantine, digests: Sequence[RawDigest]) -> list[Outcome]:
+        taken.update(dict.fromkeys(digests, now))
+        assert len(taken) - len(gone) <= 2 * sweep.MOST_WAITING
+        return put(aside, digests)
+
+    def timed_remove(aside: Quarantine, digests: Sequence[RawDigest]) -> list[Outcome]:
+        assert all(now - taken[digest] >= settle for digest in digests)
+        gone.update(digests)
+        return remove(aside, digests)
+
+    monkeypatch.setattr(sweep, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(sweep, "SETTLE_SECONDS", settle)
+    monkeypatch.setattr(sweep, "BATCH", 2)
+    monkeypatch.setattr(Quarantine, "put", timed_put)
+    monkeypatch.setattr(Quarantine, "remove", timed_remove)
+    receipt = collect(opened, plan, sleep=sleep)
+    assert receipt.blobs.count == len(gone) == 10
+    # Five times two blobs: three at once, then the other two.
+    assert now == pytest.approx(2 * settle)
 
 
 def test_what_a_killed_collection_left_aside_is_put_back(tree: Tree) -> None:

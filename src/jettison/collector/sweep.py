@@ -15,7 +15,9 @@ back at once; once the links are gone, the registry takes no other such manifest
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -42,7 +44,10 @@ Syncing the disk is not in it: a manifest that is stored and not linked yet is s
 POLL_SECONDS: Final = 0.05
 
 BATCH: Final = 8192
-"""How many blobs lie aside at a time, at least: few enough to be put back soon."""
+"""How many blobs are moved aside at a time, at least: few enough to be put back soon."""
+
+MOST_WAITING: Final = 3
+"""So many times that number lie aside at once, at most."""
 
 MOST_BATCHES: Final = 16
 """In each of them everything is looked at again, so there are not more of them in a large sweep."""
@@ -147,6 +152,14 @@ def recover(storage: Storage) -> list[Digest]:
             return [Digest.from_raw(digest) for digest in found]
 
 
+@dataclass
+class _Hidden:
+    """Blobs that lie aside, and from when on they can be removed (monotonic clock)."""
+
+    blobs: dict[RawDigest, SweptBlob]
+    settled: float
+
+
 class _Sweep:
     def __init__(
         self,
@@ -206,7 +219,7 @@ class _Sweep:
     def _sweep_all(self) -> None:
         self._changes.look()
         if self._links.take_revisions():
-            self._settle()
+            self._settle(self._settled())
             self._links.remove_revisions()
         self._links.take_layers(self._progress)
         self._remove_uploads()
@@ -215,7 +228,7 @@ class _Sweep:
         if self._plan.blobs:
             self._remove_blobs()
         elif self._changes.has_unlinked:
-            self._sweep(())
+            self._remove_layers()
         self._changes.look()
         # Last, since a folder in which something was removed is listed again by the next look.
         self._remove_folders()
@@ -228,7 +241,7 @@ class _Sweep:
                 self._links.put_back()
         if self._links.are_gone and self._changes.has_unlinked:
             with contextlib.suppress(StorageError, CannotTellError):
-                self._settle()
+                self._settle(self._settled())
 
     # Everything else that is no blob.
 
@@ -270,20 +283,42 @@ class _Sweep:
     # Blobs.
 
     def _remove_blobs(self) -> None:
+        """Move blobs aside, look again, and remove those that nobody wants.
+
+        While some settle, the next are moved aside.
+        """
         total = len(self._plan.blobs)
         size = max(BATCH, -(-total // MOST_BATCHES))
+        waiting: deque[_Hidden] = deque()
         first = 0
-        while first < total:
-            self._progress("removing blobs", first, total)
-            # On a full disk one blob at a time, until its room is there.
-            after = first + (size if self._aside.has_room() else 1)
-            self._sweep(self._plan.blobs[first:after])
-            first = after
-        self._progress("removing blobs", total, total)
+        try:
+            while first < total or waiting:
+                self._progress("removing blobs", first, total)
+                # On a full disk one blob at a time, until its room is there.
+                room = self._aside.has_room()
+                is_due = bool(waiting) and time.monotonic() >= waiting[0].settled
+                if first < total and not is_due and len(waiting) < (MOST_WAITING if room else 1):
+                    after = first + (size if room else 1)
+                    self._hide_all(self._plan.blobs[first:after], waiting)
+                    first = after
+                else:
+                    self._discard_first(waiting)
+            self._progress("removing blobs", total, total)
+        finally:
+            # Touched, or ended by an error or by Ctrl-C: nothing stays out of sight.
+            with uninterrupted():
+                for hidden in waiting:
+                    self._put_back(hidden.blobs, list(hidden.blobs))
 
-    def _sweep(self, batch: Sequence[SweptBlob]) -> None:
-        """Move blobs aside, look again, and remove those that nobody wants."""
-        aside: dict[RawDigest, SweptBlob] = {}
+    def _remove_layers(self) -> None:
+        """Remove links where there is no blob to remove."""
+        self._settle(self._settled(), ())
+        if self._links.are_aside:
+            self._links.remove_layers()
+
+    def _hide_all(self, batch: Sequence[SweptBlob], waiting: "deque[_Hidden]") -> None:
+        hidden = _Hidden({}, 0.0)
+        waiting.append(hidden)  # before it is so: Ctrl-C may come in between
         going: dict[RawDigest, SweptBlob] = {}
         for blob in batch:
             digest = blob.digest.raw
@@ -291,23 +326,26 @@ class _Sweep:
                 self._count.add("put_back", blob.freed)
             else:
                 going[digest] = blob
-        try:
-            for some in _some(list(going)):
-                # Before it is so: Ctrl-C may come in between.
-                aside.update((digest, going[digest]) for digest in some)
-                with self._count.errors(self._places.aside):
-                    self._hide(aside, some)
-            self._settle(aside)
-            if self._links.are_aside:
-                self._links.remove_layers()
-                self._put_back_wanted(aside)
-            for some in _some(list(aside)):
-                with self._count.errors(self._places.aside):
-                    self._discard(aside, some)
-        finally:
-            # Touched, or ended by an error or by Ctrl-C: nothing stays out of sight.
-            with uninterrupted():
-                self._put_back(aside, list(aside))
+        for some in _some(list(going)):
+            hidden.blobs.update((digest, going[digest]) for digest in some)
+            with self._count.errors(self._places.aside):
+                self._hide(hidden.blobs, some)
+        hidden.settled = self._settled()
+
+    def _discard_first(self, waiting: "deque[_Hidden]") -> None:
+        """Remove those that lie aside the longest, once they have settled."""
+        hidden = waiting[0]
+        self._settle(hidden.settled, waiting)
+        if self._links.are_aside:
+            self._links.remove_layers()
+            for one in waiting:
+                self._put_back_wanted(one.blobs)
+        for some in _some(list(hidden.blobs)):
+            with self._count.errors(self._places.aside):
+                self._discard(hidden.blobs, some)
+        with uninterrupted():
+            self._put_back(hidden.blobs, list(hidden.blobs))
+        waiting.popleft()
 
     def _hide(self, aside: dict[RawDigest, SweptBlob], digests: Sequence[RawDigest]) -> None:
         for digest, outcome in zip(digests, self._aside.put(digests), strict=True):
@@ -335,21 +373,23 @@ class _Sweep:
                 self._removed.append(digest)
                 del aside[digest]
 
-    def _settle(self, aside: dict[RawDigest, SweptBlob] | None = None) -> None:
+    def _settled(self) -> float:
+        """Return when what is taken by now will have settled, by the monotonic clock."""
+        return time.monotonic() + (SETTLE_SECONDS if self._plan.options.grace > 0 else 0.0)
+
+    def _settle(self, until: float, waiting: "Iterable[_Hidden] | None" = None) -> None:
         """Look again until whatever was under way has shown itself; put back what is wanted.
 
-        ``aside`` is None as long as the layers' own links have not been taken.
+        ``waiting`` is None as long as the layers' own links have not been taken.
         """
-        wait = SETTLE_SECONDS if self._plan.options.grace > 0 else 0.0
-        end = time.monotonic() + wait
         while True:
-            last = time.monotonic() >= end
-            self._changes.look(layers=last and aside is not None)
-            if aside is not None:
-                self._put_back_wanted(aside)
+            last = time.monotonic() >= until
+            self._changes.look(layers=last and waiting is not None)
+            for hidden in waiting or ():
+                self._put_back_wanted(hidden.blobs)
             if last:
                 return
-            self._sleep(min(POLL_SECONDS, max(0.0, end - time.monotonic())))
+            self._sleep(min(POLL_SECONDS, max(0.0, until - time.monotonic())))
 
     def _put_back_wanted(self, aside: dict[RawDigest, SweptBlob]) -> None:
         self._put_back(aside, [digest for digest in aside if digest in self._changes.wanted])
