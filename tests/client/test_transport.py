@@ -16,7 +16,7 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
-from jettison.client import ClientOptions, Credentials, RemoteRegistry, is_loopback, transport
+from jettison.client import ClientOptions, Credentials, RemoteRegistry, bounds, is_loopback
 from jettison.client.auth import NO_ACCESS
 from jettison.client.failures import tidy
 from jettison.client.transport import MANIFEST_LIMIT, origin_of, same_origin
@@ -332,7 +332,7 @@ async def test_a_head_that_drips_is_not_waited_for(
     connect: Connect, first: bytes, piece: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nor is who does not take what is sent, or takes it and has no answer."""
-    monkeypatch.setattr(transport, "_STREAM_SLOWEST", 1 << 30)
+    monkeypatch.setattr(bounds, "STREAM_SLOWEST", 1 << 30)
 
     async def pieces(number: int) -> AsyncIterator[bytes]:
         for _ in range(number):

@@ -14,7 +14,7 @@ from jettison.model.digest import Digest
 from jettison.model.manifest import parse_manifest
 
 if TYPE_CHECKING:
-    from jettison.client.transport import Response
+    from jettison.client.response import Response
 
 __all__ = [
     "content_digest",

@@ -7,39 +7,34 @@ beyond the registry's origin.
 
 import asyncio
 import email.utils
-import functools
 import itertools
 import random
-import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
-from importlib import metadata
-from pathlib import Path
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 import aiohttp
-import msgspec
-from aiohttp.abc import ResolveResult
 from yarl import URL
 
 from jettison.client.answers import describe, is_page
 from jettison.client.auth import NO_ACCESS, Access, Authenticator, Reply
+from jettison.client.bounds import read_some, seconds_for, waiting
+from jettison.client.connecting import ClientOptions, open_session, origin_of, same_origin
 from jettison.client.credentials import CredentialSource
 from jettison.client.failures import plain_reason, tidy, translated
-from jettison.client.proxies import Proxies, is_loopback, shown
+from jettison.client.proxies import is_loopback, shown
+from jettison.client.response import Response
 from jettison.errors import (
-    ConfigurationError,
     NotARegistry,
     RegistryError,
     RegistryFailing,
     UnexpectedResponse,
     Unreachable,
 )
-from jettison.model.names import HUB
 
 __all__ = [
     "LIST_LIMIT",
@@ -59,44 +54,14 @@ LIST_LIMIT: Final = 64 * 1024 * 1024
 """Bytes; a registry that does not page answers with all tags at once."""
 
 _ERROR_LIMIT: Final = 64 * 1024
-_CHUNK: Final = 256 * 1024
 _MAX_REDIRECTS: Final = 5
 _MAX_WAIT: Final = 60.0
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 # Not worth asking again: "not implemented" and "HTTP version not supported" stay so.
 _FINAL_5XX: Final = frozenset({501, 505})
-_DIGITS: Final = 18
-"""The most digits of a length in bytes."""
 _RETRIES_OF_500: Final = 2
 _PATIENCE: Final = 120.0
 """The most seconds of pauses in one request, chosen by the client or the registry."""
-_SLOWEST: Final = 256 * 1024
-"""Bytes a second: the least speed of an answer that is read as a whole, after the wait for it."""
-_STREAM_SLOWEST: Final = 1024
-"""Bytes a second: the least average speed of an answer that is read in pieces."""
-
-
-class ClientOptions(msgspec.Struct, frozen=True):
-    """How to talk to a registry.
-
-    ``plain_http`` None means no TLS for loopback hosts, unless one of the options for TLS is given,
-    and TLS for all others.
-    ``insecure`` skips the verification of certificates; it does not switch TLS off.
-    ``jobs`` is how many requests run at once; uploads count separately, so that a copy within one
-    registry cannot wait for itself. ``timeout`` is in seconds, for connecting and for each wait for
-    more bytes, never for a whole blob. ``retries`` come on top of the first attempt. There are no
-    ``proxies`` by default; the command line passes those of the environment.
-    """
-
-    plain_http: bool | None = None
-    insecure: bool = False
-    ca_file: Path | None = None
-    cert: Path | None = None
-    key: Path | None = None
-    jobs: int = 8
-    timeout: float = 30.0
-    retries: int = 4
-    proxies: Proxies = Proxies()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,98 +74,19 @@ class Timing:
     chance: Callable[[], float] = random.random
 
 
-def same_origin(one: URL, other: URL) -> bool:
-    """Whether both have the same scheme, host and port (RFC 6454); ``:443`` may be left out."""
-    return (one.scheme, one.host, one.port) == (other.scheme, other.host, other.port)
+class _Request(NamedTuple):
+    """What is asked; ``limit`` bounds the bytes of the answer, None for one read in pieces."""
 
-
-def origin_of(host: str, options: ClientOptions) -> URL:
-    """Return the scheme, host and port of requests to ``host``."""
-    plain = options.plain_http
-    if plain is None:
-        wants_tls = options.insecure or options.ca_file or options.cert or options.key
-        plain = is_loopback(host) and not wants_tls
-    # Docker Hub goes by one name and is spoken to at another.
-    address = "registry-1.docker.io" if host.lower() in HUB else host
-    return URL(f"{'http' if plain else 'https'}://{address}/")
-
-
-class Response:
-    """An answer: its whole body, or (``body`` empty) a stream to be read with :meth:`chunks`.
-
-    ``foreign``: a redirect led to another origin. ``uncertain``: an earlier attempt may have
-    succeeded although its answer was lost.
-    """
-
-    __slots__ = (
-        "_host",
-        "_patience",
-        "_raw",
-        "body",
-        "foreign",
-        "headers",
-        "status",
-        "uncertain",
-        "url",
-    )
-
-    def __init__(
-        self,
-        host: str,
-        raw: aiohttp.ClientResponse,
-        body: bytes,
-        *,
-        foreign: bool,
-        patience: float,
-    ) -> None:
-        self._host = host
-        self._patience = patience
-        self._raw = raw
-        self.status = raw.status
-        self.url = raw.url
-        self.headers = raw.headers
-        self.body = body
-        self.foreign = foreign
-        self.uncertain = False
+    method: str
+    url: URL
+    headers: Mapping[str, str]
+    body: bytes | AsyncIterator[bytes] | None
+    limit: int | None
 
     @property
-    def content_type(self) -> str:
-        """The media type without parameters, in lower case; empty if it is not ASCII.
-
-        Other values can be stored neither in the cache nor in the journal.
-        """
-        value = self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        return value if value.isascii() and value.isprintable() else ""
-
-    @property
-    def content_length(self) -> int | None:
-        """The length that the headers claim, in bytes."""
-        value = self.headers.get("Content-Length", "")
-        plain = value.isascii() and value.isdigit() and len(value) <= _DIGITS
-        return int(value) if plain else None
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """Yield the body as it arrives; raise Unreachable if the connection breaks."""
-        waited, size = 0.0, 0
-        pieces = self._raw.content.iter_chunked(_CHUNK)
-        try:
-            while True:
-                # The time counts that the registry takes, not what is done with the bytes.
-                asked = time.monotonic()
-                chunk = await anext(pieces, None)
-                waited += time.monotonic() - asked
-                if chunk is None:
-                    return
-                size += len(chunk)
-                if size < (waited - self._patience) * _STREAM_SLOWEST:
-                    raise aiohttp.ServerTimeoutError
-                yield chunk
-        except (aiohttp.ClientError, OSError) as error:
-            raise translated(error, self.url, self._host) from None
-
-    def close(self) -> None:
-        """Drop the connection, unless the whole body was read."""
-        self._raw.close()
+    def is_upload(self) -> bool:
+        """Whether the body comes piece by piece, and only once."""
+        return isinstance(self.body, AsyncIterator)
 
 
 class _NotAnswered(Exception):
@@ -320,7 +206,7 @@ class Transport:
             complete = dict(headers or {})
             if sent is not None:
                 complete["Authorization"] = sent
-            response = await self._fetch(method, url, complete, body, limit)
+            response = await self._fetch(_Request(method, url, complete, body, limit))
             if response.status != HTTPStatus.UNAUTHORIZED or response.foreign or not trusted:
                 if not response.foreign:
                     self.auth.accepted(sent)
@@ -335,32 +221,25 @@ class Transport:
     async def _fetch_for_auth(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
     ) -> Reply:
-        response = await self._fetch(method, self.url(url), headers, body, _ERROR_LIMIT)
+        response = await self._fetch(_Request(method, self.url(url), headers, body, _ERROR_LIMIT))
         return Reply(response.status, response.body, describe(response))
 
     # -- attempts ------------------------------------------------------------------------------
 
-    async def _fetch(
-        self,
-        method: str,
-        url: URL,
-        headers: Mapping[str, str],
-        body: bytes | AsyncIterator[bytes] | None,
-        limit: int | None,
-    ) -> Response:
+    async def _fetch(self, asked: _Request) -> Response:
         """Send, and retry after failures that may pass, with growing pauses."""
-        retries = 0 if isinstance(body, AsyncIterator) else self.options.retries
+        retries = 0 if asked.is_upload else self.options.retries
         uncertain = False
         patience = _PATIENCE
         for attempt in itertools.count():
             try:
-                response = await self._in_slot(method, url, headers, body, limit)
+                response = await self._in_slot(asked)
             except _NotAnswered as failure:
                 error = failure.error
                 # Whoever had all the time there was does not need it five times.
                 late = failure.seconds >= self.options.timeout
                 if late or attempt >= min(retries, self._retries_after(error)):
-                    await self._ask_without_head(method, url, error)
+                    await self._ask_without_head(asked, error)
                     raise self._failed(error, failure.url) from None
                 uncertain |= not isinstance(error, aiohttp.ClientConnectorError)
                 wait = self._pause(attempt, 0.1)
@@ -374,7 +253,7 @@ class Transport:
                     return response
                 self._reached = True
                 wait = self._asked_pause(response) or self._pause(attempt, 0.5)
-                few = self._retries_of(method, response.status)
+                few = self._retries_of(asked.method, response.status)
                 if attempt >= min(retries, few) or wait > patience:
                     raise self._out_of_patience(response)
                 uncertain |= response.status != HTTPStatus.TOO_MANY_REQUESTS
@@ -382,29 +261,23 @@ class Transport:
             await self._timing.sleep(wait)
         raise AssertionError  # the loop ends by returning or raising
 
-    async def _in_slot(
-        self,
-        method: str,
-        url: URL,
-        headers: Mapping[str, str],
-        body: bytes | AsyncIterator[bytes] | None,
-        limit: int | None,
-    ) -> Response:
+    async def _in_slot(self, asked: _Request) -> Response:
         """Make one attempt in a slot for requests; a stream holds its slot until closed."""
-        slots = self._upload_slots if isinstance(body, AsyncIterator) else self._slots
+        slots = self._upload_slots if asked.is_upload else self._slots
         handed_over = False
         await slots.acquire()
-        asked = self._timing.monotonic()
+        began = self._timing.monotonic()
         try:
             # Nothing that is read whole may take for ever, a byte at a time.
-            whole = None if isinstance(body, AsyncIterator) else self._seconds_for(limit)
+            limit = asked.limit or _ERROR_LIMIT
+            whole = None if asked.is_upload else seconds_for(limit, self.options.timeout)
             async with asyncio.timeout(whole):
-                response = await self._exchange(method, url, headers, body, limit)
-            handed_over = limit is None and _is_live(response.status)
+                response = await self._exchange(asked)
+            handed_over = asked.limit is None and _is_live(response.status)
         except TimeoutError as error:
-            raise _NotAnswered(error, url, self._timing.monotonic() - asked) from None
+            raise _NotAnswered(error, asked.url, self._timing.monotonic() - began) from None
         except _NotAnswered as failure:
-            failure.seconds = self._timing.monotonic() - asked
+            failure.seconds = self._timing.monotonic() - began
             raise
         else:
             return response
@@ -412,26 +285,15 @@ class Transport:
             if not handed_over:
                 slots.release()
 
-    def _seconds_for(self, limit: int | None) -> float:
-        """Return how many seconds an answer of at most ``limit`` bytes may take in all."""
-        return self.options.timeout + (limit or _ERROR_LIMIT) / _SLOWEST
-
-    async def _exchange(
-        self,
-        method: str,
-        url: URL,
-        headers: Mapping[str, str],
-        body: bytes | AsyncIterator[bytes] | None,
-        limit: int | None,
-    ) -> Response:
+    async def _exchange(self, asked: _Request) -> Response:
         """Make one attempt; GET and HEAD follow redirects, without credentials to other origins."""
-        start = url
+        method, url, headers, body, limit = asked
         sent = dict(headers)
-        session = self._session or self._open_session()
+        session = self._open_session()
         for _ in range(_MAX_REDIRECTS + 1):
             proxy = self.options.proxies.proxy_for(url)
             try:
-                async with _waiting(self.options.timeout, body) as data:
+                async with waiting(self.options.timeout, body) as data:
                     raw = await session.request(
                         method, url, headers=sent, data=data, allow_redirects=False, proxy=proxy
                     )
@@ -448,7 +310,7 @@ class Transport:
         else:
             message = f"{self.host} redirects in circles"
             raise UnexpectedResponse(message)
-        foreign = not same_origin(url, start)
+        foreign = not same_origin(url, asked.url)
         try:
             content = await self._body(raw, limit)
         except (aiohttp.ClientError, OSError) as error:
@@ -460,13 +322,17 @@ class Transport:
         patience = self.options.timeout
         return Response(self.host, raw, content, foreign=foreign, patience=patience)
 
+    def _open_session(self) -> aiohttp.ClientSession:
+        self._session = self._session or open_session(self.options, self.origin)
+        return self._session
+
     async def _body(self, raw: aiohttp.ClientResponse, limit: int | None) -> bytes:
         """Read a body that is not streamed; of an error's body only the beginning."""
         if not _is_live(raw.status):
-            return await _read_some(raw, _ERROR_LIMIT, self.options.timeout)
+            return await read_some(raw, _ERROR_LIMIT, self.options.timeout)
         if limit is None:
             return b""
-        content = await _read_some(raw, limit + 1, self.options.timeout)
+        content = await read_some(raw, limit + 1, self.options.timeout)
         if len(content) > limit:
             message = f"{self.host} answers {raw.url.path} with more than {limit // 1024} KiB"
             raise UnexpectedResponse(message)
@@ -549,15 +415,16 @@ class Transport:
             return None
         return min(max(moment - self._timing.wall(), 0.0), _MAX_WAIT)
 
-    async def _ask_without_head(self, method: str, url: URL, error: Exception) -> None:
+    async def _ask_without_head(self, asked: _Request, error: Exception) -> None:
         """Find the reason for an answer to HEAD that is not HTTP.
 
         Go's server on a TLS port answers a request without TLS with a text, which HEAD cannot show.
         """
         broken = isinstance(error, aiohttp.ClientResponseError)
-        if broken and method == "HEAD" and url.scheme == "http":
+        if broken and asked.method == "HEAD" and asked.url.scheme == "http":
+            told = _Request("GET", asked.url, {}, None, MANIFEST_LIMIT)
             with suppress(_NotAnswered):
-                self._refuse_wrong_scheme(await self._in_slot("GET", url, {}, None, MANIFEST_LIMIT))
+                self._refuse_wrong_scheme(await self._in_slot(told))
 
     def _refuse_wrong_scheme(self, response: Response) -> None:
         if response.status != HTTPStatus.BAD_REQUEST or response.url.scheme != "http":
@@ -578,39 +445,6 @@ class Transport:
             hint = "Write it into the variable: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT."
             raise Unreachable(message, hint=hint)
 
-    # -- set-up --------------------------------------------------------------------------------
-
-    def _open_session(self) -> aiohttp.ClientSession:
-        options = self.options
-        # The semaphores count requests; the connector must not add a queue of its own.
-        connector = aiohttp.TCPConnector(
-            limit=0, ssl=_tls(options, self.origin.scheme), resolver=_Resolver()
-        )
-        session = aiohttp.ClientSession(
-            connector=connector,
-            timeout=aiohttp.ClientTimeout(
-                total=None, sock_connect=options.timeout, sock_read=options.timeout
-            ),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            # A blob's digest is that of its bytes as stored, so they must not come compressed.
-            headers={"User-Agent": user_agent(), "Accept-Encoding": "identity"},
-            read_bufsize=_CHUNK,
-            max_field_size=32 * 1024,
-        )
-        # Retrying is ours alone: a DELETE that was sent twice unseen would report "not there".
-        session._retry_connection = False  # noqa: SLF001 - aiohttp has no public switch for it
-        self._session = session
-        return session
-
-
-@functools.cache
-def user_agent() -> str:
-    """``jettison/<version>``."""
-    try:
-        return f"jettison/{metadata.version('jettison')}"
-    except metadata.PackageNotFoundError:
-        return "jettison"
-
 
 def _failed_proxy(error: Exception, made: RegistryError, proxy: str) -> RegistryError:
     """Return the error for a request through a proxy."""
@@ -623,102 +457,6 @@ def _failed_proxy(error: Exception, made: RegistryError, proxy: str) -> Registry
         message = f"the proxy {proxy} refuses to connect: {error.status} {tidy(error.message)}"
         return Unreachable(message, hint=hint)
     return type(made)(f"{made.message} (through the proxy {proxy})", hint=made.hint)
-
-
-class _Resolver(aiohttp.ThreadedResolver):
-    """The system's resolver; names below ``localhost`` always mean this machine."""
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        """Return the addresses of ``host``."""
-        return await super().resolve("localhost" if is_loopback(host) else host, port, family)
-
-
-def _tls(options: ClientOptions, scheme: str) -> ssl.SSLContext | bool:
-    """Return the TLS settings; raise ConfigurationError for a file that is missing or not PEM."""
-    given = options.insecure or options.ca_file or options.cert or options.key
-    if scheme == "http" and not given:
-        return True
-    context = ssl.create_default_context()
-    if options.ca_file is not None:
-        try:
-            context.load_verify_locations(cafile=options.ca_file)
-        except OSError as error:
-            message = f"cannot use the certificates in {options.ca_file}: {plain_reason(error)}"
-            raise ConfigurationError(message, hint="--ca-file needs a PEM file.") from None
-    if options.insecure:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    if options.key is not None and options.cert is None:
-        message = "--key is given without --cert"
-        raise ConfigurationError(message, hint="Give the client certificate too.")
-    if options.cert is not None:
-        try:
-            context.load_cert_chain(options.cert, options.key, password=_no_password)
-        except (OSError, ValueError) as error:
-            message = f"cannot use the client certificate {options.cert}: {plain_reason(error)}"
-            hint = "--cert and --key need PEM files, the key without a password."
-            raise ConfigurationError(message, hint=hint) from None
-    return context
-
-
-def _no_password() -> str:
-    """Answer OpenSSL, which would otherwise ask for a password at the terminal."""
-    return ""
-
-
-@asynccontextmanager
-async def _waiting(
-    seconds: float, body: bytes | AsyncIterator[bytes] | None
-) -> AsyncIterator[bytes | AsyncIterator[bytes] | None]:
-    """Bound the wait for the head of an answer; yield the body that is sent before it.
-
-    The wait ends for a head that drips or follows endless interim answers, and for a registry that
-    does not accept the body. Reading the body from its source may take any time.
-    """
-    patience = 2 * seconds  # for connecting, and for the answer
-    size = len(body) if isinstance(body, bytes) else 0
-    is_over = False
-
-    def allow(more: float | None) -> None:
-        if not is_over:  # an answer may come before all is sent
-            now = asyncio.get_running_loop().time()
-            deadline.reschedule(None if more is None else now + more)
-
-    async def paced(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        async for chunk in chunks:
-            for start in range(0, len(chunk), _CHUNK):
-                piece = chunk[start : start + _CHUNK]
-                allow(patience + len(piece) / _STREAM_SLOWEST)
-                yield piece
-            allow(None)
-        allow(patience)
-
-    async with asyncio.timeout(patience + size / _STREAM_SLOWEST) as deadline:
-        try:
-            yield paced(body) if isinstance(body, AsyncIterator) else body
-        finally:
-            is_over = True
-
-
-async def _read_some(raw: aiohttp.ClientResponse, limit: int, patience: float) -> bytes:
-    """Read the body, or about its first ``limit`` bytes, and drop the rest.
-
-    The time limit is ``patience`` seconds plus the time of the bytes at the speed ``_SLOWEST``.
-    """
-    parts: list[bytes] = []
-    size = 0
-    latest = asyncio.get_running_loop().time() + patience
-    async with asyncio.timeout_at(latest) as deadline:
-        async for chunk in raw.content.iter_chunked(_CHUNK):
-            parts.append(chunk)
-            size += len(chunk)
-            if size >= limit:
-                raw.close()
-                break
-            deadline.reschedule(latest + size / _SLOWEST)
-    return b"".join(parts)
 
 
 def _is_text(value: str) -> bool:
