@@ -20,10 +20,19 @@ from jettison.model.journal import (
     RemovalEntry,
     SavedManifest,
     UndoEntry,
+    head_of,
 )
 from jettison.model.names import RepoName, Tag
 from jettison.model.plan import Estimate, Freed, Kept, Plan, Prediction, Shared, Step, StepAction
-from jettison.storage.journal import Journal, StepLog, Unreadable, new_run_id, state_directory
+from jettison.storage.journal import (
+    Journal,
+    StepLog,
+    Unreadable,
+    new_run_id,
+    state_directory,
+    tree_journal,
+)
+from jettison.storage.memory import MemoryStorage
 
 FOUND = Finding(FindingCode.TAG_GONE, ok=True, subject="v1", sentence="is gone")
 APP, TAG, DIGEST = RepoName("team/app"), Tag("v1"), Digest.of(b"{}")
@@ -327,3 +336,17 @@ def test_more_parts_than_any_of_ours_are_unreadable(
     assert "than any that Jettison writes" in found.reason
     with pytest.raises(JournalError, match="so large a run"):
         journal.write(run)
+
+
+def test_it_lies_in_any_storage() -> None:
+    storage = MemoryStorage()
+    journal = tree_journal(storage)
+    run = make(storage="/somewhere/else")
+    journal.write(run)
+    journal.mark(run.id, 0, done=True, at="t")
+    assert journal.has_room()
+    again = tree_journal(storage)
+    assert again.read(run.id) == msgspec.structs.replace(run, storage=storage.location)
+    assert again.head(run.id) == head_of(again.read(run.id))
+    assert again.steps(run.id).done == {0}
+    assert again.home_of(run.id) is again

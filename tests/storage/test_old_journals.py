@@ -22,6 +22,7 @@ from jettison.model.journal import (
     RemovalEntry,
     RepairEntry,
     UndoEntry,
+    head_of,
 )
 from jettison.model.names import RepoName
 from jettison.storage.journal import Journal, Unreadable
@@ -212,3 +213,10 @@ def test_what_was_left_has_no_code(tmp_path: Path) -> None:
     run = Journal.at(tmp_path).read(file.stem)
     assert isinstance(run, RemovalEntry)
     assert [(one.code, one.reason) for one in run.left] == [(LeftCode.UNCODED, "refused")]
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_a_head_is_no_more_than_that(tmp_path: Path, name: str) -> None:
+    shutil.copy(DOCUMENTS[name], tmp_path)
+    journal, run_id = Journal.at(tmp_path), DOCUMENTS[name].stem
+    assert journal.head(run_id) == head_of(journal.read(run_id))

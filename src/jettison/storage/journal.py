@@ -297,6 +297,7 @@ class Journal:
                 return there._decoded(run_id, wanted, may_point=False)  # noqa: SLF001 - of the same class
             if label.schema_version < RUN_SCHEMA:
                 run = codec.convert(upgraded(codec.decode(document, dict)), JournalEntry)
+                run = head_of(run) if wanted is EntryHead else run
             else:
                 run = codec.decode(document, wanted)
         except InvalidDocument as error:
