@@ -227,7 +227,7 @@ def test_a_fault_of_ours_is_one_line(jettison: Jettison, tmp_path: Path) -> None
     (broken / "sitecustomize.py").write_text(
         "import jettison.cli.runs as m, jettison.storage.journal as j\n"
         "def fail(*_): raise ZeroDivisionError('by\\nzero')\n"
-        "j.Journal.runs = fail\n"
+        "j.Journal.heads = fail\n"
     )
     told = jettison("runs", env={"PYTHONPATH": str(broken)}, check=1)
     assert told.stderr.splitlines()[0] == "error: a fault in jettison: ZeroDivisionError: by zero"
