@@ -32,6 +32,7 @@ READING = frozenset({"Decoder", "JSONDecoder", "decode", "load", "loads"})
 STEPPING = frozenset(
     {
         "jobs/backup.py",  # a backup's folder is the user's own
+        "storage/filesystem/monitoring.py",  # the root directory itself, as its user gives it
         "storage/filesystem/serving.py",  # only where it came past no link before
         *(f"storage/filesystem/{name}.py" for name in ("beneath", "draft", "folder")),
     }
@@ -62,6 +63,9 @@ STEPS = frozenset(
         "walk",
     }
 )
+# These ask a storage, whatever it is: `jettison.storage.protocol`, and what is built on it.
+ASKING = frozenset({"collector", "server"})
+IMPLEMENTATIONS = ("jettison.storage.filesystem", "jettison.storage.memory")
 IMPURE_METHODS = frozenset({"now", "today", "utcnow"})
 IMPURE_FUNCTIONS = frozenset({"breakpoint", "input", "open", "print"})
 
@@ -102,6 +106,12 @@ def stray_steps(tree: ast.AST) -> Iterator[tuple[int, str]]:
                 yield node.lineno, f"{name}()"
 
 
+def are_strangers(unit: str, target: str, name: str) -> bool:
+    if unit in ASKING and name.startswith(IMPLEMENTATIONS):
+        return True
+    return unit != target and any({unit, target} <= strangers for strangers in STRANGERS)
+
+
 def violations(root: Path) -> list[str]:
     """Each breach of the layering under the package folder `root`, as one line of text."""
     found = []
@@ -120,7 +130,7 @@ def violations(root: Path) -> list[str]:
                     found.append(f"{where}:{line}: model imports {name}, which is not pure")
             elif LEVELS.get(target, 0) > LEVELS.get(unit, 0):
                 found.append(f"{where}:{line}: {unit} imports {name}, which is above it")
-            elif unit != target and any({unit, target} <= strangers for strangers in STRANGERS):
+            elif are_strangers(unit, target, name):
                 found.append(f"{where}:{line}: {unit} must not know {name}")
         if unit == "model":
             found += [f"{where}:{line}: model {what}" for line, what in impurities(tree)]
@@ -161,6 +171,12 @@ def test_jettison_keeps_its_layers() -> None:
         ("storage/a.py", "import jettison.collector.mark", "which is above it"),
         ("collector/a.py", "from jettison.jobs.plan import x", "which is above it"),
         ("jobs/a.py", "import jettison.cli.render", "which is above it"),
+        (
+            "server/a.py",
+            "from jettison.storage.filesystem.tree import StorageTree",
+            "server must not know jettison.storage.filesystem.tree",
+        ),
+        ("collector/a.py", "from ..storage import memory", "must not know jettison.storage.memory"),
         ("novel/a.py", "", "novel: no layer is set for it"),
         (
             "storage/a.py",
@@ -198,6 +214,7 @@ def test_the_checker_sees(tmp_path: Path, path: str, code: str, expected: str) -
         ("registry.py", "from jettison.model.digest import Digest\nimport jettison.errors"),
         ("client/a.py", "import aiohttp, os\nfrom jettison.registry import Registry"),
         ("jobs/a.py", "from jettison import collector\nfrom ..storage import x\nfrom . import y"),
+        ("server/a.py", "from jettison.storage.protocol import Serving"),
         ("cli/a.py", "from jettison import __version__, jobs"),
         ("__init__.py", "from jettison.jobs import plan"),
         ("__main__.py", "from jettison.cli.main import main"),

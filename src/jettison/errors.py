@@ -43,7 +43,7 @@ A class owns its exit code, so that no command decides one (decision 0014).
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from jettison.model.printable import printable
 
@@ -84,6 +84,8 @@ __all__ = [
     "storage_error",
     "storage_errors",
 ]
+
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class JettisonError(Exception):
@@ -149,7 +151,12 @@ class NotFoundError(JettisonError):
 
 
 class StorageError(JettisonError):
-    """A storage tree that is absent, unreadable or not writable."""
+    """A storage that is absent, unreadable or not writable."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there was no room for what was to be written."""
+        return isinstance(self.__cause__, OSError) and self.__cause__.errno in _FULL
 
 
 class NotSynced(StorageError):

@@ -11,15 +11,11 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from jettison.configuration.settings import UploadPurging
-from jettison.errors import StorageError
+from jettison.errors import NotFoundError, StorageError
 from jettison.model.names import RepoName
 from jettison.server import purging as module
 from jettison.server.purging import keep_purging, purge_uploads
 from jettison.storage.filesystem.tree import StorageTree
-from jettison.storage.filesystem.uploads import UploadFile, start_upload
-
-if TYPE_CHECKING:
-    from jettison.server.context import Context
 
 if TYPE_CHECKING:
     from jettison.server.context import Context
@@ -34,8 +30,8 @@ def tree(tmp_path: Path) -> StorageTree:
 
 def upload(tree: StorageTree, repository: str, days: float, raw: bytes = b"abc") -> Path:
     """An upload that was begun and last added to so many days ago."""
-    name = start_upload(tree, RepoName(repository))
-    with UploadFile.open(tree, RepoName(repository), name) as opened:
+    name = tree.uploading().start(RepoName(repository))
+    with tree.uploading().open(RepoName(repository), name) as opened:
         opened.append([raw])
     folder = tree.root / f"docker/registry/v2/repositories/{repository}/_uploads/{name}"
     when = time.time() - days * DAY
@@ -64,15 +60,15 @@ def test_only_those_go_to_which_nothing_was_added(tree: StorageTree) -> None:
 def test_one_that_was_purged_is_gone_for_its_client(tree: StorageTree) -> None:
     name = upload(tree, "a", 8).name
     purge_uploads(tree, time.time())
-    with pytest.raises(FileNotFoundError):
-        UploadFile.open(tree, RepoName("a"), name)
+    with pytest.raises(NotFoundError):
+        tree.uploading().open(RepoName("a"), name)
 
 
 class Waiting:
     """What purging needs of a context."""
 
     def __init__(self, tree: StorageTree) -> None:
-        self.tree = tree
+        self.storage = tree
         self.executor = ThreadPoolExecutor(1)
 
     async def run(

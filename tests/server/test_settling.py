@@ -10,7 +10,6 @@ from jettison.errors import Unsettled
 from jettison.model.digest import Digest
 from jettison.server import settling
 from jettison.server.settling import settled
-from jettison.storage.filesystem.serving import ContentReader
 from tests.support.trees import Tree, repo, tag
 
 
@@ -20,7 +19,7 @@ async def test_a_writer_that_waits_for_a_processor_is_waited_for(
 ) -> None:
     tree = Tree(tmp_path / "registry")
     digest = tree.image("app", "1", [b"layer"])
-    found = ContentReader(tree.open())
+    found = tree.open().serving()
     for link in (tree.tag_path("app", "1"), tree.revision_path("app", digest)):
         whole = link.read_bytes()
         tree.write(link, half)
@@ -42,7 +41,7 @@ async def test_a_link_that_stays_broken_is_an_error_after_a_while(
     monkeypatch.setattr(settling, "_SETTLE_SECONDS", 0.1)
     tree = Tree(tmp_path / "registry")
     tree.image("app", "1", [b"layer"])
-    found = ContentReader(tree.open())
+    found = tree.open().serving()
     tree.write(tree.tag_path("app", "1"), b"")
 
     async def look() -> Digest | None:

@@ -9,31 +9,30 @@ from jettison.server.answers import Answer, ApiError, Code
 from jettison.server.content_headers import blob_headers, prepared_blob
 from jettison.server.context import Call, Context, parse_digest
 from jettison.server.protection import refuse_used_blob
-from jettison.server.sending import content_answer, file_answer
-from jettison.storage.filesystem import layout
+from jettison.server.sending import content_answer, open_answer
 
 __all__ = ["delete_blob", "get_blob", "head_blob"]
 
 
 async def get_blob(call: Call) -> Answer:
     """Send a blob that is linked into the repository."""
-    contents = call.context.contents
+    serving = call.context.serving
     digest = parse_digest(call.reference)
-    target = contents.layer(call.repository, digest)
+    target = serving.layer(call.repository, digest)
     if target is None:
         raise _unknown(digest)
-    content = contents.small(target)
+    content = serving.small(target)
     if content is not None:
         size = len(content)
         headers, encoded = prepared_blob(digest, size)
         answer = content_answer(call.request, digest, headers, content, encoded)
     else:
-        opened = contents.open(target)
+        opened = serving.open(target)
         if opened is None:
             raise _unknown(digest)
-        size = opened[1]
+        size = opened.size
         headers = blob_headers(digest, size)
-        answer = file_answer(call, digest, headers, opened)
+        answer = open_answer(call, digest, headers, opened)
     call.context.events.blob(call, "pull", digest, size)
     return answer
 
@@ -43,15 +42,15 @@ async def head_blob(call: Call) -> Answer:
 
     A push that hears "yes" does not send the blob, so a collection must leave it from now on.
     """
-    contents = call.context.contents
+    serving = call.context.serving
     digest = parse_digest(call.reference)
     if not call.context.configuration.storage.readonly:
         # What cannot be touched can be pulled all the same; the PUT of a manifest will say so.
         with contextlib.suppress(StorageError):
-            if not contents.touch_layer(call.repository, digest):
+            if not serving.touch_layer(call.repository, digest):
                 raise _unknown(digest)
-    target = contents.layer(call.repository, digest)
-    size = None if target is None else contents.size(target)
+    target = serving.layer(call.repository, digest)
+    size = None if target is None else serving.size(target)
     if size is None:
         raise _unknown(digest)
     return content_answer(call.request, digest, blob_headers(digest, size), b"")
@@ -70,13 +69,13 @@ async def delete_blob(call: Call) -> Answer:
 
 
 def _delete(context: Context, repository: RepoName, digest: Digest) -> bool:
-    if context.contents.layer(repository, digest) is None:
+    if context.serving.layer(repository, digest) is None:
         return False
     # The first manifest may be on its way: made here, the folder's lock keeps it out meanwhile.
-    with context.tree.writing(repository, make=True):
+    with context.storage.writing(repository, make=True):
         if context.configuration.protect_references:
             refuse_used_blob(context, repository, digest)
-        return context.tree.unlink(layout.layer_link(repository, digest))
+        return context.storage.unlink_layer(repository, digest)
 
 
 def _unknown(digest: Digest) -> ApiError:

@@ -20,9 +20,8 @@ from jettison.server.placement import Placement
 from jettison.server.requests import Request
 from jettison.server.sessions import Sessions
 from jettison.server.sharing import Bodies, Buffers, Turns
-from jettison.server.tags import Catalog, Listings
-from jettison.storage.filesystem.serving import ContentReader
-from jettison.storage.filesystem.tree import StorageTree
+from jettison.server.tags import Listings
+from jettison.storage.protocol import ServerStorage
 from jettison.storage.referrers_index import ReferrersIndexes
 from jettison.storage.tag_index import TagIndexes
 
@@ -51,21 +50,21 @@ class Context:
     def __init__(
         self,
         configuration: Configuration,
-        tree: StorageTree,
+        storage: ServerStorage,
         events: Events,
         executor: Executor,
         buffers: Buffers,
         placement: Placement,
     ) -> None:
         self.configuration = configuration
-        self.tree = tree
+        self.storage = storage
         self.events = events
-        self.contents = ContentReader(tree)
-        self.relations = ReferrersIndexes(tree, save=not configuration.storage.readonly)
-        self.tagged = TagIndexes(tree)
+        self.serving = storage.serving()
+        self.uploading = storage.uploading()
+        self.relations = ReferrersIndexes(storage, save=not configuration.storage.readonly)
+        self.tagged = TagIndexes(storage)
         self.sessions = Sessions()
-        self.listings = Listings(tree)
-        self.catalog = Catalog(tree)
+        self.listings = Listings(self.serving)
         self.buffers = buffers
         self.downloads = 0
         """How many files are being sent."""

@@ -8,7 +8,6 @@ from typing import Final
 
 from jettison.errors import StorageError
 from jettison.server.answers import Answer, ApiError, Code
-from jettison.storage.filesystem.folder import is_disk_full
 
 __all__ = ["answer_to_storage_error", "unexpected_answer"]
 
@@ -18,7 +17,7 @@ _log: Final = logging.getLogger("jettison.server")
 def answer_to_storage_error(error: StorageError, number: str) -> Answer:
     """Log an error of the storage, and return 507 for a full disk, 500 for anything else."""
     _log.error("request %s: %s%s", number, error.message, f" {error.hint}" if error.hint else "")
-    if is_disk_full(error):
+    if error.is_full:
         message = "the registry's disk is full; nothing of this request was kept"
         return ApiError(507, Code.UNAVAILABLE, message, {"request": number}).answer()
     message = "the registry's storage failed; its log says more"

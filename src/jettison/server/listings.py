@@ -74,7 +74,7 @@ async def get_catalog(call: Call) -> Answer:
 def _repositories(context: Context, call: Call, after: str, most: int) -> list[str]:
     found: list[str] = []
     everything = call.grant.sees_all
-    for name in context.catalog.walk(after):
+    for name in context.serving.repositories_after(after):
         if everything or call.grant.sees(name):
             found.append(name)
             if len(found) == most:

@@ -27,9 +27,8 @@ from jettison.server.answers import (
 from jettison.server.content_headers import manifest_headers, prepared_manifest
 from jettison.server.context import Call, Context, parse_digest, parse_tag
 from jettison.server.protection import refuse_listed_manifest
-from jettison.server.sending import content_answer, file_answer
+from jettison.server.sending import content_answer, open_answer
 from jettison.server.settling import settled
-from jettison.storage.filesystem import layout
 
 __all__ = ["delete_manifest", "get_manifest", "put_manifest"]
 
@@ -51,14 +50,14 @@ _OCI: Final = "application/vnd.oci."
 
 async def get_manifest(call: Call) -> Answer:
     """Send a manifest, or for HEAD its headers."""
-    context, contents = call.context, call.context.contents
+    context, serving = call.context, call.context.serving
     if ":" in call.reference:
         digest: Digest | None = parse_digest(call.reference)
     else:
-        digest = contents.tag(call.repository, _known_tag(call.reference))
-    if digest is None or not contents.has_revision(call.repository, digest):
+        digest = serving.tag(call.repository, _known_tag(call.reference))
+    if digest is None or not serving.has_revision(call.repository, digest):
         raise _unknown(call)
-    content = contents.manifest(digest)
+    content = serving.manifest(digest)
     if content is None:
         answer, kind, size = await _large(call, digest)
     else:
@@ -74,18 +73,18 @@ async def get_manifest(call: Call) -> Answer:
 async def _large(call: Call, digest: Digest) -> tuple[Answer, str, int]:
     """Answer with a manifest of a size that few have: read and parsed once, then sent as a file."""
     context = call.context
-    kind = context.contents.large_type(digest)
+    kind = context.serving.large_type(digest)
     if kind is None:
-        kind = await context.parse(call.client, context.contents.examine, digest)
+        kind = await context.parse(call.client, context.serving.examine, digest)
     if kind is None:
         raise _unknown(call)
     _check_acceptable(call, digest, kind)
-    opened = context.contents.open(digest)
+    opened = context.serving.open(digest)
     if opened is None:
         raise _unknown(call)
-    size = opened[1]
+    size = opened.size
     headers = manifest_headers(digest, size, kind)
-    return file_answer(call, digest, headers, opened), kind, size
+    return open_answer(call, digest, headers, opened), kind, size
 
 
 def _known_tag(text: str) -> Tag:
@@ -274,18 +273,18 @@ def _put(
     """Store a manifest unless something that it references is missing; return that."""
     context, repository = call.context, call.repository
     sparse = context.configuration.sparse_manifests
-    if not context.tree.root_folder.is_folder(layout.manifests(repository)):
+    if not context.serving.has_manifests(repository):
         # No folder is made for a manifest that is refused.
         missing = _touch(context, repository, manifest)
         if missing and not sparse:
             return missing
-    with context.tree.writing(repository, make=True):
+    with context.storage.writing(repository, make=True):
         # Now that no DELETE can come in between.
         missing = _touch(context, repository, manifest)
         if missing and not sparse:
             return missing
         _check_tags(call, digest, tags)
-        context.tree.put_manifest(repository, digest, raw, tags)
+        context.storage.put_manifest(repository, digest, raw, tags)
     return missing
 
 
@@ -298,7 +297,7 @@ def _check_tags(call: Call, digest: Digest, tags: Sequence[Tag]) -> None:
         return
     for tag in tags:
         try:
-            current = call.context.contents.tag(call.repository, tag)
+            current = call.context.serving.tag(call.repository, tag)
         except Unsettled:
             raise  # it is read again
         except StorageError:
@@ -319,16 +318,16 @@ def _touch(context: Context, repository: RepoName, manifest: Manifest) -> list[D
     Where much is missing the manifest is refused anyway, and the rest is not looked at; a sparse
     one is taken as it is, so there all is touched.
     """
-    contents = context.contents
+    serving = context.serving
     blobs = (
         blob.digest
         for blob in _distinct(manifest.blobs)
-        if not contents.touch_layer(repository, blob.digest, blob.size) and blob.distributable
+        if not serving.touch_layer(repository, blob.digest, blob.size) and blob.distributable
     )
     children = (
         child.digest
         for child in _distinct(manifest.children)
-        if not contents.touch_revision(repository, child.digest)
+        if not serving.touch_revision(repository, child.digest)
     )
     most = None if context.configuration.sparse_manifests else _MOST_MISSING
     return list(islice(chain(blobs, children), most))
@@ -339,12 +338,7 @@ def _distinct(descriptors: Iterable[Descriptor]) -> Iterable[Descriptor]:
 
 
 def _any_aside(context: Context, missing: Sequence[Digest]) -> bool:
-    root = context.tree.root_folder
-    return any(
-        root.look(name) is not None
-        for digest in missing
-        for name in layout.set_aside_names(digest.raw)
-    )
+    return any(map(context.serving.is_aside, missing))
 
 
 def _incomplete(missing: Sequence[Digest]) -> Answer:
@@ -398,18 +392,18 @@ async def _delete_seen(call: Call) -> Answer:
 def _delete(
     context: Context, repository: RepoName, digest: Digest, only: AbstractSet[Tag] | None
 ) -> bool:
-    with context.tree.writing(repository):
-        if not context.contents.has_revision(repository, digest):
+    with context.storage.writing(repository):
+        if not context.serving.has_revision(repository, digest):
             return False
         if context.configuration.protect_references:
             refuse_listed_manifest(context, repository, digest)
         tagged = context.tagged.of(repository)
-        return context.tree.delete_revision(repository, digest, only, tagged)
+        return context.storage.delete_revision(repository, digest, only, tagged)
 
 
 def _untag(context: Context, repository: RepoName, tag: Tag, expected: Digest | None) -> bool:
-    with context.tree.writing(repository):
-        return context.tree.untag(repository, tag, expected)
+    with context.storage.writing(repository):
+        return context.storage.untag(repository, tag, expected)
 
 
 def _unknown(call: Call) -> ApiError:

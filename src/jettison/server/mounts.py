@@ -36,17 +36,17 @@ async def mount(call: Call, digest: Digest, source: str | None) -> Answer | None
 
 def _link(call: Call, digest: Digest, names: list[RepoName] | None) -> tuple[RepoName, int] | None:
     context = call.context
-    size = context.contents.size(digest)
+    size = context.serving.size(digest)
     if size is None:
         return None
     for name in _sources(context, digest) if names is None else names:
         # Touched before it is linked, so that no collection takes it in between (decision 0003).
         if (
             call.grant.allows(name, AccessAction.PULL)
-            and context.contents.layer(name, digest) == digest
-            and context.contents.touch_layer(name, digest)
+            and context.serving.layer(name, digest) == digest
+            and context.serving.touch_layer(name, digest)
         ):
-            context.tree.link_layer(call.repository, digest)
+            context.storage.link_layer(call.repository, digest)
             return name, size
     return None
 
@@ -54,5 +54,5 @@ def _link(call: Call, digest: Digest, names: list[RepoName] | None) -> tuple[Rep
 def _sources(context: Context, digest: Digest) -> Iterable[RepoName]:
     """Return where to look for a blob: where it was pushed lately, then the first repositories."""
     last = context.pushed.get(digest)
-    first = map(RepoName, islice(context.catalog.walk(""), _MOST_SOURCES))
+    first = map(RepoName, islice(context.serving.repositories_after(""), _MOST_SOURCES))
     return first if last is None else chain([last], first)

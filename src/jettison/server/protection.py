@@ -13,7 +13,6 @@ from jettison.model.manifest_references import references_of
 from jettison.model.names import RepoName
 from jettison.server.answers import ApiError, Code
 from jettison.server.context import Context
-from jettison.storage.filesystem.repository import RepositoryReader
 
 __all__ = ["refuse_listed_manifest", "refuse_used_blob"]
 
@@ -40,11 +39,11 @@ def refuse_used_blob(context: Context, repository: RepoName, digest: Digest) -> 
     Each manifest of the repository is read until one does.
     """
     raw = digest.raw
-    with RepositoryReader(context.tree, repository) as reader:
+    with context.storage.repository(repository) as reader:
         linked = reader.revisions().linked
     for revision in linked:
         try:
-            found = context.tree.read_manifest(revision)
+            found = context.storage.read_manifest(revision)
             edges = None if found is None else references_of(found).edges
         except (InvalidManifest, StorageError):
             edges = None
@@ -59,7 +58,7 @@ def refuse_used_blob(context: Context, repository: RepoName, digest: Digest) -> 
 def _denied(
     context: Context, repository: RepoName, digest: Digest, holder: RawDigest, message: str
 ) -> ApiError:
-    with RepositoryReader(context.tree, repository) as reader:
+    with context.storage.repository(repository) as reader:
         tags = sorted(tag for tag, current in reader.tags().current.items() if current == holder)
     long = Digest.from_raw(holder)
     name = f"{long} ({', '.join(tags[:3])}{', …' if len(tags) > 3 else ''})" if tags else str(long)  # noqa: PLR2004 - enough to know it by

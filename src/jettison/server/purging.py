@@ -8,8 +8,7 @@ from typing import Final
 from jettison.configuration.settings import UploadPurging
 from jettison.errors import StorageError
 from jettison.server.context import Context
-from jettison.storage.filesystem.repository import RepositoryReader
-from jettison.storage.filesystem.tree import StorageTree
+from jettison.storage.protocol import Storage, stamp_at
 
 __all__ = ["keep_purging", "purge_uploads"]
 
@@ -28,7 +27,7 @@ async def keep_purging(context: Context, settings: UploadPurging) -> None:
         before = time.time() - settings.age
         try:
             count, size = await context.run(
-                "", purge_uploads, context.tree, before, dry_run=settings.dry_run
+                "", purge_uploads, context.storage, before, dry_run=settings.dry_run
             )
         except StorageError as error:
             _log.error("uploads were not purged: %s", error)
@@ -38,19 +37,19 @@ async def keep_purging(context: Context, settings: UploadPurging) -> None:
             _log.info("%d uploads that were given up %s, %d bytes", count, what, size)
 
 
-def purge_uploads(tree: StorageTree, before: float, *, dry_run: bool = False) -> tuple[int, int]:
+def purge_uploads(storage: Storage, before: float, *, dry_run: bool = False) -> tuple[int, int]:
     """Remove the uploads to which nothing was added since ``before``; return how many, and bytes.
 
     ``before`` is in seconds since the epoch. Distribution counts from the beginning of an upload,
     and removes one that is still in progress.
     """
     count = size = 0
-    for name in tree.repositories():
+    for name in storage.repositories():
         try:
-            with RepositoryReader(tree, name) as repository:
-                uploads = [one for one in repository.uploads() if one.moved < before * 1e9]
+            with storage.repository(name) as repository:
+                uploads = [one for one in repository.uploads() if one.moved < stamp_at(before)]
             for upload in uploads:
-                if dry_run or tree.remove_upload(name, upload.id, upload.moved):
+                if dry_run or storage.remove_upload(name, upload.id, upload.moved):
                     count += 1
                     size += upload.bytes
         except StorageError as error:

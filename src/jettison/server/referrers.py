@@ -77,7 +77,7 @@ def _page(call: Call, subject: Digest, wanted: frozenset[str], after: RawDigest 
 
 def _descriptor(context: Context, digest: RawDigest) -> dict[str, Any] | None:
     try:
-        raw = context.tree.read_manifest(digest)
+        raw = context.storage.read_manifest(digest)
         manifest = None if raw is None else parse_manifest(raw)
     except (InvalidManifest, StorageError):
         return None

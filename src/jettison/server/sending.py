@@ -1,7 +1,6 @@
 """Answers with content: whole, in part, or not at all because the client has it already."""
 
 import asyncio
-import os
 from collections.abc import AsyncGenerator
 from typing import Final
 
@@ -10,8 +9,9 @@ from jettison.server.answers import Answer, Header, Piece
 from jettison.server.conditions import etag_matches, requested_range
 from jettison.server.context import Call
 from jettison.server.requests import Request
+from jettison.storage.protocol import OpenContent
 
-__all__ = ["content_answer", "file_answer"]
+__all__ = ["content_answer", "open_answer"]
 
 _PIECE: Final = 256 * 1024
 """Bytes; larger pieces are no faster, and each download holds two."""
@@ -21,7 +21,6 @@ _PIECE_OF_MANY: Final = 32 * 1024
 """The size with many downloads at once, because clients may read slowly, or never."""
 
 _HAS_CHANGED: Final = (b"content-length", b"content-type", b"accept-ranges")
-_NOWAIT: Final = getattr(os, "RWF_NOWAIT", 0)
 _CONDITIONS: Final = frozenset({b"range", b"if-none-match"})
 
 
@@ -43,17 +42,17 @@ def content_answer(
     return Answer(206, _in_part(headers, first, length, len(raw)), raw[first : first + length])
 
 
-def file_answer(call: Call, digest: str, headers: list[Header], opened: tuple[int, int]) -> Answer:
+def open_answer(call: Call, digest: str, headers: list[Header], opened: OpenContent) -> Answer:
     """Answer with an open file and its size; the file is closed when it is sent, or at once."""
     request = call.request
-    descriptor, size = opened
+    size = opened.size
     try:
         part = _part(request, digest, size)
     except BaseException:
-        os.close(descriptor)
+        opened.close()
         raise
     if part is None or request.method == "HEAD":
-        os.close(descriptor)
+        opened.close()
     if part is None:
         return _not_modified(headers)
     first, length, partial_ = part
@@ -62,7 +61,7 @@ def file_answer(call: Call, digest: str, headers: list[Header], opened: tuple[in
         headers = _in_part(headers, first, length, size)
     if request.method == "HEAD":
         return Answer(status, headers)
-    return Answer(status, headers, stream=_stream(call, descriptor, first, length), length=length)
+    return Answer(status, headers, stream=_stream(call, opened, first, length), length=length)
 
 
 def _part(request: Request, digest: str, size: int) -> tuple[int, int, bool] | None:
@@ -90,7 +89,9 @@ def _in_part(headers: list[Header], first: int, length: int, size: int) -> list[
     return [*changed, (b"content-length", b"%d" % length), (b"content-range", content_range)]
 
 
-async def _stream(call: Call, descriptor: int, offset: int, length: int) -> AsyncGenerator[Piece]:
+async def _stream(
+    call: Call, opened: OpenContent, offset: int, length: int
+) -> AsyncGenerator[Piece]:
     """Yield a part of a file, and close it.
 
     Pieces in the system's memory are read at once; for others a thread waits for the disk, one
@@ -104,10 +105,10 @@ async def _stream(call: Call, descriptor: int, offset: int, length: int) -> Asyn
         while length > 0:
             most = _PIECE if context.downloads <= _MANY else _PIECE_OF_MANY
             size = min(most, length) if ahead is None else 0
-            piece: Piece | None = None if waits else _cached(descriptor, offset, size)
+            piece: Piece | None = None if waits else opened.ready(offset, size)
             if piece is None:
                 waits = True
-                reading = ahead or call.run(os.pread, descriptor, size, offset)
+                reading = ahead or call.run(opened.read, offset, size)
                 piece, ahead = await reading, None
             if not piece:
                 raise StorageError("a blob has become shorter while it was sent")
@@ -115,23 +116,10 @@ async def _stream(call: Call, descriptor: int, offset: int, length: int) -> Asyn
             length -= len(piece)
             if waits and length > 0:
                 size = min(most, length)
-                ahead = asyncio.ensure_future(call.run(os.pread, descriptor, size, offset))
+                ahead = asyncio.ensure_future(call.run(opened.read, offset, size))
             yield piece
     finally:
         context.downloads -= 1
         if ahead is not None:
-            await asyncio.wait([ahead])  # it uses the descriptor
-        os.close(descriptor)
-
-
-def _cached(descriptor: int, offset: int, size: int) -> bytearray | None:
-    """Return what can be read without waiting; None if nothing can, or the system cannot tell."""
-    if not _NOWAIT:
-        return None
-    piece = bytearray(size)
-    try:
-        count = os.preadv(descriptor, [piece], offset, _NOWAIT)
-    except OSError:
-        return None  # not in memory; or a file system that cannot tell, such as tmpfs
-    del piece[count:]
-    return piece
+            await asyncio.wait([ahead])  # it uses what is open
+        opened.close()

@@ -43,7 +43,8 @@ from jettison.server.sharing import Buffers
 from jettison.server.tls import keep_certificate_fresh, make_context
 from jettison.server.tls_connections import TlsServer
 from jettison.server.workers import watch_over
-from jettison.storage.filesystem.tree import StorageTree
+from jettison.storage.opening import make_storage
+from jettison.storage.protocol import ServerStorage
 
 __all__ = ["serve", "warn_of_the_open"]
 
@@ -68,10 +69,14 @@ _FILES_EACH: Final = 2
 _log: Final = logging.getLogger(__name__)
 
 
-def serve(configuration: Configuration, announce: Callable[[str], None]) -> None:
+def serve(
+    configuration: Configuration,
+    announce: Callable[[str], None],
+    make: Callable[[Configuration], ServerStorage] = make_storage,
+) -> None:
     """Serve until SIGTERM or SIGINT; then finish the requests that are under way, and return.
 
-    ``announce`` is told the URL as soon as clients can connect. Raises
+    ``announce`` is told the URL as soon as clients can connect; ``make`` opens the storage. Raises
     :class:`~jettison.errors.ConfigurationError` or :class:`~jettison.errors.StorageError` before
     that if anything that the configuration names cannot be used.
     """
@@ -91,7 +96,7 @@ def serve(configuration: Configuration, announce: Callable[[str], None]) -> None
             stack.callback(debug.close)
         # Not before: who may connect to a local socket is the operator's umask to say.
         os.umask(os.umask(_NOT_FOR_OTHERS) | _NOT_FOR_OTHERS)
-        tree = StorageTree.make(configuration.storage.root)
+        storage = make(configuration)
         shared = None
         if configuration.workers > 1:
             shared = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="jettison-")))
@@ -99,7 +104,7 @@ def serve(configuration: Configuration, announce: Callable[[str], None]) -> None
 
         def work(number: int, ready: Callable[[], None]) -> None:
             own = debug if number == 0 else None
-            server = _Server(configuration, tree, (listening, own), context, shared)
+            server = _Server(configuration, storage, (listening, own), context, shared)
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(server.run(ready, first=number == 0))
 
@@ -182,13 +187,13 @@ class _Server:
     def __init__(
         self,
         configuration: Configuration,
-        tree: StorageTree,
+        storage: ServerStorage,
         sockets: tuple[socket.socket, socket.socket | None],
         tls: ssl.SSLContext | None,
         shared: Path | None,
     ) -> None:
         self._configuration = configuration
-        self._tree = tree
+        self._storage = storage
         self._socket, self._debug_socket = sockets
         self._tls = tls
         self._shared = shared
@@ -208,9 +213,10 @@ class _Server:
             placement = Placement()
             stack.callback(placement.let_go)
             events = Events(notifier)
-            context = Context(configuration, self._tree, events, executor, buffers, placement)
+            context = Context(configuration, self._storage, events, executor, buffers, placement)
+            monitoring = self._storage.monitoring()
             metrics = Metrics(
-                configuration.storage.root,
+                monitoring,
                 endpoints=notifier.figures,
                 lines_dropped=lambda: log.dropped,
                 uploads=context.sessions.count,
@@ -218,15 +224,15 @@ class _Server:
             )
             await metrics.start()
             stack.push_async_callback(metrics.stop)
-            storage = configuration.storage
-            health = Health(configuration.health, storage.root, readonly=storage.readonly)
+            settings = configuration.storage
+            health = Health(configuration.health, monitoring, readonly=settings.readonly)
             await health.start()
             stack.push_async_callback(health.stop)
             guard = make_guard(configuration.auth, configuration.access)
             stack.callback(guard.close)
             app = RegistryApp(context, guard, _Observer(log, metrics), lambda: health.failing)
-            if first and storage.purging.enabled and not storage.readonly:
-                await stack.enter_async_context(_task(keep_purging(context, storage.purging)))
+            if first and settings.purging.enabled and not settings.readonly:
+                await stack.enter_async_context(_task(keep_purging(context, settings.purging)))
             if self._tls is not None and configuration.http.tls is not None:
                 fresh = keep_certificate_fresh(self._tls, configuration.http.tls)
                 await stack.enter_async_context(_task(fresh))

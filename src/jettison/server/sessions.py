@@ -1,7 +1,7 @@
 """The uploads in progress that a process knows: their digests so far.
 
-An upload itself is a file in the tree, see :mod:`jettison.storage.filesystem.uploads`. If the
-digest so far is unknown, after a restart or in another process, the file is read again at the end.
+An upload itself is in the storage (:mod:`jettison.storage.protocol.uploading`). If the digest so
+far is unknown, after a restart or in another process, it is read again at the end.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from jettison.model.digest import Digest
-from jettison.storage.filesystem.uploads import UploadFile
+from jettison.storage.protocol import OpenUpload
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -43,15 +43,15 @@ class Session:
         self.offset += sum(map(len, pieces))
 
     def forget(self) -> None:
-        """Note that the file has changed, so its digest must be computed anew."""
+        """Note that the upload has changed, so its digest must be computed anew."""
         self.offset = -1
 
-    def knows(self, upload: UploadFile, algorithm: str) -> bool:
-        """Whether the digest of all bytes is known without reading the file."""
+    def knows(self, upload: OpenUpload, algorithm: str) -> bool:
+        """Whether the digest of all bytes is known without reading it."""
         return self.offset == upload.size and self._hash.name == algorithm
 
-    def digest(self, upload: UploadFile, algorithm: str) -> Digest:
-        """Return the digest of all bytes, reading the file if necessary."""
+    def digest(self, upload: OpenUpload, algorithm: str) -> Digest:
+        """Return the digest of all bytes, reading the upload if necessary."""
         found = self._hash
         if not self.knows(upload, algorithm):
             found = hashlib.new(algorithm)

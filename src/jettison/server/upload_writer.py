@@ -7,7 +7,7 @@ from typing import Final, Self
 
 from jettison.server.context import Call
 from jettison.server.sessions import Session
-from jettison.storage.filesystem.uploads import UploadFile
+from jettison.storage.protocol import OpenUpload
 
 __all__ = ["MOST_PIECES", "UploadWriter"]
 
@@ -72,7 +72,7 @@ class UploadWriter:
     bytes wait. Where the digest of what is there is not known, nothing is hashed.
     """
 
-    def __init__(self, call: Call, upload: UploadFile, session: Session) -> None:
+    def __init__(self, call: Call, upload: OpenUpload, session: Session) -> None:
         self._call = call
         self._buffers = call.context.buffers
         self._upload = upload

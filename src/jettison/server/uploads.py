@@ -6,7 +6,7 @@ import re
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from typing import Final, ParamSpec, TypeVar
 
-from jettison.errors import Locked, StorageError, VerificationFailed
+from jettison.errors import Locked, NotFoundError, StorageError, VerificationFailed
 from jettison.model.digest import ALGORITHMS, Digest
 from jettison.server.allocation import give_memory_back
 from jettison.server.answers import Answer, ApiError, Code, Header, shown
@@ -15,8 +15,7 @@ from jettison.server.mounts import mount
 from jettison.server.requests import Disconnected
 from jettison.server.sessions import Session
 from jettison.server.upload_writer import MOST_PIECES, UploadWriter
-from jettison.storage.filesystem.folder import is_disk_full
-from jettison.storage.filesystem.uploads import UploadFile, start_upload, upload_size
+from jettison.storage.protocol import OpenUpload
 
 __all__ = ["begin_upload", "cancel_upload", "finish_upload", "patch_upload", "upload_status"]
 
@@ -60,7 +59,7 @@ async def begin_upload(call: Call) -> Answer:
             if request.finished and request.header(b"content-range") is None:
                 await call.brief(_put_whole, call, pieces, digest)
                 return _pushed(call, digest, sum(map(len, pieces)))
-    call.reference = await call.brief(start_upload, context.tree, call.repository)
+    call.reference = await call.brief(context.uploading.start, call.repository)
     context.sessions.add(call.reference, algorithm)
     if digest is None:
         return Answer(202, _progress(call, 0))
@@ -99,7 +98,7 @@ def _pushed(call: Call, digest: Digest, size: int) -> Answer:
 async def upload_status(call: Call) -> Answer:
     """Say how many bytes have arrived."""
     context = call.context
-    size = await call.run(upload_size, context.tree, call.repository, call.reference)
+    size = await call.run(context.uploading.size, call.repository, call.reference)
     if size is None:
         raise ApiError(404, Code.BLOB_UPLOAD_UNKNOWN, _UNKNOWN)
     return Answer(204, _progress(call, size))
@@ -175,7 +174,7 @@ async def _gathered(call: Call) -> AsyncIterator[list[bytes]]:
 def _put_whole(call: Call, pieces: Sequence[bytes], digest: Digest) -> None:
     """Store a blob that is here as a whole."""
     try:
-        call.context.tree.put_blob(call.repository, digest, pieces)
+        call.context.storage.put_blob(call.repository, digest, pieces)
     except VerificationFailed:
         raise _mismatch(digest, Digest.of(b"".join(pieces), digest.algorithm)) from None
 
@@ -187,7 +186,7 @@ def _store(
 
     None, with nothing done, where the file would have to be read for its digest.
     """
-    with UploadFile.open(call.context.tree, call.repository, call.reference) as upload:
+    with call.context.uploading.open(call.repository, call.reference) as upload:
         if digest is not None and not session.knows(upload, digest.algorithm):
             return None
         with _given_up_if_full(upload, session):
@@ -205,7 +204,7 @@ def _store(
             return size
 
 
-def _complete(upload: UploadFile, session: Session, digest: Digest) -> None:
+def _complete(upload: OpenUpload, session: Session, digest: Digest) -> None:
     """Make an upload a blob if it has the digest; it is gone then, or else given up."""
     found = session.digest(upload, digest.algorithm)
     if found != digest:
@@ -221,18 +220,18 @@ def _mismatch(expected: Digest, found: Digest) -> ApiError:
     return ApiError(400, Code.DIGEST_INVALID, message, detail)
 
 
-def _give_up(upload: UploadFile, session: Session) -> None:
-    upload.remove()
+def _give_up(upload: OpenUpload, session: Session) -> None:
+    upload.discard()
     session.ended = True
 
 
 @contextlib.contextmanager
-def _given_up_if_full(upload: UploadFile, session: Session) -> Iterator[None]:
+def _given_up_if_full(upload: OpenUpload, session: Session) -> Iterator[None]:
     """Remove what is left of an upload that the disk has no room for."""
     try:
         yield
     except StorageError as error:
-        if is_disk_full(error):
+        if error.is_full:
             _give_up(upload, session)
         raise
 
@@ -260,18 +259,16 @@ async def _alone(call: Call) -> AsyncIterator[tuple[Session, float]]:
 
 
 @contextlib.asynccontextmanager
-async def _opened(call: Call) -> AsyncIterator[tuple[UploadFile, Session]]:
+async def _opened(call: Call) -> AsyncIterator[tuple[OpenUpload, Session]]:
     """Open the upload for this request alone; what is left of a full disk's upload is removed."""
     async with _alone(call) as (session, deadline):
-        tree = call.context.tree
-        opened = await _patiently(
-            call, deadline, UploadFile.open, tree, call.repository, call.reference
-        )
+        uploading = call.context.uploading
+        opened = await _patiently(call, deadline, uploading.open, call.repository, call.reference)
         with opened as upload:
             try:
                 yield upload, session
             except StorageError as error:
-                if is_disk_full(error):
+                if error.is_full:
                     await call.run(_give_up, upload, session)
                 raise
 
@@ -288,7 +285,7 @@ async def _patiently(
     while True:
         try:
             return await call.brief(function, *args, **kwargs)
-        except (FileNotFoundError, NotADirectoryError):
+        except NotFoundError:
             call.context.sessions.remove(call.reference)
             raise ApiError(404, Code.BLOB_UPLOAD_UNKNOWN, _UNKNOWN) from None
         except Locked:
@@ -298,7 +295,7 @@ async def _patiently(
 
 
 async def _append(
-    call: Call, upload: UploadFile, session: Session, pieces: Iterable[bytes]
+    call: Call, upload: OpenUpload, session: Session, pieces: Iterable[bytes]
 ) -> None:
     """Append the body, which begins with ``pieces``, if it goes where the file ends."""
     request, start = call.request, upload.size
@@ -312,7 +309,7 @@ async def _append(
         await call.run(_check_length, upload, session, start, expected)
 
 
-def _check_length(upload: UploadFile, session: Session, start: int, expected: int | None) -> None:
+def _check_length(upload: OpenUpload, session: Session, start: int, expected: int | None) -> None:
     """Take back what came, and raise 400, if it is not as long as ``Content-Range`` announced."""
     came = upload.size - start
     if expected is not None and came != expected:

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from jettison.storage.filesystem.containers import require_here
 from jettison.storage.filesystem.tree import StorageTree
-from jettison.storage.protocol import Absence, Storage
+from jettison.storage.protocol import Absence, ServerStorage, Storage
 
 if TYPE_CHECKING:
     from jettison.configuration import Configuration
 
-__all__ = ["open_storage", "storage_of"]
+__all__ = ["make_storage", "open_storage", "storage_of"]
 
 
 def open_storage(
@@ -43,3 +43,8 @@ def storage_of(configuration: "Configuration") -> Storage:
     elif configuration.sparse_indexes:
         tree.absence = Absence.CHILDREN
     return tree
+
+
+def make_storage(configuration: "Configuration") -> ServerStorage:
+    """Open the storage that a server is to serve, made with nothing in it if it is not there."""
+    return StorageTree.make(configuration.storage.root)

@@ -19,17 +19,17 @@ from jettison.model import strict_json
 from jettison.model.digest import Digest, RawDigest
 from jettison.model.manifest_references import references_of
 from jettison.model.names import RepoName
-from jettison.storage.filesystem import layout
-from jettison.storage.filesystem.folder import UnusableError
-from jettison.storage.filesystem.repository import RepositoryReader
-from jettison.storage.filesystem.tree import StorageTree
-from jettison.storage.protocol import LinkKind
+from jettison.storage.protocol import LinkKind, RepositoryScan, Storage
 from jettison.storage.recent import Recent
 
 __all__ = ["ReferrersIndex", "ReferrersIndexes"]
 
 SNAPSHOT_EVERY: Final = 512
 """How many manifests are read before a snapshot is written again."""
+
+_COLLECTION: Final = "relations"
+_SNAPSHOT: Final = "_snapshot"
+"""No part of a repository's name begins with _, so this is in no other one's way."""
 
 _VERSION: Final = 1
 _CHECK_BYTES: Final = 32
@@ -48,8 +48,9 @@ class _Snapshot(msgspec.Struct):
 class ReferrersIndex:
     """The relations of one repository; safe to use from several threads."""
 
-    def __init__(self, tree: StorageTree, repository: RepoName, *, save: bool = True) -> None:
-        self._tree = tree
+    def __init__(self, storage: Storage, repository: RepoName, *, save: bool = True) -> None:
+        self._storage = storage
+        self._documents = storage.documents(f"{_COLLECTION}/{repository}")
         self._repository = repository
         self._saves = save
         self._lock = threading.Lock()
@@ -71,7 +72,7 @@ class ReferrersIndex:
 
         Nobody knows what they reference. What is damaged or missing is among them.
         """
-        with self._lock, RepositoryReader(self._tree, self._repository) as reader:
+        with self._lock, self._storage.repository(self._repository) as reader:
             self._refresh(reader)
             with reader.links(LinkKind.REVISION) as links:
                 unread = self._unread | self._no_manifests
@@ -84,7 +85,7 @@ class ReferrersIndex:
     def _linked(
         self, relation: defaultdict[RawDigest, list[RawDigest]], digest: RawDigest
     ) -> list[RawDigest]:
-        with self._lock, RepositoryReader(self._tree, self._repository) as reader:
+        with self._lock, self._storage.repository(self._repository) as reader:
             self._refresh(reader)
             found = relation.get(digest)
             if not found:
@@ -93,7 +94,7 @@ class ReferrersIndex:
             with reader.links(LinkKind.REVISION) as links:
                 return [one for one in found if links.stamp(one) is not None]
 
-    def _refresh(self, reader: RepositoryReader) -> None:
+    def _refresh(self, reader: RepositoryScan) -> None:
         times = reader.changes(LinkKind.REVISION)
         if times and times == self._times:
             return
@@ -107,7 +108,7 @@ class ReferrersIndex:
 
     def _read(self, digest: RawDigest) -> None:
         try:
-            raw = self._tree.read_manifest(digest)
+            raw = self._storage.read_manifest(digest)
             if raw is None or not Digest.from_raw(digest).matches(raw):
                 # It is being put, was collected, or is damaged: look again next time.
                 self._not_read(digest)
@@ -132,20 +133,11 @@ class ReferrersIndex:
 
     # The snapshot.
 
-    @property
-    def _path(self) -> str:
-        return layout.relations(self._repository)
-
     def _load(self) -> None:
-        folder, _, name = self._path.rpartition("/")
-        opened = self._tree.folder(folder)
-        if opened is None:
+        try:
+            raw = self._documents.read(_SNAPSHOT, _LARGEST)
+        except StorageError:
             return
-        with opened:
-            try:
-                raw = opened.read(name, _LARGEST)
-            except UnusableError:
-                return
         packed = (raw or b"")[_CHECK_BYTES:]
         if raw is None or raw[:_CHECK_BYTES] != _check(packed):
             return
@@ -165,7 +157,7 @@ class ReferrersIndex:
         )
         packed = msgspec.msgpack.encode(snapshot)
         try:
-            self._tree.write(self._path, _check(packed) + packed)
+            self._documents.write(_SNAPSHOT, _check(packed) + packed)
         except StorageError:
             return  # read-only or full: everything is read again next time
         self._unsaved = 0
@@ -183,5 +175,5 @@ def _plain(relation: dict[RawDigest, list[RawDigest]]) -> Pairs:
 class ReferrersIndexes(Recent[ReferrersIndex]):
     """The relations of the repositories that were asked about last; ``save`` lets it write."""
 
-    def __init__(self, tree: StorageTree, *, save: bool = True) -> None:
-        super().__init__(lambda repository: ReferrersIndex(tree, repository, save=save))
+    def __init__(self, storage: Storage, *, save: bool = True) -> None:
+        super().__init__(lambda repository: ReferrersIndex(storage, repository, save=save))

@@ -8,6 +8,7 @@ import pytest
 
 from jettison.configuration.settings import Health as HealthSettings
 from jettison.server.observing import Health, Metrics, debug_app
+from jettison.storage.filesystem.monitoring import TreeMonitor
 from tests.server.observing.exchanges import exchange
 
 
@@ -28,7 +29,7 @@ async def ask(app: Any, path: str, method: str = "GET") -> tuple[int, dict[str, 
 
 @pytest.fixture
 def health(tmp_path: Path) -> Health:
-    return Health(HealthSettings(), tmp_path)
+    return Health(HealthSettings(), TreeMonitor(tmp_path))
 
 
 async def test_health(health: Health) -> None:

@@ -15,7 +15,8 @@ from jettison.configuration.settings import FileCheck, HttpCheck, StorageHealth,
 from jettison.configuration.settings import Health as HealthSettings
 from jettison.server.observing import Health
 from jettison.server.observing import health as module
-from jettison.server.observing.health import STORAGE, probe_storage
+from jettison.server.observing.health import STORAGE
+from jettison.storage.filesystem.monitoring import TreeMonitor
 from tests.server.observing.sinks import Sink, serving
 from tests.support.registry import RegistryFactory, free_port
 
@@ -30,7 +31,7 @@ async def until(health: Health, expected: dict[str, str]) -> None:
 
 
 async def test_nothing_to_check_is_healthy(tmp_path: Path) -> None:
-    health = Health(HealthSettings(), tmp_path)
+    health = Health(HealthSettings(), TreeMonitor(tmp_path))
     await health.start()
     assert health.status() == {}
     await health.stop()
@@ -39,7 +40,7 @@ async def test_nothing_to_check_is_healthy(tmp_path: Path) -> None:
 async def test_a_file_says_that_the_server_is_down(tmp_path: Path) -> None:
     file = tmp_path / "down"
     settings = HealthSettings(files=(FileCheck(file, interval=INTERVAL),))
-    health = Health(settings, tmp_path)
+    health = Health(settings, TreeMonitor(tmp_path))
     await health.start()
     await until(health, {})
     file.touch()
@@ -63,7 +64,7 @@ async def test_a_url_is_asked_with_head(tmp_path: Path) -> None:
         sink.status = 204
         headers: dict[str, tuple[str, ...]] = {"X-Check": ("yes",)}
         check = HttpCheck(sink.url, 204, headers, timeout=5, interval=INTERVAL, threshold=2)
-        health = Health(HealthSettings(http=(check,)), tmp_path)
+        health = Health(HealthSettings(http=(check,)), TreeMonitor(tmp_path))
         await health.start()
         async with asyncio.timeout(20):
             while not seen:  # noqa: ASYNC110 - it tells nobody
@@ -81,7 +82,7 @@ async def test_a_url_is_asked_with_head(tmp_path: Path) -> None:
 
 async def test_a_url_shows_no_secret(tmp_path: Path) -> None:
     check = HttpCheck("http://ann:hunter2@127.0.0.1:9/x?token=hunter2", interval=INTERVAL)
-    health = Health(HealthSettings(http=(check,)), tmp_path)
+    health = Health(HealthSettings(http=(check,)), TreeMonitor(tmp_path))
     await health.start()
     name = "http://…@127.0.0.1:9/x?…"
     await until(health, {name: f"error while checking: {name}"})
@@ -92,7 +93,7 @@ async def test_an_address_must_take_connections(tmp_path: Path) -> None:
     server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
     address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
     check = TcpCheck(address, timeout=5, interval=INTERVAL)
-    health = Health(HealthSettings(tcp=(check,)), tmp_path)
+    health = Health(HealthSettings(tcp=(check,)), TreeMonitor(tmp_path))
     await health.start()
     await asyncio.sleep(3 * INTERVAL)
     assert health.status() == {}
@@ -104,7 +105,7 @@ async def test_an_address_must_take_connections(tmp_path: Path) -> None:
 @pytest.mark.parametrize("address", ["nonsense", "127.0.0.1:x", "[::1]:99999", ":0"])
 async def test_an_address_that_is_none_fails(tmp_path: Path, address: str) -> None:
     check = TcpCheck(address, timeout=5, interval=INTERVAL)
-    health = Health(HealthSettings(tcp=(check,)), tmp_path)
+    health = Health(HealthSettings(tcp=(check,)), TreeMonitor(tmp_path))
     await health.start()
     await until(health, {address: f"connection to {address} failed"})
     await health.stop()
@@ -118,7 +119,9 @@ async def test_an_address_that_hangs_fails_also_without_a_timeout(
 
     monkeypatch.setattr(asyncio, "open_connection", hang)
     monkeypatch.setattr(module, "_UNSET_SECONDS", 0.05)
-    health = Health(HealthSettings(tcp=(TcpCheck("x:1", interval=INTERVAL),)), tmp_path)
+    health = Health(
+        HealthSettings(tcp=(TcpCheck("x:1", interval=INTERVAL),)), TreeMonitor(tmp_path)
+    )
     await health.start()
     await until(health, {"x:1": "connection to x:1 failed"})
     await health.stop()
@@ -129,14 +132,14 @@ async def test_a_check_that_breaks_is_one_that_fails(tmp_path: Path) -> None:
         await asyncio.sleep(0)
         raise ZeroDivisionError
 
-    health = Health(HealthSettings(), tmp_path)
+    health = Health(HealthSettings(), TreeMonitor(tmp_path))
     health._begin("x", check, FileCheck(tmp_path))
     await until(health, {"x": "the check itself fails: ZeroDivisionError"})
     await health.stop()
 
 
 async def test_the_threshold_counts_failures_in_a_row(tmp_path: Path) -> None:
-    health = Health(HealthSettings(), tmp_path)
+    health = Health(HealthSettings(), TreeMonitor(tmp_path))
     answers = iter([None, "a", "b", None, "c", "d", "e", "f"])
     seen = []
 
@@ -154,7 +157,7 @@ async def test_the_threshold_counts_failures_in_a_row(tmp_path: Path) -> None:
 
 
 def storage_health(root: Path, **settings: Any) -> Health:
-    return Health(HealthSettings(StorageHealth(True, INTERVAL, 1)), root, **settings)
+    return Health(HealthSettings(StorageHealth(True, INTERVAL, 1)), TreeMonitor(root), **settings)
 
 
 async def test_the_storage_is_probed_and_nothing_stays(tmp_path: Path) -> None:
@@ -201,7 +204,7 @@ async def test_a_write_that_fails_is_unhealthy_unless_readonly(
     await health.start()
     await until(health, {STORAGE: "the storage fails: told to"})
     await health.stop()
-    probe_storage(tmp_path, write=False)
+    assert not TreeMonitor(tmp_path).check_health(write=False)
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
@@ -209,7 +212,7 @@ def test_a_full_disk_still_serves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     monkeypatch.setattr(tempfile, "TemporaryFile", Failing(code))
-    probe_storage(tmp_path, write=True)
+    assert not TreeMonitor(tmp_path).check_health(write=True)
 
 
 async def test_a_storage_that_hangs_is_unhealthy_and_takes_one_thread(
@@ -218,11 +221,11 @@ async def test_a_storage_that_hangs_is_unhealthy_and_takes_one_thread(
     going_on = threading.Event()
     started = []
 
-    def probe(root: Path, *, write: bool) -> None:
-        started.append((root, write))
-        going_on.wait(20)
+    def check(_: TreeMonitor, *, write: bool) -> bool:
+        started.append(write)
+        return going_on.wait(20)
 
-    monkeypatch.setattr(module, "probe_storage", probe)
+    monkeypatch.setattr(TreeMonitor, "check_health", check)
     monkeypatch.setattr(module, "_STUCK_SECONDS", 0.05)
     health = storage_health(tmp_path)
     await health.start()
@@ -264,7 +267,7 @@ def test_names_and_reasons_are_the_real_registrys(
             tcp=(TcpCheck(closed, 1.0),),
             http=(HttpCheck(f"http://{closed}/x", timeout=1.0),),
         )
-        health = Health(settings, tmp_path)
+        health = Health(settings, TreeMonitor(tmp_path))
         await health.start()
         await until(health, theirs)
         await health.stop()

@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from jettison.server.observing import Metrics
 from jettison.server.observing.metrics import BOUNDS, EndpointFigures
+from jettison.storage.filesystem.monitoring import TreeMonitor
 from tests.server.observing.exchanges import exchange
 from tests.support.registry import DockerRegistry, free_port
 
@@ -35,7 +36,7 @@ def value(found: Samples, name: str, **labels: str) -> float:
 
 def some_metrics(tmp_path: Path) -> Metrics:
     endpoint = EndpointFigures("hook", 9, 2, 5, 3, 4, 1, {200: 5, 503: 2, 599: 1})
-    return Metrics(tmp_path, endpoints=lambda: [endpoint], lines_dropped=lambda: 7)
+    return Metrics(TreeMonitor(tmp_path), endpoints=lambda: [endpoint], lines_dropped=lambda: 7)
 
 
 def test_requests_are_counted_by_route_method_and_code() -> None:
@@ -93,7 +94,7 @@ def test_what_clients_make_up_is_no_series_of_its_own() -> None:
 
 
 def test_the_storage_and_the_process_are_told_of(tmp_path: Path) -> None:
-    found = samples(Metrics(tmp_path, uploads=lambda: 3))
+    found = samples(Metrics(TreeMonitor(tmp_path), uploads=lambda: 3))
     system = os.statvfs(tmp_path)
     size = system.f_blocks * system.f_frsize
     assert value(found, "jettison_storage_size_bytes") == size
@@ -104,7 +105,7 @@ def test_the_storage_and_the_process_are_told_of(tmp_path: Path) -> None:
 
 
 def test_a_storage_that_is_gone_is_left_out(tmp_path: Path) -> None:
-    names = {name for name, _ in samples(Metrics(tmp_path / "gone"))}
+    names = {name for name, _ in samples(Metrics(TreeMonitor(tmp_path / "gone")))}
     assert "jettison_storage_size_bytes" not in names
 
 

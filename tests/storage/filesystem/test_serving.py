@@ -9,7 +9,6 @@ import pytest
 from jettison.errors import StorageError
 from jettison.model.digest import Digest
 from jettison.storage.filesystem import serving as contents
-from jettison.storage.filesystem.serving import ContentReader
 from tests.support.trees import Tree, repo, tag
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ def test_a_link_that_is_being_rewritten_is_read_again(
     tree = Tree(tmp_path / "registry")
     digest = tree.image("app", "1", [b"layer"])
     layer = Digest.of(b"layer")
-    found = ContentReader(tree.open())
+    found = tree.open().serving()
     looks: list[tuple[Path, Callable[[], bool]]] = [
         (tree.layer_path("app", layer), lambda: found.layer(repo("app"), layer) == layer),
         (tree.tag_path("app", "1"), lambda: found.tag(repo("app"), tag("1")) == digest),
@@ -63,7 +62,7 @@ def test_a_link_that_stays_broken_is_waited_for_once(
 ) -> None:
     tree = Tree(tmp_path / "registry")
     digest = tree.image("app", "1", [b"layer"])
-    found = ContentReader(tree.open())
+    found = tree.open().serving()
     for link in (tree.tag_path("app", "1"), tree.revision_path("app", digest)):
         tree.write(link, b"")
         clock = Rewriting(link, None, later_ns=60_000_000_000)

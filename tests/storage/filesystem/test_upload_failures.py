@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from jettison.errors import NotSynced, StorageError
+from jettison.errors import NotFoundError, NotSynced, StorageError
 from jettison.model.digest import Digest
 from jettison.storage.filesystem.layout import blob_data
 from jettison.storage.filesystem.tree import StorageTree
-from jettison.storage.filesystem.uploads import UploadFile, start_upload
 from tests.support.trees import repo
 
 APP = repo("team/app")
@@ -34,7 +33,7 @@ def test_an_upload_that_cannot_be_begun_leaves_nothing(
 
     monkeypatch.setattr("jettison.storage.filesystem.draft.adopt", fail)
     with pytest.raises(StorageError, match="No space left"):
-        start_upload(tree, APP)
+        tree.uploading().start(APP)
     assert list(folder(tree).iterdir()) == []
 
 
@@ -57,7 +56,7 @@ def test_a_collection_that_removes_empty_folders_is_in_nobodys_way(
         mkdir(name, mode, dir_fd=dir_fd)
 
     monkeypatch.setattr(os, "mkdir", meet)
-    with UploadFile.open(tree, APP, start_upload(tree, APP)) as upload:
+    with tree.uploading().open(APP, tree.uploading().start(APP)) as upload:
         upload.append([b"blob"])
         upload.commit(Digest.of(b"blob"))
     assert len(removed) > 2
@@ -72,8 +71,8 @@ def test_a_commit_that_fails_can_be_repeated_or_leaves_nothing(
     def fail(*_: object) -> None:
         raise StorageError("no")
 
-    name = start_upload(tree, APP)
-    with UploadFile.open(tree, APP, name) as upload:
+    name = tree.uploading().start(APP)
+    with tree.uploading().open(APP, name) as upload:
         upload.append([b"blob"])
         with monkeypatch.context() as patched:
             patched.setattr(tree, failing, fail)
@@ -82,7 +81,7 @@ def test_a_commit_that_fails_can_be_repeated_or_leaves_nothing(
     if failing == "link_layer":
         assert list(folder(tree).iterdir()) == []
         return
-    with UploadFile.open(tree, APP, name) as upload:
+    with tree.uploading().open(APP, name) as upload:
         upload.commit(Digest.of(b"blob"))
     assert (tree.root / blob_data(Digest.of(b"blob"))).read_bytes() == b"blob"
 
@@ -106,8 +105,8 @@ class _FailsOnce:
 def test_what_the_disk_refused_once_is_never_made_a_blob(
     tree: StorageTree, monkeypatch: pytest.MonkeyPatch, *, early: bool
 ) -> None:
-    name, digest = start_upload(tree, APP), Digest.of(b"blob")
-    with UploadFile.open(tree, APP, name) as upload:
+    name, digest = tree.uploading().start(APP), Digest.of(b"blob")
+    with tree.uploading().open(APP, name) as upload:
         upload.append([b"blob"])
         failing = _FailsOnce("_uploads")
         monkeypatch.setattr(os, "fdatasync" if early else "fsync", failing)
@@ -115,8 +114,8 @@ def test_what_the_disk_refused_once_is_never_made_a_blob(
             upload.sync() if early else upload.commit(digest)
         assert failing.failed
         assert upload.size == 0
-    with pytest.raises(FileNotFoundError):
-        UploadFile.open(tree, APP, name)
+    with pytest.raises(NotFoundError):
+        tree.uploading().open(APP, name)
     assert not (tree.root / blob_data(digest)).exists()
     assert list(folder(tree).iterdir()) == []
 
@@ -132,8 +131,8 @@ def test_a_blob_that_is_there_and_cannot_be_synced_is_replaced(
     failing = _FailsOnce("/data")
     monkeypatch.setattr(os, "fsync", failing)
     if how == "upload":
-        name = start_upload(tree, APP)
-        with UploadFile.open(tree, APP, name) as upload:
+        name = tree.uploading().start(APP)
+        with tree.uploading().open(APP, name) as upload:
             upload.append([raw])
             upload.commit(digest)
     elif how == "manifest":
@@ -169,7 +168,7 @@ def test_a_blob_that_could_not_be_synced_is_not_trusted_later(
 def test_an_upload_is_a_file_of_its_own(tree: StorageTree, tmp_path: Path, what: str) -> None:
     outside = tmp_path / "outside"
     outside.write_bytes(b"outside")
-    name = start_upload(tree, APP)
+    name = tree.uploading().start(APP)
     data = folder(tree) / name / "data"
     data.unlink()
     if what == "a link":
@@ -179,5 +178,5 @@ def test_an_upload_is_a_file_of_its_own(tree: StorageTree, tmp_path: Path, what:
     else:
         os.mkfifo(data)
     with pytest.raises((StorageError, OSError)):
-        UploadFile.open(tree, APP, name)
+        tree.uploading().open(APP, name)
     assert outside.read_bytes() == b"outside"

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from jettison.errors import Locked, StorageError
+from jettison.errors import Locked, NotFoundError, StorageError
 from jettison.model.digest import Digest
 from jettison.model.names import RepoName
 from jettison.storage.filesystem.tree import StorageTree
-from jettison.storage.filesystem.uploads import UploadFile, start_upload
+from jettison.storage.filesystem.uploads import UploadFile
 
 REPO = RepoName("team/app")
 RAW = b"some bytes"
@@ -41,7 +41,7 @@ def opened(tree: StorageTree, name: str, patience: float = 0.0) -> UploadFile:
     end = time.monotonic() + patience
     while True:
         try:
-            return UploadFile.open(tree, REPO, name)
+            return tree.uploading().open(REPO, name)
         except Locked:
             if time.monotonic() >= end:
                 raise
@@ -49,7 +49,7 @@ def opened(tree: StorageTree, name: str, patience: float = 0.0) -> UploadFile:
 
 
 def test_it_lies_where_distribution_keeps_its_own(tree: StorageTree) -> None:
-    name = start_upload(tree, REPO)
+    name = tree.uploading().start(REPO)
     assert sorted(path.name for path in folder(tree, name).iterdir()) == ["data", "startedat"]
     started = datetime.fromisoformat((folder(tree, name) / "startedat").read_text())
     assert abs((datetime.now(UTC) - started).total_seconds()) < 5
@@ -57,7 +57,7 @@ def test_it_lies_where_distribution_keeps_its_own(tree: StorageTree) -> None:
 
 
 def test_it_is_added_to_by_one_after_the_other(tree: StorageTree) -> None:
-    name = start_upload(tree, REPO)
+    name = tree.uploading().start(REPO)
     with opened(tree, name) as upload:
         upload.append([RAW[:3]])
         upload.append([RAW[3:4], b"", RAW[4:5]])
@@ -70,7 +70,7 @@ def test_it_is_added_to_by_one_after_the_other(tree: StorageTree) -> None:
 
 
 def test_finished_it_is_a_blob_of_the_repository_and_gone(tree: StorageTree) -> None:
-    name = start_upload(tree, REPO)
+    name = tree.uploading().start(REPO)
     with opened(tree, name) as upload:
         upload.append([RAW])
         upload.commit(DIGEST)
@@ -84,7 +84,7 @@ def test_a_blob_that_is_there_is_touched_and_kept(tree: StorageTree) -> None:
     tree.put_blob(RepoName("other"), DIGEST, [RAW])
     os.utime(data(tree), (0, 0))
     inode = data(tree).stat().st_ino
-    name = start_upload(tree, REPO)
+    name = tree.uploading().start(REPO)
     with opened(tree, name) as upload:
         upload.append([RAW])
         upload.commit(DIGEST)
@@ -96,7 +96,7 @@ def test_a_blob_that_is_there_is_touched_and_kept(tree: StorageTree) -> None:
 def test_a_blob_of_another_length_is_replaced(tree: StorageTree) -> None:
     tree.put_blob(REPO, DIGEST, [RAW])
     data(tree).write_bytes(b"")
-    name = start_upload(tree, REPO)
+    name = tree.uploading().start(REPO)
     with opened(tree, name) as upload:
         upload.append([RAW])
         upload.commit(DIGEST)
@@ -104,7 +104,7 @@ def test_a_blob_of_another_length_is_replaced(tree: StorageTree) -> None:
 
 
 def test_only_one_may_write(tree: StorageTree) -> None:
-    name = start_upload(tree, REPO)
+    name = tree.uploading().start(REPO)
     with opened(tree, name):
         began = time.monotonic()
         with pytest.raises(Locked, match=name):
@@ -115,7 +115,7 @@ def test_only_one_may_write(tree: StorageTree) -> None:
 
 
 def test_who_waits_comes_next(tree: StorageTree) -> None:
-    name = start_upload(tree, REPO)
+    name = tree.uploading().start(REPO)
     sizes = []
 
     def wait() -> None:
@@ -134,14 +134,14 @@ def test_who_waits_comes_next(tree: StorageTree) -> None:
 
 @pytest.mark.parametrize("end", ["commit", "remove"])
 def test_who_waited_for_one_that_ended_finds_nothing(tree: StorageTree, end: str) -> None:
-    name = start_upload(tree, REPO)
+    name = tree.uploading().start(REPO)
     found: list[BaseException] = []
 
     def wait() -> None:
         try:
             with opened(tree, name, 10) as late:
                 late.append([b"this must not get into the blob"])
-        except OSError as error:
+        except NotFoundError as error:
             found.append(error)
 
     with opened(tree, name) as upload:
@@ -152,15 +152,15 @@ def test_who_waited_for_one_that_ended_finds_nothing(tree: StorageTree, end: str
         if end == "commit":
             upload.commit(DIGEST)
         else:
-            upload.remove()
+            upload.discard()
     waiting.join(10)
-    assert [type(one) for one in found] == [FileNotFoundError]
+    assert [type(one) for one in found] == [NotFoundError]
     if end == "commit":
         assert data(tree).read_bytes() == RAW
 
 
 def test_who_waited_does_not_write_to_a_file_of_the_same_name(tree: StorageTree) -> None:
-    name = start_upload(tree, REPO)
+    name = tree.uploading().start(REPO)
     with opened(tree, name) as upload:
         (folder(tree, name) / "data").rename(folder(tree, name) / "moved")
         (folder(tree, name) / "data").write_bytes(b"another")
@@ -171,7 +171,7 @@ def test_who_waited_does_not_write_to_a_file_of_the_same_name(tree: StorageTree)
 
 
 def test_what_came_too_much_is_taken_back(tree: StorageTree) -> None:
-    name = start_upload(tree, REPO)
+    name = tree.uploading().start(REPO)
     with opened(tree, name) as upload:
         upload.append([RAW])
         upload.truncate(4)
@@ -181,7 +181,7 @@ def test_what_came_too_much_is_taken_back(tree: StorageTree) -> None:
 
 
 def test_of_a_piece_that_does_not_fit_nothing_stays(tree: StorageTree) -> None:
-    name = start_upload(tree, REPO)
+    name = tree.uploading().start(REPO)
     with opened(tree, name) as upload:
         upload.append([RAW])
         real = os.writev
@@ -205,19 +205,19 @@ def test_of_a_piece_that_does_not_fit_nothing_stays(tree: StorageTree) -> None:
 
 
 def test_given_up_nothing_stays(tree: StorageTree) -> None:
-    name = start_upload(tree, REPO)
+    name = tree.uploading().start(REPO)
     with opened(tree, name) as upload:
         upload.append([RAW])
-        upload.remove()
-        upload.remove()
+        upload.discard()
+        upload.discard()
     assert not folder(tree, name).exists()
     assert not data(tree).exists()
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(NotFoundError):
         opened(tree, name)
 
 
 def test_what_distribution_keeps_beside_it_goes_too(tree: StorageTree) -> None:
-    name = start_upload(tree, REPO)
+    name = tree.uploading().start(REPO)
     state = folder(tree, name) / "hashstates" / "sha256" / "10"
     state.parent.mkdir(parents=True)
     state.write_bytes(b"state")
@@ -239,19 +239,19 @@ def test_what_distribution_keeps_beside_it_goes_too(tree: StorageTree) -> None:
     ],
 )
 def test_another_name_is_no_upload(tree: StorageTree, name: str) -> None:
-    start_upload(tree, REPO)
-    with pytest.raises(FileNotFoundError):
+    tree.uploading().start(REPO)
+    with pytest.raises(NotFoundError):
         opened(tree, name)
 
 
 def test_the_upload_of_another_repository_is_none(tree: StorageTree) -> None:
-    name = start_upload(tree, RepoName("team"))
-    with pytest.raises(FileNotFoundError):
+    name = tree.uploading().start(RepoName("team"))
+    with pytest.raises(NotFoundError):
         opened(tree, name)
 
 
 def test_no_link_is_followed_to_its_data(tree: StorageTree, tmp_path: Path) -> None:
-    name = start_upload(tree, REPO)
+    name = tree.uploading().start(REPO)
     outside = tmp_path / "outside"
     outside.write_bytes(b"precious")
     (folder(tree, name) / "data").unlink()
@@ -263,7 +263,7 @@ def test_no_link_is_followed_to_its_data(tree: StorageTree, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("which", ["_uploads", "the upload"])
 def test_no_link_on_the_way_is_followed(tree: StorageTree, tmp_path: Path, which: str) -> None:
-    name = start_upload(tree, REPO)
+    name = tree.uploading().start(REPO)
     real = folder(tree, name) if which == "the upload" else folder(tree, name).parent
     outside = tmp_path / "outside"
     real.rename(outside)

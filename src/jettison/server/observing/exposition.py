@@ -4,13 +4,11 @@
 here, so that its dashboards and alerts keep working.
 """
 
-import os
 import platform
 from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
 from importlib import metadata
 from itertools import accumulate
-from pathlib import Path
 from typing import Final
 
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -25,19 +23,20 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.registry import Collector
 
 from jettison.server.observing.metrics import BOUNDS, EndpointFigures, Figures, Series
+from jettison.storage.protocol import Monitoring
 
 __all__ = ["exposition"]
 
 _REGISTRY_BOUNDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
-def exposition(figures: Figures, root: Path | None) -> tuple[str, bytes]:
-    """Return the media type and the text for ``figures``; ``root`` is the storage's folder.
+def exposition(figures: Figures, storage: Monitoring | None) -> tuple[str, bytes]:
+    """Return the media type and the text for ``figures``; ``storage`` is looked at.
 
     The figures ``process_…`` are those of the calling process.
     """
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Prepared([*_families(figures), *_storage(root), _build()]))
+    registry.register(_Prepared([*_families(figures), *_storage(storage), _build()]))
     ProcessCollector(registry=registry)
     return CONTENT_TYPE_PLAIN_0_0_4, generate_latest(registry)
 
@@ -167,19 +166,16 @@ def _notifications(endpoints: list[EndpointFigures]) -> Iterator[Metric]:
     yield statuses
 
 
-def _storage(root: Path | None) -> Iterator[Metric]:
-    if root is None:
-        return
-    try:
-        found = os.statvfs(root)
-    except OSError:
+def _storage(storage: Monitoring | None) -> Iterator[Metric]:
+    found = None if storage is None else storage.capacity()
+    if found is None:
         return  # An absent figure is truer than a zero.
     size = GaugeMetricFamily("jettison_storage_size_bytes", "Size of the storage's file system.")
-    size.add_metric((), found.f_blocks * found.f_frsize)
+    size.add_metric((), found.size)
     yield size
     text = "Free on the storage's file system, for those who are not root."
     free = GaugeMetricFamily("jettison_storage_free_bytes", text)
-    free.add_metric((), found.f_bavail * found.f_frsize)
+    free.add_metric((), found.free)
     yield free
 
 

@@ -5,13 +5,9 @@ healthy again. Names and reasons are Distribution's, if it has them.
 """
 
 import asyncio
-import errno
-import itertools
 import os
-import tempfile
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from jettison.configuration.settings import (
@@ -22,13 +18,13 @@ from jettison.configuration.settings import (
     without_login,
 )
 from jettison.configuration.settings import Health as HealthSettings
-from jettison.storage.filesystem.folder import is_disk_full
-from jettison.storage.filesystem.layout import MARKER
+from jettison.errors import StorageError
+from jettison.storage.protocol import Monitoring
 
 if TYPE_CHECKING:
     import aiohttp
 
-__all__ = ["STORAGE", "Health", "probe_storage"]
+__all__ = ["STORAGE", "Health"]
 
 STORAGE: Final = "storagedriver_filesystem"
 _STUCK_SECONDS: Final = 10.0
@@ -43,14 +39,16 @@ Check = Callable[[], Awaitable[str | None]]
 class Health:
     """Runs the checks between :meth:`start` and :meth:`stop`.
 
-    ``root`` is the storage's root directory. A ``readonly`` registry is not probed with a write.
+    ``storage`` is looked at too. A ``readonly`` registry is not probed with a write.
     """
 
-    def __init__(self, settings: HealthSettings, root: Path, *, readonly: bool = False) -> None:
+    def __init__(
+        self, settings: HealthSettings, storage: Monitoring, *, readonly: bool = False
+    ) -> None:
         self._failing: dict[str, str] = {}
         self._session: aiohttp.ClientSession | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._storage = _StorageProbe(root, readonly=readonly)
+        self._storage = _StorageProbe(storage, readonly=readonly)
         self._settings = settings
 
     @property
@@ -116,11 +114,11 @@ class Health:
 class _StorageProbe:
     """Probes the storage in a thread, one probe at a time, even if one hangs for ever."""
 
-    def __init__(self, root: Path, *, readonly: bool) -> None:
-        self._root = root
+    def __init__(self, storage: Monitoring, *, readonly: bool) -> None:
+        self._storage = storage
         self._readonly = readonly
         self._seen = False
-        self._running: asyncio.Future[None] | None = None
+        self._running: asyncio.Future[bool] | None = None
 
     async def check(self) -> str | None:
         # A probe that hung may have come back in the meantime.
@@ -128,42 +126,18 @@ class _StorageProbe:
             self._running = asyncio.ensure_future(asyncio.to_thread(self._probe))
         try:
             async with asyncio.timeout(_STUCK_SECONDS):
-                await asyncio.shield(self._running)
+                there = await asyncio.shield(self._running)
         except TimeoutError:
             return f"the storage does not answer within {_STUCK_SECONDS:g} s"
-        except FileNotFoundError:
-            # Before the first push there need not be anything.
-            return "the storage tree is gone" if self._seen else None
-        except OSError as error:
-            return f"the storage fails: {error.strerror}"
-        return None
+        except StorageError as error:
+            return f"the storage fails: {error.message}"
+        # Before the first push there need not be anything.
+        return "the storage tree is gone" if self._seen and not there else None
 
-    def _probe(self) -> None:
-        probe_storage(self._root, write=not self._readonly)
-        if (self._root / MARKER).is_dir():
-            self._seen = True
-        elif self._seen:
-            # An unmounted volume leaves an empty folder.
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self._root))
-
-
-def probe_storage(root: Path, *, write: bool) -> None:
-    """List the root directory, and with ``write`` create a file there and remove it.
-
-    A full disk passes: pulls go on then, and so do deletes, which help. Raises OSError.
-    """
-    with os.scandir(root) as entries:
-        for _ in itertools.islice(entries, 1):
-            pass
-    if not write:
-        return
-    try:
-        # On Linux this file never has a name, so nothing is left of it after a crash.
-        with tempfile.TemporaryFile(dir=root, prefix=".jettison-probe-", buffering=0) as file:
-            file.write(b"probe")
-    except OSError as error:
-        if not is_disk_full(error):
-            raise
+    def _probe(self) -> bool:
+        there = self._storage.check_health(write=not self._readonly)
+        self._seen = self._seen or there
+        return there
 
 
 def _file_check(settings: FileCheck) -> Check:

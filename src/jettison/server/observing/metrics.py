@@ -21,6 +21,7 @@ import msgspec
 from jettison.errors import InvalidDocument
 from jettison.model import strict_json
 from jettison.server.observing.exchange import ROUTES, Exchange
+from jettison.storage.protocol import Monitoring
 
 __all__ = ["BOUNDS", "METHODS", "EndpointFigures", "Figures", "Metrics", "Series"]
 
@@ -116,7 +117,7 @@ class Figures(msgspec.Struct):
 class Metrics:
     """Counts requests, and renders the figures for Prometheus.
 
-    ``root`` is the storage's root directory, whose file system is looked at on request.
+    ``storage`` tells on request how much room there is.
     ``endpoints`` returns the notifier's figures, ``lines_dropped`` the lines that the access log
     lost, ``uploads`` the uploads in progress in this process. ``shared`` is the common folder of
     the worker processes of a server.
@@ -124,14 +125,14 @@ class Metrics:
 
     def __init__(
         self,
-        root: Path | None = None,
+        storage: Monitoring | None = None,
         *,
         endpoints: Callable[[], Iterable[EndpointFigures]] | None = None,
         lines_dropped: Callable[[], int] | None = None,
         uploads: Callable[[], int] | None = None,
         shared: Path | None = None,
     ) -> None:
-        self._root = root
+        self._storage = storage
         self._endpoints = endpoints
         self._lines_dropped = lines_dropped
         self._uploads = uploads
@@ -169,7 +170,7 @@ class Metrics:
         # Imported here: only a server that is asked for its metrics needs the memory for it.
         from jettison.server.observing.exposition import exposition  # noqa: PLC0415 - see above
 
-        return exposition(self.figures(), self._root)
+        return exposition(self.figures(), self._storage)
 
     def figures(self) -> Figures:
         """Return all figures, those of the other workers included."""

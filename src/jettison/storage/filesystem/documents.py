@@ -13,7 +13,6 @@ from jettison.storage.filesystem.folder import (
     BlockedError,
     Folder,
     UnusableError,
-    is_disk_full,
     storage_errors,
 )
 
@@ -128,7 +127,7 @@ class FolderDocuments:
                     with Draft(folder, "trial", private=True) as draft:
                         draft.write(bytes(size))
         except StorageError as error:
-            if is_disk_full(error):
+            if error.is_full:
                 return False
             raise
         return True

@@ -29,11 +29,8 @@ __all__ = [
     "UnreadableError",
     "UnusableError",
     "adopt",
-    "is_disk_full",
     "storage_errors",
 ]
-
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 NO_HARD_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS})
 """What the system says where a file can have one name only."""
@@ -73,11 +70,6 @@ class UnusableError(Exception):
 
 class UnreadableError(UnusableError):
     """A file is there, and the system does not let it be read: nobody knows what is in it."""
-
-
-def is_disk_full(error: BaseException) -> bool:
-    """Whether an error, or the one that it was raised from, says that there is no room left."""
-    return any(getattr(one, "errno", None) in _FULL for one in (error, error.__cause__))
 
 
 def adopt(descriptor: int, parent: int, *, private: bool = False) -> None:

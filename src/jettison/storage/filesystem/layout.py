@@ -44,7 +44,6 @@ __all__ = [
     "layers",
     "manifests",
     "parse_link",
-    "relations",
     "repository",
     "revision_link",
     "revisions",
@@ -194,12 +193,6 @@ def layer_link(name: str, digest: Digest) -> str:
 def uploads(name: str) -> str:
     """Return the folder of a repository's uploads that have not been finished."""
     return f"{REPOSITORIES}/{name}/{UPLOADS}"
-
-
-def relations(name: str) -> str:
-    """Return the file with a snapshot of a repository's relations."""
-    # No repository's name has a part that begins with _, so it is in no other's way.
-    return f"{RELATIONS}/{name}/_snapshot"
 
 
 def digest_of(algorithm: str, encoded: str) -> Digest | None:

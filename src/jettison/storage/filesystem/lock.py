@@ -19,7 +19,7 @@ from jettison.errors import InvalidDocument, Locked, StorageError
 from jettison.model import strict_json
 from jettison.storage.filesystem import layout
 from jettison.storage.filesystem.draft import open_record
-from jettison.storage.filesystem.folder import Folder, UnusableError, is_disk_full, storage_errors
+from jettison.storage.filesystem.folder import Folder, UnusableError, storage_errors
 from jettison.storage.filesystem.tree import StorageTree
 
 __all__ = ["StorageLock"]
@@ -53,7 +53,7 @@ class StorageLock:
                 self._lock_file(held)
             except StorageError as error:
                 # A full disk must not keep anybody from collecting it.
-                if not folder_locked or not is_disk_full(error):
+                if not folder_locked or not error.is_full:
                     raise
             self._held = held.pop_all()
         return self

@@ -26,11 +26,14 @@ from jettison.model.manifest import parse_manifest
 from jettison.model.names import RepoName, Tag
 from jettison.storage.filesystem import layout
 from jettison.storage.filesystem.beneath import look_beneath, open_beneath
-from jettison.storage.filesystem.folder import Folder
-from jettison.storage.filesystem.reading import LARGEST_MANIFEST, SETTLED_NS
+from jettison.storage.filesystem.folder import Folder, storage_errors
+from jettison.storage.filesystem.open_file import OpenFile
+from jettison.storage.filesystem.reading import LARGEST_MANIFEST, SETTLED_NS, InnerFolders
+from jettison.storage.filesystem.tag_names import sorted_tags
 from jettison.storage.filesystem.tree import StorageTree
+from jettison.storage.protocol import ManifestContent, Stamp, TagNames
 
-__all__ = ["SMALL", "Content", "ContentReader"]
+__all__ = ["SMALL", "TreeServing"]
 
 SMALL: Final = 64 * 1024
 """Up to so many bytes a content is read at once and may be kept."""
@@ -38,6 +41,7 @@ SMALL: Final = 64 * 1024
 _KEPT_BYTES: Final = 16 * 1024 * 1024
 _KEPT_TYPES: Final = 4096
 _KEPT_LINKS: Final = 8192
+_KEPT_FOLDERS: Final = 100_000
 _PAUSES: Final = (0.0, 0.0005, 0.001)
 """Seconds until a link is read again that is none: Distribution 2.x empties and rewrites links."""
 _UNSETTLED_NS: Final = 1_000_000_000
@@ -60,13 +64,6 @@ def _identity_of(status: os.stat_result) -> tuple[int, ...]:
     return status.st_mtime_ns, status.st_ino, status.st_dev, status.st_size
 
 
-class Content(NamedTuple):
-    """A manifest's bytes, and what they say of its type: "" where they say nothing."""
-
-    raw: bytes
-    media_type: str
-
-
 class _Kept:
     """The bytes of a small content, and which file they were read from."""
 
@@ -75,7 +72,7 @@ class _Kept:
     def __init__(self, raw: bytes, inode: int) -> None:
         self.raw = raw
         self.inode = inode
-        self.manifest: Content | None = None
+        self.manifest: ManifestContent | None = None
 
 
 def _type_of(digest: Digest, raw: bytes) -> str:
@@ -89,8 +86,8 @@ def _type_of(digest: Digest, raw: bytes) -> str:
         return ""
 
 
-class ContentReader:
-    """What is in a tree, as requests ask for it."""
+class TreeServing:
+    """What is in a tree, as requests ask for it (:class:`~jettison.storage.protocol.Serving`)."""
 
     def __init__(self, tree: StorageTree) -> None:
         self._tree = tree
@@ -101,6 +98,7 @@ class ContentReader:
         self._links: dict[str, _Known] = {}
         self._types: dict[str, tuple[tuple[int, int], str]] = {}
         self._broken: dict[str, tuple[int, int, int]] = {}
+        self._folders: dict[str, InnerFolders] = {}
 
     # Links.
 
@@ -260,7 +258,7 @@ class ContentReader:
             return False
         return found.st_ino == kept.inode and found.st_size == len(kept.raw)
 
-    def manifest(self, digest: Digest) -> Content | None:
+    def manifest(self, digest: Digest) -> ManifestContent | None:
         """Return a small manifest, its type known; None if it is absent or larger.
 
         Raises :class:`~jettison.errors.StorageError` for bytes that have another digest.
@@ -269,7 +267,7 @@ class ContentReader:
         if found is None:
             return None
         if found.manifest is None:
-            found.manifest = Content(found.raw, _type_of(digest, found.raw))
+            found.manifest = ManifestContent(found.raw, _type_of(digest, found.raw))
         return found.manifest
 
     def large_type(self, digest: Digest) -> str | None:
@@ -323,17 +321,11 @@ class ContentReader:
             _, oldest = self._kept.popitem(last=False)
             self._kept_bytes -= len(oldest.raw)
 
-    def open(self, digest: Digest) -> tuple[int, int] | None:
-        """Open a blob: a descriptor and the size in bytes; None if there is none."""
+    def open(self, digest: Digest) -> OpenFile | None:
+        """Open a blob; None if there is none."""
         path = _path(digest)
         descriptor = _descriptor(self._blobs, path)
-        if descriptor is None:
-            return None
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            os.close(descriptor)
-            return None
-        return descriptor, found.st_size
+        return None if descriptor is None else OpenFile.of(descriptor)
 
     # Saying that somebody wants something (decision 0003).
 
@@ -375,6 +367,44 @@ class ContentReader:
                 raise
             # Nobody can write here: then nobody can take it away either.
         return True
+
+    def is_aside(self, digest: Digest) -> bool:
+        """Whether a blob lies aside, in the usual place or in that of a full disk."""
+        look = self._tree.root_folder.look
+        return any(look(name) is not None for name in layout.set_aside_names(digest.raw))
+
+    # Lists.
+
+    def has_manifests(self, repository: RepoName) -> bool:
+        """Whether a repository has a folder for manifests and tags."""
+        return self._tree.root_folder.is_folder(layout.manifests(repository))
+
+    def tags(self, repository: RepoName) -> TagNames | None:
+        """List the tags of a repository; None if there is no such repository."""
+        folder = self._tree.folder(layout.tags(repository))
+        if folder is None:
+            # Without a tag, but with manifests, it is a repository all the same.
+            exists = self._tree.mtime(layout.manifests(repository)) is not None
+            return TagNames([], None) if exists else None
+        with folder, storage_errors("list", folder.path):
+            changed = folder.own_time()
+            names = os.listdir(folder.descriptor)  # noqa: PTH208 - it is open
+        settled = changed < time.time_ns() - SETTLED_NS
+        return TagNames(sorted_tags(names), Stamp(changed) if settled else None)
+
+    def tags_stamp(self, repository: RepoName) -> Stamp | None:
+        """Return when the folder of the tags changed; None if there is none."""
+        found = self._tree.mtime(layout.tags(repository))
+        return None if found is None else Stamp(found)
+
+    def repositories_after(self, name: str) -> Iterator[str]:
+        """Yield the repositories with manifests behind a name, in lexical order.
+
+        Which folders hold some is kept, as long as the folders do not change.
+        """
+        if len(self._folders) > _KEPT_FOLDERS:
+            self._folders = {}
+        return self._tree.walk_repositories(name, self._folders)
 
 
 def _is_unsettled(status: os.stat_result) -> bool:

@@ -34,9 +34,9 @@ from jettison.storage.filesystem.folder import (
     Folder,
     UnusableError,
     adopt,
-    is_disk_full,
     storage_errors,
 )
+from jettison.storage.filesystem.monitoring import TreeMonitor
 from jettison.storage.filesystem.mounts import inner_mounts
 from jettison.storage.filesystem.owners import other_layout, owners_in_tree
 from jettison.storage.filesystem.processes import writers
@@ -48,6 +48,8 @@ from jettison.storage.tag_index import TagIndex
 if TYPE_CHECKING:
     from jettison.storage.filesystem.checking import TreeCheck
     from jettison.storage.filesystem.quarantine import LinkQuarantine, Quarantine
+    from jettison.storage.filesystem.serving import TreeServing
+    from jettison.storage.filesystem.uploads import TreeUploads
 
 __all__ = ["BlobDraft", "StorageTree"]
 
@@ -338,7 +340,7 @@ class StorageTree(TreeReader):
         What was on its way out goes at once, unless somebody may just be about to put it back;
         then, and drafts, if they were not touched since ``before`` (seconds since the epoch).
         """
-        for path in (layout.DRAFTS, layout.RUNS):
+        for path in (layout.DRAFTS, layout.RUNS, *self._below(layout.RELATIONS)):
             folder = self.folder(path)
             if folder is None:
                 continue
@@ -357,6 +359,15 @@ class StorageTree(TreeReader):
             status = None if decided else self.root_folder.look(path)
             if decided or (status is not None and status.st_ctime < before):
                 self.root_folder.remove_all(path)
+
+    def _below(self, relative: str) -> Iterator[str]:
+        folder = self.folder(relative)
+        if folder is not None:
+            with folder:
+                inner = folder.folders()[0]
+            yield relative
+            for name in inner:
+                yield from self._below(f"{relative}/{name}")
 
     def _leaving(self) -> Iterator[str]:
         folder = self.folder(layout.LEAVING)
@@ -434,6 +445,10 @@ class StorageTree(TreeReader):
     def _revision_time(self, repository: RepoName, digest: Digest) -> int | None:
         with RepositoryReader(self, repository) as reader:
             return reader.revision_time(digest.raw)
+
+    def unlink_layer(self, repository: RepoName, digest: Digest) -> bool:
+        """Remove a blob from a repository, and nothing else; False if it was not there."""
+        return self.unlink(layout.layer_link(repository, digest))
 
     def unlink(self, relative: str) -> bool:
         """Remove a file; False if it was not there. No symbolic link on the way is followed."""
@@ -564,7 +579,25 @@ class StorageTree(TreeReader):
         """Yield the processes of this machine that write to the tree."""
         return writers(self.root, Path(configuration))
 
-    # Taking aside. Imported here: these are about this class.
+    # Serving. Imported here: these are about this class.
+
+    def serving(self) -> "TreeServing":
+        """Return what answers requests; one for each process, since it keeps what it has read."""
+        from jettison.storage.filesystem.serving import TreeServing  # noqa: PLC0415 - see above
+
+        return TreeServing(self)
+
+    def uploading(self) -> "TreeUploads":
+        """Return what takes in blobs."""
+        from jettison.storage.filesystem.uploads import TreeUploads  # noqa: PLC0415 - see above
+
+        return TreeUploads(self)
+
+    def monitoring(self) -> TreeMonitor:
+        """Return what tells how the file system is."""
+        return TreeMonitor(self.root)
+
+    # Taking aside. Imported here too.
 
     def lease(self, purpose: str) -> contextlib.AbstractContextManager[object]:
         """Hold the tree's lock: one collection or repair at a time."""
@@ -641,7 +674,7 @@ class StorageTree(TreeReader):
         try:
             self._make(relative).close()
         except StorageError as error:
-            if is_disk_full(error):
+            if error.is_full:
                 return False
             raise
         return True

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Final, Self
 
-from jettison.errors import Locked, NotSynced, StorageError
+from jettison.errors import Locked, NotFoundError, NotSynced, StorageError
 from jettison.model.digest import Digest
 from jettison.model.names import RepoName
 from jettison.storage.filesystem import layout
@@ -24,85 +24,55 @@ from jettison.storage.filesystem.draft import create_file, sync_file
 from jettison.storage.filesystem.folder import ATTEMPTS, Folder, storage_errors
 from jettison.storage.filesystem.tree import StorageTree
 
-__all__ = ["UploadFile", "start_upload", "upload_size"]
+__all__ = ["TreeUploads", "UploadFile"]
 
 _ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _DATA: Final = "data"
 
 
-def start_upload(tree: StorageTree, repository: RepoName) -> str:
-    """Make an empty upload and return its id, a UUID."""
-    name = str(uuid.uuid4())
-    for attempt in range(ATTEMPTS):
-        try:
-            with tree.make_folder(layout.uploads(repository)) as uploads:
-                _make(uploads, name)
-        except StorageError as error:
-            # A collection removes empty folders, and one of these may have been empty until now.
-            if attempt == ATTEMPTS - 1 or not isinstance(error.__cause__, FileNotFoundError):
-                raise
-        else:
-            break
-    return name
+class TreeUploads:
+    """The uploads of a tree (:class:`~jettison.storage.protocol.Uploading`)."""
 
-
-def _make(uploads: Folder, name: str) -> None:
-    with uploads.make(name, sync=False) as folder:
-        try:
-            # Like Distribution: in UTC, to the second.
-            started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            create_file(folder, "startedat", started.encode())
-            create_file(folder, _DATA, b"")
-        except BaseException:
-            with contextlib.suppress(StorageError):
-                uploads.remove_all(name)
-            raise
-
-
-def upload_size(tree: StorageTree, repository: RepoName, name: str) -> int | None:
-    """Return how many bytes an upload has so far, also while it is written to; None: no such."""
-    if _ID.fullmatch(name) is None:
-        return None
-    folder = tree.folder(f"{layout.uploads(repository)}/{name}")
-    if folder is None:
-        return None
-    with folder:
-        found = folder.look(_DATA)
-    return None if found is None else found.st_size
-
-
-class UploadFile:
-    """One upload, held open and locked, in a ``with`` block; made by :meth:`open`.
-
-    ``size`` is how many bytes it has so far.
-    """
-
-    def __init__(
-        self,
-        tree: StorageTree,
-        repository: RepoName,
-        name: str,
-        folder: Folder,
-        descriptor: int,
-        size: int,
-    ) -> None:
+    def __init__(self, tree: StorageTree) -> None:
         self._tree = tree
-        self._repository = repository
-        self._name = name
-        self._folder = folder
-        self.descriptor = descriptor
-        self.size = size
 
-    @classmethod
-    def open(cls, tree: StorageTree, repository: RepoName, name: str) -> Self:
-        """Open an upload, for the caller alone.
+    def start(self, repository: RepoName) -> str:
+        """Make an empty upload and return its id, a UUID."""
+        name = str(uuid.uuid4())
+        for attempt in range(ATTEMPTS):
+            try:
+                with self._tree.make_folder(layout.uploads(repository)) as uploads:
+                    _make(uploads, name)
+            except StorageError as error:
+                # A collection removes empty folders; one of these may have been empty until now.
+                if attempt == ATTEMPTS - 1 or not isinstance(error.__cause__, FileNotFoundError):
+                    raise
+            else:
+                break
+        return name
 
-        Raises FileNotFoundError if there is none of that name, and
-        :class:`~jettison.errors.Locked` if somebody else has it open. No symbolic link on the way
-        is followed.
-        """
-        if _ID.fullmatch(name) is None:
-            raise FileNotFoundError(name)
+    def size(self, repository: RepoName, upload: str) -> int | None:
+        """Return how many bytes an upload has so far, also while it is written to."""
+        if _ID.fullmatch(upload) is None:
+            return None
+        folder = self._tree.folder(f"{layout.uploads(repository)}/{upload}")
+        if folder is None:
+            return None
+        with folder:
+            found = folder.look(_DATA)
+        return None if found is None else found.st_size
+
+    def open(self, repository: RepoName, upload: str) -> "UploadFile":
+        """Open an upload, for the caller alone. No symbolic link on the way is followed."""
+        try:
+            if _ID.fullmatch(upload) is not None:
+                return self._open(repository, upload)
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        raise NotFoundError(f"{repository} has no upload of this id")
+
+    def _open(self, repository: RepoName, name: str) -> "UploadFile":
+        tree = self._tree
         path = f"{layout.uploads(repository)}/{name}"
         with contextlib.ExitStack() as stack:
             folder = tree.folder(path)
@@ -127,9 +97,45 @@ class UploadFile:
             found = tree.root_folder.look(f"{path}/{_DATA}")
             if found is None or not os.path.samestat(found, status):
                 raise FileNotFoundError(name)
-            upload = cls(tree, repository, name, folder, descriptor, found.st_size)
+            upload = UploadFile(tree, repository, name, folder, descriptor, found.st_size)
             stack.pop_all()
         return upload
+
+
+def _make(uploads: Folder, name: str) -> None:
+    with uploads.make(name, sync=False) as folder:
+        try:
+            # Like Distribution: in UTC, to the second.
+            started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            create_file(folder, "startedat", started.encode())
+            create_file(folder, _DATA, b"")
+        except BaseException:
+            with contextlib.suppress(StorageError):
+                uploads.remove_all(name)
+            raise
+
+
+class UploadFile:
+    """One upload, held open and locked (:class:`~jettison.storage.protocol.OpenUpload`).
+
+    ``size`` is how many bytes it has so far.
+    """
+
+    def __init__(
+        self,
+        tree: StorageTree,
+        repository: RepoName,
+        name: str,
+        folder: Folder,
+        descriptor: int,
+        size: int,
+    ) -> None:
+        self._tree = tree
+        self._repository = repository
+        self._name = name
+        self._folder = folder
+        self.descriptor = descriptor
+        self.size = size
 
     @property
     def _path(self) -> str:
@@ -168,7 +174,7 @@ class UploadFile:
             with contextlib.suppress(OSError, StorageError):
                 os.ftruncate(self.descriptor, 0)
                 self.size = 0
-                self.remove()
+                self.discard()
             raise
 
     def truncate(self, size: int) -> None:
@@ -193,9 +199,9 @@ class UploadFile:
         try:
             self._tree.link_layer(self._repository, digest)
         finally:
-            self.remove()
+            self.discard()
 
-    def remove(self) -> None:
+    def discard(self) -> None:
         """Remove it, with whatever lies beside it."""
         for file in (_DATA, "startedat"):
             self._folder.unlink(file)

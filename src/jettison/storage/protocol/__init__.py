@@ -3,15 +3,17 @@
 ``Scanning`` tells what is in a storage (collector, fsck, listings), ``Writing`` puts and deletes
 (server, undo), ``Sweeping`` takes things away beside a registry that serves (collector),
 ``Checking`` looks for what is wrong whatever the images are (fsck), and ``Documents`` keeps the
-journal. :class:`Storage` is all of them. A filesystem (:mod:`jettison.storage.filesystem`) and
-memory (:mod:`jettison.storage.memory`) implement them, held to one suite of
-tests (``tests/contract/``). The interfaces are cut at meaning: above them there is no path, no
-descriptor and no inode.
+journal. ``Serving``, ``Uploading`` and ``Monitoring`` are the server's. :class:`Storage` is all of
+them. A filesystem (:mod:`jettison.storage.filesystem`) and memory (:mod:`jettison.storage.memory`)
+implement them, held to one suite of tests (``tests/contract/``). The interfaces are cut at meaning:
+above them there is no path, no descriptor and no inode.
 """
 
 from collections.abc import Iterator
 from typing import Protocol
 
+from jettison.model.digest import Digest
+from jettison.model.names import RepoName
 from jettison.model.plausibility import Owner
 from jettison.storage.protocol.checking import (
     BadLink,
@@ -46,7 +48,9 @@ from jettison.storage.protocol.facts import (
     make_problem,
     stamp_at,
 )
+from jettison.storage.protocol.monitoring import Capacity, Monitoring
 from jettison.storage.protocol.scanning import Links, Places, RepositoryScan, Scanning
+from jettison.storage.protocol.serving import ManifestContent, OpenContent, Serving, TagNames
 from jettison.storage.protocol.sweeping import (
     AsideBlob,
     LinkGroup,
@@ -54,6 +58,7 @@ from jettison.storage.protocol.sweeping import (
     Quarantine,
     Sweeping,
 )
+from jettison.storage.protocol.uploading import OpenUpload, Uploading
 from jettison.storage.protocol.writing import BlobWriter, TagsByManifest, Writing
 
 __all__ = [
@@ -63,6 +68,7 @@ __all__ = [
     "BadLink",
     "Blob",
     "BlobWriter",
+    "Capacity",
     "Checking",
     "Documents",
     "EmptyBlob",
@@ -75,7 +81,11 @@ __all__ = [
     "LinkKind",
     "LinkQuarantine",
     "Links",
+    "ManifestContent",
+    "Monitoring",
     "Named",
+    "OpenContent",
+    "OpenUpload",
     "Outcome",
     "Place",
     "Places",
@@ -87,13 +97,17 @@ __all__ = [
     "RepositoryScan",
     "Revisions",
     "Scanning",
+    "ServerStorage",
+    "Serving",
     "Stamp",
     "Storage",
     "Sweeping",
+    "TagNames",
     "Tags",
     "TagsByManifest",
     "TopCheck",
     "Upload",
+    "Uploading",
     "Writer",
     "Writing",
     "age",
@@ -124,3 +138,19 @@ class Storage(Scanning, Writing, Sweeping, Protocol):
 
     def writers(self, configuration: str) -> Iterator[Writer]:
         """Yield the processes here that may be writing to it, or serve the configuration."""
+
+
+class ServerStorage(Storage, Protocol):
+    """A storage that a registry can be served from."""
+
+    def unlink_layer(self, repository: RepoName, digest: Digest) -> bool:
+        """Remove a blob from a repository, and nothing else; False if it was not there."""
+
+    def serving(self) -> Serving:
+        """Return what answers requests; one for each process, since it keeps what it has read."""
+
+    def uploading(self) -> Uploading:
+        """Return what takes in blobs."""
+
+    def monitoring(self) -> Monitoring:
+        """Return what tells how the storage is."""
