@@ -241,17 +241,26 @@ def gone(text: str, *roots: Path) -> list[str]:
     return [name for name in names if not any((root / name).exists() for root in roots)]
 
 
+def classless(text: str, source: Path) -> list[str]:
+    """The CamelCase names in backquotes on a page that are no class below `source`."""
+    code = "".join(path.read_text("utf-8") for path in source.rglob("*.py"))
+    names = re.findall(r"`([A-Z][a-z]+[A-Z]\w+)`", text)
+    return [name for name in names if not re.search(rf"^class {name}\b", code, re.MULTILINE)]
+
+
 def test_the_page_of_the_rooms_names_each_and_no_other() -> None:
     text = ROOMS_PAGE.read_text("utf-8")
     assert unnamed(text, SOURCE) == []
     assert gone(text, SOURCE, SOURCE.parents[1]) == []
+    assert classless(text, SOURCE) == []
 
 
 def test_a_room_without_a_word_and_a_word_without_a_room_are_found(tmp_path: Path) -> None:
     for name in ("client", "storage/filesystem"):
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "__init__.py").touch()
-    (tmp_path / "errors.py").touch()
+    (tmp_path / "errors.py").write_text("class NotFound: ...\n")
+    assert classless("`NotFound`, `NotHere`, `HEAD`", tmp_path) == ["NotHere"]
     assert unnamed("`client/` and storage/filesystem/", tmp_path) == [
         "errors.py",
         "storage/filesystem/",
