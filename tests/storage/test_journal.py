@@ -350,3 +350,20 @@ def test_it_lies_in_any_storage() -> None:
     assert again.head(run.id) == head_of(again.read(run.id))
     assert again.steps(run.id).done == {0}
     assert again.home_of(run.id) is again
+
+
+@pytest.mark.parametrize("spaces", range(8))
+def test_a_head_that_is_longer_than_any(journal: Journal, spaces: int) -> None:
+    """Where reading stops at first there may be a comma, too."""
+    run = make(request=(" " * spaces, *["x,,,,"] * 20_000))
+    journal.write(run)
+    assert journal.head(run.id) == head_of(run)
+
+
+def test_a_document_that_people_have_formatted(journal: Journal) -> None:
+    run = make()
+    journal.write(run)
+    path = folder(journal) / f"{run.id}.json"
+    path.write_text(json.dumps(json.loads(path.read_text()), indent=2))
+    assert journal.read(run.id) == run
+    assert journal.head(run.id) == head_of(run)

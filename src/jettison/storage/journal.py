@@ -63,9 +63,6 @@ _STEPS: Final = ".steps"
 _COLLECTION: Final = "runs"
 _ROOM: Final = 256 * 1024
 
-_END: Final = b",\n"
-"""What a head ends with on its line. JSON has no line break in a text."""
-
 _HEAD: Final = 64 * 1024
 """Bytes to read for a head; nearly all have a few thousand."""
 
@@ -107,18 +104,18 @@ def new_run_id(now: float) -> str:
 
 
 def _lines(document: "JournalEntry | _Label") -> bytes:
-    """Return a document, its head on a line of its own."""
+    """Return a document, its head on a line of its own, which a text cannot break in JSON."""
     raw = codec.encode(document)
     if isinstance(document, _Label):
         return raw
     end = len(codec.encode(head_of(document))) - 1
-    return raw if raw[end:] == b"}" else raw[:end] + _END + raw[end + 1 :]
+    return raw if raw[end:] == b"}" else raw[:end] + b",\n" + raw[end + 1 :]
 
 
 def _head_in(document: bytes) -> bytes:
     """Return the head of a document, which is all of it where that has no line of its own."""
-    first, end, _ = document.partition(_END)
-    return first + b"}" if end else document
+    first, end, _ = document.partition(b"\n")
+    return first[:-1] + b"}" if end and first.endswith(b",") else document
 
 
 class StepLog(msgspec.Struct, frozen=True):
@@ -313,8 +310,8 @@ class Journal:
             return None
         try:
             start = self._documents.beginning(run_id + ending, _HEAD) if head else None
-            if start is not None and _END in start:
-                return _head_in(start)
+            if start is not None and (found := _head_in(start)) is not start:
+                return found
             return self._documents.read(run_id + ending, codec.LARGEST)
         except StorageError as error:
             raise JournalError(error.message) from error
