@@ -12,14 +12,26 @@ import pytest
 
 from jettison.errors import StorageError
 from jettison.storage import protocol
-from jettison.storage.filesystem import documents, quarantine, repository, tree
+from jettison.storage.filesystem import (
+    documents,
+    monitoring,
+    open_file,
+    quarantine,
+    repository,
+    serving,
+    tree,
+    uploads,
+)
 from jettison.storage.filesystem.checking import TreeCheck
 from jettison.storage.filesystem.places import TreePlaces
 from jettison.storage.memory import MemoryStorage
 from jettison.storage.memory import documents as memory_documents
+from jettison.storage.memory import monitoring as memory_monitoring
 from jettison.storage.memory import places as memory_places
 from jettison.storage.memory import quarantine as memory_quarantine
 from jettison.storage.memory import repository as memory_repository
+from jettison.storage.memory import serving as memory_serving
+from jettison.storage.memory import uploading as memory_uploading
 from jettison.storage.memory import writing as memory_writing
 from jettison.storage.memory.checking import MemoryCheck
 from jettison.storage.protocol import LinkKind, Storage
@@ -27,7 +39,9 @@ from jettison.storage.tag_index import TagIndex
 from tests.contract import (
     test_storage_checking,
     test_storage_scanning,
+    test_storage_serving,
     test_storage_sweeping,
+    test_storage_uploading,
     test_storage_writing,
 )
 from tests.contract.content import ABSENT, APP, DIGEST, ONE, TWO, push
@@ -133,6 +147,11 @@ IMPLEMENTATIONS: dict[type, tuple[type, type]] = {
     protocol.LinkGroup: (quarantine.LinkGroup, memory_quarantine.MemoryLinkGroup),
     protocol.LinkQuarantine: (quarantine.LinkQuarantine, memory_quarantine.MemoryLinkQuarantine),
     protocol.Checking: (TreeCheck, MemoryCheck),
+    protocol.Serving: (serving.TreeServing, memory_serving.MemoryServing),
+    protocol.OpenContent: (open_file.OpenFile, memory_serving.MemoryContent),
+    protocol.Uploading: (uploads.TreeUploads, memory_uploading.MemoryUploading),
+    protocol.OpenUpload: (uploads.UploadFile, memory_uploading.MemoryUpload),
+    protocol.Monitoring: (monitoring.TreeMonitor, memory_monitoring.MemoryMonitoring),
     protocol.Documents: (documents.FolderDocuments, memory_documents.MemoryDocuments),
 }
 OWN = (
@@ -141,7 +160,14 @@ OWN = (
     test_places_hold_something_or_nothing,
     test_nobody_else_has_a_part_in_a_new_storage,
 )
-SUITE = (test_storage_checking, test_storage_scanning, test_storage_sweeping, test_storage_writing)
+SUITE = (
+    test_storage_checking,
+    test_storage_scanning,
+    test_storage_serving,
+    test_storage_sweeping,
+    test_storage_uploading,
+    test_storage_writing,
+)
 
 
 def both_satisfy_the_protocol() -> tuple[type[Storage], ...]:

@@ -21,7 +21,7 @@ from jettison.server.requests import Request
 from jettison.server.sessions import Sessions
 from jettison.server.sharing import Bodies, Buffers, Turns
 from jettison.server.tags import Listings
-from jettison.storage.protocol import ServerStorage
+from jettison.storage.protocol import Storage
 from jettison.storage.referrers_index import ReferrersIndexes
 from jettison.storage.tag_index import TagIndexes
 
@@ -50,7 +50,7 @@ class Context:
     def __init__(
         self,
         configuration: Configuration,
-        storage: ServerStorage,
+        storage: Storage,
         events: Events,
         executor: Executor,
         buffers: Buffers,

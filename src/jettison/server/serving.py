@@ -44,7 +44,7 @@ from jettison.server.tls import keep_certificate_fresh, make_context
 from jettison.server.tls_connections import TlsServer
 from jettison.server.workers import watch_over
 from jettison.storage.opening import make_storage
-from jettison.storage.protocol import ServerStorage
+from jettison.storage.protocol import Storage
 
 __all__ = ["serve", "warn_of_the_open"]
 
@@ -72,7 +72,7 @@ _log: Final = logging.getLogger(__name__)
 def serve(
     configuration: Configuration,
     announce: Callable[[str], None],
-    make: Callable[[Configuration], ServerStorage] = make_storage,
+    make: Callable[[Configuration], Storage] = make_storage,
 ) -> None:
     """Serve until SIGTERM or SIGINT; then finish the requests that are under way, and return.
 
@@ -187,7 +187,7 @@ class _Server:
     def __init__(
         self,
         configuration: Configuration,
-        storage: ServerStorage,
+        storage: Storage,
         sockets: tuple[socket.socket, socket.socket | None],
         tls: ssl.SSLContext | None,
         shared: Path | None,

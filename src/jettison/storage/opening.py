@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from jettison.storage.filesystem.containers import require_here
 from jettison.storage.filesystem.tree import StorageTree
-from jettison.storage.protocol import Absence, ServerStorage, Storage
+from jettison.storage.protocol import Absence, Storage
 
 if TYPE_CHECKING:
     from jettison.configuration import Configuration
@@ -45,6 +45,6 @@ def storage_of(configuration: "Configuration") -> Storage:
     return tree
 
 
-def make_storage(configuration: "Configuration") -> ServerStorage:
+def make_storage(configuration: "Configuration") -> Storage:
     """Open the storage that a server is to serve, made with nothing in it if it is not there."""
     return StorageTree.make(configuration.storage.root)

@@ -16,13 +16,11 @@ from typing import Final, NamedTuple
 
 from jettison.errors import (
     InvalidDigest,
-    InvalidManifest,
     StorageError,
     Unsettled,
     storage_error,
 )
 from jettison.model.digest import Digest
-from jettison.model.manifest import parse_manifest
 from jettison.model.names import RepoName, Tag
 from jettison.storage.filesystem import layout
 from jettison.storage.filesystem.beneath import look_beneath, open_beneath
@@ -32,11 +30,9 @@ from jettison.storage.filesystem.reading import LARGEST_MANIFEST, SETTLED_NS, In
 from jettison.storage.filesystem.tag_names import sorted_tags
 from jettison.storage.filesystem.tree import StorageTree
 from jettison.storage.protocol import ManifestContent, Stamp, TagNames
+from jettison.storage.served import SMALL, manifest_content
 
-__all__ = ["SMALL", "TreeServing"]
-
-SMALL: Final = 64 * 1024
-"""Up to so many bytes a content is read at once and may be kept."""
+__all__ = ["TreeServing"]
 
 _KEPT_BYTES: Final = 16 * 1024 * 1024
 _KEPT_TYPES: Final = 4096
@@ -73,17 +69,6 @@ class _Kept:
         self.raw = raw
         self.inode = inode
         self.manifest: ManifestContent | None = None
-
-
-def _type_of(digest: Digest, raw: bytes) -> str:
-    """Return what a manifest says of its type, "" where it says none."""
-    if not digest.matches(raw):
-        message = f"manifest {digest} is damaged on the disk: its bytes have another digest"
-        raise StorageError(message, hint="Push the image again.")
-    try:
-        return parse_manifest(raw).media_type
-    except InvalidManifest:
-        return ""
 
 
 class TreeServing:
@@ -267,7 +252,7 @@ class TreeServing:
         if found is None:
             return None
         if found.manifest is None:
-            found.manifest = ManifestContent(found.raw, _type_of(digest, found.raw))
+            found.manifest = manifest_content(digest, found.raw)
         return found.manifest
 
     def large_type(self, digest: Digest) -> str | None:
@@ -281,7 +266,7 @@ class TreeServing:
         content = self._small(digest, LARGEST_MANIFEST)
         if content is None or identity is None:
             return None
-        kind = _type_of(digest, content.raw)
+        kind = manifest_content(digest, content.raw).media_type
         if len(self._types) >= _KEPT_TYPES:
             self._types.clear()
         self._types[digest] = (identity, kind)

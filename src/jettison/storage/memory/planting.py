@@ -54,7 +54,7 @@ class Planting:
         now = self.memory.now()
         before = state.uploads.get(upload)
         started = now if before is None else before.started
-        state.uploads[upload] = UploadState(content, started, now)
+        state.uploads[upload] = UploadState(bytearray(content), started, now)
         if before is None:
             state.note(UPLOADS, now)
 

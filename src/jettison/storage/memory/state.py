@@ -106,9 +106,9 @@ class TagState:
 
 
 class UploadState(NamedTuple):
-    """An unfinished upload."""
+    """An unfinished upload; its content grows in place."""
 
-    content: bytes
+    content: bytearray
     started: Stamp
     moved: Stamp
 
@@ -173,6 +173,7 @@ class Memory:
         self.problems: list[Problem] = []
         self.documents: dict[str, dict[str, bytes]] = {}
         self.leased_for: str | None = None
+        self.open_uploads: set[str] = set()
         self.writing: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._clock = clock
         self._read = Stamp(0)

@@ -6,10 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from jettison.model.plausibility import Owner
 from jettison.storage.memory.checking import MemoryCheck
 from jettison.storage.memory.documents import MemoryDocuments
+from jettison.storage.memory.monitoring import MemoryMonitoring
 from jettison.storage.memory.planting import Planting
 from jettison.storage.memory.scanning import MemoryScanning
+from jettison.storage.memory.serving import MemoryServing
 from jettison.storage.memory.state import Memory, locked
 from jettison.storage.memory.sweeping import MemorySweeping
+from jettison.storage.memory.uploading import MemoryUploading
 from jettison.storage.memory.writing import MemoryWriting
 from jettison.storage.protocol import Stamp, Writer
 
@@ -45,6 +48,18 @@ class MemoryStorage(MemoryScanning, MemoryWriting, MemorySweeping, Planting):
     def documents(self, collection: str) -> MemoryDocuments:
         """Open a collection of documents of ours, such as ``runs``."""
         return MemoryDocuments(self.memory, collection)
+
+    def serving(self) -> MemoryServing:
+        """Return what answers requests."""
+        return MemoryServing(self.memory)
+
+    def uploading(self) -> MemoryUploading:
+        """Return what takes in blobs."""
+        return MemoryUploading(self.memory)
+
+    def monitoring(self) -> MemoryMonitoring:
+        """Return what tells how the storage is."""
+        return MemoryMonitoring()
 
     @locked
     def exists(self, place: str) -> bool:

@@ -102,6 +102,13 @@ class MemoryWriting:
         return True
 
     @locked
+    def unlink_layer(self, repository: RepoName, digest: Digest) -> bool:
+        """Remove a blob from a repository, and nothing else; False if it was not there."""
+        state = self.memory.repositories.get(repository)
+        slot = None if state is None else state.links[LinkKind.LAYER].get(digest.raw)
+        return slot is not None and slot.take(CONTENT, self.memory.now()) is not None
+
+    @locked
     def delete_revision(
         self,
         repository: RepoName,

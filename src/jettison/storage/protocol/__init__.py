@@ -12,8 +12,6 @@ above them there is no path, no descriptor and no inode.
 from collections.abc import Iterator
 from typing import Protocol
 
-from jettison.model.digest import Digest
-from jettison.model.names import RepoName
 from jettison.model.plausibility import Owner
 from jettison.storage.protocol.checking import (
     BadLink,
@@ -97,7 +95,6 @@ __all__ = [
     "RepositoryScan",
     "Revisions",
     "Scanning",
-    "ServerStorage",
     "Serving",
     "Stamp",
     "Storage",
@@ -128,6 +125,17 @@ class Storage(Scanning, Writing, Sweeping, Protocol):
     def checking(self, idle: Stamp) -> Checking:
         """Begin a check; what was written after ``idle`` may still be being written."""
 
+    # What a server asks, of objects that keep what one process has read.
+
+    def serving(self) -> Serving:
+        """Return what answers requests; one is enough for a process."""
+
+    def uploading(self) -> Uploading:
+        """Return what takes in blobs piece by piece."""
+
+    def monitoring(self) -> Monitoring:
+        """Return what tells how the storage is."""
+
     # What else there is around it.
 
     def owners(self) -> tuple[Owner, ...]:
@@ -138,19 +146,3 @@ class Storage(Scanning, Writing, Sweeping, Protocol):
 
     def writers(self, configuration: str) -> Iterator[Writer]:
         """Yield the processes here that may be writing to it, or serve the configuration."""
-
-
-class ServerStorage(Storage, Protocol):
-    """A storage that a registry can be served from."""
-
-    def unlink_layer(self, repository: RepoName, digest: Digest) -> bool:
-        """Remove a blob from a repository, and nothing else; False if it was not there."""
-
-    def serving(self) -> Serving:
-        """Return what answers requests; one for each process, since it keeps what it has read."""
-
-    def uploading(self) -> Uploading:
-        """Return what takes in blobs."""
-
-    def monitoring(self) -> Monitoring:
-        """Return what tells how the storage is."""

@@ -81,6 +81,9 @@ class Writing(Protocol):
         Raises :class:`~jettison.errors.PlanStale` for one that points to anything but ``expected``.
         """
 
+    def unlink_layer(self, repository: RepoName, digest: Digest) -> bool:
+        """Remove a blob from a repository, and nothing else; False if it was not there."""
+
     def delete_revision(
         self,
         repository: RepoName,
