@@ -62,6 +62,8 @@ def test_work_on_a_storage_asks_no_registry(timed: Jettison, tmp_path: Path) -> 
         found = loaded(timed, *command, tree.root)
         assert found & HEAVY == {"msgspec", "typer"}, command
     assert "aiohttp" not in loaded(timed, "runs", "--storage", tree.root)
+    found = loaded(timed, "gc", "-n", tree.root)
+    assert found & {"jettison.fsck", "jettison.jobs.check", "jettison.jobs.discover"} == set()
 
 
 def test_work_on_a_registry_loads_no_collector(timed: Jettison) -> None:

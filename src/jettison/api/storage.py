@@ -1,27 +1,28 @@
 """A session with a storage: collecting, checking, repairing."""
 
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from jettison.api.journal import journal_if_home
 from jettison.collector.options import CollectOptions
 from jettison.collector.plan import CollectionPlan
-from jettison.fsck import CheckOptions
 from jettison.jobs.collect import Collection, CollectionJob
-from jettison.jobs.repair import RepairJob, RepairUndoJob
 from jettison.jobs.workspace import Workspace, open_workspace
-from jettison.model.check_report import CheckReport
 from jettison.model.digest import Digest
-from jettison.model.journal import RepairEntry, UndoEntry
 from jettison.model.names import RepoName, Tag
 from jettison.model.plausibility import NOTHING_SAID, Consent
-from jettison.model.repair import RepairPlan
 from jettison.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from jettison.fsck import CheckOptions
+    from jettison.jobs.repair import RepairJob
+    from jettison.model.check_report import CheckReport
+    from jettison.model.journal import RepairEntry, UndoEntry
+    from jettison.model.repair import RepairPlan
 
 __all__ = ["StorageSession"]
 
 COLLECT = CollectOptions()
-CHECK = CheckOptions()
 
 
 class StorageSession:
@@ -109,22 +110,36 @@ class StorageSession:
 
     # Checking.
 
-    def check(self, options: CheckOptions = CHECK) -> CheckReport:
+    def check(self, options: "CheckOptions | None" = None) -> "CheckReport":
         """Read the whole storage and say what is wrong; nothing is changed."""
-        return RepairJob(self._workspace, options).check()
+        return self._repair(options).check()
 
-    def plan_repair(self, report: CheckReport, options: CheckOptions = CHECK) -> RepairPlan:
+    def plan_repair(
+        self, report: "CheckReport", options: "CheckOptions | None" = None
+    ) -> "RepairPlan":
         """Return what of a report can be put right, and how; nothing is changed."""
-        return RepairJob(self._workspace, options).plan(report)
+        return self._repair(options).plan(report)
 
     def repair(
-        self, plan: RepairPlan, options: CheckOptions = CHECK, consent: Consent = NOTHING_SAID
-    ) -> RepairEntry:
+        self,
+        plan: "RepairPlan",
+        options: "CheckOptions | None" = None,
+        consent: Consent = NOTHING_SAID,
+    ) -> "RepairEntry":
         """Carry a repair out; return its journal entry. Nothing is deleted, only moved aside."""
-        job = RepairJob(self._workspace, options)
+        job = self._repair(options)
         job.require_own_tree(consent)
         return job.apply(plan, (self.location,))
 
-    def undo_repair(self, entry: RepairEntry) -> UndoEntry:
+    def _repair(self, options: "CheckOptions | None") -> "RepairJob":
+        # A collection loads nothing of a check.
+        from jettison.fsck import CheckOptions  # noqa: PLC0415 - see above
+        from jettison.jobs.repair import RepairJob  # noqa: PLC0415 - same
+
+        return RepairJob(self._workspace, options or CheckOptions())
+
+    def undo_repair(self, entry: "RepairEntry") -> "UndoEntry":
         """Take a repair back; return the journal entry of that."""
+        from jettison.jobs.repair import RepairUndoJob  # noqa: PLC0415 - as in `_repair`
+
         return RepairUndoJob(self._workspace, entry).apply()

@@ -16,8 +16,6 @@ from jettison.errors import (
     UnexpectedResponse,
     UsageError,
 )
-from jettison.jobs.check import Item, Level, check_storage
-from jettison.jobs.discover import list_repositories
 from jettison.model.journal import EntryHead
 from jettison.model.plan import Plan
 from jettison.model.times import rfc3339
@@ -30,6 +28,7 @@ from jettison.storage.registry import StorageRegistry
 
 if TYPE_CHECKING:
     from jettison.configuration import Configuration
+    from jettison.jobs.check import Item
 
 __all__ = ["Workspace", "open_workspace"]
 
@@ -114,8 +113,12 @@ class Workspace:
             raise UsageError("no journal is given, and nothing is removed without one")
         return self.users
 
-    async def check(self) -> list[Item]:
+    async def check(self) -> "list[Item]":
         """Check that the storage can be reached from here, and is that of the registry."""
+        # Most jobs check nothing, and are to start at once and stay small.
+        from jettison.jobs.check import Item, Level, check_storage  # noqa: PLC0415 - see above
+        from jettison.jobs.discover import list_repositories  # noqa: PLC0415 - same
+
         if self.storage is None:
             message = "not given, so bytes are upper bounds (≤) and nothing can be collected"
             return [Item(Level.INFO, "storage", message, "Give --storage CONFIG or DIR.")]
