@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.registry import JettisonRegistry, Program
+from tests.support.registry import JettisonRegistry, MemoryRegistry, Program
 
 
 @pytest.fixture
@@ -13,12 +13,28 @@ def program() -> Program:
     return "docker-registry"
 
 
+URLS = {"validation": {"manifests": {"urls": {"deny": ["^ftp:"]}}}}
+
+
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JettisonRegistry]:
-    """One server for most of the tests; each has repositories of its own."""
-    urls = {"validation": {"manifests": {"urls": {"deny": ["^ftp:"]}}}}
-    with JettisonRegistry(tmp_path_factory.mktemp("api"), delete=True, extra=urls) as running:
+def tree_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JettisonRegistry]:
+    """One server for the tests that look at files, too."""
+    with JettisonRegistry(tmp_path_factory.mktemp("api"), delete=True, extra=URLS) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def memory_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JettisonRegistry]:
+    """The same with nothing on a disk."""
+    with MemoryRegistry(tmp_path_factory.mktemp("api"), delete=True, extra=URLS) as running:
+        yield running
+
+
+@pytest.fixture(scope="module", params=["tree", "memory"])
+def server(request: pytest.FixtureRequest) -> JettisonRegistry:
+    """One server for most of the tests, on each storage; each test has repositories of its own."""
+    found: JettisonRegistry = request.getfixturevalue(f"{request.param}_server")
+    return found
 
 
 @pytest.fixture

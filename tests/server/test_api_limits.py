@@ -37,34 +37,34 @@ def test_referrers_come_in_pages(server: JettisonRegistry, repo: str) -> None:
     assert sorted(found) == sorted(pushed)
 
 
-def test_a_large_manifest_is_like_any_other(server: JettisonRegistry, repo: str) -> None:
-    raw = json.dumps(document(repo, server, annotations={"filling": "x" * 3_000_000})).encode()
-    assert put(server, repo, "large", raw).status == 201
+def test_a_large_manifest_is_like_any_other(tree_server: JettisonRegistry, repo: str) -> None:
+    raw = json.dumps(document(repo, tree_server, annotations={"filling": "x" * 3_000_000})).encode()
+    assert put(tree_server, repo, "large", raw).status == 201
     where = f"/v2/{repo}/manifests/large"
     for _ in range(2):  # read for the first time, and known
-        head = server.request("HEAD", where, ACCEPT)
+        head = tree_server.request("HEAD", where, ACCEPT)
         assert head.status == 200
         assert head.headers["Content-Length"] == str(len(raw))
         assert head.headers["Content-Type"] == OCI_MANIFEST
-        answer = server.request("GET", where, ACCEPT)
+        answer = tree_server.request("GET", where, ACCEPT)
         assert answer.body == raw
         assert answer.headers["Docker-Content-Digest"] == Digest.of(raw)
-    assert server.request("GET", where, {"Accept": OCI_INDEX}).status == 404
-    part = server.request("GET", where, ACCEPT | {"Range": "bytes=5-9"})
+    assert tree_server.request("GET", where, {"Accept": OCI_INDEX}).status == 404
+    part = tree_server.request("GET", where, ACCEPT | {"Range": "bytes=5-9"})
     assert (part.status, part.body) == (206, raw[5:10])
-    blob_file(server, Digest.of(raw)).write_bytes(b"x" * 100_000)
-    assert server.request("GET", where, ACCEPT).status == 500
+    blob_file(tree_server, Digest.of(raw)).write_bytes(b"x" * 100_000)
+    assert tree_server.request("GET", where, ACCEPT).status == 500
 
 
-def test_a_blob_that_lost_its_bytes_is_not_there(server: JettisonRegistry, repo: str) -> None:
-    raw = json.dumps(document(repo, server)).encode()
-    blob_file(server, BLOB).write_bytes(b"")
-    assert server.request("HEAD", f"/v2/{repo}/blobs/{BLOB}").status == 404
-    answer = put(server, repo, "broken", raw)
+def test_a_blob_that_lost_its_bytes_is_not_there(tree_server: JettisonRegistry, repo: str) -> None:
+    raw = json.dumps(document(repo, tree_server)).encode()
+    blob_file(tree_server, BLOB).write_bytes(b"")
+    assert tree_server.request("HEAD", f"/v2/{repo}/blobs/{BLOB}").status == 404
+    answer = put(tree_server, repo, "broken", raw)
     assert (answer.status, code(answer)) == (400, "MANIFEST_BLOB_UNKNOWN")
-    document(repo, server)  # pushes it again
-    assert server.request("HEAD", f"/v2/{repo}/blobs/{BLOB}").status == 200
-    assert put(server, repo, "whole", raw).status == 201
+    document(repo, tree_server)  # pushes it again
+    assert tree_server.request("HEAD", f"/v2/{repo}/blobs/{BLOB}").status == 200
+    assert put(tree_server, repo, "whole", raw).status == 201
 
 
 def test_a_manifest_that_lies_about_a_size(server: JettisonRegistry, repo: str) -> None:
@@ -75,23 +75,23 @@ def test_a_manifest_that_lies_about_a_size(server: JettisonRegistry, repo: str) 
 
 
 def test_what_cannot_be_read_holds_everything_but_itself(tmp_path: Path) -> None:
-    with starting(tmp_path) as server:
+    with starting(tmp_path) as tree_server:
         raws = [
-            json.dumps(document("app", server, annotations={"n": str(n)})).encode()
+            json.dumps(document("app", tree_server, annotations={"n": str(n)})).encode()
             for n in range(2)
         ]
         for number, raw in enumerate(raws):
-            assert put(server, "app", str(number), raw).status == 201
+            assert put(tree_server, "app", str(number), raw).status == 201
         damaged, other = map(Digest.of, raws)
-        blob_file(server, damaged).write_bytes(b"damaged")
-        answer = server.request("DELETE", f"/v2/app/manifests/{other}")
+        blob_file(tree_server, damaged).write_bytes(b"damaged")
+        answer = tree_server.request("DELETE", f"/v2/app/manifests/{other}")
         assert (answer.status, code(answer)) == (405, "DENIED")
         assert damaged in answer.json["errors"][0]["message"]
-        answer = server.request("DELETE", f"/v2/app/blobs/{BLOB}")
+        answer = tree_server.request("DELETE", f"/v2/app/blobs/{BLOB}")
         assert (answer.status, code(answer)) == (405, "DENIED")
-        assert server.request("DELETE", "/v2/app/manifests/1").status == 202  # the tag alone
-        assert server.request("DELETE", f"/v2/app/manifests/{damaged}").status == 202
-        assert server.request("DELETE", f"/v2/app/manifests/{other}").status == 202
+        assert tree_server.request("DELETE", "/v2/app/manifests/1").status == 202  # the tag alone
+        assert tree_server.request("DELETE", f"/v2/app/manifests/{damaged}").status == 202
+        assert tree_server.request("DELETE", f"/v2/app/manifests/{other}").status == 202
 
 
 def test_the_status_of_an_upload_needs_nobodys_leave(server: JettisonRegistry, repo: str) -> None:

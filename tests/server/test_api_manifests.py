@@ -254,11 +254,11 @@ def test_a_tag_goes_only_if_it_points_to_what_was_seen(server: JettisonRegistry,
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT"])
 def test_a_link_that_another_server_rewrites_for_long_is_waited_for(
-    server: JettisonRegistry, repo: str, method: str
+    tree_server: JettisonRegistry, repo: str, method: str
 ) -> None:
     one = image()
-    server.push(repo, "1", one)
-    folder = server.tree / "repositories" / repo
+    tree_server.push(repo, "1", one)
+    folder = tree_server.tree / "repositories" / repo
     for link in sorted(folder.glob("_*/**/link")):
         whole = link.read_bytes()
         link.write_bytes(b"")
@@ -266,8 +266,8 @@ def test_a_link_that_another_server_rewrites_for_long_is_waited_for(
         writer = threading.Timer(0.2, link.write_bytes, (whole,))
         writer.start()
         if method == "PUT":
-            answer = put(server, repo, "1", one.manifest.raw)
+            answer = put(tree_server, repo, "1", one.manifest.raw)
         else:
-            answer = server.request(method, f"/v2/{repo}/manifests/1", {"Accept": ACCEPT})
+            answer = tree_server.request(method, f"/v2/{repo}/manifests/1", {"Accept": ACCEPT})
         writer.join()
         assert answer.status in {200, 201}, link

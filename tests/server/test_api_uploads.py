@@ -29,10 +29,15 @@ def test_one_in_a_single_request(server: JettisonRegistry, repo: str) -> None:
     assert server.request("GET", f"/v2/{repo}/blobs/{BLOB}").body == RAW
 
 
-def test_one_in_a_single_request_with_another_digest(server: JettisonRegistry, repo: str) -> None:
-    answer = server.request("POST", f"/v2/{repo}/blobs/uploads/?digest={MISSING}", {}, RAW)
+def test_one_in_a_single_request_with_another_digest(
+    tree_server: JettisonRegistry, repo: str
+) -> None:
+    answer = tree_server.request("POST", f"/v2/{repo}/blobs/uploads/?digest={MISSING}", {}, RAW)
     assert (answer.status, code(answer)) == (400, "DIGEST_INVALID")
-    for left in (server.tree / "repositories" / repo / "_uploads", server.root / "jettison/drafts"):
+    for left in (
+        tree_server.tree / "repositories" / repo / "_uploads",
+        tree_server.root / "jettison/drafts",
+    ):
         assert not list(left.glob("*"))
 
 
@@ -96,15 +101,15 @@ def test_lengths_that_contradict_each_other(server: JettisonRegistry, repo: str)
     assert finish(server, where, BLOB).status == 201
 
 
-def test_a_cancelled_one_is_gone(server: JettisonRegistry, repo: str) -> None:
-    where = begin(server, repo)
-    chunk(server, where, RAW)
-    answer = server.request("DELETE", where)
+def test_a_cancelled_one_is_gone(tree_server: JettisonRegistry, repo: str) -> None:
+    where = begin(tree_server, repo)
+    chunk(tree_server, where, RAW)
+    answer = tree_server.request("DELETE", where)
     assert (answer.status, answer.body) == (204, b"")
     for method in ("GET", "PATCH", "PUT", "DELETE"):
-        answer = server.request(method, f"{where}&digest={BLOB}")
+        answer = tree_server.request(method, f"{where}&digest={BLOB}")
         assert (answer.status, code(answer)) == (404, "BLOB_UPLOAD_UNKNOWN")
-    assert not list((server.tree / "repositories" / repo / "_uploads").iterdir())
+    assert not list((tree_server.tree / "repositories" / repo / "_uploads").iterdir())
 
 
 @pytest.mark.parametrize("query", ["", "&digest=", "&digest=x", f"&digest={BLOB}&digest={BLOB}"])
@@ -149,12 +154,12 @@ def test_an_unknown_algorithm(server: JettisonRegistry, repo: str) -> None:
     assert (answer.status, code(answer)) == (400, "UNSUPPORTED")
 
 
-def test_two_at_once_come_one_after_the_other(server: JettisonRegistry, repo: str) -> None:
-    where = begin(server, repo)
+def test_two_at_once_come_one_after_the_other(tree_server: JettisonRegistry, repo: str) -> None:
+    where = begin(tree_server, repo)
     statuses: list[tuple[int, str]] = []
 
     def send(letter: bytes) -> None:
-        answer = chunk(server, where, letter * 300_000)
+        answer = chunk(tree_server, where, letter * 300_000)
         statuses.append((answer.status, answer.headers["Range"]))
 
     threads = [threading.Thread(target=send, args=(letter,)) for letter in (b"a", b"b")]
@@ -165,9 +170,9 @@ def test_two_at_once_come_one_after_the_other(server: JettisonRegistry, repo: st
     assert sorted(statuses) == [(202, "0-299999"), (202, "0-599999")]
     either = [Digest.of(x * 300_000 + y * 300_000) for x, y in ((b"a", b"b"), (b"b", b"a"))]
     name = where.rpartition("/")[2].partition("?")[0]
-    raw = (server.tree / "repositories" / repo / "_uploads" / name / "data").read_bytes()
+    raw = (tree_server.tree / "repositories" / repo / "_uploads" / name / "data").read_bytes()
     assert Digest.of(raw) in either
-    assert finish(server, where, Digest.of(raw)).status == 201
+    assert finish(tree_server, where, Digest.of(raw)).status == 201
 
 
 def test_two_that_say_where_they_go(server: JettisonRegistry, repo: str) -> None:

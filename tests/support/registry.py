@@ -480,6 +480,15 @@ class JettisonRegistry(DockerRegistry):
     command: ClassVar[tuple[str, ...]] = (sys.executable, "-m", "jettison")
 
 
+class MemoryRegistry(JettisonRegistry):
+    """The same server on a storage in memory; nothing of it is in `root`, or outlives a restart."""
+
+    command: ClassVar[tuple[str, ...]] = (
+        sys.executable,
+        str(Path(__file__).with_name("memory_registry.py")),
+    )
+
+
 PEERS: Final = Path(sys.prefix) / "peers"
 """Where `make setup` builds what comes as Go modules."""
 
