@@ -34,6 +34,13 @@ people, and a `code`:
 |---|---|
 {codes}
 
+A step of a plan has a `reason` and a `code`: `named` (the request names it), `last-tag` (the last
+tag of the manifest goes), `referrer` (it refers to a manifest that goes), `child` (an index that
+goes lists it, and no other does), or `no-manifest` (the tag leads to no readable manifest). So has
+what is `kept`: `tagged` (it has a tag of its own), `listed` (an index that stays lists it),
+`referrer` (it refers to a manifest that stays), or `protected` (something that cannot be read may
+need it).
+
 A step of a removal that was not done is in `left`, with a `reason` and a `code`: `not-saved` (what
 it removes could not be saved first), `changed` (the registry is not what it was when the plan was
 made), `refused` (the registry does not let it go), or `failed` (anything else).

@@ -8,7 +8,7 @@ from jettison.errors import Refused
 from jettison.model.listing_problems import ListingProblem, ProblemCode
 from jettison.model.manifest import ManifestKind
 from jettison.model.names import Tag
-from jettison.model.plan import Step, StepAction
+from jettison.model.plan import KeptCode, Step, StepAction, StepCode
 from jettison.model.removal import Removal, plan_removal
 from jettison.model.snapshot import RepositorySnapshot
 from tests.property.registries import image, index, manifest_digest, opaque, repository, weak_tag
@@ -16,8 +16,22 @@ from tests.property.registries import image, index, manifest_digest, opaque, rep
 APP = "team/app"
 
 
+WHY = {
+    StepCode.NAMED: "named by the request",
+    StepCode.LAST_TAG: "its last tag goes",
+    StepCode.REFERRER: "refers to ",  # of what is kept it says the same
+    StepCode.CHILD: "listed by nothing else",
+    StepCode.NO_MANIFEST: "leads to no readable manifest",
+    KeptCode.TAGGED: "a tag of its own",
+    KeptCode.LISTED: "listed by ",
+    KeptCode.PROTECTED: "cannot be read",
+}
+"""What each code says, in words that its sentence has."""
+
+
 def story(removal: Removal) -> list[str]:
     """The steps as text: `delete 3 t1,t2: why`."""
+    assert all(WHY[step.code] in step.reason for step in removal.steps)
     return [
         f"{step.action} {_number(step)} {','.join(step.tags)}: {step.reason}"
         for step in removal.steps
@@ -29,6 +43,7 @@ def _number(step: Step) -> int | None:
 
 
 def stays(removal: Removal) -> list[str]:
+    assert all(WHY[kept.code] in kept.reason for kept in removal.kept)
     return [
         f"{int(kept.digest.hex, 16) - 0xA000} {kept.tag or '-'}: {kept.reason}"
         for kept in removal.kept

@@ -78,6 +78,9 @@ def test_nothing_of_a_document_is_lost(tmp_path: Path, name: str) -> None:
     old, journal = decoded(file), Journal.at(tmp_path)
     for finding in (old["receipt"] or {}).get("findings", []):
         finding["code"] = "uncoded"
+    plan = old["plan"] or {}
+    for planned in (*plan.get("steps", []), *plan.get("kept", [])):
+        planned["code"] = "uncoded"
     run = journal.read(file.stem)
     new = json.loads(codec.encode(run))
     details = old.pop("details")

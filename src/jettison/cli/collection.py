@@ -129,7 +129,8 @@ def plan_document(plan: "CollectionPlan", disk_free: int) -> dict[str, Any]:
     from jettison.model import codec
 
     document: dict[str, Any] = codec.plain(plan)
-    for name in ("seen", "blob_names", "unfinished", "hypothetical", "schema_version"):
+    for name in ("seen", "blob_names", "blob_times", "unfinished", "hypothetical"):
         del document[name]
+    del document["schema_version"]
     classes = codec.plain(plan.classes)
     return {"plan": {**document, "classes": classes, "disk_free_bytes": disk_free}}

@@ -19,12 +19,14 @@ __all__ = [
     "Estimate",
     "Freed",
     "Kept",
+    "KeptCode",
     "Plan",
     "PlanSummary",
     "Prediction",
     "Shared",
     "Step",
     "StepAction",
+    "StepCode",
 ]
 
 PLAN_SCHEMA: Final = 1
@@ -35,6 +37,38 @@ class StepAction(enum.StrEnum):
 
     UNTAG = "untag"
     DELETE = "delete"
+
+
+class StepCode(enum.StrEnum):
+    """Why a step is in the plan."""
+
+    NAMED = "named"
+    """The request names it."""
+    LAST_TAG = "last-tag"
+    """The last tag of the manifest goes."""
+    REFERRER = "referrer"
+    """It refers to a manifest that goes."""
+    CHILD = "child"
+    """An index that goes lists it, and no other does."""
+    NO_MANIFEST = "no-manifest"
+    """The tag leads to no manifest that can be read."""
+    UNCODED = "uncoded"
+    """An earlier version planned it, and gave no code."""
+
+
+class KeptCode(enum.StrEnum):
+    """Why something stays."""
+
+    TAGGED = "tagged"
+    """It has a tag of its own."""
+    LISTED = "listed"
+    """An index that stays lists it."""
+    REFERRER = "referrer"
+    """It refers to a manifest that stays."""
+    PROTECTED = "protected"
+    """Something that cannot be read may need it."""
+    UNCODED = "uncoded"
+    """An earlier version planned it, and gave no code."""
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -50,6 +84,7 @@ class Step(msgspec.Struct, frozen=True):
     digest: Digest | None
     tags: tuple[Tag, ...]
     reason: str
+    code: StepCode = StepCode.UNCODED
 
     @property
     def deletes(self) -> Digest | None:
@@ -69,6 +104,7 @@ class Kept(msgspec.Struct, frozen=True):
     digest: Digest
     tag: Tag | None
     reason: str
+    code: KeptCode = KeptCode.UNCODED
 
 
 class Freed(msgspec.Struct, frozen=True):

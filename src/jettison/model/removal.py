@@ -7,6 +7,7 @@ Repositories are independent of each other here: they share only blobs.
 
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
+from typing import Final
 
 import msgspec
 
@@ -16,11 +17,14 @@ from jettison.model.graph import Edges, reach
 from jettison.model.listing_problems import summarized
 from jettison.model.manifest import ManifestKind, referenced_digest
 from jettison.model.names import Tag
-from jettison.model.plan import Kept, Step, StepAction
+from jettison.model.plan import Kept, KeptCode, Step, StepAction, StepCode
 from jettison.model.snapshot import RepositorySnapshot
 from jettison.model.traversal import postorder
 
 __all__ = ["Removal", "plan_removal"]
+
+_NAMED: Final = "named by the request", StepCode.NAMED
+_NO_MANIFEST: Final = "leads to no readable manifest", StepCode.NO_MANIFEST
 
 
 class Removal(msgspec.Struct, frozen=True):
@@ -113,13 +117,10 @@ def plan_removal(
     ]
     reasons = _Reasons(repository, tags, digests, unneeded)
     steps = [
-        Step(StepAction.UNTAG, repository.name, None, (tag,), "leads to no readable manifest")
-        for tag in lost_tags
+        Step(StepAction.UNTAG, repository.name, None, (tag,), *_NO_MANIFEST) for tag in lost_tags
     ]
     steps += [
-        Step(
-            StepAction.UNTAG, repository.name, repository.tags[tag], (tag,), "named by the request"
-        )
+        Step(StepAction.UNTAG, repository.name, repository.tags[tag], (tag,), *_NAMED)
         for tag in sorted(going)
         if repository.tags[tag] not in gone
     ]
@@ -129,7 +130,7 @@ def plan_removal(
             repository.name,
             digest,
             tuple(tags_of.get(digest, ())),
-            reasons.why_gone(digest),
+            *reasons.why_gone(digest),
         )
         for digest in order
     ]
@@ -224,14 +225,15 @@ class _Reasons:
             if subject in gone
         }
 
-    def why_gone(self, digest: Digest) -> str:
+    def why_gone(self, digest: Digest) -> tuple[str, StepCode]:
         if digest in self._named:
-            return "named by the request"
+            return _NAMED
         if digest in self._untagged:
-            return "its last tag goes"
+            return "its last tag goes", StepCode.LAST_TAG
         if digest in self._subjects:
-            return f"refers to {self._subjects[digest].short}, which goes"
-        return f"child of {self._parents[digest][0].short}, listed by nothing else"
+            return f"refers to {self._subjects[digest].short}, which goes", StepCode.REFERRER
+        parent = self._parents[digest][0].short
+        return f"child of {parent}, listed by nothing else", StepCode.CHILD
 
     def why_kept(
         self,
@@ -243,20 +245,20 @@ class _Reasons:
         for digest in sorted(kept):
             left = [tag for tag in tags_of.get(digest, ()) if tag not in going]
             if left:
-                found += [
-                    Kept(self._repository.name, digest, tag, "a tag of its own") for tag in left
-                ]
+                reason, code = "a tag of its own", KeptCode.TAGGED
+                found += [Kept(self._repository.name, digest, tag, reason, code) for tag in left]
                 continue
             holders = [p for p in self._parents.get(digest, ()) if p not in self._gone]
             manifest = self._repository.manifests.get(digest)
             if holders:
                 names = ", ".join(_name(self._repository, p, tags_of) for p in holders)
-                reason = f"listed by {names}"
+                reason, code = f"listed by {names}", KeptCode.LISTED
             elif manifest is not None and manifest.subject is not None:
                 reason = f"refers to {manifest.subject.short}, which stays"
+                code = KeptCode.REFERRER
             else:
-                reason = "protected by what cannot be read"
-            found.append(Kept(self._repository.name, digest, None, reason))
+                reason, code = "protected by what cannot be read", KeptCode.PROTECTED
+            found.append(Kept(self._repository.name, digest, None, reason, code))
         return found
 
 
