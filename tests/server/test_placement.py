@@ -42,6 +42,12 @@ def system(monkeypatch: pytest.MonkeyPatch) -> System:
     return System(monkeypatch)
 
 
+def share(placed: Placement) -> None:
+    """Let two small requests be under way at once."""
+    with placed.sharing(), placed.sharing():
+        pass
+
+
 def in_thread(function: Callable[..., set[int]], *args: Callable[[], set[int]]) -> set[int]:
     with ThreadPoolExecutor(1) as threads:
         return threads.submit(function, *args).result()
@@ -49,7 +55,7 @@ def in_thread(function: Callable[..., set[int]], *args: Callable[[], set[int]]) 
 
 async def test_small_ones_are_where_the_loop_is_and_others_anywhere(system: System) -> None:
     placed = Placement()
-    placed.share()
+    share(placed)
     assert system.where() == {2}
     with ThreadPoolExecutor(1) as threads:
         for _ in range(2):
@@ -60,13 +66,21 @@ async def test_small_ones_are_where_the_loop_is_and_others_anywhere(system: Syst
     placed.let_go()
 
 
+async def test_one_alone_shares_nothing(system: System) -> None:
+    placed = Placement()
+    for _ in range(2):
+        with placed.sharing():
+            assert in_thread(placed.near, system.where) == ALL
+    assert system.calls == 0
+
+
 async def test_the_loop_is_let_go_and_then_shares_where_it_is(system: System) -> None:
     placed = Placement()
-    placed.share()
+    share(placed)
     placed.let_go()
     assert system.where() == ALL
     system.current = 1
-    placed.share()
+    share(placed)
     assert system.where() == {1}
     assert in_thread(placed.near, system.where) == {1}
     placed.let_go()
@@ -76,19 +90,19 @@ async def test_the_loop_is_let_go_and_then_shares_where_it_is(system: System) ->
 async def test_it_stays_free_for_a_moment(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_FREE_SECONDS", 1000.0)
     placed = Placement()
-    placed.share()
+    share(placed)
     placed.let_go()
-    placed.share()
+    share(placed)
     assert system.where() == ALL
 
 
 async def test_where_it_is_not_allowed_nothing_is_done(system: System) -> None:
     system.error = PermissionError()
     placed = Placement()
-    placed.share()
+    share(placed)
     assert in_thread(placed.near, system.where) == ALL
     system.error = None
-    placed.share()
+    share(placed)
     assert in_thread(placed.anywhere, system.where) == ALL
     assert system.calls == 0
 
@@ -98,6 +112,6 @@ async def test_one_processor_is_shared_anyway(
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {2})
     placed = Placement()
-    placed.share()
+    share(placed)
     assert in_thread(placed.near, system.where) == ALL
     assert system.calls == 0

@@ -93,8 +93,8 @@ class Context:
         self, client: str, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """As :meth:`run`, for what makes many short calls of the system and hardly computes."""
-        self._placement.share()
-        return await self._run(client, partial(self._placement.near, function, *args, **kwargs))
+        with self._placement.sharing():
+            return await self._run(client, partial(self._placement.near, function, *args, **kwargs))
 
     async def _run(self, client: str, function: Callable[[], T]) -> T:
         await self._threads.take(client)

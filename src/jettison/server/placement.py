@@ -14,7 +14,8 @@ import asyncio
 import ctypes
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final, ParamSpec, TypeVar
 
 __all__ = ["Placement"]
@@ -46,10 +47,24 @@ class Placement:
         self._all = _allowed()
         self._shared: int | None = None
         self._not_before = 0.0
+        self._calls = 0
         self._timer: asyncio.TimerHandle | None = None
 
-    def share(self) -> None:
-        """Let the loop stay on its processor for a while, for a call of :meth:`near` that comes."""
+    @contextmanager
+    def sharing(self) -> Iterator[None]:
+        """While several calls of :meth:`near` are under way, let the loop stay where it is.
+
+        One alone gains little, and whatever else its client does would lose: a large upload, say.
+        """
+        self._calls += 1
+        try:
+            if self._calls > 1:
+                self._share()
+            yield
+        finally:
+            self._calls -= 1
+
+    def _share(self) -> None:
         if self._shared is not None or len(self._all) <= 1 or self._loop.time() < self._not_before:
             return
         found = _current()
@@ -58,7 +73,7 @@ class Placement:
             self._timer = self._loop.call_later(_HELD_SECONDS, self.let_go)
 
     def let_go(self) -> None:
-        """Let the loop go to any processor again, until it is to :meth:`share` one."""
+        """Let the loop go to any processor again, until it is to share one anew."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

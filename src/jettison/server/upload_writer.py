@@ -14,7 +14,7 @@ __all__ = ["MOST_PIECES", "UploadWriter"]
 _LEAST: Final = 16 * 1024
 """Bytes below which more is waited for."""
 
-_WINDOW: Final = 4 * 1024 * 1024
+_WINDOW: Final = 8 * 1024 * 1024
 """Bytes that may wait to be written and hashed."""
 
 _TURN: Final = 16 * 1024 * 1024
