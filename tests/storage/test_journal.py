@@ -114,7 +114,7 @@ def test_a_later_state_replaces_the_earlier_one_and_leaves_nothing_else(journal:
 
 def test_only_the_user_may_read_it(journal: Journal) -> None:
     journal.write(make())
-    journal.mark("20240101-000000-abcd", 0, done=False, at="now")
+    journal.mark("20240101-000000-abcd", [(0, False)], at="now")
     assert stat.S_IMODE(folder(journal).stat().st_mode) == 0o700
     for path in folder(journal).iterdir():
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -138,16 +138,16 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
 
 def test_a_step_that_cannot_be_noted(journal: Journal) -> None:
     with pytest.raises(JournalError, match="No such file or directory"):
-        journal.mark("gone", 0, done=False, at="now")
+        journal.mark("gone", [(0, False)], at="now")
 
 
 def test_steps(journal: Journal) -> None:
     run = make()
     journal.write(run)
     assert journal.steps(run.id) == StepLog(frozenset(), frozenset())
-    journal.mark(run.id, 0, done=False, at="t0")
-    journal.mark(run.id, 0, done=True, at="t1")
-    journal.mark(run.id, 1, done=False, at="t2")
+    journal.mark(run.id, [(0, False)], at="t0")
+    journal.mark(run.id, [(0, True)], at="t1")
+    journal.mark(run.id, [(1, False)], at="t2")
     assert journal.steps(run.id) == StepLog(frozenset({0, 1}), frozenset({0}))
 
 
@@ -157,13 +157,13 @@ def test_a_step_cut_short_by_a_crash_does_not_count_and_harms_no_other(
 ) -> None:
     run = make()
     journal.write(run)
-    journal.mark(run.id, 0, done=False, at="t0")
+    journal.mark(run.id, [(0, False)], at="t0")
     path = folder(journal) / f"{run.id}.steps"
     whole = path.read_bytes()
     assert len(whole) == 35
     path.write_bytes(whole + whole[:keep].replace(b'"step":0', b'"step":7'))
     torn = keep < len(whole.rstrip())
-    journal.mark(run.id, 0, done=True, at="t1")
+    journal.mark(run.id, [(0, True)], at="t1")
     steps = journal.steps(run.id)
     assert steps.done == {0}
     assert steps.begun == ({0} if torn else {0, 7})
@@ -173,7 +173,7 @@ def test_a_run_that_lies_elsewhere(tmp_path: Path, journal: Journal) -> None:
     here = Journal.at(tmp_path / "here")
     run = make()
     journal.write(run)
-    journal.mark(run.id, 0, done=True, at="t")
+    journal.mark(run.id, [(0, True)], at="t")
     here.point(run, journal)
     assert here.ids() == [run.id]
     assert here.read(run.id) == run
@@ -343,7 +343,7 @@ def test_it_lies_in_any_storage() -> None:
     journal = tree_journal(storage)
     run = make(storage="/somewhere/else")
     journal.write(run)
-    journal.mark(run.id, 0, done=True, at="t")
+    journal.mark(run.id, [(0, True)], at="t")
     assert journal.has_room()
     again = tree_journal(storage)
     assert again.read(run.id) == msgspec.structs.replace(run, storage=storage.location)

@@ -81,7 +81,7 @@ def journal(tmp_path: Path) -> Journal:
 def test_what_stays_and_what_leaves(journal: Journal, why: str) -> None:
     old = (STAYS | LEAVES)[why]
     journal.write(old)
-    journal.mark(old.id, 0, done=True, at="then")
+    journal.mark(old.id, [(0, True)], at="then")
     journal.write(NEW)
     assert journal.ids() == sorted([NEW.id, *([old.id] if why in STAYS else [])])
     assert len(list(folder(journal).iterdir())) == (3 if why in STAYS else 1)
@@ -190,7 +190,7 @@ def test_killed_between_it_is_an_entry_still(
 ) -> None:
     old = removal(365)
     journal.write(old)
-    journal.mark(old.id, 0, done=True, at="then")
+    journal.mark(old.id, [(0, True)], at="then")
     unlink = Folder.unlink
 
     def killed(self: Folder, name: str) -> bool:

@@ -273,7 +273,7 @@ class _Marks:
         async with self._lock:
             if mine in self._waiting:
                 marks, self._waiting = self._waiting, []
-                await asyncio.to_thread(self._journal.mark_all, self._id, marks, at=self._clock())
+                await asyncio.to_thread(self._journal.mark, self._id, marks, at=self._clock())
 
 
 def _finish_hint(run: RemovalEntry) -> str:

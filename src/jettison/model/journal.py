@@ -6,7 +6,7 @@ saved manifests. A head can be read alone (:mod:`jettison.storage.journal`).
 """
 
 import enum
-from typing import Any, ClassVar, Final, Self
+from typing import ClassVar, Final, Self
 
 import msgspec
 
@@ -35,7 +35,6 @@ __all__ = [
     "UndoEntry",
     "UndoHead",
     "head_of",
-    "upgraded",
 ]
 
 RUN_SCHEMA: Final = 2
@@ -335,53 +334,16 @@ EntryHead = RemovalHead | CollectionHead | RepairEntry | UndoHead
 JournalEntry = RemovalEntry | CollectionEntry | RepairEntry | UndoEntry
 """A journal entry. Each further job that is journaled, such as pruning, gets a class here."""
 
-_HEADS: Final[dict[type, type[_Head]]] = {
+_HEADS: Final[dict[type, type[RemovalHead | CollectionHead | UndoHead]]] = {
     RemovalEntry: RemovalHead,
     CollectionEntry: CollectionHead,
     UndoEntry: UndoHead,
 }
 
 
-def head_of(entry: JournalEntry) -> _Head:
+def head_of(entry: JournalEntry) -> EntryHead:
     """Return the head of an entry alone: the first members of its document."""
-    head = _HEADS.get(type(entry))
-    if head is None:
+    if isinstance(entry, RepairEntry):
         return entry
+    head = _HEADS[type(entry)]
     return head(**{name: getattr(entry, name) for name in head.__struct_fields__})
-
-
-_DETAILS: Final = {
-    "rm": {
-        "product": "product",
-        "now": "planned",
-        "grace": "grace",
-        "prediction": "prediction",
-    },
-    "gc": {"blobs": "blobs", "links": "links"},
-    "fsck": {"folder": "folder"},
-}
-"""By kind: the ``details`` of schema 1, and the members that they are now."""
-
-
-def upgraded(document: dict[str, Any]) -> dict[str, Any]:
-    """Return the document of an entry of schema 1 as one of the present schema.
-
-    Any other document becomes one from which no entry can be decoded.
-    """
-    kind, details = document.get("kind"), document.get("details")
-    found = {name: value for name, value in document.items() if name != "details"}
-    if not isinstance(kind, str) or not isinstance(details, dict | None):
-        return {}
-    for old, new in _DETAILS.get(kind, {}).items():
-        if details and old in details:
-            found[new] = details[old]
-    if "left" in found:
-        found["left"] = _coded(found["left"])
-    if isinstance(receipt := found.get("receipt"), dict) and "findings" in receipt:
-        found["receipt"] = receipt | {"findings": _coded(receipt["findings"])}
-    return found | {"schema_version": RUN_SCHEMA}
-
-
-def _coded(items: Any) -> Any:  # noqa: ANN401 - whatever stands there
-    coded = isinstance(items, list) and all(isinstance(one, dict) for one in items)
-    return [{"code": FindingCode.UNCODED} | one for one in items] if coded else items

@@ -1,8 +1,7 @@
 """The journal: one JSON document for each run, beside the data or in the user's state directory.
 
-``<folder>/<id>.json`` is the run, replaced whole. Its first line is the head, with a comma at its
-end, and can be read alone; the plan and the saved manifests follow (a document of schema 1 is read
-as a whole). ``<folder>/<id>.steps`` gets a line before and after each step and is synced each time,
+``<folder>/<id>.json`` is the run, replaced whole (:mod:`jettison.model.journal_document`);
+``<folder>/<id>.steps`` gets a line before and after each step and is synced each time,
 so that a process killed at any moment leaves behind what it did. A run whose storage was at hand
 lies in ``<rootdirectory>/jettison/runs``, where a collection honours it; the user's own directory
 then has a pointer to it.
@@ -43,8 +42,14 @@ from jettison.model.journal import (
     JournalEntry,
     RemovalHead,
     RepairEntry,
-    head_of,
-    upgraded,
+)
+from jettison.model.journal_document import (
+    Label,
+    decode_entry,
+    decode_head,
+    encode_entry,
+    head_in,
+    label_of,
 )
 from jettison.model.journal_leaving import candidates, is_over
 from jettison.storage.filesystem import layout
@@ -74,14 +79,6 @@ class Unreadable(msgspec.Struct, frozen=True):
     reason: str
 
 
-class _Label(msgspec.Struct):
-    """What every version of a document has; ``elsewhere`` is the folder that a pointer leads to."""
-
-    id: str = ""
-    schema_version: int = 0
-    elsewhere: str | None = None
-
-
 class _Line(msgspec.Struct):
     step: int
     done: bool
@@ -101,21 +98,6 @@ def new_run_id(now: float) -> str:
     high, low = divmod(int(now % 1 * len(letters) ** 2), len(letters))
     suffix = letters[high] + letters[low] + "".join(secrets.choice(letters) for _ in range(3))
     return time.strftime("%Y%m%d-%H%M%S", time.gmtime(now)) + "-" + suffix
-
-
-def _lines(document: "JournalEntry | _Label") -> bytes:
-    """Return a document, its head on a line of its own, which a text cannot break in JSON."""
-    raw = codec.encode(document)
-    if isinstance(document, _Label):
-        return raw
-    end = len(codec.encode(head_of(document))) - 1
-    return raw if raw[end:] == b"}" else raw[:end] + b",\n" + raw[end + 1 :]
-
-
-def _head_in(document: bytes) -> bytes:
-    """Return the head of a document, which is all of it where that has no line of its own."""
-    first, end, _ = document.partition(b"\n")
-    return first[:-1] + b"}" if end and first.endswith(b",") else document
 
 
 class StepLog(msgspec.Struct, frozen=True):
@@ -165,16 +147,16 @@ class Journal:
 
     def write(self, run: JournalEntry) -> None:
         """Store the run, replacing an earlier state of it; with a new one a few old ones leave."""
-        self._replace(run, self._encoded(run))
+        self._replace(run, lambda: encode_entry(run))
 
     def point(self, run: EntryHead, to: "Journal") -> None:
         """Note that the run lies in another journal."""
-        label = _Label(run.id, RUN_SCHEMA, os.path.abspath(to.location))  # noqa: PTH100 - a text
-        self._replace(run, self._encoded(label))
+        label = Label(run.id, RUN_SCHEMA, os.path.abspath(to.location))  # noqa: PTH100 - a text
+        self._replace(run, lambda: codec.encode(label))
 
-    def _encoded(self, document: JournalEntry | _Label) -> bytes:
+    def _encoded(self, encode: Callable[[], bytes]) -> bytes:
         try:
-            raw = _lines(document)
+            raw = encode()
         except UnicodeEncodeError:
             message = f"cannot write the journal {self.location}: a path in it is not UTF-8"
             hint = "Rename that folder, or mount it at another path."
@@ -184,8 +166,8 @@ class Journal:
             raise JournalError(message, hint="Do it in several runs.")
         return raw
 
-    def _replace(self, run: EntryHead, document: bytes) -> None:
-        name = self._name(run.id, _DOCUMENT)
+    def _replace(self, run: EntryHead, encode: Callable[[], bytes]) -> None:
+        name, document = self._name(run.id, _DOCUMENT), self._encoded(encode)
         try:
             is_new = self._documents.beginning(name, 1) is None
             self._documents.write(name, document)
@@ -236,12 +218,8 @@ class Journal:
             message = f"cannot write the journal {self.location}: {error.message}"
             raise JournalError(message) from error
 
-    def mark(self, run_id: str, step: int, *, done: bool, at: str) -> None:
-        """Note that a step begins, or that it is done; on the disk when this returns."""
-        self.mark_all(run_id, [(step, done)], at=at)
-
-    def mark_all(self, run_id: str, marks: Iterable[tuple[int, bool]], *, at: str) -> None:
-        """Note several steps, each with whether it is done, synced once."""
+    def mark(self, run_id: str, marks: Iterable[tuple[int, bool]], *, at: str) -> None:
+        """Note steps that begin, or are done, as each says; on the disk when this returns."""
         lines = [msgspec.json.encode(_Line(step, done, at)) for step, done in marks]
         try:
             self._documents.append(self._name(run_id, _STEPS), lines)
@@ -257,26 +235,22 @@ class Journal:
         Raises :class:`NotFoundError` for none, and :class:`JournalError` for one that is damaged
         or was written by a newer version.
         """
-        run = self._decoded(run_id, JournalEntry)
-        assert isinstance(run, JournalEntry)  # noqa: S101 - for the type checker
-        return run
+        return self._decoded(run_id, decode_entry)
 
     def head(self, run_id: str) -> EntryHead:
         """Return what a run tells of itself, without its plan and what it saved; raises as read."""
-        head = self._decoded(run_id, EntryHead)
-        assert isinstance(head, EntryHead)  # noqa: S101 - same
-        return head
+        return self._decoded(run_id, decode_head)
 
     def _decoded(
-        self, run_id: str, wanted: object, *, may_point: bool = True
-    ) -> JournalEntry | EntryHead:
+        self, run_id: str, decode: Callable[[bytes, int], Run], *, may_point: bool = True
+    ) -> Run:
         path = f"{self.location}/{run_id}{_DOCUMENT}"
-        document = self._bytes(run_id, _DOCUMENT, head=wanted is EntryHead)
+        document = self._head(run_id) if decode is decode_head else self._bytes(run_id, _DOCUMENT)
         if document is None:
             message = f"there is no run {run_id}"
             raise NotFoundError(message, hint="See `jettison runs` for those there are.")
         try:
-            label = codec.decode(_head_in(document), _Label)
+            label = label_of(document)
             if label.schema_version > RUN_SCHEMA:
                 message = (
                     f"run {run_id} was written by a newer version of Jettison "
@@ -291,38 +265,34 @@ class Journal:
                     message = f"run {run_id} is pointed to, and only points on: {path}"
                     raise JournalError(message)
                 there = Journal.pointed_to(Path(label.elsewhere))
-                return there._decoded(run_id, wanted, may_point=False)  # noqa: SLF001 - of the same class
-            if label.schema_version < RUN_SCHEMA:
-                run = codec.convert(upgraded(codec.decode(document, dict)), JournalEntry)
-                run = head_of(run) if wanted is EntryHead else run
-            else:
-                run = codec.decode(document, wanted)
+                return there._decoded(run_id, decode, may_point=False)  # noqa: SLF001 - of the same class
+            run = decode(document, label.schema_version)
         except InvalidDocument as error:
             message = f"run {run_id} cannot be read: {error}"
             raise JournalError(message, hint=f"Look at {path}.") from error
         # Wherever the tree was when it was written, and whatever was written.
         said = {"storage": self._storage} if self._storage and run.storage is not None else {}
-        return msgspec.structs.replace(run, id=run_id, **said)  # type: ignore[no-any-return] # either
+        return msgspec.structs.replace(run, id=run_id, **said)
+
+    def _head(self, run_id: str) -> bytes | None:
+        """Read the head of a run, or its document where it has no line of its own; None: no run."""
+        return self._bytes(run_id, _DOCUMENT, head=True)
 
     def _bytes(self, run_id: str, ending: str, *, head: bool = False) -> bytes | None:
-        """Read a document of a run, or its ``head`` if that is alone on its line; None: no such."""
         if _ID.fullmatch(run_id) is None:
             return None
         try:
             start = self._documents.beginning(run_id + ending, _HEAD) if head else None
-            if start is not None and (found := _head_in(start)) is not start:
-                return found
-            return self._documents.read(run_id + ending, codec.LARGEST)
+            found = None if start is None else head_in(start)
+            return found or self._documents.read(run_id + ending, codec.LARGEST)
         except StorageError as error:
             raise JournalError(error.message) from error
 
     def home_of(self, run_id: str) -> "Journal":
         """Return the journal that holds the run itself: this one, or the one it points to."""
-        document = self._bytes(run_id, _DOCUMENT, head=True) if self._storage is None else None
-        if document is None:
-            return self
-        label = codec.decode(document, _Label)
-        return self if label.elsewhere is None else Journal.pointed_to(Path(label.elsewhere))
+        document = self._head(run_id) if self._storage is None else None
+        where = None if document is None else label_of(document).elsewhere
+        return self if where is None else Journal.pointed_to(Path(where))
 
     def steps(self, run_id: str) -> StepLog:
         """Return how far a run came. A line cut short by a crash does not count."""
