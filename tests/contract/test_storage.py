@@ -21,6 +21,7 @@ from jettison.storage.filesystem import (
     serving,
     tree,
     uploads,
+    writing,
 )
 from jettison.storage.filesystem.checking import TreeCheck
 from jettison.storage.filesystem.places import TreePlaces
@@ -140,7 +141,7 @@ IMPLEMENTATIONS: dict[type, tuple[type, type]] = {
     protocol.Places: (TreePlaces, memory_places.MemoryPlaces),
     protocol.RepositoryScan: (repository.RepositoryReader, memory_repository.MemoryRepository),
     protocol.Links: (repository.Links, memory_repository.MemoryLinks),
-    protocol.BlobWriter: (tree.BlobDraft, memory_writing.MemoryBlobWriter),
+    protocol.BlobWriter: (writing.BlobDraft, memory_writing.MemoryBlobWriter),
     protocol.TagsByManifest: (TagIndex, TagIndex),
     protocol.Quarantine: (quarantine.Quarantine, memory_quarantine.MemoryQuarantine),
     protocol.AsideBlob: (quarantine.AsideBlob, memory_quarantine.MemoryAsideBlob),

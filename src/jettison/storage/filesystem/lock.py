@@ -20,7 +20,7 @@ from jettison.model import strict_json
 from jettison.storage.filesystem import layout
 from jettison.storage.filesystem.draft import open_record
 from jettison.storage.filesystem.folder import Folder, UnusableError, storage_errors
-from jettison.storage.filesystem.tree import StorageTree
+from jettison.storage.filesystem.removing import TreeRemover
 
 __all__ = ["StorageLock"]
 
@@ -41,7 +41,7 @@ class StorageLock:
     Raises :class:`~jettison.errors.Locked` (exit 12), which names the holder, if it is taken.
     """
 
-    def __init__(self, tree: StorageTree, what: str) -> None:
+    def __init__(self, tree: TreeRemover, what: str) -> None:
         self._tree = tree
         self._what = what
         self._held = contextlib.ExitStack()
@@ -96,7 +96,7 @@ class StorageLock:
         self._held.close()
 
 
-def _locked(tree: StorageTree, content: bytes) -> Locked:
+def _locked(tree: TreeRemover, content: bytes) -> Locked:
     hint = "Wait until it is done, or end that process; a killed one leaves no lock."
     try:
         holder = strict_json.decode(content, _Holder)

@@ -19,7 +19,7 @@ from jettison.errors import StorageError
 from jettison.model.digest import ALGORITHMS, Digest, RawDigest, raw_digest
 from jettison.storage.filesystem import layout
 from jettison.storage.filesystem.folder import BlockedError, Folder, UnusableError
-from jettison.storage.filesystem.tree import StorageTree
+from jettison.storage.filesystem.removing import TreeRemover
 from jettison.storage.protocol import LinkKind, Outcome, Place, Stamp
 
 __all__ = ["AsideBlob", "LinkGroup", "LinkQuarantine", "Quarantine", "seeing_quarantine"]
@@ -38,7 +38,7 @@ class AsideBlob(NamedTuple):
 class Quarantine:
     """The place beside the registry, in a ``with`` block, by whoever holds the tree's lock."""
 
-    def __init__(self, tree: StorageTree) -> None:
+    def __init__(self, tree: TreeRemover) -> None:
         self._tree = tree
         self._folders: dict[int, Folder] = {}
         self._beside: set[RawDigest] = set()
@@ -163,7 +163,7 @@ class Quarantine:
 
 
 @contextmanager
-def seeing_quarantine(tree: StorageTree) -> Iterator[frozenset[RawDigest]]:
+def seeing_quarantine(tree: TreeRemover) -> Iterator[frozenset[RawDigest]]:
     """Let what lies aside be seen in its place, and yield the blobs of it."""
     with Quarantine(tree) as aside:
         tree.aside = frozenset(aside.digests())
@@ -177,7 +177,7 @@ def seeing_quarantine(tree: StorageTree) -> Iterator[frozenset[RawDigest]]:
 class LinkQuarantine:
     """Links that lie beside their places, for whoever holds the tree's lock."""
 
-    def __init__(self, tree: StorageTree) -> None:
+    def __init__(self, tree: TreeRemover) -> None:
         self._tree = tree
 
     def begin(self, unlinked: Sequence[Digest] = ()) -> None:

@@ -27,8 +27,8 @@ from jettison.storage.filesystem.beneath import look_beneath, open_beneath
 from jettison.storage.filesystem.folder import Folder, storage_errors
 from jettison.storage.filesystem.open_file import OpenFile
 from jettison.storage.filesystem.reading import LARGEST_MANIFEST, SETTLED_NS, InnerFolders
+from jettison.storage.filesystem.removing import TreeRemover
 from jettison.storage.filesystem.tag_names import sorted_tags
-from jettison.storage.filesystem.tree import StorageTree
 from jettison.storage.protocol import ManifestContent, Stamp, TagNames
 from jettison.storage.served import SMALL, manifest_content
 
@@ -74,7 +74,7 @@ class _Kept:
 class TreeServing:
     """What is in a tree, as requests ask for it (:class:`~jettison.storage.protocol.Serving`)."""
 
-    def __init__(self, tree: StorageTree) -> None:
+    def __init__(self, tree: TreeRemover) -> None:
         self._tree = tree
         self._repositories = _open(tree.repositories_folder, tree, layout.REPOSITORIES)
         self._blobs = _open(tree.blobs_folder, tree, layout.BLOBS)
@@ -427,7 +427,7 @@ def _path(digest: Digest) -> str:
     return f"{digest.algorithm}/{encoded[:2]}/{encoded}/data"
 
 
-def _open(folder: Folder | None, tree: StorageTree, path: str) -> int:
+def _open(folder: Folder | None, tree: TreeRemover, path: str) -> int:
     if folder is None:
         raise StorageError(f"there is no folder {tree.path(path)}")
     return folder.descriptor

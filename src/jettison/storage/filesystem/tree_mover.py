@@ -16,7 +16,7 @@ from jettison.model.repair import FileFingerprint
 from jettison.storage.filesystem import layout
 from jettison.storage.filesystem.draft import Draft
 from jettison.storage.filesystem.folder import NO_HARD_LINKS, Folder, UnusableError, storage_errors
-from jettison.storage.filesystem.tree import StorageTree
+from jettison.storage.filesystem.removing import TreeRemover
 
 __all__ = ["InTheWayError", "TreeMover"]
 
@@ -30,7 +30,7 @@ class InTheWayError(Exception):
 class TreeMover:
     """Changes a tree, for whoever holds its lock. Paths are relative to the root."""
 
-    def __init__(self, tree: StorageTree) -> None:
+    def __init__(self, tree: TreeRemover) -> None:
         self._tree = tree
 
     # Looking.

@@ -22,7 +22,7 @@ from jettison.storage.filesystem import layout
 from jettison.storage.filesystem.beneath import open_beneath
 from jettison.storage.filesystem.draft import create_file, sync_file
 from jettison.storage.filesystem.folder import ATTEMPTS, Folder, storage_errors
-from jettison.storage.filesystem.tree import StorageTree
+from jettison.storage.filesystem.removing import TreeRemover
 
 __all__ = ["TreeUploads", "UploadFile"]
 
@@ -33,7 +33,7 @@ _DATA: Final = "data"
 class TreeUploads:
     """The uploads of a tree (:class:`~jettison.storage.protocol.Uploading`)."""
 
-    def __init__(self, tree: StorageTree) -> None:
+    def __init__(self, tree: TreeRemover) -> None:
         self._tree = tree
 
     def start(self, repository: RepoName) -> str:
@@ -123,7 +123,7 @@ class UploadFile:
 
     def __init__(
         self,
-        tree: StorageTree,
+        tree: TreeRemover,
         repository: RepoName,
         name: str,
         folder: Folder,
