@@ -25,6 +25,7 @@ from jettison.storage.filesystem import (
 )
 from jettison.storage.filesystem.checking import TreeCheck
 from jettison.storage.filesystem.places import TreePlaces
+from jettison.storage.filesystem.tree_mover import TreeMover
 from jettison.storage.memory import MemoryStorage
 from jettison.storage.memory import documents as memory_documents
 from jettison.storage.memory import monitoring as memory_monitoring
@@ -35,10 +36,12 @@ from jettison.storage.memory import serving as memory_serving
 from jettison.storage.memory import uploading as memory_uploading
 from jettison.storage.memory import writing as memory_writing
 from jettison.storage.memory.checking import MemoryCheck
+from jettison.storage.memory.mending import MemoryMending
 from jettison.storage.protocol import LinkKind, Storage
 from jettison.storage.tag_index import TagIndex
 from tests.contract import (
     test_storage_checking,
+    test_storage_mending,
     test_storage_scanning,
     test_storage_serving,
     test_storage_sweeping,
@@ -153,6 +156,7 @@ IMPLEMENTATIONS: dict[type, tuple[type, type]] = {
     protocol.Uploading: (uploads.TreeUploads, memory_uploading.MemoryUploading),
     protocol.OpenUpload: (uploads.UploadFile, memory_uploading.MemoryUpload),
     protocol.Monitoring: (monitoring.TreeMonitor, memory_monitoring.MemoryMonitoring),
+    protocol.Mending: (TreeMover, MemoryMending),
     protocol.Documents: (documents.FolderDocuments, memory_documents.MemoryDocuments),
 }
 OWN = (
@@ -167,6 +171,9 @@ SUITE = (
     test_storage_serving,
     test_storage_sweeping,
     test_storage_uploading,
+    test_storage_mending,
+    test_storage_scanning,
+    test_storage_sweeping,
     test_storage_writing,
 )
 

@@ -35,6 +35,7 @@ from jettison.storage.filesystem.lock import StorageLock
 from jettison.storage.filesystem.tree import StorageTree
 from jettison.storage.filesystem.tree_mover import TreeMover
 from jettison.storage.journal import tree_journal
+from jettison.storage.protocol import Stamp
 from tests.support.trees import NOW, OLD, Tree, image_document, index_document
 
 DAMAGE, NOTICE = Severity.DAMAGE, Severity.NOTICE
@@ -791,10 +792,10 @@ def test_what_is_pushed_when_the_old_link_is_gone_stays(
     empty_current(tree)
     path, raw, whole = tree.tag_path("app", "1"), image([b"amd"]).encode(), TreeMover.write
 
-    def write(hands: TreeMover, where: str, content: bytes, mtime_ns: int) -> None:
+    def write(hands: TreeMover, where: str, content: bytes, stamp: Stamp) -> None:
         if where.endswith("current/link"):
             path.write_bytes(raw)
-        whole(hands, where, content, mtime_ns)
+        whole(hands, where, content, stamp)
 
     monkeypatch.setattr(TreeMover, "write", write)
     run = mend(tree)

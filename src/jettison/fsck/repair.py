@@ -1,29 +1,23 @@
-"""Repairing a storage tree, and taking a repair back.
+"""Repairing a storage, and taking a repair back.
 
-What is damaged is moved aside into a folder of its own in the tree, never deleted; links that
+What is damaged is moved aside into a place of its own in the storage, never deleted; links that
 follow from what is there are written again. The plan is on the disk before the first step, with
 the old contents of whatever is replaced, so a process killed anywhere leaves a repair that can be
 undone: an undo looks at what is there, not at what it was told was done.
 """
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Final, NamedTuple
 
-import msgspec
-
 from jettison.errors import StorageError
-from jettison.model import codec
 from jettison.model.check_report import CheckReport, Defect, Remedy, RepairAction
-from jettison.model.digest import raw_digest
 from jettison.model.repair import FileFingerprint, Move, RepairPlan, Skipped, Write
 from jettison.progress import Progress, silent
-from jettison.storage.filesystem import layout
-from jettison.storage.filesystem.checking import has_digest
-from jettison.storage.filesystem.tree import StorageTree
-from jettison.storage.filesystem.tree_mover import InTheWayError, TreeMover
+from jettison.storage.protocol import InTheWayError, LinkKind, Mending, Stamp, Storage, stamp_at
 from jettison.storage.repair_plans import repair_folder
 
-__all__ = ["Outcome", "execute", "keep_plan", "plan_repair", "take_back"]
+__all__ = ["Outcome", "execute", "plan_repair", "take_back"]
 
 _MOVED: Final = "moved"
 _REPLACED: Final = "replaced"
@@ -33,7 +27,6 @@ _OURS: Final = "ours"
 _ORDER: Final = list(RepairAction)
 _YOUNG: Final = "was written within the grace period; somebody may be at it"
 _CHANGED: Final = "has changed since the check"
-_SECOND: Final = 10**9
 
 
 class Outcome(NamedTuple):
@@ -44,14 +37,14 @@ class Outcome(NamedTuple):
 
 
 def plan_repair(
-    tree: StorageTree, report: CheckReport, run_id: str, now: float, grace: float
+    storage: Storage, report: CheckReport, run_id: str, now: float, grace: float
 ) -> RepairPlan:
     """Return what can be put right of what a check found, and what of it has to wait.
 
     ``now`` is in seconds since the epoch; what was written less than ``grace`` seconds before is
     not touched. Nothing is changed.
     """
-    planner = _Planner(tree, run_id, now, grace)
+    planner = _Planner(storage, run_id, now, grace)
     found = [(defect, defect.remedy) for defect in report.defects if defect.remedy is not None]
     found.sort(key=lambda one: (_ORDER.index(one[1].action), one[1].rank))
     for defect, remedy in found:
@@ -60,12 +53,12 @@ def plan_repair(
 
 
 class _Planner:
-    def __init__(self, tree: StorageTree, run_id: str, now: float, grace: float) -> None:
-        self._tree = tree
-        self._hands = TreeMover(tree)
+    def __init__(self, storage: Storage, run_id: str, now: float, grace: float) -> None:
+        self._storage = storage
+        self._mending = storage.mending()
         self._id = run_id
         self._now = now
-        self._idle_ns = int((now - grace) * _SECOND)
+        self._idle = stamp_at(now - grace)
         self._folder = repair_folder(run_id)
         self._steps: list[Move | Write] = []
         self._skipped: list[Skipped] = []
@@ -73,25 +66,25 @@ class _Planner:
 
     def plan(self) -> RepairPlan:
         steps, skipped = tuple(self._steps), tuple(self._skipped)
-        return RepairPlan(self._id, str(self._tree.root), self._folder, self._now, steps, skipped)
+        return RepairPlan(self._id, self._storage.location, self._folder, self._now, steps, skipped)
 
     def add(self, defect: Defect, remedy: Remedy) -> None:
         """Plan one remedy, unless it has to wait, or something planned before includes it."""
         if any(above in self._moved for above in _above(remedy.path)):
             return
-        seen = self._hands.look(remedy.path)
-        watched = tuple(map(self._hands.look, remedy.watched))
+        seen = self._mending.fingerprint(remedy.path)
+        watched = tuple(map(self._mending.fingerprint, remedy.watched))
         if remedy.action is RepairAction.RECOVER_BLOB:
             self._recover(remedy, seen)
         elif remedy.content is not None:
             self._write(defect, remedy, remedy.content, (seen, *watched))
-        elif any(one.mtime_ns > self._idle_ns for one in (seen, *watched)):
+        elif any(one.stamp > self._idle for one in (seen, *watched)):
             self._skipped.append(Skipped(remedy.path, _YOUNG, waits=True))
-        elif seen.inode:
+        elif seen.exists:
             to = f"{self._folder}/{_MOVED}/{remedy.path}"
             is_tag = remedy.action is RepairAction.MOVE_TAG
-            is_link = remedy.action is RepairAction.MOVE_LINK
-            guarded = is_tag or (is_link and f"/{layout.REVISIONS}/" in remedy.path)
+            named = self._storage.places.named(remedy.path)
+            guarded = is_tag or (named is not None and named.kind is LinkKind.REVISION)
             step = Move(
                 action=remedy.action,
                 path=remedy.path,
@@ -106,15 +99,10 @@ class _Planner:
 
     def _recover(self, remedy: Remedy, seen: FileFingerprint) -> None:
         to = remedy.content or ""
-        _, algorithm, _, encoded, _ = to.rsplit("/", 4)
-        digest = raw_digest(algorithm, encoded)
-        try:
-            sound = digest is not None and has_digest(self._tree, remedy.path, digest)
-        except OSError:
-            sound = False
-        if sound:
+        named = self._storage.places.named(to)
+        if named and self._mending.has_digest(remedy.path, named.digest.raw):
             reason = "is a blob that a killed collection set aside"
-            nothing = self._hands.look(to)
+            nothing = self._mending.fingerprint(to)
             step = Move(remedy.action, remedy.path, to, reason, (seen, nothing), stays=True)
             self._steps.append(step)
         else:
@@ -125,11 +113,11 @@ class _Planner:
         self, defect: Defect, remedy: Remedy, content: str, seen: tuple[FileFingerprint, ...]
     ) -> None:
         here = seen[0]
-        old = self._hands.read(remedy.path) if here.inode else None
-        if here.mtime_ns > self._idle_ns:
+        old = self._mending.read(remedy.path) if here.exists else None
+        if here.stamp > self._idle:
             self._skipped.append(Skipped(remedy.path, _YOUNG, waits=True))
             return
-        if here.inode and old is None:
+        if here.exists and old is None:
             self._skipped.append(Skipped(remedy.path, "cannot be read, so it is not replaced"))
             return
         self._steps.append(
@@ -139,10 +127,10 @@ class _Planner:
                 content=content,
                 reason=defect.sentence,
                 old=old,
-                old_mtime_ns=here.mtime_ns,
-                # Whole seconds of its own, for file systems that keep no more.
-                mtime_ns=int(self._now) * _SECOND,
-                folders=self._hands.missing_folders(remedy.path),
+                old_stamp=here.stamp,
+                # Whole seconds of its own, for storages that keep no more.
+                stamp=stamp_at(int(self._now)),
+                folders=self._mending.missing(remedy.path),
                 needs=remedy.needs,
                 seen=seen,
             )
@@ -155,128 +143,117 @@ def _above(path: str) -> Iterable[str]:
         yield path
 
 
-def keep_plan(tree: StorageTree, plan: RepairPlan) -> None:
-    """Write the plan down, in its own folder in the tree, before anything is done.
-
-    Raises :class:`~jettison.errors.StorageError`, with nothing changed, if that cannot be done.
-    """
-    document = msgspec.json.format(codec.encode(plan), indent=1) + b"\n"
-    try:
-        TreeMover(tree).write(plan.manifest, document, int(plan.started) * _SECOND)
-    except InTheWayError as error:
-        raise StorageError(f"cannot write {plan.manifest}: {error}") from error
-
-
-def execute(tree: StorageTree, plan: RepairPlan, progress: Progress = silent) -> Outcome:
+def execute(storage: Storage, plan: RepairPlan, progress: Progress = silent) -> Outcome:
     """Do what the plan says, as far as everything is still as the check saw it.
 
-    The caller holds the tree's lock and has kept the plan. What cannot be done is in the outcome,
-    and the rest goes on.
+    The caller holds the storage's lease and has kept the plan. What cannot be done is in the
+    outcome, and the rest goes on.
     """
-    hands = TreeMover(tree)
-    return _each(plan.steps, lambda step: _do(hands, plan, step), "repairing", progress)
+    mending = storage.mending()
+    return _each(plan.steps, lambda step: _do(mending, plan, step), "repairing", progress)
 
 
-def _do(hands: TreeMover, plan: RepairPlan, step: Move | Write) -> bool:
+def _do(mending: Mending, plan: RepairPlan, step: Move | Write) -> bool:
     for seen in step.seen:
-        if hands.look(seen.path) != seen:
+        if mending.fingerprint(seen.path) != seen:
             raise InTheWayError(_CHANGED if seen.path == step.path else f"{seen.path} {_CHANGED}")
     if isinstance(step, Move):
         # What a killed collection had set aside goes back into the registry's part.
         return (
-            hands.move(step.path, step.to)
+            mending.move(step.path, step.to)
             if step.stays
-            else hands.take(step.path, step.to, step.seen)
+            else mending.take(step.path, step.to, step.seen)
         )
     for path in step.needs:
-        if not hands.look(path).inode:
+        if not mending.fingerprint(path).exists:
             raise InTheWayError(f"{path} is gone")
-    _write(hands, step, f"{plan.folder}/{_REPLACED}/{step.path}")
+    _write(mending, step, f"{plan.folder}/{_REPLACED}/{step.path}")
     return True
 
 
-def _write(hands: TreeMover, step: Write, aside: str) -> None:
+def _write(mending: Mending, step: Write, aside: str) -> None:
     """Write a link, with the old one taken aside first, so that nothing newer is replaced."""
     if step.old is not None:
-        if not hands.take(step.path, aside, step.seen):
+        if not mending.take(step.path, aside, step.seen):
             raise InTheWayError(_CHANGED)
-        if hands.read(aside) != step.old:
-            hands.move(aside, step.path)
+        if mending.read(aside) != step.old:
+            mending.move(aside, step.path)
             raise InTheWayError(_CHANGED)
     try:
-        hands.write(step.path, step.content.encode(), step.mtime_ns)
+        mending.write(step.path, step.content.encode(), Stamp(step.stamp))
     except InTheWayError:
         raise InTheWayError("was written again just now, and is left so") from None
     except StorageError:
         if step.old is not None:
-            hands.move(aside, step.path)
+            mending.move(aside, step.path)
         raise
 
 
-def take_back(tree: StorageTree, plan: RepairPlan, progress: Progress = silent) -> Outcome:
+def take_back(storage: Storage, plan: RepairPlan, progress: Progress = silent) -> Outcome:
     """Undo a repair, the last step first, whether or not it came to its end.
 
     What somebody has written since stays as it is, and is in the outcome. Blobs that were put
-    back stay: a push may count on them by now. The caller holds the tree's lock.
+    back stay: a push may count on them by now. The caller holds the storage's lease.
     """
-    hands = TreeMover(tree)
-    done = _each(plan.steps[::-1], lambda step: _undo(hands, plan, step), "undoing", progress)
+    mending = storage.mending()
+    done = _each(plan.steps[::-1], lambda step: _undo(mending, plan, step), "undoing", progress)
     for part in (_MOVED, _REPLACED, _OURS):
-        hands.remove_empty(f"{plan.folder}/{part}")
+        mending.remove_empty(f"{plan.folder}/{part}")
     return done
 
 
-def _undo(hands: TreeMover, plan: RepairPlan, step: Move | Write) -> bool:
+def _undo(mending: Mending, plan: RepairPlan, step: Move | Write) -> bool:
     if isinstance(step, Write):
-        return _undo_write(hands, plan, step)
-    if step.stays or not hands.look(step.to).inode:
+        return _undo_write(mending, plan, step)
+    if step.stays or not mending.fingerprint(step.to).exists:
         return False
     try:
-        return hands.move(step.to, step.path)
+        return mending.move(step.to, step.path)
     except InTheWayError:
         message = f"was written again since; what was moved aside stays in {step.to}"
         raise InTheWayError(message) from None
 
 
-def _undo_write(hands: TreeMover, plan: RepairPlan, step: Write) -> bool:
+def _undo_write(mending: Mending, plan: RepairPlan, step: Write) -> bool:
     aside, ours = (f"{plan.folder}/{part}/{step.path}" for part in (_REPLACED, _OURS))
-    if hands.look(ours).inode:
-        hands.unlink(ours)  # an undo was killed
-    here = hands.look(step.path)
-    if not here.inode:
+    if mending.fingerprint(ours).exists:
+        mending.remove(ours)  # an undo was killed
+    here = mending.fingerprint(step.path)
+    if not here.exists:
         if step.old is None:
-            hands.remove_each(step.folders)
+            _remove_each(mending, step.folders)
             return False
-        if hands.move(aside, step.path):
+        if mending.move(aside, step.path):
             return True  # killed between the halves
         raise InTheWayError("was removed since, and is left so")
-    content = hands.read(step.path)
-    if content == step.content.encode() and here.mtime_ns == step.mtime_ns:
-        hands.take(step.path, ours, (here,))
+    content = mending.read(step.path)
+    if content == step.content.encode() and here.stamp == step.stamp:
+        mending.take(step.path, ours, (here,))
         if step.old is not None:
-            _bring_back(hands, step, step.old, aside)
-        hands.unlink(ours)
+            _bring_back(mending, step, step.old, aside)
+        mending.remove(ours)
         if step.old is None:
-            hands.remove_each(step.folders)
+            _remove_each(mending, step.folders)
         return True
     if step.old is not None and content == step.old:
-        _let_go(hands, step, aside)
+        # An undo may have been killed between the halves of a move: it is the same link twice.
+        with suppress(InTheWayError):
+            mending.move(aside, step.path)
         return False
     raise InTheWayError("was written again since, and is left so")
 
 
-def _bring_back(hands: TreeMover, step: Write, old: bytes, aside: str) -> None:
+def _bring_back(mending: Mending, step: Write, old: bytes, aside: str) -> None:
     try:
-        if not hands.move(aside, step.path):
-            hands.write(step.path, old, step.old_mtime_ns)
+        if not mending.move(aside, step.path):
+            mending.write(step.path, old, Stamp(step.old_stamp))
     except InTheWayError:
         raise InTheWayError("was written again just now, and is left so") from None
 
 
-def _let_go(hands: TreeMover, step: Write, aside: str) -> None:
-    """End a move back that was killed between its halves: it is the same file twice."""
-    if hands.look(aside).inode == hands.look(step.path).inode:
-        hands.move(aside, step.path)
+def _remove_each(mending: Mending, places: Iterable[str]) -> None:
+    """Remove places, in their order, as long as nothing is in them."""
+    all(map(mending.remove_empty, places))
 
 
 def _each(

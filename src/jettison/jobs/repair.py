@@ -6,23 +6,18 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from jettison.collector.plausibility import require_own_tree
-from jettison.errors import UsageError
 from jettison.fsck.check import CheckOptions, check_again, check_tree
-from jettison.fsck.repair import Outcome, execute, keep_plan, plan_repair, take_back
+from jettison.fsck.repair import Outcome, execute, plan_repair, take_back
 from jettison.jobs.collect import forget_in_redis
 from jettison.jobs.workspace import Workspace
-from jettison.model.check_report import CheckReport, RepairAction
-from jettison.model.digest import Digest, raw_digest
+from jettison.model.check_report import CheckReport
 from jettison.model.journal import Finding, FindingCode, JobState, Receipt, RepairEntry, UndoEntry
 from jettison.model.plausibility import Consent
 from jettison.model.repair import Move, RepairPlan
 from jettison.model.times import rfc3339
-from jettison.storage.filesystem import layout
-from jettison.storage.filesystem.lock import StorageLock
-from jettison.storage.filesystem.tree import StorageTree
-from jettison.storage.filesystem.tree_mover import TreeMover
 from jettison.storage.journal import new_run_id
-from jettison.storage.repair_plans import load_plan
+from jettison.storage.protocol import LinkKind, Storage
+from jettison.storage.repair_plans import keep_plan, load_plan
 
 if TYPE_CHECKING:
     from jettison.configuration import Configuration
@@ -35,22 +30,22 @@ class RepairJob:
 
     def __init__(self, workspace: Workspace, options: CheckOptions) -> None:
         self._workspace = workspace
-        self._tree = _tree_of(workspace)
+        self._storage = workspace.own_storage
         self._options = options
 
     def check(self) -> CheckReport:
         """Say what is wrong with the storage; nothing is changed."""
         place = self._workspace
-        return check_tree(self._tree, self._options, place.clock(), place.progress)
+        return check_tree(self._storage, self._options, place.clock(), place.progress)
 
     def plan(self, report: CheckReport) -> RepairPlan:
         """Return what of it can be put right, and how; nothing is changed."""
         now = self._workspace.clock()
-        return plan_repair(self._tree, report, new_run_id(now), now, self._options.grace)
+        return plan_repair(self._storage, report, new_run_id(now), now, self._options.grace)
 
     def require_own_tree(self, consent: Consent) -> None:
         """Raise :class:`~jettison.errors.Refused` where another program owns a part of the tree."""
-        require_own_tree(self._tree, self._workspace.configuration, consent)
+        require_own_tree(self._storage, self._workspace.configuration, consent)
 
     def apply(self, plan: RepairPlan, request: tuple[str, ...]) -> RepairEntry:
         """Execute the plan and return its entry, which is in the tree's journal.
@@ -59,27 +54,27 @@ class RepairJob:
         Where the configuration names a Redis that remembers blobs, what was moved is forgotten
         there. Raises :class:`~jettison.errors.Locked` if a collection or another repair is at it.
         """
-        place, tree = self._workspace, self._tree
-        with StorageLock(tree, "repair"):
-            keep_plan(tree, plan)
+        place, storage = self._workspace, self._storage
+        with storage.lease("repair"):
+            keep_plan(storage, plan)
             entry = RepairEntry(
                 id=plan.id,
                 state=JobState.APPLYING,
                 started=rfc3339(plan.started),
                 registry="",
                 request=request,
-                storage=tree.location,
+                storage=storage.location,
                 folder=plan.folder,
             )
             place.journal.write(entry)
             if place.users is not None:
                 place.users.point(entry, place.journal)
-            outcome = execute(tree, plan, place.progress)
-            moved = _moved(tree, plan)
+            outcome = execute(storage, plan, place.progress)
+            moved = _moved(storage, plan)
             receipt = _receipt(outcome, len(plan.steps), place.now(), tuple(_notes(plan, moved)))
             configuration = place.configuration
             if moved and configuration is not None and configuration.storage.cache == "redis":
-                findings = (*receipt.findings, _forget(configuration, moved))
+                findings = (*receipt.findings, _forget(storage, configuration, moved))
                 receipt = msgspec.structs.replace(receipt, findings=findings)
             entry = msgspec.structs.replace(entry, state=JobState.DONE, receipt=receipt)
             place.journal.write(entry)
@@ -88,7 +83,7 @@ class RepairJob:
     def verify(self, before: CheckReport) -> CheckReport:
         """Check again what was found ``before``, after a repair."""
         place = self._workspace
-        return check_again(self._tree, self._options, place.clock(), before, place.progress)
+        return check_again(self._storage, self._options, place.clock(), before, place.progress)
 
 
 class RepairUndoJob:
@@ -96,22 +91,22 @@ class RepairUndoJob:
 
     def __init__(self, workspace: Workspace, entry: RepairEntry) -> None:
         self._workspace = workspace
-        self._tree = _tree_of(workspace)
+        self._storage = workspace.own_storage
         self._entry = entry
 
     def plan(self) -> RepairPlan:
         """Return the plan of the repair, each step of which is taken back where it still can be."""
-        return load_plan(self._tree, self._entry.id)
+        return load_plan(self._storage, self._entry.id)
 
     def apply(self) -> UndoEntry:
         """Take it back and return the entry of that, which is in the tree's journal.
 
         What was written since is left, and is among the receipt's findings.
         """
-        place, tree, run = self._workspace, self._tree, self._entry
-        with StorageLock(tree, "undo of a repair"):
+        place, storage, run = self._workspace, self._storage, self._entry
+        with storage.lease("undo of a repair"):
             now = place.clock()
-            outcome = take_back(tree, self.plan(), place.progress)
+            outcome = take_back(storage, self.plan(), place.progress)
             steps = outcome.done + len(outcome.left)
             done = UndoEntry(
                 id=new_run_id(now),
@@ -119,7 +114,7 @@ class RepairUndoJob:
                 started=rfc3339(now),
                 registry="",
                 request=run.request,
-                storage=tree.location,
+                storage=storage.location,
                 of=run.id,
                 receipt=_receipt(outcome, steps, place.now(), (), "taken back"),
             )
@@ -129,18 +124,10 @@ class RepairUndoJob:
             return done
 
 
-def _tree_of(workspace: Workspace) -> StorageTree:
-    storage = workspace.own_storage
-    if not isinstance(storage, StorageTree):
-        raise UsageError(f"{storage.location} is no storage that can be checked")
-    return storage
-
-
-def _moved(tree: StorageTree, plan: RepairPlan) -> list[Move]:
+def _moved(storage: Storage, plan: RepairPlan) -> list[Move]:
     """Return the steps whose files are in the repair's folder now."""
-    hands = TreeMover(tree)
     steps = (step for step in plan.steps if isinstance(step, Move) and not step.stays)
-    return [step for step in steps if hands.look(step.to).inode]
+    return [step for step in steps if storage.exists(step.to)]
 
 
 def _notes(plan: RepairPlan, moved: list[Move]) -> Iterator[str]:
@@ -151,21 +138,14 @@ def _notes(plan: RepairPlan, moved: list[Move]) -> Iterator[str]:
         yield f"What was moved aside is in {plan.folder}; remove that when nothing is missed."
 
 
-def _forget(configuration: "Configuration", moved: list[Move]) -> Finding:
+def _forget(storage: Storage, configuration: "Configuration", moved: list[Move]) -> Finding:
     blobs, links = [], []
     for step in moved:
-        if step.action is RepairAction.MOVE_BLOB:
-            _, algorithm, _, encoded, _ = step.path.rsplit("/", 4)
-            digest = raw_digest(algorithm, encoded)
-            if digest is not None:
-                blobs.append(Digest.from_raw(digest))
-        elif step.action is RepairAction.MOVE_LINK:
-            above, algorithm, encoded, _ = step.path.rsplit("/", 3)
-            name = above.removeprefix(f"{layout.REPOSITORIES}/")
-            digest = raw_digest(algorithm, encoded)
-            repository, _, inner = name.rpartition("/_")
-            if digest is not None and f"_{inner}" == layout.LAYERS:
-                links.append((repository, Digest.from_raw(digest)))
+        named = storage.places.named(step.path)
+        if named is not None and named.kind is None:
+            blobs.append(named.digest)
+        elif named is not None and named.kind is LinkKind.LAYER:
+            links.append((named.repository, named.digest))
     return forget_in_redis(configuration, blobs, links)
 
 

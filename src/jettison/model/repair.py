@@ -17,12 +17,20 @@ _STRAY: Final = frozenset({"", ".", ".."})
 
 
 class FileFingerprint(msgspec.Struct, frozen=True, array_like=True):
-    """The file at a path when the plan was made; ``inode`` is 0 if there was none."""
+    """What was in a place when a plan was made; ``inode`` is 0 if nothing was.
+
+    Its size and inode are for the storage alone, which compares them.
+    """
 
     path: str
     inode: int = 0
     size: int = 0
-    mtime_ns: int = 0
+    stamp: int = 0
+
+    @property
+    def exists(self) -> bool:
+        """Whether anything was there."""
+        return self.inode != 0
 
 
 class Move(msgspec.Struct, frozen=True, tag="move"):
@@ -44,11 +52,16 @@ class Move(msgspec.Struct, frozen=True, tag="move"):
     unguards: str | None = None
 
 
-class Write(msgspec.Struct, frozen=True, tag="write"):
+class Write(
+    msgspec.Struct,
+    frozen=True,
+    tag="write",
+    rename={"old_stamp": "old_mtime_ns", "stamp": "mtime_ns"},
+):
     """A link that is written: ``content`` in place of ``old`` (None if there is none).
 
-    ``mtime_ns`` is the time of the new file, by which an undo tells it from one that a registry
-    writes there later; ``old_mtime_ns`` is that of the old one. ``folders`` are made for it, the
+    ``stamp`` is that of the new link, by which an undo tells it from one that a registry writes
+    there later; ``old_stamp`` is that of the old one. ``folders`` are made for it, the
     innermost first; ``needs`` are paths that must exist.
     """
 
@@ -57,8 +70,8 @@ class Write(msgspec.Struct, frozen=True, tag="write"):
     content: str
     reason: str
     old: bytes | None
-    old_mtime_ns: int
-    mtime_ns: int
+    old_stamp: int
+    stamp: int
     folders: tuple[str, ...]
     needs: tuple[str, ...]
     seen: tuple[FileFingerprint, ...]

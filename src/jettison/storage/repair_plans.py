@@ -1,10 +1,13 @@
-"""The plans of repairs that were made, read from a tree: documents that its owner may have written.
+"""The plans of repairs, kept in the storage that was repaired.
 
-What they name is checked before anything is done with it (docs/security.md).
+Its owner may have written them: what they name is checked before anything is done with it
+(docs/security.md).
 """
 
 from collections.abc import Callable
 from typing import Final
+
+import msgspec
 
 from jettison.errors import InvalidDocument, JournalError, NotFoundError, StorageError
 from jettison.model import codec
@@ -27,6 +30,17 @@ def repair_folder(run_id: str) -> str:
 def has_plan(documents: Callable[[str], Documents], run_id: str) -> bool:
     """Whether the plan of a repair is there; ``documents`` opens a collection of its storage."""
     return documents(f"{_COLLECTION}/{run_id}").beginning(_PLAN, 1) is not None
+
+
+def keep_plan(storage: Storage, plan: RepairPlan) -> None:
+    """Write the plan of a repair down, before anything is done.
+
+    Raises :class:`~jettison.errors.StorageError`, with nothing changed, if that cannot be done.
+    """
+    if storage.exists(plan.manifest):
+        raise StorageError(f"cannot write {plan.manifest}: it is there already")
+    document = msgspec.json.format(codec.encode(plan), indent=1) + b"\n"
+    storage.documents(f"{_COLLECTION}/{plan.id}").write(_PLAN, document)
 
 
 def load_plan(storage: Storage, run_id: str) -> RepairPlan:

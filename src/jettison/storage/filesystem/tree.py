@@ -24,6 +24,7 @@ from jettison.storage.protocol import Stamp, Writer
 if TYPE_CHECKING:
     from jettison.storage.filesystem.checking import TreeCheck
     from jettison.storage.filesystem.serving import TreeServing
+    from jettison.storage.filesystem.tree_mover import TreeMover
     from jettison.storage.filesystem.uploads import TreeUploads
 
 __all__ = ["StorageTree"]
@@ -98,6 +99,12 @@ class StorageTree(TreeRemover):
         from jettison.storage.filesystem.checking import TreeCheck  # noqa: PLC0415 - see above
 
         return TreeCheck(self, idle)
+
+    def mending(self) -> "TreeMover":
+        """Begin a repair of the tree, or its undo."""
+        from jettison.storage.filesystem.tree_mover import TreeMover  # noqa: PLC0415 - see above
+
+        return TreeMover(self)
 
     # Taking aside.
 

@@ -7,24 +7,23 @@ Every folder is opened without following a symbolic link, and everything is done
 """
 
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from typing import Final, NoReturn
+from collections.abc import Iterable
+from typing import NoReturn
+
+import msgspec
 
 from jettison.errors import StorageError
+from jettison.model.digest import RawDigest
 from jettison.model.repair import FileFingerprint
 from jettison.storage.filesystem import layout
+from jettison.storage.filesystem.checking import has_digest
 from jettison.storage.filesystem.draft import Draft
-from jettison.storage.filesystem.folder import NO_HARD_LINKS, Folder, UnusableError, storage_errors
+from jettison.storage.filesystem.folder import NO_HARD_LINKS, UnusableError, storage_errors
 from jettison.storage.filesystem.removing import TreeRemover
+from jettison.storage.filesystem.tree_shape import LONGEST_LINK
+from jettison.storage.protocol import InTheWayError, Stamp
 
-__all__ = ["InTheWayError", "TreeMover"]
-
-_LONGEST: Final = 4096
-
-
-class InTheWayError(Exception):
-    """Something is where a file is to go, or is no longer what it was; the text says which."""
+__all__ = ["TreeMover"]
 
 
 class TreeMover:
@@ -32,154 +31,127 @@ class TreeMover:
 
     def __init__(self, tree: TreeRemover) -> None:
         self._tree = tree
+        self._top = tree.root_folder
 
     # Looking.
 
-    def look(self, path: str) -> FileFingerprint:
+    def fingerprint(self, place: str) -> FileFingerprint:
         """Return what is at a path, of which no part is a symbolic link."""
-        with self._folder_of(path) as (folder, name):
-            status = None if folder is None else folder.look(name)
+        status = self._top.look(place)
         if status is None:
-            return FileFingerprint(path)
-        return FileFingerprint(path, status.st_ino, status.st_size, status.st_mtime_ns)
+            return FileFingerprint(place)
+        return FileFingerprint(place, status.st_ino, status.st_size, status.st_mtime_ns)
 
-    def read(self, path: str) -> bytes | None:
+    def read(self, place: str) -> bytes | None:
         """Return a small file's bytes, or None if it is absent or no such file."""
-        with self._folder_of(path) as (folder, name):
-            try:
-                return None if folder is None else folder.read(name, _LONGEST)
-            except UnusableError:
-                return None
+        try:
+            return self._top.read(place, LONGEST_LINK)
+        except UnusableError:
+            return None
 
-    def missing_folders(self, path: str) -> tuple[str, ...]:
+    def has_digest(self, place: str, digest: RawDigest) -> bool:
+        """Whether a file can be read and has a digest."""
+        try:
+            return has_digest(self._tree, place, digest)
+        except OSError:
+            return False
+
+    def missing(self, place: str) -> tuple[str, ...]:
         """Return the folders that are to be made for a file, the innermost first."""
         missing = []
-        above = path.rpartition("/")[0]
-        while above and not self.look(above).inode:
+        above = place.rpartition("/")[0]
+        while above and self._top.look(above) is None:
             missing.append(above)
             above = above.rpartition("/")[0]
         return tuple(missing)
 
-    @contextmanager
-    def _folder_of(self, path: str) -> Iterator[tuple[Folder | None, str]]:
-        above, _, name = path.rpartition("/")
-        folder = self._tree.folder(above or ".")
-        try:
-            yield folder, name
-        finally:
-            if folder is not None:
-                folder.close()
-
     # Changing.
 
-    def take(self, path: str, to: str, seen: Iterable[FileFingerprint]) -> bool:
+    def take(self, place: str, to: str, seen: Iterable[FileFingerprint]) -> bool:
         """Rename a file or folder to a place of our own; False if it is not there.
 
-        It is put back, and :class:`InTheWayError` raised, unless all of ``seen`` that is at or
-        below ``path`` is as it was: whatever is renamed is looked at when nobody finds it there
-        any more.
+        It is looked at when nobody finds it there any more, and put back if it has changed.
         """
-        with self._folder_of(path) as (source, name):
-            if source is None or source.look(name) is None:
+        top = self._top
+        if top.look(place) is None:
+            return False
+        self._tree.make_folder_of(to)
+        with storage_errors("move", place):
+            if top.look(to) is not None:
+                raise InTheWayError(f"{to} is there already")
+            if not top.move(place, top, to):
                 return False
-            self._tree.make_folder_of(to)
-            with self._folder_of(to) as (target, new), storage_errors("move", path):
-                if target is None:
-                    raise InTheWayError(f"{to.rpartition('/')[0]} is no folder")
-                if target.look(new) is not None:
-                    raise InTheWayError(f"{to} is there already")
-                if not source.move(name, target, new):
-                    return False
         for one in seen:
-            if one.path != path and not one.path.startswith(f"{path}/"):
-                continue
-            here = self.look(to + one.path.removeprefix(path))
-            if (here.inode, here.size, here.mtime_ns) != (one.inode, one.size, one.mtime_ns):
-                self._give_back(to, path)
+            if one.path == place or one.path.startswith(f"{place}/"):
+                here = self.fingerprint(to + one.path.removeprefix(place))
+                if msgspec.structs.replace(here, path=one.path) != one:
+                    self._give_back(to, place)
         return True
 
-    def _give_back(self, taken: str, path: str) -> NoReturn:
+    def _give_back(self, taken: str, place: str) -> NoReturn:
         try:
-            self.move(taken, path)
+            self.move(taken, place)
         except (InTheWayError, StorageError):
             message = f"has changed just now, and was written again; what was there is in {taken}"
             raise InTheWayError(message) from None
         raise InTheWayError("has changed just now, and is left")
 
-    def move(self, path: str, to: str) -> bool:
-        """Rename a file or folder of our own; False if it is not there.
-
-        Raises :class:`InTheWayError` if there is something else at ``to``, which stays.
-        """
-        with self._folder_of(path) as (source, name):
-            if source is None or source.look(name) is None:
-                return False
-            self._tree.make_folder_of(to)
-            with self._folder_of(to) as (target, new), storage_errors("move", path):
-                if target is None:
-                    raise InTheWayError(f"{to.rpartition('/')[0]} is no folder")
-                self._rename(source, name, target, new)
+    def move(self, place: str, to: str) -> bool:
+        """Rename a file or folder to where nothing is; False if it is not there."""
+        if self._top.look(place) is None:
+            return False
+        self._tree.make_folder_of(to)
+        with storage_errors("move", place):
+            self._rename(place, to)
         return True
 
-    def _rename(self, source: Folder, name: str, target: Folder, new: str) -> None:
-        if not source.is_folder(name):
+    def _rename(self, place: str, to: str) -> None:
+        top = self._top
+        if not top.is_folder(place):
             try:
                 # Unlike a rename, this never replaces what somebody wrote there just now.
-                source.link(name, target, new)
+                top.link(place, top, to)
             except FileExistsError:
-                here, there = source.look(name), target.look(new)
+                here, there = top.look(place), top.look(to)
                 if here is None or there is None or not os.path.samestat(here, there):
-                    raise InTheWayError(f"{new} is there already") from None
+                    raise InTheWayError(f"{to} is there already") from None
                 # A process was killed between the two halves.
             except OSError as error:
                 if error.errno not in NO_HARD_LINKS:
                     raise
-                self._plainly(source, name, target, new)
+                self._plainly(place, to)
                 return
-            source.unlink(name)
+            top.unlink(place)
             return
-        self._plainly(source, name, target, new)
+        self._plainly(place, to)
 
-    def _plainly(self, source: Folder, name: str, target: Folder, new: str) -> None:
-        if target.look(new) is not None:
-            raise InTheWayError(f"{new} is there already")
-        source.move(name, target, new)
+    def _plainly(self, place: str, to: str) -> None:
+        if self._top.look(to) is not None:
+            raise InTheWayError(f"{to} is there already")
+        self._top.move(place, self._top, to)
 
-    def write(self, path: str, content: bytes, mtime_ns: int) -> None:
-        """Write a file, whole and synced, with this time (nanoseconds).
-
-        Raises :class:`InTheWayError` if something is there.
-        """
-        above, _, name = path.rpartition("/")
+    def write(self, place: str, content: bytes, stamp: Stamp) -> None:
+        """Write a file, whole and synced, with this time."""
         with (
             self._tree.make_folder(layout.DRAFTS) as drafts,
-            self._tree.make_folder(above) as folder,
+            self._tree.make_folder(place.rpartition("/")[0]) as folder,
             Draft(drafts) as draft,
         ):
             draft.write(content)
-            draft.finish(folder, mtime_ns)
-            with storage_errors("write", path):
-                self._rename(drafts, draft.name, folder, name)
+            draft.finish(folder, stamp)
+            with storage_errors("write", place):
+                self._rename(f"{layout.DRAFTS}/{draft.name}", place)
             folder.sync()
 
-    def unlink(self, path: str) -> None:
+    def remove(self, place: str) -> None:
         """Remove a file that this program wrote."""
-        with self._folder_of(path) as (folder, name):
-            if folder is not None:
-                folder.unlink(name)
+        self._top.unlink(place)
 
-    def remove_each(self, folders: Iterable[str]) -> None:
-        """Remove these folders, in their order, as long as nothing is in them."""
-        for folder in folders:
-            if not self._tree.remove_folder_if_empty(folder):
-                return
-
-    def remove_empty(self, path: str) -> None:
-        """Remove the folders below a folder, and itself, in which nothing is."""
-        folder = self._tree.folder(path)
-        if folder is None:
-            return
-        with folder:
-            for name in folder.folders()[0]:
-                self.remove_empty(f"{path}/{name}")
-        self._tree.remove_folder_if_empty(path)
+    def remove_empty(self, place: str) -> bool:
+        """Remove a folder that nothing is in, of ours with all empty ones in it."""
+        folder = self._tree.folder(place) if place.startswith(f"{layout.OURS}/") else None
+        if folder is not None:
+            with folder:
+                for name in folder.folders()[0]:
+                    self.remove_empty(f"{place}/{name}")
+        return self._tree.remove_folder_if_empty(place)

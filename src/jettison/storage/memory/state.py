@@ -100,9 +100,15 @@ class Slot:
 class TagState:
     """What a tag points to, as the very bytes of its link, and what it ever pointed to."""
 
-    def __init__(self) -> None:
-        self.link: bytes | None = None
+    def __init__(self, now: Stamp) -> None:
+        self.current = Slot(now)
         self.history: dict[RawDigest, Slot] = {}
+
+    @property
+    def link(self) -> bytes | None:
+        """The content of its link, None if there is none."""
+        file = self.current.files.get(CONTENT)
+        return None if file is None else file.content
 
 
 class UploadState(NamedTuple):
@@ -168,6 +174,7 @@ class Memory:
         self.blob_changes: dict[str, int] = {}
         self.aside: dict[RawDigest, File] = {}
         self.links_aside: list[Digest] | None = None
+        self.kept: dict[str, File | TagState] = {}
         self.sees_aside = False
         self.repositories: dict[str, RepositoryState] = {}
         self.problems: list[Problem] = []
@@ -257,12 +264,16 @@ class Memory:
         self, kind: LinkKind, name: str, digest: RawDigest, file: str, content: bytes
     ) -> None:
         """Write a link, or what is to become one."""
+        self.link_slot(kind, name, digest).put(file, self.file(content), self.now())
+
+    def link_slot(self, kind: LinkKind, name: str, digest: RawDigest) -> Slot:
+        """Return the place of a link, made if it is not there."""
         state = self.repository(name)
         links = state.links[kind]
         if digest not in links:
             links[digest] = Slot(self.now())
             state.note(kind, self.now())
-        links[digest].put(file, self.file(content), self.now())
+        return links[digest]
 
     def remove_link_slot(self, kind: LinkKind, name: str, digest: RawDigest) -> None:
         """Remove the place of a link."""
@@ -274,11 +285,11 @@ class Memory:
         """Write the link of a tag, if there is to be one, and return it."""
         state = self.repository(name)
         if tag not in state.tags:
-            state.tags[tag] = TagState()
+            state.tags[tag] = TagState(self.now())
             state.note(TAGS, self.now())
         found = state.tags[tag]
         if content is not None:
-            found.link = content
+            found.current.put(CONTENT, self.file(content), self.now())
         return found
 
     def occupied(self) -> Iterator[Place]:
@@ -288,6 +299,7 @@ class Memory:
         for place, slot in self._slots():
             if CONTENT in slot.files:
                 yield place
+        yield from map(Place, self.kept)
         for digest in self.aside:
             yield places.aside_blob(Digest.from_raw(digest))
         for name, state in self.repositories.items():

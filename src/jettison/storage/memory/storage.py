@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from jettison.model.plausibility import Owner
 from jettison.storage.memory.checking import MemoryCheck
 from jettison.storage.memory.documents import MemoryDocuments
+from jettison.storage.memory.mending import MemoryMending
 from jettison.storage.memory.monitoring import MemoryMonitoring
 from jettison.storage.memory.planting import Planting
 from jettison.storage.memory.scanning import MemoryScanning
@@ -44,6 +45,10 @@ class MemoryStorage(MemoryScanning, MemoryWriting, MemorySweeping, Planting):
     def checking(self, idle: Stamp) -> MemoryCheck:
         """Begin a check; what was written after ``idle`` may still be being written."""
         return MemoryCheck(self.memory, idle)
+
+    def mending(self) -> MemoryMending:
+        """Begin a repair, or its undo."""
+        return MemoryMending(self.memory)
 
     def documents(self, collection: str) -> MemoryDocuments:
         """Open a collection of documents of ours, such as ``runs``."""

@@ -2,11 +2,11 @@
 
 ``Scanning`` tells what is in a storage (collector, fsck, listings), ``Writing`` puts and deletes
 (server, undo), ``Sweeping`` takes things away beside a registry that serves (collector),
-``Checking`` looks for what is wrong whatever the images are (fsck), and ``Documents`` keeps the
-journal. ``Serving``, ``Uploading`` and ``Monitoring`` are the server's. :class:`Storage` is all of
-them. A filesystem (:mod:`jettison.storage.filesystem`) and memory (:mod:`jettison.storage.memory`)
-implement them, held to one suite of tests (``tests/contract/``). The interfaces are cut at meaning:
-above them there is no path, no descriptor and no inode.
+``Checking`` looks for what is wrong whatever the images are and ``Mending`` moves it (fsck), and
+``Documents`` keeps the journal. ``Serving``, ``Uploading`` and ``Monitoring`` are the server's.
+:class:`Storage` is all of them. A filesystem (:mod:`jettison.storage.filesystem`) and memory
+(:mod:`jettison.storage.memory`) implement them, held to one suite of tests (``tests/contract/``).
+The interfaces are cut at meaning: above them there is no path, no descriptor and no inode.
 """
 
 from collections.abc import Iterator
@@ -46,6 +46,7 @@ from jettison.storage.protocol.facts import (
     make_problem,
     stamp_at,
 )
+from jettison.storage.protocol.mending import InTheWayError, Mending
 from jettison.storage.protocol.monitoring import Capacity, Monitoring
 from jettison.storage.protocol.scanning import Links, Places, RepositoryScan, Scanning
 from jettison.storage.protocol.serving import ManifestContent, OpenContent, Serving, TagNames
@@ -73,6 +74,7 @@ __all__ = [
     "Features",
     "GroupCheck",
     "History",
+    "InTheWayError",
     "Layers",
     "Leftover",
     "LinkGroup",
@@ -80,6 +82,7 @@ __all__ = [
     "LinkQuarantine",
     "Links",
     "ManifestContent",
+    "Mending",
     "Monitoring",
     "Named",
     "OpenContent",
@@ -124,6 +127,9 @@ class Storage(Scanning, Writing, Sweeping, Protocol):
 
     def checking(self, idle: Stamp) -> Checking:
         """Begin a check; what was written after ``idle`` may still be being written."""
+
+    def mending(self) -> Mending:
+        """Begin a repair, or its undo."""
 
     # What a server asks, of objects that keep what one process has read.
 
