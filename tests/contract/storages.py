@@ -1,6 +1,7 @@
 """Every kind of storage, in the form in which the contract tries it."""
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,12 +40,14 @@ class Planter(Protocol):
 class Subject:
     """A storage, and what its interface does not offer.
 
-    `let_pass` makes everything older by some seconds. Stamps are compared only with those that
-    were asked for after it. `again` opens the storage once more, as another process would.
+    `now` is its time. `let_pass` makes everything older by some seconds. Stamps are compared only
+    with those that were asked for after it. `again` opens the storage once more, as another
+    process would.
     """
 
     storage: Storage
     plant: Planter
+    now: Callable[[], float]
     let_pass: Callable[[float], None]
     again: Callable[[], Storage]
 
@@ -61,7 +64,9 @@ def subject_of(kind: str, folder: Path) -> Subject:
                 moment = path.stat().st_mtime_ns - int(seconds * 1e9)
                 os.utime(path, ns=(moment, moment))
 
-    return Subject(tree, TreePlanter(tree.root), let_pass, lambda: StorageTree(tree.root))
+    return Subject(
+        tree, TreePlanter(tree.root), time.time, let_pass, lambda: StorageTree(tree.root)
+    )
 
 
 def in_memory() -> Subject:
@@ -72,7 +77,7 @@ def in_memory() -> Subject:
         now += seconds
 
     storage = MemoryStorage(clock=lambda: now)
-    return Subject(storage, storage, let_pass, lambda: storage)
+    return Subject(storage, storage, lambda: now, let_pass, lambda: storage)
 
 
 class TreePlanter:
@@ -119,4 +124,4 @@ class TreePlanter:
         self._write(folder / "data", content)
 
     def plant_name(self, name: str) -> None:
-        (self._base / "repositories" / name).mkdir(parents=True)
+        (self._base / "repositories" / name).mkdir(parents=True, exist_ok=True)

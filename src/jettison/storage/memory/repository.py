@@ -253,8 +253,10 @@ class MemoryRepository:
 
     @locked
     def is_idle(self, before: Stamp) -> bool:
-        """Whether nothing was made or removed in the repository itself since ``before``."""
-        return all(changed <= before for changed in self._state.changed.values())
+        """Whether no part was made, and no upload made or removed, since ``before``."""
+        state = self._state
+        uploads = state.changed.get(UPLOADS, state.made)
+        return max(state.made, uploads, *state.parts.values()) <= before
 
 
 def _meant(content: bytes) -> set[RawDigest]:

@@ -122,12 +122,13 @@ class UploadState(NamedTuple):
 class RepositoryState:
     """One repository, or a name that only has others below it.
 
-    ``changed`` tells of each part when something in it last got a place or lost it; a part that
-    is not in it never was there.
+    ``parts`` tells of each part when it came into being, and ``changed`` when something in it last
+    got a place or lost it; a part that is not in them never was there.
     """
 
     def __init__(self, now: Stamp) -> None:
         self.made = now
+        self.parts: dict[Part, Stamp] = {}
         self.changed: dict[Part, Stamp] = {}
         self.links: dict[LinkKind, dict[RawDigest, Slot]] = {kind: {} for kind in LinkKind}
         self.tags: dict[str, TagState] = {}
@@ -135,6 +136,7 @@ class RepositoryState:
 
     def note(self, part: Part, now: Stamp) -> None:
         """Note that a part has changed, also by a clock that was put back."""
+        self.parts.setdefault(part, now)
         self.changed[part] = max(now, Stamp(self.changed.get(part, now - 1) + 1))
 
     @property
@@ -152,6 +154,7 @@ class RepositoryState:
 
     def forget(self) -> None:
         """Let it have been no repository."""
+        self.parts.clear()
         self.changed.clear()
         for links in self.links.values():
             links.clear()

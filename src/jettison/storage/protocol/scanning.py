@@ -165,7 +165,11 @@ class RepositoryScan(Protocol):
         """Return the temporary files anywhere in the repository that are idle since ``before``."""
 
     def is_idle(self, before: Stamp) -> bool:
-        """Whether nothing was made or removed in the repository itself since ``before``."""
+        """Whether nothing was made or removed in the repository itself since ``before``.
+
+        Layers, manifests and tags as such are parts of it, and each upload. Single places of links
+        and single tags are not.
+        """
 
 
 class Scanning(Protocol):
