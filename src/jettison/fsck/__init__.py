@@ -1,7 +1,7 @@
-"""Checking a storage tree and repairing it.
+"""Checks of a storage, and their repair.
 
-``check_tree`` reads everything and says what is wrong; ``plan_repair`` says what of it can be put
-right and how. ``jobs.repair`` does it and takes it back.
+``check_tree`` reads everything and reports defects; ``plan_repair`` says which of them can be
+repaired and how. ``jobs.repair`` applies the plan and undoes it.
 """
 
 from jettison.fsck.check import CheckOptions, check_again, check_tree

@@ -1,4 +1,4 @@
-"""Links of tags and manifests that lead nowhere, and what is left that says where they led."""
+"""Links of tags and manifests that lead nowhere, and the remains that show where they led."""
 
 from jettison.errors import StorageError
 from jettison.fsck.listing import Listing
@@ -20,7 +20,7 @@ __all__ = ["BrokenLinks"]
 
 
 class BrokenLinks:
-    """Notes what a listing of a repository could not make sense of."""
+    """Notes what a listing of a repository could not understand."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class BrokenLinks:
                 )
 
     def _revision(self, digest: RawDigest, problem: Problem) -> None:
-        """Link a manifest again if it is whole; else move the link aside if nothing hangs on it."""
+        """Link a manifest again if it is whole; else move the link away if nothing needs it."""
         kind, remedy = DefectClass.MALFORMED_LINK, None
         sentence = f"is malformed: {problem.message}"
         manifest = self._manifests[digest]
@@ -82,10 +82,10 @@ class BrokenLinks:
         self._notes.note(kind, problem.path, sentence, sufferers=(digest,), remedy=remedy)
 
     def _tag(self, tag: Tag, problem: Problem) -> None:
-        """Look whether a tag's history says what it pointed to.
+        """Find in a tag's history where it pointed.
 
-        A tag is moved aside only if its history, all of it, leads to nothing that is there: as
-        long as it lies there, it keeps the collector from its repository (decision 0002).
+        A tag is moved away only if its whole history leads to nothing that exists: as long as the
+        tag is in its place, it keeps the collector from its repository (decision 0002).
         """
         kind, remedy = DefectClass.MALFORMED_LINK, None
         place = self._storage.places.tag(self._listing.name, tag)
@@ -98,7 +98,7 @@ class BrokenLinks:
         self._notes.note(kind, problem.path, sentence, remedy=remedy, tags=(tag,))
 
     def _from_history(self, tag: Tag, place: str) -> tuple[str, Remedy | None]:
-        """Return what a tag's history says, as half a sentence, and what can be done about it."""
+        """Return the finding of a tag's history, as half a sentence, and the remedy."""
         try:
             digests, problems = self._scan.history(tag)
         except StorageError as error:

@@ -1,7 +1,7 @@
-"""Checking a whole storage tree, and changing nothing.
+"""Checks a whole storage, changing nothing.
 
-Blobs first, since a repository's images are only as whole as the blobs are: all are looked at, and
-their content is hashed; then every repository is followed from its tags and manifests.
+Blobs come first, because images are only as whole as their blobs: all are read and hashed. Then
+every repository is followed from its tags and manifests.
 """
 
 import time
@@ -37,10 +37,10 @@ _MAY_LACK: Final = {
 
 
 class CheckOptions(msgspec.Struct, frozen=True):
-    """``grace`` in seconds: what is younger may still be being written.
+    """``grace`` in seconds: younger content may still be being written.
 
-    ``quick``: do not read the content of blobs. ``uploads``: an upload that has not moved for so
-    many seconds was given up.
+    ``quick``: do not read the content of blobs. ``uploads``: an upload without progress for so many
+    seconds is abandoned.
     """
 
     grace: float = 3600.0
@@ -55,10 +55,10 @@ def check_tree(
     progress: Progress = silent,
     clock: Callable[[], float] = time.monotonic,
 ) -> CheckReport:
-    """Read the whole storage and say what is wrong with it; ``now`` is in seconds since the epoch.
+    """Read the whole storage and return its defects; ``now`` is in seconds since the epoch.
 
-    What cannot be read is among the defects. Raises :class:`~jettison.errors.StorageError` where
-    the top of it cannot be listed.
+    What cannot be read is among the defects. Raises :class:`~jettison.errors.StorageError` if its
+    top cannot be listed.
     """
     return _Check(storage, options, now, progress, clock).run()
 
@@ -73,7 +73,7 @@ def check_again(
 ) -> CheckReport:
     """Check a storage after a repair, without reading all blobs once more.
 
-    What was learnt of their content before (``before``) holds for those that still are there.
+    The earlier result (``before``) holds for blobs that still exist.
     """
     return _Check(storage, options, now, progress, clock, before).run()
 
@@ -183,7 +183,7 @@ class _Check:
 
 
 def _each_once(defects: list[Defect]) -> list[Defect]:
-    """Leave out what is wrong with the mode of that which, for that reason, cannot be read."""
+    """Leave out wrong modes of files that are already reported as unreadable."""
     unread = {defect.path for defect in defects if defect.kind is DefectClass.UNREADABLE}
     return [
         defect

@@ -1,7 +1,7 @@
-"""Reading every blob and comparing its content with its name, on all cores.
+"""Reads every blob and compares its content with its name, on all cores.
 
-Threads are enough: hashing and reading let go of the interpreter's lock. Each takes the next blob
-when it is done with one; how far they are is looked at from outside, in bytes.
+Threads are enough, because hashing and reading release the interpreter's lock. Each takes the next
+blob when it is done with one; progress is counted in bytes.
 """
 
 import os
@@ -24,7 +24,7 @@ _LOOK_SECONDS: Final = 0.1
 
 
 class BlobHashes(NamedTuple):
-    """The blobs whose content is not what they are named after.
+    """The blobs whose content does not match their name.
 
     ``damaged`` have been at rest, with their sizes in bytes; ``unsettled`` are younger than the
     grace period; ``unreadable`` come with a sentence.
@@ -42,9 +42,9 @@ def hash_blobs(
     total: int,
     progress: Progress = silent,
 ) -> BlobHashes:
-    """Read all blobs (``total`` bytes, for the progress) and say which do not hash to their name.
+    """Read all blobs (``total`` bytes, for the progress); return those that do not match.
 
-    ``idle`` is the end of what is at rest. A blob that vanishes meanwhile is left out.
+    Content written after ``idle`` may be unsettled. A blob that vanishes meanwhile is left out.
     """
     found = BlobHashes({}, {}, {})
     count = len(os.sched_getaffinity(0))

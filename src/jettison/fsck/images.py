@@ -1,4 +1,4 @@
-"""What keeps the images of one repository from being pulled: what they need and is not there."""
+"""Missing content that keeps the images of one repository from being pulled."""
 
 from typing import Final
 
@@ -16,7 +16,7 @@ _GONE: Final = "whose blob is absent"
 
 
 class Images:
-    """Checks the images of a repository; ``content`` is what is known of its blobs."""
+    """Checks the images of a repository; ``content`` has the facts about blobs."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Images:
     # Manifests.
 
     def _manifest(self, digest: RawDigest, manifest: Manifest) -> None:
-        """Look at one manifest itself: its link, and its blob."""
+        """Check one manifest itself: its link, and its blob."""
         long = Digest.from_raw(digest)
         place = self._link_place(LinkKind.REVISION, digest)
         if digest not in self._listing.linked and digest not in self._listing.malformed:
@@ -107,9 +107,9 @@ class Images:
         self._notes.note(kind, place, sentence, sufferers=(digest,), remedy=remedy)
 
     def _dangling(self, kind: DefectClass, digest: RawDigest, why: str) -> None:
-        """Note the tags that lead to a manifest that is gone: they hold up the collector for ever.
+        """Note the tags of a manifest that is gone: they hold up the collector for ever.
 
-        Nothing that is there can mend them, so a repair moves them aside.
+        Nothing in the storage can mend them, so a repair moves them away.
         """
         for tag in self._listing.tagged.get(digest, ()):
             place = self._places.tag(self._name, tag)
@@ -121,7 +121,7 @@ class Images:
     # Blobs.
 
     def _blob(self, digest: RawDigest, manifests: list[RawDigest]) -> None:
-        """Look at a config or layer that manifests need."""
+        """Check a config or layer that manifests need."""
         link = self._listing.layers.get(digest)
         if self._storage.absence >= Absence.ANYTHING and link is None:
             return  # nobody has asked this cache for it yet
@@ -156,7 +156,7 @@ class Images:
         return found
 
     def _layer_links(self) -> None:
-        """Look at the layer links themselves, needed or not."""
+        """Check the layer links themselves, needed or not."""
         # What cannot be read may need any of them.
         blind = self._manifests.any_open
         unneeded = "only what cannot be read here may need" if blind else "nothing here needs"

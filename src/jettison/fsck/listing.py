@@ -1,4 +1,4 @@
-"""What is in one repository, as a check lists it."""
+"""The content of one repository, listed for a check."""
 
 from collections.abc import Mapping
 from typing import NamedTuple, Self
@@ -12,11 +12,11 @@ __all__ = ["Listing"]
 
 
 class Listing(NamedTuple):
-    """What is in the repository ``name``.
+    """The content of the repository ``name``.
 
-    ``linked`` and ``malformed`` are the manifests whose links are sound, and are not; ``tagged``
-    are the tags of each manifest, ``layers`` what each layer's link leads to. ``defects`` are
-    those that are wrong whatever the images are.
+    ``linked`` and ``malformed`` are the manifests with sound and with broken links. ``tagged`` are
+    the tags of each manifest, ``layers`` the target of each layer link. ``defects`` do not depend
+    on the images.
     """
 
     name: str
@@ -30,7 +30,7 @@ class Listing(NamedTuple):
 
     @classmethod
     def of(cls, scan: RepositoryScan, checking: Checking) -> Self:
-        """List a repository. Raises :class:`~jettison.errors.StorageError` where that fails."""
+        """List a repository. Raises :class:`~jettison.errors.StorageError` if that fails."""
         # Tags before revisions, and all before what they need is looked at: what is pushed in
         # between is then seen whole or not at all.
         tags = scan.tags()

@@ -17,11 +17,11 @@ __all__ = ["Manifest", "Manifests", "State"]
 
 
 class State(enum.Enum):
-    """What is known of a manifest's bytes."""
+    """The state of a manifest's bytes."""
 
     SOUND = enum.auto()
     UNKNOWN = enum.auto()
-    """The bytes are those of the digest, and cannot be understood."""
+    """The bytes match the digest, and cannot be understood."""
     UNREADABLE = enum.auto()
     ABSENT = enum.auto()
     DAMAGED = enum.auto()
@@ -34,7 +34,7 @@ _NO_EDGES: Final[Edges[RawDigest]] = Edges((), ())
 class Manifest(NamedTuple):
     """A manifest: its state, with a reason, and what it references.
 
-    ``pullable``: whether clients can make something of it, though Jettison cannot.
+    ``pullable``: whether clients can use it, although Jettison does not understand it.
     """
 
     state: State
@@ -49,17 +49,17 @@ class Manifest(NamedTuple):
 
     @property
     def is_open(self) -> bool:
-        """Whether it is not known what its bytes are, so that nothing may be done about it."""
+        """Whether its bytes are unknown, so that no repair may touch it."""
         return self.state in {State.UNREADABLE, State.UNSETTLED}
 
     @property
     def is_there(self) -> bool:
-        """Whether it may be what was pushed."""
+        """Whether its bytes may be those that were pushed."""
         return self.is_whole or self.is_open
 
     @property
     def why_open(self) -> str:
-        """Why it is not known what its bytes are."""
+        """The reason why its bytes are unknown."""
         if self.state is State.UNREADABLE:
             return f"it cannot be read here ({self.reason})"
         return "it may still be being written"
@@ -69,7 +69,7 @@ class Manifests:
     """Reads manifests, and follows them from ``roots`` to any depth.
 
     ``order`` has children before parents, ``above`` the indexes that list a manifest, ``needed``
-    the manifests that reference a config or layer. What was written after ``idle`` may still be
+    the manifests that reference a config or layer. Content younger than ``idle`` may still be
     being written.
     """
 
@@ -89,7 +89,7 @@ class Manifests:
                 self.needed.setdefault(blob, []).append(digest)
 
     def __getitem__(self, digest: RawDigest) -> Manifest:
-        """Return a manifest, whether anything leads to it or not."""
+        """Return a manifest, reached or not."""
         found = self._known.get(digest)
         if found is None:
             found = self._known[digest] = self._read(digest)
@@ -97,7 +97,7 @@ class Manifests:
 
     @property
     def any_open(self) -> bool:
-        """Whether there is one that may need anything."""
+        """Whether any manifest may need anything."""
         return any(manifest.is_open for manifest in self._known.values())
 
     def _read(self, digest: RawDigest) -> Manifest:
@@ -121,7 +121,7 @@ class Manifests:
         return Manifest(State.SOUND, edges=references.edges)
 
     def wanting(self, digest: RawDigest) -> list[RawDigest]:
-        """Return the manifests that cannot do without a blob; some layers need not be here."""
+        """Return the manifests that need a blob; layers that may be absent do not count."""
         return [one for one in self.needed.get(digest, ()) if not self._is_foreign(one, digest)]
 
     def _is_foreign(self, manifest: RawDigest, digest: RawDigest) -> bool:

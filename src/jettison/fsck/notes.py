@@ -21,11 +21,11 @@ from jettison.storage.protocol import Places
 __all__ = ["SHOWN", "Notes", "damaged_blob", "listed", "unreadable_blob", "unsettled_blob"]
 
 SHOWN: Final = 3
-"""So many manifests or tags are named in a sentence."""
+"""The most manifests or tags that a sentence names."""
 
 
 class Notes:
-    """Notes defects of the repository ``name``, one of each class at a place."""
+    """Notes defects of the repository ``name``, one of each class for a place."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -51,7 +51,7 @@ class Notes:
         self.add(defect, sufferers)
 
     def add(self, defect: Defect, sufferers: Iterable[RawDigest] = ()) -> None:
-        """Note a defect as it is, such as one of a blob, which is of no one repository."""
+        """Note a defect unchanged, such as one of a blob, which belongs to no repository."""
         key = defect.kind, defect.path
         self._defects[key] = defect
         self._sufferers.setdefault(key, set()).update(sufferers)
@@ -76,7 +76,7 @@ class Notes:
 
 
 def damaged_blob(places: Places, digest: RawDigest, size: str) -> Defect:
-    """Return the defect of a blob whose content is not what it is named after."""
+    """Return the defect of a blob whose content does not match its name."""
     place = places.blob(Digest.from_raw(digest))
     remedy = Remedy(RepairAction.MOVE_BLOB, place)
     sentence = f"({size}) does not hash to its name"
@@ -84,7 +84,7 @@ def damaged_blob(places: Places, digest: RawDigest, size: str) -> Defect:
 
 
 def unsettled_blob(places: Places, digest: RawDigest, size: str) -> Defect:
-    """Return the defect of a blob of which nobody knows yet what it will be."""
+    """Return the defect of a blob that may still be being written."""
     place = places.blob(Digest.from_raw(digest))
     sentence = f"({size}) does not hash to its name; still being written?"
     return make_defect(DefectClass.UNSETTLED_BLOB, Severity.NOTICE, place, sentence)
@@ -97,7 +97,7 @@ def unreadable_blob(places: Places, digest: RawDigest, sentence: str) -> Defect:
 
 
 def listed(noun: str, things: Sequence[Tag] | Sequence[RawDigest], plural: str = "s") -> str:
-    """Return the first few of some tags or manifests, for a sentence."""
+    """Return the first few tags or manifests, for a sentence."""
     names = [one if isinstance(one, str) else Digest.from_raw(one).short for one in things]
     shown = ", ".join(names[:SHOWN])
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""

@@ -1,7 +1,7 @@
-"""One repository of a storage, checked: what cannot be pulled from it, and why.
+"""Checks one repository of a storage, changing nothing: what cannot be pulled, and why.
 
-Every tag and every linked manifest is followed to any depth, also through what is not linked: a
-registry answers 404 for that, and a repair can link it again. It changes nothing.
+Every tag and every linked manifest is followed to any depth, even through unlinked manifests: a
+registry answers 404 for these, and a repair can link them again.
 """
 
 import time
@@ -27,8 +27,8 @@ _AGAIN_SECONDS: Final = 0.05
 class RepositoryChecker:
     """Checks repositories of a storage.
 
-    ``idle`` is the end of what is at rest, ``abandoned`` of uploads that were given up, and
-    ``content`` is what is known of the content of blobs.
+    Content younger than ``idle`` may still be being written; uploads older than ``abandoned`` are
+    abandoned; ``content`` has the facts about the content of blobs.
     """
 
     def __init__(
@@ -46,10 +46,10 @@ class RepositoryChecker:
         self._content = content
 
     def check(self, name: str) -> list[Defect]:
-        """Return what is wrong in a repository.
+        """Return the defects of a repository.
 
-        Damage is looked for twice: what a push or a deletion that goes on beside shows for a
-        moment is none.
+        Damage is looked for twice, because a push or a deletion beside the check may show it for a
+        moment.
         """
         found = self._check(name)
         if any(defect.is_damage for defect in found):

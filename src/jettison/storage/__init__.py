@@ -1,1 +1,1 @@
-"""A registry's storage tree on a disk: its paths, what is in it, its configuration, its lock."""
+"""A registry's storage: its protocol, its implementations, and what is built on them."""

@@ -1,13 +1,13 @@
-"""What a registry remembers of blobs in Redis, and how to make it forget those that are removed.
+"""The descriptor cache of a registry in Redis, and how to make it forget removed blobs.
 
-Distribution, 2.x and 3.x alike, keeps three kinds of keys, and gives none of them an end::
+Distribution 2.x and 3.x keep three kinds of keys, and none of them expires::
 
     blobs::<digest>                        hash: digest, size, mediatype; manifests too
     repository::<name>::blobs              set: the digests of layers and configs in <name>
     repository::<name>::blobs::<digest>    hash: mediatype
 
-A blob is answered for in a repository when all three are there, so without the first alone nothing
-is stale, until the blob is pushed to another repository. That is why the other two go as well.
+The registry answers for a blob in a repository if all three exist. Without the first alone nothing
+is stale until the blob is pushed to another repository, which is why the other two go as well.
 Forgetting too much costs the registry one look at its storage.
 """
 
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 __all__ = ["forget"]
 
 BATCH: Final = 1000
-"""How many digests go into one round trip, and how many members are asked for at once."""
+"""The digests in one round trip, and the members requested at once."""
 SETS: Final = 50
-"""How many repositories are read in one round trip."""
+"""The repositories read in one round trip."""
 CONNECT_SECONDS: Final = 10.0
 ANSWER_SECONDS: Final = 60.0
 HINT: Final = "Empty that Redis database, or restart the registry with an empty one."
@@ -42,12 +42,12 @@ Item = TypeVar("Item")
 def forget(
     server: "RedisServer", blobs: Iterable[Digest], links: Iterable[tuple[str, Digest]]
 ) -> int:
-    """Remove what Redis holds of removed blobs and layer links; return how many entries went.
+    """Remove the entries of removed blobs and layer links from Redis; return their number.
 
     ``blobs`` are gone from the storage: they are forgotten in every repository. ``links`` are pairs
     of a repository and the digest of a layer or config that is no longer linked there. An entry is
-    a key, or a member of a repository's set. Other keys are not touched, and what Redis does not
-    know is no error, so that doing it again is safe.
+    a key, or a member of a repository's set. Other keys are not touched, and missing ones are no
+    error, so that repeating it is safe.
 
     Raises :class:`~jettison.errors.StorageError` if Redis cannot be reached, refuses the login or
     the commands, or is a cluster or behind sentinels; some entries may have gone by then.
@@ -140,7 +140,7 @@ def _remove_keys(client: "Redis", keys: Iterable[str]) -> int:
 
 
 def _execute(pipeline: Any) -> list[Any]:  # noqa: ANN401 - it answers what each command answers
-    """Return the answers; None where a key that looks like Distribution's is something else."""
+    """Return the answers; None for a key of another type than Distribution's."""
     from redis import ResponseError  # noqa: PLC0415 - as in `forget`
 
     answers = []
@@ -157,7 +157,7 @@ def _set_of(repository: str) -> str:
 
 
 def _repository(key: str) -> str | None:
-    """The name in the key of a repository's set; None: it is somebody else's key."""
+    """Return the name in the key of a repository's set; None for a key of another program."""
     try:
         return RepoName(key.removeprefix("repository::").removesuffix("::blobs"))
     except InvalidName:

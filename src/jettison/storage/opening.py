@@ -1,4 +1,4 @@
-"""Opening the storage that a path names, be it a folder or a registry's configuration."""
+"""Opens the storage that a path names: a folder, or a registry's configuration."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +20,7 @@ def open_storage(
     """Open the storage that ``path`` names: a storage's root directory, or a configuration.
 
     Raises :class:`~jettison.errors.ConfigurationError` for a configuration that cannot be used,
-    and :class:`~jettison.errors.StorageError` where no storage is.
+    and :class:`~jettison.errors.StorageError` if there is no storage.
     """
     if path.is_dir():
         return StorageTree(path), None
@@ -46,5 +46,5 @@ def storage_of(configuration: "Configuration") -> Storage:
 
 
 def make_storage(configuration: "Configuration") -> Storage:
-    """Open the storage that a server is to serve, made with nothing in it if it is not there."""
+    """Open the storage for a server, made empty if it does not exist."""
     return StorageTree.make(configuration.storage.root)

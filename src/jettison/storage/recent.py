@@ -1,4 +1,4 @@
-"""What is known of the repositories that were asked about last, and of no others."""
+"""Facts about the repositories that were used last, and about no others."""
 
 import threading
 from collections import OrderedDict
@@ -15,7 +15,7 @@ Known = TypeVar("Known")
 
 
 class Recent(Generic[Known]):
-    """Makes what is known of a repository when it is first asked for; safe to use from threads."""
+    """Makes the facts of a repository on first use; safe to use from threads."""
 
     def __init__(self, make: Callable[[RepoName], Known]) -> None:
         self._make = make
@@ -23,7 +23,7 @@ class Recent(Generic[Known]):
         self._recent: OrderedDict[RepoName, Known] = OrderedDict()
 
     def of(self, repository: RepoName) -> Known:
-        """Return what is known of a repository."""
+        """Return the facts of a repository."""
         with self._lock:
             found = self._recent.get(repository)
         # Made without the lock, since it may read much: others ask about others meanwhile.

@@ -1,10 +1,9 @@
-"""Which manifests of a repository are about others, and which indexes list them.
+"""The referrers of manifests, and the indexes that list them, by repository.
 
-The manifests themselves say it; what is kept here is only what they said. It is brought up to date
-by listing the folder of the revisions and reading those that were not read before, whoever wrote
-them, so it is right also when another program has written in between. Of a large repository a
-snapshot is kept in ``jettison/relations/``, which spares reading all of it again after a restart;
-it may be removed at any time.
+The manifests are the truth, and the index only keeps what they say. It is brought up to date by
+listing the revisions and reading those that are new, so it is right even if another program has
+written them. A large repository has a snapshot in ``jettison/relations/``, which saves reading all
+of it after a restart; the snapshot may be removed at any time.
 """
 
 import hashlib
@@ -29,7 +28,7 @@ SNAPSHOT_EVERY: Final = 512
 
 _COLLECTION: Final = "relations"
 _SNAPSHOT: Final = "_snapshot"
-"""No part of a repository's name begins with _, so this is in no other one's way."""
+"""No part of a repository's name begins with _, so this cannot be a repository's folder."""
 
 _VERSION: Final = 1
 _CHECK_BYTES: Final = 32
@@ -70,7 +69,7 @@ class ReferrersIndex:
     def unread(self) -> list[RawDigest]:
         """Return the manifests that are linked into the repository and cannot be read.
 
-        Nobody knows what they reference. What is damaged or missing is among them.
+        Their references are unknown. Damaged and missing ones are among them.
         """
         with self._lock, self._storage.repository(self._repository) as reader:
             self._refresh(reader)
@@ -79,7 +78,7 @@ class ReferrersIndex:
                 return sorted(one for one in unread if links.stamp(one) is not None)
 
     def referrers(self, subject: RawDigest) -> list[RawDigest]:
-        """Return the manifests that are linked into the repository and are about ``subject``."""
+        """Return the linked manifests of the repository whose subject is ``subject``."""
         return self._linked(self._subjects, subject)
 
     def _linked(
@@ -164,7 +163,7 @@ class ReferrersIndex:
 
 
 def _check(packed: bytes) -> bytes:
-    """Return what a snapshot begins with: a single bit that fell over would hide a referrer."""
+    """Return the checksum of a snapshot: a single wrong bit would hide a referrer."""
     return hashlib.sha256(packed).digest()
 
 
@@ -173,7 +172,7 @@ def _plain(relation: dict[RawDigest, list[RawDigest]]) -> Pairs:
 
 
 class ReferrersIndexes(Recent[ReferrersIndex]):
-    """The relations of the repositories that were asked about last; ``save`` lets it write."""
+    """The relations of the latest repositories; ``save`` lets it write snapshots."""
 
     def __init__(self, storage: Storage, *, save: bool = True) -> None:
         super().__init__(lambda repository: ReferrersIndex(storage, repository, save=save))

@@ -21,9 +21,9 @@ UNKNOWN_TYPE: Final = "application/octet-stream"
 class StorageRegistry:
     """The registry of a ``storage``.
 
-    It shows what a registry serves: a manifest only where its repository has a revision link, a
-    blob only where it has a layer link. Who is referrer of whom is read once for each repository
-    and forgotten when something is written through this object.
+    It shows what a registry serves: a manifest only if its repository has a revision link, a blob
+    only if it has a layer link. Referrers are read once for each repository, and again after a
+    write through this object.
     """
 
     def __init__(self, storage: Storage) -> None:
@@ -68,7 +68,7 @@ class StorageRegistry:
     async def manifest(self, repository: RepoName, reference: Tag | Digest) -> RawManifest | None:
         """Return a manifest that is linked into the repository.
 
-        Its type is what its body says, or what its members show it to be.
+        Its type is the one in its body, or the one that its members show.
         """
         if isinstance(reference, Digest):
             digest: Digest | None = reference
@@ -127,7 +127,7 @@ class StorageRegistry:
     async def read_blob(
         self, repository: RepoName, digest: Digest, *, size: int | None = None
     ) -> AsyncIterator[bytes]:
-        """Yield the blob's bytes; raise VerificationFailed if they are too many, or others."""
+        """Yield the blob's bytes; raise VerificationFailed if they differ or are too many."""
         blob = self._linked(repository, digest)
         if blob is None:
             message = f"{self.name}: {repository} has no blob {digest}"
@@ -164,10 +164,9 @@ class StorageRegistry:
     ) -> None:
         """Store a manifest under a tag or its digest.
 
-        Everything that it references is touched first, so that no sweep that goes on beside takes
-        it (decision 0003). Raises :class:`~jettison.errors.StorageError` where one has taken it
-        already.
-        What is in ``lacking`` may be absent: an undo puts back what was no better before.
+        Everything that it references is touched first, so that no sweep beside it takes it
+        (decision 0003). Raises :class:`~jettison.errors.StorageError` if one has taken it already.
+        Digests in ``lacking`` may be absent: an undo restores an image as incomplete as it was.
         """
         if isinstance(reference, Digest) and reference != manifest.digest:
             message = f"manifest {manifest.digest} cannot be stored as {reference}"
@@ -201,7 +200,7 @@ class StorageRegistry:
             )
 
     async def capabilities(self, repository: RepoName | None = None) -> Capabilities:  # noqa: ARG002 - the protocol's
-        """Tell what can be done: everything, if this process may write."""
+        """Return the capabilities: all, if this process may write."""
         return Capabilities(
             Deletion.ENABLED if self.storage.writable else Deletion.READ_ONLY,
             "storage tree",
@@ -214,7 +213,7 @@ class StorageRegistry:
         )
 
     async def aclose(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: nothing is held open."""
 
     def _linked(self, repository: RepoName, digest: Digest) -> Blob | None:
         """Return the blob that the repository's link of this digest leads to."""

@@ -1,9 +1,9 @@
-"""Which tags point to a manifest, without reading all tags of its repository for each manifest.
+"""The tags of each manifest, without reading all tags of its repository for each.
 
-A storage knows only the other direction. So all tags are read once and remembered by digest, and
-what is remembered is looked at again each time. It holds no fewer tags than there are as long as
-the manifest's revision link is the one that was seen before the tags were read: whoever points a
-tag to a manifest puts the manifest, and that writes its revision link anew, in every program.
+A storage has only the other direction. So all tags are read once and remembered by digest, and the
+remembered ones are checked each time. None is missing as long as the manifest's revision link is
+the one seen before the tags were read: every program that points a tag to a manifest puts the
+manifest, and that writes its revision link anew.
 """
 
 import threading
@@ -19,7 +19,7 @@ from jettison.storage.recent import Recent
 __all__ = ["TagIndex", "TagIndexes"]
 
 SETTLED_SECONDS: Final = 2.0
-"""What changed so lately may change again without its stamp showing it."""
+"""Something that changed so lately may change again without a new stamp."""
 
 
 class TagIndex:
@@ -57,7 +57,7 @@ class TagIndex:
 
 
 class TagIndexes(Recent[TagIndex]):
-    """The tags, by manifest, of the repositories that were asked about last."""
+    """The tags, by manifest, of the latest repositories."""
 
     def __init__(self, storage: Scanning) -> None:
         super().__init__(lambda repository: TagIndex(storage, repository))
