@@ -11,7 +11,9 @@ from jettison.model.printable import printable
 
 __all__ = [
     "API_VERSION",
+    "ENCODED",
     "JSON",
+    "LENGTH",
     "Answer",
     "ApiError",
     "Code",
@@ -25,6 +27,11 @@ __all__ = [
     "shown",
     "text_answer",
 ]
+
+ENCODED: Final = "jettison.encoded"
+LENGTH: Final = "jettison.length"
+"""The headers of an answer as they go over the wire, and the length of its body: to whom it helps,
+beside the usual list."""
 
 Header = tuple[bytes, bytes]
 Piece = bytes | bytearray

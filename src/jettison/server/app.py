@@ -17,6 +17,8 @@ from jettison.server import blobs, listings, manifests, referrers, uploads
 from jettison.server.access import AccessAction, Grant, Guard, TooManyLogins, Unauthorized, Wanted
 from jettison.server.answers import (
     API_VERSION,
+    ENCODED,
+    LENGTH,
     Answer,
     ApiError,
     Code,
@@ -29,20 +31,12 @@ from jettison.server.answers import (
 from jettison.server.context import Call, Context, parse_name
 from jettison.server.failures import answer_to_storage_error, unexpected_answer
 from jettison.server.observing.exchange import Exchange
-from jettison.server.requests import Disconnected, Receive, Request, Scope, Send
+from jettison.server.requests import GONE, Disconnected, Receive, Request, Scope, Send
 from jettison.server.routes import Endpoint, Route, clean_path, find_route
 from jettison.server.settling import settled
 from jettison.server.sharing import Busy
 
-__all__ = ["ENCODED", "GONE", "LENGTH", "Observer", "RegistryApp"]
-
-GONE: Final = "jettison.gone"
-"""The extension of the scope that tells whether the client has closed the connection."""
-
-ENCODED: Final = "jettison.encoded"
-LENGTH: Final = "jettison.length"
-"""The headers of an answer as they go over the wire, and the length of its body: to whom it helps,
-beside the usual list."""
+__all__ = ["Observer", "RegistryApp"]
 
 _log: Final = logging.getLogger("jettison.server")
 

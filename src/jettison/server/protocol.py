@@ -25,10 +25,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from jettison.configuration.settings import Limits
-from jettison.server.answers import encode_headers
-from jettison.server.app import ENCODED, GONE, LENGTH
+from jettison.server.answers import ENCODED, LENGTH, encode_headers
 from jettison.server.connections import Connections
-from jettison.server.requests import READY
+from jettison.server.requests import GONE, READY
 from jettison.server.sharing import Buffers
 
 __all__ = ["Connection", "limited_protocol"]

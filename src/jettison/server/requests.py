@@ -9,11 +9,14 @@ from urllib.parse import parse_qsl
 from jettison.server.answers import ApiError, Code
 from jettison.server.sharing import client_key
 
-__all__ = ["READY", "Disconnected", "Receive", "Request", "Scope", "Send"]
+__all__ = ["GONE", "READY", "Disconnected", "Receive", "Request", "Scope", "Send"]
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+GONE: Final = "jettison.gone"
+"""The extension of the scope that tells whether the client has closed the connection."""
 
 READY: Final = "jettison.ready"
 """The extension of the scope that tells whether a piece of the body is there already."""
