@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any
 
-from jettison.server.requests import Request
+from jettison.server.http.requests import Request
 
 TIMEOUT = 0.05
 Headers = Mapping[str, str] | Sequence[tuple[str, str]]

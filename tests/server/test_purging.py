@@ -18,7 +18,7 @@ from jettison.server.purging import keep_purging, purge_uploads
 from jettison.storage.filesystem.tree import StorageTree
 
 if TYPE_CHECKING:
-    from jettison.server.context import Context
+    from jettison.server.api.context import Context
 
 DAY = 86_400.0
 

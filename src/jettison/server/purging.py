@@ -7,7 +7,7 @@ from typing import Final
 
 from jettison.configuration.settings import UploadPurging
 from jettison.errors import StorageError
-from jettison.server.context import Context
+from jettison.server.api.context import Context
 from jettison.storage.protocol import Storage, stamp_at
 
 __all__ = ["keep_purging", "purge_uploads"]

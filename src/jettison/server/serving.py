@@ -30,18 +30,18 @@ from jettison.configuration.settings import Http, Limits
 from jettison.errors import JettisonError
 from jettison.server.access import make_guard
 from jettison.server.allocation import keep_memory
-from jettison.server.app import RegistryApp
-from jettison.server.connections import Connections
-from jettison.server.context import Context
-from jettison.server.events import Events
+from jettison.server.api.app import RegistryApp
+from jettison.server.api.context import Context
+from jettison.server.api.events import Events
+from jettison.server.http.connections import Connections
+from jettison.server.http.protocol import Connection, limited_protocol
+from jettison.server.http.sharing import Buffers
+from jettison.server.http.tls import keep_certificate_fresh, make_context
+from jettison.server.http.tls_connections import TlsServer
 from jettison.server.messages import log_messages
 from jettison.server.observing import AccessLog, Exchange, Health, Metrics, Notifier, debug_app
 from jettison.server.placement import Placement
-from jettison.server.protocol import Connection, limited_protocol
 from jettison.server.purging import keep_purging
-from jettison.server.sharing import Buffers
-from jettison.server.tls import keep_certificate_fresh, make_context
-from jettison.server.tls_connections import TlsServer
 from jettison.server.workers import watch_over
 from jettison.storage.opening import make_storage
 from jettison.storage.protocol import Storage

@@ -25,7 +25,7 @@ from jettison.server.access.htpasswd import (
 )
 from jettison.server.access.reloaded_file import Unusable, WatchedFile
 from jettison.server.access.rules import ANONYMOUS, Rules
-from jettison.server.sharing import Busy, Turns
+from jettison.server.http.sharing import Busy, Turns
 
 __all__ = ["PasswordGuard"]
 

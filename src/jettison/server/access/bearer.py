@@ -36,7 +36,7 @@ from jettison.server.access.grant import (
 from jettison.server.access.keys import Keys, TokenKey, parse_certificates, parse_jwks, thumbprint
 from jettison.server.access.reloaded_file import Unusable, WatchedFile
 from jettison.server.access.rules import Rules
-from jettison.server.sharing import Busy, Turns
+from jettison.server.http.sharing import Busy, Turns
 
 __all__ = ["LEEWAY", "Scopes", "TokenGuard"]
 

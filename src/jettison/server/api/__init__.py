@@ -1,0 +1,1 @@
+"""The API of a registry: one module for each kind of endpoint, over a storage."""

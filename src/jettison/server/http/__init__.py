@@ -1,0 +1,1 @@
+"""HTTP: connections and TLS, requests and answers, and what clients share."""

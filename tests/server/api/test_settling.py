@@ -1,0 +1,51 @@
+"""A request waits for a link that another program rewrites in place, and not for ever."""
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+
+from jettison.errors import Unsettled
+from jettison.model.digest import Digest
+from jettison.server.api import settling
+from jettison.server.api.settling import settled
+from tests.support.trees import Tree, repo, tag
+
+
+@pytest.mark.parametrize("half", [b"", b"sha256:12"], ids=["empty", "half"])
+async def test_a_writer_that_waits_for_a_processor_is_waited_for(
+    tmp_path: Path, half: bytes
+) -> None:
+    tree = Tree(tmp_path / "registry")
+    digest = tree.image("app", "1", [b"layer"])
+    found = tree.open().serving()
+    for link in (tree.tag_path("app", "1"), tree.revision_path("app", digest)):
+        whole = link.read_bytes()
+        tree.write(link, half)
+        os.utime(link, (1, 1))
+
+        async def look() -> bool:
+            pointed = found.tag(repo("app"), tag("1"))
+            return pointed == digest and found.has_revision(repo("app"), digest)
+
+        with pytest.raises(Unsettled):
+            await look()
+        asyncio.get_running_loop().call_later(0.2, link.write_bytes, whole)
+        assert await settled(look)
+
+
+async def test_a_link_that_stays_broken_is_an_error_after_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settling, "_SETTLE_SECONDS", 0.1)
+    tree = Tree(tmp_path / "registry")
+    tree.image("app", "1", [b"layer"])
+    found = tree.open().serving()
+    tree.write(tree.tag_path("app", "1"), b"")
+
+    async def look() -> Digest | None:
+        return found.tag(repo("app"), tag("1"))
+
+    with pytest.raises(Unsettled):
+        await settled(look)
