@@ -64,7 +64,12 @@ STEPS = frozenset(
     }
 )
 # These ask a storage, whatever it is: `jettison.storage.protocol`, and what is built on it.
-ASKING = frozenset({"collector", "server"})
+ASKING = frozenset({"collector", "fsck", "jobs", "server", "api", "cli"})
+# Files of the user's own, and paths that a user gave; they hold no storage.
+OWN_FILES = frozenset({"jobs/backup.py", "jobs/textfile.py", "cli/check.py"})
+# What a storage is made of, where it is a file system; whoever names these does not ask it.
+PHYSICAL = frozenset({"mtime_ns", "st_mtime_ns", "st_ino", "st_nlink", "statvfs", "fstatvfs",
+    "flock", "layout", "Folder", "root_folder", "open_beneath", "dir_fd"})  # fmt: skip
 IMPLEMENTATIONS = ("jettison.storage.filesystem", "jettison.storage.memory")
 IMPURE_METHODS = frozenset({"now", "today", "utcnow"})
 IMPURE_FUNCTIONS = frozenset({"breakpoint", "input", "open", "print"})
@@ -106,10 +111,38 @@ def stray_steps(tree: ast.AST) -> Iterator[tuple[int, str]]:
                 yield node.lineno, f"{name}()"
 
 
-def are_strangers(unit: str, target: str, name: str) -> bool:
-    if unit in ASKING and name.startswith(IMPLEMENTATIONS):
+def physical_names(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Each name of what a storage on a disk is made of."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and node.id in PHYSICAL:
+            yield node.lineno, node.id
+        elif isinstance(node, ast.Attribute) and node.attr in PHYSICAL:
+            yield node.lineno, node.attr
+        elif isinstance(node, ast.keyword) and node.arg in PHYSICAL:
+            yield node.value.lineno, node.arg
+
+
+def are_strangers(unit: str, target: str, name: str, where: str) -> bool:
+    if unit in ASKING and where not in OWN_FILES and name.startswith(IMPLEMENTATIONS):
         return True
     return unit != target and any({unit, target} <= strangers for strangers in STRANGERS)
+
+
+def forbidden(tree: ast.AST, unit: str, where: str) -> Iterator[str]:
+    """Each thing that a module does and its room does not do, as one line of text."""
+    if unit in {"collector", "fsck", "jobs"} and where not in OWN_FILES:
+        for line, what in physical_names(tree):
+            yield f"{where}:{line}: {unit} names {what}, which is for the storage to know"
+    if unit == "model":
+        for line, what in impurities(tree):
+            yield f"{where}:{line}: model {what}"
+    if unit in {"collector", "fsck", "jobs", "storage"} and where not in STEPPING:
+        advice = "use jettison.storage.filesystem.folder"
+        for line, what in stray_steps(tree):
+            yield f"{where}:{line}: {what} may follow a link; {advice}"
+    if where != STRICT_READER and unit != "demo":
+        for line, what in lax_readers(tree):
+            yield f"{where}:{line}: {what} reads without limits; use jettison.model.strict_json"
 
 
 def violations(root: Path) -> list[str]:
@@ -130,20 +163,9 @@ def violations(root: Path) -> list[str]:
                     found.append(f"{where}:{line}: model imports {name}, which is not pure")
             elif LEVELS.get(target, 0) > LEVELS.get(unit, 0):
                 found.append(f"{where}:{line}: {unit} imports {name}, which is above it")
-            elif are_strangers(unit, target, name):
+            elif are_strangers(unit, target, name, str(where)):
                 found.append(f"{where}:{line}: {unit} must not know {name}")
-        if unit == "model":
-            found += [f"{where}:{line}: model {what}" for line, what in impurities(tree)]
-        if unit in {"collector", "fsck", "jobs", "storage"} and str(where) not in STEPPING:
-            found += [
-                f"{where}:{line}: {what} may follow a link; use jettison.storage.filesystem.folder"
-                for line, what in stray_steps(tree)
-            ]
-        if str(where) != STRICT_READER and unit != "demo":
-            found += [
-                f"{where}:{line}: {what} reads without limits; use jettison.model.strict_json"
-                for line, what in lax_readers(tree)
-            ]
+        found += forbidden(tree, unit, str(where))
     return found
 
 
@@ -177,6 +199,10 @@ def test_jettison_keeps_its_layers() -> None:
             "server must not know jettison.storage.filesystem.tree",
         ),
         ("collector/a.py", "from ..storage import memory", "must not know jettison.storage.memory"),
+        ("fsck/a.py", "import jettison.storage.filesystem.tree", "must not know"),
+        ("jobs/a.py", "from jettison.storage import memory", "must not know"),
+        ("collector/a.py", "blob.mtime_ns", "names mtime_ns, which is for the storage to know"),
+        ("jobs/a.py", "f(dir_fd=1)", "names dir_fd, which is for the storage to know"),
         ("novel/a.py", "", "novel: no layer is set for it"),
         (
             "storage/a.py",

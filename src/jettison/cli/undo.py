@@ -152,14 +152,14 @@ def _undo_repair(
 ) -> None:
     from jettison.cli.receipt import print_receipt
     from jettison.jobs.repair import RepairUndoJob
-    from jettison.storage.filesystem.tree import StorageTree
+    from jettison.storage.opening import open_storage
 
     if place.storage is None and not found.storage:
         message = f"run {found.id} does not say which storage it repaired"
         raise UsageError(message, hint="Give it: --storage DIR.")
     there = place
     if there.storage is None:
-        there = replace(place, storage=StorageTree(Path(found.storage or "")))
+        there = replace(place, storage=open_storage(Path(found.storage or ""), {})[0])
     tree = there.own_storage
     if dry_run:
         plan = RepairUndoJob(there, found).plan()
