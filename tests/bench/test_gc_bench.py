@@ -33,8 +33,8 @@ def test_quick_run_prints_the_table_and_writes_the_results(tmp_path: Path) -> No
     )
     for measure in ("dry run, 200", "collection with untagged, 200", "memory, 400", "100 tags"):
         assert measure in done.stdout
-    assert "only docker-registry deletes 4 blobs of children of a tagged index" in done.stdout
-    assert "only docker-registry deletes 3 blobs of an untagged referrer" in done.stdout
+    assert "only Distribution deletes 4 blobs of children of a tagged index" in done.stdout
+    assert "only Distribution deletes 3 blobs of an untagged referrer" in done.stdout
     assert "exactly those blobs were gone, and 81,050 bytes freed" in done.stdout
     assert list(trees.iterdir()) == []
     written = (results / "RESULTS.md").read_text()
