@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from jettison.collector import CollectOptions, plan
-from jettison.model.digest import RawDigest
+from jettison.model.digest import BinaryDigest
 from jettison.model.manifest_references import References
 from jettison.model.names import RepoName, Tag
 from jettison.storage.filesystem import layout
@@ -58,21 +58,21 @@ _CONFIG: Final = "application/vnd.oci.image.config.v1+json"
 _LAYER: Final = "application/vnd.oci.image.layer.v1.tar+gzip"
 
 
-def _blob(number: int) -> RawDigest:
+def _blob(number: int) -> BinaryDigest:
     """Return the digest of a config or layer: any will do, as long as the folders fill evenly."""
-    return RawDigest(bytes([number & 255]) + number.to_bytes(8) + bytes(23))
+    return BinaryDigest(bytes([number & 255]) + number.to_bytes(8) + bytes(23))
 
 
 SHARED: Final = [_blob(number) for number in range(5)]
 
 
-def _own(repository: int, image: int) -> list[RawDigest]:
+def _own(repository: int, image: int) -> list[BinaryDigest]:
     first = ((repository * (IMAGES + DELETED) + image) * OWN) + len(SHARED)
     return [_blob(first + place) for place in range(OWN)]
 
 
 def _manifest(repository: int, image: int) -> bytes:
-    def descriptor(kind: str, digest: RawDigest) -> dict[str, Any]:
+    def descriptor(kind: str, digest: BinaryDigest) -> dict[str, Any]:
         return {"mediaType": kind, "digest": f"sha256:{digest.hex()}", "size": 32654}
 
     config, *layers = _own(repository, image)
@@ -95,7 +95,7 @@ class _Storage:
     def __init__(self, index: int, repositories: int) -> None:
         self._index = index
         self._repositories = repositories
-        self.raws: dict[RawDigest, bytes] = {}
+        self.raws: dict[BinaryDigest, bytes] = {}
 
     def scan_repositories(self) -> Repositories:
         names = [RepoName(f"team/app{number:06d}") for number in range(self._repositories)]
@@ -104,27 +104,29 @@ class _Storage:
     def repository(self, name: str) -> "_Repository":
         return _Repository(self, name)
 
-    def manifests(self, digests: Sequence[RawDigest]) -> Iterator[tuple[RawDigest, References]]:
+    def manifests(
+        self, digests: Sequence[BinaryDigest]
+    ) -> Iterator[tuple[BinaryDigest, References]]:
         return references_of_each([(digest, self.raws[digest]) for digest in digests])
 
     def blob_groups(self, problems: list[Problem] | None = None) -> list[str]:
         return [f"sha256/{number:02x}" for number in range(256)]
 
-    def blobs_in(self, group: str, problems: list[Problem] | None = None) -> list[RawDigest]:
+    def blobs_in(self, group: str, problems: list[Problem] | None = None) -> list[BinaryDigest]:
         first = int(group[-2:], 16)
         ends = [int.from_bytes(os.pread(self._index, 8, at * 8)) for at in (first, first + 1)]
         raw = os.pread(self._index, ends[1] - ends[0], ends[0])
-        found = [RawDigest(raw[at : at + _ROW]) for at in range(0, len(raw), _ROW)]
+        found = [BinaryDigest(raw[at : at + _ROW]) for at in range(0, len(raw), _ROW)]
         count = self._repositories * (IMAGES + DELETED) * OWN + len(SHARED)
         return found + [_blob(number) for number in range(first, count, 256)]
 
     def group_change(self, group: str) -> int:
         return 0
 
-    def blob(self, digest: RawDigest) -> Blob:
+    def blob(self, digest: BinaryDigest) -> Blob:
         return Blob(digest, 1000, OLD, OLD)
 
-    def blobs_each(self, digests: Sequence[RawDigest]) -> list[Blob]:
+    def blobs_each(self, digests: Sequence[BinaryDigest]) -> list[Blob]:
         return list(map(self.blob, digests))
 
 
@@ -135,10 +137,10 @@ class _Links:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def stamp(self, digest: RawDigest) -> Stamp:
+    def stamp(self, digest: BinaryDigest) -> Stamp:
         return OLD
 
-    def stamps(self, digests: Sequence[RawDigest]) -> list[Stamp]:
+    def stamps(self, digests: Sequence[BinaryDigest]) -> list[Stamp]:
         return [OLD] * len(digests)
 
     place_stamps = stamps
@@ -152,8 +154,8 @@ class _Repository(_Links):
         self._number = int(name[-6:])
         raws = [_manifest(self._number, image) for image in range(IMAGES)]
         digests = [hashlib.sha256(raw) for raw in raws]
-        storage.raws = {RawDigest(d.digest()): raw for d, raw in zip(digests, raws, strict=True)}
-        self._digests = [RawDigest(digest.digest()) for digest in digests]
+        storage.raws = {BinaryDigest(d.digest()): raw for d, raw in zip(digests, raws, strict=True)}
+        self._digests = [BinaryDigest(digest.digest()) for digest in digests]
 
     def tags(self) -> Tags:
         return Tags(

@@ -6,8 +6,8 @@ import pytest
 
 from jettison.cli.garbage_collect import eligible_lines, log_line, marking_lines, plain_flags
 from jettison.collector import CollectOptions, plan_collection
-from jettison.collector.mark_log import RepositoryTrace
-from jettison.model.digest import RawDigest
+from jettison.collector.mark_log import RepositoryMarks
+from jettison.model.digest import BinaryDigest
 from tests.support.trees import NOW, Tree
 
 
@@ -16,18 +16,18 @@ def tree(tmp_path: Path) -> Tree:
     return Tree(tmp_path / "registry")
 
 
-def raw(byte: int, length: int = 32) -> RawDigest:
-    return RawDigest(bytes([byte]) * length)
+def raw(byte: int, length: int = 32) -> BinaryDigest:
+    return BinaryDigest(bytes([byte]) * length)
 
 
 def trace(
-    marked: list[tuple[RawDigest, list[RawDigest]]] | None = None,
-    going: list[RawDigest] | None = None,
-    protected: list[RawDigest] | None = None,
+    marked: list[tuple[BinaryDigest, list[BinaryDigest]]] | None = None,
+    going: list[BinaryDigest] | None = None,
+    protected: list[BinaryDigest] | None = None,
     *,
     has_layers: bool = True,
-) -> RepositoryTrace:
-    return RepositoryTrace(marked or [], going or [], protected or [], has_layers)
+) -> RepositoryMarks:
+    return RepositoryMarks(marked or [], going or [], protected or [], has_layers)
 
 
 def test_the_lines_about_a_repository() -> None:

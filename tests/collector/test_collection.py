@@ -21,7 +21,7 @@ from jettison.collector import (
 from jettison.collector.count import MOST_PROBLEMS
 from jettison.collector.plan import Tally
 from jettison.errors import Locked, StorageError, UsageError
-from jettison.model.digest import Digest, RawDigest
+from jettison.model.digest import BinaryDigest, Digest
 from jettison.storage.filesystem.folder import Folder
 from jettison.storage.filesystem.lock import StorageLock
 from jettison.storage.filesystem.quarantine import Quarantine
@@ -421,7 +421,7 @@ def test_a_push_in_the_middle_of_the_sweep_loses_nothing(
     set_aside = Quarantine.put
     calls = 0
 
-    def meanwhile(aside: Quarantine, digests: Sequence[RawDigest]) -> list[Outcome]:
+    def meanwhile(aside: Quarantine, digests: Sequence[BinaryDigest]) -> list[Outcome]:
         nonlocal calls
         calls += 1
         if calls == 1:
@@ -471,19 +471,19 @@ def test_each_blob_settles_while_the_next_are_moved_aside(
     plan = plan_collection(opened, DEFAULT, NOW)
     now, settle = 0.0, 0.5
     put, remove = Quarantine.put, Quarantine.remove
-    taken: dict[RawDigest, float] = {}
-    gone: set[RawDigest] = set()
+    taken: dict[BinaryDigest, float] = {}
+    gone: set[BinaryDigest] = set()
 
     def sleep(seconds: float) -> None:
         nonlocal now
         now += seconds
 
-    def timed_put(aside: Quarantine, digests: Sequence[RawDigest]) -> list[Outcome]:
+    def timed_put(aside: Quarantine, digests: Sequence[BinaryDigest]) -> list[Outcome]:
         taken.update(dict.fromkeys(digests, now))
         assert len(taken) - len(gone) <= 2 * sweep.MOST_WAITING
         return put(aside, digests)
 
-    def timed_remove(aside: Quarantine, digests: Sequence[RawDigest]) -> list[Outcome]:
+    def timed_remove(aside: Quarantine, digests: Sequence[BinaryDigest]) -> list[Outcome]:
         assert all(now - taken[digest] >= settle for digest in digests)
         gone.update(digests)
         return remove(aside, digests)
@@ -503,7 +503,7 @@ def test_what_a_killed_collection_left_aside_is_put_back(tree: Tree) -> None:
     digest = tree.image("app", "1", [b"layer"])
     opened = tree.open()
     with Quarantine(opened) as aside:
-        assert aside.put([Digest.of(b"layer").raw, digest.raw]) == [True, True]
+        assert aside.put([Digest.of(b"layer").binary, digest.binary]) == [True, True]
     tree.write(tree.data(digest), b"pushed again")
     receipt = collect(opened, plan_collection(opened, DEFAULT, NOW))
     assert Digest.of(b"layer") in tree.blobs()
@@ -519,7 +519,7 @@ def test_ctrl_c_leaves_nothing_out_of_sight(tree: Tree, monkeypatch: pytest.Monk
     plan = plan_collection(opened, DEFAULT, NOW)
     set_aside = Quarantine.put
 
-    def interrupted(aside: Quarantine, digests: Sequence[RawDigest]) -> list[Outcome]:
+    def interrupted(aside: Quarantine, digests: Sequence[BinaryDigest]) -> list[Outcome]:
         set_aside(aside, digests[:5])
         raise KeyboardInterrupt
 
@@ -537,9 +537,9 @@ def test_an_error_on_one_file_does_not_end_the_rest(
     plan = plan_collection(opened, DEFAULT, NOW)
     set_aside = Quarantine.put
 
-    def failing(aside: Quarantine, some: Sequence[RawDigest]) -> list[Outcome]:
+    def failing(aside: Quarantine, some: Sequence[BinaryDigest]) -> list[Outcome]:
         error = StorageError("cannot move aside it: Input/output error")
-        return [set_aside(aside, [one])[0] if one == digests[0].raw else error for one in some]
+        return [set_aside(aside, [one])[0] if one == digests[0].binary else error for one in some]
 
     monkeypatch.setattr(Quarantine, "put", failing)
     receipt = collect(opened, plan)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from jettison.collector import CollectOptions, plan_collection
-from jettison.collector.mark_log import RepositoryTrace, by_folders, traced
+from jettison.collector.mark_log import RepositoryMarks, by_folders, traced
 from tests.support.trees import NOW, Tree
 
 
@@ -19,7 +19,7 @@ def tree(tmp_path: Path) -> Tree:
 
 @dataclass
 class Survey:
-    trace: RepositoryTrace | None
+    trace: RepositoryMarks | None
 
 
 def test_traces_wait_for_their_turn_and_no_longer() -> None:
@@ -27,7 +27,7 @@ def test_traces_wait_for_their_turn_and_no_longer() -> None:
 
     def arriving() -> Iterator[tuple[str, Any]]:
         for name in "cabd":
-            yield name, Survey(RepositoryTrace([], [], [], has_layers=True))
+            yield name, Survey(RepositoryMarks([], [], [], has_layers=True))
 
     seen = []
     for name, survey in traced("abcd", arriving(), lambda name, _: told.append(name)):
@@ -43,7 +43,7 @@ def test_names_in_the_order_of_a_walk() -> None:
 def test_every_repository_is_told_with_what_it_references(tree: Tree) -> None:
     for number in range(20):
         tree.image(f"app{number:02}", "1", [b"%d" % number])
-    found: dict[str, RepositoryTrace] = {}
+    found: dict[str, RepositoryMarks] = {}
     plan = plan_collection(tree.open(), CollectOptions(), NOW, tracing=found.__setitem__)
     assert list(found) == [f"app{number:02}" for number in range(20)]
     assert [len(targets) for trace in found.values() for _, targets in trace.marked] == [2] * 20

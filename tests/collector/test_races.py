@@ -19,7 +19,7 @@ from jettison.errors import StorageError
 from jettison.fsck import CheckOptions, check_tree
 from jettison.jobs.collect import CollectionJob
 from jettison.jobs.workspace import Workspace
-from jettison.model.digest import Digest, RawDigest
+from jettison.model.digest import BinaryDigest, Digest
 from jettison.model.journal import JobState, RemovalEntry, SavedManifest
 from jettison.model.plan import Estimate, Plan
 from jettison.storage.filesystem.folder import Folder
@@ -174,7 +174,7 @@ def test_links_come_back_when_the_collection_is_ended(
     plan = plan_collection(opened, CollectOptions(), NOW)
     put = Quarantine.put
 
-    def act(aside: Quarantine, digests: Sequence[RawDigest]) -> list[Outcome]:
+    def act(aside: Quarantine, digests: Sequence[BinaryDigest]) -> list[Outcome]:
         monkeypatch.setattr(Quarantine, "put", put)
         push(tree, "app", "1")
         if isinstance(error, KeyboardInterrupt):
@@ -203,7 +203,7 @@ def test_a_storage_whose_clock_is_behind(tree: Tree, monkeypatch: pytest.MonkeyP
     plan = plan_collection(opened, CollectOptions(), NOW)
     put = Quarantine.put
 
-    def act(aside: Quarantine, digests: Sequence[RawDigest]) -> list[Outcome]:
+    def act(aside: Quarantine, digests: Sequence[BinaryDigest]) -> list[Outcome]:
         monkeypatch.undo()
         tree.write(tree.data(DIGEST), RAW, NOW - 60)
         return put(aside, digests)
@@ -394,9 +394,9 @@ def test_no_manifest_is_linked_again_whose_blobs_are_gone(
     """Something unclear turns up in the repository after all of it was removed: half a tag."""
     digest, plan, opened = untagged(tree)
     remove = Quarantine.remove
-    count: list[RawDigest] = []
+    count: list[BinaryDigest] = []
 
-    def act(aside: Quarantine, digests: Sequence[RawDigest]) -> list[Outcome]:
+    def act(aside: Quarantine, digests: Sequence[BinaryDigest]) -> list[Outcome]:
         done = remove(aside, digests)
         count.extend(digests)
         if len(count) == len(plan.blobs):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from jettison.collector import CollectOptions, collect, plan_collection, sweep
-from jettison.model.digest import Digest, RawDigest
+from jettison.model.digest import BinaryDigest, Digest
 from jettison.storage.filesystem.quarantine import Quarantine
 from jettison.storage.protocol import Outcome
 from tests.support.trees import NOW, Tree, image_document, index_document
@@ -30,9 +30,9 @@ def tree(tmp_path: Path) -> Tree:
 def meanwhile(monkeypatch: pytest.MonkeyPatch, do: Callable[[], None]) -> None:
     """Do it once, when the links are gone and the first blob is about to be set aside."""
     put = Quarantine.put
-    done: list[RawDigest] = []
+    done: list[BinaryDigest] = []
 
-    def act(aside: Quarantine, digests: Sequence[RawDigest]) -> list[Outcome]:
+    def act(aside: Quarantine, digests: Sequence[BinaryDigest]) -> list[Outcome]:
         if not done:
             done.extend(digests)
             do()

@@ -123,7 +123,7 @@ def test_places_hold_something_or_nothing(subject: Subject) -> None:
     assert [place for place in there if not storage.exists(place)] == []
     assert [place for place in absent if storage.exists(place)] == []
     with storage.quarantine() as aside:
-        aside.put([DIGEST.raw])
+        aside.put([DIGEST.binary])
     assert storage.exists(places.aside_blob(DIGEST))
     assert not storage.exists(places.blob(DIGEST))
 

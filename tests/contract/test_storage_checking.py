@@ -25,13 +25,13 @@ def test_nothing_is_wrong_in_what_was_pushed(subject: Subject) -> None:
     assert sum(one.bytes for one in found) == sum(blob.size for blob in blobs)
     assert [one.defects for one in found if one.defects] == []
     config = Digest.of(b"config")
-    assert checking.repository(APP) == ({one.raw: one.raw for one in (DIGEST, config)}, [])
+    assert checking.repository(APP) == ({one.binary: one.binary for one in (DIGEST, config)}, [])
     assert checking.repository("absent") == ({}, [])
     for blob in blobs:
         assert checking.mismatch(blob.digest, read_on) is None
     places = subject.storage.places
-    assert checking.link(places.tag(APP, ONE)) == digest.raw
-    assert checking.link(places.link(LinkKind.REVISION, APP, digest)) == digest.raw
+    assert checking.link(places.tag(APP, ONE)) == digest.binary
+    assert checking.link(places.link(LinkKind.REVISION, APP, digest)) == digest.binary
     assert checking.link(places.link(LinkKind.LAYER, APP, ABSENT)) is None
 
 
@@ -44,11 +44,11 @@ def test_content_with_another_digest_is_told_with_its_size(subject: Subject) -> 
         told.append(count)
         return True
 
-    found = checking.mismatch(ABSENT.raw, tell)
-    assert found == subject.storage.blob(ABSENT.raw)
+    found = checking.mismatch(ABSENT.binary, tell)
+    assert found == subject.storage.blob(ABSENT.binary)
     assert sum(told) == len(b"damaged")
-    assert checking.mismatch(ABSENT.raw, lambda _: False) is None
-    assert checking.mismatch(DIGEST.raw, read_on) is None
+    assert checking.mismatch(ABSENT.binary, lambda _: False) is None
+    assert checking.mismatch(DIGEST.binary, read_on) is None
 
 
 def test_bad_links_say_why(subject: Subject) -> None:
@@ -57,7 +57,7 @@ def test_bad_links_say_why(subject: Subject) -> None:
     subject.plant.plant_tag(APP, ONE, b"")
     subject.let_pass(WEEK)
     checking = subject.storage.checking(EVER)
-    bad = checking.repository(APP).layers[DIGEST.raw]
+    bad = checking.repository(APP).layers[DIGEST.binary]
     assert isinstance(bad, BadLink)
     assert not bad.unread
     assert checking.link(subject.storage.places.link(LinkKind.LAYER, APP, DIGEST)) == bad
@@ -70,7 +70,7 @@ def test_bad_links_say_why(subject: Subject) -> None:
 def test_what_killed_processes_left_is_a_notice(subject: Subject) -> None:
     push(subject.storage)
     with subject.storage.quarantine() as aside:
-        aside.put([DIGEST.raw])
+        aside.put([DIGEST.binary])
     subject.plant.plant_draft(ABSENT, BLOB)
     subject.plant.plant_link_draft(LinkKind.REVISION, APP, ABSENT)
     checking = subject.storage.checking(EVER)

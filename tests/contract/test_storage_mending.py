@@ -19,7 +19,7 @@ def now_of(subject: Subject) -> float:
     subject.let_pass(WEEK)
     storage = subject.storage
     storage.put_blob(APP, Digest.of(b"clock"), [b"clock"])
-    blob = storage.blob(Digest.of(b"clock").raw)
+    blob = storage.blob(Digest.of(b"clock").binary)
     assert blob is not None
     return blob.stamp / 1e9
 
@@ -32,12 +32,12 @@ def test_what_is_in_a_place_is_told_apart(subject: Subject) -> None:
     assert found.exists
     assert found == subject.storage.mending().fingerprint(link)
     assert mending.read(link) == digest.encode()
-    assert mending.has_digest(places.blob(DIGEST), DIGEST.raw)
-    assert not mending.has_digest(places.blob(DIGEST), ABSENT.raw)
+    assert mending.has_digest(places.blob(DIGEST), DIGEST.binary)
+    assert not mending.has_digest(places.blob(DIGEST), ABSENT.binary)
     for absent in (places.blob(ABSENT), places.tag(APP, TWO)):
         assert not mending.fingerprint(absent).exists
         assert mending.read(absent) is None
-        assert not mending.has_digest(absent, ABSENT.raw)
+        assert not mending.has_digest(absent, ABSENT.binary)
     subject.let_pass(1.0)
     push(subject.storage, ONE)
     assert mending.fingerprint(link) != found
@@ -68,13 +68,13 @@ def test_nothing_is_moved_or_written_over(subject: Subject) -> None:
         mending.move(place, other)
     with pytest.raises(InTheWayError):
         mending.write(place, b"new", stamp_at(0))
-    assert mending.has_digest(place, DIGEST.raw)
+    assert mending.has_digest(place, DIGEST.binary)
     assert mending.move(place, to)
     assert not mending.move(place, to)
-    assert subject.storage.blob(DIGEST.raw) is None
+    assert subject.storage.blob(DIGEST.binary) is None
     assert mending.read(to) == BLOB
     assert mending.move(to, place)
-    assert subject.storage.blob(DIGEST.raw) is not None
+    assert subject.storage.blob(DIGEST.binary) is not None
 
 
 def test_what_is_written_has_its_stamp_until_it_is_removed(subject: Subject) -> None:
@@ -86,7 +86,7 @@ def test_what_is_written_has_its_stamp_until_it_is_removed(subject: Subject) -> 
     assert mending.missing(place) == ()
     assert mending.fingerprint(place).stamp == stamp_at(1000)
     with subject.storage.repository(APP) as repository:
-        assert repository.layer_target(ABSENT.raw) == ABSENT.raw
+        assert repository.layer_target(ABSENT.binary) == ABSENT.binary
     assert not any(mending.remove_empty(one) for one in missing)
     mending.remove(place)
     assert not subject.storage.exists(place)
@@ -119,7 +119,7 @@ def test_a_repair_mends_what_it_can_and_is_undone(subject: Subject) -> None:
     subject.plant.plant_link(LinkKind.REVISION, APP, digest, b"")
     subject.plant.plant_blob(Digest.of(b"other"), b"damaged")
     with storage.quarantine() as aside:
-        aside.put([Digest.of(b"gone").raw])
+        aside.put([Digest.of(b"gone").binary])
     links = storage.link_quarantine().group(LinkKind.REVISION, APP, "sha256")
     assert links is not None
     with links:

@@ -29,7 +29,7 @@ EVER = Stamp(2**62)
 
 
 def blob_of(subject: Subject, digest: Digest) -> Blob:
-    found = subject.storage.blob(digest.raw)
+    found = subject.storage.blob(digest.binary)
     assert found is not None
     return found
 
@@ -125,16 +125,16 @@ def test_a_repository_that_is_not_there_has_nothing_in_it(subject: Subject) -> N
         assert repository.layers() == (set(), [])
         assert not repository.has_layers()
         assert not repository.has_manifests()
-        assert repository.layer_target(DIGEST.raw) is None
+        assert repository.layer_target(DIGEST.binary) is None
         assert repository.uploads() == []
         assert repository.uploads_stamp() is None
-        assert not repository.is_being_linked(DIGEST.raw)
+        assert not repository.is_being_linked(DIGEST.binary)
         assert repository.leftovers(EVER) == []
         assert repository.is_idle(Stamp(0))
         with repository.links(LinkKind.LAYER) as links:
-            assert links.stamp(DIGEST.raw) is None
-            assert links.stamps([DIGEST.raw]) == [None]
-            assert links.place_stamps([DIGEST.raw]) == [None]
+            assert links.stamp(DIGEST.binary) is None
+            assert links.stamps([DIGEST.binary]) == [None]
+            assert links.place_stamps([DIGEST.binary]) == [None]
 
 
 # Tags.
@@ -144,12 +144,12 @@ def test_tags_and_their_history(subject: Subject) -> None:
     first = push(subject.storage, ONE, TWO)
     second = push(subject.storage, ONE, layers=[b"another"])
     with subject.storage.repository(APP) as repository:
-        assert repository.tags().current == {ONE: second.raw, TWO: first.raw}
+        assert repository.tags().current == {ONE: second.binary, TWO: first.binary}
         assert repository.tags().problems == []
-        assert repository.tag(ONE) == second.raw
+        assert repository.tag(ONE) == second.binary
         assert repository.tag(Tag("absent")) is None
-        assert {*repository.history(ONE).digests} == {first.raw, second.raw}
-        assert repository.history(TWO) == ([first.raw], [])
+        assert {*repository.history(ONE).digests} == {first.binary, second.binary}
+        assert repository.history(TWO) == ([first.binary], [])
         assert repository.history("absent") == ([], [])
         assert repository.had_others(ONE)
 
@@ -168,15 +168,15 @@ def test_a_broken_tag_is_a_problem_and_says_what_it_may_mean(
         found = repository.tags()
         link = repository.tag(broken)
         meant = repository.meant_by_tag(broken)
-    assert found.current.get(TWO) == kept.raw
+    assert found.current.get(TWO) == kept.binary
     assert broken not in found.current
     assert isinstance(link, Problem)
     assert link.protects is Protects.REPOSITORY
     assert found.broken == {broken: link}
     assert found.problems == [link]
     assert link.repository == APP
-    assert (DIGEST.raw in meant) == bool(content)
-    assert (kept.raw in meant) == (broken == ONE)
+    assert (DIGEST.binary in meant) == bool(content)
+    assert (kept.binary in meant) == (broken == ONE)
 
 
 def test_an_entry_with_no_tags_name_is_strange(subject: Subject) -> None:
@@ -185,7 +185,7 @@ def test_an_entry_with_no_tags_name_is_strange(subject: Subject) -> None:
         found = repository.tags()
         assert (found.current, found.broken, found.strange) == ({}, {}, ["a" * 200])
         assert len(found.problems) == 1
-        assert repository.meant_by_tag("a" * 200) == {DIGEST.raw}
+        assert repository.meant_by_tag("a" * 200) == {DIGEST.binary}
 
 
 # Revisions and layers.
@@ -194,12 +194,20 @@ def test_an_entry_with_no_tags_name_is_strange(subject: Subject) -> None:
 def test_revisions_and_layers_are_what_was_linked(subject: Subject) -> None:
     digest = push(subject.storage, layers=[BLOB, b"another"])
     with subject.storage.repository(APP) as repository:
-        assert repository.revisions() == ([digest.raw], {digest.raw}, [], set(), [], set(), [])
-        assert repository.revision_names() == [digest.raw]
-        named = {DIGEST.raw, Digest.of(b"another").raw, Digest.of(b"config").raw}
+        assert repository.revisions() == (
+            [digest.binary],
+            {digest.binary},
+            [],
+            set(),
+            [],
+            set(),
+            [],
+        )
+        assert repository.revision_names() == [digest.binary]
+        named = {DIGEST.binary, Digest.of(b"another").binary, Digest.of(b"config").binary}
         assert repository.layers() == (named, [])
-        assert repository.layer_target(DIGEST.raw) == DIGEST.raw
-        assert repository.layer_target(ABSENT.raw) is None
+        assert repository.layer_target(DIGEST.binary) == DIGEST.binary
+        assert repository.layer_target(ABSENT.binary) is None
         assert repository.has_layers()
         assert repository.has_manifests()
     with subject.storage.repository("app/other") as nested:
@@ -211,10 +219,14 @@ def test_what_a_delete_leaves_is_a_place_without_a_link(subject: Subject) -> Non
     assert subject.storage.delete_revision(APP, digest)
     with subject.storage.repository(APP) as repository:
         found = repository.revisions()
-        assert (found.folders, found.linked, found.emptied) == ([digest.raw], set(), [digest.raw])
+        assert (found.folders, found.linked, found.emptied) == (
+            [digest.binary],
+            set(),
+            [digest.binary],
+        )
         with repository.links(LinkKind.REVISION) as links:
-            assert links.stamp(digest.raw) is None
-            assert links.place_stamps([digest.raw]) != [None]
+            assert links.stamp(digest.binary) is None
+            assert links.place_stamps([digest.binary]) != [None]
 
 
 @pytest.mark.parametrize("content", [b"", b"sha256:", ABSENT.encode() + b"\n"])
@@ -226,8 +238,8 @@ def test_a_damaged_revision_is_no_link_and_is_not_overlooked(
     subject.let_pass(WEEK)
     with subject.storage.repository(APP) as repository:
         found = repository.revisions()
-    assert (found.linked, found.damaged) == (set(), {digest.raw})
-    assert found.meant == ({ABSENT.raw} if len(content) > 64 else set())
+    assert (found.linked, found.damaged) == (set(), {digest.binary})
+    assert found.meant == ({ABSENT.binary} if len(content) > 64 else set())
     [problem] = found.problems
     assert (problem.repository, problem.protects) == (APP, Protects.REPOSITORY)
 
@@ -238,9 +250,9 @@ def test_a_revision_that_leads_elsewhere_damages_both(subject: Subject) -> None:
     subject.plant.plant_link(LinkKind.LAYER, APP, DIGEST, ABSENT.encode())
     with subject.storage.repository(APP) as repository:
         found = repository.revisions()
-        assert found.damaged == {digest.raw, ABSENT.raw}
+        assert found.damaged == {digest.binary, ABSENT.binary}
         assert len(found.problems) == 1
-        assert repository.layer_target(DIGEST.raw) == ABSENT.raw
+        assert repository.layer_target(DIGEST.binary) == ABSENT.binary
 
 
 def test_links_tell_when_they_were_written(subject: Subject) -> None:
@@ -248,13 +260,13 @@ def test_links_tell_when_they_were_written(subject: Subject) -> None:
     subject.let_pass(WEEK)
     with subject.storage.repository(APP) as repository:
         with repository.links(LinkKind.LAYER) as links:
-            old, place = links.stamp(DIGEST.raw), links.place_stamps([DIGEST.raw])
-            assert links.stamps([ABSENT.raw, DIGEST.raw]) == [None, old]
+            old, place = links.stamp(DIGEST.binary), links.place_stamps([DIGEST.binary])
+            assert links.stamps([ABSENT.binary, DIGEST.binary]) == [None, old]
         subject.storage.link_layer(APP, DIGEST)
         with repository.links(LinkKind.LAYER) as links:
-            new = links.stamp(DIGEST.raw)
-            assert links.stamps([DIGEST.raw]) == [new]
-            assert links.place_stamps([DIGEST.raw]) >= place
+            new = links.stamp(DIGEST.binary)
+            assert links.stamps([DIGEST.binary]) == [new]
+            assert links.place_stamps([DIGEST.binary]) >= place
     assert old is not None
     assert new is not None
     assert new > old
@@ -292,7 +304,7 @@ def test_many_links_are_looked_for_at_once(subject: Subject, kind: LinkKind) -> 
     for digest in (DIGEST, long):
         subject.plant.plant_link(kind, APP, digest)
     subject.plant.plant_link_draft(kind, APP, ABSENT)
-    pairs = [(APP, DIGEST.raw), (APP, ABSENT.raw), (APP, long.raw), (INNER, DIGEST.raw)]
+    pairs = [(APP, DIGEST.binary), (APP, ABSENT.binary), (APP, long.binary), (INNER, DIGEST.binary)]
     assert subject.storage.are_linked(kind, pairs) == [True, False, True, False]
     assert subject.storage.are_linked(kind, []) == []
 
@@ -310,7 +322,7 @@ def test_groups_that_have_changed_are_listed_again(subject: Subject) -> None:
     known = {one: storage.group_change(one) for one in seen}
     assert known == seen
     subject.plant.plant_blob(ABSENT, b"new")
-    assert ABSENT.raw in dict(storage.changed_blob_groups(seen))[group]
+    assert ABSENT.binary in dict(storage.changed_blob_groups(seen))[group]
 
 
 def test_a_repository_is_idle_when_nothing_came_lately(subject: Subject) -> None:
@@ -332,14 +344,14 @@ def test_blobs_come_in_groups(subject: Subject) -> None:
     groups = storage.blob_groups(problems)
     assert groups == sorted(groups)
     listed = [digest for group in groups for digest in storage.blobs_in(group, problems)]
-    assert sorted(listed) == sorted(Digest.of(content).raw for content in contents)
+    assert sorted(listed) == sorted(Digest.of(content).binary for content in contents)
     assert problems == []
     assert group_name(manifest) in groups
-    assert {group_name(Digest.from_raw(one)) for one in listed} == {*groups}
+    assert {group_name(Digest.from_binary(one)) for one in listed} == {*groups}
     assert {blob.digest for blob in storage.blobs()} == {*listed}
-    each = storage.blobs_each([*listed, ABSENT.raw])
+    each = storage.blobs_each([*listed, ABSENT.binary])
     assert each == [*map(storage.blob, listed), None]
-    sizes = {Digest.of(content).raw: len(content) for content in contents}
+    sizes = {Digest.of(content).binary: len(content) for content in contents}
     assert {blob.digest: blob.size for blob in each if blob is not None} == sizes
 
 
@@ -347,42 +359,42 @@ def test_a_blob_tells_its_size_and_time(subject: Subject) -> None:
     began = time.time_ns()
     subject.storage.put_blob(APP, DIGEST, [BLOB])
     found = blob_of(subject, DIGEST)
-    assert (found.digest, found.size, found.kept) == (DIGEST.raw, len(BLOB), 0)
+    assert (found.digest, found.size, found.kept) == (DIGEST.binary, len(BLOB), 0)
     assert found.stamp > began - 10**9
     assert found.arrived >= found.stamp
-    assert subject.storage.blob(ABSENT.raw) is None
+    assert subject.storage.blob(ABSENT.binary) is None
 
 
 def test_a_blob_of_sha512(subject: Subject) -> None:
     digest = Digest.of(BLOB, "sha512")
     subject.storage.put_blob(APP, digest, [BLOB])
     assert blob_of(subject, digest).size == len(BLOB)
-    assert subject.storage.blobs_in(group_name(digest)) == [digest.raw]
+    assert subject.storage.blobs_in(group_name(digest)) == [digest.binary]
     with subject.storage.repository(APP) as repository:
-        assert repository.layers().named == {digest.raw}
+        assert repository.layers().named == {digest.binary}
 
 
 def test_a_blob_is_read_in_pieces(subject: Subject) -> None:
     subject.storage.put_blob(APP, DIGEST, [BLOB])
-    assert list(subject.storage.read_blob(DIGEST.raw, 3)) == [b"a l", b"aye", b"r"]
-    assert b"".join(subject.storage.read_blob(DIGEST.raw)) == BLOB
-    assert list(subject.storage.read_blob(ABSENT.raw)) == []
+    assert list(subject.storage.read_blob(DIGEST.binary, 3)) == [b"a l", b"aye", b"r"]
+    assert b"".join(subject.storage.read_blob(DIGEST.binary)) == BLOB
+    assert list(subject.storage.read_blob(ABSENT.binary)) == []
 
 
 def test_a_place_without_a_blob_tells_what_is_being_written(subject: Subject) -> None:
     storage = subject.storage
-    assert storage.empty_blob(DIGEST.raw, EVER) is None
+    assert storage.empty_blob(DIGEST.binary, EVER) is None
     subject.plant.plant_draft(DIGEST, BLOB)
-    assert storage.blob(DIGEST.raw) is None
-    assert storage.blobs_in(group_name(DIGEST)) == [DIGEST.raw]
-    young = storage.empty_blob(DIGEST.raw, Stamp(0))
+    assert storage.blob(DIGEST.binary) is None
+    assert storage.blobs_in(group_name(DIGEST)) == [DIGEST.binary]
+    young = storage.empty_blob(DIGEST.binary, Stamp(0))
     assert young == ([], False, [BLOB])
-    old = storage.empty_blob(DIGEST.raw, EVER)
+    old = storage.empty_blob(DIGEST.binary, EVER)
     assert old is not None
     assert [one.size for one in old.leftovers] == [len(BLOB)]
     assert old.removable
     storage.put_blob(APP, DIGEST, [BLOB])
-    beside = storage.empty_blob(DIGEST.raw, EVER)
+    beside = storage.empty_blob(DIGEST.binary, EVER)
     assert beside is not None
     assert not beside.removable
     assert len(beside.leftovers) == 1
@@ -397,21 +409,21 @@ def test_manifests_tell_what_they_reference(subject: Subject) -> None:
     parent, raw = index(digest)
     storage.put_manifest(APP, parent, raw)
     subject.plant.plant_blob(ABSENT, image(b"other")[1])  # damaged: it has another digest
-    found = dict(storage.manifests([digest.raw, parent.raw, DIGEST.raw, ABSENT.raw]))
-    assert found.keys() == {digest.raw, parent.raw}
-    assert found[digest.raw].edges == references_of(image()[1]).edges
-    assert found[parent.raw].edges == references_of(raw).edges
+    found = dict(storage.manifests([digest.binary, parent.binary, DIGEST.binary, ABSENT.binary]))
+    assert found.keys() == {digest.binary, parent.binary}
+    assert found[digest.binary].edges == references_of(image()[1]).edges
+    assert found[parent.binary].edges == references_of(raw).edges
 
 
 def test_a_manifest_is_read_whatever_it_is(subject: Subject) -> None:
     digest = push(subject.storage)
-    assert subject.storage.read_manifest(digest.raw) == image()[1]
+    assert subject.storage.read_manifest(digest.binary) == image()[1]
     subject.plant.plant_blob(digest, b"damaged")
-    assert subject.storage.read_manifest(digest.raw) == b"damaged"
-    assert subject.storage.read_manifest(ABSENT.raw) is None
+    assert subject.storage.read_manifest(digest.binary) == b"damaged"
+    assert subject.storage.read_manifest(ABSENT.binary) is None
     subject.plant.plant_blob(ABSENT, bytes(64 * 1024 * 1024 + 1))
     with pytest.raises(StorageError):
-        subject.storage.read_manifest(ABSENT.raw)
+        subject.storage.read_manifest(ABSENT.binary)
 
 
 # Uploads, and what killed processes left.
@@ -439,9 +451,9 @@ def test_a_link_that_is_being_written_shows(subject: Subject) -> None:
     push(subject.storage)
     subject.plant.plant_link_draft(LinkKind.REVISION, APP, ABSENT)
     with subject.storage.repository(APP) as repository:
-        assert repository.is_being_linked(ABSENT.raw)
-        assert not repository.is_being_linked(DIGEST.raw)
-        assert repository.revisions().emptied == [ABSENT.raw]
+        assert repository.is_being_linked(ABSENT.binary)
+        assert not repository.is_being_linked(DIGEST.binary)
+        assert repository.revisions().emptied == [ABSENT.binary]
         assert repository.leftovers(Stamp(0)) == []
         [left] = repository.leftovers(EVER)
         assert left.size == len(ABSENT)

@@ -15,14 +15,14 @@ LARGE_DIGEST = Digest.of(LARGE)
 
 
 def stamp_of(storage: Storage, digest: Digest) -> Stamp:
-    found = storage.blob(digest.raw)
+    found = storage.blob(digest.binary)
     assert found is not None
     return found.stamp
 
 
 def link_stamp(storage: Storage, kind: LinkKind, digest: Digest) -> Stamp:
     with storage.repository(APP) as repository, repository.links(kind) as links:
-        found = links.stamp(digest.raw)
+        found = links.stamp(digest.binary)
     assert found is not None
     return found
 
@@ -123,13 +123,13 @@ def test_what_is_open_can_be_read_also_when_it_is_taken_away(subject: Subject) -
     opened = serving.open(DIGEST)
     assert opened is not None
     with storage.lease("a test"), storage.quarantine() as quarantine:
-        assert quarantine.put([DIGEST.raw]) == [True]
+        assert quarantine.put([DIGEST.binary]) == [True]
         assert serving.size(DIGEST) is None
         assert serving.small(DIGEST) is None
         assert serving.is_aside(DIGEST)
         assert not serving.is_aside(ABSENT)
         assert not serving.touch_layer(APP, DIGEST)
-        assert quarantine.put_back(DIGEST.raw)
+        assert quarantine.put_back(DIGEST.binary)
     assert not serving.is_aside(DIGEST)
     assert opened.read(0, len(BLOB)) == BLOB
     opened.close()

@@ -24,7 +24,7 @@ EVER = Stamp(2**62)
 
 def linked(storage: Storage, kind: LinkKind, digest: Digest) -> Stamp | None:
     with storage.repository(APP) as repository, repository.links(kind) as links:
-        return links.stamp(digest.raw)
+        return links.stamp(digest.binary)
 
 
 def group_of(storage: Storage, kind: LinkKind) -> LinkGroup:
@@ -57,27 +57,27 @@ def test_a_blob_that_lies_aside_is_out_of_sight_and_comes_back(subject: Subject)
     storage = subject.storage
     digest = push(storage)
     subject.let_pass(WEEK)
-    before = storage.blob(digest.raw)
+    before = storage.blob(digest.binary)
     assert before is not None
     with storage.quarantine() as aside:
         assert aside.has_room()
-        assert aside.put([ABSENT.raw]) == [False]
-        assert aside.look([digest.raw]) == [None]
-        assert aside.put([digest.raw]) == [True]
-        assert aside.put([digest.raw]) == [False]
-        assert storage.blob(digest.raw) is None
-        assert list(storage.read_blob(digest.raw)) == []
+        assert aside.put([ABSENT.binary]) == [False]
+        assert aside.look([digest.binary]) == [None]
+        assert aside.put([digest.binary]) == [True]
+        assert aside.put([digest.binary]) == [False]
+        assert storage.blob(digest.binary) is None
+        assert list(storage.read_blob(digest.binary)) == []
         assert not storage.touch(digest)
-        assert storage.read_manifest(digest.raw) == image()[1]
-        assert not storage.is_blob_gone(digest.raw)
-        [found] = aside.look([digest.raw])
+        assert storage.read_manifest(digest.binary) == image()[1]
+        assert not storage.is_blob_gone(digest.binary)
+        [found] = aside.look([digest.binary])
         assert found is not None
         assert (found.stamp, found.shared) == (before.stamp, False)
-        assert list(aside.digests()) == [digest.raw]
-        assert aside.put_back(digest.raw)
-        assert not aside.put_back(digest.raw)
+        assert list(aside.digests()) == [digest.binary]
+        assert aside.put_back(digest.binary)
+        assert not aside.put_back(digest.binary)
         assert list(aside.digests()) == []
-    after = storage.blob(digest.raw)
+    after = storage.blob(digest.binary)
     assert after is not None
     assert after.stamp == before.stamp
     assert after.arrived > before.stamp
@@ -87,34 +87,34 @@ def test_a_blob_that_is_removed_is_gone_with_its_place(subject: Subject) -> None
     storage = subject.storage
     digest = push(storage)
     with storage.quarantine() as aside:
-        assert aside.remove([DIGEST.raw]) == [False]
-        assert storage.blob(DIGEST.raw) is not None
-        assert aside.put([DIGEST.raw]) == [True]
-        assert aside.remove_places([digest.raw, DIGEST.raw]) == [False, True]
-        assert aside.remove([ABSENT.raw, DIGEST.raw]) == [False, True]
-        assert aside.look([DIGEST.raw]) == [None]
-        assert not aside.put_back(DIGEST.raw)
-    assert storage.is_blob_gone(DIGEST.raw)
-    assert storage.empty_blob(DIGEST.raw, EVER) is None
-    assert DIGEST.raw not in storage.blobs_in(group_name(DIGEST))
+        assert aside.remove([DIGEST.binary]) == [False]
+        assert storage.blob(DIGEST.binary) is not None
+        assert aside.put([DIGEST.binary]) == [True]
+        assert aside.remove_places([digest.binary, DIGEST.binary]) == [False, True]
+        assert aside.remove([ABSENT.binary, DIGEST.binary]) == [False, True]
+        assert aside.look([DIGEST.binary]) == [None]
+        assert not aside.put_back(DIGEST.binary)
+    assert storage.is_blob_gone(DIGEST.binary)
+    assert storage.empty_blob(DIGEST.binary, EVER) is None
+    assert DIGEST.binary not in storage.blobs_in(group_name(DIGEST))
 
 
 def test_a_blob_that_is_brought_again_stays(subject: Subject) -> None:
     storage = subject.storage
     push(storage)
     with storage.quarantine() as aside:
-        assert aside.put([DIGEST.raw]) == [True]
+        assert aside.put([DIGEST.binary]) == [True]
         storage.put_blob(INNER, DIGEST, [BLOB])
-        assert not aside.put_back(DIGEST.raw)
+        assert not aside.put_back(DIGEST.binary)
         assert list(aside.digests()) == []
-    assert b"".join(storage.read_blob(DIGEST.raw)) == BLOB
+    assert b"".join(storage.read_blob(DIGEST.binary)) == BLOB
 
 
 def test_what_a_killed_sweep_left_is_seen_and_can_be_put_back(subject: Subject) -> None:
     storage = subject.storage
     digest = push(storage)
     with storage.quarantine() as aside:
-        aside.put([DIGEST.raw])
+        aside.put([DIGEST.binary])
     links = storage.link_quarantine()
     links.begin([DIGEST])
     for kind, link in ((LinkKind.LAYER, DIGEST), (LinkKind.REVISION, digest)):
@@ -124,14 +124,14 @@ def test_what_a_killed_sweep_left_is_seen_and_can_be_put_back(subject: Subject) 
     after = subject.again()
     assert linked(after, LinkKind.LAYER, DIGEST) is None
     with after.seeing_quarantine() as seen:
-        assert seen == {DIGEST.raw}
-        assert [one is not None for one in after.blobs_each([DIGEST.raw])] == [True]
-        assert DIGEST.raw in {blob.digest for blob in after.blobs()}
+        assert seen == {DIGEST.binary}
+        assert [one is not None for one in after.blobs_each([DIGEST.binary])] == [True]
+        assert DIGEST.binary in {blob.digest for blob in after.blobs()}
         assert linked(after, LinkKind.LAYER, DIGEST) is not None
         with after.repository(APP) as repository:
-            assert repository.revisions().linked == {digest.raw}
-            assert repository.layer_target(DIGEST.raw) == DIGEST.raw
-    assert after.blob(DIGEST.raw) is None
+            assert repository.revisions().linked == {digest.binary}
+            assert repository.layer_target(DIGEST.binary) == DIGEST.binary
+    assert after.blob(DIGEST.binary) is None
     assert after.link_quarantine().any_left
     assert after.link_quarantine().unlinked() == [DIGEST]
     after.link_quarantine().recover()
@@ -141,7 +141,7 @@ def test_what_a_killed_sweep_left_is_seen_and_can_be_put_back(subject: Subject) 
     assert linked(after, LinkKind.REVISION, digest) is not None
     with after.quarantine() as aside:
         assert [aside.put_back(one) for one in list(aside.digests())] == [True]
-    assert after.blob(DIGEST.raw) is not None
+    assert after.blob(DIGEST.binary) is not None
     with after.seeing_quarantine() as seen:
         assert seen == frozenset()
 
@@ -150,11 +150,11 @@ def test_cleaning_up_leaves_what_lies_aside(subject: Subject) -> None:
     storage = subject.storage
     push(storage, ONE)
     with storage.quarantine() as aside:
-        aside.put([DIGEST.raw])
+        aside.put([DIGEST.binary])
         subject.let_pass(WEEK)
         storage.remove_remains(EVER / 1e9)
-        assert aside.put_back(DIGEST.raw)
-    assert storage.blob(DIGEST.raw) is not None
+        assert aside.put_back(DIGEST.binary)
+    assert storage.blob(DIGEST.binary) is not None
 
 
 # Links.
@@ -176,8 +176,8 @@ def test_a_link_that_lies_aside_is_out_of_sight_and_comes_back(subject: Subject)
         assert group.taken([DIGEST]) == [before]
         assert linked(storage, LinkKind.LAYER, DIGEST) is None
         with storage.repository(APP) as repository:
-            assert repository.layers().named == {DIGEST.raw}
-            assert repository.layer_target(DIGEST.raw) is None
+            assert repository.layers().named == {DIGEST.binary}
+            assert repository.layer_target(DIGEST.binary) is None
         assert group.remove_places([DIGEST]) == [False]
         assert group.put_back(DIGEST)
         assert group.taken([DIGEST]) == [None]
@@ -223,15 +223,15 @@ def test_many_are_taken_and_each_has_its_outcome(subject: Subject) -> None:
         assert [one is None for one in group.taken([DIGEST, config])] == [True, False]
         assert group.remove([DIGEST, config]) == [False, True]
         assert group.remove_places([DIGEST, config, ABSENT]) == [False, True, False]
-    digests = [ABSENT.raw, long.raw, DIGEST.raw, config.raw]
+    digests = [ABSENT.binary, long.binary, DIGEST.binary, config.binary]
     with storage.quarantine() as aside:
         assert aside.put(digests) == [False, True, True, True]
         assert [one is None for one in aside.look(digests)] == [True, False, False, False]
         assert {*aside.digests()} == {*digests[1:]}
         assert aside.remove(digests[:3]) == [False, True, True]
         assert aside.remove_places(digests) == [False, True, True, True]
-        assert aside.put_back(config.raw)
-    assert storage.blob(config.raw) is not None
+        assert aside.put_back(config.binary)
+    assert storage.blob(config.binary) is not None
 
 
 def test_a_link_is_removed_and_then_its_place(subject: Subject) -> None:
@@ -245,9 +245,9 @@ def test_a_link_is_removed_and_then_its_place(subject: Subject) -> None:
             assert group.remove_places([DIGEST]) == [False]
             assert group.take([(DIGEST, None)]) == [True]
             assert group.remove([DIGEST]) == [True]
-            assert repository.layers().named == {DIGEST.raw, Digest.of(b"config").raw}
+            assert repository.layers().named == {DIGEST.binary, Digest.of(b"config").binary}
             assert group.remove_places([DIGEST]) == [True]
-        assert repository.layers().named == {Digest.of(b"config").raw}
+        assert repository.layers().named == {Digest.of(b"config").binary}
         if storage.features.change_detection:
             assert repository.changes(LinkKind.LAYER) != before
 
@@ -269,8 +269,8 @@ def test_a_tags_history_is_taken_entry_by_entry(subject: Subject) -> None:
         assert group.remove([old]) == [True]
         assert group.remove_places([old]) == [True]
     with storage.repository(APP) as repository:
-        assert repository.history(ONE).digests == [new.raw]
-        assert repository.tag(ONE) == new.raw
+        assert repository.history(ONE).digests == [new.binary]
+        assert repository.tag(ONE) == new.binary
 
 
 def test_groups_without_a_link_are_none(subject: Subject) -> None:
@@ -326,7 +326,7 @@ def test_a_leftover_goes_unless_it_is_written_to(subject: Subject, kind: LinkKin
 
     def found() -> Leftover:
         if kind is None:
-            empty = storage.empty_blob(DIGEST.raw, EVER)
+            empty = storage.empty_blob(DIGEST.binary, EVER)
             assert empty is not None
             [left] = empty.leftovers
         else:
@@ -353,16 +353,16 @@ def test_only_places_in_which_nothing_is_are_removed(subject: Subject) -> None:
     assert list(storage.remove_empty(place, names)) == [gone.hex]
     assert list(storage.remove_empty(place, names)) == []
     with storage.repository(APP) as repository:
-        assert repository.revision_names() == [digest.raw]
+        assert repository.revision_names() == [digest.binary]
 
     subject.plant.plant_draft(ABSENT, BLOB)
     group = places.blob_group(group_name(ABSENT))
     assert list(storage.remove_empty(group, [ABSENT.hex])) == []
-    left = storage.empty_blob(ABSENT.raw, EVER)
+    left = storage.empty_blob(ABSENT.binary, EVER)
     assert left is not None
     assert storage.remove_leftover(left.leftovers[0])
     assert list(storage.remove_empty(group, [ABSENT.hex])) == [ABSENT.hex]
-    assert storage.empty_blob(ABSENT.raw, EVER) is None
+    assert storage.empty_blob(ABSENT.binary, EVER) is None
 
     subject.plant.plant_name("team/one")
     assert list(storage.remove_empty(places.repository("team"), ["one"])) == ["one"]

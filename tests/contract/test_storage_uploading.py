@@ -23,11 +23,11 @@ def test_what_is_appended_becomes_a_blob(subject: Subject) -> None:
         upload.sync()
         upload.append([BLOB[4:]])
         assert upload.size == len(BLOB)
-        assert storage.blob(DIGEST.raw) is None
+        assert storage.blob(DIGEST.binary) is None
         upload.commit(DIGEST)
-    assert b"".join(storage.read_blob(DIGEST.raw)) == BLOB
+    assert b"".join(storage.read_blob(DIGEST.binary)) == BLOB
     with storage.repository(APP) as repository, repository.links(LinkKind.LAYER) as links:
-        assert links.stamp(DIGEST.raw) is not None
+        assert links.stamp(DIGEST.binary) is not None
     assert uploads(storage) == []
     assert uploading.size(APP, name) is None
 
@@ -43,7 +43,7 @@ def test_it_is_continued_by_whoever_opens_it_next(subject: Subject) -> None:
         assert upload.read(1, 10) == BLOB[1:3]
         upload.append([BLOB[3:]])
         upload.commit(DIGEST)
-    assert b"".join(subject.storage.read_blob(DIGEST.raw)) == BLOB
+    assert b"".join(subject.storage.read_blob(DIGEST.binary)) == BLOB
 
 
 def test_what_came_too_much_is_taken_back(subject: Subject) -> None:
@@ -76,7 +76,7 @@ def test_one_that_is_discarded_is_gone(subject: Subject) -> None:
         upload.append([BLOB])
         upload.discard()
     assert uploads(storage) == []
-    assert storage.blob(DIGEST.raw) is None
+    assert storage.blob(DIGEST.binary) is None
     with pytest.raises(NotFoundError):
         uploading.open(APP, name)
 
@@ -96,11 +96,11 @@ def test_a_blob_that_is_there_already_is_young_again(subject: Subject) -> None:
     storage, uploading = subject.storage, subject.storage.uploading()
     storage.put_blob(INNER, DIGEST, [BLOB])
     subject.let_pass(WEEK)
-    before = storage.blob(DIGEST.raw)
+    before = storage.blob(DIGEST.binary)
     with uploading.open(APP, uploading.start(APP)) as upload:
         upload.append([BLOB])
         upload.commit(DIGEST)
-    after = storage.blob(DIGEST.raw)
+    after = storage.blob(DIGEST.binary)
     assert before is not None
     assert after is not None
     if storage.features.modification_times:
@@ -132,7 +132,7 @@ def test_one_that_was_purged_meanwhile_becomes_no_blob(subject: Subject) -> None
         assert storage.remove_upload(APP, name)
         with pytest.raises(StorageError):
             upload.commit(DIGEST)
-    assert storage.blob(DIGEST.raw) is None
+    assert storage.blob(DIGEST.binary) is None
     assert storage.serving().layer(APP, DIGEST) is None
 
 

@@ -15,14 +15,14 @@ from tests.contract.storages import WEEK, Subject
 
 
 def stamp_of(storage: Storage, digest: Digest) -> Stamp:
-    found = storage.blob(digest.raw)
+    found = storage.blob(digest.binary)
     assert found is not None
     return found.stamp
 
 
 def is_linked(storage: Storage, kind: LinkKind, digest: Digest) -> bool:
     with storage.repository(APP) as repository, repository.links(kind) as links:
-        return links.stamp(digest.raw) is not None
+        return links.stamp(digest.binary) is not None
 
 
 def tags(storage: Storage) -> dict[Tag, bytes]:
@@ -42,12 +42,12 @@ def test_a_blob_is_linked_when_it_is_there_and_not_before(subject: Subject) -> N
 
     def chunks() -> Iterator[bytes]:
         for first in range(len(BLOB)):
-            assert storage.blob(DIGEST.raw) is None
+            assert storage.blob(DIGEST.binary) is None
             assert not is_linked(storage, LinkKind.LAYER, DIGEST)
             yield BLOB[first : first + 1]
 
     storage.put_blob(APP, DIGEST, chunks())
-    assert b"".join(storage.read_blob(DIGEST.raw)) == BLOB
+    assert b"".join(storage.read_blob(DIGEST.binary)) == BLOB
     assert is_linked(storage, LinkKind.LAYER, DIGEST)
 
 
@@ -56,15 +56,15 @@ def test_a_manifest_is_there_and_linked_before_a_tag_leads_to_it(subject: Subjec
     digest, raw = image()
 
     def wanted() -> Iterator[Tag]:
-        assert storage.read_manifest(digest.raw) == raw
+        assert storage.read_manifest(digest.binary) == raw
         assert is_linked(storage, LinkKind.REVISION, digest)
         assert tags(storage) == {}
         yield ONE
-        assert tags(storage) == {ONE: digest.raw}
+        assert tags(storage) == {ONE: digest.binary}
         yield TWO
 
     storage.put_manifest(APP, digest, raw, wanted())
-    assert tags(storage) == {ONE: digest.raw, TWO: digest.raw}
+    assert tags(storage) == {ONE: digest.binary, TWO: digest.binary}
 
 
 def test_what_a_manifest_references_need_not_be_there(subject: Subject) -> None:
@@ -89,12 +89,12 @@ def test_a_blob_that_is_not_committed_is_thrown_away(subject: Subject) -> None:
     storage = subject.storage
     with storage.new_blob(APP, DIGEST) as draft:
         draft.write(BLOB)
-    assert storage.blob(DIGEST.raw) is None
+    assert storage.blob(DIGEST.binary) is None
     with storage.new_blob(APP, DIGEST) as draft:
         draft.write(BLOB[:3])
         draft.write(BLOB[3:])
         draft.commit()
-    assert b"".join(storage.read_blob(DIGEST.raw)) == BLOB
+    assert b"".join(storage.read_blob(DIGEST.binary)) == BLOB
     assert is_linked(storage, LinkKind.LAYER, DIGEST)
 
 
@@ -104,7 +104,7 @@ def test_a_blob_that_is_put_twice_is_there_once_and_young(subject: Subject) -> N
     subject.let_pass(WEEK)
     before = stamp_of(storage, DIGEST)
     storage.put_blob(INNER, DIGEST, [BLOB])
-    assert [blob.digest for blob in storage.blobs()] == [DIGEST.raw]
+    assert [blob.digest for blob in storage.blobs()] == [DIGEST.binary]
     if storage.features.modification_times:
         assert stamp_of(storage, DIGEST) > before
     assert storage.repositories() == [APP, INNER]
@@ -116,11 +116,11 @@ def test_a_manifest_that_is_put_again_is_young_and_so_is_its_link(subject: Subje
     subject.let_pass(WEEK)
     with storage.repository(APP) as repository:
         with repository.links(LinkKind.REVISION) as links:
-            before, linked = stamp_of(storage, digest), links.stamp(digest.raw)
+            before, linked = stamp_of(storage, digest), links.stamp(digest.binary)
         storage.put_manifest(APP, digest, image()[1], [ONE])
         with repository.links(LinkKind.REVISION) as links:
-            again = links.stamp(digest.raw)
-        assert repository.tags().current == {ONE: digest.raw}
+            again = links.stamp(digest.binary)
+        assert repository.tags().current == {ONE: digest.binary}
     assert linked is not None
     assert again is not None
     assert again > linked
@@ -131,7 +131,7 @@ def test_a_manifest_that_is_put_again_is_young_and_so_is_its_link(subject: Subje
 def test_a_damaged_blob_is_mended_when_it_is_put(subject: Subject, content: bytes) -> None:
     subject.plant.plant_blob(DIGEST, content)
     subject.storage.put_blob(APP, DIGEST, [BLOB])
-    assert b"".join(subject.storage.read_blob(DIGEST.raw)) == BLOB
+    assert b"".join(subject.storage.read_blob(DIGEST.binary)) == BLOB
 
 
 def test_links_alone(subject: Subject) -> None:
@@ -141,20 +141,20 @@ def test_links_alone(subject: Subject) -> None:
     assert not is_linked(storage, LinkKind.REVISION, DIGEST)
     storage.link_revision(APP, DIGEST)
     assert is_linked(storage, LinkKind.REVISION, DIGEST)
-    assert storage.blob(DIGEST.raw) is None
+    assert storage.blob(DIGEST.binary) is None
 
 
 def test_touch_renews_the_stamp_and_nothing_else(subject: Subject) -> None:
     storage = subject.storage
     assert not storage.touch(DIGEST)
-    assert storage.blob(DIGEST.raw) is None
+    assert storage.blob(DIGEST.binary) is None
     storage.put_blob(APP, DIGEST, [BLOB])
     subject.let_pass(WEEK)
     before = stamp_of(storage, DIGEST)
     assert storage.touch(DIGEST)
     if storage.features.modification_times:
         assert stamp_of(storage, DIGEST) > before
-    assert b"".join(storage.read_blob(DIGEST.raw)) == BLOB
+    assert b"".join(storage.read_blob(DIGEST.binary)) == BLOB
 
 
 # Removing.
@@ -166,11 +166,11 @@ def test_untagging_takes_the_tag_and_its_history_and_leaves_the_manifest(
     storage = subject.storage
     digest = push(storage, ONE, TWO)
     assert storage.untag(APP, ONE)
-    assert tags(storage) == {TWO: digest.raw}
+    assert tags(storage) == {TWO: digest.binary}
     with storage.repository(APP) as repository:
         assert repository.history(ONE).digests == []
-        assert repository.revisions().linked == {digest.raw}
-    assert storage.blob(digest.raw) is not None
+        assert repository.revisions().linked == {digest.binary}
+    assert storage.blob(digest.binary) is not None
     assert not storage.untag(APP, ONE)
     assert not storage.untag(INNER, ONE)
 
@@ -181,9 +181,9 @@ def test_untagging_what_points_elsewhere_by_now_changes_nothing(subject: Subject
     new = push(storage, ONE, layers=[b"another"])
     with pytest.raises(PlanStale):
         storage.untag(APP, ONE, old)
-    assert tags(storage) == {ONE: new.raw}
+    assert tags(storage) == {ONE: new.binary}
     with storage.repository(APP) as repository:
-        assert {*repository.history(ONE).digests} == {old.raw, new.raw}
+        assert {*repository.history(ONE).digests} == {old.binary, new.binary}
     assert storage.untag(APP, ONE, new)
     assert not storage.untag(APP, ONE, new)
     assert tags(storage) == {}
@@ -194,10 +194,10 @@ def test_a_revision_goes_with_its_tags(subject: Subject) -> None:
     digest = push(storage, ONE, TWO)
     other = push(storage, Tag("3"), layers=[b"another"])
     assert storage.delete_revision(APP, digest)
-    assert tags(storage) == {Tag("3"): other.raw}
+    assert tags(storage) == {Tag("3"): other.binary}
     with storage.repository(APP) as repository:
-        assert repository.revisions().linked == {other.raw}
-    assert storage.blob(digest.raw) is not None
+        assert repository.revisions().linked == {other.binary}
+    assert storage.blob(digest.binary) is not None
     assert not storage.delete_revision(APP, digest)
     assert not storage.delete_revision(INNER, digest)
 
@@ -209,7 +209,7 @@ def test_a_revision_with_only_the_tags_that_are_known(subject: Subject) -> None:
         storage.delete_revision(APP, digest, frozenset({ONE}))
     with pytest.raises(TagsAppeared):
         storage.delete_revision(APP, digest, frozenset())
-    assert tags(storage) == {ONE: digest.raw, TWO: digest.raw}
+    assert tags(storage) == {ONE: digest.binary, TWO: digest.binary}
     # One that is gone already is none that has appeared.
     assert storage.delete_revision(APP, digest, frozenset({ONE, TWO, Tag("gone")}))
     assert tags(storage) == {}
@@ -221,7 +221,7 @@ def test_a_revision_one_of_whose_tags_was_given_away(subject: Subject) -> None:
     moved = push(storage, TWO, layers=[b"another"])
     with pytest.raises(TagsAppeared):
         storage.delete_revision(APP, digest, frozenset({ONE, TWO}))
-    assert tags(storage) == {ONE: digest.raw, TWO: moved.raw}
+    assert tags(storage) == {ONE: digest.binary, TWO: moved.binary}
 
 
 def test_who_knows_the_tags_by_manifest_spares_reading_all(subject: Subject) -> None:
@@ -229,13 +229,13 @@ def test_who_knows_the_tags_by_manifest_spares_reading_all(subject: Subject) -> 
     digest = push(storage, ONE, TWO)
     other = push(storage, Tag("3"), layers=[b"another"])
     index = TagIndex(storage, APP)
-    assert index.tags(digest.raw) == [ONE, TWO]
+    assert index.tags(digest.binary) == [ONE, TWO]
     storage.untag(APP, TWO)
-    assert index.tags(digest.raw) == [ONE]
-    assert index.tags(ABSENT.raw) == []
+    assert index.tags(digest.binary) == [ONE]
+    assert index.tags(ABSENT.binary) == []
     assert storage.delete_revision(APP, digest, frozenset({ONE}), index)
-    assert tags(storage) == {Tag("3"): other.raw}
-    assert index.tags(digest.raw) == []
+    assert tags(storage) == {Tag("3"): other.binary}
+    assert index.tags(digest.binary) == []
 
 
 # Beside others.
@@ -280,7 +280,7 @@ def test_threads_write_side_by_side(subject: Subject) -> None:
     for thread in threads:
         thread.join()
     assert failed == []
-    expected = {Digest.of(content).raw for some in contents for content in some}
+    expected = {Digest.of(content).binary for some in contents for content in some}
     assert {blob.digest for blob in storage.blobs()} == expected
     with storage.repository(APP) as repository:
         assert repository.layers().named == expected

@@ -51,7 +51,7 @@ def test_nothing_is_damaged(tree: Tree, jettison: Jettison) -> None:
 def test_nothing_of_it_is_listed(tree: Tree) -> None:
     opened = tree.open()
     assert opened.repositories() == ["team/app"]
-    assert {Digest.from_raw(blob.digest) for blob in opened.blobs()} == set(tree.blobs())
+    assert {Digest.from_binary(blob.digest) for blob in opened.blobs()} == set(tree.blobs())
 
 
 @pytest.mark.parametrize("inner", ["_manifests/tags/@eaDir/current", "_manifests/tags/@x/index"])

@@ -3,19 +3,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jettison.model import digest_set as digests
-from jettison.model.digest import Digest, RawDigest
+from jettison.model.digest import BinaryDigest, Digest
 from jettison.model.digest_set import DigestSet
 
 texts = st.binary(max_size=2)
 
 
-def folder_of(digest: RawDigest) -> str:
-    return f"{Digest.from_raw(digest).algorithm}/{digest[:1].hex()}"
+def folder_of(digest: BinaryDigest) -> str:
+    return f"{Digest.from_binary(digest).algorithm}/{digest[:1].hex()}"
 
 
 @given(st.lists(st.tuples(texts, st.sampled_from(["sha256", "sha512"]))), st.integers(32, 200))
 def test_it_is_a_set(found: list[tuple[bytes, str]], limit: int) -> None:
-    wanted = {Digest.of(raw, algorithm).raw for raw, algorithm in found}
+    wanted = {Digest.of(raw, algorithm).binary for raw, algorithm in found}
     kept = DigestSet()
     kept._limit = limit  # so that it is compacted
     for _ in range(3):
@@ -24,7 +24,7 @@ def test_it_is_a_set(found: list[tuple[bytes, str]], limit: int) -> None:
             kept.add(digest)
     for digest in wanted:
         assert digest in kept.in_folder(folder_of(digest))
-    other = Digest.of(b"not among them").raw
+    other = Digest.of(b"not among them").binary
     assert other not in kept.in_folder(folder_of(other))
     assert not kept.in_folder("sha256/zz")
 
@@ -39,8 +39,8 @@ def test_what_comes_again_takes_no_room(monkeypatch: pytest.MonkeyPatch) -> None
     assert len(kept.in_folder("sha256/07")) == 1000
 
 
-SHORT = [RawDigest(bytes([number % 7, number]) + bytes(30)) for number in range(50)]
-LONG = RawDigest(b"\1" * 64)
+SHORT = [BinaryDigest(bytes([number % 7, number]) + bytes(30)) for number in range(50)]
+LONG = BinaryDigest(b"\1" * 64)
 
 
 def test_each_is_counted_once() -> None:

@@ -235,7 +235,7 @@ def test_what_any_reader_may_find_is_found(members: list[str]) -> None:
     assert {blob.digest for blob in parse_manifest(raw).blobs} == {A, B, C}
     edges = references_of(raw).edges
     assert edges is not None
-    assert set(edges.blobs) == {Digest(A).raw, Digest(B).raw, Digest(C).raw}
+    assert set(edges.blobs) == {Digest(A).binary, Digest(B).binary, Digest(C).binary}
 
 
 def test_members_of_an_index_in_another_case_are_children() -> None:
@@ -243,7 +243,7 @@ def test_members_of_an_index_in_another_case_are_children() -> None:
     assert {child.digest for child in parse_manifest(raw).children} == {A, B}
     edges = references_of(raw).edges
     assert edges is not None
-    assert set(edges.children) == {Digest(A).raw, Digest(B).raw}
+    assert set(edges.children) == {Digest(A).binary, Digest(B).binary}
 
 
 def test_what_is_about_two_subjects_is_not_understood() -> None:

@@ -74,9 +74,9 @@ def check(raw: bytes) -> None:
     edges = edges_of(manifest)
     assert (found.edges is None) == (edges is None)
     if found.edges is not None and edges is not None:
-        assert found.edges.children == tuple(digest.raw for digest in edges.children)
-        assert found.edges.blobs == tuple(digest.raw for digest in edges.blobs)
-    assert found.subject == (None if manifest.subject is None else manifest.subject.raw)
+        assert found.edges.children == tuple(digest.binary for digest in edges.children)
+        assert found.edges.blobs == tuple(digest.binary for digest in edges.blobs)
+    assert found.subject == (None if manifest.subject is None else manifest.subject.binary)
 
 
 def check_native(raw: bytes) -> None:

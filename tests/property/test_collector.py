@@ -212,7 +212,7 @@ class Model:
         return Expected(kept, window, everything | found.layers.keys(), problem=True)
 
 
-def wanted_by_pending(world: World, young: set[Digest]) -> set[Digest]:
+def wanted_by_unlinked(world: World, young: set[Digest]) -> set[Digest]:
     """Grow from the young manifests whose bytes are there; whether they are linked is no matter."""
 
     def sound(digest: Digest) -> bool:
@@ -243,7 +243,7 @@ def check_plan(world: World, plan: CollectionPlan, expected: dict[RepoName, Expe
     young = fresh | {digest for _, digest, when in unused if when == YOUNG}
     young -= kept | held | protected
     # A young manifest that nothing reaches may be on its way to be linked, and needs its own.
-    pending = wanted_by_pending(world, young & world.stored.keys())
+    pending = wanted_by_unlinked(world, young & world.stored.keys())
     young |= pending & world.stored.keys()
     young -= kept | held | protected
     swept = world.stored.keys() - kept - held - protected - young

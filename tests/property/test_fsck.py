@@ -31,7 +31,7 @@ async def _pull(registry: StorageRegistry, repository: RepoName, reference: Tag 
             return False
         # Distribution opens the link, this registry only looks whether there is one.
         with registry.storage.repository(repository) as reader:
-            if found.digest.raw not in reader.revisions().linked:
+            if found.digest.binary not in reader.revisions().linked:
                 return False
         manifest = parse_manifest(found.raw)
         for child in manifest.children:

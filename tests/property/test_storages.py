@@ -89,7 +89,7 @@ def happen(subject: Subject, event: Event) -> None:  # noqa: C901, PLR0912, PLR0
             subject.let_pass(WEEK if third % 2 else 60.0)
         case "aside":
             with storage.quarantine() as aside:
-                aside.put([digest.raw])
+                aside.put([digest.binary])
             storage.link_quarantine().begin([digest])
         case "take":
             group = storage.link_quarantine().group(kind, name, "sha256")

@@ -38,11 +38,11 @@ def settle(tree: Tree, name: str = "app") -> None:
 
 
 def referrers(relations: ReferrersIndex, subject: Digest = SUBJECT) -> set[Digest]:
-    return {Digest.from_raw(one) for one in relations.referrers(subject.raw)}
+    return {Digest.from_binary(one) for one in relations.referrers(subject.binary)}
 
 
 def indexes(relations: ReferrersIndex, child: Digest) -> set[Digest]:
-    return {Digest.from_raw(one) for one in relations.indexes_with(child.raw)}
+    return {Digest.from_binary(one) for one in relations.indexes_with(child.binary)}
 
 
 class Counting(StorageTree):
@@ -177,7 +177,7 @@ def test_an_unreadable_one_does_not_hide_the_others(
     read = storage.read_manifest
 
     def failing(digest: bytes) -> bytes | None:
-        if digest == bad.raw:
+        if digest == bad.binary:
             raise StorageError("an error of the disk")
         return read(digest)  # type: ignore[arg-type]
 
@@ -291,9 +291,9 @@ def _packed(**changes: object) -> Callable[[bytes], bytes]:
         _packed(version=2),
         _packed(known="text"),
         _packed(known=[b"short"]),
-        _packed(subjects={SUBJECT.raw: [b"short"]}),
-        _packed(subjects={b"": [SUBJECT.raw]}),
-        _packed(listed={SUBJECT.raw: [b""]}),
+        _packed(subjects={SUBJECT.binary: [b"short"]}),
+        _packed(subjects={b"": [SUBJECT.binary]}),
+        _packed(listed={SUBJECT.binary: [b""]}),
     ],
 )
 def test_a_damaged_snapshot_is_read_anew(

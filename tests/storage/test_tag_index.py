@@ -60,8 +60,8 @@ def test_all_tags_are_read_once(tree: Tree, reads: list[RepoName]) -> None:
     fill(tree)
     tagged = TagIndex(tree.open(), APP)
     for _ in range(3):
-        assert tagged.tags(ONE.raw) == ["a", "c"]
-        assert tagged.tags(TWO.raw) == ["b"]
+        assert tagged.tags(ONE.binary) == ["a", "c"]
+        assert tagged.tags(TWO.binary) == ["b"]
     assert len(reads) == 1
 
 
@@ -69,23 +69,23 @@ def test_a_tag_that_went_or_moved_is_not_there(tree: Tree) -> None:
     fill(tree)
     opened = tree.open()
     tagged = TagIndex(opened, APP)
-    assert tagged.tags(ONE.raw) == ["a", "c"]
+    assert tagged.tags(ONE.binary) == ["a", "c"]
     opened.untag(APP, Tag("a"))
-    assert tagged.tags(ONE.raw) == ["c"]
+    assert tagged.tags(ONE.binary) == ["c"]
     tree.tag_path(APP, "c").write_bytes(TWO.encode())
-    assert tagged.tags(ONE.raw) == []
+    assert tagged.tags(ONE.binary) == []
 
 
 @pytest.mark.parametrize("tag", ["new", "b"])
 def test_a_push_by_another_program_is_seen(tree: Tree, tag: str) -> None:
     fill(tree)
     tagged = TagIndex(tree.open(), APP)
-    assert tagged.tags(ONE.raw) == ["a", "c"]
+    assert tagged.tags(ONE.binary) == ["a", "c"]
     write_in_place(tree, tag, ONE)
-    assert tagged.tags(ONE.raw) == sorted(["a", "c", tag])
+    assert tagged.tags(ONE.binary) == sorted(["a", "c", tag])
     # Within one tick of the file system's clock neither shows in a time.
     write_in_place(tree, "again", ONE)
-    assert tagged.tags(ONE.raw) == sorted(["a", "again", "c", tag])
+    assert tagged.tags(ONE.binary) == sorted(["a", "again", "c", tag])
 
 
 def test_a_manifest_is_deleted_only_with_the_tags_that_are_named(tree: Tree) -> None:
@@ -194,9 +194,9 @@ def test_an_old_link_is_trusted_a_fresh_one_is_not(tree: Tree, reads: list[RepoN
     os.utime(tree.revision_path(APP, document))
     tagged = TagIndex(tree.open(), APP)
     for _ in range(2):
-        assert tagged.tags(document.raw) == ["fresh"]
+        assert tagged.tags(document.binary) == ["fresh"]
     assert len(reads) == 2
     os.utime(tree.revision_path(APP, document), (OLD, OLD))
     for _ in range(2):
-        assert tagged.tags(document.raw) == ["fresh"]
+        assert tagged.tags(document.binary) == ["fresh"]
     assert len(reads) == 3

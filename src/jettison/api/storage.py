@@ -64,7 +64,7 @@ class StorageSession:
         """Return the tags of a repository, with what each points to."""
         with self._workspace.own_storage.repository(repository) as found:
             current = found.tags().current
-        return {tag: Digest.from_raw(current[tag]) for tag in sorted(current)}
+        return {tag: Digest.from_binary(current[tag]) for tag in sorted(current)}
 
     # Collecting.
 

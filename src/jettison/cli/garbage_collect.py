@@ -29,11 +29,11 @@ from jettison.errors import UsageError
 from jettison.model.printable import ascii_json, printable
 
 if TYPE_CHECKING:
-    from jettison.collector.mark_log import RepositoryTrace
+    from jettison.collector.mark_log import RepositoryMarks
     from jettison.collector.plan import CollectionPlan
     from jettison.collector.sweep import CollectionReceipt
     from jettison.jobs.collect import CollectionJob
-    from jettison.model.digest import RawDigest
+    from jettison.model.digest import BinaryDigest
     from jettison.storage.protocol import Storage
 
 __all__ = [
@@ -145,7 +145,7 @@ def garbage_collect(
     log = _Log("info" if configuration is None else configuration.log.level, time.time_ns)
     marked = DigestSet()
 
-    def tell(name: str, trace: "RepositoryTrace") -> None:
+    def tell(name: str, trace: "RepositoryMarks") -> None:
         marked.add_all(_marked(trace))
         if lines := list(marking_lines(name, trace)):
             write(*lines)
@@ -195,7 +195,7 @@ def _carry_out(
 # What is printed.
 
 
-def marking_lines(name: str, trace: "RepositoryTrace") -> Iterator[str]:
+def marking_lines(name: str, trace: "RepositoryMarks") -> Iterator[str]:
     """Yield the lines about one repository, its manifests in the order of their digests."""
     shown = printable(name)
     if not (trace.has_layers or trace.marked or trace.going or trace.protected):
@@ -256,7 +256,7 @@ def _text(digest: bytes) -> str:
     return f"sha{8 * len(digest)}:{digest.hex()}"
 
 
-def _marked(trace: "RepositoryTrace") -> "Iterator[RawDigest]":
+def _marked(trace: "RepositoryMarks") -> "Iterator[BinaryDigest]":
     for manifest, targets in trace.marked:
         yield manifest
         yield from targets

@@ -19,9 +19,9 @@ import msgspec
 
 from jettison.collector.mark import RepositoryMark, mark_repository, names_sum, without
 from jettison.collector.plan import CollectionPlan, RepositoryFingerprint
-from jettison.collector.unlinked import wanted_by, wanted_by_pending
+from jettison.collector.unlinked import wanted_by, wanted_by_unlinked
 from jettison.errors import InvalidManifest, StorageError
-from jettison.model.digest import Digest, RawDigest, in_a_row
+from jettison.model.digest import BinaryDigest, Digest, in_a_row
 from jettison.model.manifest_references import references_of
 from jettison.model.names import RepoName
 from jettison.storage.protocol import (
@@ -67,12 +67,12 @@ class ChangeDetector:
         self._storage = storage
         self._plan = plan
         self._links = storage.link_quarantine()
-        self._blobs = {blob.digest.raw for blob in plan.blobs}
-        going = (link.digest.raw for link in (*plan.layer_links, *plan.revisions))
+        self._blobs = {blob.digest.binary for blob in plan.blobs}
+        going = (link.digest.binary for link in (*plan.layer_links, *plan.revisions))
         self._concerned = self._blobs.union(going)
         self._seen = dict(plan.seen)
         self._emptied = {
-            name: {digest.raw for digest in seen.emptied} for name, seen in plan.seen.items()
+            name: {digest.binary for digest in seen.emptied} for name, seen in plan.seen.items()
         }
         self._marks: dict[str, RepositoryMark] = {}
         self._layer_times = {name: seen.layer_times for name, seen in plan.seen.items()}
@@ -80,17 +80,17 @@ class ChangeDetector:
             name: sorted(self._blobs.intersection(in_a_row(seen.unused)))
             for name, seen in plan.seen.items()
         }
-        self._unlinked_layers: defaultdict[RawDigest, set[str]] = defaultdict(set)
-        self._unlinked_revisions: defaultdict[str, set[RawDigest]] = defaultdict(set)
-        self._kept_revisions: defaultdict[str, set[RawDigest]] = defaultdict(set)
+        self._unlinked_layers: defaultdict[BinaryDigest, set[str]] = defaultdict(set)
+        self._unlinked_revisions: defaultdict[str, set[BinaryDigest]] = defaultdict(set)
+        self._kept_revisions: defaultdict[str, set[BinaryDigest]] = defaultdict(set)
         self._doubtful: set[str] = set()
         self._blob_names = dict(plan.blob_names)
         self._blob_times = dict(plan.blob_times)
-        self._unfinished = {digest.raw for digest in plan.unfinished}
+        self._unfinished = {digest.binary for digest in plan.unfinished}
         # As the plan does it, and for clocks that differ a little.
         self._since = min(plan.cutoffs.idle, stamp_at(plan.started - SETTLED_SECONDS))
         self._known = set(plan.problems)
-        self.wanted: set[RawDigest] = set()
+        self.wanted: set[BinaryDigest] = set()
         self.problems: list[Problem] = []
         self.relinked: list[tuple[str, Digest]] = []
 
@@ -99,35 +99,35 @@ class ChangeDetector:
         """Whether links were removed that somebody may come to need."""
         return bool(self._unlinked_layers or self._unlinked_revisions)
 
-    def needs(self, name: str, digest: RawDigest) -> bool:
+    def needs(self, name: str, digest: BinaryDigest) -> bool:
         """Whether a repository that was written to since the plan needs a link."""
         marked = self._marks.get(name)
         return digest in self.wanted or (marked is not None and marked.wants(digest))
 
-    def keep_revision(self, name: str, digest: RawDigest) -> None:
+    def keep_revision(self, name: str, digest: BinaryDigest) -> None:
         """Note that a revision of the plan stays, for whatever reason, and needs what it needs."""
         self._kept_revisions[name].add(digest)
         self._doubtful.add(name)
 
-    def unlinked_layer(self, name: str, digest: RawDigest) -> None:
+    def unlinked_layer(self, name: str, digest: BinaryDigest) -> None:
         """Note that the sweep took a layer link, to be put back if somebody needs it."""
         self._unlinked_layers[digest].add(name)
 
-    def unlinked_revision(self, name: str, digest: RawDigest) -> None:
+    def unlinked_revision(self, name: str, digest: BinaryDigest) -> None:
         """Note that the sweep took a revision's link, to be put back if somebody needs it."""
         self._unlinked_revisions[name].add(digest)
         self._emptied.setdefault(name, set()).add(digest)
 
-    def is_unlinked(self, name: str, digest: RawDigest) -> bool:
+    def is_unlinked(self, name: str, digest: BinaryDigest) -> bool:
         """Whether the sweep took a revision's link and nobody has come to need it."""
         return digest in self._unlinked_revisions.get(name, ())
 
-    def is_linked(self, name: str, digest: RawDigest) -> None:
+    def is_linked(self, name: str, digest: BinaryDigest) -> None:
         """Note that a revision that the sweep took is back, and needs what it needs."""
         self._unlinked_revisions[name].discard(digest)
         self.keep_revision(name, digest)
 
-    def removed_folder(self, name: str, digest: RawDigest) -> None:
+    def removed_folder(self, name: str, digest: BinaryDigest) -> None:
         """Note that the sweep removed the folder of a revision."""
         seen = self._seen[name]
         self._emptied.setdefault(name, set()).discard(digest)
@@ -199,8 +199,11 @@ class ChangeDetector:
             return {}  # each is looked at alone then
 
     def _linked(
-        self, kind: LinkKind, pairs: Sequence[tuple[str, RawDigest]], failures: list[StorageError]
-    ) -> Iterator[tuple[str, RawDigest]]:
+        self,
+        kind: LinkKind,
+        pairs: Sequence[tuple[str, BinaryDigest]],
+        failures: list[StorageError],
+    ) -> Iterator[tuple[str, BinaryDigest]]:
         """Yield the repositories and digests that have a link."""
         for first in range(0, len(pairs), _AT_ONCE):
             some = pairs[first : first + _AT_ONCE]
@@ -242,7 +245,7 @@ class ChangeDetector:
             if marked.problems or digest in marked.reached or self._is_about(digest, marked):
                 self.link_revision(name, digest)
 
-    def _is_about(self, digest: RawDigest, marked: RepositoryMark) -> bool:
+    def _is_about(self, digest: BinaryDigest, marked: RepositoryMark) -> bool:
         """Whether a manifest that is linked no more lives with a subject that is kept."""
         try:
             raw = self._storage.read_manifest(digest)
@@ -252,7 +255,7 @@ class ChangeDetector:
 
     def _named_layers(
         self, names: Sequence[str], failures: list[StorageError]
-    ) -> list[tuple[str, RawDigest]]:
+    ) -> list[tuple[str, BinaryDigest]]:
         """Return the places of layer links that are about blobs of the plan.
 
         The plan's own links are gone by now, so somebody wants the blob of whatever link is there.
@@ -276,13 +279,13 @@ class ChangeDetector:
         for group, names in self._storage.changed_blob_groups(self._blob_times):
             if names_sum(names) != self._blob_names.get(group):
                 new.update(digest for digest in names if self._is_new(digest))
-        self.want(wanted_by_pending(self._storage, new))
+        self.want(wanted_by_unlinked(self._storage, new))
 
-    def _is_new(self, digest: RawDigest) -> bool:
+    def _is_new(self, digest: BinaryDigest) -> bool:
         blob = self._storage.blob(digest)
         return blob is not None and blob.stamp > self._since
 
-    def want(self, digests: set[RawDigest]) -> None:
+    def want(self, digests: set[BinaryDigest]) -> None:
         """Want digests, and their links wherever those were taken."""
         for digest in digests & self._concerned:
             self.wanted.add(digest)
@@ -294,20 +297,20 @@ class ChangeDetector:
 
     # Links.
 
-    def _link_layer(self, name: str, digest: RawDigest) -> None:
-        long = Digest.from_raw(digest)
+    def _link_layer(self, name: str, digest: BinaryDigest) -> None:
+        long = Digest.from_binary(digest)
         if self._put_back(LinkKind.LAYER, name, long) or self._is_gone(digest):
             return
         if not self._is_there(LinkKind.LAYER, name, digest):
             self._storage.link_layer(RepoName(name), long)
             self.relinked.append(("layer_links", long))
 
-    def link_revision(self, name: str, digest: RawDigest) -> None:
+    def link_revision(self, name: str, digest: BinaryDigest) -> None:
         """Link a manifest again, unless what it needs has been removed: nobody could pull it."""
         needed = wanted_by(self._storage, [digest])
         if any(map(self._is_gone, needed)):
             return
-        long = Digest.from_raw(digest)
+        long = Digest.from_binary(digest)
         back = self._put_back(LinkKind.REVISION, name, long)
         if not back and not self._is_there(LinkKind.REVISION, name, digest):
             self._storage.link_revision(RepoName(name), long)
@@ -324,11 +327,11 @@ class ChangeDetector:
         with group:
             return group.put_back(digest)
 
-    def _is_there(self, kind: LinkKind, name: str, digest: RawDigest) -> bool:
+    def _is_there(self, kind: LinkKind, name: str, digest: BinaryDigest) -> bool:
         with self._storage.repository(name) as repository, repository.links(kind) as links:
             return links.stamp(digest) is not None
 
-    def _is_gone(self, digest: RawDigest) -> bool:
+    def _is_gone(self, digest: BinaryDigest) -> bool:
         """Whether it is a blob of the plan that is not even aside any more."""
         return digest in self._blobs and self._storage.is_blob_gone(digest)
 

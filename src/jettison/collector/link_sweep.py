@@ -15,7 +15,7 @@ from jettison.collector.changes import ChangeDetector
 from jettison.collector.count import Count
 from jettison.collector.plan import CollectionPlan, HistoryEntry, LinkedDigest
 from jettison.errors import StorageError
-from jettison.model.digest import Digest, RawDigest
+from jettison.model.digest import BinaryDigest, Digest
 from jettison.model.names import RepoName
 from jettison.progress import Progress
 from jettison.storage.protocol import LinkGroup, LinkKind, Outcome, Place, Stamp, Storage
@@ -63,7 +63,7 @@ class LinkSweep:
         for group, links in self._by_group(self._plan.revisions, _of_revisions):
             for link in links:
                 if self._time(group, link) != link.stamp:
-                    self._changes.keep_revision(link.repository, link.digest.raw)
+                    self._changes.keep_revision(link.repository, link.digest.binary)
         self._changes.look()
         self._begin()
         stuck = self._take_history()
@@ -72,9 +72,9 @@ class LinkSweep:
             taken = self._take(group, free)
             for link in links:
                 if link.digest in taken:
-                    self._changes.unlinked_revision(link.repository, link.digest.raw)
+                    self._changes.unlinked_revision(link.repository, link.digest.binary)
                 else:
-                    self._changes.keep_revision(link.repository, link.digest.raw)
+                    self._changes.keep_revision(link.repository, link.digest.binary)
         self._changes.look()  # those that were to go and stay need their layers
         return True
 
@@ -85,7 +85,7 @@ class LinkSweep:
             return group.take([(entry.digest, None) for entry in entries])
 
         needs = self._changes.needs
-        going = [one for one in self._plan.history if not needs(one.repository, one.digest.raw)]
+        going = [one for one in self._plan.history if not needs(one.repository, one.digest.binary)]
         stuck = self._each(going, _of_history, take)
         return {(entry.repository, entry.digest) for entry in stuck}
 
@@ -106,14 +106,14 @@ class LinkSweep:
             taken = self._take(group, links)
             for link in links:
                 if link.digest in taken:
-                    self._changes.unlinked_layer(link.repository, link.digest.raw)
+                    self._changes.unlinked_layer(link.repository, link.digest.binary)
         progress("removing links", total, total)
 
     def _take(self, group: LinkGroup | None, links: Sequence[LinkedDigest]) -> set[Digest]:
         """Take links but those that were written again or are needed by now; return which."""
         if group is None:
             return set()
-        free = [one for one in links if not self._changes.needs(one.repository, one.digest.raw)]
+        free = [one for one in links if not self._changes.needs(one.repository, one.digest.binary)]
         taken: set[Digest] = set()
 
         def take(group: LinkGroup, links: Sequence[LinkedDigest]) -> list[Outcome]:
@@ -134,16 +134,16 @@ class LinkSweep:
         # What cannot be removed stays, and so does what it leads to.
         stuck = self._each(self._plan.history, _of_history, self._remove_history)
         for entry in stuck:
-            self._changes.link_revision(entry.repository, entry.digest.raw)
+            self._changes.link_revision(entry.repository, entry.digest.binary)
         for link in self._each(self._plan.revisions, _of_revisions, self._remove_revisions):
-            self._changes.link_revision(link.repository, link.digest.raw)
+            self._changes.link_revision(link.repository, link.digest.binary)
         self._each(stuck, _of_history, self._put_back)
         self._changes.look()
 
     def remove_layers(self) -> None:
         """Remove the taken layer links, and want the blobs of those that somebody wrote to."""
         self.are_gone = True
-        touched: set[RawDigest] = set()
+        touched: set[BinaryDigest] = set()
 
         def remove(group: LinkGroup, links: Sequence[LinkedDigest]) -> list[Outcome]:
             stamps = group.taken([link.digest for link in links])
@@ -152,13 +152,13 @@ class LinkSweep:
                 if taken == link.stamp:
                     going.append(link)
                 elif taken is not None:
-                    touched.add(link.digest.raw)
+                    touched.add(link.digest.binary)
                     group.put_back(link.digest)
             removed = dict(zip(going, self._remove(group, going, "layer_links"), strict=True))
             return [removed.get(link, False) for link in links]
 
         stuck = self._each(self._plan.layer_links, _of_layers, remove)
-        self._changes.want(touched.union(link.digest.raw for link in stuck))
+        self._changes.want(touched.union(link.digest.binary for link in stuck))
         self.are_aside = False
 
     def _keep_rewritten(self) -> bool:
@@ -170,8 +170,8 @@ class LinkSweep:
             stamps = group.taken([link.digest for link in links])
             for link, taken in zip(links, stamps, strict=True):
                 name, digest = link.repository, link.digest
-                if self._changes.is_unlinked(name, digest.raw) and taken != link.stamp:
-                    self._changes.is_linked(name, digest.raw)
+                if self._changes.is_unlinked(name, digest.binary) and taken != link.stamp:
+                    self._changes.is_linked(name, digest.binary)
                     found = True
                     group.put_back(digest)
             return [True] * len(links)
@@ -181,7 +181,7 @@ class LinkSweep:
 
     def _remove_history(self, group: LinkGroup, entries: Sequence[HistoryEntry]) -> list[Outcome]:
         unlinked = self._changes.is_unlinked
-        going = [one for one in entries if unlinked(one.repository, one.digest.raw)]
+        going = [one for one in entries if unlinked(one.repository, one.digest.binary)]
         outcomes = dict(zip(going, self._remove(group, going, "history"), strict=True))
         kept = [one for one in entries if one not in outcomes]
         outcomes |= dict(zip(kept, self._put_back(group, kept), strict=True))
@@ -189,11 +189,11 @@ class LinkSweep:
 
     def _remove_revisions(self, group: LinkGroup, links: Sequence[LinkedDigest]) -> list[Outcome]:
         unlinked = self._changes.is_unlinked
-        going = [one for one in links if unlinked(one.repository, one.digest.raw)]
+        going = [one for one in links if unlinked(one.repository, one.digest.binary)]
         removed = dict(zip(going, self._remove(group, going, "revisions"), strict=True))
         for link, is_gone in removed.items():
             if is_gone is True:
-                self._changes.removed_folder(link.repository, link.digest.raw)
+                self._changes.removed_folder(link.repository, link.digest.binary)
         return [removed.get(one, False) for one in links]
 
     def _remove(

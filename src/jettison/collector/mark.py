@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from jettison.errors import InvalidManifest, InvalidName, StorageError
-from jettison.model.digest import Digest, RawDigest
+from jettison.model.digest import BinaryDigest, Digest
 from jettison.model.graph import Edges, Reached, reach
 from jettison.model.manifest_references import references_of
 from jettison.model.names import RepoName, Tag
@@ -68,7 +68,7 @@ class AssumedRemoval(msgspec.Struct, frozen=True):
 
 
 NOTHING_REMOVED: Final = AssumedRemoval()
-_NOTHING_KNOWN: Final = Edges[RawDigest]((), ())
+_NOTHING_KNOWN: Final = Edges[BinaryDigest]((), ())
 _SHA256_BYTES: Final = 32
 _SUMS: Final = 2**62
 
@@ -86,21 +86,21 @@ class RepositoryMark(NamedTuple):
     ``untagged_only`` is what those alone reach.
     """
 
-    reached: set[RawDigest]
-    held: dict[RawDigest, str]
-    protected: set[RawDigest]
-    unlinked: list[RawDigest]
-    unused: list[RawDigest]
-    emptied: list[RawDigest]
+    reached: set[BinaryDigest]
+    held: dict[BinaryDigest, str]
+    protected: set[BinaryDigest]
+    unlinked: list[BinaryDigest]
+    unused: list[BinaryDigest]
+    emptied: list[BinaryDigest]
     tags: list[Tag]
     names: int
     problems: list[Problem]
-    traced: list[tuple[RawDigest, list[RawDigest]]] | None = None
+    traced: list[tuple[BinaryDigest, list[BinaryDigest]]] | None = None
     foreign: Sequence[Problem] = ()
     untagged: int = 0
-    untagged_only: AbstractSet[RawDigest] = frozenset()
+    untagged_only: AbstractSet[BinaryDigest] = frozenset()
 
-    def wants(self, digest: RawDigest) -> bool:
+    def wants(self, digest: BinaryDigest) -> bool:
         """Whether anything in this repository keeps a blob, manifest or link."""
         return digest in self.reached or digest in self.protected or digest in self.held
 
@@ -112,7 +112,7 @@ def mark_repository(
     untagged_before: Stamp | None = None,
     held: Sequence[HeldManifest] = (),
     without: AssumedRemoval = NOTHING_REMOVED,
-    also: Collection[RawDigest] = (),
+    also: Collection[BinaryDigest] = (),
     trace: bool = False,
 ) -> RepositoryMark:
     """Mark one repository.
@@ -142,17 +142,17 @@ class _Marker:
         self._name = name = repository.name
         self._before = untagged_before
         self._held = sorted(held, key=lambda one: (one.until, one.run), reverse=True)
-        self._raw = {one.digest.raw: one.raw for one in held}
-        self._edges: dict[RawDigest, Edges[RawDigest] | None] = {}
-        self._subjects: dict[RawDigest, list[RawDigest]] = {}
-        self._why: dict[RawDigest, str] = {}
+        self._raw = {one.digest.binary: one.raw for one in held}
+        self._edges: dict[BinaryDigest, Edges[BinaryDigest] | None] = {}
+        self._subjects: dict[BinaryDigest, list[BinaryDigest]] = {}
+        self._why: dict[BinaryDigest, str] = {}
 
         # Tags before revisions: a manifest pushed in between has a tag that is not seen, which is
         # harmless, and a revision that is; the other way round it would have neither.
         tags: Tags = repository.tags()
         revisions: Revisions = repository.revisions()
         self._layers: Layers = repository.layers()
-        gone = {digest.raw for where, digest in without.manifests if where == name}
+        gone = {digest.binary for where, digest in without.manifests if where == name}
         untagged = {tag for where, tag in without.tags if where == name}
         removed = [tags.broken[tag] for tag in untagged & tags.broken.keys()]
         found = [*tags.problems, *revisions.problems, *self._layers.problems]
@@ -168,14 +168,14 @@ class _Marker:
         # A removal cannot get at a revision whose link is broken.
         self._damaged = revisions.damaged.union(self._meant(tags, untagged))
 
-    def _meant(self, tags: Tags, untagged: set[Tag]) -> set[RawDigest]:
+    def _meant(self, tags: Tags, untagged: set[Tag]) -> set[BinaryDigest]:
         """Return what is there of all that damaged links and names may have been meant to be."""
         meant = set(self._revisions.meant)
         for name in (*tags.strange, *(tags.broken.keys() - untagged)):
             meant |= self._repository.meant_by_tag(name)
         return {digest for digest in meant if self._storage.blob(digest) is not None}
 
-    def mark(self, also: Collection[RawDigest]) -> RepositoryMark:
+    def mark(self, also: Collection[BinaryDigest]) -> RepositoryMark:
         """Follow the roots."""
         everything = self._damaged | self._linked
         roots = self._damaged.union(self._tags.values(), also)
@@ -191,18 +191,18 @@ class _Marker:
         first = reach(roots, self._read, referrers)
         reached = self._with_targets(first)
         # All other manifests are kept for nothing but their link.
-        untagged = self._linked - first.manifests if self._before is None else set[RawDigest]()
-        untagged_only: set[RawDigest] = set()
+        untagged = self._linked - first.manifests if self._before is None else set[BinaryDigest]()
+        untagged_only: set[BinaryDigest] = set()
         if untagged:
             others = reach(untagged, self._read, referrers, skip=first.manifests)
             first.manifests.update(others.manifests)
             untagged_only = self._with_targets(others) - reached
             reached |= untagged_only
 
-        held: dict[RawDigest, str] = {}
+        held: dict[BinaryDigest, str] = {}
         kept_manifests = set(first.manifests)
         for run, some in groupby(self._held, key=lambda one: one.run):
-            found = reach([one.digest.raw for one in some], self._read, referrers)
+            found = reach([one.digest.binary for one in some], self._read, referrers)
             kept_manifests |= found.manifests
             for digest in self._with_targets(found) - reached:
                 held.setdefault(digest, run)
@@ -223,7 +223,7 @@ class _Marker:
         mark = RepositoryMark(reached, held, set(), unlinked, unused, emptied, tags, names, [])
         return mark._replace(untagged=len(untagged), untagged_only=untagged_only)
 
-    def trace(self, marked: RepositoryMark) -> list[tuple[RawDigest, list[RawDigest]]]:
+    def trace(self, marked: RepositoryMark) -> list[tuple[BinaryDigest, list[BinaryDigest]]]:
         """Return what each manifest that is kept references, by digest; nothing is read again."""
         kept = sorted(
             digest
@@ -233,13 +233,13 @@ class _Marker:
         found = [(digest, self._edges[digest] or _NOTHING_KNOWN) for digest in kept]
         return [(digest, [*edges.children, *edges.blobs]) for digest, edges in found]
 
-    def _young(self, candidates: set[RawDigest], before: int) -> set[RawDigest]:
+    def _young(self, candidates: set[BinaryDigest], before: int) -> set[BinaryDigest]:
         """Return the revisions linked after that moment; one that has vanished is none."""
         with self._repository.links(LinkKind.REVISION) as links:
             times = [(digest, links.stamp(digest)) for digest in candidates]
         return {digest for digest, time in times if time is not None and time > before}
 
-    def _read_all(self, digests: Sequence[RawDigest]) -> None:
+    def _read_all(self, digests: Sequence[BinaryDigest]) -> None:
         """Read those manifests that are as manifests are, many at a time, which is quicker.
 
         The others are left to :meth:`_read`.
@@ -252,11 +252,11 @@ class _Marker:
             if subject is not None:
                 self._subjects.setdefault(subject, []).append(digest)
 
-    def _read(self, digest: RawDigest) -> Edges[RawDigest] | None:
+    def _read(self, digest: BinaryDigest) -> Edges[BinaryDigest] | None:
         """Return what a manifest references, from the tree or from the journal; read once."""
         if digest in self._edges:
             return self._edges[digest]
-        found: Edges[RawDigest] | None = None
+        found: Edges[BinaryDigest] | None = None
         try:
             raw = self._raw.get(digest)
             if raw is None or not _matches(raw, digest):
@@ -281,7 +281,7 @@ class _Marker:
         self._edges[digest] = found
         return found
 
-    def _absent(self, digest: RawDigest) -> Edges[RawDigest] | None:
+    def _absent(self, digest: BinaryDigest) -> Edges[BinaryDigest] | None:
         """Return no edges for a manifest that has lawfully never come, or has gone again."""
         known = digest in self._linked or digest in self._damaged or digest in self._raw
         tagged = digest in self._tags.values()
@@ -291,14 +291,14 @@ class _Marker:
         self._why[digest] = "is missing"
         return None
 
-    def _with_members(self, found: Edges[RawDigest]) -> Edges[RawDigest]:
+    def _with_members(self, found: Edges[BinaryDigest]) -> Edges[BinaryDigest]:
         """Follow what an index calls a layer and is a manifest here: clients ask for it as one."""
         if self._linked.isdisjoint(found.blobs):
             return found
         members = (digest for digest in found.blobs if digest in self._linked)
         return Edges((*found.children, *members), found.blobs)
 
-    def _with_targets(self, found: Reached[RawDigest]) -> set[RawDigest]:
+    def _with_targets(self, found: Reached[BinaryDigest]) -> set[BinaryDigest]:
         """Return all digests reached, with what links of another algorithm lead to."""
         digests = found.manifests | found.blobs
         for digest in [digest for digest in found.blobs if len(digest) != _SHA256_BYTES]:
@@ -313,11 +313,11 @@ class _Marker:
         """Yield a problem for each manifest of which nothing is known, with who holds it."""
         if not self._why:
             return
-        holders: dict[RawDigest, str] = {}
+        holders: dict[BinaryDigest, str] = {}
         for digest, edges in self._edges.items():
             for child in edges.children if edges is not None else ():
                 if child in self._why:
-                    index = Digest.from_raw(digest)
+                    index = Digest.from_binary(digest)
                     holders.setdefault(child, f", a child of index {index}")
         for digest in self._why:
             if digest in self._linked:
@@ -326,12 +326,12 @@ class _Marker:
             if digest in self._why:
                 holders[digest] = f", which tag {tag} points to"
         for raw, why in sorted(self._why.items()):
-            manifest = Digest.from_raw(raw)
+            manifest = Digest.from_binary(raw)
             message = f"manifest {manifest}{holders.get(raw, '')}: {why}"
             yield make_problem(self._name, self._storage.places.blob(manifest), message)
 
 
-def names_sum(digests: Iterable[RawDigest]) -> int:
+def names_sum(digests: Iterable[BinaryDigest]) -> int:
     """Return a number for a set of digests that changes when one comes or goes.
 
     It means something to this process and those forked from it.
@@ -339,12 +339,12 @@ def names_sum(digests: Iterable[RawDigest]) -> int:
     return sum(map(hash, digests)) % _SUMS
 
 
-def without(total: int, digest: RawDigest) -> int:
+def without(total: int, digest: BinaryDigest) -> int:
     """Return the :func:`names_sum` of a set that a digest is taken out of."""
     return (total - hash(digest)) % _SUMS
 
 
-def _matches(raw: bytes, digest: RawDigest) -> bool:
+def _matches(raw: bytes, digest: BinaryDigest) -> bool:
     algorithm = hashlib.sha256 if len(digest) == _SHA256_BYTES else hashlib.sha512
     return algorithm(raw, usedforsecurity=False).digest() == digest
 

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from jettison.model.digest import RawDigest
+from jettison.model.digest import BinaryDigest
 
 if TYPE_CHECKING:
     from jettison.collector.scan import RepositoryScanned
 
-__all__ = ["RepositoryTrace", "Tracing", "by_folders", "traced"]
+__all__ = ["RepositoryMarks", "Tracing", "by_folders", "traced"]
 
 
 _LAYERS: Final = "_layers"
 """What Distribution calls the folder of layers, which counts in the order of its walk."""
 
 
-class RepositoryTrace(msgspec.Struct, array_like=True):
+class RepositoryMarks(msgspec.Struct, array_like=True):
     """What was marked in one repository. Digests are raw, and sorted unless said otherwise.
 
     ``marked`` are the manifests that are kept and what each references, in the manifest's own
@@ -28,13 +28,13 @@ class RepositoryTrace(msgspec.Struct, array_like=True):
     problem might need it. ``has_layers``: the repository has a folder for layers, be it empty.
     """
 
-    marked: list[tuple[RawDigest, list[RawDigest]]]
-    going: list[RawDigest]
-    protected: list[RawDigest]
+    marked: list[tuple[BinaryDigest, list[BinaryDigest]]]
+    going: list[BinaryDigest]
+    protected: list[BinaryDigest]
     has_layers: bool
 
 
-Tracing = Callable[[str, RepositoryTrace], None]
+Tracing = Callable[[str, RepositoryMarks], None]
 """Called with the name of each repository and its trace, in the order of the names."""
 
 
@@ -55,7 +55,7 @@ def traced(
 
     Only the traces that came before their turn are held.
     """
-    waiting: dict[str, RepositoryTrace | None] = {}
+    waiting: dict[str, RepositoryMarks | None] = {}
     turn = 0
     for name, scan in scans:
         waiting[name], scan.trace = scan.trace, None

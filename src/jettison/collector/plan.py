@@ -15,8 +15,8 @@ from jettison.collector.mark_log import Tracing, by_folders, traced
 from jettison.collector.options import CollectOptions, Cutoffs
 from jettison.collector.parallel import side_by_side
 from jettison.collector.scan import EmptyPlace, RepositoryScanned, Scanner
-from jettison.collector.unlinked import drafted_references, wanted_by, wanted_by_pending
-from jettison.model.digest import Digest, RawDigest
+from jettison.collector.unlinked import drafted_references, wanted_by, wanted_by_unlinked
+from jettison.model.digest import BinaryDigest, Digest
 from jettison.model.digest_set import DigestSet
 from jettison.model.names import RepoName, Tag
 from jettison.progress import Progress, silent
@@ -258,11 +258,11 @@ class _Planner:
         self._untagged_only = DigestSet()
         self._seen: dict[str, RepositoryFingerprint] = {}
         self._kept = DigestSet()
-        self._held: dict[RawDigest, list[str]] = defaultdict(list)
+        self._held: dict[BinaryDigest, list[str]] = defaultdict(list)
         self._protected: set[bytes] = set()
         self._young: set[bytes] = set()
         self._young_links = 0
-        self._spoken_of: set[RawDigest] = set()
+        self._spoken_of: set[BinaryDigest] = set()
         self._unlinked: Iterator[Digest] = iter(())
         self._layer_links: list[LinkedDigest] = []
         self._revisions: list[LinkedDigest] = []
@@ -273,8 +273,8 @@ class _Planner:
         self._vacant: list[RepoName] = []
         self._blob_names: dict[str, int] = {}
         self._blob_times: dict[str, int] = {}
-        self._linking: set[RawDigest] = set()
-        self._drafted: set[RawDigest] = set()
+        self._linking: set[BinaryDigest] = set()
+        self._drafted: set[BinaryDigest] = set()
         self._unfinished: list[Digest] = []
         self._kept_blobs = 0
 
@@ -290,7 +290,7 @@ class _Planner:
         scanner = Scanner(
             self._storage, self._cutoffs, windows, without, thorough=thorough, trace=trace
         )
-        self._spoken_of.update(digest.raw for _, digest in without.manifests)
+        self._spoken_of.update(digest.binary for _, digest in without.manifests)
         self._progress("marking repositories", 0, len(names))
         if tracing is None:
             scans = side_by_side(names, scanner.scan)
@@ -306,9 +306,9 @@ class _Planner:
         """Take it that these have not come ahead of their links; they are read when it matters."""
         self._unlinked = iter(unlinked)
 
-    def _is_spoken_of(self, digest: RawDigest) -> bool:
+    def _is_spoken_of(self, digest: BinaryDigest) -> bool:
         if digest not in self._spoken_of:
-            self._spoken_of.update(one.raw for one in self._unlinked)
+            self._spoken_of.update(one.binary for one in self._unlinked)
         return digest in self._spoken_of
 
     def _add(self, name: str, scanned: RepositoryScanned) -> None:
@@ -316,23 +316,25 @@ class _Planner:
         self._seen[name] = RepositoryFingerprint(
             scanned.names, scanned.revision_times, emptied, scanned.layer_times, scanned.unused
         )
-        self._linking.update(RawDigest(digest) for digest in scanned.linking)
+        self._linking.update(BinaryDigest(digest) for digest in scanned.linking)
         self._problems += scanned.problems
         self._foreign += scanned.foreign
         self._untagged += scanned.untagged
         self._untagged_only.add_row(scanned.untagged_only)
         self._kept.add_row(scanned.reached)
         for digest in scanned.reached_long:
-            self._kept.add(RawDigest(digest))
+            self._kept.add(BinaryDigest(digest))
         self._protected.update(scanned.protected)
         for digest, run in scanned.held:
-            self._held[RawDigest(digest)].append(run)
+            self._held[BinaryDigest(digest)].append(run)
         self._young.update(scanned.young)
         self._young_links += scanned.young_links
-        self._spoken_of.update(RawDigest(link.digest) for link in scanned.layer_links)
-        self._spoken_of.update(RawDigest(link.digest) for link in scanned.revisions)
+        self._spoken_of.update(BinaryDigest(link.digest) for link in scanned.layer_links)
+        self._spoken_of.update(BinaryDigest(link.digest) for link in scanned.revisions)
         self._spoken_of.update(
-            RawDigest(one.digest) for one in (*scanned.emptied, *scanned.empty_layers) if one.idle
+            BinaryDigest(one.digest)
+            for one in (*scanned.emptied, *scanned.empty_layers)
+            if one.idle
         )
         if scanned.problems:
             return
@@ -381,7 +383,7 @@ class _Planner:
         """Look at every blob that no repository keeps, and put each into one class."""
         folders = self._storage.blob_groups(self._problems)
         blobs: list[SweptBlob] = []
-        fresh: list[RawDigest] = []
+        fresh: list[BinaryDigest] = []
         young, protected = [0, 0], [0, 0]
         held = {run: [0, 0] for run in windows}
         blind = any(problem.protects is Protects.EVERYTHING for problem in self._problems)
@@ -398,13 +400,13 @@ class _Planner:
                     tally = young
                     fresh.append(digest)
                 else:
-                    blobs.append(SweptBlob(Digest.from_raw(digest), size, stamp, kept))
+                    blobs.append(SweptBlob(Digest.from_binary(digest), size, stamp, kept))
                     continue
                 tally[0] += 1
                 tally[1] += size - kept
             self._progress("looking for garbage", len(self._blob_names), len(folders))
         blobs.sort(key=lambda blob: blob.digest)
-        blobs = self._leave_to_pending(fresh, blobs, young)
+        blobs = self._leave_to_unlinked(fresh, blobs, young)
         return CollectionPlan(
             root=self._storage.location,
             started=self._now,
@@ -436,7 +438,7 @@ class _Planner:
             hypothetical=bool(without.tags or without.manifests),
         )
 
-    def _is_young(self, digest: RawDigest, stamp: Stamp, arrived: Stamp) -> bool:
+    def _is_young(self, digest: BinaryDigest, stamp: Stamp, arrived: Stamp) -> bool:
         """Whether a blob was pushed or touched lately, or may have come ahead of its links.
 
         Where a tree is being copied in, files come with the times of the originals, and blobs
@@ -448,25 +450,25 @@ class _Planner:
             return True
         return arrived > idle and not self._is_spoken_of(digest)
 
-    def _leave_to_pending(
-        self, fresh: list[RawDigest], blobs: list[SweptBlob], young: list[int]
+    def _leave_to_unlinked(
+        self, fresh: list[BinaryDigest], blobs: list[SweptBlob], young: list[int]
     ) -> list[SweptBlob]:
         """Leave what manifests need that are stored and not linked yet, and its links."""
-        wanted = wanted_by_pending(self._storage, fresh)
+        wanted = wanted_by_unlinked(self._storage, fresh)
         wanted |= wanted_by(self._storage, self._linking | self._drafted)
         if not wanted:
             return blobs
         left: list[SweptBlob] = []
         going: list[SweptBlob] = []
         for blob in blobs:
-            (left if blob.digest.raw in wanted else going).append(blob)
+            (left if blob.digest.binary in wanted else going).append(blob)
         young[0] += len(left)
         young[1] += sum(blob.freed for blob in left)
-        links = [link for link in self._layer_links if link.digest.raw not in wanted]
+        links = [link for link in self._layer_links if link.digest.binary not in wanted]
         self._young_links += len(self._layer_links) - len(links)
         self._layer_links = links
-        self._revisions = [link for link in self._revisions if link.digest.raw not in wanted]
-        self._history = [entry for entry in self._history if entry.digest.raw not in wanted]
+        self._revisions = [link for link in self._revisions if link.digest.binary not in wanted]
+        self._history = [entry for entry in self._history if entry.digest.binary not in wanted]
         return going
 
     def _add_look(self, name: str, look: "_Look") -> None:
@@ -477,7 +479,7 @@ class _Planner:
         self._untagged_bytes += look.untagged_bytes
         self._leftovers += look.leftovers
         self._drafted |= look.drafted
-        self._unfinished += map(Digest.from_raw, look.unfinished)
+        self._unfinished += map(Digest.from_binary, look.unfinished)
         if look.removable:
             self._folders[self._storage.places.blob_group(name)] = tuple(look.removable)
 
@@ -524,8 +526,8 @@ class _Look(msgspec.Struct):
     kept: int
     loose: list[Blob]
     removable: list[str]
-    unfinished: list[RawDigest]
-    drafted: set[RawDigest]
+    unfinished: list[BinaryDigest]
+    drafted: set[BinaryDigest]
     leftovers: list[Leftover]
     problems: list[Problem]
     untagged_bytes: int = 0
@@ -533,7 +535,7 @@ class _Look(msgspec.Struct):
 
 
 def _digest(raw: bytes) -> Digest:
-    return Digest.from_raw(RawDigest(raw))
+    return Digest.from_binary(BinaryDigest(raw))
 
 
 def _in_order(links: list[LinkedDigest]) -> list[LinkedDigest]:

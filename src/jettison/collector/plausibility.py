@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from jettison.collector.plan import CollectionPlan
 from jettison.collector.undo_windows import saved_manifests
 from jettison.errors import InvalidManifest, Refused
-from jettison.model.digest import RawDigest
+from jettison.model.digest import BinaryDigest
 from jettison.model.journal import SavedManifest
 from jettison.model.manifest_references import references_of
 from jettison.model.plausibility import (
@@ -31,14 +31,14 @@ def find_objections(
     configuration: "Configuration | None",
     plan: CollectionPlan,
     consent: Consent,
-    meant: Collection[RawDigest] = (),
+    meant: Collection[BinaryDigest] = (),
 ) -> list[Objection]:
     """Return what speaks against a plan. What ``meant`` names was removed on purpose.
 
     So was what the removals of the tree's journal have removed, which is looked up where the plan
     is implausible without it.
     """
-    going = {blob.digest.raw: blob.size for blob in plan.blobs}
+    going = {blob.digest.binary: blob.size for blob in plan.blobs}
     for digest in meant:
         going.pop(digest, None)
     found = _objections(storage, configuration, plan, consent, going)
@@ -54,7 +54,7 @@ def _objections(
     configuration: "Configuration | None",
     plan: CollectionPlan,
     consent: Consent,
-    going: Mapping[RawDigest, int],
+    going: Mapping[BinaryDigest, int],
 ) -> list[Objection]:
     others = plan.kept_blobs + plan.young.count + plan.protected.count
     others += sum(held.count for held in plan.held) + len(plan.blobs) - len(going)
@@ -113,10 +113,10 @@ def refuse(found: Sequence[Objection]) -> None:
     raise Refused(message, hint=hint, again=again)
 
 
-def removed_content(manifests: Iterable[SavedManifest]) -> Iterator[RawDigest]:
+def removed_content(manifests: Iterable[SavedManifest]) -> Iterator[BinaryDigest]:
     """Yield manifests that a removal has saved, and what they reference."""
     for saved in manifests:
-        yield saved.digest.raw
+        yield saved.digest.binary
         try:
             edges = references_of(saved.raw).edges
         except InvalidManifest:
@@ -140,7 +140,7 @@ def _bare(storage: Storage, plan: CollectionPlan) -> Iterator[str]:
                 yield name
 
 
-def _bytes_beside(storage: Storage, going: Mapping[RawDigest, int], enough: float) -> int:
+def _bytes_beside(storage: Storage, going: Mapping[BinaryDigest, int], enough: float) -> int:
     """Add up the bytes of other blobs, until there are ``enough``."""
     found = 0
     for group in storage.blob_groups():

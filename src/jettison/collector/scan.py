@@ -17,9 +17,9 @@ from jettison.collector.mark import (
     RepositoryMark,
     mark_repository,
 )
-from jettison.collector.mark_log import RepositoryTrace
+from jettison.collector.mark_log import RepositoryMarks
 from jettison.collector.options import Cutoffs
-from jettison.model.digest import RawDigest
+from jettison.model.digest import BinaryDigest
 from jettison.storage.protocol import (
     Leftover,
     LinkKind,
@@ -90,7 +90,7 @@ class RepositoryScanned(msgspec.Struct):
     foreign: list[Problem] = []
     untagged: int = 0
     untagged_only: bytes = b""
-    trace: RepositoryTrace | None = None
+    trace: RepositoryMarks | None = None
 
 
 class Scanner:
@@ -207,10 +207,10 @@ class Scanner:
             with repository.links(LinkKind.REVISION) as links:
                 found.emptied = self._empty(links, marked.emptied)
         for one in found.emptied:
-            if not one.idle and repository.is_being_linked(RawDigest(one.digest)):
+            if not one.idle and repository.is_being_linked(BinaryDigest(one.digest)):
                 found.linking.append(one.digest)
 
-    def _empty(self, links: Links, digests: Sequence[RawDigest]) -> list[EmptyPlace]:
+    def _empty(self, links: Links, digests: Sequence[BinaryDigest]) -> list[EmptyPlace]:
         """Tell whether folders without a link have been so for long enough to go.
 
         That nothing else is in them is not looked at: they go only if nothing is.
@@ -240,12 +240,12 @@ class Scanner:
 
 def _trace(
     repository: RepositoryScan, marked: RepositoryMark, found: RepositoryScanned
-) -> RepositoryTrace:
+) -> RepositoryMarks:
     manifests = marked.traced or []
     told = {digest for manifest, targets in manifests for digest in (manifest, *targets)}
-    return RepositoryTrace(
+    return RepositoryMarks(
         marked=manifests,
-        going=[RawDigest(link.digest) for link in found.revisions],
+        going=[BinaryDigest(link.digest) for link in found.revisions],
         protected=sorted(marked.protected - told),
         has_layers=repository.has_layers(),
     )

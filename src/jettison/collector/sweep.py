@@ -28,7 +28,7 @@ from jettison.collector.interrupts import uninterrupted
 from jettison.collector.link_sweep import AT_ONCE, LinkSweep
 from jettison.collector.plan import CollectionPlan, SweptBlob, Tally
 from jettison.errors import StorageError, UsageError
-from jettison.model.digest import Digest, RawDigest
+from jettison.model.digest import BinaryDigest, Digest
 from jettison.progress import Progress, silent
 from jettison.storage.protocol import Problem, Quarantine, Storage
 
@@ -149,14 +149,14 @@ def recover(storage: Storage) -> list[Digest]:
             if links.any_left:
                 links.recover()
             found = [digest for digest in list(aside.digests()) if aside.put_back(digest)]
-            return [Digest.from_raw(digest) for digest in found]
+            return [Digest.from_binary(digest) for digest in found]
 
 
 @dataclass
 class _Hidden:
     """Blobs that lie aside, and from when on they can be removed (monotonic clock)."""
 
-    blobs: dict[RawDigest, SweptBlob]
+    blobs: dict[BinaryDigest, SweptBlob]
     settled: float
 
 
@@ -177,7 +177,7 @@ class _Sweep:
         self._clock = clock
         self._sleep = sleep
         self._progress = progress
-        self._removed: list[RawDigest] = []
+        self._removed: list[BinaryDigest] = []
         self._changes = ChangeDetector(storage, plan)
         self._classes = tuple(plan.classes)
         self._count = Count((*self._classes, "put_back"))
@@ -269,7 +269,7 @@ class _Sweep:
             with self._count.errors(self._places.top):
                 for digest, outcome in zip(some, self._aside.remove_places(some), strict=True):
                     if isinstance(outcome, StorageError):
-                        place = self._places.blob(Digest.from_raw(digest))
+                        place = self._places.blob(Digest.from_binary(digest))
                         self._count.failed(place, outcome.message)
 
     def _remove_repositories(self) -> None:
@@ -319,9 +319,9 @@ class _Sweep:
     def _hide_all(self, batch: Sequence[SweptBlob], waiting: "deque[_Hidden]") -> None:
         hidden = _Hidden({}, 0.0)
         waiting.append(hidden)  # before it is so: Ctrl-C may come in between
-        going: dict[RawDigest, SweptBlob] = {}
+        going: dict[BinaryDigest, SweptBlob] = {}
         for blob in batch:
-            digest = blob.digest.raw
+            digest = blob.digest.binary
             if digest in self._changes.wanted:
                 self._count.add("put_back", blob.freed)
             else:
@@ -347,15 +347,17 @@ class _Sweep:
             self._put_back(hidden.blobs, list(hidden.blobs))
         waiting.popleft()
 
-    def _hide(self, aside: dict[RawDigest, SweptBlob], digests: Sequence[RawDigest]) -> None:
+    def _hide(self, aside: dict[BinaryDigest, SweptBlob], digests: Sequence[BinaryDigest]) -> None:
         for digest, outcome in zip(digests, self._aside.put(digests), strict=True):
             if isinstance(outcome, StorageError):
                 self._count.failed(self._places.blob(aside[digest].digest), outcome.message)
             if outcome is not True:
                 del aside[digest]
 
-    def _discard(self, aside: dict[RawDigest, SweptBlob], digests: Sequence[RawDigest]) -> None:
-        freed: dict[RawDigest, int] = {}
+    def _discard(
+        self, aside: dict[BinaryDigest, SweptBlob], digests: Sequence[BinaryDigest]
+    ) -> None:
+        freed: dict[BinaryDigest, int] = {}
         for digest, look in zip(digests, self._aside.look(digests), strict=True):
             blob = aside[digest]
             # A push that found the blob a moment ago has touched it (decision 0003).
@@ -391,10 +393,12 @@ class _Sweep:
                 return
             self._sleep(min(POLL_SECONDS, max(0.0, until - time.monotonic())))
 
-    def _put_back_wanted(self, aside: dict[RawDigest, SweptBlob]) -> None:
+    def _put_back_wanted(self, aside: dict[BinaryDigest, SweptBlob]) -> None:
         self._put_back(aside, [digest for digest in aside if digest in self._changes.wanted])
 
-    def _put_back(self, aside: dict[RawDigest, SweptBlob], digests: Sequence[RawDigest]) -> None:
+    def _put_back(
+        self, aside: dict[BinaryDigest, SweptBlob], digests: Sequence[BinaryDigest]
+    ) -> None:
         for digest in digests:
             blob = aside[digest]
             with self._count.errors(self._places.blob(blob.digest)):
@@ -418,7 +422,7 @@ class _Sweep:
         return recovered
 
 
-def _some(digests: Sequence[RawDigest]) -> Iterator[Sequence[RawDigest]]:
+def _some(digests: Sequence[BinaryDigest]) -> Iterator[Sequence[BinaryDigest]]:
     """Yield some at a time, each of which is looked at and then done with."""
     for first in range(0, len(digests), AT_ONCE):
         yield digests[first : first + AT_ONCE]

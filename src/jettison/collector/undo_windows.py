@@ -93,7 +93,7 @@ def _unguarded(storage: Storage, run: RepairEntry) -> Iterator[HeldManifest]:
         with storage.repository(repository) as reader:
             for digest in sorted(reader.revisions().linked):
                 # What its bytes are is for the mark to read.
-                yield HeldManifest(run.id, FOREVER, repository, Digest.from_raw(digest), b"")
+                yield HeldManifest(run.id, FOREVER, repository, Digest.from_binary(digest), b"")
 
 
 def removed_manifests(storage: Storage) -> Iterator[Digest]:

@@ -11,12 +11,12 @@ from collections.abc import Iterable
 from typing import Final
 
 from jettison.errors import InvalidManifest, StorageError
-from jettison.model.digest import RawDigest
+from jettison.model.digest import BinaryDigest
 from jettison.model.graph import Edges, reach
 from jettison.model.manifest_references import references_of
 from jettison.storage.protocol import Scanning
 
-__all__ = ["LARGEST", "drafted_references", "wanted_by", "wanted_by_pending"]
+__all__ = ["LARGEST", "drafted_references", "wanted_by", "wanted_by_unlinked"]
 
 LARGEST: Final = 4 * 1024 * 1024
 """In bytes: no registry takes a larger manifest."""
@@ -24,7 +24,7 @@ LARGEST: Final = 4 * 1024 * 1024
 _BEGINNING: Final = 64
 
 
-def wanted_by_pending(storage: Scanning, young: Iterable[RawDigest]) -> set[RawDigest]:
+def wanted_by_unlinked(storage: Scanning, young: Iterable[BinaryDigest]) -> set[BinaryDigest]:
     """Return those of the blobs that are manifests, and what they reference, to any depth.
 
     A blob that is no manifest, or only the beginning of one, references nothing.
@@ -32,10 +32,10 @@ def wanted_by_pending(storage: Scanning, young: Iterable[RawDigest]) -> set[RawD
     return wanted_by(storage, [digest for digest in young if _may_be_manifest(storage, digest)])
 
 
-def wanted_by(storage: Scanning, manifests: Iterable[RawDigest]) -> set[RawDigest]:
+def wanted_by(storage: Scanning, manifests: Iterable[BinaryDigest]) -> set[BinaryDigest]:
     """Return the manifests and what they reference, to any depth, as far as it can be read."""
 
-    def edges(digest: RawDigest) -> Edges[RawDigest] | None:
+    def edges(digest: BinaryDigest) -> Edges[BinaryDigest] | None:
         try:
             raw = storage.read_manifest(digest)
             return references_of(raw).edges if raw else None
@@ -46,9 +46,9 @@ def wanted_by(storage: Scanning, manifests: Iterable[RawDigest]) -> set[RawDiges
     return found.manifests | found.blobs
 
 
-def drafted_references(drafts: Iterable[bytes]) -> set[RawDigest]:
+def drafted_references(drafts: Iterable[bytes]) -> set[BinaryDigest]:
     """Return what manifests reference that Distribution 3.x is just writing beside their places."""
-    found: set[RawDigest] = set()
+    found: set[BinaryDigest] = set()
     for raw in drafts:
         with contextlib.suppress(InvalidManifest):
             edges = references_of(raw).edges
@@ -57,7 +57,7 @@ def drafted_references(drafts: Iterable[bytes]) -> set[RawDigest]:
     return found
 
 
-def _may_be_manifest(storage: Scanning, digest: RawDigest) -> bool:
+def _may_be_manifest(storage: Scanning, digest: BinaryDigest) -> bool:
     try:
         blob = storage.blob(digest)
         if blob is None or blob.size > LARGEST:

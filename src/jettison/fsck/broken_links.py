@@ -5,7 +5,7 @@ from jettison.fsck.listing import Listing
 from jettison.fsck.manifests import Manifests, State
 from jettison.fsck.notes import Notes
 from jettison.model.check_report import DefectClass, Remedy, RepairAction
-from jettison.model.digest import Digest, RawDigest
+from jettison.model.digest import BinaryDigest, Digest
 from jettison.model.names import Tag
 from jettison.storage.protocol import (
     BadLink,
@@ -41,8 +41,8 @@ class BrokenLinks:
     def note(self) -> None:
         """Note each problem of the listing."""
         name, place_of = self._listing.name, self._storage.places.link
-        by_place: dict[str, RawDigest] = {
-            place_of(LinkKind.REVISION, name, Digest.from_raw(digest)): digest
+        by_place: dict[str, BinaryDigest] = {
+            place_of(LinkKind.REVISION, name, Digest.from_binary(digest)): digest
             for digest in self._listing.malformed
         }
         broken = {id(problem): tag for tag, problem in self._listing.tags.broken.items()}
@@ -62,7 +62,7 @@ class BrokenLinks:
                     tags=() if tag is None else (tag,),
                 )
 
-    def _revision(self, digest: RawDigest, problem: Problem) -> None:
+    def _revision(self, digest: BinaryDigest, problem: Problem) -> None:
         """Link a manifest again if it is whole; else move the link away if nothing needs it."""
         kind, remedy = DefectClass.MALFORMED_LINK, None
         sentence = f"is malformed: {problem.message}"
@@ -109,7 +109,7 @@ class BrokenLinks:
         manifests = {digest: self._manifests[digest] for digest in digests}
         for digest, manifest in manifests.items():
             if manifest.is_open:
-                short = Digest.from_raw(digest).short
+                short = Digest.from_binary(digest).short
                 why = f"nothing is known of {short}: {manifest.why_open}"
                 return f"nothing is done, since of its history {why}", None
         there = [digest for digest, manifest in manifests.items() if manifest.is_there]
@@ -120,16 +120,16 @@ class BrokenLinks:
         newest = max(there, key=lambda digest: self._written(tag, digest))
         linked = newest in self._listing.linked or newest in self._listing.malformed
         if len(digests) == 1 and linked and manifests[newest].state is State.SOUND:
-            sentence = f"its history names only {Digest.from_raw(newest)}"
+            sentence = f"its history names only {Digest.from_binary(newest)}"
             return sentence, self._manifests.link_to(newest, RepairAction.WRITE_TAG, place)
         sentence = (
-            f"the newest in its history is {Digest.from_raw(newest)}: "
+            f"the newest in its history is {Digest.from_binary(newest)}: "
             "push the tag again, or delete it; until then it protects its repository"
         )
         return sentence, None
 
-    def _written(self, tag: Tag, digest: RawDigest) -> int:
-        long = Digest.from_raw(digest)
+    def _written(self, tag: Tag, digest: BinaryDigest) -> int:
+        long = Digest.from_binary(digest)
         links = self._storage.link_quarantine()
         group = links.history(self._listing.name, tag, long.algorithm)
         if group is None:

@@ -152,7 +152,7 @@ class _Check:
             named = self._storage.places.named(defect.path)
             if named is None or named.kind is not None:
                 continue
-            blob = self._storage.blob(named.digest.raw)
+            blob = self._storage.blob(named.digest.binary)
             if blob is None:
                 continue
             self._defects.append(msgspec.structs.replace(defect, tags=()))

@@ -11,7 +11,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import Final, NamedTuple
 
 from jettison.errors import StorageError
-from jettison.model.digest import RawDigest
+from jettison.model.digest import BinaryDigest
 from jettison.progress import Progress, silent
 from jettison.storage.protocol import Blob, Checking, Scanning, Stamp
 
@@ -30,9 +30,9 @@ class BlobHashes(NamedTuple):
     grace period; ``unreadable`` come with a sentence.
     """
 
-    damaged: dict[RawDigest, int]
-    unsettled: dict[RawDigest, int]
-    unreadable: dict[RawDigest, str]
+    damaged: dict[BinaryDigest, int]
+    unsettled: dict[BinaryDigest, int]
+    unreadable: dict[BinaryDigest, str]
 
 
 def hash_blobs(
@@ -68,12 +68,12 @@ def hash_blobs(
 class _Source:
     """Hands out digests to threads."""
 
-    def __init__(self, digests: Iterator[RawDigest]) -> None:
+    def __init__(self, digests: Iterator[BinaryDigest]) -> None:
         self._digests = digests
         self._lock = threading.Lock()
         self.ended = False
 
-    def next(self) -> RawDigest | None:
+    def next(self) -> BinaryDigest | None:
         with self._lock:
             return None if self.ended else next(self._digests, None)
 
@@ -97,7 +97,7 @@ class _Worker:
             except StorageError as error:
                 self._found.unreadable[digest] = f"cannot be read here: {error.message}"
 
-    def _look(self, digest: RawDigest) -> None:
+    def _look(self, digest: BinaryDigest) -> None:
         blob = self._mismatch(digest)
         if blob is None:
             return
@@ -108,7 +108,7 @@ class _Worker:
         if again is not None:
             self._found.unsettled[digest] = again.size
 
-    def _mismatch(self, digest: RawDigest) -> Blob | None:
+    def _mismatch(self, digest: BinaryDigest) -> Blob | None:
         return self._checking.mismatch(digest, self._read)
 
     def _read(self, count: int) -> bool:

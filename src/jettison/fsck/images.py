@@ -7,7 +7,7 @@ from jettison.fsck.listing import Listing
 from jettison.fsck.manifests import Manifest, Manifests, State
 from jettison.fsck.notes import SHOWN, Notes, damaged_blob, listed, unreadable_blob, unsettled_blob
 from jettison.model.check_report import DefectClass, Remedy, RepairAction, Severity
-from jettison.model.digest import Digest, RawDigest
+from jettison.model.digest import BinaryDigest, Digest
 from jettison.storage.protocol import Absence, BadLink, LinkKind, Place, Storage
 
 __all__ = ["Images"]
@@ -33,7 +33,7 @@ class Images:
         self._content = content
         self._manifests = manifests
         self._notes = notes
-        self._present: dict[RawDigest, bool] = {}
+        self._present: dict[BinaryDigest, bool] = {}
 
     def note(self) -> None:
         """Note what is absent, damaged or not linked."""
@@ -43,14 +43,14 @@ class Images:
         for digest in self._manifests.order:
             self._manifest(digest, self._manifests[digest])
 
-    def _link_place(self, kind: LinkKind, digest: RawDigest) -> Place:
-        return self._places.link(kind, self._name, Digest.from_raw(digest))
+    def _link_place(self, kind: LinkKind, digest: BinaryDigest) -> Place:
+        return self._places.link(kind, self._name, Digest.from_binary(digest))
 
     # Manifests.
 
-    def _manifest(self, digest: RawDigest, manifest: Manifest) -> None:
+    def _manifest(self, digest: BinaryDigest, manifest: Manifest) -> None:
         """Check one manifest itself: its link, and its blob."""
-        long = Digest.from_raw(digest)
+        long = Digest.from_binary(digest)
         place = self._link_place(LinkKind.REVISION, digest)
         if digest not in self._listing.linked and digest not in self._listing.malformed:
             self._unlinked(digest, manifest, place)
@@ -77,7 +77,7 @@ class Images:
             kind = DefectClass.UNKNOWN_MANIFEST
             self._notes.note(kind, place, sentence, sufferers=sufferers)
 
-    def _unlinked(self, digest: RawDigest, manifest: Manifest, place: Place) -> None:
+    def _unlinked(self, digest: BinaryDigest, manifest: Manifest, place: Place) -> None:
         tags = sorted(self._listing.tagged.get(digest, ()))
         above = self._manifests.above.get(digest, ())
         lawful = Absence.ANYTHING if tags else Absence.CHILDREN
@@ -93,7 +93,7 @@ class Images:
             kind, needing = DefectClass.TAG_WITHOUT_REVISION, listed("tag", tags)
         else:
             kind, needing = DefectClass.CHILD_WITHOUT_REVISION, listed("index", above, "es")
-        sentence = f"is absent, and needed by {needing}: manifest {Digest.from_raw(digest)}"
+        sentence = f"is absent, and needed by {needing}: manifest {Digest.from_binary(digest)}"
         remedy = None
         if manifest.is_whole:
             watched = tuple(self._places.tag(self._name, tag) for tag in tags[:SHOWN])
@@ -106,7 +106,7 @@ class Images:
             sentence += f", of which nothing is known: {manifest.why_open}"
         self._notes.note(kind, place, sentence, sufferers=(digest,), remedy=remedy)
 
-    def _dangling(self, kind: DefectClass, digest: RawDigest, why: str) -> None:
+    def _dangling(self, kind: DefectClass, digest: BinaryDigest, why: str) -> None:
         """Note the tags of a manifest that is gone: they hold up the collector for ever.
 
         Nothing in the storage can mend them, so a repair moves them away.
@@ -115,12 +115,12 @@ class Images:
             place = self._places.tag(self._name, tag)
             whole = self._places.whole_tag(self._name, tag)
             remedy = Remedy(RepairAction.MOVE_TAG, whole, watched=(place,))
-            sentence = f"leads to manifest {Digest.from_raw(digest)}, {why}"
+            sentence = f"leads to manifest {Digest.from_binary(digest)}, {why}"
             self._notes.note(kind, place, sentence, remedy=remedy, tags=(tag,))
 
     # Blobs.
 
-    def _blob(self, digest: RawDigest, manifests: list[RawDigest]) -> None:
+    def _blob(self, digest: BinaryDigest, manifests: list[BinaryDigest]) -> None:
         """Check a config or layer that manifests need."""
         link = self._listing.layers.get(digest)
         if self._storage.absence >= Absence.ANYTHING and link is None:
@@ -130,7 +130,7 @@ class Images:
             absent = self._manifests.wanting(digest)
             if absent:
                 sentence = f"is absent, and needed by {listed('manifest', absent)} of {self._name}"
-                place = self._places.blob(Digest.from_raw(target))
+                place = self._places.blob(Digest.from_binary(target))
                 self._notes.note(DefectClass.ABSENT_BLOB, place, sentence, sufferers=absent)
         elif target in self._content.damaged:
             size = f"{self._content.damaged[target]:,} bytes"
@@ -149,7 +149,7 @@ class Images:
                 kind = DefectClass.BLOB_WITHOUT_LINK
                 self._notes.note(kind, place, sentence, sufferers=unlinked, remedy=remedy)
 
-    def _exists(self, digest: RawDigest) -> bool:
+    def _exists(self, digest: BinaryDigest) -> bool:
         found = self._present.get(digest)
         if found is None:
             found = self._present[digest] = self._storage.blob(digest) is not None
@@ -171,7 +171,7 @@ class Images:
                 self._notes.note(kind, place, sentence, severity, remedy=remedy)
 
     def _bad_layer(
-        self, digest: RawDigest, link: BadLink, place: Place, remedy: Remedy | None
+        self, digest: BinaryDigest, link: BadLink, place: Place, remedy: Remedy | None
     ) -> None:
         sufferers = self._manifests.wanting(digest)
         if link.unread:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import NamedTuple, Self
 
 from jettison.model.check_report import Defect
-from jettison.model.digest import RawDigest
+from jettison.model.digest import BinaryDigest
 from jettison.model.names import Tag
 from jettison.storage.protocol import BadLink, Checking, Problem, RepositoryScan, Tags
 
@@ -21,11 +21,11 @@ class Listing(NamedTuple):
 
     name: str
     tags: Tags
-    tagged: Mapping[RawDigest, list[Tag]]
-    linked: set[RawDigest]
-    malformed: set[RawDigest]
+    tagged: Mapping[BinaryDigest, list[Tag]]
+    linked: set[BinaryDigest]
+    malformed: set[BinaryDigest]
     problems: list[Problem]
-    layers: Mapping[RawDigest, RawDigest | BadLink]
+    layers: Mapping[BinaryDigest, BinaryDigest | BadLink]
     defects: list[Defect]
 
     @classmethod
@@ -36,7 +36,7 @@ class Listing(NamedTuple):
         tags = scan.tags()
         revisions = scan.revisions()
         layers, defects = checking.repository(scan.name)
-        tagged: dict[RawDigest, list[Tag]] = {}
+        tagged: dict[BinaryDigest, list[Tag]] = {}
         for tag, digest in tags.current.items():
             tagged.setdefault(digest, []).append(tag)
         malformed = revisions.damaged.intersection(revisions.folders) - revisions.linked

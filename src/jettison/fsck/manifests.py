@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from jettison.errors import InvalidManifest, StorageError
 from jettison.model.check_report import Remedy, RepairAction
-from jettison.model.digest import Digest, RawDigest
+from jettison.model.digest import BinaryDigest, Digest
 from jettison.model.graph import Edges
 from jettison.model.manifest import parse_manifest
 from jettison.model.manifest_references import references_of
@@ -28,7 +28,7 @@ class State(enum.Enum):
     UNSETTLED = enum.auto()
 
 
-_NO_EDGES: Final[Edges[RawDigest]] = Edges((), ())
+_NO_EDGES: Final[Edges[BinaryDigest]] = Edges((), ())
 
 
 class Manifest(NamedTuple):
@@ -39,7 +39,7 @@ class Manifest(NamedTuple):
 
     state: State
     reason: str = ""
-    edges: Edges[RawDigest] = _NO_EDGES
+    edges: Edges[BinaryDigest] = _NO_EDGES
     pullable: bool = True
 
     @property
@@ -73,14 +73,14 @@ class Manifests:
     being written.
     """
 
-    def __init__(self, storage: Scanning, idle: Stamp, roots: Iterable[RawDigest]) -> None:
+    def __init__(self, storage: Scanning, idle: Stamp, roots: Iterable[BinaryDigest]) -> None:
         self._storage = storage
         self._idle = idle
-        self._known: dict[RawDigest, Manifest] = {}
+        self._known: dict[BinaryDigest, Manifest] = {}
         self.order = postorder(sorted(roots), lambda digest: self[digest].edges.children)
         self._rank = {digest: rank for rank, digest in enumerate(self.order)}
-        self.above: dict[RawDigest, list[RawDigest]] = {}
-        self.needed: dict[RawDigest, list[RawDigest]] = {}
+        self.above: dict[BinaryDigest, list[BinaryDigest]] = {}
+        self.needed: dict[BinaryDigest, list[BinaryDigest]] = {}
         for digest in self.order:
             edges = self[digest].edges
             for child in edges.children:
@@ -88,7 +88,7 @@ class Manifests:
             for blob in edges.blobs:
                 self.needed.setdefault(blob, []).append(digest)
 
-    def __getitem__(self, digest: RawDigest) -> Manifest:
+    def __getitem__(self, digest: BinaryDigest) -> Manifest:
         """Return a manifest, reached or not."""
         found = self._known.get(digest)
         if found is None:
@@ -100,14 +100,14 @@ class Manifests:
         """Whether any manifest may need anything."""
         return any(manifest.is_open for manifest in self._known.values())
 
-    def _read(self, digest: RawDigest) -> Manifest:
+    def _read(self, digest: BinaryDigest) -> Manifest:
         try:
             raw = self._storage.read_manifest(digest)
         except StorageError as error:
             return Manifest(State.UNREADABLE, error.message)
         if raw is None:
             return Manifest(State.ABSENT)
-        if not Digest.from_raw(digest).matches(raw):
+        if not Digest.from_binary(digest).matches(raw):
             blob = self._storage.blob(digest)
             young = blob is not None and blob.stamp > self._idle
             return Manifest(State.UNSETTLED if young else State.DAMAGED, f"{len(raw):,} bytes")
@@ -120,23 +120,23 @@ class Manifests:
             return Manifest(State.UNKNOWN, f"it is of {kind}")
         return Manifest(State.SOUND, edges=references.edges)
 
-    def wanting(self, digest: RawDigest) -> list[RawDigest]:
+    def wanting(self, digest: BinaryDigest) -> list[BinaryDigest]:
         """Return the manifests that need a blob; layers that may be absent do not count."""
         return [one for one in self.needed.get(digest, ()) if not self._is_foreign(one, digest)]
 
-    def _is_foreign(self, manifest: RawDigest, digest: RawDigest) -> bool:
+    def _is_foreign(self, manifest: BinaryDigest, digest: BinaryDigest) -> bool:
         try:
             raw = self._storage.read_manifest(manifest)
             parsed = None if raw is None else parse_manifest(raw)
         except (InvalidManifest, StorageError):
             return False
-        same = [one for one in parsed.blobs if one.digest.raw == digest] if parsed else []
+        same = [one for one in parsed.blobs if one.digest.binary == digest] if parsed else []
         return bool(same) and not any(one.distributable for one in same)
 
     def link_to(
-        self, digest: RawDigest, action: RepairAction, place: str, watched: tuple[str, ...] = ()
+        self, digest: BinaryDigest, action: RepairAction, place: str, watched: tuple[str, ...] = ()
     ) -> Remedy:
         """Return the remedy that writes a link: children are linked before their indexes."""
-        long = Digest.from_raw(digest)
+        long = Digest.from_binary(digest)
         needs = (self._storage.places.blob(long),)
         return Remedy(action, place, str(long), needs, watched, self._rank.get(digest, 0))

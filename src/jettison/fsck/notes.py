@@ -13,7 +13,7 @@ from jettison.model.check_report import (
     Severity,
     make_defect,
 )
-from jettison.model.digest import Digest, RawDigest
+from jettison.model.digest import BinaryDigest, Digest
 from jettison.model.names import Tag
 from jettison.model.traversal import postorder
 from jettison.storage.protocol import Places
@@ -30,7 +30,7 @@ class Notes:
     def __init__(self, name: str) -> None:
         self._name = name
         self._defects: dict[tuple[DefectClass, str], Defect] = {}
-        self._sufferers: dict[tuple[DefectClass, str], set[RawDigest]] = {}
+        self._sufferers: dict[tuple[DefectClass, str], set[BinaryDigest]] = {}
 
     def note(
         self,
@@ -39,7 +39,7 @@ class Notes:
         sentence: str,
         severity: Severity = Severity.DAMAGE,
         *,
-        sufferers: Iterable[RawDigest] = (),
+        sufferers: Iterable[BinaryDigest] = (),
         remedy: Remedy | None = None,
         tags: tuple[Tag, ...] = (),
     ) -> None:
@@ -50,7 +50,7 @@ class Notes:
         )
         self.add(defect, sufferers)
 
-    def add(self, defect: Defect, sufferers: Iterable[RawDigest] = ()) -> None:
+    def add(self, defect: Defect, sufferers: Iterable[BinaryDigest] = ()) -> None:
         """Note a defect unchanged, such as one of a blob, which belongs to no repository."""
         key = defect.kind, defect.path
         self._defects[key] = defect
@@ -58,8 +58,8 @@ class Notes:
 
     def defects(
         self,
-        tagged: Mapping[RawDigest, Sequence[Tag]],
-        above: Mapping[RawDigest, Sequence[RawDigest]],
+        tagged: Mapping[BinaryDigest, Sequence[Tag]],
+        above: Mapping[BinaryDigest, Sequence[BinaryDigest]],
     ) -> list[Defect]:
         """Return the defects, each with the tags that cannot be pulled because of it.
 
@@ -75,30 +75,30 @@ class Notes:
         return list(self._defects.values())
 
 
-def damaged_blob(places: Places, digest: RawDigest, size: str) -> Defect:
+def damaged_blob(places: Places, digest: BinaryDigest, size: str) -> Defect:
     """Return the defect of a blob whose content does not match its name."""
-    place = places.blob(Digest.from_raw(digest))
+    place = places.blob(Digest.from_binary(digest))
     remedy = Remedy(RepairAction.MOVE_BLOB, place)
     sentence = f"({size}) does not hash to its name"
     return make_defect(DefectClass.DAMAGED_BLOB, Severity.DAMAGE, place, sentence, remedy=remedy)
 
 
-def unsettled_blob(places: Places, digest: RawDigest, size: str) -> Defect:
+def unsettled_blob(places: Places, digest: BinaryDigest, size: str) -> Defect:
     """Return the defect of a blob that may still be being written."""
-    place = places.blob(Digest.from_raw(digest))
+    place = places.blob(Digest.from_binary(digest))
     sentence = f"({size}) does not hash to its name; still being written?"
     return make_defect(DefectClass.UNSETTLED_BLOB, Severity.NOTICE, place, sentence)
 
 
-def unreadable_blob(places: Places, digest: RawDigest, sentence: str) -> Defect:
+def unreadable_blob(places: Places, digest: BinaryDigest, sentence: str) -> Defect:
     """Return the defect of a blob that cannot be read."""
-    place = places.blob(Digest.from_raw(digest))
+    place = places.blob(Digest.from_binary(digest))
     return make_defect(DefectClass.UNREADABLE, Severity.DAMAGE, place, sentence)
 
 
-def listed(noun: str, things: Sequence[Tag] | Sequence[RawDigest], plural: str = "s") -> str:
+def listed(noun: str, things: Sequence[Tag] | Sequence[BinaryDigest], plural: str = "s") -> str:
     """Return the first few tags or manifests, for a sentence."""
-    names = [one if isinstance(one, str) else Digest.from_raw(one).short for one in things]
+    names = [one if isinstance(one, str) else Digest.from_binary(one).short for one in things]
     shown = ", ".join(names[:SHOWN])
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return f"{noun}{'' if len(names) == 1 else plural} {shown}{more}"

@@ -100,7 +100,7 @@ class _Planner:
     def _recover(self, remedy: Remedy, seen: FileFingerprint) -> None:
         to = remedy.content or ""
         named = self._storage.places.named(to)
-        if named and self._mending.has_digest(remedy.path, named.digest.raw):
+        if named and self._mending.has_digest(remedy.path, named.digest.binary):
             reason = "is a blob that a killed collection set aside"
             nothing = self._mending.fingerprint(to)
             step = Move(remedy.action, remedy.path, to, reason, (seen, nothing), stays=True)

@@ -115,7 +115,7 @@ class CollectionJob:
         """
         with self.storage.seeing_quarantine() as aside:
             noted = (*self._unlinked, *self.storage.link_quarantine().unlinked())
-            unlinked = (*self._recovered, *noted, *map(Digest.from_raw, aside))
+            unlinked = (*self._recovered, *noted, *map(Digest.from_binary, aside))
             now = self._workspace.clock()
             plan = self._plan(now, unlinked, progress or self._workspace.progress, tracing)
         return msgspec.structs.replace(plan, aside=len(aside)) if aside else plan
@@ -190,7 +190,7 @@ class CollectionJob:
             blobs=tuple(
                 blob.digest
                 for blob in _sample(plan.blobs)
-                if self.storage.blob(blob.digest.raw) is None
+                if self.storage.blob(blob.digest.binary) is None
             ),
         )
         if not plan.empty:
@@ -251,7 +251,7 @@ def _findings(
         ok = not receipt.failures and not receipt.ended
         yield Finding(FindingCode.FREED_OTHER, ok=ok, subject=subject, sentence=sentence)
     if plan.blobs:
-        gone = storage.blobs_each([blob.digest.raw for blob in plan.blobs]).count(None)
+        gone = storage.blobs_each([blob.digest.binary for blob in plan.blobs]).count(None)
         subject = f"{gone:,} of {len(plan.blobs):,} blob files"
         ok = gone == len(plan.blobs) or not (receipt.failures or receipt.ended)
         yield Finding(FindingCode.BLOB_GONE, ok=ok, subject=subject, sentence="gone from the disk")
@@ -266,7 +266,7 @@ def _gone_links(
 ) -> Iterator[tuple[RepoName, Digest]]:
     for link in links:
         with storage.repository(link.repository) as reader:
-            if reader.layer_target(link.digest.raw) is None:
+            if reader.layer_target(link.digest.binary) is None:
                 yield RepoName(link.repository), link.digest
 
 

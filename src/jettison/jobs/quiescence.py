@@ -123,7 +123,7 @@ def _youngest(storage: Storage, now: float) -> str | None:
                 return f"something was uploaded into {name}"
     for blob in storage.blobs():
         if blob.stamp > idle:
-            return f"blob {Digest.from_raw(blob.digest).short} was written or asked for"
+            return f"blob {Digest.from_binary(blob.digest).short} was written or asked for"
     return None
 
 

@@ -212,7 +212,7 @@ class RemovalJob:
             tuple(problem.message for problem in collection.problems),
             _idle_from(storage, mine - going, settings.grace, now),
         )
-        meant = [digest.raw for digest in mine]
+        meant = [digest.binary for digest in mine]
         configuration = self._workspace.configuration
         found = find_objections(storage, configuration, collection, settings.consent, meant)
         return prediction, found
@@ -327,7 +327,7 @@ class RemovalJob:
         receipt, forgotten = collect_and_forget(
             storage, place.configuration, made, place.clock, place.progress
         )
-        left = (storage.blob(blob.digest.raw) for blob in made.blobs)
+        left = (storage.blob(blob.digest.binary) for blob in made.blobs)
         return _Collected(
             receipt,
             forgotten,
@@ -392,7 +392,7 @@ class _Collected(msgspec.Struct, frozen=True):
 
 def _idle_from(storage: Storage, left: Iterable[Digest], grace: float, now: float) -> float | None:
     """Return when all of these blobs are idle, None if they are so now."""
-    found = (storage.blob(digest.raw) for digest in left)
+    found = (storage.blob(digest.binary) for digest in left)
     youngest = max((blob.stamp for blob in found if blob is not None), default=None)
     wait = 0.0 if youngest is None else grace - age(youngest, now)
     return now + wait if wait > 0 else None

@@ -92,7 +92,7 @@ class UndoJob:
         storage = self._workspace.storage
         if storage is None:
             return lambda _: None
-        return lambda digest: storage.read_manifest(digest.raw)
+        return lambda digest: storage.read_manifest(digest.binary)
 
     async def apply(self, plan: UndoPlan) -> tuple[UndoEntry, list[NotBack]]:
         """Restore everything, verify it, and note both.

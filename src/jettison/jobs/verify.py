@@ -14,7 +14,7 @@ import msgspec
 from jettison.collector.options import CollectOptions
 from jettison.collector.plan import plan_collection
 from jettison.collector.undo_windows import held_manifests
-from jettison.collector.unlinked import wanted_by_pending
+from jettison.collector.unlinked import wanted_by_unlinked
 from jettison.errors import InvalidManifest, JettisonError, JournalError, UnexpectedResponse
 from jettison.jobs.concurrency import each
 from jettison.jobs.current_state import list_tags
@@ -318,7 +318,7 @@ def verify_storage(
     """Check that the files of what was to be freed are gone; say why others are not."""
     plan = run.plan
     sizes = {item.digest: item.size for item in plan.estimate.freed}
-    left = {digest: blob for digest in sizes if (blob := storage.blob(digest.raw)) is not None}
+    left = {digest: blob for digest in sizes if (blob := storage.blob(digest.binary)) is not None}
     # An undo has manifests from the journal, and is not to bring back what was not there.
     others = {saved.digest for saved in run.saved} | _missing_before(plan)
     counts = (len(sizes.keys() - left.keys() - others), len(left.keys() - others))
@@ -344,8 +344,8 @@ def _why_left(
     garbage = {blob.digest for blob in loose.blobs}
     held = _held(storage, now)
     idle = stamp_at(now - run.grace)
-    young = [digest.raw for digest, blob in left.items() if blob.stamp > idle]
-    pending = wanted_by_pending(storage, young)
+    young = [digest.binary for digest, blob in left.items() if blob.stamp > idle]
+    pending = wanted_by_unlinked(storage, young)
     groups: dict[tuple[FindingCode, bool, str], list[int]] = {}
     findings = []
     for digest, blob in left.items():

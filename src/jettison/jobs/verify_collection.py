@@ -95,7 +95,7 @@ def verify_gone(storage: Storage, run: CollectionEntry) -> list[Finding]:
     """Check that the blobs that a collection removed are gone from the disk."""
     if not run.blobs:
         return []
-    back = sum(storage.blob(digest.raw) is not None for digest in run.blobs)
+    back = sum(storage.blob(digest.binary) is not None for digest in run.blobs)
     sentence = "gone from the disk"
     if back:
         sentence = f"looked for; {number(back, 'file')} of these came back since"
@@ -140,7 +140,7 @@ async def serves(registry: Registry, repository: RepoName, digest: Digest) -> bo
 
 def _is_linked(storage: Storage, repository: RepoName, digest: Digest) -> bool:
     with storage.repository(repository) as reader:
-        return isinstance(reader.layer_target(digest.raw), bytes)
+        return isinstance(reader.layer_target(digest.binary), bytes)
 
 
 def stale_finding(stale: Collection[str]) -> Finding:

@@ -8,7 +8,7 @@ from typing import Final, NewType, Self
 
 from jettison.errors import InvalidDigest
 
-__all__ = ["ALGORITHMS", "Digest", "RawDigest", "in_a_row", "plain_digests", "raw_digest"]
+__all__ = ["ALGORITHMS", "BinaryDigest", "Digest", "binary_digest", "in_a_row", "plain_digests"]
 
 ALGORITHMS: Final = {"sha256": 64, "sha512": 128}
 """The registered algorithms and the length of their lower-case hex."""
@@ -17,7 +17,7 @@ _BY_LENGTH: Final = {length // 2: algorithm for algorithm, length in ALGORITHMS.
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 
 
-RawDigest = NewType("RawDigest", bytes)
+BinaryDigest = NewType("BinaryDigest", bytes)
 """A digest as its bytes alone: 32 of sha256, 64 of sha512.
 
 The collector holds and compares millions of digests; as bytes they take a third of the room and a
@@ -25,7 +25,7 @@ tenth of the time. The length tells the algorithm, so nothing is lost.
 """
 
 
-def raw_digest(algorithm: str, encoded: str) -> RawDigest | None:
+def binary_digest(algorithm: str, encoded: str) -> BinaryDigest | None:
     """Return the digest of this algorithm and hex, or None if they do not form one."""
     try:
         raw = bytes.fromhex(encoded)
@@ -34,7 +34,7 @@ def raw_digest(algorithm: str, encoded: str) -> RawDigest | None:
     # `fromhex` is lenient about case and white space; a digest is not.
     if ALGORITHMS.get(algorithm) != len(encoded) or raw.hex() != encoded:
         return None
-    return RawDigest(raw)
+    return BinaryDigest(raw)
 
 
 _BYTES: Final = 32
@@ -43,9 +43,9 @@ _PREFIX: Final = b"sha256:"
 _LENGTH: Final = len(_PREFIX) + 2 * _BYTES
 
 
-def in_a_row(digests: bytes | bytearray) -> list[RawDigest]:
+def in_a_row(digests: bytes | bytearray) -> list[BinaryDigest]:
     """Split concatenated sha256 digests, quickly enough for a million of them."""
-    found: list[RawDigest] = []
+    found: list[BinaryDigest] = []
     count = len(digests) // _BYTES
     for first in range(0, count, _AT_ONCE):
         some = min(_AT_ONCE, count - first)
@@ -53,7 +53,7 @@ def in_a_row(digests: bytes | bytearray) -> list[RawDigest]:
     return found
 
 
-def plain_digests(texts: Sequence[bytes]) -> list[RawDigest] | None:
+def plain_digests(texts: Sequence[bytes]) -> list[BinaryDigest] | None:
     """Return the digests in these texts if each is exactly one of sha256, else None.
 
     No hex digit is an ``s``. So if each text has the length of a digest and begins with ``s``, and
@@ -96,15 +96,15 @@ class Digest(str):
         return cls(f"{algorithm}:{hashlib.new(algorithm, raw).hexdigest()}")
 
     @classmethod
-    def from_raw(cls, raw: RawDigest) -> Self:
+    def from_binary(cls, raw: BinaryDigest) -> Self:
         """Return the digest that has these bytes."""
         # It needs no check: any bytes of that length are a digest.
         return super().__new__(cls, f"{_BY_LENGTH[len(raw)]}:{raw.hex()}")
 
     @property
-    def raw(self) -> RawDigest:
+    def binary(self) -> BinaryDigest:
         """The bytes of the hex."""
-        return RawDigest(bytes.fromhex(self[7:]))
+        return BinaryDigest(bytes.fromhex(self[7:]))
 
     @property
     def algorithm(self) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from typing import Final
 
-from jettison.model.digest import RawDigest, in_a_row
+from jettison.model.digest import BinaryDigest, in_a_row
 
 __all__ = ["DigestSet"]
 
@@ -24,9 +24,9 @@ class DigestSet:
         self._rows = [bytearray() for _ in range(256)]
         self._size = 0
         self._limit = _COMPACT
-        self._long: set[RawDigest] = set()
+        self._long: set[BinaryDigest] = set()
 
-    def add(self, digest: RawDigest) -> None:
+    def add(self, digest: BinaryDigest) -> None:
         """Add one digest, of any algorithm."""
         if len(digest) == _LENGTH:
             self.add_row(digest)
@@ -45,21 +45,21 @@ class DigestSet:
             self._size = sum(map(len, rows))
             self._limit = max(_COMPACT, 2 * self._size)
 
-    def add_all(self, digests: Iterable[RawDigest]) -> None:
+    def add_all(self, digests: Iterable[BinaryDigest]) -> None:
         """Add digests of any algorithm, all at once."""
         found = set(digests)
         long = {digest for digest in found if len(digest) != _LENGTH}
         self.add_row(b"".join(found - long))
         self._long |= long
 
-    def _row(self, first: int) -> set[RawDigest]:
+    def _row(self, first: int) -> set[BinaryDigest]:
         return set(in_a_row(self._rows[first]))
 
     def __len__(self) -> int:
         """Count them, each once."""
         return sum(len(self._row(first)) for first in range(256)) + len(self._long)
 
-    def in_folder(self, folder: str) -> AbstractSet[RawDigest]:
+    def in_folder(self, folder: str) -> AbstractSet[BinaryDigest]:
         """Return those in the folder ``<algorithm>/<first two digits>`` of a storage tree."""
         algorithm, _, prefix = folder.partition("/")
         if algorithm != "sha256":

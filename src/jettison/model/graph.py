@@ -8,13 +8,13 @@ place that follows references, for plans and for the collector.
 from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from typing import Generic, NamedTuple, TypeVar
 
-from jettison.model.digest import Digest, RawDigest
+from jettison.model.digest import BinaryDigest, Digest
 from jettison.model.manifest import Manifest, ManifestKind
 
 __all__ = ["Edges", "Reached", "edges_of", "reach"]
 
 
-AnyDigest = TypeVar("AnyDigest", Digest, RawDigest)
+AnyDigest = TypeVar("AnyDigest", Digest, BinaryDigest)
 """Plans for people follow digests as text, the collector follows them as bytes."""
 
 

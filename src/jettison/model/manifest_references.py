@@ -11,7 +11,7 @@ import msgspec
 
 from jettison.errors import InvalidDocument
 from jettison.model import mediatypes, strict_json
-from jettison.model.digest import RawDigest, plain_digests
+from jettison.model.digest import BinaryDigest, plain_digests
 from jettison.model.graph import Edges, edges_of
 from jettison.model.manifest import parse_manifest
 
@@ -24,8 +24,8 @@ class References(NamedTuple):
     ``edges`` is None if the references are unknown; ``media_type`` tells why.
     """
 
-    edges: Edges[RawDigest] | None
-    subject: RawDigest | None
+    edges: Edges[BinaryDigest] | None
+    subject: BinaryDigest | None
     media_type: str
 
 
@@ -68,12 +68,12 @@ def references_of(raw: bytes) -> References:
     except (InvalidDocument, _LongWay):
         pass
     manifest = parse_manifest(raw)
-    subject = None if manifest.subject is None else manifest.subject.raw
+    subject = None if manifest.subject is None else manifest.subject.binary
     found = edges_of(manifest)
     if found is None:
         return References(None, subject, manifest.media_type)
-    children = tuple(digest.raw for digest in found.children)
-    blobs = tuple(digest.raw for digest in found.blobs)
+    children = tuple(digest.binary for digest in found.children)
+    blobs = tuple(digest.binary for digest in found.blobs)
     return References(Edges(children, blobs), subject, manifest.media_type)
 
 
@@ -96,7 +96,7 @@ def _on_the_short_way(wire: _Short, raw: bytes) -> References:
     raise _LongWay
 
 
-def _raw(descriptors: list[_Descriptor]) -> tuple[RawDigest, ...]:
+def _raw(descriptors: list[_Descriptor]) -> tuple[BinaryDigest, ...]:
     """Return the digests; a text that is not plainly one raises :class:`_LongWay`."""
     try:
         found = plain_digests([descriptor.digest.encode() for descriptor in descriptors])

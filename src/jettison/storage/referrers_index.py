@@ -15,7 +15,7 @@ import msgspec
 
 from jettison.errors import InvalidDocument, InvalidManifest, StorageError
 from jettison.model import strict_json
-from jettison.model.digest import Digest, RawDigest
+from jettison.model.digest import BinaryDigest, Digest
 from jettison.model.manifest_references import references_of
 from jettison.model.names import RepoName
 from jettison.storage.protocol import LinkKind, RepositoryScan, Storage
@@ -53,20 +53,20 @@ class ReferrersIndex:
         self._repository = repository
         self._saves = save
         self._lock = threading.Lock()
-        self._known: set[RawDigest] = set()
-        self._listed: defaultdict[RawDigest, list[RawDigest]] = defaultdict(list)
-        self._subjects: defaultdict[RawDigest, list[RawDigest]] = defaultdict(list)
+        self._known: set[BinaryDigest] = set()
+        self._listed: defaultdict[BinaryDigest, list[BinaryDigest]] = defaultdict(list)
+        self._subjects: defaultdict[BinaryDigest, list[BinaryDigest]] = defaultdict(list)
         self._times: tuple[int, ...] = ()
-        self._unread: set[RawDigest] = set()
-        self._no_manifests: set[RawDigest] = set()
+        self._unread: set[BinaryDigest] = set()
+        self._no_manifests: set[BinaryDigest] = set()
         self._unsaved = 0
         self._load()
 
-    def indexes_with(self, child: RawDigest) -> list[RawDigest]:
+    def indexes_with(self, child: BinaryDigest) -> list[BinaryDigest]:
         """Return the indexes that are linked into the repository and list ``child``."""
         return self._linked(self._listed, child)
 
-    def unread(self) -> list[RawDigest]:
+    def unread(self) -> list[BinaryDigest]:
         """Return the manifests that are linked into the repository and cannot be read.
 
         Their references are unknown. Damaged and missing ones are among them.
@@ -77,13 +77,13 @@ class ReferrersIndex:
                 unread = self._unread | self._no_manifests
                 return sorted(one for one in unread if links.stamp(one) is not None)
 
-    def referrers(self, subject: RawDigest) -> list[RawDigest]:
+    def referrers(self, subject: BinaryDigest) -> list[BinaryDigest]:
         """Return the linked manifests of the repository whose subject is ``subject``."""
         return self._linked(self._subjects, subject)
 
     def _linked(
-        self, relation: defaultdict[RawDigest, list[RawDigest]], digest: RawDigest
-    ) -> list[RawDigest]:
+        self, relation: defaultdict[BinaryDigest, list[BinaryDigest]], digest: BinaryDigest
+    ) -> list[BinaryDigest]:
         with self._lock, self._storage.repository(self._repository) as reader:
             self._refresh(reader)
             found = relation.get(digest)
@@ -105,10 +105,10 @@ class ReferrersIndex:
         if self._saves and self._unsaved >= SNAPSHOT_EVERY:
             self._save()
 
-    def _read(self, digest: RawDigest) -> None:
+    def _read(self, digest: BinaryDigest) -> None:
         try:
             raw = self._storage.read_manifest(digest)
-            if raw is None or not Digest.from_raw(digest).matches(raw):
+            if raw is None or not Digest.from_binary(digest).matches(raw):
                 # It is being put, was collected, or is damaged: look again next time.
                 self._not_read(digest)
                 return
@@ -126,7 +126,7 @@ class ReferrersIndex:
         for child in found.edges.children if found.edges is not None else ():
             self._listed[child].append(digest)
 
-    def _not_read(self, digest: RawDigest) -> None:
+    def _not_read(self, digest: BinaryDigest) -> None:
         self._times = ()
         self._unread.add(digest)
 
@@ -145,10 +145,10 @@ class ReferrersIndex:
         except InvalidDocument:
             return
         if found.version == _VERSION:
-            self._known.update(map(RawDigest, found.known))
+            self._known.update(map(BinaryDigest, found.known))
             for relation, pairs in ((self._listed, found.listed), (self._subjects, found.subjects)):
                 for key, values in pairs.items():
-                    relation[RawDigest(key)] = [RawDigest(value) for value in values]
+                    relation[BinaryDigest(key)] = [BinaryDigest(value) for value in values]
 
     def _save(self) -> None:
         snapshot = _Snapshot(
@@ -167,7 +167,7 @@ def _check(packed: bytes) -> bytes:
     return hashlib.sha256(packed).digest()
 
 
-def _plain(relation: dict[RawDigest, list[RawDigest]]) -> Pairs:
+def _plain(relation: dict[BinaryDigest, list[BinaryDigest]]) -> Pairs:
     return {bytes(key): list[bytes](values) for key, values in relation.items()}
 
 

@@ -56,14 +56,14 @@ class StorageRegistry:
         if isinstance(found, Problem):
             message = f"{self.storage.location}/{found.path} {found.message}"
             raise StorageError(message, hint="Remove the tag, or push it again.")
-        return None if found is None else Digest.from_raw(found)
+        return None if found is None else Digest.from_binary(found)
 
     async def revisions(self, repository: RepoName) -> list[Digest] | None:
         """Return all manifests of the repository, sorted; damaged links are included."""
         self._check(repository)
         with self.storage.repository(repository) as reader:
             found = reader.revisions()
-        return sorted(map(Digest.from_raw, found.damaged | found.linked))
+        return sorted(map(Digest.from_binary, found.damaged | found.linked))
 
     async def manifest(self, repository: RepoName, reference: Tag | Digest) -> RawManifest | None:
         """Return a manifest that is linked into the repository.
@@ -80,9 +80,9 @@ class StorageRegistry:
             self.storage.repository(repository) as reader,
             reader.links(LinkKind.REVISION) as links,
         ):
-            if links.stamp(digest.raw) is None:
+            if links.stamp(digest.binary) is None:
                 return None
-        raw = self.storage.read_manifest(digest.raw)
+        raw = self.storage.read_manifest(digest.binary)
         if raw is None:
             return None
         if not digest.matches(raw):
@@ -102,7 +102,7 @@ class StorageRegistry:
                 raw = self.storage.read_manifest(revision)
                 parsed = _parse(raw) if raw else None
                 if parsed is not None and parsed.subject is not None:
-                    known.setdefault(parsed.subject, []).append(Digest.from_raw(revision))
+                    known.setdefault(parsed.subject, []).append(Digest.from_binary(revision))
             self._referrers[repository] = known
         return list(known.get(digest, ()))
 
@@ -113,7 +113,7 @@ class StorageRegistry:
 
     async def blob_sizes(self) -> dict[Digest, int] | None:
         """Return the size in bytes of every blob file, linked or not, manifests included."""
-        return {Digest.from_raw(blob.digest): blob.size for blob in self.storage.blobs()}
+        return {Digest.from_binary(blob.digest): blob.size for blob in self.storage.blobs()}
 
     async def has_blob(
         self, repository: RepoName, digest: Digest, *, size: int | None = None
@@ -218,7 +218,7 @@ class StorageRegistry:
     def _linked(self, repository: RepoName, digest: Digest) -> Blob | None:
         """Return the blob that the repository's link of this digest leads to."""
         with self.storage.repository(repository) as reader:
-            target = reader.layer_target(digest.raw)
+            target = reader.layer_target(digest.binary)
         return self.storage.blob(target) if isinstance(target, bytes) else None
 
     def _check(self, repository: RepoName) -> None:

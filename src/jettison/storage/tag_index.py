@@ -11,7 +11,7 @@ import time
 from collections import defaultdict
 from typing import Final
 
-from jettison.model.digest import RawDigest
+from jettison.model.digest import BinaryDigest
 from jettison.model.names import RepoName, Tag
 from jettison.storage.protocol import LinkKind, Links, RepositoryScan, Scanning, Stamp, stamp_at
 from jettison.storage.recent import Recent
@@ -29,10 +29,10 @@ class TagIndex:
         self._storage = storage
         self._repository = repository
         self._lock = threading.Lock()
-        self._linked: dict[RawDigest, Stamp] = {}
-        self._tags: dict[RawDigest, list[Tag]] = {}
+        self._linked: dict[BinaryDigest, Stamp] = {}
+        self._tags: dict[BinaryDigest, list[Tag]] = {}
 
-    def tags(self, digest: RawDigest) -> list[Tag]:
+    def tags(self, digest: BinaryDigest) -> list[Tag]:
         """Return the tags that point to a manifest, sorted."""
         with self._lock, self._storage.repository(self._repository) as reader:
             with reader.links(LinkKind.REVISION) as links:
@@ -50,7 +50,7 @@ class TagIndex:
             for digest in reader.revision_names()
             if (linked := links.stamp(digest)) is not None and linked < settled
         }
-        tags: defaultdict[RawDigest, list[Tag]] = defaultdict(list)
+        tags: defaultdict[BinaryDigest, list[Tag]] = defaultdict(list)
         for tag, digest in reader.tags().current.items():
             tags[digest].append(tag)
         self._tags = dict(tags)

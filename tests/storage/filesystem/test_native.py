@@ -108,7 +108,7 @@ def test_thousands_of_digests_are_listed(top: Folder, tmp_path: Path) -> None:
     assert folder is not None
     with folder:
         digests, _, _ = digest_folders(folder, "sha256")
-    assert {Digest.from_raw(digest) for digest in digests} == wanted
+    assert {Digest.from_binary(digest) for digest in digests} == wanted
     assert len(digests) == len(wanted)
 
 
@@ -123,9 +123,9 @@ def test_a_link_is_exactly_the_digest_of_its_folder(tmp_path: Path) -> None:
     tree.revision_path("app", absent).parent.mkdir()
     with RepositoryReader(tree.open(), "app") as repository:
         found = repository.revisions()
-    assert found.emptied == [absent.raw]
-    assert found.linked == {digest.raw for digest in (*whole, odd[0])}
-    assert {digest.raw for digest in odd[1:]} <= found.damaged
+    assert found.emptied == [absent.binary]
+    assert found.linked == {digest.binary for digest in (*whole, odd[0])}
+    assert {digest.binary for digest in odd[1:]} <= found.damaged
 
 
 def test_manifests_are_read_with_what_they_reference(tmp_path: Path) -> None:
@@ -136,13 +136,15 @@ def test_manifests_are_read_with_what_they_reference(tmp_path: Path) -> None:
     damaged = tree.put("app", image_document(blob, [TWO]))
     tree.write(tree.data(damaged), b"{}")
     found = dict(
-        tree.open().manifests([one.raw for one in (usual, padded, damaged, Digest.of(b"absent"))])
+        tree.open().manifests(
+            [one.binary for one in (usual, padded, damaged, Digest.of(b"absent"))]
+        )
     )
-    assert set(found) == {usual.raw, padded.raw}
-    edges = found[usual.raw].edges
+    assert set(found) == {usual.binary, padded.binary}
+    edges = found[usual.binary].edges
     assert edges is not None
-    assert edges.blobs == (blob.raw, blob.raw)
-    assert found[usual.raw].subject == ONE.raw
+    assert edges.blobs == (blob.binary, blob.binary)
+    assert found[usual.binary].subject == ONE.binary
 
 
 def test_sizes_and_times_of_blobs(tmp_path: Path) -> None:
@@ -151,5 +153,5 @@ def test_sizes_and_times_of_blobs(tmp_path: Path) -> None:
     holes = tree.blob(b"holes")
     os.truncate(tree.data(holes), 1 << 20)
     reader = tree.open()
-    raw = [one.raw for one in (*blobs, ONE, holes)]
+    raw = [one.binary for one in (*blobs, ONE, holes)]
     assert reader.blobs_each(raw) == [reader.blob(digest) for digest in raw]

@@ -87,7 +87,7 @@ def test_damaged_entries_are_problems_and_the_rest_is_listed(tree: Tree) -> None
     tree.write(tree.tag_path("app", "-bad-name"), digest.encode())
     tree.write(tree.history_path("app", "half", digest), digest.encode())
     found = reader(tree).tags()
-    assert found.current == {"good": digest.raw}
+    assert found.current == {"good": digest.binary}
     assert found.broken.keys() == {"empty", "half"}
     assert sorted(problem.message for problem in found.problems) == [
         "is a tag whose name the specification does not allow",
@@ -106,7 +106,7 @@ def test_a_link_rewritten_in_place_is_read_again(
         "jettison.storage.filesystem.repository.time.sleep",
         lambda _: path.write_bytes(digest.encode()),
     )
-    assert reader(tree).tag(tag("1")) == digest.raw
+    assert reader(tree).tag(tag("1")) == digest.binary
 
 
 def test_a_tag_that_vanishes_meanwhile_is_none(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,15 +184,15 @@ def test_deleting_does_what_distribution_does(tree: Tree) -> None:
     tree.write(tree.history_path("app", "2-too", digest), digest.encode())
     opened = tree.open()
     assert opened.delete_revision(APP, digest)
-    assert reader(tree).tags().current == {"2-too": other.raw}
-    assert reader(tree).revisions().linked == {other.raw}
+    assert reader(tree).tags().current == {"2-too": other.binary}
+    assert reader(tree).revisions().linked == {other.binary}
     assert not (tree.repository("app") / "_manifests" / "tags" / "1").exists()
     assert tree.history_path("app", "2-too", digest).exists()
     assert tree.data(digest).exists()
     assert not opened.delete_revision(APP, digest)
     assert opened.untag(APP, tag("2-too"))
     assert not opened.untag(APP, tag("2-too"))
-    assert reader(tree).revisions().linked == {other.raw}
+    assert reader(tree).revisions().linked == {other.binary}
 
 
 def test_a_deletion_cut_short_is_finished_by_the_next(tree: Tree) -> None:
@@ -218,8 +218,8 @@ def test_a_deletion_cut_short_leaves_no_tag_that_leads_nowhere(
             with pytest.raises(StorageError):
                 opened.delete_revision(APP, digest)
         current = reader(tree).tags().current
-        assert current == ({"1": digest.raw, "2": digest.raw} if name == "rename" else {})
-        assert reader(tree).revisions().linked == {digest.raw}
+        assert current == ({"1": digest.binary, "2": digest.binary} if name == "rename" else {})
+        assert reader(tree).revisions().linked == {digest.binary}
 
 
 # Putting a tag.
@@ -244,7 +244,7 @@ def test_a_tag_appears_in_one_step(tree: Tree, monkeypatch: pytest.MonkeyPatch) 
                 break
             opened.untag(APP, tag("new"))
         assert number > 1
-        assert reader(tree).tags().current[tag("new")] == digest.raw
+        assert reader(tree).tags().current[tag("new")] == digest.binary
         assert tree.history_path("app", "new", digest).exists()
         opened.delete_revision(APP, digest)
 
@@ -271,7 +271,7 @@ def test_a_tag_is_made_where_only_its_folder_is(tree: Tree) -> None:
         (tags / number).mkdir()
     (tags / "3" / "index").mkdir()
     tree.open().put_manifest(APP, digest, raw, [tag("2"), tag("3")])
-    assert reader(tree).tags().current == dict.fromkeys(("1", "2", "3"), digest.raw)
+    assert reader(tree).tags().current == dict.fromkeys(("1", "2", "3"), digest.binary)
 
 
 def test_the_draft_of_a_tag_that_was_left_is_removed(tree: Tree) -> None:
@@ -372,8 +372,8 @@ def test_a_link_with_its_old_time_may_still_be_in_the_middle_of_a_rewrite(
 
     monkeypatch.setattr("jettison.storage.filesystem.repository.time.sleep", rewrite)
     with reader(tree) as found:
-        tags, revisions, target = found.tags(), found.revisions(), found.layer_target(layer.raw)
+        tags, revisions, target = found.tags(), found.revisions(), found.layer_target(layer.binary)
     assert not tags.problems
-    assert tags.current == {tag("1"): digest.raw}
+    assert tags.current == {tag("1"): digest.binary}
     assert not revisions.problems
-    assert target == layer.raw
+    assert target == layer.binary

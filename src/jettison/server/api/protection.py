@@ -8,7 +8,7 @@ cannot be read protects everything but itself (decision 0002): it can be pushed 
 from typing import Final
 
 from jettison.errors import InvalidManifest, StorageError
-from jettison.model.digest import Digest, RawDigest
+from jettison.model.digest import BinaryDigest, Digest
 from jettison.model.manifest_references import references_of
 from jettison.model.names import RepoName
 from jettison.server.api.context import Context
@@ -23,12 +23,12 @@ _MEND: Final = "push that again, or delete it first"
 def refuse_listed_manifest(context: Context, repository: RepoName, digest: Digest) -> None:
     """Raise 405 ``DENIED`` if an index of the repository lists a manifest."""
     relations = context.relations.of(repository)
-    holders = relations.indexes_with(digest.raw)
+    holders = relations.indexes_with(digest.binary)
     if holders:
         message = f"manifest {digest} is listed by the index {{}}: delete that first"
         raise _denied(context, repository, digest, holders[0], message)
     unread = relations.unread()
-    if unread and digest.raw not in unread:
+    if unread and digest.binary not in unread:
         message = f"manifest {digest} may be listed by {{}}, which cannot be read: {_MEND}"
         raise _denied(context, repository, digest, unread[0], message)
 
@@ -38,7 +38,7 @@ def refuse_used_blob(context: Context, repository: RepoName, digest: Digest) -> 
 
     Each manifest of the repository is read until one does.
     """
-    raw = digest.raw
+    raw = digest.binary
     with context.storage.repository(repository) as reader:
         linked = reader.revisions().linked
     for revision in linked:
@@ -56,11 +56,11 @@ def refuse_used_blob(context: Context, repository: RepoName, digest: Digest) -> 
 
 
 def _denied(
-    context: Context, repository: RepoName, digest: Digest, holder: RawDigest, message: str
+    context: Context, repository: RepoName, digest: Digest, holder: BinaryDigest, message: str
 ) -> ApiError:
     with context.storage.repository(repository) as reader:
         tags = sorted(tag for tag, current in reader.tags().current.items() if current == holder)
-    long = Digest.from_raw(holder)
+    long = Digest.from_binary(holder)
     name = f"{long} ({', '.join(tags[:3])}{', …' if len(tags) > 3 else ''})" if tags else str(long)  # noqa: PLR2004 - enough to know it by
     detail = {"digest": str(digest), "holder": str(long), "tags": tags[:_MOST_NAMED]}
     return ApiError(405, Code.DENIED, message.format(name), detail)

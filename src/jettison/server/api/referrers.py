@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import urlencode
 
 from jettison.errors import InvalidManifest, StorageError
-from jettison.model.digest import Digest, RawDigest
+from jettison.model.digest import BinaryDigest, Digest
 from jettison.model.manifest import parse_manifest
 from jettison.model.mediatypes import OCI_INDEX
 from jettison.server.api.context import Call, Context, parse_digest
@@ -39,7 +39,7 @@ async def get_referrers(call: Call) -> Answer:
     digest = parse_digest(call.reference)
     wanted = call.request.query.get("artifactType", [])
     last = call.request.parameter("last")
-    after = None if last is None else parse_digest(last).raw
+    after = None if last is None else parse_digest(last).binary
     async with call.context.relating(call.repository):
         page = await call.search(_page, call, digest, frozenset(wanted), after)
     headers: list[Header] = [_TYPE]
@@ -54,10 +54,10 @@ async def get_referrers(call: Call) -> Answer:
     return Answer(200, headers, encode_json(body))
 
 
-def _page(call: Call, subject: Digest, wanted: frozenset[str], after: RawDigest | None) -> _Page:
+def _page(call: Call, subject: Digest, wanted: frozenset[str], after: BinaryDigest | None) -> _Page:
     """Return the referrers of the wanted types after ``after``, in the order of their digests."""
     context = call.context
-    referrers = sorted(context.relations.of(call.repository).referrers(subject.raw))
+    referrers = sorted(context.relations.of(call.repository).referrers(subject.binary))
     first = 0 if after is None else bisect_right(referrers, after)
     found: list[dict[str, Any]] = []
     length = read = 0
@@ -71,11 +71,11 @@ def _page(call: Call, subject: Digest, wanted: frozenset[str], after: RawDigest 
             found.append(descriptor)
         is_full = length >= _PAGE_BYTES or len(found) >= _PAGE_ENTRIES or read >= _PAGE_READ
         if is_full and position + 1 < len(referrers):
-            return _Page(found, Digest.from_raw(digest))
+            return _Page(found, Digest.from_binary(digest))
     return _Page(found, None)
 
 
-def _descriptor(context: Context, digest: RawDigest) -> dict[str, Any] | None:
+def _descriptor(context: Context, digest: BinaryDigest) -> dict[str, Any] | None:
     try:
         raw = context.storage.read_manifest(digest)
         manifest = None if raw is None else parse_manifest(raw)
@@ -83,7 +83,7 @@ def _descriptor(context: Context, digest: RawDigest) -> dict[str, Any] | None:
         return None
     if manifest is None:
         return None
-    long = Digest.from_raw(digest)
+    long = Digest.from_binary(digest)
     found: dict[str, Any] = {
         "mediaType": manifest.media_type,
         "digest": str(long),

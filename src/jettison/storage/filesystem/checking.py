@@ -16,7 +16,7 @@ from jettison.model.check_report import (
     Severity,
     make_defect,
 )
-from jettison.model.digest import ALGORITHMS, Digest, RawDigest, raw_digest
+from jettison.model.digest import ALGORITHMS, BinaryDigest, Digest, binary_digest
 from jettison.storage.filesystem import layout
 from jettison.storage.filesystem.beneath import open_beneath
 from jettison.storage.filesystem.folder import UnreadableError, UnusableError
@@ -77,7 +77,7 @@ class TreeCheck:
             walker.walk(f"{layout.repository(name)}/{inner}", kind)
         return RepositoryCheck(walker.layers, walker.defects)
 
-    def mismatch(self, digest: RawDigest, told: Callable[[int], bool]) -> Blob | None:
+    def mismatch(self, digest: BinaryDigest, told: Callable[[int], bool]) -> Blob | None:
         """Return a blob whose content has another digest; quicker than by ``read_blob``."""
         top = self._tree.blobs_folder
         if top is None:
@@ -101,7 +101,9 @@ class TreeCheck:
         finally:
             os.close(descriptor)
 
-    def _hashes_to(self, digest: RawDigest, descriptor: int, told: Callable[[int], bool]) -> bool:
+    def _hashes_to(
+        self, digest: BinaryDigest, descriptor: int, told: Callable[[int], bool]
+    ) -> bool:
         """Whether an open file has a digest; also True if the reading was ended."""
         buffer: memoryview | None = getattr(self._buffers, "buffer", None)
         if buffer is None:
@@ -114,7 +116,7 @@ class TreeCheck:
                 return True
         return content.digest() == digest
 
-    def link(self, place: str) -> RawDigest | BadLink | None:
+    def link(self, place: str) -> BinaryDigest | BadLink | None:
         """Return the digest in a link's file."""
         above, _, name = place.rpartition("/")
         try:
@@ -123,7 +125,7 @@ class TreeCheck:
                 return None
             with folder:
                 raw = folder.read(name, LONGEST_LINK)
-            return None if raw is None else layout.parse_link(raw).raw
+            return None if raw is None else layout.parse_link(raw).binary
         except UnreadableError as error:
             return BadLink(str(error), unread=True)
         except StorageError as error:
@@ -146,11 +148,11 @@ class TreeCheck:
             for name in self._names(above):
                 yield self._left_aside(algorithm, name, f"{above}/{name}")
         for name in self._names(os.curdir):
-            what = name.removeprefix(layout.BESIDE)
+            what = name.removeprefix(layout.QUARANTINE_PREFIX)
             if what != name:
                 algorithm, _, encoded = what.partition("-")
                 yield self._left_aside(algorithm, encoded, name)
-        for above in (layout.DRAFTS, layout.LEAVING):
+        for above in (layout.DRAFTS, layout.TRASH):
             for name in self._names(above):
                 path = f"{above}/{name}"
                 written = self._tree.mtime(path)
@@ -159,13 +161,15 @@ class TreeCheck:
                     yield _leftover(path, sentence)
 
     def _left_aside(self, algorithm: str, encoded: str, path: str) -> Defect:
-        digest = raw_digest(algorithm, encoded)
+        digest = binary_digest(algorithm, encoded)
         if digest is None:
             sentence = "was left by a collection that was killed; the next gc removes it"
             return _leftover(path, sentence)
         if self._tree.blob(digest) is not None:
             return _leftover(path, "was set aside by a killed collection, and pushed again since")
-        remedy = Remedy(RepairAction.RECOVER_BLOB, path, layout.blob_data(Digest.from_raw(digest)))
+        remedy = Remedy(
+            RepairAction.RECOVER_BLOB, path, layout.blob_data(Digest.from_binary(digest))
+        )
         sentence = "is a blob that a killed collection set aside; the next gc puts it back"
         return _leftover(path, sentence, remedy)
 
@@ -184,7 +188,7 @@ def _leftover(path: str, sentence: str, remedy: Remedy | None = None) -> Defect:
     return make_defect(DefectClass.LEFTOVER, Severity.NOTICE, path, sentence, remedy=remedy)
 
 
-def has_digest(tree: TreeReader, path: str, digest: RawDigest) -> bool:
+def has_digest(tree: TreeReader, path: str, digest: BinaryDigest) -> bool:
     """Whether the file at ``path``, relative to the root, has this digest; raises OSError."""
     hasher = "sha256" if len(digest) == _SHA256_BYTES else "sha512"
     descriptor = open_beneath(tree.root_folder.descriptor, path, _FLAGS)

@@ -9,7 +9,7 @@ import re
 from typing import Final
 
 from jettison.errors import InvalidDigest
-from jettison.model.digest import ALGORITHMS, Digest, RawDigest
+from jettison.model.digest import ALGORITHMS, BinaryDigest, Digest
 from jettison.storage.protocol import LinkKind
 
 __all__ = [
@@ -18,7 +18,6 @@ __all__ = [
     "DRAFTS",
     "KINDS",
     "LAYERS",
-    "LEAVING",
     "LINK",
     "LINKS_ASIDE",
     "LOCK",
@@ -30,6 +29,7 @@ __all__ = [
     "RUNS",
     "SET_ASIDE",
     "TAGS",
+    "TRASH",
     "UPLOADS",
     "MalformedLinkError",
     "blob",
@@ -68,7 +68,7 @@ DRAFTS: Final = f"{OURS}/drafts"
 """Files being written, before they are renamed to their place."""
 SET_ASIDE: Final = f"{OURS}/aside"
 """Blobs that a sweep is about to remove, and will put back if somebody wants them."""
-LEAVING: Final = f"{OURS}/leaving"
+TRASH: Final = f"{OURS}/leaving"
 """Folders of tags and uploads on their way out: renamed here in one step, then emptied."""
 
 LINKS_ASIDE: Final = f"{OURS}/links-aside"
@@ -77,7 +77,7 @@ LINKS_ASIDE: Final = f"{OURS}/links-aside"
 RELATIONS: Final = f"{OURS}/relations"
 """What a server has read of who references whom; it may be removed at any time."""
 
-BESIDE: Final = "jettison-aside-"
+QUARANTINE_PREFIX: Final = "jettison-aside-"
 """Begins the names that a collection of a full disk uses in the root directory itself."""
 
 _OWN_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*")
@@ -111,7 +111,7 @@ def blob_data(digest: Digest) -> str:
     return f"{blob(digest)}/data"
 
 
-def blob_file(digest: RawDigest) -> str:
+def blob_file(digest: BinaryDigest) -> str:
     """Return the file with a blob's bytes, relative to :data:`BLOBS`."""
     encoded = digest.hex()
     if len(digest) == 32:  # noqa: PLR2004 - nearly all are sha256
@@ -124,15 +124,15 @@ def set_aside(digest: Digest) -> str:
     return f"{SET_ASIDE}/{digest.algorithm}/{digest.hex}"
 
 
-def set_aside_names(digest: RawDigest) -> tuple[str, str]:
+def set_aside_names(digest: BinaryDigest) -> tuple[str, str]:
     """Return where a blob may lie that was set aside: the usual place, and that of a full disk."""
-    long = Digest.from_raw(digest)
+    long = Digest.from_binary(digest)
     return set_aside(long), beside(f"{long.algorithm}-{long.hex}")
 
 
 def beside(what: str) -> str:
     """Return a name in the root directory itself, for when a full disk has no room for a folder."""
-    return f"{BESIDE}{what}"
+    return f"{QUARANTINE_PREFIX}{what}"
 
 
 def repository(name: str) -> str:
@@ -211,16 +211,18 @@ def is_foreign(name: str) -> bool:
     return _OWN_NAME.fullmatch(name) is None or name.lower() in _DESKTOPS
 
 
-def digests_in(text: str) -> set[RawDigest]:
+def digests_in(text: str) -> set[BinaryDigest]:
     """Return every digest that a damaged name or link may have been meant to be.
 
     In whatever case, of whatever algorithm it calls itself, and whatever stands around it.
     """
-    found: set[RawDigest] = set()
+    found: set[BinaryDigest] = set()
     for run in _HEX_RUN.findall(text.lower()):
         for length in ALGORITHMS.values():
             if len(run) >= length:
-                found.update(RawDigest(bytes.fromhex(one)) for one in (run[:length], run[-length:]))
+                found.update(
+                    BinaryDigest(bytes.fromhex(one)) for one in (run[:length], run[-length:])
+                )
     return found
 
 

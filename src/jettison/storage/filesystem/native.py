@@ -15,7 +15,7 @@ from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from jettison.model.digest import RawDigest
+from jettison.model.digest import BinaryDigest
 from jettison.model.graph import Edges
 from jettison.model.manifest_references import References
 
@@ -268,7 +268,7 @@ def references_each(raws: Sequence[bytes]) -> list[References | None] | None:
         at += count * _DIGEST
         subject = None
         if has_subject:
-            subject = RawDigest(bytes(room[at : at + _DIGEST]))
+            subject = BinaryDigest(bytes(room[at : at + _DIGEST]))
             at += _DIGEST
         edges = Edges(digests, ()) if kind == _INDEX else Edges((), digests)
         found.append(References(edges, subject, ""))

@@ -16,7 +16,7 @@ from itertools import groupby
 from typing import Final, NamedTuple, Self
 
 from jettison.errors import StorageError
-from jettison.model.digest import ALGORITHMS, Digest, RawDigest, raw_digest
+from jettison.model.digest import ALGORITHMS, BinaryDigest, Digest, binary_digest
 from jettison.storage.filesystem import layout
 from jettison.storage.filesystem.folder import BlockedError, Folder, UnusableError
 from jettison.storage.filesystem.removing import TreeRemover
@@ -41,7 +41,7 @@ class Quarantine:
     def __init__(self, tree: TreeRemover) -> None:
         self._tree = tree
         self._folders: dict[int, Folder] = {}
-        self._beside: set[RawDigest] = set()
+        self._beside: set[BinaryDigest] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -55,7 +55,7 @@ class Quarantine:
         """Whether blobs can be set aside in a folder; a full disk has no room even for that."""
         return self._folder(32) is not None
 
-    def put(self, digests: Sequence[RawDigest]) -> list[Outcome]:
+    def put(self, digests: Sequence[BinaryDigest]) -> list[Outcome]:
         """Move blobs out of the registry's sight; False for one that was not there.
 
         Nothing behind a link is moved.
@@ -73,7 +73,7 @@ class Quarantine:
             found += top.move_each(list(map(layout.blob_file, group)), target, names)
         return found
 
-    def look(self, digests: Sequence[RawDigest]) -> list[AsideBlob | None]:
+    def look(self, digests: Sequence[BinaryDigest]) -> list[AsideBlob | None]:
         """Look at blobs that lie aside; None where none does."""
         found: list[AsideBlob | None] = []
         for folder, names in self._places(digests):
@@ -84,14 +84,14 @@ class Quarantine:
             ]
         return found
 
-    def remove(self, digests: Sequence[RawDigest]) -> list[Outcome]:
+    def remove(self, digests: Sequence[BinaryDigest]) -> list[Outcome]:
         """Remove blobs that lie aside, for good; False where none does."""
         found: list[Outcome] = []
         for folder, names in self._places(digests):
             found += [False] * len(names) if folder is None else folder.unlink_each(names)
         return found
 
-    def remove_places(self, digests: Sequence[RawDigest]) -> list[Outcome]:
+    def remove_places(self, digests: Sequence[BinaryDigest]) -> list[Outcome]:
         """Remove the folders that blobs came from, if nothing is in them; whether each is gone."""
         top = self._tree.blobs_folder
         if top is None:
@@ -100,12 +100,12 @@ class Quarantine:
             [layout.blob_file(digest).removesuffix("/data") for digest in digests]
         )
 
-    def put_back(self, digest: RawDigest) -> bool:
+    def put_back(self, digest: BinaryDigest) -> bool:
         """Undo :meth:`put`; False if a push has brought the blob again meanwhile."""
         [(folder, [name])] = self._places([digest])
         if folder is None or folder.look(name) is None:
             return False
-        long = Digest.from_raw(digest)
+        long = Digest.from_binary(digest)
         path = layout.blob_data(long)
         self._tree.make_folder_of(path)
         place = self._tree.folder(layout.blob(long))
@@ -114,7 +114,7 @@ class Quarantine:
         with place:
             return folder.give_back(name, place, "data")
 
-    def digests(self) -> Iterator[RawDigest]:
+    def digests(self) -> Iterator[BinaryDigest]:
         """Yield the blobs that lie aside, of a sweep that goes on or of one that was killed."""
         for algorithm in ALGORITHMS:
             folder = self._tree.folder(f"{layout.SET_ASIDE}/{algorithm}")
@@ -123,18 +123,20 @@ class Quarantine:
             with folder:
                 names = [entry.name for entry in folder.entries()]
             for name in names:
-                digest = raw_digest(algorithm, name)
+                digest = binary_digest(algorithm, name)
                 if digest is not None:
                     yield digest
         for entry in self._tree.root_folder.entries():
-            if entry.name.startswith(layout.BESIDE):
-                algorithm, _, encoded = entry.name.removeprefix(layout.BESIDE).partition("-")
-                digest = raw_digest(algorithm, encoded)
+            if entry.name.startswith(layout.QUARANTINE_PREFIX):
+                algorithm, _, encoded = entry.name.removeprefix(layout.QUARANTINE_PREFIX).partition(
+                    "-"
+                )
+                digest = binary_digest(algorithm, encoded)
                 if digest is not None:
                     self._beside.add(digest)
                     yield digest
 
-    def _places(self, digests: Sequence[RawDigest]) -> Iterator[tuple[Folder | None, list[str]]]:
+    def _places(self, digests: Sequence[BinaryDigest]) -> Iterator[tuple[Folder | None, list[str]]]:
         """Yield where blobs lie: a folder, and their names in it, in the order given."""
         for beside, some in groupby(digests, key=self._beside.__contains__):
             if beside:
@@ -143,8 +145,8 @@ class Quarantine:
             for length, these in groupby(some, key=len):
                 yield self._folder(length), [digest.hex() for digest in these]
 
-    def _name_beside(self, digest: RawDigest) -> str:
-        long = Digest.from_raw(digest)
+    def _name_beside(self, digest: BinaryDigest) -> str:
+        long = Digest.from_binary(digest)
         return layout.beside(f"{long.algorithm}-{long.hex}")
 
     def _folder(self, length: int) -> Folder | None:
@@ -163,7 +165,7 @@ class Quarantine:
 
 
 @contextmanager
-def seeing_quarantine(tree: TreeRemover) -> Iterator[frozenset[RawDigest]]:
+def seeing_quarantine(tree: TreeRemover) -> Iterator[frozenset[BinaryDigest]]:
     """Let what lies aside be seen in its place, and yield the blobs of it."""
     with Quarantine(tree) as aside:
         tree.aside = frozenset(aside.digests())

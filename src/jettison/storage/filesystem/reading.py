@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from jettison.errors import InvalidManifest, InvalidName, StorageError
-from jettison.model.digest import ALGORITHMS, Digest, RawDigest, in_a_row, raw_digest
+from jettison.model.digest import ALGORITHMS, BinaryDigest, Digest, binary_digest, in_a_row
 from jettison.model.manifest_references import References, references_of
 from jettison.model.names import RepoName
 from jettison.storage.filesystem import layout, native
@@ -101,7 +101,7 @@ class TreeReader:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.absence = Absence.NOTHING
-        self.aside: frozenset[RawDigest] = frozenset()
+        self.aside: frozenset[BinaryDigest] = frozenset()
         self.links_aside = False
         self._prefix = f"{root}/"
         self._root = Folder.root(root)
@@ -220,12 +220,12 @@ class TreeReader:
         rows = zip(*[iter(stamps)] * len(ALGORITHMS), strict=True)
         return [row if max(row) < settled else () for row in rows]
 
-    def are_linked(self, kind: LinkKind, pairs: Sequence[tuple[str, RawDigest]]) -> list[bool]:
+    def are_linked(self, kind: LinkKind, pairs: Sequence[tuple[str, BinaryDigest]]) -> list[bool]:
         """Tell of each repository and digest whether there is a link of that kind."""
         top, inner = self.repositories_folder, layout.KINDS[kind]
         if top is None:
             return [False] * len(pairs)
-        digests = [(name, Digest.from_raw(raw)) for name, raw in pairs]
+        digests = [(name, Digest.from_binary(raw)) for name, raw in pairs]
         return [
             look is not None
             for look in top.look_each(
@@ -351,7 +351,7 @@ class TreeReader:
             for prefix in self._inside(top, algorithm, noted)
         ]
 
-    def blobs_in(self, group: str, problems: list[Problem] | None = None) -> list[RawDigest]:
+    def blobs_in(self, group: str, problems: list[Problem] | None = None) -> list[BinaryDigest]:
         """Return the blobs that have a group in one of :meth:`blob_groups`, sorted.
 
         No blob is looked at. What has no digest's name is left out, and noted in ``problems``.
@@ -374,7 +374,7 @@ class TreeReader:
 
     def _digests_inside(
         self, top: Folder, relative: str, algorithm: str, problems: list[Problem]
-    ) -> tuple[list[RawDigest], list[str]]:
+    ) -> tuple[list[BinaryDigest], list[str]]:
         """Return the sorted digests, and other names, of the folders in a folder of ``blobs/``."""
         if algorithm == "sha256":
             with contextlib.suppress(BlockedError):
@@ -385,7 +385,7 @@ class TreeReader:
                     row = native.list_digests(folder.descriptor)
                 if row is not None:
                     return sorted(in_a_row(row)), []
-        return raw_digests(algorithm, self._inside(top, relative, problems))
+        return binary_digests(algorithm, self._inside(top, relative, problems))
 
     def group_change(self, group: str) -> int:
         """Return when a blob's folder was made or removed in a group (nanoseconds).
@@ -396,7 +396,7 @@ class TreeReader:
         changed = (0 if top is None else top.time(group)) or 0
         return changed if changed < time.time_ns() - SETTLED_NS else -1
 
-    def changed_blob_groups(self, seen: dict[str, int]) -> Iterator[tuple[str, list[RawDigest]]]:
+    def changed_blob_groups(self, seen: dict[str, int]) -> Iterator[tuple[str, list[BinaryDigest]]]:
         """Yield those of :meth:`blob_groups` in which something was made or removed.
 
         ``seen`` (nanoseconds) are the times of the last call, and are brought up to date. A folder
@@ -443,7 +443,7 @@ class TreeReader:
                 if blob is not None:
                     yield blob
 
-    def blob(self, digest: RawDigest) -> Blob | None:
+    def blob(self, digest: BinaryDigest) -> Blob | None:
         """Return a blob's size and time, or None if there is none."""
         top = self.blobs_folder
         name = layout.blob_file(digest)
@@ -458,7 +458,7 @@ class TreeReader:
         kept = top.kept(name, found)
         return Blob(digest, found.st_size, Stamp(found.st_mtime_ns), arrival(found), kept)
 
-    def blobs_each(self, digests: Sequence[RawDigest]) -> list[Blob | None]:
+    def blobs_each(self, digests: Sequence[BinaryDigest]) -> list[Blob | None]:
         """Return the size and time of each blob as :meth:`blob` does, quicker if there are many."""
         top = self.blobs_folder
         if top is None or self.aside:
@@ -474,7 +474,9 @@ class TreeReader:
                 found.append(blob)
         return found
 
-    def manifests(self, digests: Sequence[RawDigest]) -> Iterator[tuple[RawDigest, References]]:
+    def manifests(
+        self, digests: Sequence[BinaryDigest]
+    ) -> Iterator[tuple[BinaryDigest, References]]:
         """Yield what manifests reference, each with its digest, as :func:`references_of` says.
 
         Only those that are as manifests are: whole, of usual size, understood. What is the matter
@@ -495,7 +497,7 @@ class TreeReader:
             ]
             yield from references_of_each(whole)
 
-    def read_manifest(self, digest: RawDigest) -> bytes | None:
+    def read_manifest(self, digest: BinaryDigest) -> bytes | None:
         """Return a manifest's bytes, whatever they are, or None if there is no such blob.
 
         One that a sweep has set aside is there.
@@ -518,7 +520,7 @@ class TreeReader:
             raise StorageError(f"{folder and folder.path}/{name} {error}") from None
         return raw
 
-    def read_blob(self, digest: RawDigest, chunk: int = 256 * 1024) -> Iterator[bytes]:
+    def read_blob(self, digest: BinaryDigest, chunk: int = 256 * 1024) -> Iterator[bytes]:
         """Yield a blob's bytes in pieces of ``chunk`` bytes; nothing if there is no such blob."""
         top = self.blobs_folder
         if top is None:
@@ -544,7 +546,7 @@ class TreeReader:
 
 def digest_folders(
     folder: Folder, algorithm: str
-) -> tuple[list[RawDigest], list[str], list[os.DirEntry[str]]]:
+) -> tuple[list[BinaryDigest], list[str], list[os.DirEntry[str]]]:
     """Return the digests that folders in a folder are named after, in the order of the listing.
 
     Then the names of folders that are no digest's, and the entries that are no folders.
@@ -554,10 +556,10 @@ def digest_folders(
         if row is not None:
             return in_a_row(row), [], []
     names, others = folder.folders()
-    return *raw_digests(algorithm, names), others
+    return *binary_digests(algorithm, names), others
 
 
-def raw_digests(algorithm: str, names: Sequence[str]) -> tuple[list[RawDigest], list[str]]:
+def binary_digests(algorithm: str, names: Sequence[str]) -> tuple[list[BinaryDigest], list[str]]:
     """Return the digests that folders are named after, and the names that are no digest's."""
     joined = "".join(names)
     if algorithm == "sha256" and joined.isascii() and {*map(len, names)} <= {2 * _RAW_LENGTH}:
@@ -567,7 +569,7 @@ def raw_digests(algorithm: str, names: Sequence[str]) -> tuple[list[RawDigest], 
             whole = b""
         if whole.hex() == joined:
             return in_a_row(whole), []
-    pairs = [(name, raw_digest(algorithm, name)) for name in names]
+    pairs = [(name, binary_digest(algorithm, name)) for name in names]
     good = [digest for _, digest in pairs if digest is not None]
     return good, [name for name, digest in pairs if digest is None]
 
@@ -578,8 +580,8 @@ def arrival(status: os.stat_result | Look) -> Stamp:
 
 
 def references_of_each(
-    manifests: Sequence[tuple[RawDigest, bytes]],
-) -> Iterator[tuple[RawDigest, References]]:
+    manifests: Sequence[tuple[BinaryDigest, bytes]],
+) -> Iterator[tuple[BinaryDigest, References]]:
     """Yield what manifests reference; what cannot be understood is left out."""
     quickly = native.references_each([raw for _, raw in manifests]) or [None] * len(manifests)
     for (digest, raw), usual in zip(manifests, quickly, strict=True):

@@ -14,7 +14,7 @@ from collections.abc import Set as AbstractSet
 from typing import Final
 
 from jettison.errors import PlanStale, StorageError, TagsAppeared
-from jettison.model.digest import Digest, RawDigest
+from jettison.model.digest import BinaryDigest, Digest
 from jettison.model.names import RepoName, Tag
 from jettison.storage.filesystem import layout
 from jettison.storage.filesystem.folder import BlockedError, Folder, UnusableError, storage_errors
@@ -87,8 +87,8 @@ class TreeRemover(TreeWriter):
             return None
         new = str(uuid.uuid4())
         with opened, storage_errors("remove", self.path(folder)):
-            room = self._make_if_room(layout.LEAVING)
-            away = f"{layout.LEAVING}/{new}" if room else layout.beside(new)
+            room = self._make_if_room(layout.TRASH)
+            away = f"{layout.TRASH}/{new}" if room else layout.beside(new)
             if not opened.move(name, self.root_folder, away):
                 return None
             opened.sync()
@@ -148,14 +148,14 @@ class TreeRemover(TreeWriter):
                 yield from self._below(f"{relative}/{name}")
 
     def _leaving(self) -> Iterator[str]:
-        folder = self.folder(layout.LEAVING)
+        folder = self.folder(layout.TRASH)
         if folder is not None:
             with folder:
                 # Not the folder itself: somebody may be about to move something into it.
                 for entry in folder.entries():
-                    yield f"{layout.LEAVING}/{entry.name}"
+                    yield f"{layout.TRASH}/{entry.name}"
         for entry in self.root_folder.entries():
-            what = entry.name.removeprefix(layout.BESIDE)
+            what = entry.name.removeprefix(layout.QUARANTINE_PREFIX)
             if what != entry.name and layout.digest_of(*what.partition("-")[::2]) is None:
                 yield entry.name
 
@@ -177,7 +177,7 @@ class TreeRemover(TreeWriter):
         """
         tagged = tagged or TagIndex(self, repository)
         linked = self._revision_time(repository, digest)
-        tags = tagged.tags(digest.raw)
+        tags = tagged.tags(digest.binary)
         _refuse_others(repository, digest, tags, only)
         self._refuse_moved(repository, digest, (only or frozenset()) - set(tags))
         removed = False
@@ -201,9 +201,9 @@ class TreeRemover(TreeWriter):
             taken = self.mtime(away) or 0
             # Whoever has put it a moment ago may be about to write the tag.
             fresh = taken > time.time_ns() - _FRESH_NS
-            if taken != linked or (fresh and tagged.tags(digest.raw)):
+            if taken != linked or (fresh and tagged.tags(digest.binary)):
                 self._bring_back(away, link)
-                _refuse_others(repository, digest, tagged.tags(digest.raw), frozenset())
+                _refuse_others(repository, digest, tagged.tags(digest.binary), frozenset())
                 message = f"{repository}@{digest} was pushed again just now"
                 raise TagsAppeared(message, hint="Run the command again to see the new plan.")
         with contextlib.suppress(StorageError):
@@ -215,14 +215,14 @@ class TreeRemover(TreeWriter):
         with RepositoryReader(self, repository) as reader:
             for tag in sorted(tags):
                 now = reader.tag(tag)
-                if isinstance(now, bytes) and now != digest.raw:
-                    to = Digest.from_raw(now).short
+                if isinstance(now, bytes) and now != digest.binary:
+                    to = Digest.from_binary(now).short
                     message = f"{repository}:{tag} points to {to} now, not to {digest.short}"
                     raise TagsAppeared(message, hint="Run the command again to see the new plan.")
 
     def _revision_time(self, repository: RepoName, digest: Digest) -> int | None:
         with RepositoryReader(self, repository) as reader:
-            return reader.revision_time(digest.raw)
+            return reader.revision_time(digest.binary)
 
     def unlink_layer(self, repository: RepoName, digest: Digest) -> bool:
         """Remove a blob from a repository, and nothing else; False if it was not there."""
@@ -308,12 +308,12 @@ class TreeRemover(TreeWriter):
         """Look into a repository."""
         return RepositoryReader(self, name)
 
-    def empty_blob(self, digest: RawDigest, before: Stamp) -> EmptyBlob | None:
+    def empty_blob(self, digest: BinaryDigest, before: Stamp) -> EmptyBlob | None:
         """Look into a blob's folder: temporary files, and whether it can go (idle ``before``).
 
         Distribution 3.x writes a blob beside its place, syncs it, and renames it.
         """
-        folder = self.folder(layout.blob(Digest.from_raw(digest)))
+        folder = self.folder(layout.blob(Digest.from_binary(digest)))
         if folder is None:
             return None
         with folder:

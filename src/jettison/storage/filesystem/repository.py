@@ -11,7 +11,7 @@ from operator import eq
 from typing import Final, NamedTuple, Self, TypeVar
 
 from jettison.errors import InvalidName
-from jettison.model.digest import ALGORITHMS, Digest, RawDigest, plain_digests, raw_digest
+from jettison.model.digest import ALGORITHMS, BinaryDigest, Digest, binary_digest, plain_digests
 from jettison.model.names import Tag
 from jettison.storage.filesystem import layout, native
 from jettison.storage.filesystem.folder import BlockedError, Folder, UnusableError
@@ -56,7 +56,7 @@ _ONE_FOLDER: Final = 3
 """How many names a folder has that one folder is in: two of its own, and that one's `..`."""
 
 
-Key = TypeVar("Key", Tag, RawDigest)
+Key = TypeVar("Key", Tag, BinaryDigest)
 
 
 class Links:
@@ -74,10 +74,10 @@ class Links:
             if folder is not None:
                 folder.close()
 
-    def _folder(self, digest: RawDigest) -> Folder | None:
+    def _folder(self, digest: BinaryDigest) -> Folder | None:
         return self._folders["sha256" if len(digest) == _SHA256_BYTES else "sha512"]
 
-    def stamp(self, digest: RawDigest) -> Stamp | None:
+    def stamp(self, digest: BinaryDigest) -> Stamp | None:
         """Return when a link was written, or None if there is none."""
         folder = self._folder(digest)
         if folder is None:
@@ -87,7 +87,7 @@ class Links:
             found = folder.time(f"{digest.hex()}/{layout.ASIDE_LINK}")
         return None if found is None else Stamp(found)
 
-    def stamps(self, digests: Sequence[RawDigest]) -> list[Stamp | None]:
+    def stamps(self, digests: Sequence[BinaryDigest]) -> list[Stamp | None]:
         """Return when each link was written as :meth:`stamp` does, quicker if there are many."""
         folder = self._folders["sha256"]
         if folder is None or self._aside or any(len(one) != _SHA256_BYTES for one in digests):
@@ -95,9 +95,9 @@ class Links:
         looks = folder.look_each([f"{digest.hex()}/{layout.LINK}" for digest in digests])
         return [None if look is None else Stamp(look.st_mtime_ns) for look in looks]
 
-    def place_stamps(self, digests: Sequence[RawDigest]) -> list[Stamp | None]:
+    def place_stamps(self, digests: Sequence[BinaryDigest]) -> list[Stamp | None]:
         """Return when each link was last made or removed, None if never."""
-        found: dict[RawDigest, Stamp | None] = {}
+        found: dict[BinaryDigest, Stamp | None] = {}
         for name, folder in self._folders.items():
             some = [digest for digest in digests if len(digest) == ALGORITHMS[name] // 2]
             if folder is None or not some:
@@ -116,8 +116,8 @@ class _Unsettled(NamedTuple):
 
 
 def _patiently(
-    keys: Sequence[Key], look: "Callable[[Key], RawDigest | Problem | _Unsettled | None]"
-) -> Iterator[tuple[Key, RawDigest | Problem | None]]:
+    keys: Sequence[Key], look: "Callable[[Key], BinaryDigest | Problem | _Unsettled | None]"
+) -> Iterator[tuple[Key, BinaryDigest | Problem | None]]:
     """Look at each; at what is unsettled again a little later, all of it together.
 
     A registry rewrites links in place, so for a moment one is empty, and it makes and removes a
@@ -141,7 +141,7 @@ def _patiently(
             time.sleep(_REREAD_SECONDS)
 
 
-def _plain_links(raws: Sequence[bytes | None]) -> Sequence[RawDigest | None]:
+def _plain_links(raws: Sequence[bytes | None]) -> Sequence[BinaryDigest | None]:
     """Return the digest in each link that is as nearly all links are, None for any other."""
     found = plain_digests([raw or b"" for raw in raws])
     if found is not None:
@@ -150,7 +150,7 @@ def _plain_links(raws: Sequence[bytes | None]) -> Sequence[RawDigest | None]:
     return [None if one is None else one[0] for one in each]
 
 
-def _states(folder: Folder, algorithm: str, digests: list[RawDigest]) -> Iterable[int]:
+def _states(folder: Folder, algorithm: str, digests: list[BinaryDigest]) -> Iterable[int]:
     """Tell of each digest whether its folder's link is as nearly all links are."""
     if algorithm == "sha256":
         quickly = native.link_states(folder.descriptor, b"".join(digests))
@@ -162,7 +162,7 @@ def _states(folder: Folder, algorithm: str, digests: list[RawDigest]) -> Iterabl
     return map(eq, raws, [f"{algorithm}:{name}".encode() for name in encoded])
 
 
-def _meant(folder: Folder, name: str) -> set[RawDigest]:
+def _meant(folder: Folder, name: str) -> set[BinaryDigest]:
     """Return the digests that stand in a file, whatever else does."""
     try:
         raw = folder.read(name, _LONGEST)
@@ -267,7 +267,7 @@ class RepositoryReader:
                     found.current[tag] = link
         return found
 
-    def tag(self, tag: Tag) -> RawDigest | Problem | None:
+    def tag(self, tag: Tag) -> BinaryDigest | Problem | None:
         """Return what a tag points to; None if there is no such tag."""
         problems: list[Problem] = []
         folder = self.open(layout.TAGS, problems)
@@ -277,7 +277,7 @@ class RepositoryReader:
             [(_, link)] = _patiently([tag], lambda tag: self._tag(folder, tag))
             return link
 
-    def _tag(self, folder: Folder, tag: Tag) -> "RawDigest | Problem | _Unsettled | None":
+    def _tag(self, folder: Folder, tag: Tag) -> "BinaryDigest | Problem | _Unsettled | None":
         name = f"{tag}/current/{layout.LINK}"
         try:
             link = self._link(folder, name)
@@ -294,7 +294,7 @@ class RepositoryReader:
         fresh = any(_is_fresh(folder, inner) for inner in (tag, f"{tag}/current", f"{tag}/index"))
         return _Unsettled(problem, fresh)
 
-    def meant_by_tag(self, name: str) -> set[RawDigest]:
+    def meant_by_tag(self, name: str) -> set[BinaryDigest]:
         """Return what an entry of the tags that is not understood may have been meant to point to.
 
         That is whatever its link or its history name. ``name`` may be none that a tag can have.
@@ -365,7 +365,7 @@ class RepositoryReader:
             found.meant.update(layout.digests_in(name), _meant(folder, f"{name}/{layout.LINK}"))
         for entry in self._without_foreign(folder, others, found.foreign):
             if not is_leftover(entry):
-                digest = raw_digest(algorithm, entry.name)
+                digest = binary_digest(algorithm, entry.name)
                 if digest is not None:
                     found.damaged.add(digest)
                 found.problems.append(self._no_folder(folder, entry))
@@ -374,7 +374,7 @@ class RepositoryReader:
         self._linked_each(folder, algorithm, digests, found)
 
     def _linked_each(
-        self, folder: Folder, algorithm: str, digests: list[RawDigest], found: Revisions
+        self, folder: Folder, algorithm: str, digests: list[BinaryDigest], found: Revisions
     ) -> None:
         """Note of each folder whether its link is sound, absent, or what is wrong with it."""
         odd = []
@@ -396,13 +396,13 @@ class RepositoryReader:
                 found.linked.add(digest)
             else:
                 found.damaged.update((digest, link))
-                message = f"points to {Digest.from_raw(link)} instead of what its folder is "
+                message = f"points to {Digest.from_binary(link)} instead of what its folder is "
                 path = f"{digest.hex()}/{layout.LINK}"
                 found.problems.append(self._problem(folder, path, message + "named after"))
 
     def _linked(
-        self, folder: Folder, digest: RawDigest
-    ) -> "RawDigest | Problem | _Unsettled | None":
+        self, folder: Folder, digest: BinaryDigest
+    ) -> "BinaryDigest | Problem | _Unsettled | None":
         name = f"{digest.hex()}/{layout.LINK}"
         try:
             if self._tree.links_aside and folder.time(name) is None:
@@ -412,11 +412,11 @@ class RepositoryReader:
             problem = self._problem(folder, name, str(error))
             return _Unsettled(problem, _is_fresh(folder, name))
 
-    def revision_names(self) -> list[RawDigest]:
+    def revision_names(self) -> list[BinaryDigest]:
         """Return the digests that have a folder among the revisions, linked or not."""
         return self._digests(layout.REVISIONS, [])[0]
 
-    def revision_time(self, digest: RawDigest) -> int | None:
+    def revision_time(self, digest: BinaryDigest) -> int | None:
         """Return when a revision was linked (nanoseconds), or None if it is not."""
         return self._time(layout.REVISIONS, digest)
 
@@ -429,11 +429,11 @@ class RepositoryReader:
         found.named.update(digests)
         for digest in behind:
             message = "is a symbolic link, which is not followed"
-            path = layout.layer_link(self.name, Digest.from_raw(digest)).removesuffix("/link")
+            path = layout.layer_link(self.name, Digest.from_binary(digest)).removesuffix("/link")
             found.problems.append(make_problem(self.name, path, message))
         return found
 
-    def layer_target(self, digest: RawDigest) -> RawDigest | Problem | None:
+    def layer_target(self, digest: BinaryDigest) -> BinaryDigest | Problem | None:
         """Return the blob that a layer's link leads to, or what is wrong with it.
 
         It is the digest itself, but for content pushed under another algorithm: Distribution
@@ -447,7 +447,7 @@ class RepositoryReader:
             [(_, link)] = _patiently([digest], lambda one: self._linked(folder, one))
             return link
 
-    def layer_time(self, digest: RawDigest) -> int | None:
+    def layer_time(self, digest: BinaryDigest) -> int | None:
         """Return when a layer was linked (nanoseconds), or None if it is not."""
         return self._time(layout.LAYERS, digest)
 
@@ -507,9 +507,9 @@ class RepositoryReader:
             folder.close()
         return folder is not None
 
-    def is_being_linked(self, digest: RawDigest) -> bool:
+    def is_being_linked(self, digest: BinaryDigest) -> bool:
         """Whether Distribution 3.x is just writing the link, which it does beside its place."""
-        algorithm = Digest.from_raw(digest).algorithm
+        algorithm = Digest.from_binary(digest).algorithm
         folder = self.open(f"{layout.REVISIONS}/{algorithm}/{digest.hex()}", [])
         if folder is None:
             return False
@@ -596,10 +596,10 @@ class RepositoryReader:
 
     def _digests(
         self, inner: str, problems: list[Problem]
-    ) -> tuple[list[RawDigest], list[RawDigest]]:
+    ) -> tuple[list[BinaryDigest], list[BinaryDigest]]:
         """Return what ``inner/<algorithm>/<hex>/`` says, and which of it are symbolic links."""
-        found: list[RawDigest] = []
-        behind: list[RawDigest] = []
+        found: list[BinaryDigest] = []
+        behind: list[BinaryDigest] = []
         top = self.open(inner, problems)
         if top is None:
             return found, behind
@@ -612,28 +612,28 @@ class RepositoryReader:
                     digests, _, others = digest_folders(folder, algorithm)
                 found += digests
                 for entry in others:
-                    digest = raw_digest(algorithm, entry.name)
+                    digest = binary_digest(algorithm, entry.name)
                     if digest is not None and entry.is_symlink():
                         behind.append(digest)
         return found + behind, behind
 
-    def _digest_folder(self, inner: str, digest: RawDigest) -> Folder | None:
-        return self.open(f"{inner}/{Digest.from_raw(digest).algorithm}", [])
+    def _digest_folder(self, inner: str, digest: BinaryDigest) -> Folder | None:
+        return self.open(f"{inner}/{Digest.from_binary(digest).algorithm}", [])
 
-    def _time(self, inner: str, digest: RawDigest) -> int | None:
+    def _time(self, inner: str, digest: BinaryDigest) -> int | None:
         folder = self._digest_folder(inner, digest)
         if folder is None:
             return None
         with folder:
             return folder.time(f"{digest.hex()}/{layout.LINK}")
 
-    def _link(self, folder: Folder, name: str) -> RawDigest | None:
+    def _link(self, folder: Folder, name: str) -> BinaryDigest | None:
         """Read a link; None if absent. Raises UnusableError."""
         raw = folder.read(name, _LONGEST, _FIRST)
         if raw is None:
             return None
         try:
-            return layout.parse_link(raw).raw
+            return layout.parse_link(raw).binary
         except layout.MalformedLinkError as error:
             raise UnusableError(str(error)) from None
 

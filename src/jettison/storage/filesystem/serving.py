@@ -356,7 +356,7 @@ class TreeServing:
     def is_aside(self, digest: Digest) -> bool:
         """Whether a blob lies aside, in the usual place or in that of a full disk."""
         look = self._tree.root_folder.look
-        return any(look(name) is not None for name in layout.set_aside_names(digest.raw))
+        return any(look(name) is not None for name in layout.set_aside_names(digest.binary))
 
     # Lists.
 

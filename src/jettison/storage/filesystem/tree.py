@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from jettison.errors import StorageError
-from jettison.model.digest import RawDigest
+from jettison.model.digest import BinaryDigest
 from jettison.model.plausibility import Owner
 from jettison.storage.filesystem import layout
 from jettison.storage.filesystem.documents import FolderDocuments
@@ -120,11 +120,11 @@ class StorageTree(TreeRemover):
         """Open where links lie aside."""
         return LinkQuarantine(self)
 
-    def seeing_quarantine(self) -> contextlib.AbstractContextManager[frozenset[RawDigest]]:
+    def seeing_quarantine(self) -> contextlib.AbstractContextManager[frozenset[BinaryDigest]]:
         """See what lies aside in its place meanwhile; yields the blobs of it."""
         return seeing_quarantine(self)
 
-    def is_blob_gone(self, digest: RawDigest) -> bool:
+    def is_blob_gone(self, digest: BinaryDigest) -> bool:
         """Whether a blob is neither in its place nor aside."""
         if self.blob(digest) is not None:
             return False

@@ -13,7 +13,7 @@ from typing import NoReturn
 import msgspec
 
 from jettison.errors import StorageError
-from jettison.model.digest import RawDigest
+from jettison.model.digest import BinaryDigest
 from jettison.model.repair import FileFingerprint
 from jettison.storage.filesystem import layout
 from jettison.storage.filesystem.checking import has_digest
@@ -49,7 +49,7 @@ class TreeMover:
         except UnusableError:
             return None
 
-    def has_digest(self, place: str, digest: RawDigest) -> bool:
+    def has_digest(self, place: str, digest: BinaryDigest) -> bool:
         """Whether a file can be read and has a digest."""
         try:
             return has_digest(self._tree, place, digest)

@@ -21,7 +21,7 @@ from jettison.model.check_report import (
     Severity,
     make_defect,
 )
-from jettison.model.digest import ALGORITHMS, Digest, RawDigest, raw_digest
+from jettison.model.digest import ALGORITHMS, BinaryDigest, Digest, binary_digest
 from jettison.storage.filesystem import layout
 from jettison.storage.filesystem.folder import BlockedError, Folder, UnreadableError, UnusableError
 from jettison.storage.filesystem.reading import TreeReader, is_leftover
@@ -202,7 +202,7 @@ class Walker:
         self._stop = stop
         self.defects: list[Defect] = []
         self.stopped: list[str] = []
-        self.layers: dict[RawDigest, RawDigest | BadLink] = {}
+        self.layers: dict[BinaryDigest, BinaryDigest | BadLink] = {}
         self.blobs = 0
         self.bytes = 0
 
@@ -286,7 +286,7 @@ class Walker:
 
     def _layer_link(self, folder: Folder, path: str) -> None:
         _, algorithm, encoded, _ = path.rsplit("/", 3)
-        digest = raw_digest(algorithm, encoded)
+        digest = binary_digest(algorithm, encoded)
         if digest is None:
             return
         target = self._read_link(folder, digest)
@@ -300,7 +300,7 @@ class Walker:
 
     def _history_link(self, folder: Folder, path: str) -> None:
         _, algorithm, encoded, _ = path.rsplit("/", 3)
-        digest = raw_digest(algorithm, encoded)
+        digest = binary_digest(algorithm, encoded)
         if digest is None:
             return
         target = self._read_link(folder, digest)
@@ -314,12 +314,12 @@ class Walker:
         remedy = Remedy(RepairAction.MOVE_LINK, path)
         self._note(DefectClass.MALFORMED_LINK, path, f"is malformed: {target.why}", remedy=remedy)
 
-    def _read_link(self, folder: Folder, expected: RawDigest) -> RawDigest | BadLink | None:
+    def _read_link(self, folder: Folder, expected: BinaryDigest) -> BinaryDigest | BadLink | None:
         """Return a link's digest, what is wrong with it, or None if it is gone.
 
         A malformed one is read again: Distribution 2.x rewrites links in place.
         """
-        wanted = Digest.from_raw(expected).encode()
+        wanted = Digest.from_binary(expected).encode()
         bad: BadLink | None = None
         for attempt in range(_REREADS):
             if attempt:
@@ -330,7 +330,7 @@ class Walker:
                     return None
                 if raw == wanted:
                     return expected
-                return layout.parse_link(raw).raw
+                return layout.parse_link(raw).binary
             except UnreadableError as error:
                 bad = BadLink(str(error), unread=True)
             except (UnusableError, layout.MalformedLinkError) as error:
@@ -365,5 +365,5 @@ class Walker:
         self.defects.append(defect)
 
 
-def _points_elsewhere(target: RawDigest) -> str:
-    return f"it points to {Digest.from_raw(target)} instead of what its folder is named after"
+def _points_elsewhere(target: BinaryDigest) -> str:
+    return f"it points to {Digest.from_binary(target)} instead of what its folder is named after"

@@ -10,7 +10,7 @@ from jettison.model.check_report import (
     Severity,
     make_defect,
 )
-from jettison.model.digest import Digest, RawDigest
+from jettison.model.digest import BinaryDigest, Digest
 from jettison.storage.filesystem.layout import MalformedLinkError, parse_link
 from jettison.storage.memory.state import CONTENT, Memory, group_of, idle_drafts, locked
 from jettison.storage.protocol import (
@@ -41,8 +41,8 @@ class MemoryCheck:
         groups = sorted(set(map(group_of, self.memory.blobs)))
         return TopCheck(groups, list(map(self._left_aside, sorted(self.memory.aside))))
 
-    def _left_aside(self, digest: RawDigest) -> Defect:
-        long = Digest.from_raw(digest)
+    def _left_aside(self, digest: BinaryDigest) -> Defect:
+        long = Digest.from_binary(digest)
         place = self.memory.places.aside_blob(long)
         if self.memory.blob(digest) is not None:
             return _leftover(place, "was set aside by a killed collection, and pushed again since")
@@ -57,7 +57,7 @@ class MemoryCheck:
         defects: list[Defect] = []
         for digest, slot in self.memory.blobs.items():
             if group_of(digest) == group:
-                place = self.memory.places.blob(Digest.from_raw(digest))
+                place = self.memory.places.blob(Digest.from_binary(digest))
                 defects += _leftovers(idle_drafts(slot, place, self._idle))
                 if CONTENT in slot.files:
                     sizes.append(len(slot.files[CONTENT].content))
@@ -67,25 +67,25 @@ class MemoryCheck:
     def repository(self, name: str) -> RepositoryCheck:
         """Read the links of a repository's layers, and tell of what killed writers left in it."""
         state = self.memory.repositories.get(name)
-        layers: dict[RawDigest, RawDigest | BadLink] = {}
+        layers: dict[BinaryDigest, BinaryDigest | BadLink] = {}
         for digest, slot in ({} if state is None else state.links[LinkKind.LAYER]).items():
             if CONTENT in slot.files:
                 layers[digest] = _target(slot.files[CONTENT].content)
         return RepositoryCheck(layers, _leftovers(self.memory.leftovers(name, self._idle), name))
 
     @locked
-    def mismatch(self, digest: RawDigest, told: Callable[[int], bool]) -> Blob | None:
+    def mismatch(self, digest: BinaryDigest, told: Callable[[int], bool]) -> Blob | None:
         """Return a blob whose content has another digest."""
         slot = self.memory.blobs.get(digest)
         file = None if slot is None else slot.files.get(CONTENT)
         if file is None or (file.content and not told(len(file.content))):
             return None
-        if Digest.from_raw(digest).matches(file.content):
+        if Digest.from_binary(digest).matches(file.content):
             return None
         return Blob(digest, len(file.content), file.stamp, file.arrived)
 
     @locked
-    def link(self, place: str) -> RawDigest | BadLink | None:
+    def link(self, place: str) -> BinaryDigest | BadLink | None:
         """Return what the link in a place leads to; None if there is none."""
         content = self.memory.link_in(place)
         return None if content is None else _target(content)
@@ -95,9 +95,9 @@ class MemoryCheck:
         return DefectClass.UNEXPECTED_FILE
 
 
-def _target(content: bytes) -> RawDigest | BadLink:
+def _target(content: bytes) -> BinaryDigest | BadLink:
     try:
-        return parse_link(content).raw
+        return parse_link(content).binary
     except MalformedLinkError as error:
         return BadLink(str(error))
 

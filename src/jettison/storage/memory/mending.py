@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from jettison.model.digest import Digest, RawDigest
+from jettison.model.digest import BinaryDigest, Digest
 from jettison.model.repair import FileFingerprint
 from jettison.storage.memory.state import CONTENT, File, Memory, Slot, TagState, locked
 from jettison.storage.protocol import InTheWayError, Stamp
@@ -31,10 +31,10 @@ class MemoryMending:
         thing = self._get(place)
         return thing.content if isinstance(thing, File) else None
 
-    def has_digest(self, place: str, digest: RawDigest) -> bool:
+    def has_digest(self, place: str, digest: BinaryDigest) -> bool:
         """Whether what is in a place has a digest."""
         content = self.read(place)
-        return content is not None and Digest.from_raw(digest).matches(content)
+        return content is not None and Digest.from_binary(digest).matches(content)
 
     @locked
     def missing(self, place: str) -> tuple[str, ...]:
@@ -82,7 +82,7 @@ class MemoryMending:
         named, slot = self.memory.places.named(place), self._slot(place)
         if named is None or named.kind is None or slot is None or slot.files:
             return False
-        self.memory.remove_link_slot(named.kind, named.repository, named.digest.raw)
+        self.memory.remove_link_slot(named.kind, named.repository, named.digest.binary)
         return True
 
     def _get(self, place: str) -> File | TagState | None:
@@ -110,7 +110,7 @@ class MemoryMending:
             whole, at, _ = place.partition("@current")
             things, key = self._things(whole)
             return things[key].current if at and isinstance(things.get(key), TagState) else None
-        digest = named.digest.raw
+        digest = named.digest.binary
         if named.kind is None:
             return self.memory.blob_slot(digest) if make else self.memory.blobs.get(digest)
         if make:
@@ -125,6 +125,6 @@ class MemoryMending:
         if state is not None and "@" not in tag:
             return state.tags, tag
         for digest in self.memory.aside:
-            if place == self.memory.places.aside_blob(Digest.from_raw(digest)):
+            if place == self.memory.places.aside_blob(Digest.from_binary(digest)):
                 return self.memory.aside, digest
         return self.memory.kept, place

@@ -1,6 +1,6 @@
 """The names of places in memory. They mean nothing but what they say."""
 
-from jettison.model.digest import ALGORITHMS, Digest, raw_digest
+from jettison.model.digest import ALGORITHMS, Digest, binary_digest
 from jettison.storage.protocol import LinkKind, Named, Place
 
 __all__ = ["MemoryPlaces"]
@@ -62,10 +62,10 @@ class MemoryPlaces:
         """Return what the place of a blob or of a link is; None for any other."""
         above, _, encoded = place.rpartition("/")
         for algorithm in ALGORITHMS:
-            raw = raw_digest(algorithm, encoded)
+            raw = binary_digest(algorithm, encoded)
             if raw is None:
                 continue
-            digest = Digest.from_raw(raw)
+            digest = Digest.from_binary(raw)
             if place == self.blob(digest):
                 return Named(digest)
             for kind in LinkKind:

@@ -21,12 +21,12 @@ class Planting:
     @locked
     def plant_blob(self, digest: Digest, content: bytes) -> None:
         """Put a blob that no repository links, whatever digest its content has."""
-        self.memory.put_blob(digest.raw, self.memory.file(content))
+        self.memory.put_blob(digest.binary, self.memory.file(content))
 
     @locked
     def plant_draft(self, digest: Digest, content: bytes) -> None:
         """Leave the temporary file of a killed writer beside a blob, be that there or not."""
-        slot = self.memory.blob_slot(digest.raw)
+        slot = self.memory.blob_slot(digest.binary)
         slot.put(_DRAFT, self.memory.file(content), self.memory.now())
 
     @locked
@@ -35,12 +35,12 @@ class Planting:
     ) -> None:
         """Write a link, of any content (None: the digest), in a repository of any name."""
         link = digest.encode() if content is None else content
-        self.memory.put_link(kind, repository, digest.raw, link)
+        self.memory.put_link(kind, repository, digest.binary, link)
 
     @locked
     def plant_link_draft(self, kind: LinkKind, repository: str, digest: Digest) -> None:
         """Leave the temporary file of a killed writer beside a link, be that there or not."""
-        self.memory.put_in_link(kind, repository, digest.raw, _DRAFT, digest.encode())
+        self.memory.put_in_link(kind, repository, digest.binary, _DRAFT, digest.encode())
 
     @locked
     def plant_tag(self, repository: str, tag: str, content: bytes | None) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Self
 
-from jettison.model.digest import Digest, RawDigest
+from jettison.model.digest import BinaryDigest, Digest
 from jettison.storage.memory.state import ASIDE, CONTENT, Memory, Slot, locked
 from jettison.storage.protocol import LinkKind, Outcome, Place, Stamp
 
@@ -34,11 +34,11 @@ class MemoryQuarantine:
         return True
 
     @locked
-    def put(self, digests: Sequence[RawDigest]) -> list[Outcome]:
+    def put(self, digests: Sequence[BinaryDigest]) -> list[Outcome]:
         """Take blobs out of the registry's sight; False for one that was not there."""
         return list(map(self._put, digests))
 
-    def _put(self, digest: RawDigest) -> bool:
+    def _put(self, digest: BinaryDigest) -> bool:
         slot = self.memory.blobs.get(digest)
         file = None if slot is None else slot.take(CONTENT, self.memory.now())
         if file is None:
@@ -47,22 +47,22 @@ class MemoryQuarantine:
         return True
 
     @locked
-    def look(self, digests: Sequence[RawDigest]) -> list[MemoryAsideBlob | None]:
+    def look(self, digests: Sequence[BinaryDigest]) -> list[MemoryAsideBlob | None]:
         """Look at blobs that lie aside; None where none does."""
         found = map(self.memory.aside.get, digests)
         return [None if file is None else MemoryAsideBlob(file.stamp) for file in found]
 
     @locked
-    def remove(self, digests: Sequence[RawDigest]) -> list[Outcome]:
+    def remove(self, digests: Sequence[BinaryDigest]) -> list[Outcome]:
         """Remove blobs that lie aside, for good; False where none does."""
         return [self.memory.aside.pop(digest, None) is not None for digest in digests]
 
     @locked
-    def remove_places(self, digests: Sequence[RawDigest]) -> list[Outcome]:
+    def remove_places(self, digests: Sequence[BinaryDigest]) -> list[Outcome]:
         """Remove the places that blobs came from, if nothing is in them; whether each is gone."""
         return list(map(self._remove_place, digests))
 
-    def _remove_place(self, digest: RawDigest) -> bool:
+    def _remove_place(self, digest: BinaryDigest) -> bool:
         slot = self.memory.blobs.get(digest)
         if slot is None or slot.files:
             return False
@@ -70,7 +70,7 @@ class MemoryQuarantine:
         return True
 
     @locked
-    def put_back(self, digest: RawDigest) -> bool:
+    def put_back(self, digest: BinaryDigest) -> bool:
         """Undo :meth:`put`; False if a push has brought the blob again meanwhile."""
         file = self.memory.aside.pop(digest, None)
         if file is None:
@@ -83,7 +83,7 @@ class MemoryQuarantine:
         return True
 
     @locked
-    def digests(self) -> Iterator[RawDigest]:
+    def digests(self) -> Iterator[BinaryDigest]:
         """Return the blobs that lie aside."""
         return iter(list(self.memory.aside))
 
@@ -98,7 +98,7 @@ class MemoryLinkGroup:
         self,
         memory: Memory,
         place: Place,
-        slots: dict[RawDigest, Slot],
+        slots: dict[BinaryDigest, Slot],
         removed: Callable[[], None],
     ) -> None:
         self.memory = memory
@@ -117,7 +117,7 @@ class MemoryLinkGroup:
         return Place(f"{self._place}/{digest.hex}")
 
     def _stamp(self, digest: Digest, name: str) -> Stamp | None:
-        slot = self._slots.get(digest.raw)
+        slot = self._slots.get(digest.binary)
         found = None if slot is None else slot.files.get(name)
         return None if found is None else found.stamp
 
@@ -135,7 +135,7 @@ class MemoryLinkGroup:
         found = self._stamp(digest, CONTENT)
         if found is None or stamp not in {None, found}:
             return False
-        _rename(self._slots[digest.raw], CONTENT, ASIDE, self.memory.now())
+        _rename(self._slots[digest.binary], CONTENT, ASIDE, self.memory.now())
         return True
 
     @locked
@@ -146,12 +146,12 @@ class MemoryLinkGroup:
     @locked
     def put_back(self, digest: Digest) -> bool:
         """Undo :meth:`take`; False if none lies aside, or it was written again."""
-        return _put_back(self._slots.get(digest.raw), self.memory.now())
+        return _put_back(self._slots.get(digest.binary), self.memory.now())
 
     @locked
     def remove(self, digests: Sequence[Digest]) -> list[Outcome]:
         """Remove links that lie aside, for good; False where none does."""
-        slots = (self._slots.get(digest.raw) for digest in digests)
+        slots = (self._slots.get(digest.binary) for digest in digests)
         now = self.memory.now()
         return [slot is not None and slot.take(ASIDE, now) is not None for slot in slots]
 
@@ -161,10 +161,10 @@ class MemoryLinkGroup:
         return list(map(self._remove_place, digests))
 
     def _remove_place(self, digest: Digest) -> bool:
-        slot = self._slots.get(digest.raw)
+        slot = self._slots.get(digest.binary)
         if slot is None or slot.files:
             return False
-        del self._slots[digest.raw]
+        del self._slots[digest.binary]
         self._removed()
         return True
 
@@ -243,5 +243,5 @@ class MemoryLinkQuarantine:
         self.end()
 
 
-def _any_of(algorithm: str, slots: dict[RawDigest, Slot]) -> bool:
-    return any(Digest.from_raw(digest).algorithm == algorithm for digest in slots)
+def _any_of(algorithm: str, slots: dict[BinaryDigest, Slot]) -> bool:
+    return any(Digest.from_binary(digest).algorithm == algorithm for digest in slots)

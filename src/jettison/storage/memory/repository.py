@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final, Self
 
 from jettison.errors import InvalidName
-from jettison.model.digest import Digest, RawDigest
+from jettison.model.digest import BinaryDigest, Digest
 from jettison.model.names import Tag
 from jettison.storage.filesystem.layout import MalformedLinkError, digests_in, parse_link
 from jettison.storage.memory.state import (
@@ -60,23 +60,23 @@ class MemoryLinks:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def _slot(self, digest: RawDigest) -> Slot | None:
+    def _slot(self, digest: BinaryDigest) -> Slot | None:
         state = self.memory.repositories.get(self._name, _NEVER)
         return state.links[self._kind].get(digest)
 
     @locked
-    def stamp(self, digest: RawDigest) -> Stamp | None:
+    def stamp(self, digest: BinaryDigest) -> Stamp | None:
         """Return when a link was written, or None if there is none."""
         found = _link_in(self.memory, self._slot(digest))
         return None if found is None else found.stamp
 
     @locked
-    def stamps(self, digests: Sequence[RawDigest]) -> list[Stamp | None]:
+    def stamps(self, digests: Sequence[BinaryDigest]) -> list[Stamp | None]:
         """Return when each link was written."""
         return list(map(self.stamp, digests))
 
     @locked
-    def place_stamps(self, digests: Sequence[RawDigest]) -> list[Stamp | None]:
+    def place_stamps(self, digests: Sequence[BinaryDigest]) -> list[Stamp | None]:
         """Return when each link was last made or removed, None if never."""
         slots = map(self._slot, digests)
         return [None if slot is None else slot.changed for slot in slots]
@@ -126,7 +126,7 @@ class MemoryRepository:
         return found
 
     @locked
-    def tag(self, tag: Tag) -> RawDigest | Problem | None:
+    def tag(self, tag: Tag) -> BinaryDigest | Problem | None:
         """Return what a tag points to; None if there is no such tag."""
         state = self._state.tags.get(tag)
         if state is None:
@@ -136,14 +136,14 @@ class MemoryRepository:
             return self._problem(place, "is missing, so nobody knows what the tag points to")
         return self._parsed(place, state.link)
 
-    def _parsed(self, place: Place, content: bytes) -> RawDigest | Problem:
+    def _parsed(self, place: Place, content: bytes) -> BinaryDigest | Problem:
         try:
-            return parse_link(content).raw
+            return parse_link(content).binary
         except MalformedLinkError as error:
             return self._problem(place, str(error))
 
     @locked
-    def meant_by_tag(self, name: str) -> set[RawDigest]:
+    def meant_by_tag(self, name: str) -> set[BinaryDigest]:
         """Return what a tag's link and history name, whatever else is in them."""
         state = self._state.tags.get(name)
         return set() if state is None else _meant(state.link or b"").union(state.history)
@@ -172,7 +172,9 @@ class MemoryRepository:
             if link is None:
                 found.emptied.append(digest)
                 continue
-            place = self.memory.places.link(LinkKind.REVISION, self.name, Digest.from_raw(digest))
+            place = self.memory.places.link(
+                LinkKind.REVISION, self.name, Digest.from_binary(digest)
+            )
             target = self._parsed(place, link.content)
             if target == digest:
                 found.linked.add(digest)
@@ -183,12 +185,14 @@ class MemoryRepository:
                 found.meant.update(_meant(link.content))
             else:
                 found.damaged.add(target)
-                message = f"points to {Digest.from_raw(target)} instead of what it is named after"
+                message = (
+                    f"points to {Digest.from_binary(target)} instead of what it is named after"
+                )
                 found.problems.append(self._problem(place, message))
         return found
 
     @locked
-    def revision_names(self) -> list[RawDigest]:
+    def revision_names(self) -> list[BinaryDigest]:
         """Return the digests that have a place among the revisions, linked or not."""
         return list(self._state.links[LinkKind.REVISION])
 
@@ -208,12 +212,12 @@ class MemoryRepository:
         return not self._state.changed.keys().isdisjoint({LinkKind.REVISION, TAGS})
 
     @locked
-    def layer_target(self, digest: RawDigest) -> RawDigest | Problem | None:
+    def layer_target(self, digest: BinaryDigest) -> BinaryDigest | Problem | None:
         """Return the blob that a layer's link leads to, or what is wrong with it; None: no link."""
         link = _link_in(self.memory, self._state.links[LinkKind.LAYER].get(digest))
         if link is None:
             return None
-        place = self.memory.places.link(LinkKind.LAYER, self.name, Digest.from_raw(digest))
+        place = self.memory.places.link(LinkKind.LAYER, self.name, Digest.from_binary(digest))
         return self._parsed(place, link.content)
 
     def links(self, kind: LinkKind) -> MemoryLinks:
@@ -241,7 +245,7 @@ class MemoryRepository:
         return self._state.changed.get(UPLOADS)
 
     @locked
-    def is_being_linked(self, digest: RawDigest) -> bool:
+    def is_being_linked(self, digest: BinaryDigest) -> bool:
         """Whether a revision's link is just being written beside its place."""
         slot = self._state.links[LinkKind.REVISION].get(digest)
         return slot is not None and bool(slot.drafts())
@@ -259,5 +263,5 @@ class MemoryRepository:
         return max(state.made, uploads, *state.parts.values()) <= before
 
 
-def _meant(content: bytes) -> set[RawDigest]:
+def _meant(content: bytes) -> set[BinaryDigest]:
     return digests_in(content.decode("latin-1"))

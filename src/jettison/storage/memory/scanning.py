@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from jettison.errors import InvalidManifest, InvalidName, StorageError
-from jettison.model.digest import Digest, RawDigest
+from jettison.model.digest import BinaryDigest, Digest
 from jettison.model.manifest_references import References, references_of
 from jettison.model.names import RepoName
 from jettison.storage.memory.places import MemoryPlaces
@@ -93,7 +93,7 @@ class MemoryScanning:
         return [self.repository(name).changes(kind) for name in names]
 
     @locked
-    def are_linked(self, kind: LinkKind, pairs: Sequence[tuple[str, RawDigest]]) -> list[bool]:
+    def are_linked(self, kind: LinkKind, pairs: Sequence[tuple[str, BinaryDigest]]) -> list[bool]:
         """Tell of each repository and digest whether there is a link of that kind."""
         links = (MemoryLinks(self.memory, name, kind).stamp(digest) for name, digest in pairs)
         return [stamp is not None for stamp in links]
@@ -106,7 +106,7 @@ class MemoryScanning:
         return sorted(set(map(group_of, self.memory.blobs)))
 
     @locked
-    def blobs_in(self, group: str, problems: list[Problem] | None = None) -> list[RawDigest]:  # noqa: ARG002 - all are sound
+    def blobs_in(self, group: str, problems: list[Problem] | None = None) -> list[BinaryDigest]:  # noqa: ARG002 - all are sound
         """Return the blobs that have a place in a group, sorted."""
         return sorted(digest for digest in self.memory.blobs if group_of(digest) == group)
 
@@ -116,7 +116,7 @@ class MemoryScanning:
         return self.memory.blob_changes.get(group, 0)
 
     @locked
-    def changed_blob_groups(self, seen: dict[str, int]) -> Iterator[tuple[str, list[RawDigest]]]:
+    def changed_blob_groups(self, seen: dict[str, int]) -> Iterator[tuple[str, list[BinaryDigest]]]:
         """Return the groups in which a blob was made or removed since the last call."""
         changed = []
         for group in self.blob_groups():
@@ -127,7 +127,7 @@ class MemoryScanning:
         return iter(changed)
 
     @locked
-    def blob(self, digest: RawDigest) -> Blob | None:
+    def blob(self, digest: BinaryDigest) -> Blob | None:
         """Return a blob's size and time, or None if there is none."""
         found = self.memory.blob(digest)
         if found is None:
@@ -135,7 +135,7 @@ class MemoryScanning:
         return Blob(digest, len(found.content), found.stamp, found.arrived)
 
     @locked
-    def blobs_each(self, digests: Sequence[RawDigest]) -> list[Blob | None]:
+    def blobs_each(self, digests: Sequence[BinaryDigest]) -> list[Blob | None]:
         """Return the size and time of each blob."""
         return list(map(self.blob, digests))
 
@@ -146,24 +146,26 @@ class MemoryScanning:
         return iter([blob for blob in found if blob is not None])
 
     @locked
-    def empty_blob(self, digest: RawDigest, before: Stamp) -> EmptyBlob | None:
+    def empty_blob(self, digest: BinaryDigest, before: Stamp) -> EmptyBlob | None:
         """Look at the place of a blob: temporary files, and whether it can go (idle ``before``)."""
         slot = self.memory.blobs.get(digest)
         if slot is None:
             return None
-        left = idle_drafts(slot, self.places.blob(Digest.from_raw(digest)), before)
+        left = idle_drafts(slot, self.places.blob(Digest.from_binary(digest)), before)
         drafts = [file.content for file in slot.drafts().values() if file.content]
         idle = len(left) == len(slot.files) and slot.changed <= before
         return EmptyBlob(left, idle, drafts)
 
     @locked
-    def manifests(self, digests: Sequence[RawDigest]) -> Iterator[tuple[RawDigest, References]]:
+    def manifests(
+        self, digests: Sequence[BinaryDigest]
+    ) -> Iterator[tuple[BinaryDigest, References]]:
         """Return what manifests reference, those that are whole and understood."""
         found = []
         for digest in digests:
             slot = self.memory.blobs.get(digest)
             file = None if slot is None else slot.files.get(CONTENT)
-            if file is None or not Digest.from_raw(digest).matches(file.content):
+            if file is None or not Digest.from_binary(digest).matches(file.content):
                 continue
             with contextlib.suppress(InvalidManifest):
                 references = references_of(file.content)
@@ -172,15 +174,15 @@ class MemoryScanning:
         return iter(found)
 
     @locked
-    def read_manifest(self, digest: RawDigest) -> bytes | None:
+    def read_manifest(self, digest: BinaryDigest) -> bytes | None:
         """Return a manifest's bytes, whatever they are and though they lie aside, or None."""
         found = self.memory.blob(digest) or self.memory.aside.get(digest)
         if found is not None and len(found.content) > LARGEST_MANIFEST:
-            place = self.places.blob(Digest.from_raw(digest))
+            place = self.places.blob(Digest.from_binary(digest))
             raise StorageError(f"{self.location}/{place} is too large for a manifest")
         return None if found is None else found.content
 
-    def read_blob(self, digest: RawDigest, chunk: int = 256 * 1024) -> Iterator[bytes]:
+    def read_blob(self, digest: BinaryDigest, chunk: int = 256 * 1024) -> Iterator[bytes]:
         """Yield a blob's bytes in pieces of ``chunk`` bytes; nothing if there is no such blob."""
         with self.memory.lock:
             slot = self.memory.blobs.get(digest)

@@ -72,7 +72,7 @@ class MemoryServing:
 
     def _link(self, kind: LinkKind, repository: RepoName, digest: Digest) -> bytes | None:
         state = self._state(repository)
-        slot = None if state is None else state.links[kind].get(digest.raw)
+        slot = None if state is None else state.links[kind].get(digest.binary)
         found = None if slot is None else slot.files.get(CONTENT)
         return None if found is None else found.content
 
@@ -87,7 +87,7 @@ class MemoryServing:
     # Contents.
 
     def _content(self, digest: Digest) -> bytes | None:
-        slot = self.memory.blobs.get(digest.raw)
+        slot = self.memory.blobs.get(digest.binary)
         found = None if slot is None else slot.files.get(CONTENT)
         return None if found is None else found.content
 
@@ -151,7 +151,10 @@ class MemoryServing:
 
     def _touch(self, kind: LinkKind, repository: RepoName, digest: Digest, target: Digest) -> bool:
         memory = self.memory
-        slots = (memory.repository(repository).links[kind][digest.raw], memory.blobs[target.raw])
+        slots = (
+            memory.repository(repository).links[kind][digest.binary],
+            memory.blobs[target.binary],
+        )
         for slot in slots:
             slot.put(CONTENT, memory.file(slot.files[CONTENT].content), slot.changed)
         return True
@@ -159,7 +162,7 @@ class MemoryServing:
     @locked
     def is_aside(self, digest: Digest) -> bool:
         """Whether a sweep has taken a blob aside, and may put it back."""
-        return digest.raw in self.memory.aside
+        return digest.binary in self.memory.aside
 
     # Lists.
 

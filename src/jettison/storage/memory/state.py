@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Concatenate, Final, NamedTuple, ParamSpec, Protocol, TypeVar
 
-from jettison.model.digest import Digest, RawDigest
+from jettison.model.digest import BinaryDigest, Digest
 from jettison.storage.memory.places import MemoryPlaces
 from jettison.storage.protocol import Leftover, LinkKind, Place, Problem, Stamp, stamp_at
 
@@ -102,7 +102,7 @@ class TagState:
 
     def __init__(self, now: Stamp) -> None:
         self.current = Slot(now)
-        self.history: dict[RawDigest, Slot] = {}
+        self.history: dict[BinaryDigest, Slot] = {}
 
     @property
     def link(self) -> bytes | None:
@@ -130,7 +130,7 @@ class RepositoryState:
         self.made = now
         self.parts: dict[Part, Stamp] = {}
         self.changed: dict[Part, Stamp] = {}
-        self.links: dict[LinkKind, dict[RawDigest, Slot]] = {kind: {} for kind in LinkKind}
+        self.links: dict[LinkKind, dict[BinaryDigest, Slot]] = {kind: {} for kind in LinkKind}
         self.tags: dict[str, TagState] = {}
         self.uploads: dict[str, UploadState] = {}
 
@@ -160,9 +160,9 @@ class RepositoryState:
             links.clear()
 
 
-def group_of(digest: RawDigest) -> str:
+def group_of(digest: BinaryDigest) -> str:
     """Return the group of a blob."""
-    long = Digest.from_raw(digest)
+    long = Digest.from_binary(digest)
     return f"{long.algorithm}/{long.hex[:2]}"
 
 
@@ -173,9 +173,9 @@ class Memory:
         self.location = location
         self.lock = threading.RLock()
         self.places = MemoryPlaces()
-        self.blobs: dict[RawDigest, Slot] = {}
+        self.blobs: dict[BinaryDigest, Slot] = {}
         self.blob_changes: dict[str, int] = {}
-        self.aside: dict[RawDigest, File] = {}
+        self.aside: dict[BinaryDigest, File] = {}
         self.links_aside: list[Digest] | None = None
         self.kept: dict[str, File | TagState] = {}
         self.sees_aside = False
@@ -203,29 +203,29 @@ class Memory:
 
     # Blobs.
 
-    def blob(self, digest: RawDigest) -> File | None:
+    def blob(self, digest: BinaryDigest) -> File | None:
         """Return a blob; one that lies aside, too, while that is seen."""
         slot = self.blobs.get(digest)
         found = None if slot is None else slot.files.get(CONTENT)
         return self.aside.get(digest) if found is None and self.sees_aside else found
 
-    def blob_slot(self, digest: RawDigest) -> Slot:
+    def blob_slot(self, digest: BinaryDigest) -> Slot:
         """Return the place of a blob, made if it is not there."""
         if digest not in self.blobs:
             self.blobs[digest] = Slot(self.now())
             self.note_blob(digest)
         return self.blobs[digest]
 
-    def put_blob(self, digest: RawDigest, file: File) -> None:
+    def put_blob(self, digest: BinaryDigest, file: File) -> None:
         """Put a blob in its place."""
         self.blob_slot(digest).put(CONTENT, file, self.now())
 
-    def note_blob(self, digest: RawDigest) -> None:
+    def note_blob(self, digest: BinaryDigest) -> None:
         """Note that the place of a blob was made or removed."""
         group = group_of(digest)
         self.blob_changes[group] = self.blob_changes.get(group, 0) + 1
 
-    def remove_blob_slot(self, digest: RawDigest) -> None:
+    def remove_blob_slot(self, digest: BinaryDigest) -> None:
         """Remove the place of a blob."""
         del self.blobs[digest]
         self.note_blob(digest)
@@ -259,17 +259,17 @@ class Memory:
         if above is not None:
             above.made = self.now()
 
-    def put_link(self, kind: LinkKind, name: str, digest: RawDigest, content: bytes) -> None:
+    def put_link(self, kind: LinkKind, name: str, digest: BinaryDigest, content: bytes) -> None:
         """Write a link."""
         self.put_in_link(kind, name, digest, CONTENT, content)
 
     def put_in_link(
-        self, kind: LinkKind, name: str, digest: RawDigest, file: str, content: bytes
+        self, kind: LinkKind, name: str, digest: BinaryDigest, file: str, content: bytes
     ) -> None:
         """Write a link, or what is to become one."""
         self.link_slot(kind, name, digest).put(file, self.file(content), self.now())
 
-    def link_slot(self, kind: LinkKind, name: str, digest: RawDigest) -> Slot:
+    def link_slot(self, kind: LinkKind, name: str, digest: BinaryDigest) -> Slot:
         """Return the place of a link, made if it is not there."""
         state = self.repository(name)
         links = state.links[kind]
@@ -278,7 +278,7 @@ class Memory:
             state.note(kind, self.now())
         return links[digest]
 
-    def remove_link_slot(self, kind: LinkKind, name: str, digest: RawDigest) -> None:
+    def remove_link_slot(self, kind: LinkKind, name: str, digest: BinaryDigest) -> None:
         """Remove the place of a link."""
         state = self.repositories[name]
         del state.links[kind][digest]
@@ -304,7 +304,7 @@ class Memory:
                 yield place
         yield from map(Place, self.kept)
         for digest in self.aside:
-            yield places.aside_blob(Digest.from_raw(digest))
+            yield places.aside_blob(Digest.from_binary(digest))
         for name, state in self.repositories.items():
             yield places.repository(name)
             for tag, found in state.tags.items():
@@ -313,7 +313,7 @@ class Memory:
                     yield places.tag(name, tag)
                 for digest, slot in found.history.items():
                     if CONTENT in slot.files:
-                        yield places.history_link(name, tag, Digest.from_raw(digest))
+                        yield places.history_link(name, tag, Digest.from_binary(digest))
             for upload in state.uploads:
                 yield places.upload(name, upload)
 
@@ -325,7 +325,7 @@ class Memory:
         found: list[Leftover] = []
         for kind, links in ({} if state is None else state.links).items():
             for digest, slot in links.items():
-                place = self.places.link(kind, name, Digest.from_raw(digest))
+                place = self.places.link(kind, name, Digest.from_binary(digest))
                 found += idle_drafts(slot, place, before)
         return found
 
@@ -350,11 +350,11 @@ class Memory:
 
     def _slots(self) -> Iterator[tuple[Place, Slot]]:
         for digest, slot in self.blobs.items():
-            yield self.places.blob(Digest.from_raw(digest)), slot
+            yield self.places.blob(Digest.from_binary(digest)), slot
         for name, state in self.repositories.items():
             for kind, links in state.links.items():
                 for digest, slot in links.items():
-                    yield self.places.link(kind, name, Digest.from_raw(digest)), slot
+                    yield self.places.link(kind, name, Digest.from_binary(digest)), slot
 
 
 def idle_drafts(slot: Slot, place: Place, before: Stamp) -> list[Leftover]:

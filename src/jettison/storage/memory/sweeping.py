@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from jettison.errors import Locked
-from jettison.model.digest import Digest, RawDigest
+from jettison.model.digest import BinaryDigest, Digest
 from jettison.model.names import RepoName
 from jettison.storage.memory.quarantine import MemoryLinkQuarantine, MemoryQuarantine
 from jettison.storage.memory.state import UPLOADS, Memory, locked
@@ -43,7 +43,7 @@ class MemorySweeping:
         return MemoryLinkQuarantine(self.memory)
 
     @contextlib.contextmanager
-    def seeing_quarantine(self) -> Iterator[frozenset[RawDigest]]:
+    def seeing_quarantine(self) -> Iterator[frozenset[BinaryDigest]]:
         """See what lies aside in its place meanwhile; yields the blobs of it."""
         self.memory.sees_aside = True
         try:
@@ -52,7 +52,7 @@ class MemorySweeping:
             self.memory.sees_aside = False
 
     @locked
-    def is_blob_gone(self, digest: RawDigest) -> bool:
+    def is_blob_gone(self, digest: BinaryDigest) -> bool:
         """Whether a blob is neither in its place nor aside."""
         return self.memory.blob(digest) is None and digest not in self.memory.aside
 
@@ -93,13 +93,13 @@ class MemorySweeping:
         found: dict[Place, Callable[[], None]] = {}
         for digest, slot in memory.blobs.items():
             if not slot.files:
-                place = memory.places.blob(Digest.from_raw(digest))
+                place = memory.places.blob(Digest.from_binary(digest))
                 found[place] = partial(memory.remove_blob_slot, digest)
         for name, state in memory.repositories.items():
             for kind, links in state.links.items():
                 for digest, slot in links.items():
                     if not slot.files:
-                        place = memory.places.link(kind, name, Digest.from_raw(digest))
+                        place = memory.places.link(kind, name, Digest.from_binary(digest))
                         found[place] = partial(memory.remove_link_slot, kind, name, digest)
             if memory.is_empty_name(name):
                 found[memory.places.repository(name)] = partial(memory.remove_name, name)

@@ -99,8 +99,8 @@ class MemoryUpload:
         memory, repository = self.memory, self._repository
         if self._name not in memory.repository(repository).uploads:
             raise StorageError(f"the upload {self._name} was removed meanwhile")
-        memory.put_blob(digest.raw, memory.file(bytes(self._content)))
-        memory.put_link(LinkKind.LAYER, repository, digest.raw, digest.encode())
+        memory.put_blob(digest.binary, memory.file(bytes(self._content)))
+        memory.put_link(LinkKind.LAYER, repository, digest.binary, digest.encode())
         self.discard()
 
     @locked

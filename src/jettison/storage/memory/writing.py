@@ -59,27 +59,27 @@ class MemoryWriting:
         """Store a manifest and link it into the repository, then point ``tags`` to it."""
         if not digest.matches(raw):
             raise VerificationFailed(f"the manifest to store does not have the digest {digest}")
-        self.memory.put_blob(digest.raw, self.memory.file(raw))
+        self.memory.put_blob(digest.binary, self.memory.file(raw))
         self.link_revision(repository, digest)
         for tag in tags:
             state = self.memory.put_tag(repository, tag, digest.encode())
-            slot = state.history.setdefault(digest.raw, Slot(self.memory.now()))
+            slot = state.history.setdefault(digest.binary, Slot(self.memory.now()))
             slot.put(CONTENT, self.memory.file(digest.encode()), self.memory.now())
 
     @locked
     def link_layer(self, repository: RepoName, digest: Digest) -> None:
         """Make a blob readable through a repository."""
-        self.memory.put_link(LinkKind.LAYER, repository, digest.raw, digest.encode())
+        self.memory.put_link(LinkKind.LAYER, repository, digest.binary, digest.encode())
 
     @locked
     def link_revision(self, repository: RepoName, digest: Digest) -> None:
         """Make a manifest part of a repository."""
-        self.memory.put_link(LinkKind.REVISION, repository, digest.raw, digest.encode())
+        self.memory.put_link(LinkKind.REVISION, repository, digest.binary, digest.encode())
 
     @locked
     def touch(self, digest: Digest) -> bool:
         """Note that a blob is wanted, so that no sweep takes it; False: there is none."""
-        slot = self.memory.blobs.get(digest.raw)
+        slot = self.memory.blobs.get(digest.binary)
         if slot is None or CONTENT not in slot.files:
             return False
         slot.put(CONTENT, self.memory.file(slot.files[CONTENT].content), slot.changed)
@@ -105,7 +105,7 @@ class MemoryWriting:
     def unlink_layer(self, repository: RepoName, digest: Digest) -> bool:
         """Remove a blob from a repository, and nothing else; False if it was not there."""
         state = self.memory.repositories.get(repository)
-        slot = None if state is None else state.links[LinkKind.LAYER].get(digest.raw)
+        slot = None if state is None else state.links[LinkKind.LAYER].get(digest.binary)
         return slot is not None and slot.take(CONTENT, self.memory.now()) is not None
 
     @locked
@@ -123,14 +123,14 @@ class MemoryWriting:
         or one of these to anything else.
         """
         current = MemoryRepository(self.memory, repository).tags().current
-        tags = {tag for tag, target in current.items() if target == digest.raw}
+        tags = {tag for tag, target in current.items() if target == digest.binary}
         for tag in sorted(() if only is None else (tags ^ only) & current.keys()):
-            now = Digest.from_raw(current[tag]).short
+            now = Digest.from_binary(current[tag]).short
             raise TagsAppeared(f"{repository}:{tag} points to {now} now", hint=_HINT)
         for tag in tags:
             self.untag(repository, tag)
         state = self.memory.repositories.get(repository)
-        slot = None if state is None else state.links[LinkKind.REVISION].get(digest.raw)
+        slot = None if state is None else state.links[LinkKind.REVISION].get(digest.binary)
         unlinked = slot is not None and slot.take(CONTENT, self.memory.now()) is not None
         return unlinked or bool(tags)
 
@@ -163,5 +163,5 @@ class MemoryBlobWriter:
         if self._hash.hexdigest() != digest.hex:
             message = f"the bytes written for blob {digest} do not have that digest"
             raise VerificationFailed(message)
-        self.memory.put_blob(digest.raw, self.memory.file(b"".join(self._chunks)))
-        self.memory.put_link(LinkKind.LAYER, self._repository, digest.raw, digest.encode())
+        self.memory.put_blob(digest.binary, self.memory.file(b"".join(self._chunks)))
+        self.memory.put_link(LinkKind.LAYER, self._repository, digest.binary, digest.encode())

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from jettison.model.check_report import Defect, DefectClass
-from jettison.model.digest import RawDigest
+from jettison.model.digest import BinaryDigest
 from jettison.storage.protocol.facts import Blob, Problem
 
 __all__ = ["BadLink", "Checking", "GroupCheck", "RepositoryCheck", "TopCheck"]
@@ -38,7 +38,7 @@ class GroupCheck(NamedTuple):
 class RepositoryCheck(NamedTuple):
     """What each layer's link in a repository leads to, and what else is wrong in it."""
 
-    layers: dict[RawDigest, RawDigest | BadLink]
+    layers: dict[BinaryDigest, BinaryDigest | BadLink]
     defects: list[Defect]
 
 
@@ -58,14 +58,14 @@ class Checking(Protocol):
     def repository(self, name: str) -> RepositoryCheck:
         """Look at everything in a repository; ``name`` may be one that is not allowed."""
 
-    def mismatch(self, digest: RawDigest, told: Callable[[int], bool]) -> Blob | None:
+    def mismatch(self, digest: BinaryDigest, told: Callable[[int], bool]) -> Blob | None:
         """Read a blob, and return it if its content has another digest, None otherwise.
 
         ``told`` is called with the number of bytes of each piece; False ends the reading. Raises
         :class:`~jettison.errors.StorageError`, with the reason alone, for one that cannot be read.
         """
 
-    def link(self, place: str) -> RawDigest | BadLink | None:
+    def link(self, place: str) -> BinaryDigest | BadLink | None:
         """Return what the link in a place leads to; None if there is none."""
 
     def defect_class(self, problem: Problem) -> DefectClass:

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, NewType
 import msgspec
 
 from jettison.errors import StorageError
-from jettison.model.digest import Digest, RawDigest
+from jettison.model.digest import BinaryDigest, Digest
 from jettison.model.names import RepoName, Tag
 from jettison.model.printable import printable
 
@@ -165,7 +165,7 @@ class Blob(NamedTuple):
     holes.
     """
 
-    digest: RawDigest
+    digest: BinaryDigest
     size: int
     stamp: Stamp
     arrived: Stamp
@@ -187,7 +187,7 @@ class EmptyBlob(NamedTuple):
 class Tags(NamedTuple):
     """The tags of a repository, and which entries among them are none."""
 
-    current: dict[Tag, RawDigest]
+    current: dict[Tag, BinaryDigest]
     broken: dict[Tag, Problem]
     problems: list[Problem]
     """Those of ``broken``, and those of entries that have no tag's name."""
@@ -200,7 +200,7 @@ class Tags(NamedTuple):
 class History(NamedTuple):
     """Every digest that a tag's history names; with ``problems`` it may have named others too."""
 
-    digests: list[RawDigest]
+    digests: list[BinaryDigest]
     problems: list[Problem]
 
 
@@ -213,19 +213,19 @@ class Revisions(NamedTuple):
     ``foreign`` are entries that no registry makes.
     """
 
-    folders: list[RawDigest]
-    linked: set[RawDigest]
-    emptied: list[RawDigest]
-    damaged: set[RawDigest]
+    folders: list[BinaryDigest]
+    linked: set[BinaryDigest]
+    emptied: list[BinaryDigest]
+    damaged: set[BinaryDigest]
     problems: list[Problem]
-    meant: set[RawDigest]
+    meant: set[BinaryDigest]
     foreign: list[Problem]
 
 
 class Layers(NamedTuple):
     """The blobs that have a place among the layers, whether there is a link in it or not."""
 
-    named: set[RawDigest]
+    named: set[BinaryDigest]
     problems: list[Problem]
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Protocol
 
-from jettison.model.digest import RawDigest
+from jettison.model.digest import BinaryDigest
 from jettison.model.repair import FileFingerprint
 from jettison.storage.protocol.facts import Stamp
 
@@ -23,7 +23,7 @@ class Mending(Protocol):
     def read(self, place: str) -> bytes | None:
         """Return the bytes of a link or document, None if there is none in a place."""
 
-    def has_digest(self, place: str, digest: RawDigest) -> bool:
+    def has_digest(self, place: str, digest: BinaryDigest) -> bool:
         """Whether what is in a place can be read and has a digest."""
 
     def missing(self, place: str) -> tuple[str, ...]:

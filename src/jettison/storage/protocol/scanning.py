@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Protocol, Self
 
-from jettison.model.digest import Digest, RawDigest
+from jettison.model.digest import BinaryDigest, Digest
 from jettison.model.manifest_references import References
 from jettison.model.names import RepoName, Tag
 from jettison.storage.protocol.facts import (
@@ -83,13 +83,13 @@ class Links(Protocol):
 
     def __exit__(self, *_: object) -> None: ...
 
-    def stamp(self, digest: RawDigest) -> Stamp | None:
+    def stamp(self, digest: BinaryDigest) -> Stamp | None:
         """Return when a link was written, or None if there is none."""
 
-    def stamps(self, digests: Sequence[RawDigest]) -> list[Stamp | None]:
+    def stamps(self, digests: Sequence[BinaryDigest]) -> list[Stamp | None]:
         """Return when each link was written, quicker than one by one."""
 
-    def place_stamps(self, digests: Sequence[RawDigest]) -> list[Stamp | None]:
+    def place_stamps(self, digests: Sequence[BinaryDigest]) -> list[Stamp | None]:
         """Return when each link was last made or removed, None if never."""
 
 
@@ -109,10 +109,10 @@ class RepositoryScan(Protocol):
     def tags(self) -> Tags:
         """Return what each tag points to."""
 
-    def tag(self, tag: Tag) -> RawDigest | Problem | None:
+    def tag(self, tag: Tag) -> BinaryDigest | Problem | None:
         """Return what a tag points to; None if there is no such tag."""
 
-    def meant_by_tag(self, name: str) -> set[RawDigest]:
+    def meant_by_tag(self, name: str) -> set[BinaryDigest]:
         """Return what an entry of the tags that is not understood may have been meant to name."""
 
     def had_others(self, tag: Tag) -> bool:
@@ -124,7 +124,7 @@ class RepositoryScan(Protocol):
     def revisions(self) -> Revisions:
         """Return the manifests linked into the repository, tagged or not."""
 
-    def revision_names(self) -> list[RawDigest]:
+    def revision_names(self) -> list[BinaryDigest]:
         """Return the digests that have a place among the revisions, linked or not."""
 
     def layers(self) -> Layers:
@@ -136,7 +136,7 @@ class RepositoryScan(Protocol):
     def has_manifests(self) -> bool:
         """Whether there ever was a manifest, or a tag."""
 
-    def layer_target(self, digest: RawDigest) -> RawDigest | Problem | None:
+    def layer_target(self, digest: BinaryDigest) -> BinaryDigest | Problem | None:
         """Return the blob that a layer's link leads to, or what is wrong with it; None: no link.
 
         It is the digest itself, but for content pushed under another algorithm, which Distribution
@@ -158,7 +158,7 @@ class RepositoryScan(Protocol):
     def uploads_stamp(self) -> Stamp | None:
         """Return when an upload last began or ended, None if there never was one."""
 
-    def is_being_linked(self, digest: RawDigest) -> bool:
+    def is_being_linked(self, digest: BinaryDigest) -> bool:
         """Whether a revision's link is just being written beside its place."""
 
     def leftovers(self, before: Stamp) -> list[Leftover]:
@@ -212,55 +212,57 @@ class Scanning(Protocol):
     def changes_each(self, names: Sequence[str], kind: LinkKind) -> list[tuple[Stamp, ...]]:
         """Return what :meth:`RepositoryScan.changes` says of each repository."""
 
-    def are_linked(self, kind: LinkKind, pairs: Sequence[tuple[str, RawDigest]]) -> list[bool]:
+    def are_linked(self, kind: LinkKind, pairs: Sequence[tuple[str, BinaryDigest]]) -> list[bool]:
         """Tell of each repository and digest whether there is a link of that kind."""
 
     def blob_groups(self, problems: list[Problem] | None = None) -> list[str]:
         """Return the groups of blobs, sorted. What is none is noted in ``problems``."""
 
-    def blobs_in(self, group: str, problems: list[Problem] | None = None) -> list[RawDigest]:
+    def blobs_in(self, group: str, problems: list[Problem] | None = None) -> list[BinaryDigest]:
         """Return the blobs that have a place in a group, sorted. None is looked at."""
 
     def group_change(self, group: str) -> int:
         """Return what :meth:`changed_blob_groups` is told of a group that is listed right after."""
 
-    def changed_blob_groups(self, seen: dict[str, int]) -> Iterator[tuple[str, list[RawDigest]]]:
+    def changed_blob_groups(self, seen: dict[str, int]) -> Iterator[tuple[str, list[BinaryDigest]]]:
         """Yield the groups in which a blob was made or removed since the last call, with all blobs.
 
         ``seen`` is what the last call left there, or :meth:`group_change` said; it is brought up to
         date. One that may have changed is yielded too.
         """
 
-    def blob(self, digest: RawDigest) -> Blob | None:
+    def blob(self, digest: BinaryDigest) -> Blob | None:
         """Return a blob's size and time, or None if there is none."""
 
-    def blobs_each(self, digests: Sequence[RawDigest]) -> list[Blob | None]:
+    def blobs_each(self, digests: Sequence[BinaryDigest]) -> list[Blob | None]:
         """Return the size and time of each blob, quicker than one by one."""
 
     def blobs(self) -> Iterator[Blob]:
         """Yield every blob with its size and time."""
 
-    def empty_blob(self, digest: RawDigest, before: Stamp) -> EmptyBlob | None:
+    def empty_blob(self, digest: BinaryDigest, before: Stamp) -> EmptyBlob | None:
         """Look at the place of a blob: temporary files, and whether it can go (idle ``before``).
 
         None if there is no such place.
         """
 
-    def manifests(self, digests: Sequence[RawDigest]) -> Iterator[tuple[RawDigest, References]]:
+    def manifests(
+        self, digests: Sequence[BinaryDigest]
+    ) -> Iterator[tuple[BinaryDigest, References]]:
         """Yield what manifests reference, each with its digest, in any order.
 
         Only those that are as manifests are: whole, of usual size, understood. What is the matter
         with the others :meth:`read_manifest` tells.
         """
 
-    def read_manifest(self, digest: RawDigest) -> bytes | None:
+    def read_manifest(self, digest: BinaryDigest) -> bytes | None:
         """Return a manifest's bytes, whatever they are, or None if there is no such blob.
 
         Also of one that a sweep has taken aside. Raises :class:`~jettison.errors.StorageError` for
         what cannot be read, or is too large for any manifest.
         """
 
-    def read_blob(self, digest: RawDigest, chunk: int = 256 * 1024) -> Iterator[bytes]:
+    def read_blob(self, digest: BinaryDigest, chunk: int = 256 * 1024) -> Iterator[bytes]:
         """Yield a blob's bytes in pieces of ``chunk`` bytes; nothing if there is no such blob."""
 
     def free_bytes(self) -> int:

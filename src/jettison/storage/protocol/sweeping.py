@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol, Self
 
-from jettison.model.digest import Digest, RawDigest
+from jettison.model.digest import BinaryDigest, Digest
 from jettison.model.names import RepoName
 from jettison.storage.protocol.facts import Leftover, LinkKind, Outcome, Place, Stamp
 
@@ -38,22 +38,22 @@ class Quarantine(Protocol):
     def has_room(self) -> bool:
         """Whether many blobs can lie aside at once; False where one at a time is all there is."""
 
-    def put(self, digests: Sequence[RawDigest]) -> list[Outcome]:
+    def put(self, digests: Sequence[BinaryDigest]) -> list[Outcome]:
         """Take blobs out of the registry's sight; False for one that was not there."""
 
-    def look(self, digests: Sequence[RawDigest]) -> Sequence[AsideBlob | None]:
+    def look(self, digests: Sequence[BinaryDigest]) -> Sequence[AsideBlob | None]:
         """Look at blobs that lie aside; None where none does."""
 
-    def remove(self, digests: Sequence[RawDigest]) -> list[Outcome]:
+    def remove(self, digests: Sequence[BinaryDigest]) -> list[Outcome]:
         """Remove blobs that lie aside, for good; False where none does."""
 
-    def remove_places(self, digests: Sequence[RawDigest]) -> list[Outcome]:
+    def remove_places(self, digests: Sequence[BinaryDigest]) -> list[Outcome]:
         """Remove the places that blobs came from, if nothing is in them; whether each is gone."""
 
-    def put_back(self, digest: RawDigest) -> bool:
+    def put_back(self, digest: BinaryDigest) -> bool:
         """Undo :meth:`put` for a blob; False if a push has brought the blob again meanwhile."""
 
-    def digests(self) -> Iterator[RawDigest]:
+    def digests(self) -> Iterator[BinaryDigest]:
         """Yield the blobs that lie aside, of a sweep that goes on or of one that was killed."""
 
 
@@ -133,10 +133,10 @@ class Sweeping(Protocol):
     def link_quarantine(self) -> LinkQuarantine:
         """Open where links lie aside."""
 
-    def seeing_quarantine(self) -> AbstractContextManager[frozenset[RawDigest]]:
+    def seeing_quarantine(self) -> AbstractContextManager[frozenset[BinaryDigest]]:
         """See what lies aside in its place meanwhile; yields the blobs of it."""
 
-    def is_blob_gone(self, digest: RawDigest) -> bool:
+    def is_blob_gone(self, digest: BinaryDigest) -> bool:
         """Whether a blob is neither in its place nor aside."""
 
     def remove_upload(self, repository: RepoName, upload: str, moved: Stamp | None = None) -> bool:

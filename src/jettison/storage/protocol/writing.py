@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager
 from typing import Protocol, Self
 
-from jettison.model.digest import Digest, RawDigest
+from jettison.model.digest import BinaryDigest, Digest
 from jettison.model.names import RepoName, Tag
 
 __all__ = ["BlobWriter", "TagsByManifest", "Writing"]
@@ -17,7 +17,7 @@ __all__ = ["BlobWriter", "TagsByManifest", "Writing"]
 class TagsByManifest(Protocol):
     """The tags of one repository by what they point to."""
 
-    def tags(self, digest: RawDigest) -> list[Tag]:
+    def tags(self, digest: BinaryDigest) -> list[Tag]:
         """Return the tags that point to a manifest, sorted."""
 
 
