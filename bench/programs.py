@@ -33,6 +33,11 @@ __all__ = [
 ]
 
 MEMORY: Final = Path(__file__).with_name("memory.py")
+PEERS: Final = Path(sys.prefix) / "peers"
+"""Where `make setup` builds what comes as Go modules."""
+
+os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", os.defpath), str(PEERS)])
+
 FOREIGN: Final = ("REGISTRY_", "JETTISON_", "XDG_", "AWS_", "PYTHONDONTWRITEBYTECODE")
 
 
