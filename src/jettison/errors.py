@@ -7,6 +7,7 @@
     │   ├── InvalidDigest
     │   ├── InvalidName              a repository name or a tag
     │   ├── InvalidReference
+    │   ├── InvalidPolicy            a retention policy, or a part of one
     │   └── ConfigurationError       a configuration that is malformed or contradictory
     ├── InvalidManifest              exit 1   bytes that are not a manifest
     ├── InvalidDocument              exit 1   JSON that is malformed, too deep or too long
@@ -58,6 +59,7 @@ __all__ = [
     "InvalidDocument",
     "InvalidManifest",
     "InvalidName",
+    "InvalidPolicy",
     "InvalidReference",
     "JettisonError",
     "JournalError",
@@ -132,6 +134,10 @@ class InvalidName(UsageError):
 
 class InvalidReference(UsageError):
     """A text that is not ``host[:port]/path[:tag][@digest]``; the message underlines where."""
+
+
+class InvalidPolicy(UsageError):
+    """A retention policy, or a part of one, that cannot be used."""
 
 
 class ConfigurationError(UsageError):

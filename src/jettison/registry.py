@@ -14,6 +14,7 @@ import msgspec
 from jettison.model.digest import Digest
 from jettison.model.listing_problems import ListingProblem
 from jettison.model.names import RepoName, Tag
+from jettison.model.retention.evidence import Evidence
 
 __all__ = ["Capabilities", "ConfigFacts", "Deletion", "RawManifest", "Registry"]
 
@@ -101,6 +102,13 @@ class Registry(Protocol):
 
     async def revisions(self, repository: RepoName) -> list[Digest] | None:
         """Return all manifests of the repository, untagged ones too; None: it cannot tell."""
+
+    async def evidence(self, repository: RepoName) -> Evidence | None:
+        """Return when the images of a repository were pushed, untagged and pulled, with sources.
+
+        None: it tells nothing of the kind. When images were created is not in it: their configs
+        say that.
+        """
 
     async def manifest(self, repository: RepoName, reference: Tag | Digest) -> RawManifest | None:
         """Return a manifest, or None if the repository does not have it.

@@ -9,6 +9,7 @@ from jettison.errors import NotFoundError, UnexpectedResponse, VerificationFaile
 from jettison.model.digest import Digest
 from jettison.model.names import RepoName, Tag
 from jettison.model.restoration import needs_of
+from jettison.model.retention.evidence import Evidence
 from jettison.registry import Capabilities, Deletion, RawManifest
 
 
@@ -93,6 +94,9 @@ class MemoryRegistry:
         return self._at(repository).tags.get(tag)
 
     async def revisions(self, repository: RepoName) -> list[Digest] | None:  # noqa: ARG002 - the protocol's
+        return None
+
+    async def evidence(self, repository: RepoName) -> Evidence | None:  # noqa: ARG002 - as it is asked
         return None
 
     async def manifest(self, repository: RepoName, reference: Tag | Digest) -> RawManifest | None:

@@ -63,6 +63,7 @@ from jettison.model.manifest import signed_content
 from jettison.model.mediatypes import ACCEPT, OCI_INDEX
 from jettison.model.names import RepoName, Tag
 from jettison.model.preconditions import ONLY_TAGS, TAGS_CHANGED
+from jettison.model.retention.evidence import Evidence
 from jettison.registry import Capabilities, RawManifest
 
 __all__ = ["RemoteRegistry"]
@@ -357,6 +358,10 @@ class RemoteRegistry:
 
     async def revisions(self, repository: RepoName) -> list[Digest] | None:  # noqa: ARG002 - the protocol's
         """Return None: no API lists untagged manifests."""
+        return None
+
+    async def evidence(self, repository: RepoName) -> Evidence | None:  # noqa: ARG002 - the protocol's
+        """Return None: the distribution specification has no times."""
         return None
 
     async def manifest(self, repository: RepoName, reference: Tag | Digest) -> RawManifest | None:

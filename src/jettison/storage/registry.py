@@ -9,6 +9,7 @@ from jettison.errors import InvalidManifest, NotFoundError, StorageError, Verifi
 from jettison.model.digest import Digest
 from jettison.model.manifest import Manifest, parse_manifest
 from jettison.model.names import RepoName, Tag
+from jettison.model.retention.evidence import Evidence
 from jettison.registry import Capabilities, Deletion, RawManifest
 from jettison.storage.protocol import Blob, LinkKind, Problem, Storage
 from jettison.storage.tag_index import TagIndexes
@@ -64,6 +65,10 @@ class StorageRegistry:
         with self.storage.repository(repository) as reader:
             found = reader.revisions()
         return sorted(map(Digest.from_binary, found.damaged | found.linked))
+
+    async def evidence(self, repository: RepoName) -> Evidence | None:  # noqa: ARG002 - the protocol's
+        """Return None."""
+        return None
 
     async def manifest(self, repository: RepoName, reference: Tag | Digest) -> RawManifest | None:
         """Return a manifest that is linked into the repository.

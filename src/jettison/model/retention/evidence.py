@@ -1,0 +1,93 @@
+"""When the images of a repository were pushed, untagged, created and pulled, and who says so.
+
+These are four different things, and none stands for another. What is not known is never old.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+
+from jettison.model.digest import Digest
+from jettison.model.names import Tag
+
+__all__ = ["NO_TIMES", "Evidence", "Moment", "Times", "are_times_of_a_copy", "known_created"]
+
+EARLIEST_CREATED: Final = datetime(2000, 1, 1, tzinfo=UTC).timestamp()
+"""Builders that want the same bytes each time write 1970, 1980 or the year 1."""
+
+COPY_SECONDS: Final = 3600.0
+COPIED_IMAGES: Final = 3
+"""Fewer images than these may well have come within an hour."""
+
+
+class Moment(msgspec.Struct, frozen=True, array_like=True):
+    """A time (seconds since the epoch), and where it was had from, in a few words."""
+
+    seconds: float
+    source: str
+
+
+class Times(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The times of a tag, or of a manifest in its repository; each None if it is not known.
+
+    ``untagged`` is when a manifest lost its last tag. A tag has ``pushed`` and ``pulled`` only.
+    """
+
+    pushed: Moment | None = None
+    untagged: Moment | None = None
+    created: Moment | None = None
+    pulled: Moment | None = None
+
+
+NO_TIMES: Final = Times()
+
+
+class Evidence(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The times of a repository.
+
+    ``watching_since`` (seconds since the epoch): every pull from then on is known; None if pulls
+    are not known at all. ``copied``: the times of pushes look like those of a copy, and are left
+    out for that reason.
+    """
+
+    tags: Mapping[Tag, Times] = {}
+    manifests: Mapping[Digest, Times] = {}
+    watching_since: float | None = None
+    copied: bool = False
+
+
+def known_created(
+    created: Mapping[Digest, Moment], now: float, images: int | None = None
+) -> dict[Digest, Moment]:
+    """Return the times of creation that mean something, by digest.
+
+    One before 2000 or after ``now`` (seconds since the epoch) does not, nor one that more than half
+    of a repository's ``images`` share.
+    """
+    plausible = {
+        digest: moment
+        for digest, moment in created.items()
+        if EARLIEST_CREATED <= moment.seconds <= now
+    }
+    most = len(created) if images is None else images
+    shared: dict[float, int] = {}
+    for moment in plausible.values():
+        shared[moment.seconds] = shared.get(moment.seconds, 0) + 1
+    usual = {seconds for seconds, count in shared.items() if count > 1 and count * 2 > most}
+    return {digest: moment for digest, moment in plausible.items() if moment.seconds not in usual}
+
+
+def are_times_of_a_copy(pushed: Iterable[float]) -> bool:
+    """Whether more than half of a repository's images came within one hour.
+
+    A copy of a storage that does not keep times (``cp`` without ``-p``, ``aws s3 sync``) looks so.
+    """
+    times = sorted(pushed)
+    if len(times) < COPIED_IMAGES:
+        return False
+    half = len(times) // 2
+    return any(
+        times[first + half] - times[first] <= COPY_SECONDS for first in range(len(times) - half)
+    )

@@ -1,0 +1,140 @@
+"""Patterns of a policy: globs, regular expressions, ranges of versions.
+
+``v1*`` is a glob of the whole name, ``re:v[0-9]+`` a regular expression that has to match the whole
+name (RE2: it takes linear time, whoever wrote it), ``semver:>=1.2 <2`` a range of semantic versions
+as npm writes it. A list of patterns means any of them.
+"""
+
+import fnmatch
+import functools
+import re
+from collections.abc import Callable, Iterable
+from typing import Any, Final, Self
+
+import re2
+from semantic_version import NpmSpec, Version
+
+from jettison.errors import InvalidPolicy
+
+__all__ = ["Grouping", "Matcher", "Pattern", "matcher", "version_of"]
+
+_HINT: Final = "Write a glob of the whole name, re:EXPRESSION, or semver:RANGE."
+
+Matcher = Callable[[str], bool]
+
+_EXPRESSION: Final = "re:"
+_VERSIONS: Final = "semver:"
+_LONGEST: Final = 1000
+_VERSION: Final = re.compile(
+    r"[vV]?(0|[1-9]\d{0,17})(?:\.(0|[1-9]\d{0,17}))?(?:\.(0|[1-9]\d{0,17}))?"
+    r"(-[0-9A-Za-z.-]+)?(_[0-9A-Za-z.-]+)?"
+)
+
+
+class Pattern(str):
+    """A pattern of names; raises :class:`InvalidPolicy` for what is none."""
+
+    __slots__ = ()
+
+    def __new__(cls, text: str) -> Self:
+        """Check ``text`` and take it as it is."""
+        _compiled(text)
+        return super().__new__(cls, text)
+
+
+class Grouping(str):
+    """An expression (``re:…``) whose captured part is the group that a tag belongs to."""
+
+    __slots__ = ()
+
+    def __new__(cls, text: str) -> Self:
+        """Check ``text`` and take it as it is."""
+        if not text.startswith(_EXPRESSION):
+            message = f"{text!r} captures nothing"
+            raise InvalidPolicy(message, hint="Write re:(?P<branch>.+)-[0-9a-f]{7}")
+        if _expression(text).groups == 0:
+            message = f"{text!r} has no group"
+            raise InvalidPolicy(message, hint="Put what divides the tags in parentheses: (…)")
+        return super().__new__(cls, text)
+
+    def of(self, name: str) -> str | None:
+        """Return the group of a name, or None if the expression does not match it.
+
+        It is what the named groups capture, joined by ``/``; without any, the first group.
+        """
+        match = _expression(self).fullmatch(name)
+        if match is None:
+            return None
+        parts = match.groupdict().values() if match.groupdict() else match.groups()[:1]
+        return "/".join(part or "" for part in parts)
+
+
+def matcher(patterns: Iterable[str]) -> Matcher:
+    """Return a function that tells whether a name matches any of the patterns."""
+    compiled = [_compiled(text) for text in patterns]
+    if len(compiled) == 1:
+        return compiled[0]
+    return lambda name: any(one(name) for one in compiled)
+
+
+@functools.lru_cache(1024)
+def _compiled(text: str) -> Matcher:
+    if not text:
+        raise InvalidPolicy("an empty pattern matches nothing", hint=_HINT)
+    if len(text) > _LONGEST:
+        raise InvalidPolicy(f"a pattern has more than {_LONGEST} characters")
+    if text.startswith(_EXPRESSION):
+        expression = _expression(text)
+        return lambda name: expression.fullmatch(name) is not None
+    if text.startswith(_VERSIONS):
+        return _versions(text.removeprefix(_VERSIONS).strip())
+    if text in {"*", "**"}:
+        return lambda _: True
+    glob = re.compile(fnmatch.translate(text))
+    return lambda name: glob.match(name) is not None
+
+
+@functools.lru_cache(1024)
+def _expression(text: str) -> Any:  # noqa: ANN401 - the library has no types
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        return re2.compile(text.removeprefix(_EXPRESSION), options)
+    except re2.error as error:
+        reason = error.args[0] if error.args else "unknown"
+        if isinstance(reason, bytes):
+            reason = reason.decode(errors="replace")
+        message = f"{text!r} is no RE2 expression: {reason}"
+        raise InvalidPolicy(message, hint="See https://github.com/google/re2/wiki/Syntax") from None
+
+
+def _versions(text: str) -> Matcher:
+    try:
+        versions = NpmSpec(text)
+    except ValueError:
+        message = f"{text!r} is no range of versions"
+        raise InvalidPolicy(message, hint="Write >=1.2 <2, ^1.4 or 1.x.") from None
+
+    def matches(name: str) -> bool:
+        version = version_of(name)
+        return version is not None and version in versions
+
+    return matches
+
+
+@functools.lru_cache(65536)
+def version_of(name: str) -> Version | None:
+    """Return the semantic version that a tag is, or None.
+
+    A ``v`` may come first, and the last numbers may be missing: ``v1.2`` is 1.2.0. Build metadata
+    follows an underscore, since a tag has no ``+``.
+    """
+    found = _VERSION.fullmatch(name)
+    if found is None:
+        return None
+    numbers = ".".join(number or "0" for number in found.group(1, 2, 3))
+    build = "+" + found[5][1:] if found[5] else ""
+    try:
+        return Version(f"{numbers}{found[4] or ''}{build}")
+    except ValueError:
+        return None

@@ -1,0 +1,102 @@
+"""Decisions of a retention policy, with coded reasons, and the sentences for them."""
+
+import enum
+from typing import Self
+
+import msgspec
+
+from jettison.model.digest import Digest
+from jettison.model.names import RepoName, Tag
+from jettison.model.retention.evidence import Moment
+from jettison.model.retention.policy import Clock
+from jettison.model.times import moment as written
+
+__all__ = ["Decision", "Reason"]
+
+
+class Reason(enum.StrEnum):
+    """Why something stays or goes; ``sentence`` says it for people."""
+
+    sentence: str
+
+    def __new__(cls, value: str, sentence: str) -> Self:
+        """Make a reason with its sentence: ``{limit}`` and ``{since}`` are the decision's."""
+        reason = str.__new__(cls, value)
+        reason._value_ = value
+        reason.sentence = sentence
+        return reason
+
+    # What stays.
+    NO_RULE = "no-rule", "no rule names it"
+    PROTECTED = "protected", "protected by {limit}"
+    IMMUTABLE = "immutable", "immutable by {limit}"
+    IN_USE = "in-use", "in use: {limit}"
+    KEEP_TAG = "keep-tag", "keeps tags {limit}"
+    LAST = "last", "among the newest {limit}"
+    WITHIN = "within", "not older than {limit}"
+    HOURLY = "hourly", "the newest of its hour, of the last {limit}"
+    DAILY = "daily", "the newest of its day, of the last {limit}"
+    WEEKLY = "weekly", "the newest of its week, of the last {limit}"
+    MONTHLY = "monthly", "the newest of its month, of the last {limit}"
+    YEARLY = "yearly", "the newest of its year, of the last {limit}"
+    PULLED = "pulled", "pulled within {limit}"
+    PULLS_UNKNOWN = "pulls-unknown", "pulls are not known for {limit}: {since}"
+    TIME_UNKNOWN = "time-unknown", "when it was {clock} is not known, and not known is never old"
+    NOT_OLD = "not-old", "not older than {limit}"
+    NOT_BEYOND = "not-beyond", "among the newest {limit}"
+    TYPE_UNKNOWN = "type-unknown", "what it is cannot be told"
+    FOLLOWS = "follows", "belongs to {limit}, which stays"
+    HELD = "held", "something that cannot be read may need it"
+    INCOMPLETE = "incomplete", "the repository's list is not complete"
+    # What goes.
+    OLDER = "older", "older than {limit}"
+    BEYOND = "beyond", "beyond the newest {limit}"
+    OLD_AND_BEYOND = "old-and-beyond", "{limit}"
+    NOT_PULLED = "not-pulled", "not pulled for {limit}"
+    REST = "rest", "nothing keeps it"
+    ALL = "all", "all of them go"
+    FOLLOWED = "followed", "belongs to {limit}, which goes"
+
+
+class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What becomes of a tag, or (``tag`` None) of an untagged manifest, and why.
+
+    ``rule`` is the name of the rule that decided, "" if none did. ``limit`` is the figure or the
+    pattern that mattered, as it was written. ``time`` is the time that counted, with its source,
+    ``clock`` which of an image's times that is. ``rank`` is the place in its ``group``, counted
+    from 1 for the newest.
+    """
+
+    repository: RepoName
+    digest: Digest
+    tag: Tag | None
+    removed: bool
+    reason: Reason
+    rule: str = ""
+    limit: str = ""
+    clock: Clock | None = None
+    time: Moment | None = None
+    rank: int | None = None
+    group: str = ""
+    since: str = ""
+
+    @property
+    def name(self) -> str:
+        """The tag or the manifest, for people."""
+        if self.tag is not None:
+            return f"{self.repository}:{self.tag}"
+        return f"{self.repository}@{self.digest.short}"
+
+    @property
+    def sentence(self) -> str:
+        """The reason in one sentence, with the time that counted and the rule."""
+        text = self.reason.sentence.format(
+            limit=self.limit, since=self.since, clock=self.clock or "pushed"
+        )
+        parts = [text + (f" of {self.group}" if self.group else "")]
+        if self.rank is not None:
+            parts.append(f"number {self.rank}")
+        if self.time is not None:
+            parts.append(f"{self.clock} {written(self.time.seconds)} ({self.time.source})")
+        told = ", ".join(parts)
+        return f"{told} [{self.rule}]" if self.rule else told
