@@ -70,6 +70,8 @@ def render() -> str:
     parts = [HEAD.replace("{codes}", codes), *_section("jettison", root)]
     for name, command in root.commands.items():
         parts += _section(f"jettison {name}", command)
+        for inner, below in getattr(command, "commands", {}).items():
+            parts += _section(f"jettison {name} {inner}", below)
     return "\n".join(parts).rstrip() + "\n"
 
 

@@ -3,6 +3,7 @@
 import re
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.main import get_command
@@ -12,7 +13,12 @@ from jettison import errors
 from jettison.cli.commands import app
 from jettison.errors import UsageError
 
-NAMES = sorted(get_command(app).commands)  # type: ignore[attr-defined] # it is a group
+ROOT: Any = get_command(app)
+NAMES = [
+    names
+    for name, command in sorted(ROOT.commands.items())
+    for names in [(name,), *((name, below) for below in getattr(command, "commands", {}))]
+]
 
 
 def ragged(page: str, width: int) -> list[str]:
@@ -29,7 +35,7 @@ def ragged(page: str, width: int) -> list[str]:
 @pytest.mark.parametrize("width", [60, 80])
 def test_help_is_not_ragged(width: int) -> None:
     for name in NAMES:
-        shown = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": str(width)})
+        shown = CliRunner().invoke(app, [*name, "--help"], env={"COLUMNS": str(width)})
         page = shown.stdout
         assert "Usage:" in page
         assert ragged(page, width) == [], name

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from importlib import import_module
 from inspect import cleandoc
+from types import ModuleType
 from typing import Annotated, Any, Final, NamedTuple
 
 import typer
@@ -58,6 +59,7 @@ _TABLE: Final = {
         _KEEP,
         "List the runs, newest first, or show one with its steps and its receipt.",
     ),
+    "policy": _Row(_MORE, "Work on policies of retention: the schema of their file."),
     "serve": _Row(
         _MORE,
         "Be a registry: in place of `registry serve`, on the same configuration and storage.",
@@ -109,21 +111,42 @@ class _Commands(Mapping[str, Any]):
 
 
 def _load(name: str, row: _Row) -> Any:  # noqa: ANN401 - same
-    """Import a command; its paragraphs flow, whatever the terminal's width, and so do examples."""
+    """Import a command, or a group of commands: a module with ``COMMANDS``, by their names."""
     function = name.replace("-", "_")
     module = import_module(f"jettison.cli.{row.module or function}")
-    command: Callable[..., None] = getattr(module, function)
-    example: str = getattr(module, f"{function.upper()}_EXAMPLE", None) or module.EXAMPLE
+    made = typer.Typer(
+        name=name,
+        help=row.summary,
+        add_completion=False,
+        rich_markup_mode="rich",
+    )
+    commands: Mapping[str, Callable[..., None]] | None = getattr(module, "COMMANDS", None)
+    if commands is None:
+        _add(made, name, module, getattr(module, function), row.panel)
+        return get_command(made)
+    for inner, command in commands.items():
+        _add(made, inner, module, command)
+    made.callback()(lambda: None)
+    group: Any = get_command(made)
+    group.rich_help_panel = row.panel
+    return group
+
+
+def _add(
+    to: typer.Typer, name: str, module: ModuleType, command: Callable[..., None], panel: str = ""
+) -> None:
+    """Add a command; its paragraphs flow, whatever the terminal's width, and so do examples."""
+    example: str | None = getattr(module, f"{name.upper().replace('-', '_')}_EXAMPLE", None)
     paragraphs = cleandoc(command.__doc__ or "").split("\n\n")
-    alone = typer.Typer(add_completion=False, rich_markup_mode="rich")
-    alone.command(
+    to.command(
         name,
         cls=getattr(module, "COMMAND_CLASS", None),
-        rich_help_panel=row.panel,
+        rich_help_panel=panel or None,
         help="\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs),
-        epilog="\n\n".join(["Example:", *example.removeprefix("Example: ").split(" · ")]),
+        epilog="\n\n".join(
+            ["Example:", *(example or module.EXAMPLE).removeprefix("Example: ").split(" · ")]
+        ),
     )(command)
-    return get_command(alone)
 
 
 class _Group(TyperGroup):
