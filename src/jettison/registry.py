@@ -82,6 +82,13 @@ class Registry(Protocol):
     def name(self) -> str:
         """How messages call it: the host, or the path of the storage."""
 
+    @property
+    def clock_difference(self) -> float | None:
+        """Seconds by which this machine's clock is ahead of the registry's, as seen until now.
+
+        None if nothing has told, or if it is the same clock.
+        """
+
     def repositories(self) -> AsyncIterator[RepoName | ListingProblem]:
         """Yield the names of all repositories, each once, in no promised order.
 

@@ -80,6 +80,10 @@ class MemoryRegistry:
 
     # The protocol.
 
+    @property
+    def clock_difference(self) -> float | None:
+        return None
+
     async def repositories(self) -> AsyncIterator[RepoName]:
         for name in self.found:
             yield name

@@ -129,6 +129,11 @@ class RemoteRegistry:
         """The host."""
         return self._host
 
+    @property
+    def clock_difference(self) -> float | None:
+        """The largest difference that the ``Date`` of its answers showed (RFC 9110, 6.6.1)."""
+        return self.transport.clock_difference
+
     # -- is it one, and may we -----------------------------------------------------------------
 
     async def ping(self) -> str:

@@ -23,6 +23,7 @@ from yarl import URL
 from jettison.client.answers import describe, is_page
 from jettison.client.auth import NO_ACCESS, Access, Authenticator, Reply
 from jettison.client.bounds import read_some, seconds_for, waiting
+from jettison.client.clock import clock_difference
 from jettison.client.connecting import ClientOptions, open_session, origin_of, same_origin
 from jettison.client.credentials import CredentialSource
 from jettison.client.failures import plain_reason, tidy, translated
@@ -119,6 +120,7 @@ class Transport:
         # Whether anything has answered, and whether it was the registry and no gateway's error.
         self._reached = False
         self._serves = False
+        self.clock_difference: float | None = None
         self.auth = Authenticator(
             host,
             credentials,
@@ -292,6 +294,7 @@ class Transport:
         session = self._open_session()
         for _ in range(_MAX_REDIRECTS + 1):
             proxy = self.options.proxies.proxy_for(url)
+            began = self._timing.wall()
             try:
                 async with waiting(self.options.timeout, body) as data:
                     raw = await session.request(
@@ -299,6 +302,8 @@ class Transport:
                     )
             except (aiohttp.ClientError, OSError) as error:
                 raise _NotAnswered(error, url) from None
+            if same_origin(url, self.origin):
+                self._compare_clocks(raw.headers, began)
             location = raw.headers.get("Location")
             if raw.status not in _REDIRECTS or not location or method not in {"GET", "HEAD"}:
                 break
@@ -321,6 +326,12 @@ class Transport:
             raise
         patience = self.options.timeout
         return Response(self.host, raw, content, foreign=foreign, patience=patience)
+
+    def _compare_clocks(self, headers: Mapping[str, str], began: float) -> None:
+        """Keep the largest difference: of several servers behind one name, one may be wrong."""
+        found = clock_difference(headers, began, self._timing.wall())
+        if found is not None and abs(found) >= abs(self.clock_difference or 0.0):
+            self.clock_difference = found
 
     def _open_session(self) -> aiohttp.ClientSession:
         self._session = self._session or open_session(self.options, self.origin)

@@ -37,6 +37,11 @@ class StorageRegistry:
         """The path of the storage."""
         return self.storage.location
 
+    @property
+    def clock_difference(self) -> None:
+        """None: it has no clock of its own."""
+        return None
+
     async def repositories(self) -> AsyncIterator[RepoName]:
         """Yield the names of all repositories, sorted."""
         for name in self.storage.repositories():
