@@ -152,7 +152,7 @@ class AsyncRegistrySession:
         job = RemovalJob(self._workspace)
         begun = job.find_interrupted(request, settings)
         if begun is not None:
-            return job.plan_rest(begun, request, settings)
+            return job.plan_rest(begun, settings)
         return await job.plan(request, settings, self._cache)
 
     async def remove(self, plan: PreparedRemoval) -> RemovalEntry:

@@ -180,6 +180,7 @@ def _print_proof(run: JournalEntry, receipt: Receipt) -> None:
 def _done(run: JournalEntry, receipt: Receipt) -> str:
     verb = {
         JobKind.RM: "removed",
+        JobKind.PRUNE: "pruned",
         JobKind.UNDO: "put back",
         JobKind.GC: "collected",
         JobKind.FSCK: "repaired",

@@ -27,6 +27,7 @@ from jettison.model.journal import (
     Finding,
     FindingCode,
     JobState,
+    PruneEntry,
     Receipt,
     RemovalEntry,
     RemovalHead,
@@ -68,11 +69,12 @@ class RemovalSettings(msgspec.Struct, frozen=True):
 class PreparedRemoval(msgspec.Struct, frozen=True):
     """The plan of a removal, and with ``--reclaim`` that of the collection.
 
-    ``now`` is the time of both. ``deleting`` is how the registry deletes, None if it was not asked;
-    ``product`` names its program. ``begun`` is the interrupted run that this finishes.
+    ``fingerprint`` identifies the command. ``now`` is the time of both. ``deleting`` is how the
+    registry deletes, None if it was not asked; ``product`` names its program. ``begun`` is the
+    interrupted run that this finishes. ``pruned``: a retention policy decided it.
     """
 
-    request: RemovalRequest
+    fingerprint: str
     settings: RemovalSettings
     plan: Plan
     now: float
@@ -82,6 +84,7 @@ class PreparedRemoval(msgspec.Struct, frozen=True):
     deleting: Deleting | None = None
     product: str = ""
     begun: RemovalEntry | None = None
+    pruned: bool = False
 
 
 class RemovalJob:
@@ -100,12 +103,15 @@ class RemovalJob:
         self, request: RemovalRequest, settings: RemovalSettings
     ) -> RemovalEntry | None:
         """Return the latest run of the same command that stopped half-way, or None."""
-        mark = self._fingerprint(request, settings)
+        return self.find_unfinished(self._fingerprint(request, settings))
+
+    def find_unfinished(self, fingerprint: str) -> RemovalEntry | None:
+        """Return the latest run of the command with this fingerprint that stopped half-way."""
         found = {
             head.id: journal
             for journal in (self._workspace.users_journal, self._journal)
             for head in journal.heads()
-            if isinstance(head, RemovalHead) and head.unfinished and head.fingerprint == mark
+            if isinstance(head, RemovalHead) and head.unfinished and head.fingerprint == fingerprint
         }
         run = found[max(found)].read(max(found)) if found else None
         return run if isinstance(run, RemovalEntry) else None
@@ -121,18 +127,17 @@ class RemovalJob:
         )
         return msgspec.json.encode(parts).decode()
 
-    def plan_rest(
-        self, begun: RemovalEntry, request: RemovalRequest, settings: RemovalSettings
-    ) -> PreparedRemoval:
+    def plan_rest(self, begun: RemovalEntry, settings: RemovalSettings) -> PreparedRemoval:
         """Return the plan of an interrupted run; of the settings, ``consent`` is new."""
         return PreparedRemoval(
-            request,
+            begun.fingerprint,
             settings,
             begun.plan,
             begun.planned,
             begun.prediction,
             product=begun.product,
             begun=begun,
+            pruned=isinstance(begun, PruneEntry),
         )
 
     async def plan(
@@ -148,11 +153,23 @@ class RemovalJob:
             place.source, request, created=rfc3339(now), cache=cache, progress=place.progress
         )
         await place.require_same(made)
+        fingerprint = self._fingerprint(request, settings)
+        return self.prepare(fingerprint, settings, made, now, deleting)
+
+    def prepare(
+        self,
+        fingerprint: str,
+        settings: RemovalSettings,
+        made: Plan,
+        now: float,
+        deleting: Deleting,
+    ) -> PreparedRemoval:
+        """Return what applying a plan that was made ``now`` does, with what a collection frees."""
         prediction, found = None, list[Objection]()
-        if place.storage is not None and settings.reclaim:
-            prediction, found = self._predict(place.storage, made, settings, now)
+        if self._workspace.storage is not None and settings.reclaim:
+            prediction, found = self._predict(self._workspace.storage, made, settings, now)
         return PreparedRemoval(
-            request, settings, made, now, prediction, tuple(found), deleting, deleting.product
+            fingerprint, settings, made, now, prediction, tuple(found), deleting, deleting.product
         )
 
     def promise(self, prepared: PreparedRemoval) -> UndoPromise:
@@ -251,13 +268,14 @@ class RemovalJob:
     def _entry(self, prepared: PreparedRemoval) -> RemovalEntry:
         place, settings = self._workspace, prepared.settings
         now, storage = place.clock(), place.storage
-        return RemovalEntry(
+        kind = PruneEntry if prepared.pruned else RemovalEntry
+        return kind(
             id=new_run_id(now),
             state=JobState.APPLYING,
             started=rfc3339(now),
             registry=prepared.plan.registry,
             request=prepared.plan.request,
-            fingerprint=self._fingerprint(prepared.request, settings),
+            fingerprint=prepared.fingerprint,
             storage=None if storage is None else storage.location,
             plan=prepared.plan,
             window_until=None if storage is None or settings.reclaim else now + settings.window,

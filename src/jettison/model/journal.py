@@ -26,6 +26,8 @@ __all__ = [
     "JobState",
     "JournalEntry",
     "LeftCode",
+    "PruneEntry",
+    "PruneHead",
     "Receipt",
     "RemovalEntry",
     "RemovalHead",
@@ -44,12 +46,13 @@ class JobKind(enum.StrEnum):
     """The job of an entry, by its command."""
 
     RM = "rm"
+    PRUNE = "prune"
     UNDO = "undo"
     GC = "gc"
     FSCK = "fsck"
 
 
-UNDOABLE: Final = frozenset({JobKind.RM, JobKind.FSCK})
+UNDOABLE: Final = frozenset({JobKind.RM, JobKind.PRUNE, JobKind.FSCK})
 """The jobs that ``jettison undo`` reverts."""
 
 
@@ -287,6 +290,18 @@ class RemovalEntry(RemovalHead, frozen=True, kw_only=True, tag="rm"):
         return tuple(found)
 
 
+class PruneHead(RemovalHead, frozen=True, kw_only=True, tag="prune"):
+    """The head of a removal by a retention policy."""
+
+    kind: ClassVar[JobKind] = JobKind.PRUNE
+
+
+class PruneEntry(RemovalEntry, frozen=True, kw_only=True, tag="prune"):
+    """A removal by a retention policy; each step has the policy's reason."""
+
+    kind: ClassVar[JobKind] = JobKind.PRUNE
+
+
 class CollectionHead(_Head, frozen=True, kw_only=True, tag="gc"):
     """The head of a collection."""
 
@@ -328,14 +343,15 @@ class UndoEntry(UndoHead, frozen=True, kw_only=True, tag="undo"):
     saved: tuple[SavedManifest, ...] = ()
 
 
-EntryHead = RemovalHead | CollectionHead | RepairEntry | UndoHead
+EntryHead = RemovalHead | PruneHead | CollectionHead | RepairEntry | UndoHead
 """The head of any journal entry; an entry is also its own head."""
 
-JournalEntry = RemovalEntry | CollectionEntry | RepairEntry | UndoEntry
-"""A journal entry. Each further job that is journaled, such as pruning, gets a class here."""
+JournalEntry = RemovalEntry | PruneEntry | CollectionEntry | RepairEntry | UndoEntry
+"""A journal entry. Each further job that is journaled gets a class here."""
 
 _HEADS: Final[dict[type, type[RemovalHead | CollectionHead | UndoHead]]] = {
     RemovalEntry: RemovalHead,
+    PruneEntry: PruneHead,
     CollectionEntry: CollectionHead,
     UndoEntry: UndoHead,
 }

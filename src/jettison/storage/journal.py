@@ -349,7 +349,7 @@ class Journal:
         """
         none = "nothing was removed yet, and nothing collected"
         try:
-            return self._find(text, frozenset({JobKind.RM}), none, on)
+            return self._find(text, frozenset({JobKind.RM, JobKind.PRUNE}), none, on)
         except NotFoundError:
             return self._find(text, frozenset({JobKind.GC}), none, on)
 

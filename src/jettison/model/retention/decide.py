@@ -134,6 +134,19 @@ class Decider:
             return False
         return any(one.rule.removes and one.repositories(repository) for one in self.rules)
 
+    def selects(self, repository: str, tag: str) -> bool:
+        """Whether a rule is about a tag."""
+        return any(one.repositories(repository) and one.tags(tag) for one in self.rules)
+
+    def needs_created(self, repository: str, evidence: Evidence) -> bool:
+        """Whether a decision rests on the times of creation, by what is known of pushes."""
+        pushed = any(times.pushed is not None for times in evidence.tags.values())
+        return any(
+            one.rule.clock is Clock.CREATED or (one.rule.clock is Clock.AUTO and not pushed)
+            for one in self.rules
+            if one.rule.state is State.TAGGED and one.repositories(repository)
+        )
+
     def states(self, repository: str) -> set[State]:
         """Return the states of images that rules are about in a repository."""
         return {one.rule.state for one in self.rules if one.repositories(repository)}
