@@ -7,17 +7,25 @@ import msgspec
 from jettison.configuration.policy_file import parse_policy
 from jettison.model.digest import Digest
 from jettison.model.manifest import Descriptor, Manifest, ManifestKind
-from jettison.model.mediatypes import OCI_INDEX, OCI_MANIFEST
+from jettison.model.mediatypes import OCI_ARTIFACT, OCI_INDEX, OCI_MANIFEST, SCHEMA1_SIGNED
 from jettison.model.names import RepoName, Tag
 from jettison.model.retention.decide import NOTHING_HELD, Decider, Held, RepositoryDecision
 from jettison.model.retention.evidence import Evidence, Moment, Times
 from jettison.model.snapshot import RepositorySnapshot
 
-__all__ = ["DAY", "NOW", "Repository", "decided"]
+__all__ = ["DAY", "NOW", "Repository", "decided", "digest_of"]
 
 DAY = 86400.0
 NOW = 1_800_000_000.0
 """15 January 2027, 08:00 UTC."""
+
+_TYPES = {
+    ManifestKind.IMAGE: OCI_MANIFEST,
+    ManifestKind.INDEX: OCI_INDEX,
+    ManifestKind.ARTIFACT: OCI_ARTIFACT,
+    ManifestKind.SCHEMA1: SCHEMA1_SIGNED,
+    ManifestKind.OPAQUE: "application/vnd.example.thing",
+}
 
 
 def digest_of(name: str) -> Digest:
@@ -33,36 +41,47 @@ class Repository:
         self.manifests: dict[Digest, Manifest] = {}
         self.tag_times: dict[Tag, Times] = {}
         self.times: dict[Digest, Times] = {}
+        self.unreadable: set[Digest] = set()
         self.watching_since: float | None = None
 
     def add(
         self,
         name: str,
         *tags: str,
-        pushed: float | None = None,
-        created: float | None = None,
-        untagged: float | None = None,
-        pulled: float | None = None,
+        pushed: float | Moment | None = None,
+        created: float | Moment | None = None,
+        untagged: float | Moment | None = None,
+        pulled: float | Moment | None = None,
         children: Sequence[str] = (),
         subject: str | None = None,
         config: str = "application/vnd.oci.image.config.v1+json",
+        artifact_type: str | None = None,
+        layer: str = "layer",
+        kind: str | None = None,
         size: int = 1000,
     ) -> Digest:
-        """Add a manifest called ``name``; times are days before now."""
+        """Add a manifest called ``name``; times are days before now, or moments.
+
+        ``kind`` is what it is if neither an image nor an index: ``schema1``, ``opaque``.
+        """
         digest = digest_of(name)
 
         def descriptor(of: str, kind: str, size: int = 100) -> Descriptor:
             return Descriptor(digest_of(of), kind, size)
 
+        usual = ManifestKind.INDEX if children else ManifestKind.IMAGE
+        of = usual if kind is None else ManifestKind(kind)
+        whole = of is ManifestKind.IMAGE
         self.manifests[digest] = Manifest(
             digest,
-            OCI_INDEX if children else OCI_MANIFEST,
+            _TYPES[of],
             500,
-            ManifestKind.INDEX if children else ManifestKind.IMAGE,
-            None if children else descriptor(f"{name} config", config),
-            () if children else (descriptor(f"{name} layer", "layer", size),),
+            of,
+            descriptor(f"{name} config", config) if whole else None,
+            (descriptor(f"{name} layer", layer, size),) if whole else (),
             tuple(descriptor(child, OCI_MANIFEST) for child in children),
             None if subject is None else digest_of(subject),
+            artifact_type,
         )
         times = Times(
             self._moment(pushed),
@@ -76,12 +95,16 @@ class Repository:
             self.tag_times[tag] = Times(pushed=times.pushed, pulled=times.pulled)
         return digest
 
-    def _moment(self, days: float | None) -> Moment | None:
-        return None if days is None else Moment(NOW - days * DAY, "test")
+    def _moment(self, days: float | Moment | None) -> Moment | None:
+        if days is None or isinstance(days, Moment):
+            return days
+        return Moment(NOW - days * DAY, "test")
 
     @property
     def snapshot(self) -> RepositorySnapshot:
-        return RepositorySnapshot(self.name, self.tags, self.manifests, complete=True)
+        return RepositorySnapshot(
+            self.name, self.tags, self.manifests, frozenset(self.unreadable), complete=True
+        )
 
     @property
     def evidence(self) -> Evidence:
