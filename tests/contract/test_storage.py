@@ -94,6 +94,23 @@ def test_lines_are_added_to_a_document(subject: Subject) -> None:
     assert (found.read("log", 100) or b"").split() == [b"four", b"five"]
 
 
+def test_lease_is_held_by_one_at_a_time(subject: Subject) -> None:
+    found = subject.storage.documents("runs")
+    with found.lease("book") as held:
+        assert held
+        with subject.again().documents("runs").lease("book") as other:
+            assert not other
+        with found.lease("book", patience=0.02) as other:
+            assert not other
+        with found.lease("another") as other:
+            assert other
+        with subject.storage.documents("plans").lease("book") as other:
+            assert other
+    with subject.again().documents("runs").lease("book", patience=0.02) as held:
+        assert held
+    assert found.names() == []
+
+
 # What there is, and around it.
 
 
@@ -162,6 +179,7 @@ IMPLEMENTATIONS: dict[type, tuple[type, type]] = {
 OWN = (
     test_documents_are_whole_and_replaced_whole,
     test_lines_are_added_to_a_document,
+    test_lease_is_held_by_one_at_a_time,
     test_places_hold_something_or_nothing,
     test_nobody_else_has_a_part_in_a_new_storage,
 )

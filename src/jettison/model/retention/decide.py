@@ -168,6 +168,7 @@ class _Repository:
         self._by = decider
         self._repository = repository
         self._evidence = evidence
+        self._any_pulled = any(of.pulled is not None for of in evidence.manifests.values())
         self._images: Images = find_images(repository)
         self._keeps: dict[Tag | Digest, Decision] = {}
         self._removes: dict[Tag | Digest, Decision] = {}
@@ -294,6 +295,7 @@ class _Repository:
                 now=by.now,
                 zone=by.zone,
                 watching_since=self._evidence.watching_since,
+                unwatched=self._evidence.unwatched,
                 group=group,
             )
             for member, verdict, sums in rule_set.verdicts():
@@ -407,14 +409,26 @@ class _Repository:
             return of.created
         if clock is Clock.UNTAGGED:
             # One that is pulled by its digest is in use, whenever it lost its tag.
-            return None if of.untagged is None else _latest([of.untagged, of.pulled])
+            pulled = self._pulled(member.image)
+            return None if of.untagged is None else _latest([of.untagged, pulled])
         tags = self._evidence.tags
         return _latest([*(tags.get(tag, NO_TIMES).pushed for tag in member.tags), of.pushed])
 
     def _pulled(self, image: Image) -> Moment | None:
-        tags = self._evidence.tags
-        of = self._evidence.manifests.get(image.digest, NO_TIMES)
-        return _latest([*(tags.get(tag, NO_TIMES).pulled for tag in image.tags), of.pulled])
+        """Return when an image was last pulled: by a tag, by its digest, or one of its platforms.
+
+        A client that pulls an image for one platform by digest may never ask for its index.
+        """
+        tags, of = self._evidence.tags, self._evidence.manifests
+        below = {image.digest}
+        if self._any_pulled:
+            below = reach([image.digest], self._repository.edges, {}).manifests
+        return _latest(
+            [
+                *(tags.get(tag, NO_TIMES).pulled for tag in image.tags),
+                *(of.get(digest, NO_TIMES).pulled for digest in below),
+            ]
+        )
 
     # What follows.
 

@@ -55,6 +55,7 @@ class Evidence(msgspec.Struct, frozen=True, omit_defaults=True):
     tags: Mapping[Tag, Times] = {}
     manifests: Mapping[Digest, Times] = {}
     watching_since: float | None = None
+    unwatched: str = "nobody watches them"
     copied: bool = False
 
 

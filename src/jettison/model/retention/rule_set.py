@@ -63,6 +63,7 @@ class RuleSet:
     """The images that a rule is about in one repository, or in one ``group`` of it.
 
     ``clock`` is the time that counts, of which ``now`` (seconds since the epoch) is the present.
+    ``unwatched`` is why pulls are not known.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class RuleSet:
         now: float,
         zone: tzinfo,
         watching_since: float | None,
+        unwatched: str = "nobody watches them",
         group: str = "",
     ) -> None:
         self._rule = rule
@@ -82,6 +84,7 @@ class RuleSet:
         self._now = now
         self._zone = zone
         self._watching = watching_since
+        self._unwatched = unwatched
         self._group = group
         self._cutoffs: dict[Period, float] = {}
         times = sorted((m.time.seconds for m in members if m.time is not None), reverse=True)
@@ -170,7 +173,7 @@ class RuleSet:
             since = f"pulled {written(pulled.seconds)} ({pulled.source})"
             return Verdict(Outcome.KEPT, Reason.PULLED, period, group=self._group, since=since)
         if self._watching is None or self._watching > cutoff:
-            since = "nobody watches them"
+            since = self._unwatched
             if self._watching is not None:
                 since = f"watching since {written(self._watching)}"
             return Verdict(

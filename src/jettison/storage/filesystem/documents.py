@@ -1,10 +1,12 @@
 """Documents in a folder: one of a user's own, or one of ours in a storage tree."""
 
+import fcntl
 import os
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 from jettison.errors import StorageError
 from jettison.storage.filesystem import layout
@@ -17,6 +19,9 @@ from jettison.storage.filesystem.folder import (
 )
 
 __all__ = ["FolderDocuments"]
+
+_LEASE: Final = ".lease"
+_PAUSE: Final = 0.01
 
 
 class FolderDocuments:
@@ -78,7 +83,8 @@ class FolderDocuments:
     def names(self) -> list[str]:
         """Return the names of all documents."""
         with self._opened() as folder:
-            return [] if folder is None else [entry.name for entry in folder.entries()]
+            found = [] if folder is None else [entry.name for entry in folder.entries()]
+        return [name for name in found if not name.endswith(_LEASE)]
 
     def read(self, name: str, limit: int) -> bytes | None:
         """Return a document of at most ``limit`` bytes, None if there is none."""
@@ -131,3 +137,31 @@ class FolderDocuments:
                 return False
             raise
         return True
+
+    @contextmanager
+    def lease(self, name: str, patience: float = 0.0) -> Iterator[bool]:
+        """Hold what only one process may do at a time; False: another does.
+
+        It is the kernel's lock on a file, which stays.
+        """
+        path = self._folder / f"{name}{_LEASE}"
+        end = time.monotonic() + patience
+        with self._opened(make=True) as folder:
+            if folder is None:
+                raise StorageError(f"cannot lock {path}")
+            with open_record(folder, path.name, private=True) as descriptor:
+                held = _lock(descriptor, path)
+                while not held and time.monotonic() < end:
+                    time.sleep(_PAUSE)
+                    held = _lock(descriptor, path)
+                yield held
+
+
+def _lock(descriptor: int, path: Path) -> bool:
+    """Lock an open file, until it is closed; False if another process has it."""
+    with storage_errors("lock", path):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True

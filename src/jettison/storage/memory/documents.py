@@ -1,11 +1,16 @@
 """Documents in memory."""
 
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Final
 
 from jettison.errors import StorageError
 from jettison.storage.memory.state import Memory, locked
 
 __all__ = ["MemoryDocuments"]
+
+_PAUSE: Final = 0.01
 
 
 class MemoryDocuments:
@@ -66,3 +71,23 @@ class MemoryDocuments:
         """Whether a document of so many bytes could be stored: always."""
         self.memory.documents.setdefault(self._collection, {})
         return True
+
+    @contextmanager
+    def lease(self, name: str, patience: float = 0.0) -> Iterator[bool]:
+        """Hold what only one may do at a time; False: another does."""
+        end = time.monotonic() + patience
+        held = self._take(name)
+        while not held and time.monotonic() < end:
+            time.sleep(_PAUSE)
+            held = self._take(name)
+        try:
+            yield held
+        finally:
+            if held:
+                self.memory.leases.discard((self._collection, name))
+
+    @locked
+    def _take(self, name: str) -> bool:
+        taken = (self._collection, name) in self.memory.leases
+        self.memory.leases.add((self._collection, name))
+        return not taken

@@ -182,6 +182,7 @@ class Memory:
         self.repositories: dict[str, RepositoryState] = {}
         self.problems: list[Problem] = []
         self.documents: dict[str, dict[str, bytes]] = {}
+        self.leases: set[tuple[str, str]] = set()
         self.leased_for: str | None = None
         self.open_uploads: set[str] = set()
         self.writing: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)

@@ -1,6 +1,7 @@
-"""Small named documents: the journal and the plans of repairs."""
+"""Small named documents: the journal, the plans of repairs, the book of pulls."""
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 __all__ = ["Documents"]
@@ -43,3 +44,10 @@ class Documents(Protocol):
 
     def has_room(self, size: int) -> bool:
         """Whether a document of so many bytes could be stored; False on a disk that is full."""
+
+    def lease(self, name: str, patience: float = 0.0) -> AbstractContextManager[bool]:
+        """Hold what only one process may do at a time, in a ``with`` block; False: another does.
+
+        It is waited for as long as ``patience`` seconds. The lease of a killed process ends with
+        it. Names of leases are apart from those of documents.
+        """
