@@ -13,6 +13,7 @@ import msgspec
 
 from jettison.model.digest import Digest
 from jettison.model.graph import reach
+from jettison.model.manifest import referenced_digest
 from jettison.model.names import RepoName, Tag
 from jettison.model.retention.evidence import NO_TIMES, Evidence, Moment
 from jettison.model.retention.images import Image, Images, find_images
@@ -28,8 +29,9 @@ __all__ = ["NOTHING_HELD", "Decider", "GroupSizes", "Held", "RepositoryDecision"
 class Held(msgspec.Struct, frozen=True):
     """What a run may not remove, beside what its policy protects.
 
-    ``tags`` and ``digests`` are in use, each with who uses it; a digest is held in every
-    repository. ``immutable`` are patterns of tags.
+    ``tags`` and ``digests`` are in use, each with who uses it. A digest is held in every
+    repository, as that of a manifest or of an image's config, by which machines call what they
+    run. ``immutable`` are patterns of tags.
     """
 
     tags: Mapping[tuple[RepoName, Tag], str] = {}
@@ -264,17 +266,32 @@ class _Repository:
         by, repository = self._by, self._repository
         held = {d: (Reason.IN_USE, user) for d, user in by.held.digests.items()}
         held |= {d: (Reason.PROTECTED, d.short) for d in by.protect.digests}
-        there = repository.manifests.keys() | repository.unreadable
-        wanted = held.keys() & there
+        if not held and not by.held.tags:
+            return {}
+        wanted = {d: held[d] for d in held.keys() & self._known_digests()}
+        for digest, manifest in repository.manifests.items():
+            config = manifest.config
+            if config is not None and config.digest in by.held.digests:
+                wanted.setdefault(digest, held[config.digest])
+        for name, tag in by.held.tags:
+            # What has such a tag goes with its subject, whatever becomes of the tag.
+            if name == repository.name and tag in repository.tags and referenced_digest(tag):
+                wanted[repository.tags[tag]] = Reason.IN_USE, by.held.tags[name, tag]
         if not wanted:
             return {}
         referrers = repository.referrers()
         found = {}
         for image in self._images.images:
-            below = reach([image.digest], repository.edges, referrers).manifests & wanted
+            below = reach([image.digest], repository.edges, referrers).manifests & wanted.keys()
             if below:
-                found[image.digest] = held[min(below)]
+                found[image.digest] = wanted[min(below)]
         return found
+
+    def _known_digests(self) -> set[Digest]:
+        """Return the manifests that are there, or that an index there lists."""
+        repository = self._repository
+        children = (c.digest for m in repository.manifests.values() for c in m.children)
+        return {*repository.manifests, *repository.unreadable, *children}
 
     # One rule.
 
