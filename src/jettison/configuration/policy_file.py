@@ -104,6 +104,10 @@ def _mistakes_of(rule: Rule) -> Iterator[tuple[list[str | int], str]]:
     if isinstance(rule.remove, Remove):
         for message in _mistakes_of_removal(rule.remove):
             yield ["remove"], message
+    if rule.whole_images and rule.keep is None:
+        yield ["whole_images"], "is about what keep names; add keep"
+    if rule.clock is Clock.TAGGED and rule.state is not State.TAGGED:
+        yield ["clock"], f"what is {rule.state} has no tags; write pushed"
     if rule.clock is Clock.UNTAGGED and rule.state is not State.UNTAGGED:
         yield ["clock"], "only what is untagged has lost its tag; add state: untagged"
 
@@ -123,15 +127,15 @@ def _mistakes_of_set(rule: Rule) -> Iterator[tuple[list[str | int], str]]:
 
 
 def _mistakes_of_removal(remove: Remove) -> Iterator[str]:
-    counts = [remove.beyond, remove.and_beyond, remove.or_beyond]
+    counts = [remove.beyond, remove.and_beyond, remove.or_beyond, remove.leaving]
     if remove == Remove():
         yield "removes nothing; write for example older_than: 30d"
     if sum(count is not None for count in counts) > 1:
-        yield "has several counts; write one of beyond, and_beyond, or_beyond"
+        yield "has several counts; write one of beyond, and_beyond, or_beyond, leaving"
     elif remove.older_than is not None and remove.beyond is not None:
         yield "age and count: write and_beyond (old and beyond N) or or_beyond (either)"
     elif remove.older_than is None and remove.beyond is None and any(counts):
-        yield "and_beyond and or_beyond go with older_than; alone it is beyond"
+        yield "and_beyond, or_beyond and leaving go with older_than; alone it is beyond"
 
 
 def require_useful(policy: Policy) -> None:

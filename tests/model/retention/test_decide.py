@@ -1,7 +1,8 @@
 """What a policy decides."""
 
 from jettison.model.names import Tag
-from tests.model.retention.building import Repository, decided, kept, removed
+from jettison.model.retention.evidence import Moment, Times
+from tests.model.retention.building import DAY, NOW, Repository, decided, kept, removed
 
 
 def of_days(*days: float) -> Repository:
@@ -143,3 +144,80 @@ def test_pulled_lately_is_kept_and_unknown_pulls_keep_everything() -> None:
     found = decided(repository, policy)
     assert kept(found) == {"pulled": "pulled"}
     assert removed(found) == {"b1": "rest", "b2": "rest"}
+
+
+def test_unknown_time_is_kept_by_a_rule_that_keeps_by_time() -> None:
+    repository = of_days(40)
+    repository.add("unknown", "unknown")
+    policy = """
+    rules:
+    - {tags: ["*"], keep: {within: 30d}}
+    - {tags: ["*"], remove: all}
+    """
+    found = decided(repository, policy)
+    assert kept(found) == {"unknown": "time-unknown"}
+    assert removed(found) == {"b1": "all"}
+
+
+def test_leaving_counts_among_the_old_alone() -> None:
+    repository = of_days(1, 2, 10, 20, 20, 30)
+    found = decided(repository, 'rules: [{tags: ["*"], remove: {older_than: 7d, leaving: 2}}]')
+    left = {"b3": "left", "b4": "left", "b5": "left"}
+    assert kept(found) == {"b1": "not-old", "b2": "not-old", **left}
+    assert removed(found) == {"b6": "older"}
+
+
+def test_whole_images_are_kept_with_the_tags_that_the_rule_is_not_about() -> None:
+    repository = Repository()
+    repository.add("release", "v1", "build-7", pushed=90)
+    repository.add("build", "build-8", pushed=90)
+    policy = """
+    rules:
+    - {tags: ["v*"], keep: {last: 5}, whole_images: WHOLE}
+    - {tags: ["*"], remove: all}
+    """
+    assert sorted(kept(decided(repository, policy.replace("WHOLE", "false")))) == ["v1"]
+    found = decided(repository, policy.replace("WHOLE", "true"))
+    assert sorted(kept(found)) == ["build-7", "v1"]
+    assert removed(found) == {"build-8": "all"}
+
+
+def test_tagged_clock_heeds_no_other_push_of_the_image() -> None:
+    repository = Repository()
+    digest = repository.add("image", "pr-1", "latest", pushed=40)
+    repository.times[digest] = Times(pushed=Moment(NOW, "test"))
+    policy = 'rules: [{tags: ["pr-*"], clock: CLOCK, remove: {older_than: 30d}}]'
+    assert removed(decided(repository, policy.replace("CLOCK", "pushed"))) == {}
+    assert removed(decided(repository, policy.replace("CLOCK", "tagged"))) == {"pr-1": "older"}
+
+
+def test_those_pulled_last_are_kept_and_who_may_be_among_them() -> None:
+    repository = of_days(50, 60)
+    repository.add("yesterday", "yesterday", pushed=70, pulled=1)
+    repository.add("last week", "last-week", pushed=70, pulled=7)
+    policy = 'rules: [{tags: ["*"], keep: {last_pulled: LAST}, remove: rest}]'
+    one = policy.replace("LAST", "1")
+    assert removed(decided(repository, one)) == {}
+    repository.watching_since = NOW - 3 * DAY
+    found = decided(repository, one)
+    assert kept(found) == {"yesterday": "last-pulled"}
+    # One place is left, and any of the others may have been pulled before anybody watched.
+    found = decided(repository, policy.replace("LAST", "2"))
+    pulled = {"yesterday": "last-pulled", "last-week": "last-pulled"}
+    assert kept(found) == {"b1": "pulls-unknown", "b2": "pulls-unknown", **pulled}
+
+
+def test_tag_of_a_platform_goes_only_if_rules_remove_it_by_itself() -> None:
+    repository = Repository()
+    repository.add("index", "nightly", pushed=60, children=["amd64", "arm64", "s390x"])
+    repository.add("amd64", "v1-amd64", pushed=60)
+    repository.add("arm64", "nightly-arm64", pushed=60)
+    repository.add("s390x", "nightly-s390x", pushed=2)
+    policy = """
+    rules:
+    - {tags: ["*"], keep: {tags: ["v*"]}}
+    - {tags: ["*"], remove: {older_than: 30d}}
+    """
+    found = decided(repository, policy)
+    assert removed(found) == {"nightly": "older", "nightly-arm64": "followed"}
+    assert kept(found) == {"v1-amd64": "keep-tag", "nightly-s390x": "not-old"}

@@ -177,6 +177,10 @@ class _Repository:
         self._passes: dict[Tag | Digest, Decision] = {}
         self._sums: list[Sums] = []
         self._groups: list[GroupSizes] = []
+        # What rules say of tags that follow an image: without a say of their own they do not go.
+        self._followers: dict[Outcome, dict[Tag, tuple[str, Verdict]]] = {
+            one: {} for one in Outcome
+        }
 
     def decide(self) -> RepositoryDecision:
         by, name = self._by, self._repository.name
@@ -296,21 +300,20 @@ class _Repository:
     # One rule.
 
     def _apply(self, rule: _Rule) -> None:
-        members = self._set_of(rule)
-        if not members:
+        members, followers = self._set_of(rule), self._followers_of(rule)
+        if not members and not followers:
             return
-        by = self._by
-        clock = self._clock(rule.rule, members)
-        members = [member._replace(time=self._time(member, clock)) for member in members]
-        groups = self._grouped(rule, members)
+        clock = self._clock(rule.rule, members or followers)
+        groups = self._grouped(rule, self._timed(members, clock))
+        followers_of = self._grouped(rule, self._timed(followers, clock))
         both, either = 0, 0
-        for group, some in groups.items():
+        for group in {**groups, **followers_of}:
             rule_set = RuleSet(
                 rule.rule,
-                some,
+                groups.get(group, ()),
                 clock,
-                now=by.now,
-                zone=by.zone,
+                now=self._by.now,
+                zone=self._by.zone,
                 watching_since=self._evidence.watching_since,
                 unwatched=self._evidence.unwatched,
                 group=group,
@@ -318,15 +321,33 @@ class _Repository:
             for member, verdict, sums in rule_set.verdicts():
                 both += sums[0]
                 either += sums[1]
-                keys: tuple[Tag | Digest, ...] = member.tags or (member.image.digest,)
-                for key in keys:
-                    self._note(member.image, key, rule.name, verdict)
+                self._note_all(member, rule, verdict)
+            for follower in followers_of.get(group, ()):
+                self._note_follower(follower.tags, rule, rule_set.judge(follower)[0])
         remove = rule.rule.remove
         if isinstance(remove, Remove) and (remove.and_beyond or remove.or_beyond):
             self._sums.append(Sums(rule.name, both, either))
         if rule.rule.group_by is not None:
             sizes = {group: len(some) for group, some in sorted(groups.items())}
             self._groups.append(GroupSizes(rule.name, self._repository.name, sizes))
+
+    def _timed(self, members: list[Member], clock: Clock) -> list[Member]:
+        return [member._replace(time=self._time(member, clock)) for member in members]
+
+    def _note_all(self, member: Member, rule: _Rule, verdict: Verdict) -> None:
+        if verdict.reason is Reason.NO_RULE:  # it only keeps, and not this: another may say why
+            return
+        keys: tuple[Tag | Digest, ...] = member.tags or (member.image.digest,)
+        if rule.rule.whole_images and verdict.outcome is Outcome.KEPT:
+            keys = member.image.tags or keys
+        for key in keys:
+            self._note(member.image, key, rule.name, verdict)
+
+    def _note_follower(self, tags: Iterable[Tag], rule: _Rule, verdict: Verdict) -> None:
+        if verdict.reason is Reason.NO_RULE:
+            return
+        for tag in tags:
+            self._followers[verdict.outcome].setdefault(tag, (rule.name, verdict))
 
     def _note(
         self,
@@ -366,6 +387,17 @@ class _Repository:
                 tags = image.tags
             found.append(Member(image, tags, None, self._pulled(image)))
         return found
+
+    def _followers_of(self, rule: _Rule) -> list[Member]:
+        """Return the tags of what follows an image that a rule is about, whatever their type."""
+        if rule.rule.state is not State.TAGGED or not rule.rule.tags:
+            return []
+        images = [
+            Image(digest, (tag,), State.TAGGED, ())
+            for tag, digest in self._images.following.items()
+            if rule.tags(tag)
+        ]
+        return [Member(image, image.tags, None, self._pulled(image)) for image in images]
 
     def _fits(self, rule: _Rule, image: Image) -> bool:
         if not image.known:
@@ -429,7 +461,8 @@ class _Repository:
             pulled = self._pulled(member.image)
             return None if of.untagged is None else _latest([of.untagged, pulled])
         tags = self._evidence.tags
-        return _latest([*(tags.get(tag, NO_TIMES).pushed for tag in member.tags), of.pushed])
+        pushed = [tags.get(tag, NO_TIMES).pushed for tag in member.tags]
+        return _latest(pushed if clock is Clock.TAGGED else [*pushed, of.pushed])
 
     def _pulled(self, image: Image) -> Moment | None:
         """Return when an image was last pulled: by a tag, by its digest, or one of its platforms.
@@ -466,30 +499,24 @@ class _Repository:
             mine = owners.get(digest, [])
             stays = next((one for one in mine if not self._goes(one)), None)
             shown = mine[0] if stays is None and mine else stays
-            goes = stays is None and bool(mine) and self._is_named(tag)
+            goes = stays is None and bool(mine) and tag in self._followers[Outcome.REMOVED]
             limit = "" if shown is None else (shown.tags[0] if shown.tags else shown.digest.short)
             image = Image(digest, (tag,), State.TAGGED, ())
             held = self._holder(image, tag, None, {})
             if held is not None:
                 self._note(image, tag, "", Verdict(Outcome.KEPT, *held))
+            elif tag in self._followers[Outcome.KEPT]:
+                self._note(image, tag, *self._followers[Outcome.KEPT][tag])
             elif goes:
                 self._note(image, tag, "", Verdict(Outcome.REMOVED, Reason.FOLLOWED, limit))
             elif stays is not None:
                 self._note(image, tag, "", Verdict(Outcome.KEPT, Reason.FOLLOWS, limit))
+            elif tag in self._followers[Outcome.PASSED]:
+                self._note(image, tag, *self._followers[Outcome.PASSED][tag])
 
     def _goes(self, image: Image) -> bool:
         keys: tuple[Tag | Digest, ...] = image.tags or (image.digest,)
         return all(key in self._removes and key not in self._keeps for key in keys)
-
-    def _is_named(self, tag: Tag) -> bool:
-        name = self._repository.name
-        return any(
-            one.rule.removes
-            and one.rule.state is State.TAGGED
-            and one.repositories(name)
-            and one.tags(tag)
-            for one in self._by.rules
-        )
 
 
 def _latest(moments: Iterable[Moment | None]) -> Moment | None:

@@ -40,11 +40,13 @@ class Clock(enum.StrEnum):
     """Which time of an image counts.
 
     ``auto`` is ``pushed`` where the registry tells that of any image of the set, else ``created``;
-    for an untagged image it is ``untagged``: when it lost its last tag.
+    for an untagged image it is ``untagged``: when it lost its last tag. ``pushed`` is the last push
+    of the image by any tag of the set or by its digest, ``tagged`` that of a tag of the set alone.
     """
 
     AUTO = "auto"
     PUSHED = "pushed"
+    TAGGED = "tagged"
     CREATED = "created"
     UNTAGGED = "untagged"
 
@@ -54,7 +56,8 @@ class Keep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
 
     ``last`` are the newest N images, ``within`` those not older than that. ``hourly`` to ``yearly``
     keep the newest image of each of the last N hours, days, ISO weeks, months, years that have
-    one. ``pulled_within`` keeps what was pulled lately. ``tags`` are patterns.
+    one. ``pulled_within`` keeps what was pulled lately, ``last_pulled`` the N images that were
+    pulled last. ``tags`` are patterns.
     """
 
     last: Count | None = None
@@ -65,6 +68,7 @@ class Keep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     monthly: Count | None = None
     yearly: Count | None = None
     pulled_within: Period | None = None
+    last_pulled: Count | None = None
     tags: tuple[Pattern, ...] = ()
 
 
@@ -72,14 +76,16 @@ class Remove(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     """What a rule removes of its set, unless something keeps it.
 
     ``older_than`` alone, ``beyond`` (the newest N) alone, or ``older_than`` with ``and_beyond``
-    (old and beyond the newest N) or with ``or_beyond`` (either is enough). ``not_pulled_within``
-    further asks that it was not pulled for so long; where pulls are not known, it stays.
+    (old and beyond the newest N), ``or_beyond`` (either is enough) or ``leaving`` (the newest N of
+    those that are old stay, however many are younger). ``not_pulled_within`` further asks that it
+    was not pulled for so long; where pulls are not known, it stays.
     """
 
     older_than: Period | None = None
     beyond: Count | None = None
     and_beyond: Count | None = None
     or_beyond: Count | None = None
+    leaving: Count | None = None
     not_pulled_within: Period | None = None
 
 
@@ -90,7 +96,9 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     ``except_tags``, in each case patterns of which any is enough. ``artifact_types`` are patterns
     of the artifact's type, or of its config's; without them only images, indexes and artifacts
     with a known form are meant, and no build caches. Sizes are in bytes. ``group_by`` is an
-    expression (``re:…``) whose captured part divides the set: counts are for each group.
+    expression (``re:…``) whose captured part divides the set: counts are for each group. With
+    ``whole_images``, an image that ``keep`` names stays with all its tags, also those that are not
+    of the set.
 
     ``remove`` is ``rest``: all of the set that ``keep`` does not name; ``all``: all of it; or a
     :class:`Remove`. Without it the rule removes nothing.
@@ -107,6 +115,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     smaller_than: Size | None = None
     group_by: Grouping | None = None
     clock: Clock = Clock.AUTO
+    whole_images: bool = False
     keep: Keep | None = None
     remove: Remove | Literal["rest", "all"] | None = None
 

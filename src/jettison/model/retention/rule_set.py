@@ -1,6 +1,7 @@
 """What one rule of a policy says of each image of its set."""
 
 import enum
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, tzinfo
 from typing import Final, NamedTuple
@@ -88,10 +89,23 @@ class RuleSet:
         self._group = group
         self._cutoffs: dict[Period, float] = {}
         times = sorted((m.time.seconds for m in members if m.time is not None), reverse=True)
-        self._newer: dict[float, int] = {}
-        for place, time in enumerate(times):
-            self._newer.setdefault(time, place)
+        self._times = times[::-1]
+        self._pulls = sorted(m.pulled.seconds for m in members if m.pulled is not None)
         self._buckets = self._find_buckets(times)
+        self._left = self._find_left(times)
+
+    def _newer(self, seconds: float) -> int:
+        """Return how many images of the set are newer than that."""
+        return len(self._times) - bisect_right(self._times, seconds)
+
+    def _find_left(self, times: list[float]) -> float:
+        """Return the time of the oldest image that ``leaving`` leaves."""
+        remove = self._rule.remove
+        if not isinstance(remove, Remove) or remove.leaving is None or remove.older_than is None:
+            return self._now
+        cutoff = self._cutoff(remove.older_than)
+        old = [time for time in times if time < cutoff]
+        return old[: remove.leaving][-1] if old else cutoff
 
     def _find_buckets(self, times: list[float]) -> list[tuple[Reason, int, set[float]]]:
         """Return the times that hourly to yearly keep: the newest of each, ties included."""
@@ -116,32 +130,33 @@ class RuleSet:
     def verdicts(self) -> Iterator[tuple[Member, Verdict, tuple[bool, bool]]]:
         """Yield each member, its verdict, and whether it is old and beyond, and old or beyond."""
         for member in self._members:
-            yield member, *self._judge(member)
+            yield member, *self.judge(member)
 
     def _cutoff(self, period: Period) -> float:
         if period not in self._cutoffs:
             self._cutoffs[period] = period.before(self._now, self._zone)
         return self._cutoffs[period]
 
-    def _judge(self, member: Member) -> tuple[Verdict, tuple[bool, bool]]:
+    def judge(self, member: Member) -> tuple[Verdict, tuple[bool, bool]]:
+        """Return the verdict of a member, or of what follows one and is not counted."""
         keep, remove = self._rule.keep, self._rule.remove
         sums = (False, False)
         if keep is not None:
             verdict = self._keeps(member, keep)
             if verdict is not None:
                 return verdict, sums
+            if member.time is None and _needs_time(keep):
+                return self._unknown(Outcome.KEPT), sums
         if remove is None:
             return Verdict(Outcome.PASSED, Reason.NO_RULE), sums
         if remove == "all":
             return Verdict(Outcome.REMOVED, Reason.ALL), sums
         if remove == "rest":
-            if member.time is None and keep is not None and _needs_time(keep):
-                return self._unknown(Outcome.KEPT), sums
             return self._said(Outcome.REMOVED, Reason.REST, "", member), sums
         return self._removes(member, remove)
 
     def _said(self, outcome: Outcome, reason: Reason, limit: str, member: Member) -> Verdict:
-        rank = None if member.time is None else self._newer[member.time.seconds] + 1
+        rank = None if member.time is None else self._newer(member.time.seconds) + 1
         clock = None if member.time is None else self._clock
         return Verdict(outcome, reason, limit, clock, member.time, rank, self._group)
 
@@ -154,28 +169,55 @@ class RuleSet:
         time = member.time
         if time is not None:
             seconds = time.seconds
-            if keep.last is not None and self._newer[seconds] < keep.last:
+            if keep.last is not None and self._newer(seconds) < keep.last:
                 return self._said(Outcome.KEPT, Reason.LAST, str(keep.last), member)
             if keep.within is not None and seconds >= self._cutoff(keep.within):
                 return self._said(Outcome.KEPT, Reason.WITHIN, keep.within, member)
             for reason, most, times in self._buckets:
                 if seconds in times:
                     return self._said(Outcome.KEPT, reason, str(most), member)
+        lately = None
         if keep.pulled_within is not None:
-            return self._pulled_lately(member, keep.pulled_within)
-        return None
+            lately = self._pulled_lately(member, keep.pulled_within)
+        if lately is None and keep.last_pulled is not None:
+            lately = self._pulled_last(member, keep.last_pulled)
+        return lately
+
+    def _pulled_last(self, member: Member, most: int) -> Verdict | None:
+        """Return the verdict that keeps what is among the last pulled, or may be.
+
+        Only a pull since pulls are known is certainly later than one that is not known.
+        """
+        pulled, watching, limit = member.pulled, self._watching, str(most)
+        later = 0
+        if pulled is not None and watching is not None and pulled.seconds >= watching:
+            later = len(self._pulls) - bisect_right(self._pulls, pulled.seconds)
+        elif watching is not None:
+            later = len(self._pulls) - bisect_left(self._pulls, watching)
+        if later >= most:
+            return None
+        reason = Reason.PULLS_UNKNOWN if pulled is None else Reason.LAST_PULLED
+        since = self._since(pulled)
+        if pulled is None:
+            limit = f"the {most} pulled last"
+        return Verdict(Outcome.KEPT, reason, limit, group=self._group, since=since)
+
+    def _since(self, pulled: Moment | None) -> str:
+        if pulled is not None:
+            return f"pulled {written(pulled.seconds)} ({pulled.source})"
+        if self._watching is None:
+            return self._unwatched
+        return f"watching since {written(self._watching)}"
 
     def _pulled_lately(self, member: Member, period: Period) -> Verdict | None:
         """Return the verdict that keeps what was pulled lately, or may have been."""
         cutoff = self._cutoff(period)
         pulled = member.pulled
         if pulled is not None and pulled.seconds >= cutoff:
-            since = f"pulled {written(pulled.seconds)} ({pulled.source})"
+            since = self._since(pulled)
             return Verdict(Outcome.KEPT, Reason.PULLED, period, group=self._group, since=since)
         if self._watching is None or self._watching > cutoff:
-            since = self._unwatched
-            if self._watching is not None:
-                since = f"watching since {written(self._watching)}"
+            since = self._since(None)
             return Verdict(
                 Outcome.KEPT, Reason.PULLS_UNKNOWN, period, group=self._group, since=since
             )
@@ -188,7 +230,7 @@ class RuleSet:
         period, pulled = remove.older_than, remove.not_pulled_within
         count = remove.beyond or remove.and_beyond or remove.or_beyond
         old = period is not None and time.seconds < self._cutoff(period)
-        beyond = count is not None and self._newer[time.seconds] >= count
+        beyond = count is not None and self._newer(time.seconds) >= count
         sums = (old and beyond, old or beyond)
         if remove.and_beyond is not None:
             goes, reason = old and beyond, Reason.OLD_AND_BEYOND
@@ -199,18 +241,29 @@ class RuleSet:
             goes, reason, limit = beyond, Reason.BEYOND, str(count)
         else:
             goes, reason, limit = True, Reason.NOT_PULLED, str(pulled)
-        if goes and pulled is not None:
-            lately = self._pulled_lately(member, pulled)
-            if lately is None and time.seconds >= self._cutoff(pulled):
-                lately = self._said(Outcome.PASSED, Reason.NOT_OLD, pulled, member)
-            if lately is not None:
-                return lately._replace(outcome=Outcome.PASSED), sums
+        spared = self._spared(member, time, remove) if goes else None
+        if spared is not None:
+            return spared, sums
         if goes:
             return self._said(Outcome.REMOVED, reason, limit, member), sums
         # It is of the set, and only not yet to go: another rule may still remove it.
         if period is not None and not old:
             return self._said(Outcome.PASSED, Reason.NOT_OLD, period, member), sums
         return self._said(Outcome.PASSED, Reason.NOT_BEYOND, str(count), member), sums
+
+    def _spared(self, member: Member, time: Moment, remove: Remove) -> Verdict | None:
+        """Return why what is old and beyond is not to go yet; None if it is."""
+        if remove.leaving is not None and time.seconds >= self._left:
+            return self._said(Outcome.PASSED, Reason.LEFT, str(remove.leaving), member)
+        pulled = remove.not_pulled_within
+        if pulled is None:
+            return None
+        lately = self._pulled_lately(member, pulled)
+        if lately is not None:
+            return lately._replace(outcome=Outcome.PASSED)
+        if time.seconds >= self._cutoff(pulled):
+            return self._said(Outcome.PASSED, Reason.NOT_OLD, pulled, member)
+        return None
 
 
 def _needs_time(keep: Keep) -> bool:
