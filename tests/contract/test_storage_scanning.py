@@ -120,6 +120,9 @@ def test_a_repository_that_is_not_there_has_nothing_in_it(subject: Subject) -> N
         assert repository.meant_by_tag(ONE) == set()
         assert not repository.had_others(ONE)
         assert repository.history(ONE) == ([], [])
+        assert repository.tag_stamps([ONE]) == [None]
+        assert repository.history_stamps(ONE, [DIGEST.binary]) == [None]
+        assert repository.tags_stamp() is None
         assert repository.revisions() == ([], set(), [], set(), [], set(), [])
         assert repository.revision_names() == []
         assert repository.layers() == (set(), [])
@@ -152,6 +155,47 @@ def test_tags_and_their_history(subject: Subject) -> None:
         assert repository.history(TWO) == ([first.binary], [])
         assert repository.history("absent") == ([], [])
         assert repository.had_others(ONE)
+
+
+def since(began: float, stamps: list[Stamp | None]) -> list[int | None]:
+    """How many seconds after the beginning, rounded to minutes; None where there is no stamp."""
+    return [None if one is None else round((one / 1e9 - began) / 60) * 60 for one in stamps]
+
+
+def test_tags_tell_when_they_were_pushed_and_to_what(subject: Subject) -> None:
+    storage = subject.storage
+    first = push(storage, ONE, TWO)
+    subject.let_pass(120.0)
+    second = push(storage, ONE, layers=[b"another"])
+    subject.let_pass(120.0)
+    push(storage, TWO)
+    began = subject.now() - 240.0
+    digests = [first.binary, second.binary, ABSENT.binary]
+    with storage.repository(APP) as repository:
+        assert since(began, repository.tag_stamps([ONE, Tag("absent"), TWO])) == [120, None, 240]
+        assert repository.tag_stamps([]) == []
+        assert since(began, repository.history_stamps(ONE, digests)) == [0, 120, None]
+        assert since(began, repository.history_stamps(TWO, digests)) == [240, None, None]
+        assert repository.history_stamps(Tag("absent"), digests) == [None] * 3
+
+
+def test_a_tag_that_is_new_or_removed_is_noted_and_one_that_moves_is_not(subject: Subject) -> None:
+    storage = subject.storage
+    push(storage, ONE)
+    subject.let_pass(120.0)
+    push(storage, ONE, layers=[b"another"])
+    with storage.repository(APP) as repository:
+        assert since(subject.now(), [repository.tags_stamp()]) == [-120]
+    push(storage, TWO)
+    subject.let_pass(120.0)
+    with storage.repository(APP) as repository:
+        assert since(subject.now(), [repository.tags_stamp()]) == [-120]
+    storage.untag(APP, TWO)
+    with storage.repository(APP) as repository:
+        assert since(subject.now(), [repository.tags_stamp()]) == [0]
+    push(storage, repository=INNER)
+    with storage.repository(INNER) as repository:
+        assert since(subject.now(), [repository.tags_stamp()]) == [0]
 
 
 @pytest.mark.parametrize("content", [b"", b" " + DIGEST.encode(), DIGEST.upper().encode(), None])

@@ -11,6 +11,7 @@ from jettison.model.manifest import Manifest, parse_manifest
 from jettison.model.names import RepoName, Tag
 from jettison.model.retention.evidence import Evidence
 from jettison.registry import Capabilities, Deletion, RawManifest
+from jettison.storage.evidence import read_evidence
 from jettison.storage.protocol import Blob, LinkKind, Problem, Storage
 from jettison.storage.tag_index import TagIndexes
 
@@ -24,11 +25,13 @@ class StorageRegistry:
 
     It shows what a registry serves: a manifest only if its repository has a revision link, a blob
     only if it has a layer link. Referrers are read once for each repository, and again after a
-    write through this object.
+    write through this object. ``trust_times``: the times of pushes count even if they look like
+    those of a copy.
     """
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, *, trust_times: bool = False) -> None:
         self.storage = storage
+        self._trust_times = trust_times
         self._referrers: dict[RepoName, dict[Digest, list[Digest]]] = {}
         self._tagged = TagIndexes(storage)
 
@@ -71,9 +74,9 @@ class StorageRegistry:
             found = reader.revisions()
         return sorted(map(Digest.from_binary, found.damaged | found.linked))
 
-    async def evidence(self, repository: RepoName) -> Evidence | None:  # noqa: ARG002 - the protocol's
-        """Return None."""
-        return None
+    async def evidence(self, repository: RepoName) -> Evidence | None:
+        """Return when tags and manifests were pushed, and lost their tags; it tells no pulls."""
+        return read_evidence(self.storage, repository, trust_times=self._trust_times)
 
     async def manifest(self, repository: RepoName, reference: Tag | Digest) -> RawManifest | None:
         """Return a manifest that is linked into the repository.

@@ -3,23 +3,37 @@
 These are four different things, and none stands for another. What is not known is never old.
 """
 
-from collections.abc import Iterable, Mapping
+from bisect import bisect_right
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
 
 from jettison.model.digest import Digest
+from jettison.model.graph import AnyDigest
 from jettison.model.names import Tag
 
-__all__ = ["NO_TIMES", "Evidence", "Moment", "Times", "are_times_of_a_copy", "known_created"]
+__all__ = [
+    "NO_TIMES",
+    "Evidence",
+    "Moment",
+    "Times",
+    "are_times_of_a_copy",
+    "known_created",
+    "pushed_within_an_hour",
+]
 
 EARLIEST_CREATED: Final = datetime(2000, 1, 1, tzinfo=UTC).timestamp()
 """Builders that want the same bytes each time write 1970, 1980 or the year 1."""
 
 COPY_SECONDS: Final = 3600.0
-COPIED_IMAGES: Final = 3
-"""Fewer images than these may well have come within an hour."""
+COPIED_IMAGES: Final = 2
+"""One image has no order, and a copy only makes it younger."""
+PUSHED_AFTER_SECONDS: Final = 24 * 3600.0
+"""Who builds an image pushes it within a day."""
+CLOCKS_SECONDS: Final = 3600.0
+"""How far the clock of a builder may be ahead of a registry's."""
 
 
 class Moment(msgspec.Struct, frozen=True, array_like=True):
@@ -80,15 +94,37 @@ def known_created(
     return {digest: moment for digest, moment in plausible.items() if moment.seconds not in usual}
 
 
-def are_times_of_a_copy(pushed: Iterable[float]) -> bool:
-    """Whether more than half of a repository's images came within one hour.
+def pushed_within_an_hour(pushed: Mapping[AnyDigest, float]) -> list[AnyDigest]:
+    """Return the images that came within one hour, sorted, if they are more than half; else none.
 
-    A copy of a storage that does not keep times (``cp`` without ``-p``, ``aws s3 sync``) looks so.
+    A copy of a storage that does not keep times (``cp`` without ``-p``, ``aws s3 sync``) looks so,
+    and so does a busy day: :func:`are_times_of_a_copy` tells which it was.
     """
-    times = sorted(pushed)
-    if len(times) < COPIED_IMAGES:
-        return False
+    if len(pushed) < COPIED_IMAGES:
+        return []
+    found = sorted(pushed, key=lambda digest: (pushed[digest], digest))
+    times = [pushed[digest] for digest in found]
     half = len(times) // 2
-    return any(
-        times[first + half] - times[first] <= COPY_SECONDS for first in range(len(times) - half)
+    for first in range(len(times) - half):
+        if times[first + half] - times[first] <= COPY_SECONDS:
+            end = bisect_right(times, times[first] + COPY_SECONDS)
+            return sorted(found[first:end])
+    return []
+
+
+def are_times_of_a_copy(
+    images: Collection[AnyDigest],
+    pushed: Mapping[AnyDigest, float],
+    created: Mapping[AnyDigest, float],
+) -> bool:
+    """Whether images that came within one hour were copied, and not pushed, at that time.
+
+    They were pushed if at least half of them had been created within the day before. When one was
+    created that says nothing, or something from before that day, speaks for a copy.
+    """
+    timely = sum(
+        -CLOCKS_SECONDS <= pushed[digest] - created[digest] <= PUSHED_AFTER_SECONDS
+        for digest in images
+        if digest in created
     )
+    return timely * 2 < len(images)

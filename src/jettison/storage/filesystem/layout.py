@@ -30,6 +30,7 @@ __all__ = [
     "SET_ASIDE",
     "TAGS",
     "TRASH",
+    "UNTAGGED",
     "UPLOADS",
     "MalformedLinkError",
     "blob",
@@ -76,6 +77,9 @@ LINKS_ASIDE: Final = f"{OURS}/links-aside"
 
 RELATIONS: Final = f"{OURS}/relations"
 """What a server has read of who references whom; it may be removed at any time."""
+
+UNTAGGED: Final = f"{OURS}/untagged"
+"""When manifests were first seen without a tag; it may be removed at any time."""
 
 QUARANTINE_PREFIX: Final = "jettison-aside-"
 """Begins the names that a collection of a full disk uses in the root directory itself."""

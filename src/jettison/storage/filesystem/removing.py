@@ -118,7 +118,8 @@ class TreeRemover(TreeWriter):
         What was on its way out goes at once, unless somebody may just be about to put it back;
         then, and drafts, if they were not touched since ``before`` (seconds since the epoch).
         """
-        for path in (layout.DRAFTS, layout.RUNS, *self._below(layout.RELATIONS)):
+        notes = (*self._below(layout.RELATIONS), *self._below(layout.UNTAGGED))
+        for path in (layout.DRAFTS, layout.RUNS, *notes):
             folder = self.folder(path)
             if folder is None:
                 continue

@@ -338,6 +338,33 @@ class RepositoryReader:
                         found.problems.append(self._problem(folder, name, message))
         return found
 
+    def tag_stamps(self, tags: Sequence[Tag]) -> list[Stamp | None]:
+        """Return when each tag was last pushed; None for one without a link."""
+        return self._stamps(layout.TAGS, [f"{tag}/current/{layout.LINK}" for tag in tags])
+
+    def history_stamps(self, tag: Tag, digests: Sequence[BinaryDigest]) -> list[Stamp | None]:
+        """Return when a tag was last pushed to point to each digest; None where it is not noted."""
+        named = map(Digest.from_binary, digests)
+        names = [f"{digest.algorithm}/{digest.hex}/{layout.LINK}" for digest in named]
+        return self._stamps(f"{layout.TAGS}/{tag}/index", names)
+
+    def tags_stamp(self) -> Stamp | None:
+        """Return when a tag's folder, or the folder of all tags, was last made or removed."""
+        if self._folder is None:
+            return None
+        found = self._folder.time(layout.TAGS)
+        if found is None:
+            found = self._folder.time("_manifests")
+        return None if found is None else Stamp(found)
+
+    def _stamps(self, inner: str, names: list[str]) -> list[Stamp | None]:
+        folder = self.open(inner, [])
+        if folder is None:
+            return [None] * len(names)
+        with folder:
+            looks = folder.look_each(names)
+        return [None if look is None else Stamp(look.st_mtime_ns) for look in looks]
+
     # Revisions.
 
     def revisions(self) -> Revisions:

@@ -160,6 +160,25 @@ class MemoryRepository:
         state = self._state.tags.get(tag)
         return History([] if state is None else list(state.history), [])
 
+    @locked
+    def tag_stamps(self, tags: Sequence[Tag]) -> list[Stamp | None]:
+        """Return when each tag was last pushed; None for one without a link."""
+        states = [self._state.tags.get(tag) for tag in tags]
+        return [None if state is None else _stamp(state.current) for state in states]
+
+    @locked
+    def history_stamps(self, tag: Tag, digests: Sequence[BinaryDigest]) -> list[Stamp | None]:
+        """Return when a tag was last pushed to point to each digest; None where it is not noted."""
+        state = self._state.tags.get(tag)
+        history = {} if state is None else state.history
+        return [_stamp(history.get(digest)) for digest in digests]
+
+    @locked
+    def tags_stamp(self) -> Stamp | None:
+        """Return when a tag was last new, or removed, or when the repository got a part."""
+        state = self._state
+        return state.changed.get(TAGS, max(state.parts.values(), default=None))
+
     # Links.
 
     @locked
@@ -261,6 +280,11 @@ class MemoryRepository:
         state = self._state
         uploads = state.changed.get(UPLOADS, state.made)
         return max(state.made, uploads, *state.parts.values()) <= before
+
+
+def _stamp(slot: Slot | None) -> Stamp | None:
+    found = None if slot is None else slot.files.get(CONTENT)
+    return None if found is None else found.stamp
 
 
 def _meant(content: bytes) -> set[BinaryDigest]:

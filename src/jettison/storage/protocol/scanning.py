@@ -121,6 +121,21 @@ class RepositoryScan(Protocol):
     def history(self, tag: str) -> History:
         """Return what the tag's history names, and what in it could not be understood."""
 
+    def tag_stamps(self, tags: Sequence[Tag]) -> list[Stamp | None]:
+        """Return when each tag was last pushed; None for one without a link."""
+
+    def history_stamps(self, tag: Tag, digests: Sequence[BinaryDigest]) -> list[Stamp | None]:
+        """Return when a tag was last pushed to point to each digest; None where that is not noted.
+
+        A tag's history is removed with the tag.
+        """
+
+    def tags_stamp(self) -> Stamp | None:
+        """Return a stamp not older than when a tag was last removed; None if there is none.
+
+        It is that of the last tag that was new, or was removed.
+        """
+
     def revisions(self) -> Revisions:
         """Return the manifests linked into the repository, tagged or not."""
 
