@@ -48,7 +48,7 @@ def test_both_sessions_have_the_same_methods() -> None:
     def public(one: type) -> set[str]:
         return {name for name in vars(one) if not name.startswith("_")}
 
-    more = {"workspace", "reporting_to", "last", "require_way_back", "cancel"}
+    more = {"workspace", "reporting_to", "last", "require_way_back", "cancel", "cache"}
     assert public(jettison.AsyncRegistrySession) ^ public(jettison.RegistrySession) <= more
 
 

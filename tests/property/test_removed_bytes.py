@@ -41,9 +41,10 @@ def test_bytes_are_those_of_an_estimate_of_the_whole(
         going = {digest for repository, digest in removed if repository == name}
         counting.add(snapshot.repositories[name], going)
     sizes = [(digest.binary, size) for digest, size in snapshot.sizes.items()]
-    found = counting.counted(sizes, stored=snapshot.stored)
+    found, freed = counting.counted(sizes, stored=snapshot.stored)
 
-    assert found.freed == len(estimate.freed)
+    assert freed == estimate.freed
+    assert found.freed == len(freed)
     assert found.freed_bytes == estimate.freed_bytes
     assert found.shared == len(estimate.shared)
     assert found.shared_bytes == estimate.shared_bytes

@@ -9,9 +9,10 @@ from typing import Any, Self, TypeVar
 from jettison.api.connection import Connection
 from jettison.api.journal import users_journal
 from jettison.client import Credentials, ManifestCache
-from jettison.errors import Cancelled, NotFoundError
+from jettison.errors import Cancelled, NotFoundError, UsageError
 from jettison.jobs.discover import Extent, list_repositories
 from jettison.jobs.inspect import Report, inspect
+from jettison.jobs.prune import PruneJob, PruneRequest
 from jettison.jobs.removal_plan import RemovalRequest
 from jettison.jobs.remove import PreparedRemoval, RemovalJob, RemovalSettings
 from jettison.jobs.undo import UndoJob
@@ -21,6 +22,10 @@ from jettison.model.journal import Finding, RemovalEntry, UndoEntry
 from jettison.model.listing_problems import ListingProblem
 from jettison.model.names import Location, Reference, RepoName, Tag
 from jettison.model.restoration import NotBack, UndoPlan
+from jettison.model.retention.decide import NOTHING_HELD, Held
+from jettison.model.retention.patterns import Pattern
+from jettison.model.retention.policy import Policy
+from jettison.model.retention.prune_plan import Allowed, PrunePlan
 from jettison.model.undo_promise import UndoPromise
 from jettison.progress import Progress, silent
 from jettison.registry import Registry
@@ -31,6 +36,8 @@ Result = TypeVar("Result")
 Name = TypeVar("Name", bound=str)
 
 DEFAULTS = RemovalSettings()
+_NO_HOST = "storage.invalid"
+"""What references need before them where there is no host; RFC 6761 keeps it free."""
 
 
 class Listed(list[Name]):
@@ -44,11 +51,12 @@ class Listed(list[Name]):
 class AsyncRegistrySession:
     """A registry over its API, in an ``async with`` block.
 
-    ``host`` is what images of the registry are named with, such as ``localhost:5000``.
-    ``storage`` is the root directory of its storage, or its configuration file, if that is at
-    hand: then untagged manifests and true sizes are seen, and space can be freed. ``journal`` is
-    the folder in which removals are noted, by default the one of the command line. ``progress`` is
-    told how far a call has come. What a call raises is a :class:`~jettison.errors.JettisonError`.
+    ``host`` is what images of the registry are named with, such as ``localhost:5000``; None for a
+    registry that is reached through its storage alone. ``storage`` is the root directory of its
+    storage, or its configuration file, if that is at hand: then untagged manifests and true sizes
+    are seen, and space can be freed. ``journal`` is the folder in which removals are noted, by
+    default the one of the command line. ``progress`` is told how far a call has come. What a call
+    raises is a :class:`~jettison.errors.JettisonError`.
 
     A task that is cancelled ends after the step that is under way; the journal says what was done,
     and the same removal, planned again, finishes it.
@@ -56,7 +64,7 @@ class AsyncRegistrySession:
 
     def __init__(
         self,
-        host: str,
+        host: str | None = None,
         *,
         storage: str | Path | None = None,
         connection: Connection | None = None,
@@ -64,7 +72,9 @@ class AsyncRegistrySession:
         journal: Path | None = None,
         progress: Progress = silent,
     ) -> None:
-        self._host = Location.parse(host).host
+        if host is None and storage is None:
+            raise UsageError("neither a registry nor a storage is given")
+        self._host = None if host is None else Location.parse(host).host
         self._connection = connection or Connection()
         self._credentials = credentials
         path = None if storage is None else str(storage)
@@ -75,6 +85,9 @@ class AsyncRegistrySession:
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
+        if self._host is None:
+            self._workspace = self._workspace.without_api()
+            return self
         async with AsyncExitStack() as stack:
             opened = self._connection.open(self._host, self._credentials)
             remote = await stack.enter_async_context(opened)
@@ -187,6 +200,46 @@ class AsyncRegistrySession:
         proof = await RemovalJob(self._workspace).verify(entry, read_data=read_data)
         return list(proof.findings)
 
+    # Pruning.
+
+    async def plan_prune(
+        self,
+        policy: Policy,
+        *repositories: str,
+        held: Held = NOTHING_HELD,
+        allowed: Allowed = Allowed(),  # noqa: B008 - it is immutable
+    ) -> PrunePlan:
+        """Return what a retention policy removes, and why; nothing is changed.
+
+        ``repositories`` are patterns that narrow the policy. ``held`` is what is in use, and
+        ``allowed`` what may be done although it looks like a mistake.
+        """
+        request = PruneRequest(
+            policy,
+            (f"prune {self._host or self._workspace.own_storage.location}",),
+            tuple(map(Pattern, repositories)),
+            held,
+            allowed,
+        )
+        return await PruneJob(self._workspace).plan(request, self._cache)
+
+    async def prune(self, plan: PrunePlan, settings: RemovalSettings = DEFAULTS) -> RemovalEntry:
+        """Carry out a plan of a policy and verify it; return its journal entry.
+
+        Raises :class:`~jettison.errors.Refused`, and changes nothing, if something speaks against
+        the plan, or an undo is not possible and ``without_undo`` is not given.
+        """
+        job = PruneJob(self._workspace)
+        self._removal = job.removal
+        prepared = await job.prepare(plan, settings, job.fingerprint_of(plan))
+        job.removal.require_way_back(prepared.removal)
+        return await job.apply(prepared, self._cache)
+
+    @property
+    def cache(self) -> ManifestCache | None:
+        """The local cache of manifests."""
+        return self._cache
+
     # Undoing.
 
     def entry(self, run_id: str = "last") -> RemovalEntry | UndoEntry:
@@ -224,7 +277,7 @@ class AsyncRegistrySession:
     def _reference(self, text: str | Reference) -> Reference:
         if isinstance(text, Reference):
             return text
-        prefix = f"{self._host}/"
+        prefix = f"{self._host or _NO_HOST}/"
         return Reference.parse(text if text.startswith(prefix) else prefix + text)
 
 
@@ -237,7 +290,7 @@ class RegistrySession:
 
     def __init__(
         self,
-        host: str,
+        host: str | None = None,
         *,
         storage: str | Path | None = None,
         connection: Connection | None = None,
@@ -326,6 +379,22 @@ class RegistrySession:
     def remove(self, plan: PreparedRemoval) -> RemovalEntry:
         """Carry a plan out and verify it; return its journal entry, with the receipt."""
         return self._run(self._session.remove(plan))
+
+    def plan_prune(
+        self,
+        policy: Policy,
+        *repositories: str,
+        held: Held = NOTHING_HELD,
+        allowed: Allowed = Allowed(),  # noqa: B008 - it is immutable
+    ) -> PrunePlan:
+        """Return what a retention policy removes, and why; nothing is changed."""
+        return self._run(
+            self._session.plan_prune(policy, *repositories, held=held, allowed=allowed)
+        )
+
+    def prune(self, plan: PrunePlan, settings: RemovalSettings = DEFAULTS) -> RemovalEntry:
+        """Carry out a plan of a policy and verify it; return its journal entry."""
+        return self._run(self._session.prune(plan, settings))
 
     def verify(self, entry: RemovalEntry, *, read_data: bool = False) -> list[Finding]:
         """Look again whether what was removed is gone, and what stays is whole."""

@@ -45,6 +45,14 @@ _TABLE: Final = {
         _LOOK, "Read the whole storage, and report damage and the tags that cannot be pulled."
     ),
     "rm": _Row(_REMOVE, "Remove tags, and the manifests that nothing needs."),
+    "prune": _Row(
+        _REMOVE,
+        "Remove images by a retention policy, each with the reason, and undo it as one run.",
+    ),
+    "apply": _Row(
+        _REMOVE,
+        "Apply a plan that `jettison prune --out` made, if the registry is still what it saw.",
+    ),
     "gc": _Row(_REMOVE, "Free what no tag, no kept manifest and no undo window needs."),
     "garbage-collect": _Row(
         _REMOVE, "Collect garbage with the flags and the output of Distribution's own command."
@@ -81,8 +89,8 @@ _SYNONYMS: Final = {
     "help": "--help",
     "history": "runs",
     "list": "ls",
-    "prune": "gc",
-    "purge": "rm",
+    "purge": "prune",
+    "retention": "prune",
     "remove": "rm",
     "show": "inspect",
     "version": "--version",

@@ -185,10 +185,12 @@ def _done(run: JournalEntry, receipt: Receipt) -> str:
         JobKind.GC: "collected",
         JobKind.FSCK: "repaired",
     }[run.kind]
-    if not run.registry or run.kind is JobKind.GC:
-        # Done in the storage itself; what an undo takes back there is a repair.
-        return f"{'took back a repair of' if run.kind is JobKind.UNDO else verb} {run.storage}"
-    return f"{verb} {what_goes(receipt.tags, receipt.manifests)} on {run.registry}"
+    what = what_goes(receipt.tags, receipt.manifests)
+    if run.kind in {JobKind.GC, JobKind.FSCK}:
+        return f"{verb} {run.storage}"
+    if run.kind is JobKind.UNDO and not run.registry and not receipt.tags + receipt.manifests:
+        return f"took back a repair of {run.storage}"
+    return f"{verb} {what} on {run.place}"
 
 
 def undo_line(run: EntryHead, now: float) -> str:

@@ -121,7 +121,10 @@ async def _undo(
     from jettison import connect
     from jettison.cli.receipt import print_receipt
 
-    async with connect(found.registry, storage=storage, connection=connection) as registry:
+    # What was done in a storage alone is undone there.
+    host = found.registry or None
+    where = storage if host is not None else storage or found.storage
+    async with connect(host, storage=where, connection=connection) as registry:
         with reporting() as progress:
             told = registry.reporting_to(progress)
             plan = await told.plan_undo(found, overwrite=overwrite)
@@ -198,7 +201,7 @@ def _print(found: "JournalEntry", plan: "UndoPlan") -> None:
     from jettison.cli.receipt import what_goes
 
     write(
-        f"Undo of run {found.id} on {found.registry}, to put back: "
+        f"Undo of run {found.id} on {found.place}, to put back: "
         + what_goes(len(plan.tags), len(plan.manifests))
         + (f", {counted(len(plan.blobs), 'blob')} from the backup" if plan.blobs else "")
         + "."

@@ -113,7 +113,7 @@ async def _verify(
     if not isinstance(found, RemovalEntry):
         message = f"run {found.id} is a {found.kind}; only removals and collections are verified"
         raise Refused(message, hint="See `jettison runs` for those.")
-    async with connect(found.registry, storage=where, connection=connection) as session:
+    async with connect(found.registry or None, storage=where, connection=connection) as session:
         with reporting() as progress:
             told = session.reporting_to(progress)
             return found, await told.verify(found, read_data=read_data)

@@ -14,14 +14,27 @@ import msgspec
 
 from jettison.configuration.document import load_yaml
 from jettison.configuration.problems import key_name
-from jettison.errors import ConfigurationError, InvalidDocument, InvalidPolicy, storage_errors
+from jettison.errors import (
+    ConfigurationError,
+    InvalidDocument,
+    InvalidPolicy,
+    Refused,
+    storage_errors,
+)
 from jettison.model import codec
 from jettison.model.retention.policy import Clock, Keep, Policy, Protect, Remove, Rule, State
 
 if TYPE_CHECKING:
     from ruamel.yaml.nodes import Node
 
-__all__ = ["parse_policy", "policy_schema", "read_policy", "require_useful", "write_policy"]
+__all__ = [
+    "check_policy",
+    "parse_policy",
+    "policy_schema",
+    "read_policy",
+    "require_useful",
+    "write_policy",
+]
 
 _MOST_BYTES: Final = 4 << 20
 _MOST_PROBLEMS: Final = 20
@@ -139,12 +152,20 @@ def _mistakes_of_removal(remove: Remove) -> Iterator[str]:
 
 
 def require_useful(policy: Policy) -> None:
-    """Raise :class:`InvalidPolicy` for a policy that can remove nothing (a circuit breaker)."""
-    if not any(rule.removes for rule in policy.rules):
-        message = "the policy removes nothing: no rule has remove"
-        if not policy.rules:
-            message = "the policy is empty: it has no rules"
-        raise InvalidPolicy(message, hint="Write for example remove: rest, or --keep-last 10.")
+    """Raise :class:`Refused` for a policy that can remove nothing (a circuit breaker)."""
+    if any(rule.removes for rule in policy.rules):
+        return
+    message = "the policy removes nothing: no rule has remove"
+    if not policy.rules:
+        message = "the policy is empty: it has no rules"
+    raise Refused(message, hint="Write `remove: rest`, or say --keep-last 10 or --untagged 7d.")
+
+
+def check_policy(policy: Policy) -> None:
+    """Raise :class:`InvalidPolicy` for one that cannot be meant, made from options."""
+    for steps, message in _mistakes(policy):
+        option = "--" + str(steps[-1]).replace("_", "-") if steps else "the policy"
+        raise InvalidPolicy(f"{option}: {message}")
 
 
 def policy_schema() -> dict[str, Any]:

@@ -273,7 +273,7 @@ class RemovalJob:
             id=new_run_id(now),
             state=JobState.APPLYING,
             started=rfc3339(now),
-            registry=prepared.plan.registry,
+            registry=place.host,
             request=prepared.plan.request,
             fingerprint=prepared.fingerprint,
             storage=None if storage is None else storage.location,

@@ -59,6 +59,10 @@ class Workspace:
         """Return the same workspace with a registry."""
         return replace(self, remote=remote)
 
+    def without_api(self) -> Self:
+        """Return the same workspace with its storage as the registry."""
+        return replace(self, remote=StorageRegistry(self.own_storage))
+
     def beside(self, entry: EntryHead) -> Self:
         """Return the same workspace with the storage of a journaled job, if it still exists."""
         if entry.storage is None:
@@ -78,6 +82,11 @@ class Workspace:
         if self.remote is None:
             raise UsageError("no registry is given to work on", hint="Name its host.")
         return self.remote
+
+    @property
+    def host(self) -> str:
+        """The registry's name, "" if it is reached through its storage alone."""
+        return "" if isinstance(self.registry, StorageRegistry) else self.registry.name
 
     @property
     def own_storage(self) -> Storage:

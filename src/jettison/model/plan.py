@@ -44,6 +44,8 @@ class StepCode(enum.StrEnum):
 
     NAMED = "named"
     """The request names it."""
+    POLICY = "policy"
+    """A retention policy decided it."""
     LAST_TAG = "last-tag"
     """The last tag of the manifest goes."""
     REFERRER = "referrer"

@@ -136,11 +136,14 @@ class Protect(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
 class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A retention policy.
 
-    ``time_zone`` is where the days, weeks and months of ``keep`` begin. ``max_removal`` is the
-    share of the tags, or of their bytes, that a run may remove at most. ``questions`` are
-    what an import could not decide, ``description`` is for people; both have no effect.
+    ``registry`` is what it is for, if the command names none: a host, a storage's root directory or
+    a configuration file. ``time_zone`` is where the days, weeks and months of ``keep`` begin.
+    ``max_removal`` is the share of the tags, or of their bytes, that a run may remove at most.
+    ``questions`` are what an import could not decide, ``description`` is for people; both have no
+    effect.
     """
 
+    registry: str = ""
     rules: tuple[Rule, ...] = ()
     protect: Protect = Protect()
     time_zone: str = "UTC"
@@ -156,7 +159,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     @property
     def fingerprint(self) -> Digest:
         """The digest of what has an effect, the same for the same policy however written."""
-        effective = msgspec.structs.replace(self, description="", questions=())
+        effective = msgspec.structs.replace(self, registry="", description="", questions=())
         raw = msgspec.json.encode(plain(effective), order="sorted")
         return Digest.of(raw)
 

@@ -14,6 +14,7 @@ import msgspec
 
 from jettison.model.digest import BinaryDigest, Digest
 from jettison.model.names import RepoName
+from jettison.model.plan import Freed
 from jettison.model.snapshot import RepositorySnapshot
 
 __all__ = ["Holder", "RemovalAccounting", "RemovedBytes"]
@@ -100,8 +101,8 @@ class RemovalAccounting:
 
     def counted(
         self, sizes: Iterable[tuple[BinaryDigest, int]] = (), *, stored: bool = False
-    ) -> RemovedBytes:
-        """Return what the removal amounts to, all repositories taken together.
+    ) -> tuple[RemovedBytes, tuple[Freed, ...]]:
+        """Return what the removal amounts to, all repositories taken together, and what it frees.
 
         ``sizes`` are sizes in bytes that were measured; descriptors give the others. With
         ``stored`` they are those of every blob in the storage: no other takes room.
@@ -109,7 +110,8 @@ class RemovalAccounting:
         known = _Rows("Q")
         for digest, size in sizes:
             known.add(digest, size)
-        freed = freed_bytes = shared = shared_bytes = total = 0
+        contents: list[Freed] = []
+        freed_bytes = shared = shared_bytes = total = 0
         held = [0] * (len(self._repositories) + 1)
         for index in range(_ROWS):
             measured: dict[BinaryDigest, int] = dict(known.row(index))
@@ -133,7 +135,7 @@ class RemovalAccounting:
                     for keeper in keepers[digest]:
                         held[keeper] += size
                 elif not stored or digest in measured:
-                    freed += 1
+                    contents.append(Freed(Digest.from_binary(digest), size))
                     freed_bytes += size
         holders = [
             Holder(name, count)
@@ -141,8 +143,9 @@ class RemovalAccounting:
             if count
         ]
         holders.sort(key=lambda holder: (-holder.bytes, holder.repository))
-        return RemovedBytes(
-            freed,
+        contents.sort(key=lambda content: content.digest)
+        counted = RemovedBytes(
+            len(contents),
             freed_bytes,
             shared,
             shared_bytes,
@@ -150,6 +153,7 @@ class RemovalAccounting:
             tuple(holders[:_SHOWN_HOLDERS]),
             len(holders),
         )
+        return counted, tuple(contents)
 
 
 def _sizes(repository: RepositorySnapshot, digests: Iterable[Digest]) -> dict[Digest, int]:

@@ -1,0 +1,113 @@
+"""``jettison apply``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from jettison.cli import prune as pruning
+from jettison.cli.options import (
+    AssumeQuiescent,
+    Connection,
+    DryRun,
+    Grace,
+    Output,
+    Storage,
+    Yes,
+    with_connection,
+)
+from jettison.cli.output import Format
+from jettison.cli.policy_options import Target
+from jettison.errors import InvalidDocument, UsageError, storage_errors
+
+if TYPE_CHECKING:
+    from jettison.model.retention.prune_plan import PrunePlan
+
+__all__ = ["EXAMPLE", "apply"]
+
+EXAMPLE = (
+    "Example: jettison prune localhost:5000 --policy retention.yml --out plan.json · "
+    "jettison apply plan.json -n · jettison apply plan.json --yes"
+)
+
+
+@with_connection
+def apply(
+    plan: Annotated[
+        Path, typer.Argument(metavar="PLAN", help="A plan that `jettison prune --out` wrote.")
+    ],
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    skip_moved: Annotated[
+        bool,
+        typer.Option(
+            "--skip-moved",
+            help="Leave what changed since the plan was made, and remove the rest.",
+        ),
+    ] = False,
+    summary: pruning.Summary = False,
+    whole: pruning.Whole = False,
+    reclaim: pruning.Reclaim = False,
+    storage: Storage = None,
+    backup: pruning.Backup = None,
+    without_undo: pruning.WithoutUndo = False,
+    undo_window: pruning.UndoWindow = "7d",  # type: ignore[assignment] # parsed by the option
+    grace: Grace = "1h",  # type: ignore[assignment] # parsed by the option
+    assume_quiescent: AssumeQuiescent = False,
+    output: Output = Format.TABLE,
+    *,
+    connection: Connection,
+) -> None:
+    """Apply a plan that `jettison prune --out` made, if the registry is still what it saw.
+
+    A tag that points elsewhere by now, or one that was to stay and is gone, ends it with exit code
+    13, before anything is removed. What is gone already is no error. Run the same command to finish
+    an interrupted run; a plan that was applied is not applied again.
+    """
+    made = _read(plan)
+    if made.plan.registry == made.storage:
+        target = Target(None, storage or made.storage)
+    else:
+        target = Target(made.plan.registry, storage)
+    if reclaim and target.storage is None:
+        raise UsageError(
+            "--reclaim needs the registry's storage", hint="Add --storage CONFIG or --storage DIR."
+        )
+    settings = pruning.make_settings(
+        reclaim=reclaim,
+        grace=grace,
+        window=undo_window,
+        backup=backup,
+        without_undo=without_undo,
+        assume_quiescent=assume_quiescent,
+    )
+    pruning.apply_plan(
+        made,
+        target,
+        connection,
+        output,
+        settings,
+        dry_run=dry_run,
+        yes=yes,
+        summary=summary,
+        whole=whole,
+        skip_moved=skip_moved,
+    )
+
+
+def _read(path: Path) -> "PrunePlan":
+    from jettison.model import codec
+    from jettison.model.retention.prune_plan import PRUNE_SCHEMA, PrunePlan
+
+    with storage_errors("read", path), path.open("rb") as file:
+        raw = file.read(codec.LARGEST + 1)
+    try:
+        made: PrunePlan = codec.decode(raw, PrunePlan)
+    except InvalidDocument as error:
+        message = f"{path} is no plan of a prune: {error}"
+        raise UsageError(message, hint="Make one: jettison prune HOST … --out FILE") from None
+    if made.schema_version > PRUNE_SCHEMA:
+        raise UsageError(
+            f"{path} was written by a newer version of Jettison", hint="Upgrade Jettison."
+        )
+    return made

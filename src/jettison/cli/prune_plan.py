@@ -1,0 +1,145 @@
+"""Prints what a policy decides: for ``prune``, ``apply`` and ``policy test``."""
+
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from jettison.cli.output import (
+    bold,
+    counted,
+    dim,
+    green,
+    note,
+    red,
+    size_exactly,
+    table,
+    tag_name,
+    write,
+    yellow,
+)
+
+if TYPE_CHECKING:
+    from jettison.model.retention.decide import GroupSizes, Sums
+    from jettison.model.retention.prune_plan import PrunePlan, Stay
+    from jettison.model.retention.reasons import Decision
+
+__all__ = ["print_decisions", "print_prune_plan", "print_stays"]
+
+MOST_ROWS: Final = 200
+"""On a terminal a longer list is summed up, unless it is asked for."""
+_SHOWN: Final = 10
+
+
+def print_prune_plan(made: "PrunePlan", *, summary: bool, whole: bool) -> None:
+    """Print what goes and why, what stays by reason, the bytes, and what speaks against it.
+
+    ``summary``: by repository and reason. ``whole``: every line, also on a terminal.
+    """
+    short = summary or (not whole and len(made.decisions) > MOST_ROWS and sys.stdout.isatty())
+    if not made.decisions:
+        pass
+    elif short:
+        print_summary(made.decisions)
+        if not summary:
+            note(dim(f"{len(made.decisions):,} lines are summed up; --list prints each."))
+    else:
+        print_decisions(made.decisions)
+    print_stays(made.stays)
+    _print_groups(made.groups)
+    _print_sums(made.sums)
+    _print_bytes(made)
+    note(*(yellow(f"note: {sentence}") for sentence in made.notes))
+    note(*(yellow(f"warning: {warning}") for warning in made.plan.warnings[:_SHOWN]))
+    for one in made.objections:
+        note(red(f"refused: {one.message}") + dim(f" ({one.option} allows it)"))
+
+
+def print_decisions(decisions: "Iterable[Decision]") -> None:
+    """Print a line for each tag and untagged image, with its reason."""
+    rows = [
+        (
+            (red("remove") if one.tag is None else red("untag "))
+            if one.removed
+            else green("keep  "),
+            one.repository,
+            tag_name(one.tag) if one.tag is not None else "(untagged)",
+            one.digest.short,
+            one.sentence,
+        )
+        for one in decisions
+    ]
+    table(["", "REPOSITORY", "TAG", "DIGEST", "BECAUSE"], rows)
+
+
+def print_summary(decisions: "Iterable[Decision]") -> None:
+    """Print how much goes, by repository and reason."""
+    counts = Counter((one.repository, one.rule, one.reason) for one in decisions)
+    rows = [
+        (f"{count:,}", repository, f"{reason}" + (f" [{rule}]" if rule else ""))
+        for (repository, rule, reason), count in sorted(counts.items())
+    ]
+    table(["GOES", "REPOSITORY", "BECAUSE"], rows, right=["GOES"])
+
+
+def print_stays(stays: "Iterable[Stay]") -> None:
+    """Print how much stays, by reason, all repositories together."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for stay in stays:
+        counts[stay.reason, stay.rule] += stay.count
+    if not counts:
+        return
+    write("")
+    rows = [
+        (f"{count:,}", reason + (f" [{rule}]" if rule else ""))
+        for (reason, rule), count in sorted(counts.items(), key=lambda one: (-one[1], one[0]))
+    ]
+    table(["STAYS", "BECAUSE"], rows, right=["STAYS"])
+
+
+def _print_groups(groups: "Sequence[GroupSizes]") -> None:
+    if not groups:
+        return
+    write("")
+    rows = []
+    for one in groups:
+        largest = sorted(one.sizes.items(), key=lambda group: (-group[1], group[0]))
+        shown = ", ".join(f"{name} {size}" for name, size in largest[:_SHOWN])
+        more = f", and {len(largest) - _SHOWN:,} more" if len(largest) > _SHOWN else ""
+        rows.append((one.repository, one.rule, f"{len(largest):,}", shown + more))
+    table(["REPOSITORY", "RULE", "GROUPS", "IMAGES IN EACH"], rows[:_SHOWN], right=["GROUPS"])
+    if len(rows) > _SHOWN:
+        write(f"and {len(rows) - _SHOWN:,} more repositories")
+    for one in groups:
+        if one.are_single:
+            note(
+                yellow(
+                    f"warning: most groups of {one.rule} in {one.repository} have one image, so "
+                    "hardly anything goes; does the expression capture what is meant?"
+                )
+            )
+
+
+def _print_sums(sums: "Sequence[Sums]") -> None:
+    for one in sums:
+        write(
+            f"{one.rule}: {counted(one.old_and_beyond, 'image')} old and beyond the count, "
+            f"{counted(one.old_or_beyond, 'image')} old or beyond it."
+        )
+
+
+def _print_bytes(made: "PrunePlan") -> None:
+    plan, sizes = made.plan, made.bytes
+    write("")
+    untagged = sum(one.tag is None for one in made.decisions)
+    parts = [counted(plan.tag_count, "tag"), counted(plan.manifest_count, "manifest")]
+    images = counted(made.removed_images, "image")
+    more = f", {untagged:,} of them untagged" if untagged else ""
+    write(f"To go: {' and '.join(parts)} ({images}{more}).")
+    mark = "" if plan.estimate.exact or not sizes.freed_bytes else "≤ "
+    write(f"{bold(mark + size_exactly(sizes.freed_bytes))} can be freed by a collection.")
+    if sizes.shared_bytes:
+        names = ", ".join(holder.repository for holder in sizes.holders[:3])
+        more = f" and {sizes.holder_count - 3} more" if sizes.holder_count > 3 else ""  # noqa: PLR2004
+        write(f"{size_exactly(sizes.shared_bytes)} stay, since images in {names}{more} need them.")
+    note(*(dim(f"≤: {sentence}") for sentence in plan.estimate.unknown))

@@ -1,0 +1,186 @@
+"""The plan of a prune: what a policy removes from a registry and why, and what speaks against it.
+
+It is what a dry run prints, what a plan file holds, and what is applied.
+"""
+
+import enum
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+import msgspec
+
+from jettison.model.digest import Digest
+from jettison.model.names import RepoName
+from jettison.model.plan import Plan
+from jettison.model.retention.decide import GroupSizes, RepositoryDecision, Sums
+from jettison.model.retention.policy import Policy
+from jettison.model.retention.quantities import Share
+from jettison.model.retention.reasons import Decision, Reason
+from jettison.model.retention.removed_bytes import RemovedBytes
+
+__all__ = [
+    "PRUNE_SCHEMA",
+    "Allowed",
+    "PruneCode",
+    "PruneObjection",
+    "PrunePlan",
+    "RepositoryCount",
+    "Stay",
+    "count_repository",
+    "find_clock_objection",
+    "find_objections",
+    "stays_of",
+]
+
+PRUNE_SCHEMA: Final = 1
+MOST_DIFFERENCE: Final = 60.0
+"""Seconds by which two clocks may differ."""
+_SHOWN: Final = 3
+
+
+class Stay(msgspec.Struct, frozen=True):
+    """How many tags and untagged manifests of a repository stay for one reason."""
+
+    repository: RepoName
+    reason: Reason
+    rule: str
+    count: int
+
+
+class RepositoryCount(msgspec.Struct, frozen=True):
+    """A repository in figures. ``complete``: nothing in its list was missing or unreadable."""
+
+    repository: RepoName
+    tags: int
+    images: int
+    removed_tags: int
+    removed_images: int
+    complete: bool = True
+
+
+class PruneCode(enum.StrEnum):
+    """What speaks against a prune."""
+
+    ALL_TAGS = "all-tags"
+    """Every tag of a repository would go."""
+    SHARE = "large-share"
+    """More would go than the policy allows."""
+    CLOCK = "clock"
+    """The clocks of this machine and of the registry differ."""
+    INCOMPLETE = "incomplete"
+    """The list of a repository, from which something would go, is not complete."""
+
+
+class PruneObjection(msgspec.Struct, frozen=True):
+    """Why a prune is refused; ``option`` allows it all the same.
+
+    ``repository``: only that one is left out, and the others are pruned.
+    """
+
+    code: PruneCode
+    message: str
+    option: str
+    repository: RepoName | None = None
+
+
+class Allowed(msgspec.Struct, frozen=True):
+    """What a user allows; ``most`` in place of the policy's ``max_removal``."""
+
+    all_tags: bool = False
+    clock: bool = False
+    incomplete: bool = False
+    most: Share | None = None
+
+
+class PrunePlan(msgspec.Struct, frozen=True):
+    """What a policy removes, with the steps that do it.
+
+    ``decided`` is the time of the decision (seconds since the epoch), ``policy_fingerprint`` tells
+    policies apart. ``decisions`` are those for all that goes; ``stays`` counts what stays.
+    ``storage`` is that on which it was made, if it was at hand. ``notes`` are sentences about what
+    could not be known.
+    """
+
+    plan: Plan
+    policy: Policy
+    policy_fingerprint: Digest
+    decided: float
+    decisions: tuple[Decision, ...]
+    stays: tuple[Stay, ...]
+    counts: tuple[RepositoryCount, ...]
+    bytes: RemovedBytes
+    sums: tuple[Sums, ...] = ()
+    groups: tuple[GroupSizes, ...] = ()
+    objections: tuple[PruneObjection, ...] = ()
+    storage: str | None = None
+    notes: tuple[str, ...] = ()
+    schema_version: int = PRUNE_SCHEMA
+
+    @property
+    def removed_images(self) -> int:
+        """How many images go."""
+        return sum(count.removed_images for count in self.counts)
+
+    @property
+    def refused(self) -> tuple[PruneObjection, ...]:
+        """The objections to the whole, not to one repository."""
+        return tuple(one for one in self.objections if one.repository is None)
+
+
+def count_repository(found: RepositoryDecision, tags: int, *, complete: bool) -> RepositoryCount:
+    """Return a repository in figures; ``tags`` is how many it lists."""
+    return RepositoryCount(
+        found.repository, tags, found.images, len(found.tags), found.removed_images, complete
+    )
+
+
+def stays_of(found: RepositoryDecision) -> Iterator[Stay]:
+    """Yield what stays of a repository, by reason."""
+    counts = Counter((one.reason, one.rule) for one in found.decisions if not one.removed)
+    for (reason, rule), count in sorted(counts.items()):
+        yield Stay(found.repository, reason, rule, count)
+
+
+def find_objections(
+    counts: Sequence[RepositoryCount], sizes: RemovedBytes, policy: Policy, allowed: Allowed
+) -> Iterator[PruneObjection]:
+    """Yield what speaks against a prune and is not allowed (the circuit breakers of design.md)."""
+    if not allowed.all_tags:
+        emptied = [one.repository for one in counts if 0 < one.tags == one.removed_tags]
+        if emptied:
+            message = f"every tag of {_names(emptied)} would go"
+            yield PruneObjection(PruneCode.ALL_TAGS, message, "--allow-all-tags")
+    most = allowed.most or policy.max_removal
+    for what, part, whole in (
+        ("tags", sum(one.removed_tags for one in counts), sum(one.tags for one in counts)),
+        ("bytes", sizes.removed_bytes, sizes.total_bytes),
+    ):
+        if whole and part > most.value * whole:
+            share = f"{100 * part / whole:.0f} %"
+            message = f"{part:,} of {whole:,} {what} would go ({share}), more than {most}"
+            percent = min(100, int(100 * part / whole) + 1)
+            yield PruneObjection(PruneCode.SHARE, message, f"--max-removal {percent}%")
+    if not allowed.incomplete:
+        for one in counts:
+            if not one.complete and (one.removed_tags or one.removed_images):
+                message = f"the list of {one.repository} is not complete, so nothing of it goes"
+                yield PruneObjection(
+                    PruneCode.INCOMPLETE, message, "--allow-incomplete", one.repository
+                )
+
+
+def find_clock_objection(difference: float | None, allowed: Allowed) -> Iterator[PruneObjection]:
+    """Yield an objection if a registry's clock is ``difference`` seconds before this machine's.
+
+    Ages are then wrong by as much; a minute does not matter.
+    """
+    if difference is not None and abs(difference) > MOST_DIFFERENCE and not allowed.clock:
+        message = f"the registry's clock and this machine's differ by {abs(difference):,.0f} s"
+        yield PruneObjection(PruneCode.CLOCK, message, "--ignore-clock")
+
+
+def _names(names: Iterable[RepoName]) -> str:
+    found = sorted(names)
+    more = f" and {len(found) - _SHOWN} more repositories" if len(found) > _SHOWN else ""
+    return ", ".join(found[:_SHOWN]) + more

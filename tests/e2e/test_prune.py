@@ -1,0 +1,162 @@
+"""`prune` and `apply`, on real registries."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from jettison.demo import images
+from jettison.demo.images import Image
+from tests.support.cli import Jettison
+from tests.support.registry import DockerRegistry
+
+NOW = datetime.now(UTC)
+
+
+def image(seed: int, days: float) -> Image:
+    """An image that says that it was created so many days ago."""
+    created = (NOW - timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return images.image([images.layer({"own": images.random_bytes(seed, 300)})], created=created)
+
+
+@pytest.fixture
+def builds(registry: DockerRegistry) -> DockerRegistry:
+    """Two repositories of six builds, one a day; `app` also has a release, of the oldest."""
+    for name, first in (("team/app", 0), ("team/web", 100)):
+        for number in range(1, 7):
+            registry.push(name, f"b{number}", image(first + number, 7 - number))
+    registry.push("team/app", "v1.0", image(1, 6))
+    return registry
+
+
+def test_newest_stay_and_the_rest_goes_and_comes_back(
+    builds: DockerRegistry, jettison: Jettison
+) -> None:
+    options = ("--match", "b*", "--keep-last", "2", "--max-removal", "80%")
+    dry = jettison("prune", builds.host, *options, "-n")
+    assert builds.tags("team/app") == ["b1", "b2", "b3", "b4", "b5", "b6", "v1.0"]
+    done = jettison("prune", builds.host, *options, "--yes")
+    assert dry.stdout.splitlines()[:9] == done.stdout.splitlines()[:9]
+    assert builds.tags("team/app") == ["b5", "b6", "v1.0"]
+    assert builds.tags("team/web") == ["b5", "b6"]
+    assert builds.manifest("team/app", "v1.0").status == 200
+    jettison("undo", "last")
+    assert builds.tags("team/app") == ["b1", "b2", "b3", "b4", "b5", "b6", "v1.0"]
+    assert builds.tags("team/web") == ["b1", "b2", "b3", "b4", "b5", "b6"]
+
+
+def test_too_much_at_once_is_refused(builds: DockerRegistry, jettison: Jettison) -> None:
+    done = jettison("prune", builds.host, "--match", "b*", "--keep-last", "2", "--yes", check=4)
+    assert "--max-removal" in done.stderr
+    assert len(builds.tags("team/web")) == 6
+
+
+def test_every_tag_of_a_repository_is_refused(builds: DockerRegistry, jettison: Jettison) -> None:
+    options = (f"{builds.host}/team/web", "--older-than", "1h", "--max-removal", "100%", "--yes")
+    done = jettison("prune", *options, check=4)
+    assert "--allow-all-tags" in done.stderr
+    jettison("prune", *options, "--allow-all-tags")
+    assert builds.tags("team/web") == []
+
+
+def test_plan_is_written_and_applied_once(
+    builds: DockerRegistry, jettison: Jettison, tmp_path: Path
+) -> None:
+    policy = tmp_path / "retention.yml"
+    policy.write_text(
+        f"registry: {builds.host}\nmax_removal: 50%\n"
+        "rules:\n- {tags: ['b*'], keep: {last: 4}, remove: rest}\n"
+    )
+    plan = tmp_path / "plan.json"
+    written = jettison("prune", "--policy", policy, "--out", plan, "--exit-code", check=3)
+    assert "jettison apply" in written.stderr
+    assert len(builds.tags("team/web")) == 6
+    jettison("apply", plan, "--yes")
+    assert builds.tags("team/web") == ["b3", "b4", "b5", "b6"]
+    again = jettison("apply", plan, "--yes")
+    assert "applied already" in again.stderr
+    none = jettison("prune", "--policy", policy, "-n", "--exit-code")
+    assert "Nothing is to be removed" in none.stderr
+
+
+def test_plan_of_a_registry_that_moved_is_stale(
+    builds: DockerRegistry, jettison: Jettison, tmp_path: Path
+) -> None:
+    plan = tmp_path / "plan.json"
+    options = ("--match", "b*", "--keep-last", "4", "--max-removal", "50%")
+    jettison("prune", builds.host, *options, "--out", plan)
+    builds.push("team/app", "b1", image(77, 0))
+    stale = jettison("apply", plan, "--yes", check=13)
+    assert "b1" in stale.stderr
+    assert len(builds.tags("team/web")) == 6
+    jettison("apply", plan, "--yes", "--skip-moved", check=3)
+    assert builds.tags("team/app") == ["b1", "b3", "b4", "b5", "b6", "v1.0"]
+    assert builds.tags("team/web") == ["b3", "b4", "b5", "b6"]
+
+
+def test_plan_is_stale_if_what_was_to_stay_is_gone(
+    builds: DockerRegistry, jettison: Jettison, tmp_path: Path
+) -> None:
+    plan = tmp_path / "plan.json"
+    jettison(
+        "prune",
+        f"{builds.host}/team/web",
+        "--keep-last",
+        "4",
+        "--max-removal",
+        "50%",
+        "--out",
+        plan,
+    )
+    jettison("rm", f"{builds.host}/team/web:b6", "--yes")
+    jettison("apply", plan, "--yes", check=13)
+    assert builds.tags("team/web") == ["b1", "b2", "b3", "b4", "b5"]
+
+
+def test_storage_alone_is_pruned_collected_and_undone(
+    builds: DockerRegistry, jettison: Jettison, tmp_path: Path
+) -> None:
+    policy = tmp_path / "retention.yml"
+    policy.write_text(
+        "max_removal: 100%\n"
+        "rules:\n- {tags: ['b*'], clock: created, keep: {last: 4}, remove: rest}\n"
+    )
+    done = jettison("prune", "--policy", policy, builds.root, "-o", "json", "--yes").json["run"]
+    assert done["kind"] == "prune"
+    assert builds.tags("team/web") == ["b3", "b4", "b5", "b6"]
+    jettison("undo", done["id"], "--storage", builds.root)
+    assert len(builds.tags("team/web")) == 6
+    jettison(
+        "prune",
+        "--policy",
+        policy,
+        builds.root,
+        "--reclaim",
+        "--yes",
+        "--grace",
+        "0s",
+        "--assume-quiescent",
+        "--without-undo",
+    )
+    assert builds.tags("team/web") == ["b3", "b4", "b5", "b6"]
+    gone = image(101, 6).blobs()[0].digest
+    assert not (builds.root / f"docker/registry/v2/blobs/sha256/{gone.hex[:2]}/{gone.hex}").exists()
+
+
+@pytest.mark.parametrize("options", [(), ("--match", "b*"), ("--keep-tag", "v*")])
+def test_policy_that_removes_nothing_is_refused(
+    builds: DockerRegistry, jettison: Jettison, options: tuple[str, ...]
+) -> None:
+    done = jettison("prune", builds.host, *options, "--yes", check=None)
+    assert done.code in {2, 4}
+    assert "--keep-last 10" in done.stderr
+
+
+def test_untagged_alone_needs_the_storage_to_see_them(
+    builds: DockerRegistry, jettison: Jettison
+) -> None:
+    builds.push("team/app", "b6", image(50, 0))
+    seen = jettison("prune", builds.host, "--untagged", "7d", "-n", "-o", "json").json
+    assert seen["plan"]["decisions"] == []
+    assert json.dumps(seen["plan"]["notes"]).count("untagged") == 1
