@@ -62,6 +62,9 @@ def _encode_hook(value: Any) -> Any:  # noqa: ANN401 - the signature is msgspec'
 
 def _decode_hook(wanted: type, value: Any) -> Any:  # noqa: ANN401 - the signature is msgspec's
     if issubclass(wanted, str):
+        if not isinstance(value, str) and not getattr(wanted, "takes_numbers", False):
+            # YAML reads the tag 007 as 7 and 1.10 as 1.1: what was meant is no longer known.
+            raise ValueError(f"{value!r} is no text; write it in quotes")
         try:
             return wanted(value)
         except JettisonError as error:

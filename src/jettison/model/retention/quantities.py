@@ -1,7 +1,7 @@
 """Quantities of a policy as they are written: sizes and shares."""
 
 import re
-from typing import Final, Self
+from typing import ClassVar, Final, Self
 
 from jettison.errors import InvalidPolicy
 
@@ -18,9 +18,11 @@ class Size(str):
     """A number of bytes: ``500MB``, ``2GiB``, ``1000``."""
 
     __slots__ = ()
+    takes_numbers: ClassVar = True
 
-    def __new__(cls, text: str) -> Self:
-        """Check ``text`` and take it as it is."""
+    def __new__(cls, text: str | float) -> Self:
+        """Check ``text``, or a number of bytes, and take it as it is."""
+        text = str(text)
         if _SIZE.fullmatch(text) is None:
             raise InvalidPolicy(f"{text!r} is no size", hint="Write 500MB, 2GiB or 1000.")
         return super().__new__(cls, text)
@@ -37,9 +39,11 @@ class Share(str):
     """A part of everything: ``30%``."""
 
     __slots__ = ()
+    takes_numbers: ClassVar = True
 
-    def __new__(cls, text: str) -> Self:
-        """Check ``text`` and take it as it is."""
+    def __new__(cls, text: str | float) -> Self:
+        """Check ``text``, or a percentage, and take it as it is."""
+        text = str(text)
         found = _SHARE.fullmatch(text)
         if found is None or float(found[1]) > _ALL:
             raise InvalidPolicy(f"{text!r} is no share", hint="Write a percentage, such as 30%.")
