@@ -3,7 +3,7 @@
 import calendar
 import functools
 import re
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final, NamedTuple, Self
 
 from jettison.errors import InvalidPolicy
@@ -55,9 +55,10 @@ class Period(str):
         if not length.months:
             return later
         later = _months_later(later, length.months, zone)
-        # A month after 31 January is 28 February, whose last month began on 28 January.
+        # A month before any time of 28 February is 28 January, and a month before 1 March is
+        # 1 February: what is of 31 January is a month old when March begins.
         while self.before(later, zone) < moment:
-            later += _SECONDS["d"]
+            later = _next_midnight(later, zone)
         return later
 
 
@@ -81,6 +82,12 @@ def _length(text: str) -> _Length:
     if seconds + months * 31 * 86400 > _LONGEST:
         raise InvalidPolicy(f"{text!r} is longer than a thousand years")
     return _Length(seconds, months)
+
+
+def _next_midnight(now: float, zone: tzinfo) -> float:
+    local = datetime.fromtimestamp(now, zone)
+    midnight = local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
+    return (midnight + timedelta(days=1)).timestamp()
 
 
 def _months_later(now: float, months: int, zone: tzinfo) -> float:
