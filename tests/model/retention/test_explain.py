@@ -169,6 +169,31 @@ def test_pulls_that_are_not_known_yet_hold_until_they_are() -> None:
     assert outcomes(explained(repository, "b1", not_pulled)) == {"rule 1": "passed"}
 
 
+def test_it_goes_when_enough_others_are_old() -> None:
+    policy = 'rules: [{tags: ["*"], remove: {older_than: 7d, leaving: 2}}]'
+    repository = Repository()
+    for day in (1, 3, 20):
+        repository.add(f"image {day}", f"b{day}", pushed=day)
+    found = explained(repository, "b20", policy)
+    assert outcomes(found) == {"rule 1": "passed"}
+    assert found.fate.at == NOW + 6 * DAY
+
+
+def test_what_is_among_the_pulled_last_is_kept_while_pulls_are_not_known() -> None:
+    repository = Repository()
+    repository.add("one", "b1", pushed=1)
+    policy = 'rules: [{tags: ["*"], keep: {last_pulled: 1}, remove: {older_than: 7d}}]'
+    assert outcomes(explained(repository, "b1", policy)) == {"rule 1": "kept"}
+
+
+def test_unknown_time_passes_or_keeps_as_the_rule_means_it() -> None:
+    repository = Repository()
+    repository.add("one", "b1")
+    for keep, outcome in (("last: 1", "kept"), ("tags: [x]", "passed")):
+        policy = f'rules: [{{tags: ["*"], keep: {{{keep}}}, remove: {{older_than: 7d}}}}]'
+        assert outcomes(explained(repository, "b1", policy)) == {"rule 1": outcome}
+
+
 def test_keep_without_remove_passes() -> None:
     repository = Repository()
     repository.add("one", "b1", pushed=1)

@@ -17,7 +17,7 @@ from jettison.model.retention.evidence import NO_TIMES, Evidence, Moment, Times
 from jettison.model.retention.images import Image, find_images
 from jettison.model.retention.patterns import matcher
 from jettison.model.retention.period import Period
-from jettison.model.retention.policy import Policy, Protect, Remove, Rule, State
+from jettison.model.retention.policy import Keep, Policy, Protect, Remove, Rule, State
 from jettison.model.retention.reasons import Decision, Reason
 from jettison.model.snapshot import RepositorySnapshot
 from jettison.model.times import moment as written
@@ -31,7 +31,7 @@ _STRICTLY: Final = 0.001
 _LATEST: Final = 32_503_680_000.0
 """The year 3000: whoever tells a later time is wrong."""
 
-_PASSES: Final = {Reason.NO_RULE, Reason.NOT_OLD, Reason.NOT_BEYOND, Reason.FOLLOWS}
+_PASSES: Final = {Reason.NOT_OLD, Reason.NOT_BEYOND, Reason.LEFT, Reason.FOLLOWS}
 _NEVER: Final = {
     Reason.NO_RULE,
     Reason.PROTECTED,
@@ -217,17 +217,17 @@ class _Explaining:
             told = decision.sentence.removesuffix(f" [{name}]")
             if decision.removed:
                 yield RuleSaid(name, shown, "removed", told)
-            elif not decision.rule and decision.reason is not Reason.FOLLOWS:
-                yield RuleSaid(name, shown, "not-in-set", self._why_not(rule, key))
-            elif _passes(rule, decision):
-                if decision.reason is Reason.NO_RULE:
-                    told = "it does not keep it, and removes nothing"
-                yield RuleSaid(name, shown, "passed", told)
+            elif decision.rule or decision.reason is Reason.FOLLOWS:
+                outcome = "passed" if _passes(rule, decision) else "kept"
+                yield RuleSaid(name, shown, outcome, told)
             else:
-                yield RuleSaid(name, shown, "kept", told)
+                why = self._why_not(rule, key)
+                if why is None:
+                    told = "it does not keep it, and removes nothing"
+                yield RuleSaid(name, shown, "passed" if why is None else "not-in-set", why or told)
 
-    def _why_not(self, rule: Rule, key: Tag | Digest) -> str:
-        """Return why a tag or an untagged image is not in the set of a rule."""
+    def _why_not(self, rule: Rule, key: Tag | Digest) -> str | None:
+        """Return why a tag or an untagged image is not in the set of a rule; None if it is."""
         image = next((i for i in self._images if key in i.tags or key == i.digest), None)
         reasons = [*_not_this_repository(rule, self._repository.name)]
         if image is None:
@@ -236,6 +236,8 @@ class _Explaining:
             reasons.append("what it is cannot be told")
         else:
             reasons += [*_not_this_tag(rule, image, key), *_not_this_image(rule, image)]
+        if not reasons and rule.remove is None:
+            return None
         return reasons[0] if reasons else "it is not in its set"
 
     # When it would go.
@@ -272,14 +274,28 @@ class _Explaining:
         return decided[self._keys[0]].sentence
 
     def _boundaries(self) -> set[float]:
-        """Return the moments from now on at which any of its times has the age of a period."""
-        periods = set(_periods(self._policy, self._repository.name))
+        """Return the moments from now on at which a time that matters has the age of a period."""
         zone = self._policy.zone
-        times = {m.seconds for m in self._moments() if 0 <= m.seconds <= _LATEST}
+        own = {m.seconds for m in self._moments() if 0 <= m.seconds <= _LATEST}
         if self._evidence.watching_since is not None:
-            times.add(self._evidence.watching_since)
-        found = {period.after(time, zone) for period in periods for time in times}
+            own.add(self._evidence.watching_since)
+        everyone: set[float] = set()
+        found: set[float] = set()
+        for rule in self._policy.rules:
+            times = own
+            if isinstance(rule.remove, Remove) and rule.remove.leaving is not None:
+                # It goes when enough others are old.
+                everyone = everyone or own | set(self._all_times())
+                times = everyone
+            if matcher(rule.repositories)(self._repository.name):
+                found |= {p.after(time, zone) for p in _periods(rule) for time in times}
         return {moment for moment in found if moment >= self._now}
+
+    def _all_times(self) -> Iterator[float]:
+        for times in (*self._evidence.tags.values(), *self._evidence.manifests.values()):
+            for _, moment in _moments_of(times):
+                if 0 <= moment.seconds <= _LATEST:
+                    yield moment.seconds
 
     def _moments(self) -> Iterator[Moment]:
         evidence = self._evidence
@@ -299,11 +315,16 @@ class _Explaining:
 
 def _passes(rule: Rule, decision: Decision) -> bool:
     """Whether a rule that does not remove lets others remove."""
-    reason, keep = decision.reason, rule.keep
+    reason, keep, remove = decision.reason, rule.keep or Keep(), rule.remove
+    if not isinstance(remove, Remove):
+        return reason is Reason.FOLLOWS
     if reason is Reason.TIME_UNKNOWN:
-        return isinstance(rule.remove, Remove)
+        timeless = Keep(
+            tags=keep.tags, pulled_within=keep.pulled_within, last_pulled=keep.last_pulled
+        )
+        return keep == timeless
     if reason in {Reason.PULLED, Reason.PULLS_UNKNOWN}:
-        return keep is None or keep.pulled_within != decision.limit
+        return remove.not_pulled_within == decision.limit != keep.pulled_within
     return reason in _PASSES
 
 
@@ -350,13 +371,10 @@ def _moments_of(times: Times) -> Iterator[tuple[str, Moment]]:
             yield kind, moment
 
 
-def _periods(policy: Policy, repository: str) -> Iterator[Period]:
-    for rule in policy.rules:
-        if not matcher(rule.repositories)(repository):
-            continue
-        found: list[Period | None] = []
-        if rule.keep is not None:
-            found += [rule.keep.within, rule.keep.pulled_within]
-        if isinstance(rule.remove, Remove):
-            found += [rule.remove.older_than, rule.remove.not_pulled_within]
-        yield from filter(None, found)
+def _periods(rule: Rule) -> set[Period]:
+    found: list[Period | None] = []
+    if rule.keep is not None:
+        found += [rule.keep.within, rule.keep.pulled_within]
+    if isinstance(rule.remove, Remove):
+        found += [rule.remove.older_than, rule.remove.not_pulled_within]
+    return {period for period in found if period is not None}
