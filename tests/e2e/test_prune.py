@@ -160,3 +160,27 @@ def test_untagged_alone_needs_the_storage_to_see_them(
     seen = jettison("prune", builds.host, "--untagged", "7d", "-n", "-o", "json").json
     assert seen["plan"]["decisions"] == []
     assert json.dumps(seen["plan"]["notes"]).count("untagged") == 1
+
+
+def test_images_in_use_stay(builds: DockerRegistry, jettison: Jettison, tmp_path: Path) -> None:
+    running = tmp_path / "running.txt"
+    running.write_text("# by hand\nregistry.internal/team/app:b1\n")
+    options = ("--match", "b*", "--keep-last", "4", "--max-removal", "50%", "--yes")
+    jettison("prune", builds.host, *options, "--in-use", running)
+    assert builds.tags("team/app") == ["b1", "b3", "b4", "b5", "b6", "v1.0"]
+    nothing = jettison("prune", builds.host, *options, "--in-use", "-", stdin="", check=4)
+    assert "--in-use-may-be-empty" in nothing.stderr
+
+
+def test_untagged_of_a_storage_goes_when_it_has_had_no_tag_for_long_enough(
+    builds: DockerRegistry, jettison: Jettison
+) -> None:
+    old = image(6, 1).digest
+    assert builds.manifest("team/app", "b6").headers["Docker-Content-Digest"] == old
+    builds.push("team/app", "b6", image(50, 0))
+    options = ("--max-removal", "100%", "--trust-times", "--yes")
+    jettison("prune", builds.root, "--untagged", "7d", *options)
+    assert builds.manifest("team/app", old).status == 200
+    jettison("prune", builds.root, "--untagged", "0", *options)
+    assert builds.manifest("team/app", old).status == 404
+    assert builds.manifest("team/app", "b6").status == 200

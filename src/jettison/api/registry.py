@@ -219,7 +219,7 @@ class AsyncRegistrySession:
             (f"prune {self._host or self._workspace.own_storage.location}",),
             tuple(map(Pattern, repositories)),
             held,
-            allowed,
+            allowed=allowed,
         )
         return await PruneJob(self._workspace).plan(request, self._cache)
 

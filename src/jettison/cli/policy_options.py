@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PolicyFile", "PolicyFlags", "Target", "find_target"]
 
-_KEEP = "What is kept"
+KEEP = "What is kept"
 _REMOVE = "What is removed"
 
 PolicyFile = Annotated[
@@ -50,7 +50,7 @@ TimeZone = Annotated[
 ]
 
 
-def _count(name: str, text: str, panel: str = _KEEP) -> object:
+def _count(name: str, text: str, panel: str = KEEP) -> object:
     return typer.Option(name, metavar="N", min=1, help=text, rich_help_panel=panel)
 
 
@@ -59,14 +59,14 @@ def _period(name: str, text: str, panel: str) -> object:
 
 
 Last = Annotated[int | None, _count("--keep-last", "The newest N images.")]
-Within = Annotated[str | None, _period("--keep-within", "What is not older.", _KEEP)]
+Within = Annotated[str | None, _period("--keep-within", "What is not older.", KEEP)]
 Hourly = Annotated[int | None, _count("--keep-hourly", "The newest of the last N hours.")]
 Daily = Annotated[int | None, _count("--keep-daily", "The newest of the last N days.")]
 Weekly = Annotated[int | None, _count("--keep-weekly", "The newest of the last N weeks.")]
 Monthly = Annotated[int | None, _count("--keep-monthly", "The newest of the last N months.")]
 Yearly = Annotated[int | None, _count("--keep-yearly", "The newest of the last N years.")]
 PulledWithin = Annotated[
-    str | None, _period("--keep-pulled-within", "What was pulled, or may have been.", _KEEP)
+    str | None, _period("--keep-pulled-within", "What was pulled, or may have been.", KEEP)
 ]
 KeepTag = Annotated[
     list[str] | None,
@@ -74,7 +74,7 @@ KeepTag = Annotated[
         "--keep-tag",
         metavar="PATTERN",
         help="Tags that nothing removes. May be repeated.",
-        rich_help_panel=_KEEP,
+        rich_help_panel=KEEP,
     ),
 ]
 OlderThan = Annotated[str | None, _period("--older-than", "What is older.", _REMOVE)]

@@ -1,6 +1,8 @@
 """``jettison prune``."""
 
+import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,17 +24,18 @@ from jettison.cli.options import (
 )
 from jettison.cli.output import Format, command_line, counted, dim, emit, note, size, write
 from jettison.cli.progress import reporting
-from jettison.errors import JettisonError, NotQuiescent, PartlyDone, UsageError
+from jettison.errors import JettisonError, NotFoundError, NotQuiescent, PartlyDone, UsageError
 
 if TYPE_CHECKING:
     from jettison.api.registry import AsyncRegistrySession
     from jettison.jobs.prune import PreparedPrune, PruneJob, PruneRequest
     from jettison.jobs.remove import RemovalSettings
     from jettison.model.journal import RemovalEntry
+    from jettison.model.retention.decide import Held
     from jettison.model.retention.policy import Policy
     from jettison.model.retention.prune_plan import Allowed, PrunePlan
 
-__all__ = ["EXAMPLE", "apply_plan", "make_settings", "prune"]
+__all__ = ["EXAMPLE", "apply_plan", "make_settings", "prune", "read_held"]
 
 EXAMPLE = (
     "Example: jettison prune localhost:5000 --untagged 7d -n · "
@@ -75,6 +78,37 @@ MaxRemoval = Annotated[
         metavar="PERCENT",
         help="Refuse to remove more than this share of the tags or of their bytes; 30% unless the "
         "policy has another.",
+        rich_help_panel=_LOOKS_WRONG,
+    ),
+]
+InUse = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--in-use",
+        metavar="FILE|-",
+        help="Images that run: a reference a line, or JSON of `kubectl get pods -A -o json`, "
+        "`docker ps`, `crictl images`. Nothing of them is removed. May be repeated.",
+        rich_help_panel=flags.KEEP,
+    ),
+]
+InUseMayBeEmpty = Annotated[
+    bool,
+    typer.Option(
+        "--in-use-may-be-empty",
+        help="Allow a list of images in use that names none.",
+        rich_help_panel=_LOOKS_WRONG,
+    ),
+]
+PullsFile = Annotated[
+    Path | None,
+    typer.Option("--pulls", metavar="FILE", help="The book of pulls that `jettison listen` keeps."),
+]
+TrustTimes = Annotated[
+    bool,
+    typer.Option(
+        "--trust-times",
+        help="Take the times of a storage's links as they are, even if a copy seems to have made "
+        "them.",
         rich_help_panel=_LOOKS_WRONG,
     ),
 ]
@@ -146,6 +180,8 @@ def prune(
     not_pulled_within: flags.NotPulledWithin = None,
     untagged: flags.Untagged = None,
     orphans: flags.Orphans = None,
+    in_use: InUse = None,
+    pulls: PullsFile = None,
     dry_run: DryRun = False,
     yes: Yes = False,
     out: Annotated[
@@ -170,6 +206,8 @@ def prune(
     allow_all_tags: AllowAllTags = False,
     allow_incomplete: AllowIncomplete = False,
     ignore_clock: IgnoreClock = False,
+    in_use_may_be_empty: InUseMayBeEmpty = False,
+    trust_times: TrustTimes = False,
     max_removal: MaxRemoval = None,
     output: Output = Format.TABLE,
     *,
@@ -247,8 +285,10 @@ def prune(
         yes=yes,
         summary=summary,
         whole=whole,
+        trust_times=trust_times,
     )
-    outcome = run(work.prune(_request(found, rules, allowed)), changing=True)
+    held = read_held(in_use or (), may_be_empty=in_use_may_be_empty)
+    outcome = run(work.prune(_request(found, rules, allowed, held, pulls)), changing=True)
     work.finish(outcome, out=out, exit_code=exit_code)
 
 
@@ -303,15 +343,44 @@ def make_settings(
     )
 
 
-def _request(target: flags.Target, policy: "Policy", allowed: "Allowed") -> "PruneRequest":
+def read_held(lists: Iterable[str], *, may_be_empty: bool) -> "Held":
+    """Return what is in use, by lists in files or, for ``-``, on standard input."""
+    from jettison.errors import storage_errors
+    from jettison.model.retention.in_use import LARGEST, held_together, read_in_use
+
+    found = []
+    for name in lists:
+        if name == "-":
+            raw = sys.stdin.buffer.read(LARGEST + 1)
+        else:
+            with storage_errors("read", Path(name)), Path(name).open("rb") as file:
+                raw = file.read(LARGEST + 1)
+        what = "standard input" if name == "-" else name
+        found.append(read_in_use(raw, what, may_be_empty=may_be_empty))
+    return held_together(found)
+
+
+def _request(
+    target: flags.Target,
+    policy: "Policy",
+    allowed: "Allowed",
+    held: "Held",
+    pulls: Path | None,
+) -> "PruneRequest":
     from jettison.jobs.prune import PruneRequest
     from jettison.model.retention.patterns import Pattern
+    from jettison.storage.pulls import read_book
 
+    known = None if pulls is None else read_book(pulls, time.time())
+    if pulls is not None and known is None:
+        raise NotFoundError(f"there is no book of pulls in {pulls}", hint="See `jettison listen`.")
     return PruneRequest(
         policy,
         (f"prune {target}",),
         tuple(map(Pattern, target.repositories)),
-        allowed=allowed,
+        held,
+        known,
+        allowed,
     )
 
 
@@ -340,6 +409,7 @@ class _Prune:
         yes: bool,
         summary: bool,
         whole: bool,
+        trust_times: bool = False,
     ) -> None:
         self._target = target
         self._connection = connection
@@ -349,6 +419,7 @@ class _Prune:
         self._yes = yes
         self._summary = summary
         self._whole = whole
+        self._trust_times = trust_times
 
     async def prune(self, request: "PruneRequest") -> Outcome:
         """Make a plan and apply it, or finish the interrupted run of the same command."""
@@ -360,7 +431,8 @@ class _Prune:
             target.host, storage=target.storage, connection=self._connection
         ) as session:
             with reporting() as progress:
-                job = PruneJob(session.workspace.reporting_to(progress))
+                place = session.workspace.reporting_to(progress)
+                job = PruneJob(place.trusting_times() if self._trust_times else place)
                 fingerprint = job.fingerprint(request, self._settings)
                 begun = None if self._only else job.find_interrupted(fingerprint, self._settings)
                 made = None if begun is not None else await job.plan(request, session.cache)

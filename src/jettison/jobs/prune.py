@@ -5,11 +5,12 @@ module makes the plan, and looks before it is applied whether the registry is st
 """
 
 from collections.abc import AsyncIterator, Iterable
+from contextlib import suppress
 from typing import Final
 
 import msgspec
 
-from jettison.errors import NotFoundError, Refused
+from jettison.errors import NotFoundError, Refused, StorageError
 from jettison.jobs.apply import require_deletion
 from jettison.jobs.concurrency import each
 from jettison.jobs.current_state import list_tags
@@ -49,10 +50,12 @@ from jettison.model.retention.prune_plan import (
     find_objections,
     stays_of,
 )
+from jettison.model.retention.pulls import KnownPulls
 from jettison.model.retention.reasons import Decision, Reason
 from jettison.model.retention.removed_bytes import RemovalAccounting
 from jettison.model.snapshot import RepositorySnapshot, Snapshot
 from jettison.model.times import rfc3339
+from jettison.storage.untagged_seen import note_untagged
 
 __all__ = ["PreparedPrune", "PruneJob", "PruneRequest"]
 
@@ -65,13 +68,15 @@ class PruneRequest(msgspec.Struct, frozen=True):
     """The request of a prune.
 
     ``repositories`` narrow the policy to those that match any of the patterns. ``typed`` is the
-    request as typed. ``held`` is what is in use, or immutable.
+    request as typed. ``held`` is what is in use, or immutable; ``pulls`` is what a book of pulls
+    tells.
     """
 
     policy: Policy
     typed: tuple[str, ...] = ()
     repositories: tuple[Pattern, ...] = ()
     held: Held = NOTHING_HELD
+    pulls: KnownPulls | None = None
     allowed: Allowed = Allowed()
 
 
@@ -107,7 +112,13 @@ class PruneJob:
         planning = _Planning(place, request, decider, now)
         planning.note(*(problem.message for problem in problems))
         async for found in survey(
-            place.source, wanted, decider, now=now, cache=cache, progress=place.progress
+            place.source,
+            wanted,
+            decider,
+            now=now,
+            pulls=request.pulls,
+            cache=cache,
+            progress=place.progress,
         ):
             if isinstance(found, ListingProblem):
                 planning.leave_out(found)
@@ -222,7 +233,18 @@ class PruneJob:
         """
         if prepared.plan is not None:
             require_unopposed(prepared.plan)
-        return await self.removal.apply(prepared.removal, cache)
+        entry = await self.removal.apply(prepared.removal, cache)
+        self._note_untagged(prepared.removal.plan.seen)
+        return entry
+
+    def _note_untagged(self, repositories: Iterable[RepoName]) -> None:
+        """Note what has no tag in a storage, so that the next run knows since when."""
+        storage = self._workspace.storage
+        if storage is None:
+            return
+        for name in repositories:
+            with suppress(StorageError):  # then it takes longer until something is old
+                note_untagged(storage, name, self._workspace.clock)
 
 
 def require_unopposed(made: PrunePlan) -> None:

@@ -26,6 +26,7 @@ from jettison.model.manifest import Manifest, ManifestKind
 from jettison.model.names import RepoName
 from jettison.model.retention.decide import Decider
 from jettison.model.retention.evidence import NO_TIMES, Evidence, Moment, Times, known_created
+from jettison.model.retention.pulls import KnownPulls, with_pulls
 from jettison.model.snapshot import RepositorySnapshot
 from jettison.progress import Progress, silent
 from jettison.registry import ConfigFacts, Registry
@@ -56,20 +57,23 @@ async def survey(
     decider: Decider | None = None,
     *,
     now: float,
+    pulls: KnownPulls | None = None,
     cache: Cache | None = None,
     progress: Progress = silent,
 ) -> AsyncGenerator[Surveyed | ListingProblem, None]:
     """Yield the repositories, in any order, each as soon as it is read.
 
     One that cannot be listed is a problem; one that is gone by now is left out. ``now`` is in
-    seconds since the epoch. Images are dated by their configs if ``decider`` needs that, or there
-    is none.
+    seconds since the epoch. ``pulls`` is what a book of pulls tells. Images are dated by their
+    configs if ``decider`` needs that, or there is none.
     """
     wanted = list(names)
 
     async def read(name: RepoName) -> Surveyed | ListingProblem | None:
         try:
-            return await survey_repository(registry, name, decider, now=now, cache=cache)
+            return await survey_repository(
+                registry, name, decider, now=now, pulls=pulls, cache=cache
+            )
         except NotFoundError:
             return None
         except _BAD as error:
@@ -90,12 +94,15 @@ async def survey_repository(
     decider: Decider | None = None,
     *,
     now: float,
+    pulls: KnownPulls | None = None,
     cache: Cache | None = None,
     progress: Progress = silent,
 ) -> Surveyed:
     """Read one repository; raise :class:`NotFoundError` if it does not exist."""
     snapshot = await discover_repository(registry, name, cache, progress)
     evidence = await registry.evidence(name) or Evidence()
+    if pulls is not None:
+        evidence = with_pulls(evidence, pulls, name)
     if decider is None or decider.needs_created(name, evidence):
         dated = [
             snapshot.manifests[digest]

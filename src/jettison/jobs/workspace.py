@@ -41,7 +41,8 @@ class Workspace:
 
     ``remote`` is the registry over its API, ``storage`` its storage; each None if not at hand.
     ``users`` is the journal in the user's home. ``clock`` returns the time in seconds since the
-    epoch, and ``progress`` gets the progress of a job.
+    epoch, and ``progress`` gets the progress of a job. ``trust_times``: the times of a storage's
+    links count even if they look like those of a copy.
     """
 
     remote: Registry | None = None
@@ -50,6 +51,7 @@ class Workspace:
     users: Journal | None = None
     clock: Callable[[], float] = time.time
     progress: Progress = silent
+    trust_times: bool = False
 
     def reporting_to(self, progress: Progress) -> Self:
         """Return the same workspace with another progress report."""
@@ -59,9 +61,14 @@ class Workspace:
         """Return the same workspace with a registry."""
         return replace(self, remote=remote)
 
+    def trusting_times(self) -> Self:
+        """Return the same workspace, in which the times of a storage are taken as they are."""
+        found = replace(self, trust_times=True)
+        return found.without_api() if isinstance(self.remote, StorageRegistry) else found
+
     def without_api(self) -> Self:
         """Return the same workspace with its storage as the registry."""
-        return replace(self, remote=StorageRegistry(self.own_storage))
+        return replace(self, remote=self._as_registry(self.own_storage))
 
     def beside(self, entry: EntryHead) -> Self:
         """Return the same workspace with the storage of a journaled job, if it still exists."""
@@ -98,7 +105,10 @@ class Workspace:
     @property
     def storage_registry(self) -> StorageRegistry | None:
         """The storage as a registry."""
-        return None if self.storage is None else StorageRegistry(self.storage)
+        return None if self.storage is None else self._as_registry(self.storage)
+
+    def _as_registry(self, storage: Storage) -> StorageRegistry:
+        return StorageRegistry(storage, trust_times=self.trust_times)
 
     @property
     def source(self) -> Registry:
