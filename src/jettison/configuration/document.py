@@ -5,11 +5,13 @@ key ``a.b``, also one that the file does not have, their values parsed as YAML; 
 the first entry of the list ``a``. No error quotes what may be a secret.
 """
 
+import contextlib
 import functools
+import io
 import itertools
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,8 +20,9 @@ from jettison.errors import ConfigurationError, storage_errors
 
 if TYPE_CHECKING:
     from ruamel.yaml import YAML
+    from ruamel.yaml.nodes import Node
 
-__all__ = ["Document", "described", "load_yaml", "read_document"]
+__all__ = ["Document", "compose_yaml", "described", "dump_yaml", "load_yaml", "read_document"]
 
 _QUOTING: Final = re.compile(
     r"""(for the tag|alias|anchor|tag handle|duplicate key "\w+"|timestamp) .*""", re.DOTALL
@@ -31,6 +34,7 @@ _BOOLEANS: Final = frozenset({*_TRUE, *_FALSE})
 """What Go's YAML takes for true and false beside those words themselves."""
 _BOOLEAN_TAG: Final = "tag:yaml.org,2002:bool"
 _LONGEST: Final = 40
+_WIDTH: Final = 100
 _TOO_LARGE: Final = 10**20
 _MAX_INDEX_DIGITS: Final = 4
 
@@ -93,14 +97,45 @@ def load_yaml(content: bytes | str, what: str, *, as_written: bool = False) -> A
 
     ``as_written`` leaves every value the text that stands there: ``0123`` is a good password.
     """
+    with _yaml_errors(content, what):
+        return _parser(as_written=as_written).load(content)
+
+
+def compose_yaml(content: bytes | str, what: str) -> "Node | None":
+    """Return the nodes of one YAML document: each value as it is written, with its type and line.
+
+    Raises as :func:`load_yaml` does; a key that is given twice is no error here.
+    """
+    with _yaml_errors(content, what):
+        found: Node | None = _parser(as_written=False).compose(content)
+        return found
+
+
+def dump_yaml(value: object) -> str:
+    """Return plain values as the YAML that :func:`load_yaml` reads as the same."""
+    out = io.StringIO()
+    writer = _parser(as_written=False)
+    writer.default_flow_style = False
+    writer.width = _WIDTH
+    writer.dump(value, out)
+    return out.getvalue()
+
+
+@contextlib.contextmanager
+def _yaml_errors(content: bytes | str, what: str) -> Iterator[None]:
     # Imported here: a collection of a folder reads no YAML, and is to start at once and stay small.
     from ruamel.yaml.error import YAMLError  # noqa: PLC0415 - see above
+    from ruamel.yaml.reader import ReaderError  # noqa: PLC0415 - same
 
     try:
         with warnings.catch_warnings():
             # That a name is given twice, with what stands there quoted.
             warnings.simplefilter("ignore")
-            return _parser(as_written=as_written).load(content)
+            yield
+    except ReaderError as error:
+        line = 1 + (content[: error.position].count(b"\n" if isinstance(content, bytes) else "\n"))  # type: ignore[arg-type]
+        reason = str(error).partition("\n")[0]
+        raise ConfigurationError(f"{what} is not YAML, line {line}: {reason}") from None
     except (YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         place = f", line {mark.line + 1}, column {mark.column + 1}" if mark is not None else ""

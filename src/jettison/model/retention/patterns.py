@@ -16,7 +16,7 @@ from semantic_version import NpmSpec, Version
 
 from jettison.errors import InvalidPolicy
 
-__all__ = ["Grouping", "Matcher", "Pattern", "matcher", "version_of"]
+__all__ = ["Grouping", "Matcher", "Pattern", "is_expression", "is_range", "matcher", "version_of"]
 
 _HINT: Final = "Write a glob of the whole name, re:EXPRESSION, or semver:RANGE."
 
@@ -67,6 +67,16 @@ class Grouping(str):
             return None
         parts = match.groupdict().values() if match.groupdict() else match.groups()[:1]
         return "/".join(part or "" for part in parts)
+
+
+def is_expression(pattern: str) -> bool:
+    """Whether a pattern is a regular expression."""
+    return pattern.startswith(_EXPRESSION)
+
+
+def is_range(pattern: str) -> bool:
+    """Whether a pattern is a range of versions."""
+    return pattern.startswith(_VERSIONS)
 
 
 def matcher(patterns: Iterable[str]) -> Matcher:

@@ -10,8 +10,8 @@ from jettison.errors import InvalidPolicy
 
 __all__ = ["Period"]
 
-_PART: Final = re.compile(r"(\d{1,9})([a-z]+)")
-_SECONDS: Final = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
+_PART: Final = re.compile(r"([0-9]{1,9})([a-z]+)")
+_SECONDS: Final = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 604800}
 _MONTHS: Final = {"mo": 1, "y": 12}
 _LONGEST: Final = 1000 * 366 * 86400
 """A thousand years, in seconds: no longer period is meant."""
@@ -27,7 +27,8 @@ class _Length(NamedTuple):
 class Period(str):
     """A length of time: ``30d``, ``12h``, ``2w``, ``1mo``, ``1y``, or a sum such as ``1d12h``.
 
-    Raises :class:`InvalidPolicy` for anything else.
+    ``m`` may be a minute or a month, and is neither. Raises :class:`InvalidPolicy` for what is no
+    period.
     """
 
     __slots__ = ()
@@ -37,6 +38,11 @@ class Period(str):
         plain = re.sub(r"\s+", "", text.lower())
         _length(plain)
         return super().__new__(cls, plain)
+
+    @property
+    def is_zero(self) -> bool:
+        """Whether it is no time at all."""
+        return _length(self) == (0, 0)
 
     def before(self, now: float, zone: tzinfo = UTC) -> float:
         """Return the moment this long before ``now`` (both seconds since the epoch).
@@ -76,9 +82,13 @@ def _length(text: str) -> _Length:
             months += int(number) * _MONTHS[unit]
         elif unit in _SECONDS:
             seconds += int(number) * _SECONDS[unit]
+        elif unit == "m":
+            # A month that is taken for a minute removes nearly everything.
+            message = f"{text!r} may be minutes or months"
+            raise InvalidPolicy(message, hint=f"Write {number}min or {number}mo.")
         else:
             message = f"{text!r} has the unknown unit {unit!r}"
-            raise InvalidPolicy(message, hint="Write s, m, h, d, w, mo or y.")
+            raise InvalidPolicy(message, hint="Write s, min, h, d, w, mo or y.")
     if seconds + months * 31 * 86400 > _LONGEST:
         raise InvalidPolicy(f"{text!r} is longer than a thousand years")
     return _Length(seconds, months)

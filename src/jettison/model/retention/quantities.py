@@ -7,7 +7,7 @@ from jettison.errors import InvalidPolicy
 
 __all__ = ["Share", "Size"]
 
-_SIZE: Final = re.compile(r"(\d{1,15}(?:\.\d{1,3})?)\s*([kKMGT]i?)?B?")
+_SIZE: Final = re.compile(r"(\d{1,15}(?:\.\d{1,3}(?=\s*[kKMGT]))?)\s*([kKMGT]i?)?B?")
 _UNITS: Final = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _BINARY: Final = {"ki": 2**10, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 _SHARE: Final = re.compile(r"(\d{1,3}(?:\.\d{1,3})?)\s*%?")
