@@ -1,14 +1,13 @@
 """``jettison prune``."""
 
-import sys
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from jettison.cli import policy_options as flags
+from jettison.cli.in_use import InUse, InUseMayBeEmpty, read_held
 from jettison.cli.options import (
     AssumeQuiescent,
     Connection,
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
     from jettison.model.retention.policy import Policy
     from jettison.model.retention.prune_plan import Allowed, PrunePlan
 
-__all__ = ["EXAMPLE", "apply_plan", "make_settings", "prune", "read_held"]
+__all__ = ["EXAMPLE", "apply_plan", "make_settings", "prune"]
 
 EXAMPLE = (
     "Example: jettison prune localhost:5000 --untagged 7d -n · "
@@ -78,24 +77,6 @@ MaxRemoval = Annotated[
         metavar="PERCENT",
         help="Refuse to remove more than this share of the tags or of their bytes; 30% unless the "
         "policy has another.",
-        rich_help_panel=_LOOKS_WRONG,
-    ),
-]
-InUse = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--in-use",
-        metavar="FILE|-",
-        help="Images that run: a reference a line, or JSON of `kubectl get pods -A -o json`, "
-        "`docker ps`, `crictl images`. Nothing of them is removed. May be repeated.",
-        rich_help_panel=flags.KEEP,
-    ),
-]
-InUseMayBeEmpty = Annotated[
-    bool,
-    typer.Option(
-        "--in-use-may-be-empty",
-        help="Allow a list of images in use that names none.",
         rich_help_panel=_LOOKS_WRONG,
     ),
 ]
@@ -287,7 +268,7 @@ def prune(
         whole=whole,
         trust_times=trust_times,
     )
-    held = read_held(in_use or (), may_be_empty=in_use_may_be_empty)
+    held = read_held(in_use, may_be_empty=in_use_may_be_empty)
     outcome = run(work.prune(_request(found, rules, allowed, held, pulls)), changing=True)
     work.finish(outcome, out=out, exit_code=exit_code)
 
@@ -341,23 +322,6 @@ def make_settings(
         backup=None if backup is None else str(backup.absolute()),
         without_undo=without_undo,
     )
-
-
-def read_held(lists: Iterable[str], *, may_be_empty: bool) -> "Held":
-    """Return what is in use, by lists in files or, for ``-``, on standard input."""
-    from jettison.errors import storage_errors
-    from jettison.model.retention.in_use import LARGEST, held_together, read_in_use
-
-    found = []
-    for name in lists:
-        if name == "-":
-            raw = sys.stdin.buffer.read(LARGEST + 1)
-        else:
-            with storage_errors("read", Path(name)), Path(name).open("rb") as file:
-                raw = file.read(LARGEST + 1)
-        what = "standard input" if name == "-" else name
-        found.append(read_in_use(raw, what, may_be_empty=may_be_empty))
-    return held_together(found)
 
 
 def _request(

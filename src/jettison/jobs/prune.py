@@ -151,6 +151,7 @@ class PruneJob:
             place.registry.name,
             sorted(request.repositories),
             request.policy.fingerprint,
+            request.held.fingerprint,
             None if place.storage is None else place.storage.location,
             settings.reclaim,
         )

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from jettison.model.codec import plain
 from jettison.model.digest import Digest
 from jettison.model.graph import reach
 from jettison.model.manifest import referenced_digest
@@ -37,6 +38,12 @@ class Held(msgspec.Struct, frozen=True):
     tags: Mapping[tuple[RepoName, Tag], str] = {}
     digests: Mapping[Digest, str] = {}
     immutable: tuple[Pattern, ...] = ()
+
+    @property
+    def fingerprint(self) -> Digest:
+        """The digest of what is held, whoever uses it."""
+        what = (sorted(self.tags), sorted(self.digests), sorted(self.immutable))
+        return Digest.of(msgspec.json.encode(plain(what)))
 
 
 NOTHING_HELD: Final = Held()
