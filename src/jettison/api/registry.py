@@ -216,7 +216,7 @@ class AsyncRegistrySession:
         """
         request = PruneRequest(
             policy,
-            (f"prune {self._host or self._workspace.own_storage.location}",),
+            (self._host or self._workspace.own_storage.location,),
             tuple(map(Pattern, repositories)),
             held,
             allowed=allowed,

@@ -340,7 +340,7 @@ def _request(
         raise NotFoundError(f"there is no book of pulls in {pulls}", hint="See `jettison listen`.")
     return PruneRequest(
         policy,
-        (f"prune {target}",),
+        (str(target),),
         tuple(map(Pattern, target.repositories)),
         held,
         known,
@@ -494,9 +494,11 @@ class _Prune:
     def finish(self, outcome: Outcome, *, out: Path | None, exit_code: bool) -> None:
         """Write the plan, and end with the exit code that the outcome has."""
         from jettison.cli.receipt import require_all_done, require_verified
+        from jettison.jobs.prune import require_unopposed
 
         made, entry = outcome.plan, outcome.entry
         if out is not None and made is not None:
+            require_unopposed(made)
             _write_plan(out, made)
         if entry is not None:
             if entry.receipt is not None:

@@ -32,6 +32,19 @@ __all__ = ["tell"]
 
 DAYS_OLD: Final = 9
 
+_POLICY: Final = """\
+max_removal: 50%
+protect:
+  tags: [latest, "v*"]
+rules:
+- name: builds
+  repositories: ["shop/ci"]
+  tags: ["re:.+-[0-9a-f]{7}"]
+  group_by: "re:(?P<branch>.+)-[0-9a-f]{7}"
+  keep: {last: 3, within: 2d}
+  remove: rest
+"""
+
 
 def tell(*, keep: bool = False) -> None:
     """Start a registry, push images, and delete, free, prove and undo; then clean up.
@@ -111,6 +124,18 @@ class _Story:
         after = self._disk()
         self._say(f"   {before:,} - {after:,} = {before - after:,} bytes came back.")
         self._jettison("verify", "last")
+
+        self._say("7. Every night, by a policy: the newest three builds of each branch stay.")
+        policy = self._folder / "retention.yml"
+        policy.write_text(_POLICY, "utf-8")
+        self._show("cat retention.yml")
+        write(*_POLICY.splitlines())
+        self._jettison("prune", host, "--policy", policy.name, "--out", "plan.json")
+        self._say("The plan is applied as it was printed, and is undone as one run.")
+        self._jettison("apply", "plan.json", "--yes")
+        self._jettison("ls", f"{host}/shop/ci")
+        self._jettison("undo", "last")
+        self._jettison("ls", f"{host}/shop/ci")
         self._jettison("runs")
 
     # Showing.
@@ -174,6 +199,12 @@ async def _push_all(host: str) -> None:
         await _push(registry, "shop/web", "latest", new)
         await _push(registry, "shop/api", "1.0", app(20, 600_000))
         await _push(registry, "shop/tools", "1", index(platforms))
+        for number in range(1, 6):
+            build = app(40 + number, 200_000, day=2 + number)
+            await _push(registry, "shop/ci", f"main-{number}" + 6 * str(number), build)
+            if number == 1:
+                await _push(registry, "shop/ci", "v1.0", build)
+        await _push(registry, "shop/ci", "topic-abcdef0", app(50, 200_000, day=9))
 
 
 async def _push(registry: RemoteRegistry, name: str, tag: str, pushed: Image | Index) -> None:

@@ -154,7 +154,7 @@ def find_objections(
     most = allowed.most or policy.max_removal
     for what, part, whole in (
         ("tags", sum(one.removed_tags for one in counts), sum(one.tags for one in counts)),
-        ("bytes", sizes.removed_bytes, sizes.total_bytes),
+        ("bytes", sizes.freed_bytes, sizes.total_bytes),
     ):
         if whole and part > most.value * whole:
             share = f"{100 * part / whole:.0f} %"
