@@ -12,7 +12,7 @@ from tests.model.retention.building import Repository, decided, removed
 
 PAGE = Path(__file__).parents[3] / "docs" / "retention.md"
 SECTION = re.compile(r"^### (\d+)\. .*?^```yaml\n(.*?)^```", re.MULTILINE | re.DOTALL)
-SECTIONS = dict(SECTION.findall(PAGE.read_text("utf-8")))
+SECTIONS: dict[str, str] = dict(SECTION.findall(PAGE.read_text("utf-8")))
 
 
 def untagged() -> Repository:
@@ -126,7 +126,7 @@ def test_each_policy_of_the_page_is_tried() -> None:
     assert sorted(SECTIONS) == sorted(CASES)
 
 
-@pytest.mark.parametrize("number", sorted(CASES, key=int))
+@pytest.mark.parametrize("number", sorted(CASES))
 def test_policy(number: str) -> None:
     build, expected = CASES[number]
     held = Held()
