@@ -114,7 +114,8 @@ class Registry(Protocol):
         """Return when the images of a repository were pushed, untagged and pulled, with sources.
 
         None: it tells nothing of the kind. When images were created is not in it: their configs
-        say that.
+        say that. Ask after the manifests were read: some registries tell only with them. A registry
+        that could tell and fails says why in ``unknown``, and raises nothing.
         """
 
     async def manifest(self, repository: RepoName, reference: Tag | Digest) -> RawManifest | None:

@@ -38,7 +38,8 @@ async def subject(
     if request.param == "client":
         found = RemoteRegistry(registry.host)
     else:
-        found = StorageRegistry(StorageTree(registry.root))
+        # All was pushed just now, as in a copy.
+        found = StorageRegistry(StorageTree(registry.root), trust_times=True)
     yield found
     await found.aclose()
 
@@ -94,6 +95,14 @@ async def test_manifests_come_byte_for_byte(subject: Registry) -> None:
 async def test_says_all_revisions_or_that_it_cannot(subject: Registry) -> None:
     found = await subject.revisions(NESTED)
     assert found is None or set(found) == {m.digest for m in BOTH.manifests()}
+
+
+async def test_says_when_what_was_pushed_or_that_it_cannot(subject: Registry) -> None:
+    for repository, tags in ((APP, {"1", "1.0", "2"}), (NESTED, {"multi"})):
+        found = await subject.evidence(repository)
+        assert found is None or found.tags.keys() == tags
+        times = [] if found is None else [*found.tags.values(), *found.manifests.values()]
+        assert all(one.pushed is None or one.pushed.source for one in times)
 
 
 async def test_says_who_refers_to_a_manifest_or_that_it_cannot(

@@ -163,3 +163,28 @@ async def test_a_catalog_of_many_is_not_gone_through(
     near = await discover(registry, wanted=[APP], extent=Extent.NEAR)
     assert near.repositories.keys() == {APP}
     assert not [one for one in server.seen if one.path.startswith("/v2/r")]
+
+
+async def test_an_api_that_lists_all_manifests_is_still_not_gone_through_unasked(
+    server: Scripted, registry: RemoteRegistry
+) -> None:
+    """Google's lists untagged ones too; each costs a request all the same."""
+    loose = MANIFEST + b"\n"
+    digest = Digest.of(loose)
+    realm = f'Bearer realm="http://{server.host}/v2/token",service="europe-docker.pkg.dev"'
+    listed = f'"manifest": {{"{DIGEST}": {{"tag": ["1", "2"]}}, "{digest}": {{"tag": []}}}}'
+    server.on("GET", "/v2/token", Answer(body='{"token": "good"}'))
+    server.on(
+        "GET",
+        "/v2/app/tags/list",
+        Answer(401, headers={"WWW-Authenticate": realm}),
+        Answer(body=f'{{"tags": ["1", "2"], {listed}}}'),
+    )
+    server.on("GET", f"/v2/app/manifests/{digest}", Answer(200, loose, {"Content-Type": OCI}))
+    tags = ", ".join(f'"{number}"' for number in range(NEAR))
+    server.on("GET", "/v2/other/tags/list", Answer(body=f'{{"tags": [{tags}]}}'))
+    near = await discover(registry, wanted=[APP], extent=Extent.NEAR)
+    assert near.repositories[APP].complete
+    assert near.repositories[APP].manifests.keys() == {DIGEST, digest}
+    assert near.repositories.keys() == {APP}
+    assert not [one for one in server.seen if one.path.startswith("/v2/other/manifests")]

@@ -21,6 +21,9 @@ from tests.support.registry import Remote
 LOGIN: Final = ("robot", "secret")
 MARK: Final = {"Docker-Distribution-Api-Version": "registry/2.0"}
 INDEX: Final = "application/vnd.oci.image.index.v1+json"
+PUSHED: Final = 1_750_000_000
+UPDATED: Final = "2025-06-15T15:06:40Z"
+"""Both are when everything was pushed, as those say who say it."""
 _BASIC: Final = "Basic " + base64.b64encode(":".join(LOGIN).encode()).decode()
 
 
@@ -71,6 +74,8 @@ class Ways:
     blobs_go: bool = False
     """A blob is not served any more once the last manifest that lists it is gone."""
     page: int = 1000
+    lists_manifests: str = ""
+    """How it lists all its manifests beyond the specification: ``map`` or ``acr``."""
 
 
 @dataclass
@@ -83,6 +88,9 @@ class Repository:
         found = json.loads(raw)
         parts = [found.get("config") or {}, *(found.get("layers") or ())]
         return {part["digest"] for part in parts if "digest" in part}
+
+    def tags_of(self, digest: str) -> list[str]:
+        return sorted(tag for tag, to in self.tags.items() if to == digest)
 
     def referring(self, digest: str) -> list[tuple[str, str, bytes]]:
         return [
@@ -198,6 +206,7 @@ class ScriptedRegistry(Remote):
             (r"/v2/(.+)/blobs/uploads/([^/]*)", self._upload),
             (r"/v2/(.+)/blobs/([^/]+)", self._blob),
             (r"/v2/(.+)/manifests/([^/]+)", self._manifest),
+            (r"/acr/v1/(.+)/(_tags|_manifests)", self._metadata),
         ]
         for pattern, handle in routes:
             if found := re.fullmatch(pattern, path):
@@ -219,7 +228,27 @@ class ScriptedRegistry(Remote):
         found = self.repositories.get(name)
         if found is None:
             return self.ways.unknown_repository
+        if self.ways.lists_manifests == "map":
+            listed = {
+                digest: {"tag": found.tags_of(digest), "timeUploadedMs": str(PUSHED * 1000)}
+                for digest in found.manifests
+            }
+            return document({"name": name, "tags": sorted(found.tags), "manifest": listed})
         return self._page("tags", list(found.tags), f"/v2/{name}/tags/list", query)
+
+    def _metadata(
+        self, _: str, name: str, what: str, *, query: Mapping[str, list[str]], **_rest: Any
+    ) -> Answer:
+        if self.ways.lists_manifests != "acr":
+            return UNROUTED
+        found = self.repositories.get(name, Repository())
+        of = found.tags if what == "_tags" else {digest: digest for digest in found.manifests}
+        left = sorted(key for key in of if key > query.get("last", [""])[0])
+        shown = left[:2]
+        key = "name" if what == "_tags" else "digest"
+        entries = [{"digest": of[one], key: one, "lastUpdateTime": UPDATED} for one in shown]
+        more = f'</acr/v1/{name}/{what}?last={shown[-1]}>; rel="next"' if left[len(shown) :] else ""
+        return document({what[1:]: entries}, **({"Link": more} if more else {}))
 
     def _referrers(self, _: str, name: str, digest: str, **_rest: Any) -> Answer:
         if not self.ways.referrers:
@@ -363,11 +392,20 @@ SCRIPTED: Final = {
         unknown_repository=error(400, "NAME_UNKNOWN", "repository name not known to registry"),
     ),
     # Google's registries: cloud.google.com/artifact-registry/docs, "Deleting images": tags first;
-    # the code and its text as many tools report them.
+    # the code and its text as many tools report them. The list of tags has all manifests beside:
+    # google/go-containerregistry, pkg/v1/google/list.go.
     "google": Ways(
         product="Google",
         challenge='Bearer realm="HERE/v2/token",service="europe-docker.pkg.dev"',
         tags_hold=True,
+        lists_manifests="map",
+    ),
+    # Azure/azure-rest-api-specs, data-plane/Azure.ContainerRegistry/stable/2021-07-01.
+    "azure": Ways(
+        product="Azure Container Registry",
+        headers={"X-MS-Correlation-Request-Id": "1"},
+        challenge='Bearer realm="HERE/token",service="example.azurecr.io"',
+        lists_manifests="acr",
     ),
     # docs.github.com, "Deleting and restoring a package": by its own API alone.
     "github": Ways(

@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from jettison.client import Credentials, RemoteRegistry
 from jettison.demo import images
 from jettison.demo.images import Image, Index
 from jettison.model.digest import Digest
+from jettison.model.names import RepoName
 from tests.registries.conftest import Run, Subject
+from tests.registries.scripted import LOGIN, PUSHED
 
 
 @pytest.fixture
@@ -216,3 +219,30 @@ def test_pages_and_odd_names(subject: Subject, repo: str, jettison_here: Run) ->
         subject.remote.push(deep, name, image("odd"))
     found = jettison_here("ls", f"{subject.remote.host}/{deep}", "-o", "json").json
     assert sorted(row["tag"] for row in found["tags"]) == sorted(names)
+
+
+async def test_what_it_tells_beside(subject: Subject, repo: str) -> None:
+    """All manifests and their times, where an API has them, or that it does not tell."""
+    both = images.index([image("one"), image("two")])
+    subject.remote.push(repo, "1", both)
+    subject.remote.push(repo, None, image("three"))
+    login = None if subject.remote.authorization is None else Credentials(*LOGIN)
+    async with RemoteRegistry(subject.remote.host, credentials=login) as registry:
+        await registry.ping()
+        listed = await registry.revisions(RepoName(repo))
+        evidence = await registry.evidence(RepoName(repo))
+    if subject.ways is None:
+        assert (listed, evidence) == (None, None)
+    elif not subject.ways.lists_manifests:
+        assert listed is None
+        assert evidence is None or (not evidence.manifests and not evidence.tags)
+    else:
+        wanted = {one.digest for one in both.manifests()} | {image("three").manifest.digest}
+        assert listed is not None
+        assert set(listed) == wanted
+        assert evidence is not None
+        assert evidence.unknown == ""
+        assert {times.pushed.seconds for times in evidence.manifests.values() if times.pushed} == {
+            PUSHED
+        }
+        assert evidence.manifests.keys() == wanted

@@ -200,6 +200,20 @@ class Authenticator:
         scope = self._wider.get(access, access.scope)
         return await self._bearer(challenge, scope, credentials)
 
+    async def header_beside(self, repository: RepoName | None, *, token: bool) -> str | None:
+        """Return the header for an API beside the registry's, on the same host; None without.
+
+        That is Basic; with ``token`` the password as a bearer token, if it is one by the name of
+        its user (``$oauthtoken``, as Quay has it).
+        """
+        credentials = await self._credentials(repository)
+        if credentials is None:
+            return None
+        if token:
+            known = credentials.username == _TOKEN_USER and _is_token(credentials.secret)
+            return f"Bearer {credentials.secret}" if known else None
+        return _basic(credentials)
+
     async def answer(
         self, challenges: Iterable[str], access: Access, sent: str | None, attempt: int
     ) -> str:
@@ -383,8 +397,7 @@ class Authenticator:
         except InvalidDocument:
             raise UnexpectedResponse(f"{message}does not answer with a token") from None
         value = body.token or body.access_token
-        # A token with a line break in it would be a header of its own.
-        if not value or not value.isascii() or not value.isprintable():
+        if not _is_token(value):
             raise UnexpectedResponse(f"{message}does not answer with a token")
         if credentials is not None:
             self._good.add(credentials)
@@ -409,6 +422,14 @@ class Authenticator:
 
 
 _ASK_OWNER: Final = "Use another login, or ask the registry's operator for that right."
+
+
+_TOKEN_USER: Final = "$oauthtoken"  # noqa: S105 - the name of a user
+
+
+def _is_token(value: str) -> bool:
+    """Whether a token fits into a header; with a line break it would be a header of its own."""
+    return bool(value) and value.isascii() and value.isprintable()
 
 
 def _basic(credentials: Credentials) -> str | None:

@@ -31,7 +31,7 @@ from jettison.model.names import RepoName
 from jettison.model.preconditions import HEEDED
 from jettison.registry import Capabilities, Deletion
 
-__all__ = ["probe", "refused_deletion"]
+__all__ = ["probe", "product_of", "refused_deletion"]
 
 _MARK: Final = "Docker-Distribution-Api-Version"
 _ABSENT: Final = RepoName("jettison-probe/absent")
@@ -247,24 +247,29 @@ async def _probe_list(
 
 _SERVERS: Final = ("Jettison", "Nexus", "Artifactory", "zot")
 
+_AZURE: Final = "Azure Container Registry"
+
 _HEADERS: Final = {
     "X-JFrog-Version": "Artifactory",
     "X-Artifactory-Id": "Artifactory",
     "GitLab-Container-Registry-Version": "GitLab",
     "X-Harbor-CSRF-Token": "Harbor",
     "X-GitHub-Request-Id": "GitHub",
-    "X-MS-Correlation-Request-Id": "Azure Container Registry",
+    "X-MS-Correlation-Request-Id": _AZURE,
 }
 """Headers that only one product sends."""
 
 
 def product_of(
-    base: Response, challenge: Challenge | None, other: Response | None = None
+    base: Response | None, challenge: Challenge | None, other: Response | None = None
 ) -> str | None:
     """Guess the product from the registry's headers; None if they do not tell.
 
-    ``other`` is another of its answers, for headers that the one to ``GET /v2/`` lacks.
+    ``base`` is its answer to ``GET /v2/``; without one, only the login tells. ``other`` is another
+    of its answers, for headers that the first lacks.
     """
+    if base is None:
+        return None if challenge is None else _product_by_login(challenge)
     server = base.headers.get("Server", "")
     for name in _SERVERS:
         if server.lower().startswith(name.lower()):
@@ -289,6 +294,7 @@ def _product_by_login(challenge: Challenge) -> str | None:
         (service == "registry.docker.io", "Docker Hub"),
         (service == "ghcr.io", "GitHub"),
         (service.endswith((".pkg.dev", "gcr.io")), "Google"),
+        (service.endswith((".azurecr.io", ".azurecr.us", ".azurecr.cn")), _AZURE),
         (realm.endswith("/jwt/auth") and service == "container_registry", "GitLab"),
         # routers/api/packages/container in Gitea's sources; older versions name no service.
         (realm.endswith("/v2/token") and service in {"", "container_registry"}, "Gitea"),

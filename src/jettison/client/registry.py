@@ -15,7 +15,7 @@ from typing import Final, Self, TypeVar
 
 from yarl import URL
 
-from jettison.client import capabilities
+from jettison.client import capabilities, times
 from jettison.client.answers import (
     content_digest,
     describe,
@@ -46,6 +46,7 @@ from jettison.errors import (
     InvalidDocument,
     InvalidManifest,
     InvalidName,
+    JettisonError,
     LoginRefused,
     NotARegistry,
     NotFoundError,
@@ -63,7 +64,8 @@ from jettison.model.manifest import signed_content
 from jettison.model.mediatypes import ACCEPT, OCI_INDEX
 from jettison.model.names import RepoName, Tag
 from jettison.model.preconditions import ONLY_TAGS, TAGS_CHANGED
-from jettison.model.retention.evidence import Evidence
+from jettison.model.products import UNKNOWN
+from jettison.model.retention.evidence import Evidence, Times
 from jettison.registry import Capabilities, RawManifest
 
 __all__ = ["RemoteRegistry"]
@@ -110,6 +112,8 @@ class RemoteRegistry:
         self._confirmed: Response | None = None
         self._confirming = asyncio.Lock()
         self._product = ""
+        self._teller: str | None = None
+        self._modified: dict[RepoName, dict[Tag, Times]] = {}
 
     def __repr__(self) -> str:
         return f"RemoteRegistry({self._host!r})"
@@ -361,13 +365,37 @@ class RemoteRegistry:
         manifest = await self.manifest(repository, tag)
         return None if manifest is None else manifest.digest
 
-    async def revisions(self, repository: RepoName) -> list[Digest] | None:  # noqa: ARG002 - the protocol's
-        """Return None: no API lists untagged manifests."""
-        return None
+    async def revisions(self, repository: RepoName) -> list[Digest] | None:
+        """Return all manifests where an API beside this one surely lists them (Google, Azure).
 
-    async def evidence(self, repository: RepoName) -> Evidence | None:  # noqa: ARG002 - the protocol's
-        """Return None: the distribution specification has no times."""
-        return None
+        None everywhere else: the distribution specification lists tags alone.
+        """
+        product = self._product or capabilities.product_of(None, self.transport.auth.challenge)
+        return await times.read_revisions(self.transport, product or "", repository)
+
+    async def evidence(self, repository: RepoName) -> Evidence | None:
+        """Return what an API beside this one tells (:mod:`jettison.client.times`).
+
+        The distribution specification has no times. Nothing raises: a failure is said in the
+        evidence.
+        """
+        try:
+            product = await self._find_product()
+        except JettisonError as error:
+            return Evidence(unknown=error.message)
+        found = await times.read_times(self.transport, product, repository)
+        modified = self._modified.get(repository)
+        return Evidence(modified) if found is None and modified else found
+
+    async def _find_product(self) -> str:
+        """Return the product as far as its answers tell, or ""; asked for once."""
+        base = await self.confirm()
+        async with self._confirming:
+            if self._teller is None:
+                found = "" if self._product == UNKNOWN.name else self._product
+                found = found or capabilities.product_of(base, self.transport.auth.challenge) or ""
+                self._teller = found or await times.find_zot(self.transport)
+            return self._teller
 
     async def manifest(self, repository: RepoName, reference: Tag | Digest) -> RawManifest | None:
         """Return a manifest whose bytes agree with every digest given for them (end-3)."""
@@ -381,6 +409,9 @@ class RemoteRegistry:
             raise await self._unexpected(response, access, f"GET {path}")
         if is_page(response):
             raise await self._unreadable(response, path)
+        modified = times.last_modified(response, self.transport.now)
+        if isinstance(reference, Tag) and modified is not None:
+            self._modified.setdefault(repository, {})[reference] = Times(pushed=modified)
         claimed = content_digest(response)
         wanted = reference if isinstance(reference, Digest) else claimed
         raw = response.body

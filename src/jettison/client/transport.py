@@ -141,6 +141,11 @@ class Transport:
         if session is not None:
             await session.close()
 
+    @property
+    def now(self) -> float:
+        """This machine's time, in seconds since the epoch."""
+        return self._timing.wall()
+
     # -- requests ------------------------------------------------------------------------------
 
     def url(self, target: str, base: URL | None = None) -> URL:
@@ -171,6 +176,24 @@ class Transport:
         meaning depends on the request. Raises :class:`~jettison.errors.RegistryError`.
         """
         return await self._authorized(method, target, access, headers, body, limit)
+
+    async def request_beside(
+        self,
+        target: str | URL,
+        authorization: str | None,
+        *,
+        headers: Mapping[str, str],
+        limit: int,
+    ) -> Response:
+        """GET from another API, of this host or another; 401 is an answer as others are.
+
+        ``authorization`` is sent to the registry's own origin alone, and no other login is tried.
+        """
+        url = self.url(target) if isinstance(target, str) else target
+        complete = dict(headers)
+        if authorization is not None and same_origin(url, self.origin):
+            complete["Authorization"] = authorization
+        return await self._fetch(_Request("GET", url, complete, None, limit))
 
     @asynccontextmanager
     async def stream(

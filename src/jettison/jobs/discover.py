@@ -332,10 +332,12 @@ async def discover(
     found: dict[RepoName, RepositorySnapshot] = {}
     for name in names:
         found[name] = await discover_repository(registry, name, cache, progress)
+    stored = await registry.blob_sizes()
     if extent is Extent.NAMED:
         unknown.append(ELSEWHERE)
     else:
-        local = all(repository.complete for repository in found.values())
+        # Of a storage; some APIs list untagged manifests too, and each costs a request.
+        local = stored is not None
         most = NEAR if extent is Extent.NEAR and not local else None
         await _look_at_others(registry, found, unknown, most, cache, progress)
     unknown += [
@@ -343,7 +345,6 @@ async def discover(
         for name, repository in found.items()
         if repository.problems
     ]
-    stored = await registry.blob_sizes()
     if not all(repository.complete for repository in found.values()):
         unknown.append(UNTAGGED)
     sizes = stored if stored is not None else await ask_sizes(registry, found.values(), progress)

@@ -155,8 +155,7 @@ async def list_tags(
 ) -> RegistryListing:
     """Return these tags with digests and sizes: a request for each, plus those of ``figures``.
 
-    With ``untagged``, also manifests that no tag names and no index lists, if a storage shows
-    them.
+    With ``untagged``, also manifests that no tag names and no index lists, if they can be listed.
     """
     unknown: tuple[str, ...] = ()
     if figures.exclusive:
@@ -164,11 +163,12 @@ async def list_tags(
         snapshot = await view(registry, [repository], extent=extent, cache=cache, progress=progress)
         unknown = snapshot.unknown
     else:
-        if await registry.revisions(repository) is not None:
+        stored = await registry.blob_sizes()
+        # Over an API, a manifest that is not to be shown would cost a request.
+        if stored is not None or (untagged and await registry.revisions(repository) is not None):
             found = await discover_repository(registry, repository, cache, progress)
         else:
             found = await discover_tags(registry, repository, names, cache, progress)
-        stored = await registry.blob_sizes()
         sizes = stored if stored is not None else await ask_sizes(registry, [found], progress)
         snapshot = Snapshot(registry.name, {repository: found}, sizes, stored is not None)
     here = snapshot.repositories[repository]

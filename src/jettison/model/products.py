@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-__all__ = ["PRODUCTS", "Collection", "Product", "product"]
+__all__ = ["PRODUCTS", "UNKNOWN", "Collection", "Product", "product"]
 
 _HOUR: Final = 3600.0
 

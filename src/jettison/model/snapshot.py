@@ -22,8 +22,8 @@ class RepositorySnapshot(msgspec.Struct, frozen=True):
 
     ``manifests`` are those that could be read, tagged or not. ``unreadable`` manifests exist, and
     their references are unknown. ``dangling`` tags are listed, and have no manifest. ``complete``
-    says that untagged manifests are included, which only a storage can list. ``problems`` are
-    listed tags that cannot be resolved: each may point to any manifest of the repository.
+    says that untagged manifests are included, which a storage lists, and few APIs do. ``problems``
+    are listed tags that cannot be resolved: each may point to any manifest of the repository.
     """
 
     name: RepoName

@@ -43,6 +43,7 @@ class Repository:
         self.times: dict[Digest, Times] = {}
         self.unreadable: set[Digest] = set()
         self.watching_since: float | None = None
+        self.unknown = ""
 
     def add(
         self,
@@ -108,7 +109,7 @@ class Repository:
 
     @property
     def evidence(self) -> Evidence:
-        return Evidence(self.tag_times, self.times, self.watching_since)
+        return Evidence(self.tag_times, self.times, self.watching_since, unknown=self.unknown)
 
 
 def decided(

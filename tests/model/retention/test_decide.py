@@ -1,8 +1,10 @@
 """What a policy decides."""
 
+from jettison.configuration.policy_file import parse_policy
 from jettison.model.names import Tag
-from jettison.model.retention.evidence import Moment, Times
-from tests.model.retention.building import DAY, NOW, Repository, decided, kept, removed
+from jettison.model.retention.decide import Decider
+from jettison.model.retention.evidence import Evidence, Moment, Times
+from tests.model.retention.building import DAY, NOW, Repository, decided, digest_of, kept, removed
 
 
 def of_days(*days: float) -> Repository:
@@ -221,3 +223,27 @@ def test_tag_of_a_platform_goes_only_if_rules_remove_it_by_itself() -> None:
     found = decided(repository, policy)
     assert removed(found) == {"nightly": "older", "nightly-arm64": "followed"}
     assert kept(found) == {"v1-amd64": "keep-tag", "nightly-s390x": "not-old"}
+
+
+def test_a_registry_that_could_tell_and_does_not_changes_no_clock() -> None:
+    """Its images are not suddenly dated by their configs: what was pushed when is not known."""
+    repository = Repository()
+    repository.add("one", "a", created=90)
+    policy = 'rules: [{tags: ["*"], remove: {older_than: 30d}}]'
+    assert removed(decided(repository, policy)) == {"a": "older"}
+    repository.unknown = "Harbor's API refuses the login (401)"
+    assert kept(decided(repository, policy)) == {"a": "time-unknown"}
+    said = policy.replace("remove:", "clock: created, remove:")
+    assert removed(decided(repository, said)) == {"a": "older"}
+
+
+def test_configs_are_read_only_where_pushes_are_not_known() -> None:
+    decider = Decider(parse_policy('rules: [{tags: ["*"], remove: {older_than: 30d}}]', "p"), NOW)
+    pushed = Times(pushed=Moment(NOW, "Google timeUploadedMs"))
+    for evidence, needed in (
+        (Evidence(), True),
+        (Evidence(tags={Tag("a"): pushed}), False),
+        (Evidence(manifests={digest_of("one"): pushed}), False),
+        (Evidence(unknown="Harbor's API refuses the login (401)"), False),
+    ):
+        assert decider.needs_created("team/app", evidence) is needed

@@ -149,7 +149,8 @@ class Decider:
 
     def needs_created(self, repository: str, evidence: Evidence) -> bool:
         """Whether a decision rests on the times of creation, by what is known of pushes."""
-        pushed = any(times.pushed is not None for times in evidence.tags.values())
+        told = [*evidence.tags.values(), *evidence.manifests.values()]
+        pushed = bool(evidence.unknown) or any(times.pushed is not None for times in told)
         return any(
             one.rule.clock is Clock.CREATED or (one.rule.clock is Clock.AUTO and not pushed)
             for one in self.rules
@@ -455,7 +456,10 @@ class _Repository:
             return rule.clock
         if rule.state is State.UNTAGGED:
             return Clock.UNTAGGED
-        if any(self._time(member, Clock.PUSHED) is not None for member in members):
+        # Where the registry could tell and did not answer, the clock does not change for a run.
+        if self._evidence.unknown or any(
+            self._time(member, Clock.PUSHED) is not None for member in members
+        ):
             return Clock.PUSHED
         return Clock.CREATED
 

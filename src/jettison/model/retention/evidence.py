@@ -63,7 +63,8 @@ class Evidence(msgspec.Struct, frozen=True, omit_defaults=True):
 
     ``watching_since`` (seconds since the epoch): every pull from then on is known; None if pulls
     are not known at all. ``copied``: the times of pushes look like those of a copy, and are left
-    out for that reason.
+    out for that reason. ``unknown``: why times are missing that the registry could tell, for
+    people ("Harbor's API refuses the login (401)"); "" if nothing failed.
     """
 
     tags: Mapping[Tag, Times] = {}
@@ -71,6 +72,7 @@ class Evidence(msgspec.Struct, frozen=True, omit_defaults=True):
     watching_since: float | None = None
     unwatched: str = "nobody watches them"
     copied: bool = False
+    unknown: str = ""
 
 
 def known_created(
