@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 from jettison.collector.parallel import side_by_side
 
-__all__ = ["Shape", "make_tree"]
+__all__ = ["Shape", "TreeWriter", "make_tree"]
 
 LAYERS: Final = 8
 OWN_LAYERS: Final = 2
@@ -44,15 +44,19 @@ class Shape(NamedTuple):
         return self.repositories * self.images
 
 
-class _Writer:
-    """Writes files and their folders; remembers the folders that it has made."""
+class TreeWriter:
+    """Writes files and their folders; remembers the folders that it has made.
 
-    def __init__(self, root: Path) -> None:
+    ``when`` is the time that files get, in seconds since the epoch.
+    """
+
+    def __init__(self, root: Path, when: float | None = None) -> None:
         self._base = f"{root}/docker/registry/v2"
-        self._when = (int(time.time()) - WEEK,) * 2
+        self.when = int(time.time()) - WEEK if when is None else when
         self._made: set[str] = set()
 
     def folder(self, path: str) -> None:
+        """Make a folder, once."""
         if path not in self._made:
             os.makedirs(path, exist_ok=True)
             self._made.add(path)
@@ -65,28 +69,35 @@ class _Writer:
             os.makedirs(path.rpartition("/")[0], exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         os.write(descriptor, content)
-        os.utime(descriptor, self._when)
+        os.utime(descriptor, (self.when, self.when))
         os.close(descriptor)
 
     def blob(self, content: bytes) -> str:
+        """Write a blob; return the hex of its digest."""
         encoded = hashlib.sha256(content).hexdigest()
         self.write(f"blobs/sha256/{encoded[:2]}", f"{encoded}/data", content)
         return encoded
 
     def link(self, folder: str, encoded: str) -> None:
+        """Write a link to a digest."""
         self.write(f"{folder}/sha256", f"{encoded}/link", f"sha256:{encoded}".encode())
 
+    def age(self, path: str) -> None:
+        """Give a folder the time that files get."""
+        os.utime(f"{self._base}/{path}", (self.when, self.when))
+
     def empty(self, folder: str, encoded: str) -> None:
+        """Make the folder of a link, and no link."""
         self.folder(f"{self._base}/{folder}/sha256")
         path = f"{self._base}/{folder}/sha256/{encoded}"
         os.mkdir(path)
-        os.utime(path, self._when)
+        os.utime(path, (self.when, self.when))
 
 
 def make_tree(root: Path, shape: Shape) -> None:
     """Write a tree below ``root``, which is made."""
     shared = _shared(shape)
-    writer = _Writer(root)
+    writer = TreeWriter(root)
     for content in shared:
         writer.blob(content)
     numbers = [str(number) for number in range(shape.repositories)]
@@ -100,7 +111,7 @@ def _shared(shape: Shape) -> list[bytes]:
 
 
 def _repository(root: Path, shape: Shape, number: int) -> None:
-    writer = _Writer(root)
+    writer = TreeWriter(root)
     name = f"repositories/team{number % 20:02d}/app{number:05d}"
     contents = _shared(shape)
     count = LAYERS - OWN_LAYERS

@@ -15,6 +15,7 @@ from jettison.model.digest import Digest
 from jettison.model.listing_problems import ListingProblem
 from jettison.model.names import RepoName, Tag
 from jettison.model.retention.evidence import Evidence
+from jettison.model.snapshot import RepositorySnapshot
 
 __all__ = ["Capabilities", "ConfigFacts", "Deletion", "RawManifest", "Registry"]
 
@@ -109,6 +110,12 @@ class Registry(Protocol):
 
     async def revisions(self, repository: RepoName) -> list[Digest] | None:
         """Return all manifests of the repository, untagged ones too; None: it cannot tell."""
+
+    async def snapshot(self, repository: RepoName) -> RepositorySnapshot | None:
+        """Return all that is in the repository, read in one step; None: it is asked tag by tag.
+
+        It is what :func:`jettison.jobs.discover.discover_repository` finds otherwise.
+        """
 
     async def evidence(self, repository: RepoName) -> Evidence | None:
         """Return when the images of a repository were pushed, untagged and pulled, with sources.

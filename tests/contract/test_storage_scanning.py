@@ -459,6 +459,18 @@ def test_manifests_tell_what_they_reference(subject: Subject) -> None:
     assert found[parent.binary].edges == references_of(raw).edges
 
 
+def test_many_manifests_are_read_at_once(subject: Subject) -> None:
+    storage = subject.storage
+    many = [image(b"%d" % number) for number in range(300)]
+    for digest, raw in many:
+        storage.put_manifest(APP, digest, raw)
+    subject.plant.plant_blob(ABSENT, image(b"other")[1])  # damaged: it has another digest
+    never = Digest.of(b"neither put").binary
+    asked = [*(digest.binary for digest, _ in many), ABSENT.binary, never]
+    assert dict(storage.whole_manifests(asked)) == {one.binary: raw for one, raw in many}
+    assert list(storage.whole_manifests([])) == []
+
+
 def test_a_manifest_is_read_whatever_it_is(subject: Subject) -> None:
     digest = push(subject.storage)
     assert subject.storage.read_manifest(digest.binary) == image()[1]

@@ -10,6 +10,7 @@ from jettison.model.digest import Digest
 from jettison.model.names import RepoName, Tag
 from jettison.model.restoration import needs_of
 from jettison.model.retention.evidence import Evidence
+from jettison.model.snapshot import RepositorySnapshot
 from jettison.registry import Capabilities, Deletion, RawManifest
 
 
@@ -98,6 +99,9 @@ class MemoryRegistry:
         return self._at(repository).tags.get(tag)
 
     async def revisions(self, repository: RepoName) -> list[Digest] | None:  # noqa: ARG002 - the protocol's
+        return None
+
+    async def snapshot(self, repository: RepoName) -> RepositorySnapshot | None:  # noqa: ARG002 - the protocol's
         return None
 
     async def evidence(self, repository: RepoName) -> Evidence | None:  # noqa: ARG002 - as it is asked

@@ -66,6 +66,7 @@ from jettison.model.names import RepoName, Tag
 from jettison.model.preconditions import ONLY_TAGS, TAGS_CHANGED
 from jettison.model.products import UNKNOWN
 from jettison.model.retention.evidence import Evidence, Times
+from jettison.model.snapshot import RepositorySnapshot
 from jettison.registry import Capabilities, RawManifest
 
 __all__ = ["RemoteRegistry"]
@@ -372,6 +373,10 @@ class RemoteRegistry:
         """
         product = self._product or capabilities.product_of(None, self.transport.auth.challenge)
         return await times.read_revisions(self.transport, product or "", repository)
+
+    async def snapshot(self, repository: RepoName) -> RepositorySnapshot | None:  # noqa: ARG002 - the protocol's
+        """Return None: a registry is asked tag by tag."""
+        return None
 
     async def evidence(self, repository: RepoName) -> Evidence | None:
         """Return what an API beside this one tells (:mod:`jettison.client.times`).

@@ -152,8 +152,13 @@ async def discover_repository(
 ) -> RepositorySnapshot:
     """Read one repository; raise :class:`NotFoundError` if it does not exist.
 
-    With a registry that lists only tags, each tag costs one request, for its manifest.
+    With a registry that lists only tags, each tag costs one request, for its manifest. A storage is
+    read in one step.
     """
+    snapshot = await registry.snapshot(repository)
+    if snapshot is not None:
+        progress(f"reading manifests of {repository}", len(snapshot.manifests))
+        return snapshot
     if listed is None:
         listed = [item async for item in registry.tags(repository)]
     revisions = await registry.revisions(repository)
@@ -262,7 +267,7 @@ async def _fetch(
         raw = await registry.manifest(repository, digest)
         if raw is None:
             return None
-        manifest = parse_manifest(raw.raw, raw.media_type)
+        manifest = parse_manifest(raw.raw, raw.media_type, digest)
     except _BAD_ITEM as error:
         return error
     if cache is not None:
@@ -291,7 +296,7 @@ async def _read(
         if raw is None:
             return await _fetch(registry, repository, digest, cache)
         try:
-            return parse_manifest(raw.raw, raw.media_type)
+            return parse_manifest(raw.raw, raw.media_type, digest)
         except InvalidManifest as error:
             return error  # an older version took it
 

@@ -136,14 +136,16 @@ class _Wire(msgspec.Struct, rename="camel"):
         return strict_json.decode(raw, cls)
 
 
-def parse_manifest(raw: bytes, content_type: str | None = None) -> Manifest:
-    """Read a manifest from its bytes.
+def parse_manifest(
+    raw: bytes, content_type: str | None = None, digest: Digest | None = None
+) -> Manifest:
+    """Read a manifest from its bytes, which have this ``digest``; None: that of sha256.
 
     ``content_type`` is the type that the registry gave; the ``mediaType`` inside wins, and without
     either the members decide, as in the OCI image specification. An unknown type gives an opaque
     manifest. Raises :class:`InvalidManifest` for a known type with a broken body.
     """
-    digest = Digest.of(raw)
+    digest = Digest.of(raw) if digest is None else digest
     declared = (content_type or "").partition(";")[0].strip()
     try:
         wire = _Wire.read(raw)

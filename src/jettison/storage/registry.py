@@ -3,21 +3,25 @@
 import hashlib
 from collections.abc import AsyncIterator, Container
 from collections.abc import Set as AbstractSet
-from typing import Final
 
 from jettison.errors import InvalidManifest, NotFoundError, StorageError, VerificationFailed
 from jettison.model.digest import Digest
 from jettison.model.manifest import Manifest, parse_manifest
 from jettison.model.names import RepoName, Tag
 from jettison.model.retention.evidence import Evidence
+from jettison.model.snapshot import RepositorySnapshot
 from jettison.registry import Capabilities, Deletion, RawManifest
 from jettison.storage.evidence import read_evidence
 from jettison.storage.protocol import Blob, LinkKind, Problem, Storage
+from jettison.storage.snapshots import (
+    UNKNOWN_TYPE,
+    broken_link,
+    no_repository,
+    read_snapshot,
+)
 from jettison.storage.tag_index import TagIndexes
 
 __all__ = ["StorageRegistry"]
-
-UNKNOWN_TYPE: Final = "application/octet-stream"
 
 
 class StorageRegistry:
@@ -63,8 +67,7 @@ class StorageRegistry:
         with self.storage.repository(repository) as reader:
             found = reader.tag(tag)
         if isinstance(found, Problem):
-            message = f"{self.storage.location}/{found.path} {found.message}"
-            raise StorageError(message, hint="Remove the tag, or push it again.")
+            raise broken_link(self.storage, found)
         return None if found is None else Digest.from_binary(found)
 
     async def revisions(self, repository: RepoName) -> list[Digest] | None:
@@ -73,6 +76,10 @@ class StorageRegistry:
         with self.storage.repository(repository) as reader:
             found = reader.revisions()
         return sorted(map(Digest.from_binary, found.damaged | found.linked))
+
+    async def snapshot(self, repository: RepoName) -> RepositorySnapshot | None:
+        """Return the tags of a repository, and all manifests that are linked into it."""
+        return read_snapshot(self.storage, repository)
 
     async def evidence(self, repository: RepoName) -> Evidence | None:
         """Return when tags and manifests were pushed, and lost their tags; it tells no pulls."""
@@ -236,8 +243,7 @@ class StorageRegistry:
 
     def _check(self, repository: RepoName) -> None:
         if not self.storage.has_repository(repository):
-            message = f"there is no repository {repository} in {self.name}"
-            raise NotFoundError(message)
+            raise no_repository(self.storage, repository)
 
 
 def _parse(raw: bytes) -> Manifest | None:

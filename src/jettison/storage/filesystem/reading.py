@@ -482,6 +482,19 @@ class TreeReader:
         Only those that are as manifests are: whole, of usual size, understood. What is the matter
         with the others :meth:`read_manifest` tells.
         """
+        for some in self._whole_manifests(digests):
+            yield from references_of_each(some)
+
+    def whole_manifests(
+        self, digests: Sequence[BinaryDigest]
+    ) -> Iterator[tuple[BinaryDigest, bytes]]:
+        """Yield the bytes of manifests that are whole and of usual size, each with its digest."""
+        for some in self._whole_manifests(digests):
+            yield from some
+
+    def _whole_manifests(
+        self, digests: Sequence[BinaryDigest]
+    ) -> Iterator[list[tuple[BinaryDigest, bytes]]]:
         folder = self.blobs_folder
         if folder is None:
             return
@@ -490,12 +503,11 @@ class TreeReader:
         for first in range(0, len(todo), _AT_ONCE):
             some = todo[first : first + _AT_ONCE]
             raws = folder.read_each(list(map(layout.blob_file, some)), _USUAL_MANIFEST)
-            whole = [
+            yield [
                 (digest, raw)
                 for digest, raw in zip(some, raws, strict=True)
                 if raw is not None and sha256(raw, usedforsecurity=False).digest() == digest
             ]
-            yield from references_of_each(whole)
 
     def read_manifest(self, digest: BinaryDigest) -> bytes | None:
         """Return a manifest's bytes, whatever they are, or None if there is no such blob.

@@ -162,15 +162,24 @@ class MemoryScanning:
     ) -> Iterator[tuple[BinaryDigest, References]]:
         """Return what manifests reference, those that are whole and understood."""
         found = []
+        for digest, raw in self.whole_manifests(digests):
+            with contextlib.suppress(InvalidManifest):
+                references = references_of(raw)
+                if references.edges is not None:
+                    found.append((digest, references))
+        return iter(found)
+
+    @locked
+    def whole_manifests(
+        self, digests: Sequence[BinaryDigest]
+    ) -> Iterator[tuple[BinaryDigest, bytes]]:
+        """Return the bytes of manifests that have the digest asked for."""
+        found = []
         for digest in digests:
             slot = self.memory.blobs.get(digest)
             file = None if slot is None else slot.files.get(CONTENT)
-            if file is None or not Digest.from_binary(digest).matches(file.content):
-                continue
-            with contextlib.suppress(InvalidManifest):
-                references = references_of(file.content)
-                if references.edges is not None:
-                    found.append((digest, references))
+            if file is not None and Digest.from_binary(digest).matches(file.content):
+                found.append((digest, file.content))
         return iter(found)
 
     @locked

@@ -270,6 +270,15 @@ class Scanning(Protocol):
         with the others :meth:`read_manifest` tells.
         """
 
+    def whole_manifests(
+        self, digests: Sequence[BinaryDigest]
+    ) -> Iterator[tuple[BinaryDigest, bytes]]:
+        """Yield the bytes of manifests that have the digest asked for, in any order.
+
+        Not of those that are of unusual size, nor of such as cannot be read: :meth:`read_manifest`
+        tells of each.
+        """
+
     def read_manifest(self, digest: BinaryDigest) -> bytes | None:
         """Return a manifest's bytes, whatever they are, or None if there is no such blob.
 
