@@ -246,3 +246,57 @@ async def test_what_it_tells_beside(subject: Subject, repo: str) -> None:
             PUSHED
         }
         assert evidence.manifests.keys() == wanted
+
+
+UNTAGGED = """
+rules:
+  - {repositories: [%s], state: untagged, clock: pushed, remove: {older_than: 7d}}
+"""
+
+
+def test_untagged_images_go_where_the_api_lists_all(
+    subject: Subject, repo: str, jettison_here: Run, tmp_path: Path
+) -> None:
+    """And nothing that a tagged one needs, though that has no tag either."""
+    if subject.ways is None or not subject.deletes:
+        pytest.skip("it is about the scripted ones")
+    both = images.index([image("first"), image("second")])
+    subject.remote.push(repo, "1", both)
+    note = images.referrer(both, "application/vnd.example.note", b"note")
+    subject.remote.push(repo, None, note)
+    loose = image("loose")
+    subject.remote.push(repo, None, loose)
+    policy = tmp_path / "policy.yml"
+    policy.write_text(UNTAGGED % repo, encoding="utf-8")
+    backup = kept_for(subject, tmp_path)
+    options = ("--policy", policy, "--yes", "--max-removal", "100%", *backup)
+    done = jettison_here("prune", f"{subject.remote.host}/{repo}", *options)
+    assert gone(subject, repo, loose.digest) is bool(subject.ways.lists_manifests)
+    assert whole(subject, repo, "1", both)
+    assert whole(subject, repo, note.digest, note)
+    if not subject.ways.lists_manifests:
+        assert "does not list untagged manifests" in done.stderr
+    if subject.name in {"harbor", "gitea", "quay", "gitlab"}:
+        assert "what is not is never old" in done.stderr
+
+
+def test_repositories_that_cannot_be_listed_are_pruned_by_their_full_names(
+    subject: Subject, repo: str, jettison_here: Run, tmp_path: Path
+) -> None:
+    if subject.name not in {"harbor", "quay"}:
+        pytest.skip("it lets its repositories be listed, or deletes nothing")
+    subject.remote.push(repo, "old", image("old"))
+    subject.remote.push(repo, "new", image("new"))
+    host = subject.remote.host
+    policy = tmp_path / "policy.yml"
+    rule = "rules: [{repositories: [%s], tags: [old], remove: all}]"
+    options = ("--policy", policy, "--max-removal", "100%")
+    policy.write_text(rule % "'*'", encoding="utf-8")
+    refused = jettison_here("prune", host, *options, "-n", code=None)
+    assert refused.code != 0
+    policy.write_text(rule % repo, encoding="utf-8")
+    jettison_here("prune", f"{host}/{repo}x", *options, "-n", code=1)
+    named = jettison_here("prune", f"{host}/{repo}", *options, "-n")
+    assert "other repositories could not be listed" in named.stderr
+    jettison_here("prune", host, *options, "--yes")
+    assert subject.remote.tags(repo) == ["new"]

@@ -5,12 +5,21 @@ module makes the plan, and looks before it is applied whether the registry is st
 """
 
 from collections.abc import AsyncIterator, Iterable
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import Final
 
 import msgspec
 
-from jettison.errors import NotFoundError, Refused, StorageError
+from jettison.errors import (
+    AccessDenied,
+    InvalidName,
+    JettisonError,
+    LoginRefused,
+    NotFoundError,
+    Refused,
+    StorageError,
+    UnexpectedResponse,
+)
 from jettison.jobs.apply import require_deletion
 from jettison.jobs.concurrency import each
 from jettison.jobs.current_state import list_tags
@@ -63,6 +72,8 @@ ELSEWHERE: Final = (
     "repositories that the policy does not name were not looked at, and may share layers"
 )
 
+_NO_LIST: Final = (AccessDenied, LoginRefused, NotFoundError, UnexpectedResponse)
+
 
 class PruneRequest(msgspec.Struct, frozen=True):
     """The request of a prune.
@@ -107,9 +118,14 @@ class PruneJob:
         place = self._workspace
         now = place.clock()
         decider = Decider(request.policy, now, request.held)
-        names, problems = await list_repositories(place.source, place.progress)
-        wanted = self._wanted(request, decider, names)
         planning = _Planning(place, request, decider, now)
+        try:
+            names, problems = await list_repositories(place.source, place.progress)
+        except _NO_LIST as error:
+            # Robots of Harbor and Quay may not list them, and need not where each is named in full.
+            names, problems = await self._named(request, error), []
+            planning.look_no_further(error)
+        wanted = self._wanted(request, decider, names)
         planning.note(*(problem.message for problem in problems))
         async for found in survey(
             place.source,
@@ -126,6 +142,21 @@ class PruneJob:
                 await planning.add(found, cache)
         await planning.add_others(name for name in names if name not in set(wanted))
         return await planning.finish()
+
+    async def _named(self, request: PruneRequest, error: JettisonError) -> list[RepoName]:
+        """Return the repositories, if all are named in full; raise ``error`` otherwise."""
+        patterns = request.repositories or tuple(
+            one for rule in request.policy.rules if rule.removes for one in rule.repositories
+        )
+        try:
+            names = sorted(set(map(RepoName, patterns)))
+        except InvalidName:
+            raise error from None
+        for name in names if request.repositories else ():
+            # What the command names and is not there is an error, with a list and without.
+            async with aclosing(self._workspace.source.tags(name)) as tags:  # type: ignore[type-var]
+                await anext(tags, None)
+        return names
 
     def _wanted(
         self, request: PruneRequest, decider: Decider, names: list[RepoName]
@@ -317,6 +348,9 @@ class _Planning:
                 f"{name}: the times of its links look like those of a copy, so nothing is old by "
                 "them (--trust-times uses them)"
             )
+        if evidence.unknown:
+            # Without the repository's name: it is the same for all of a registry, most times.
+            self.note(f"not all times are known, and what is not is never old: {evidence.unknown}")
         if not snapshot.complete:
             self._unknown[UNTAGGED] = None
             if self._decider.states(name) - {State.TAGGED}:
@@ -369,6 +403,10 @@ class _Planning:
             alone = Snapshot(plan.registry, {snapshot.name: snapshot}, {}, stored=True)
             plan = await note_missing(self._place.source, plan, alone)
         self._plans[snapshot.name] = plan
+
+    def look_no_further(self, error: JettisonError) -> None:
+        """Note that the repositories of the registry could not be listed."""
+        self._unknown[f"other repositories could not be listed: {error.message}"] = None
 
     async def add_others(self, names: Iterable[RepoName]) -> None:
         """Count what other repositories hold, which may share layers."""

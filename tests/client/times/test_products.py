@@ -35,6 +35,8 @@ async def test_times_are_read_from_all_pages(
     assert found.unknown == ""
     assert told(found) == (product.tags, product.manifests)
     assert found.watching_since is None
+    pulls = product.name in {"Harbor", "zot"}
+    assert ("does not say since when" in found.unwatched) is pulls
     assert len(server.seen) == len(product.pages) + len(product.more)
 
 

@@ -270,3 +270,12 @@ def test_it_goes_when_it_is_said_to_go(
     else:
         assert not goes(fate.at - 1)
         assert goes(fate.at + 1)
+
+
+def test_why_times_are_not_known_is_said() -> None:
+    repository = Repository()
+    repository.add("image", "b1", created=90)
+    repository.unknown = "Harbor's API refuses the login (401)"
+    found = explained(repository, "b1")
+    assert found.notes == ("not all times are known: Harbor's API refuses the login (401)",)
+    assert found.fate.at is None

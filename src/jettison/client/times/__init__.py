@@ -10,6 +10,8 @@ import email.utils
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
+import msgspec
+
 from jettison.client.response import Response
 from jettison.client.times import azure, gitea, gitlab, google, harbor, hub, quay, zot
 from jettison.client.times.asking import Api, Found, NotTold, moment
@@ -33,6 +35,8 @@ _READERS: Final[dict[str, Callable[[Api, RepoName, Found], Awaitable[None]]]] = 
     "Quay": quay.read,
     "zot": zot.read,
 }
+
+_TELL_PULLS: Final = frozenset({"Docker Hub", "Harbor", "zot"})
 
 _LISTS: Final[dict[str, Callable[[Api, RepoName], Awaitable[list[Digest]]]]] = {
     "Azure Container Registry": azure.revisions,
@@ -61,7 +65,11 @@ async def read_times(transport: Transport, product: str, repository: RepoName) -
         await _READERS[name](Api(transport, name), repository, found)
     except (NotTold, JettisonError) as error:
         unknown = str(error)
-    return Evidence(found.tags, found.manifests, unknown=unknown)
+    evidence = Evidence(found.tags, found.manifests, unknown=unknown)
+    if name in _TELL_PULLS:
+        unwatched = f"{name} does not say since when it counts them"
+        evidence = msgspec.structs.replace(evidence, unwatched=unwatched)
+    return evidence
 
 
 async def read_revisions(

@@ -136,6 +136,8 @@ class _Explaining:
             notes.append("the list of the repository is not complete, so nothing of it goes")
         if self._evidence.copied:
             notes.append("the times of pushes look like those of a copy, and do not count")
+        if self._evidence.unknown:
+            notes.append(f"not all times are known: {self._evidence.unknown}")
         rules = [
             said
             for number, rule in enumerate(self._policy.rules, 1)
