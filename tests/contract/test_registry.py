@@ -100,7 +100,7 @@ async def test_says_all_revisions_or_that_it_cannot(subject: Registry) -> None:
 async def test_says_when_what_was_pushed_or_that_it_cannot(subject: Registry) -> None:
     for repository, tags in ((APP, {"1", "1.0", "2"}), (NESTED, {"multi"})):
         found = await subject.evidence(repository)
-        assert found is None or found.tags.keys() == tags
+        assert found is None or found.copied or found.tags.keys() == tags
         times = [] if found is None else [*found.tags.values(), *found.manifests.values()]
         assert all(one.pushed is None or one.pushed.source for one in times)
 

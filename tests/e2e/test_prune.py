@@ -1,6 +1,7 @@
 """`prune` and `apply`, on real registries."""
 
 import json
+import os
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -154,6 +155,7 @@ def test_policy_that_removes_nothing_is_refused(
     assert "--keep-last 10" in done.stderr
 
 
+@pytest.mark.distribution
 def test_untagged_alone_needs_the_storage_to_see_them(
     builds: DockerRegistry, jettison: Jettison
 ) -> None:
@@ -186,3 +188,40 @@ def test_untagged_of_a_storage_goes_when_it_has_had_no_tag_for_long_enough(
     jettison("prune", builds.root, "--untagged", "1s", *options)
     assert builds.manifest("team/app", old).status == 404
     assert builds.manifest("team/app", "b6").status == 200
+
+
+def test_untagged_goes_over_the_api_of_our_own_server(
+    builds: DockerRegistry, jettison: Jettison
+) -> None:
+    child = image(60, 0)
+    two = images.index([child, image(61, 0)])
+    builds.push("team/app", "two", two)
+    signed = images.signature(two)
+    builds.push("team/app", images.cosign_tag(two.digest), signed)
+    builds.push("team/app", "b6", image(50, 0))
+    old = image(6, 1).digest
+    # The images say that they are days old: so the times of the links are not believed.
+    _spread(builds.root / "docker/registry/v2/repositories/team/app")
+    seen = jettison("prune", builds.host, "--untagged", "7d", "-n", "-o", "json").json["plan"]
+    assert [one["digest"] for one in seen["decisions"]] == []
+    time.sleep(1.5)
+    done = jettison("prune", f"{builds.host}/team/app", "--untagged", "1s", "--yes")
+    assert "untagged" in done.stdout
+    assert builds.manifest("team/app", old).status == 404
+    for digest in (two.digest, child.digest, signed.digest):
+        assert builds.manifest("team/app", digest).status == 200
+
+
+def _spread(repository: Path) -> None:
+    """Date the links of all but the last of the images back, a day for each."""
+    links = sorted(
+        repository.rglob("revisions/sha256/*/link"), key=lambda link: link.stat().st_mtime
+    )
+    for days, link in enumerate(reversed(links)):
+        then = link.stat().st_mtime - days * 86400
+        for other in repository.rglob(f"{link.parent.name}/link"):
+            os.utime(other, (then, then))
+    for current in repository.rglob("current/link"):
+        target = current.read_text("utf-8").removeprefix("sha256:")
+        then = (repository / f"_manifests/revisions/sha256/{target}/link").stat().st_mtime
+        os.utime(current, (then, then))

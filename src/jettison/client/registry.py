@@ -367,12 +367,15 @@ class RemoteRegistry:
         return None if manifest is None else manifest.digest
 
     async def revisions(self, repository: RepoName) -> list[Digest] | None:
-        """Return all manifests where an API beside this one surely lists them (Google, Azure).
+        """Return all manifests where an API beside this one surely lists them.
 
         None everywhere else: the distribution specification lists tags alone.
         """
-        product = self._product or capabilities.product_of(None, self.transport.auth.challenge)
-        return await times.read_revisions(self.transport, product or "", repository)
+        try:
+            product = await self._find_product()
+        except JettisonError:
+            return None  # what lists the tags says what is wrong
+        return await times.read_revisions(self.transport, product, repository)
 
     async def snapshot(self, repository: RepoName) -> RepositorySnapshot | None:  # noqa: ARG002 - the protocol's
         """Return None: a registry is asked tag by tag."""

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from jettison.client.response import Response
-from jettison.client.times import azure, gitea, gitlab, google, harbor, hub, quay, zot
+from jettison.client.times import azure, gitea, gitlab, google, harbor, hub, jettison, quay, zot
 from jettison.client.times.asking import Api, Found, NotTold, moment
 from jettison.client.transport import Transport
 from jettison.errors import JettisonError
@@ -32,6 +32,7 @@ _READERS: Final[dict[str, Callable[[Api, RepoName, Found], Awaitable[None]]]] = 
     "Gitea": gitea.read,
     "Google": google.read,
     "Harbor": harbor.read,
+    "Jettison": jettison.read,
     "Quay": quay.read,
     "zot": zot.read,
 }
@@ -41,6 +42,7 @@ _TELL_PULLS: Final = frozenset({"Docker Hub", "Harbor", "zot"})
 _LISTS: Final[dict[str, Callable[[Api, RepoName], Awaitable[list[Digest]]]]] = {
     "Azure Container Registry": azure.revisions,
     "Google": google.revisions,
+    "Jettison": jettison.revisions,
 }
 
 
@@ -65,6 +67,8 @@ async def read_times(transport: Transport, product: str, repository: RepoName) -
         await _READERS[name](Api(transport, name), repository, found)
     except (NotTold, JettisonError) as error:
         unknown = str(error)
+    if found.whole is not None:
+        return found.whole
     evidence = Evidence(found.tags, found.manifests, unknown=unknown)
     if name in _TELL_PULLS:
         unwatched = f"{name} does not say since when it counts them"

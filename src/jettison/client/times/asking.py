@@ -14,10 +14,10 @@ from jettison.errors import InvalidDigest, InvalidDocument, InvalidName
 from jettison.model import strict_json
 from jettison.model.digest import Digest
 from jettison.model.names import RepoName, Tag
-from jettison.model.retention.evidence import EARLIEST_CREATED, Moment, Times
+from jettison.model.retention.evidence import EARLIEST_CREATED, Evidence, Moment, Times
 from jettison.model.times import seconds_of
 
-__all__ = ["Api", "Found", "Login", "NotTold", "Value", "digest_of", "has_next", "moment"]
+__all__ = ["Api", "Found", "Login", "NotTold", "Value", "digest_of", "has_next", "moment", "tag_of"]
 
 Value = str | int | float | bool | None
 """A member of an answer whose type differs between versions, or may be anything but a list."""
@@ -55,6 +55,8 @@ class Found:
     def __init__(self) -> None:
         self.tags: dict[Tag, Times] = {}
         self.manifests: dict[Digest, Times] = {}
+        self.whole: Evidence | None = None
+        """All that is known, where an API tells more than that."""
 
     def tag(self, name: Value, pushed: Moment | None, pulled: Moment | None = None) -> None:
         """Note the times of a tag; one with an invalid name is none."""

@@ -14,7 +14,7 @@ from jettison.errors import StorageError
 from jettison.model.names import RepoName
 from jettison.model.preconditions import HEEDED
 from jettison.server.access import AccessAction, Grant, Guard, TooManyLogins, Unauthorized, Wanted
-from jettison.server.api import blobs, listings, manifests, referrers, uploads
+from jettison.server.api import blobs, images, listings, manifests, referrers, uploads
 from jettison.server.api.context import Call, Context, parse_name
 from jettison.server.api.failures import answer_to_storage_error, unexpected_answer
 from jettison.server.api.routes import Endpoint, Route, clean_path, find_route
@@ -335,6 +335,7 @@ OPERATIONS: Final[dict[Endpoint, dict[str, _Operation]]] = {
     Endpoint.CATALOG: _reading(listings.get_catalog),
     Endpoint.TAGS: _reading(listings.get_tags),
     Endpoint.REFERRERS: _reading(referrers.get_referrers),
+    Endpoint.IMAGES: _reading(images.get_images),
     Endpoint.MANIFEST: {
         **_reading(manifests.get_manifest),
         "PUT": _Operation(manifests.put_manifest, _PUSH, writes=True),

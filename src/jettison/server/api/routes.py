@@ -1,4 +1,4 @@
-"""The endpoint of a path: the distribution specification's, and Distribution's catalog.
+"""The endpoint of a path: the distribution specification's, Distribution's catalog, one of ours.
 
 A repository's name may contain words such as ``manifests`` or ``blobs``, so paths are read from
 their end. Handlers check names and references: a path with the form of an endpoint is one, and a
@@ -29,6 +29,7 @@ class Endpoint(enum.StrEnum):
     UPLOADS = "uploads"
     UPLOAD = "upload"
     REFERRERS = "referrers"
+    IMAGES = "images"
     OTHER = "other"
 
 
@@ -88,6 +89,8 @@ def _find(path: str) -> Route:
         return _OTHER
     if word == "tags" and last == "list":
         return Route(Endpoint.TAGS, name)
+    if word == "_jettison" and last == "images":
+        return Route(Endpoint.IMAGES, name)
     if word == "uploads" and name.endswith("/blobs"):
         return Route(Endpoint.UPLOAD, name.removesuffix("/blobs"), last)
     endpoint = _BY_WORD.get(word)

@@ -6,7 +6,9 @@ import msgspec
 
 __all__ = ["ROUTES", "Exchange"]
 
-ROUTES: Final = (*("base", "catalog", "tags", "manifest", "blob", "upload", "referrers", "other"),)
+ROUTES: Final = (
+    *("base", "catalog", "tags", "manifest", "blob", "upload", "referrers", "images", "other"),
+)
 """The kinds of address; ``other`` is everything else."""
 
 
