@@ -24,6 +24,7 @@ from jettison.model.journal import (
     JobKind,
     JobState,
     JournalEntry,
+    LeftCode,
     Receipt,
     RemovalEntry,
     RemovalHead,
@@ -121,7 +122,10 @@ def require_all_done(run: RemovalEntry) -> None:
         steps = counted(len(run.plan.steps), "step")
         message = f"{len(run.left)} of {steps} were not done: {run.left[0].reason}"
         more = f" (and {len(run.left) - 1} more)" if len(run.left) > 1 else ""
-        hint = f"Run the command again for the rest, or `jettison undo {run.id}` to take it back."
+        rest = "Run the command again for the rest"
+        if all(left.code is LeftCode.REFUSED for left in run.left):
+            rest = "The registry refuses that, so nothing is to be done again"
+        hint = f"{rest}, or `jettison undo {run.id}` to take it back."
         raise PartlyDone(message + more, hint=hint)
 
 
@@ -132,7 +136,10 @@ def _left(run: RemovalEntry) -> Iterator[str]:
         # A document that others wrote may speak of a step that there is not.
         step = steps[left.step] if 0 <= left.step < len(steps) else None
         untagged = step is not None and step.deletes is not None and len(left.tags) < len(step.tags)
-        yield left.reason + (" (its tags are removed)" if untagged else "")
+        but = f"; it still has {', '.join(left.tags)}" if left.tags else ""
+        yield left.reason + (
+            f" (its {'other ' * bool(but)}tags are removed{but})" if untagged else ""
+        )
 
 
 def _sentence(finding: Finding) -> str:

@@ -90,7 +90,9 @@ _SUPPORTED: Final = (
     "validation.disabled",
     *(f"validation.manifests.urls.{name}" for name in ("allow", "deny")),
     *(f"jettison.{name}" for name in ("protect_references", "sparse_manifests", "workers")),
-    "jettison.ignore",
+    *(f"jettison.{name}" for name in ("ignore", "immutable")),
+    *(f"jettison.pulls.{name}" for name in ("enabled", "ignore_agents", "ignore_users")),
+    "jettison.pulls.across_restarts",
     *(f"jettison.access[].{name}" for name in ("users", "repositories", "actions")),
     *(f"jettison.limits.{name}" for name in _LIMITS),
 )

@@ -15,6 +15,7 @@ from jettison.configuration.http import read_http
 from jettison.configuration.keys import check_keys
 from jettison.configuration.observing import read_health, read_notifications
 from jettison.configuration.problems import Problem, Problems, Purpose, refusal
+from jettison.configuration.retention import read_immutable, read_pulls
 from jettison.configuration.section import Section
 from jettison.configuration.settings import (
     AccessRule,
@@ -94,6 +95,8 @@ def examine_configuration(
         access=access,
         limits=_limits(ours.section("limits")),
         workers=ours.whole("workers", 1, 1, _MOST_WORKERS),
+        pulls=read_pulls(ours.section("pulls")),
+        immutable=read_immutable(top.section("jettison").only("opening")),
         address=http.text("addr"),
         secure=bool(tls.value("certificate") or tls.value("letsencrypt")),
         cache_of=top.section("proxy").text("remoteurl", secret=True),

@@ -6,13 +6,16 @@ hold a password is in no representation: header values, and the login within a U
 
 import re
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import urlsplit
 
 import msgspec
 
 from jettison.configuration.ciphers import openssl_names
 from jettison.model.plausibility import Owner
+
+if TYPE_CHECKING:
+    from jettison.model.retention.patterns import Pattern
 
 __all__ = [
     "ALGORITHMS",
@@ -31,6 +34,7 @@ __all__ = [
     "Limits",
     "Log",
     "Notifications",
+    "PullRecords",
     "RedisServer",
     "RedisTls",
     "Storage",
@@ -340,13 +344,27 @@ class Limits(msgspec.Struct, frozen=True):
     connections: int = 4096
 
 
+class PullRecords(msgspec.Struct, frozen=True):
+    """Whether pulls are written down, and which of them do not count.
+
+    ``ignore_agents`` are patterns of user agents, ``ignore_users`` of users.
+    ``across_restarts``: no other program serves the storage while this server is down.
+    """
+
+    enabled: bool = True
+    ignore_agents: tuple["Pattern", ...] = ()
+    ignore_users: tuple["Pattern", ...] = ()
+    across_restarts: bool = False
+
+
 class Configuration(msgspec.Struct, frozen=True):
     """Everything that a configuration says, variables included.
 
     ``path`` is None without a file. ``catalog_max`` and ``tags_max`` are the most entries of one
     page. With ``protect_references`` nothing is deleted that a manifest still needs. ``access``
     empty: whoever is admitted may do everything. ``sparse_indexes``: either program takes indexes
-    whose members are not all there. ``warnings`` are sentences for the log.
+    whose members are not all there. ``immutable`` are patterns of tags that are never pointed to
+    another manifest, nor removed. ``warnings`` are sentences for the log.
 
     Of Distribution, where that runs on it: ``address`` is where it listens, None where that is not
     said, and ``secure`` whether it speaks TLS there. ``cache_of`` is the registry that it fetches
@@ -370,6 +388,8 @@ class Configuration(msgspec.Struct, frozen=True):
     access: tuple[AccessRule, ...] = ()
     limits: Limits = Limits()
     workers: int = 1
+    pulls: PullRecords = PullRecords()
+    immutable: tuple["Pattern", ...] = ()
     address: str | None = None
     secure: bool = False
     cache_of: str | None = None

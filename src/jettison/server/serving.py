@@ -17,6 +17,7 @@ import stat
 import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -214,6 +215,9 @@ class _Server:
             stack.callback(placement.let_go)
             events = Events(notifier)
             context = Context(configuration, self._storage, events, executor, buffers, placement)
+            run = partial(context.run, "")
+            await context.pulls.start(run)
+            stack.push_async_callback(context.pulls.stop, run)
             monitoring = self._storage.monitoring()
             metrics = Metrics(
                 monitoring,

@@ -12,8 +12,8 @@ TEXT = (Path(__file__).parents[3] / "docs" / "operations.md").read_text("utf-8")
 
 def test_the_settings_in_it_are_good(tmp_path: Path) -> None:
     blocks = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
-    settings = [block for block in blocks if not block.startswith("- alert")]
-    assert len(settings) == 3
+    settings = [block for block in blocks if not block.startswith(("- alert", "# Distribution"))]
+    assert len(settings) == 4
     path = tmp_path / "config.yml"
     start = "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: /srv/registry\n"
     path.write_text(start + "".join(settings), "utf-8")
@@ -21,6 +21,7 @@ def test_the_settings_in_it_are_good(tmp_path: Path) -> None:
     assert not configuration.warnings
     assert configuration.notifications.endpoints[0].ignored_actions == ("pull",)
     assert len(configuration.health.http) == 1
+    assert configuration.pulls.across_restarts
 
 
 def test_the_parameters_that_are_logged_are_listed() -> None:

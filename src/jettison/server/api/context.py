@@ -14,6 +14,7 @@ from jettison.model.digest import Digest
 from jettison.model.names import RepoName, Tag
 from jettison.server.access import Grant
 from jettison.server.api.events import Events
+from jettison.server.api.immutable import ImmutableTags
 from jettison.server.api.sessions import Sessions
 from jettison.server.api.tags import Listings
 from jettison.server.http.answers import ApiError, Code, Header, shown
@@ -21,7 +22,9 @@ from jettison.server.http.requests import Request
 from jettison.server.http.sharing import Bodies, Buffers, Turns
 from jettison.server.observing.exchange import Exchange
 from jettison.server.placement import Placement
+from jettison.server.pulls import PullKeeper
 from jettison.storage.protocol import Storage
+from jettison.storage.pulls import book_of
 from jettison.storage.referrers_index import ReferrersIndexes
 from jettison.storage.tag_index import TagIndexes
 
@@ -60,9 +63,11 @@ class Context:
         self.storage = storage
         self.events = events
         self.serving = storage.serving()
+        self.immutable = ImmutableTags(configuration.immutable, self.serving)
         self.uploading = storage.uploading()
         self.relations = ReferrersIndexes(storage, save=not configuration.storage.readonly)
         self.tagged = TagIndexes(storage)
+        self.pulls = PullKeeper(configuration.pulls, book_of(storage))
         self.sessions = Sessions()
         self.listings = Listings(self.serving)
         self.buffers = buffers

@@ -66,6 +66,8 @@ async def get_manifest(call: Call) -> Answer:
         headers, encoded = prepared_manifest(digest, size, kind)
         answer = content_answer(call.request, digest, headers, content.raw, encoded)
     tag = "" if ":" in call.reference else call.reference
+    if call.request.method == "GET":
+        context.pulls.note(call.exchange, call.repository, digest, tag)
     context.events.manifest(call, "pull", digest, media_type=kind, size=size, tag=tag)
     return answer
 
@@ -284,6 +286,7 @@ def _put(
         if missing and not sparse:
             return missing
         _check_tags(call, digest, tags)
+        context.immutable.refuse_moving(repository, tags, digest)
         context.storage.put_manifest(repository, digest, raw, tags)
     return missing
 
@@ -398,11 +401,14 @@ def _delete(
         if context.configuration.protect_references:
             refuse_listed_manifest(context, repository, digest)
         tagged = context.tagged.of(repository)
+        if context.immutable:
+            context.immutable.refuse_deleting(digest, tagged.tags(digest.binary))
         return context.storage.delete_revision(repository, digest, only, tagged)
 
 
 def _untag(context: Context, repository: RepoName, tag: Tag, expected: Digest | None) -> bool:
     with context.storage.writing(repository):
+        context.immutable.refuse_removing(repository, tag)
         return context.storage.untag(repository, tag, expected)
 
 

@@ -45,7 +45,7 @@ _SHOWN: Final = 200
 
 
 class Code(enum.StrEnum):
-    """The codes of errors: the specification's, and Distribution's own."""
+    """The codes of errors: the specification's, Distribution's own, Harbor's for immutable tags."""
 
     BLOB_UNKNOWN = "BLOB_UNKNOWN"
     BLOB_UPLOAD_INVALID = "BLOB_UPLOAD_INVALID"
@@ -58,6 +58,7 @@ class Code(enum.StrEnum):
     NAME_INVALID = "NAME_INVALID"
     NAME_UNKNOWN = "NAME_UNKNOWN"
     PAGINATION_NUMBER_INVALID = "PAGINATION_NUMBER_INVALID"
+    PRECONDITION = "PRECONDITION"
     RANGE_INVALID = "RANGE_INVALID"
     SIZE_INVALID = "SIZE_INVALID"
     TAGS_CHANGED = preconditions.TAGS_CHANGED
