@@ -46,6 +46,7 @@ from jettison.model.retention.decide import (
     RepositoryDecision,
     Sums,
 )
+from jettison.model.retention.in_use import held_together
 from jettison.model.retention.patterns import Pattern, matcher
 from jettison.model.retention.policy import Policy, State
 from jettison.model.retention.prune_plan import (
@@ -79,8 +80,8 @@ class PruneRequest(msgspec.Struct, frozen=True):
     """The request of a prune.
 
     ``repositories`` narrow the policy to those that match any of the patterns. ``typed`` is the
-    request as typed. ``held`` is what is in use, or immutable; ``pulls`` is what a book of pulls
-    tells.
+    request as typed. ``held`` is what is in use; what the configuration of a storage says is
+    immutable is held too. ``pulls`` is what a book of pulls tells, beside that of the storage.
     """
 
     policy: Policy
@@ -117,7 +118,10 @@ class PruneJob:
         """
         place = self._workspace
         now = place.clock()
-        decider = Decider(request.policy, now, request.held)
+        held = request.held
+        if place.configuration is not None:
+            held = held_together((held, Held(immutable=place.configuration.immutable)))
+        decider = Decider(request.policy, now, held)
         planning = _Planning(place, request, decider, now)
         try:
             names, problems = await list_repositories(place.source, place.progress)

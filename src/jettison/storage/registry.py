@@ -1,18 +1,22 @@
 """A storage as a :class:`~jettison.registry.Registry`: the same protocol, without a server."""
 
 import hashlib
+import time
 from collections.abc import AsyncIterator, Container
 from collections.abc import Set as AbstractSet
+from typing import Final
 
 from jettison.errors import InvalidManifest, NotFoundError, StorageError, VerificationFailed
 from jettison.model.digest import Digest
 from jettison.model.manifest import Manifest, parse_manifest
 from jettison.model.names import RepoName, Tag
 from jettison.model.retention.evidence import Evidence
+from jettison.model.retention.pulls import KnownPulls, with_pulls
 from jettison.model.snapshot import RepositorySnapshot
 from jettison.registry import Capabilities, Deletion, RawManifest
 from jettison.storage.evidence import read_evidence
 from jettison.storage.protocol import Blob, LinkKind, Problem, Storage
+from jettison.storage.pulls import read_book
 from jettison.storage.snapshots import (
     UNKNOWN_TYPE,
     broken_link,
@@ -22,6 +26,8 @@ from jettison.storage.snapshots import (
 from jettison.storage.tag_index import TagIndexes
 
 __all__ = ["StorageRegistry"]
+
+_PULLS_SECONDS: Final = 60.0
 
 
 class StorageRegistry:
@@ -38,6 +44,8 @@ class StorageRegistry:
         self._trust_times = trust_times
         self._referrers: dict[RepoName, dict[Digest, list[Digest]]] = {}
         self._tagged = TagIndexes(storage)
+        self._pulls: KnownPulls | None = None
+        self._pulls_until = 0.0
 
     @property
     def name(self) -> str:
@@ -82,8 +90,21 @@ class StorageRegistry:
         return read_snapshot(self.storage, repository)
 
     async def evidence(self, repository: RepoName) -> Evidence | None:
-        """Return when tags and manifests were pushed, and lost their tags; it tells no pulls."""
-        return read_evidence(self.storage, repository, trust_times=self._trust_times)
+        """Return when tags and manifests were pushed, lost their tags, and were pulled.
+
+        Pulls are those of the storage's own book.
+        """
+        found = read_evidence(self.storage, repository, trust_times=self._trust_times)
+        pulls = self._read_pulls()
+        return found if pulls is None else with_pulls(found, pulls, repository)
+
+    def _read_pulls(self) -> KnownPulls | None:
+        """Return what the book of pulls tells, read again once a minute."""
+        now = time.time()
+        if now >= self._pulls_until:
+            self._pulls = read_book(self.storage, now)
+            self._pulls_until = now + _PULLS_SECONDS
+        return self._pulls
 
     async def manifest(self, repository: RepoName, reference: Tag | Digest) -> RawManifest | None:
         """Return a manifest that is linked into the repository.
