@@ -16,14 +16,12 @@ from typing import Any, Final, NamedTuple, Self
 from urllib.parse import parse_qs, urlsplit
 
 from jettison.model.digest import Digest
+from tests.registries.beside import APIS, PASSWORD, PUSHED, UPDATED
 from tests.support.registry import Remote
 
 LOGIN: Final = ("robot", "secret")
 MARK: Final = {"Docker-Distribution-Api-Version": "registry/2.0"}
 INDEX: Final = "application/vnd.oci.image.index.v1+json"
-PUSHED: Final = 1_750_000_000
-UPDATED: Final = "2025-06-15T15:06:40Z"
-"""Both are when everything was pushed, as those say who say it."""
 _BASIC: Final = "Basic " + base64.b64encode(":".join(LOGIN).encode()).decode()
 
 
@@ -172,6 +170,12 @@ class ScriptedRegistry(Remote):
                 here = f"http://{self.host}"
                 challenge = self.ways.challenge.replace("HERE", here)
                 return error(401, "UNAUTHORIZED", WWW_Authenticate=challenge)
+            if url.path.startswith(PASSWORD) and headers.get("Authorization") != _BASIC:
+                return error(401, "UNAUTHORIZED")
+            beside = APIS.get(self.ways.product)
+            told = None if beside is None else beside(url.path, query, self.repositories)
+            if told is not None:
+                return document(told)
             return self._api(method, url.path, query, headers, body)
 
     def _may(self, headers: Mapping[str, str]) -> bool:

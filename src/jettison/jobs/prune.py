@@ -354,7 +354,10 @@ class _Planning:
             )
         if evidence.unknown:
             # Without the repository's name: it is the same for all of a registry, most times.
-            self.note(f"not all times are known, and what is not is never old: {evidence.unknown}")
+            self.note(
+                f"not all times are known, and what is not is never old: {evidence.unknown} "
+                "(--clock created counts by the configs)"
+            )
         if not snapshot.complete:
             self._unknown[UNTAGGED] = None
             if self._decider.states(name) - {State.TAGGED}:

@@ -14,7 +14,7 @@ import msgspec
 
 from jettison.client.response import Response
 from jettison.client.times import azure, gitea, gitlab, google, harbor, hub, jettison, quay, zot
-from jettison.client.times.asking import Api, Found, NotTold, moment
+from jettison.client.times.asking import Api, CannotTell, Found, NotTold, moment
 from jettison.client.transport import Transport
 from jettison.errors import JettisonError
 from jettison.model.digest import Digest
@@ -65,6 +65,8 @@ async def read_times(transport: Transport, product: str, repository: RepoName) -
     unknown = ""
     try:
         await _READERS[name](Api(transport, name), repository, found)
+    except CannotTell:
+        return None
     except (NotTold, JettisonError) as error:
         unknown = str(error)
     if found.whole is not None:

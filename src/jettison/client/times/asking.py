@@ -17,7 +17,18 @@ from jettison.model.names import RepoName, Tag
 from jettison.model.retention.evidence import EARLIEST_CREATED, Evidence, Moment, Times
 from jettison.model.times import seconds_of
 
-__all__ = ["Api", "Found", "Login", "NotTold", "Value", "digest_of", "has_next", "moment", "tag_of"]
+__all__ = [
+    "Api",
+    "CannotTell",
+    "Found",
+    "Login",
+    "NotTold",
+    "Value",
+    "digest_of",
+    "has_next",
+    "moment",
+    "tag_of",
+]
 
 Value = str | int | float | bool | None
 """A member of an answer whose type differs between versions, or may be anything but a list."""
@@ -32,6 +43,10 @@ _T = TypeVar("_T")
 
 class NotTold(Exception):
     """An API does not tell; the text is the reason, for people."""
+
+
+class CannotTell(NotTold):
+    """This registry never tells, which is no failure: it is as one without such an API."""
 
 
 class Login(enum.Enum):
@@ -147,14 +162,19 @@ class Api:
         kind: type[_T],
         login: Login = Login.REGISTRY,
         access: Access = NO_ACCESS,
+        *,
+        absent: str = "does not have the repository",
     ) -> tuple[_T, Response]:
         """Return an answer as ``kind``; raise :class:`NotTold` for any other answer.
 
-        ``target`` is a path, or a URL of another host, which gets no login.
+        ``target`` is a path, or a URL of another host, which gets no login. ``absent`` is what 404
+        means.
         """
         response, given = await self._answer(target, login, access)
         if response.foreign and login is not Login.NONE:
             raise NotTold(f"{self.name}'s API leads to another host")
+        if response.status == HTTPStatus.NOT_FOUND:
+            raise NotTold(f"{self.name}'s API {absent} (404)")
         if response.status != HTTPStatus.OK:
             raise self._refused(response, login, given=given)
         if is_page(response):
@@ -190,8 +210,6 @@ class Api:
             said = "refuses the login" if given else "wants a login"
             kind = _WANTED.get(login, "")
             return NotTold(f"{self.name}'s API {said} ({status}){kind}")
-        if status == HTTPStatus.NOT_FOUND:
-            return NotTold(f"{self.name}'s API does not have the repository (404)")
         return NotTold(f"{self.name}'s API answers {describe(response)}")
 
     async def linked(

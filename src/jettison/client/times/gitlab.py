@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from jettison.client.auth import Access
-from jettison.client.times.asking import Api, Found, NotTold, Value, moment
+from jettison.client.times.asking import Api, CannotTell, Found, Value, moment
 from jettison.model.names import RepoName
 
 __all__ = ["read", "refuse"]
@@ -42,5 +42,5 @@ async def read(api: Api, repository: RepoName, found: Found) -> None:
 
 
 async def refuse(api: Api, repository: RepoName, found: Found) -> None:  # noqa: ARG001 - as the others
-    """Say that there is nothing to be had."""
-    raise NotTold("GitLab's registry keeps no times without its metadata database")
+    """Say that there is nothing to be had: without its database the registry keeps no times."""
+    raise CannotTell

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from jettison.client.times.asking import Api, Found, Login, NotTold, Value, moment
+from jettison.client.times.asking import Api, CannotTell, Found, Login, Value, moment
 from jettison.model.names import HUB, RepoName
 
 __all__ = ["read"]
@@ -33,7 +33,7 @@ class _Page(msgspec.Struct):
 async def read(api: Api, repository: RepoName, found: Found) -> None:
     """Note when tags were last pushed and pulled."""
     if api.host.lower() not in HUB:
-        raise NotTold("Docker Hub's API is asked for docker.io alone")
+        raise CannotTell  # a mirror of it
     space, _, name = repository.rpartition("/")
     target = f"{_API}/v2/namespaces/{space or 'library'}/repositories/{name}/tags"
     target += f"?page_size={_PAGE}"

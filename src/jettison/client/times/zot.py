@@ -61,7 +61,8 @@ async def read(api: Api, repository: RepoName, found: Found) -> None:
     wanted = "Page{TotalCount ItemCount} Results{Digest PushTimestamp LastPullTimestamp}"
     query = f"{{ImageList(repo:{json.dumps(str(repository))}){{{wanted}}}}}"
     target = f"{_SEARCH}?query={quote(query, safe='')}"
-    answer, _ = await api.get(target, _Answer, access=Access(repository, ("pull",)))
+    access = Access(repository, ("pull",))
+    answer, _ = await api.get(target, _Answer, access=access, absent="has no search enabled")
     if answer.errors:
         raise NotTold(f"zot's search says: {tidy(answer.errors[0].message)}")
     images = None if answer.data is None else answer.data.ImageList
