@@ -7,6 +7,7 @@ from jettison.configuration.policy_file import parse_policy
 from jettison.model.listing_problems import ListingProblem, ProblemCode
 from jettison.model.retention.decide import Decider
 from jettison.model.retention.evidence import Evidence, Moment, Times
+from jettison.model.retention.patterns import Pattern
 from jettison.model.retention.snapshot_document import (
     begin_document,
     end_document,
@@ -26,9 +27,8 @@ POLICY = parse_policy(
     """,
     "policy.yml",
 )
-moments = st.none() | st.builds(
-    Moment, st.floats(TAKEN - 1e6, TAKEN), st.sampled_from(["tag history", 'an "odd"\nsource'])
-)
+sources = st.sampled_from(["tag history", 'an "odd"\nsource \x7f\u202e\U000e0001é'])
+moments = st.none() | st.builds(Moment, st.floats(TAKEN - 1e6, TAKEN), sources)
 times = st.builds(Times, moments, moments, moments, moments)
 
 
@@ -50,15 +50,17 @@ def test_what_was_written_is_read(data: st.DataObject, snapshot: Snapshot) -> No
     ]
     problem = ListingProblem(ProblemCode.DENIED, "team/secret", "not for this login")
     lines = [
-        begin_document("localhost:5000", "Distribution 3", TAKEN),
+        begin_document("localhost:5000", "Distribution 3", TAKEN, (Pattern("v*"),)),
         *(repository_line(*one, first=number == 0) for number, one in enumerate(found)),
         end_document([problem]),
     ]
-    assert not any("\n" in line for line in lines)
+    assert all(line.isprintable() and line.isascii() for line in lines)
     read = read_document("\n".join(lines).encode(), "snapshot.json")
     assert (read.registry, read.product, read.taken) == ("localhost:5000", "Distribution 3", TAKEN)
     assert read.problems == (problem,)
-    assert list(read.repositories()) == found
+    assert read.immutable == ("v*",)
+    assert list(read.repositories()) == sorted(found, key=lambda one: one[0].name)
     decider = Decider(POLICY, TAKEN)
+    found.sort(key=lambda one: one[0].name)
     for before, after in zip(found, read.repositories(), strict=True):
         assert decider.decide(*before) == decider.decide(*after)

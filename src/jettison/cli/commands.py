@@ -41,6 +41,13 @@ _TABLE: Final = {
     "inspect": _Row(
         _LOOK, "Show what an image is, which images share its layers, and what removing it frees."
     ),
+    "explain": _Row(
+        _LOOK,
+        "Show why an image stays or goes by a policy, what each rule says, and when it would go.",
+    ),
+    "snapshot": _Row(
+        _LOOK, "Print what a registry has, and when it came there, for `jettison policy test`."
+    ),
     "fsck": _Row(
         _LOOK, "Read the whole storage, and report damage and the tags that cannot be pulled."
     ),
@@ -67,7 +74,9 @@ _TABLE: Final = {
         _KEEP,
         "List the runs, newest first, or show one with its steps and its receipt.",
     ),
-    "policy": _Row(_MORE, "Work on policies of retention: the schema of their file."),
+    "policy": _Row(
+        _MORE, "Work on policies of retention: try them on a snapshot; the schema of their file."
+    ),
     "serve": _Row(
         _MORE,
         "Be a registry: in place of `registry serve`, on the same configuration and storage.",

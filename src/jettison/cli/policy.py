@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from jettison.cli.output import write
+from jettison.cli.policy_trial import TEST_EXAMPLE, try_policy_file
 from jettison.model.printable import ascii_json
 
-__all__ = ["COMMANDS", "SCHEMA_EXAMPLE", "schema"]
+__all__ = ["COMMANDS", "SCHEMA_EXAMPLE", "TEST_EXAMPLE", "schema"]
 
 SCHEMA_EXAMPLE = "Example: jettison policy schema > retention.schema.json"
 
@@ -18,4 +19,7 @@ def schema() -> None:
     write(*ascii_json(policy_schema(), indent=2).split("\n"))
 
 
-COMMANDS: Final[Mapping[str, Callable[..., None]]] = {"schema": schema}
+COMMANDS: Final[Mapping[str, Callable[..., None]]] = {
+    "test": try_policy_file,
+    "schema": schema,
+}

@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     from jettison.model.retention.decide import Held
     from jettison.model.retention.policy import Policy
     from jettison.model.retention.prune_plan import Allowed, PrunePlan
+    from jettison.model.retention.pulls import KnownPulls
 
-__all__ = ["EXAMPLE", "apply_plan", "make_settings", "prune"]
+__all__ = ["EXAMPLE", "apply_plan", "make_settings", "prune", "read_pulls"]
 
 EXAMPLE = (
     "Example: jettison prune localhost:5000 --untagged 7d -n · "
@@ -324,6 +325,16 @@ def make_settings(
     )
 
 
+def read_pulls(path: Path) -> "KnownPulls":
+    """Return what a book of pulls tells."""
+    from jettison.storage.pulls import read_book
+
+    known = read_book(path, time.time())
+    if known is None:
+        raise NotFoundError(f"there is no book of pulls in {path}", hint="See `jettison listen`.")
+    return known
+
+
 def _request(
     target: flags.Target,
     policy: "Policy",
@@ -333,17 +344,13 @@ def _request(
 ) -> "PruneRequest":
     from jettison.jobs.prune import PruneRequest
     from jettison.model.retention.patterns import Pattern
-    from jettison.storage.pulls import read_book
 
-    known = None if pulls is None else read_book(pulls, time.time())
-    if pulls is not None and known is None:
-        raise NotFoundError(f"there is no book of pulls in {pulls}", hint="See `jettison listen`.")
     return PruneRequest(
         policy,
         (str(target),),
         tuple(map(Pattern, target.repositories)),
         held,
-        known,
+        None if pulls is None else read_pulls(pulls),
         allowed,
     )
 

@@ -37,7 +37,7 @@ from jettison.model.journal import JobState, PruneHead, RemovalEntry
 from jettison.model.listing_problems import ListingProblem
 from jettison.model.names import RepoName, Tag
 from jettison.model.plan import Estimate, Plan, Step, StepCode
-from jettison.model.removal import Removal, plan_removal
+from jettison.model.removal import Removal
 from jettison.model.retention.decide import (
     NOTHING_HELD,
     Decider,
@@ -58,16 +58,17 @@ from jettison.model.retention.prune_plan import (
     count_repository,
     find_clock_objection,
     find_objections,
+    plan_decided,
     stays_of,
 )
 from jettison.model.retention.pulls import KnownPulls
-from jettison.model.retention.reasons import Decision, Reason
+from jettison.model.retention.reasons import Decision
 from jettison.model.retention.removed_bytes import RemovalAccounting
 from jettison.model.snapshot import RepositorySnapshot, Snapshot
 from jettison.model.times import rfc3339
 from jettison.storage.untagged_seen import note_untagged
 
-__all__ = ["PreparedPrune", "PruneJob", "PruneRequest"]
+__all__ = ["PreparedPrune", "PruneJob", "PruneRequest", "held_at"]
 
 ELSEWHERE: Final = (
     "repositories that the policy does not name were not looked at, and may share layers"
@@ -118,10 +119,7 @@ class PruneJob:
         """
         place = self._workspace
         now = place.clock()
-        held = request.held
-        if place.configuration is not None:
-            held = held_together((held, Held(immutable=place.configuration.immutable)))
-        decider = Decider(request.policy, now, held)
+        decider = Decider(request.policy, now, held_at(place, request.held))
         planning = _Planning(place, request, decider, now)
         try:
             names, problems = await list_repositories(place.source, place.progress)
@@ -283,6 +281,13 @@ class PruneJob:
                 note_untagged(storage, name, self._workspace.clock)
 
 
+def held_at(place: Workspace, held: Held) -> Held:
+    """Return what is held, with what the configuration of a storage says is immutable."""
+    if place.configuration is None:
+        return held
+    return held_together((held, Held(immutable=place.configuration.immutable)))
+
+
 def require_unopposed(made: PrunePlan) -> None:
     """Raise :class:`Refused` with the option that allows what speaks against a plan."""
     opposed = made.refused
@@ -376,18 +381,7 @@ class _Planning:
         if start and not snapshot.complete:
             below = reach(start, snapshot.edges, {}).manifests
             snapshot = await add_referrers(self._place.source, snapshot, sorted(below), cache)
-        try:
-            return snapshot, decided, plan_removal(snapshot, tags, digests)
-        except Refused:
-            # Something that cannot be read may need an untagged manifest: none goes.
-            kept = tuple(
-                msgspec.structs.replace(one, removed=False, reason=Reason.HELD)
-                if one.removed and one.tag is None
-                else one
-                for one in decided.decisions
-            )
-            decided = msgspec.structs.replace(decided, decisions=kept)
-            return snapshot, decided, plan_removal(snapshot, tags)
+        return snapshot, *plan_decided(snapshot, decided)
 
     async def _add_plan(
         self, snapshot: RepositorySnapshot, decided: RepositoryDecision, removal: Removal

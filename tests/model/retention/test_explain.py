@@ -68,7 +68,7 @@ def test_what_time_alone_does_not_remove_says_what_holds_it() -> None:
     newest = explained(repository, "b1")
     # The last rule is about it too, and what one rule keeps no other removes.
     assert newest.fate.at is None
-    assert newest.fate.sentence.startswith("not while this holds: among the newest 2")
+    assert newest.fate.sentence.startswith("not while it is among the newest 2")
     assert outcomes(newest)["newest"] == "kept"
     assert explained(repository, "v1").fate.sentence == "never: protected by v*"
     assert outcomes(explained(repository, "v1"))["old"] == "removed"
@@ -80,7 +80,7 @@ def test_what_time_alone_does_not_remove_says_what_holds_it() -> None:
     assert unknown.fate.sentence.startswith("not while this holds: when it was pushed is not known")
     held = Held(tags={(RepoName("team/app"), Tag("b2")): "pod shop/web"})
     assert explained(repository, "b2", held=held).fate.sentence == (
-        "not while this holds: in use: pod shop/web"
+        "not while it is in use: pod shop/web"
     )
 
 

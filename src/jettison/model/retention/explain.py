@@ -39,6 +39,19 @@ _NEVER: Final = {
     Reason.KEEP_TAG,
     Reason.TYPE_UNKNOWN,
 }
+_IS: Final = {
+    Reason.IN_USE,
+    Reason.LAST,
+    Reason.LAST_PULLED,
+    Reason.LEFT,
+    Reason.NOT_BEYOND,
+    Reason.HOURLY,
+    Reason.DAILY,
+    Reason.WEEKLY,
+    Reason.MONTHLY,
+    Reason.YEARLY,
+}
+"""Reasons whose sentence follows "it is"."""
 
 
 class KnownTime(msgspec.Struct, frozen=True):
@@ -135,7 +148,9 @@ class _Explaining:
         if repository.problems:
             notes.append("the list of the repository is not complete, so nothing of it goes")
         if self._evidence.copied:
-            notes.append("the times of pushes look like those of a copy, and do not count")
+            notes.append(
+                "the times of pushes look like those of a copy, and do not count (--trust-times)"
+            )
         if self._evidence.unknown:
             notes.append(f"not all times are known: {self._evidence.unknown}")
         rules = [
@@ -310,9 +325,15 @@ class _Explaining:
 
     def _why_never(self, decided: dict[Tag | Digest, Decision]) -> str:
         stays = next(decided[key] for key in self._keys if not decided[key].removed)
-        about = f"{stays.name}: " if len(self._keys) > 1 else ""
-        word = "never" if stays.reason in _NEVER else "not while this holds"
-        return f"{word}: {about}{stays.sentence}"
+        several = len(self._keys) > 1
+        if stays.reason in _NEVER:
+            return (
+                f"never: {stays.name}: {stays.sentence}" if several else f"never: {stays.sentence}"
+            )
+        if stays.reason in _IS:
+            return f"not while {stays.name if several else 'it'} is {stays.sentence}"
+        about = f" of {stays.name}" if several else ""
+        return f"not while this holds{about}: {stays.sentence}"
 
 
 def _passes(rule: Rule, decision: Decision) -> bool:

@@ -10,14 +10,17 @@ from typing import Final
 
 import msgspec
 
+from jettison.errors import Refused
 from jettison.model.digest import Digest
 from jettison.model.names import RepoName
 from jettison.model.plan import Plan
+from jettison.model.removal import Removal, plan_removal
 from jettison.model.retention.decide import GroupSizes, RepositoryDecision, Sums
 from jettison.model.retention.policy import Policy
 from jettison.model.retention.quantities import Share
 from jettison.model.retention.reasons import Decision, Reason
 from jettison.model.retention.removed_bytes import RemovedBytes
+from jettison.model.snapshot import RepositorySnapshot
 
 __all__ = [
     "PRUNE_SCHEMA",
@@ -30,6 +33,7 @@ __all__ = [
     "count_repository",
     "find_clock_objection",
     "find_objections",
+    "plan_decided",
     "stays_of",
 ]
 
@@ -126,6 +130,26 @@ class PrunePlan(msgspec.Struct, frozen=True):
     def refused(self) -> tuple[PruneObjection, ...]:
         """The objections to the whole, not to one repository."""
         return tuple(one for one in self.objections if one.repository is None)
+
+
+def plan_decided(
+    repository: RepositorySnapshot, decided: RepositoryDecision
+) -> tuple[RepositoryDecision, Removal]:
+    """Return how what was decided is removed, and the decision as far as it can be carried out.
+
+    Where something that cannot be read may need an untagged manifest, none of these goes.
+    """
+    try:
+        return decided, plan_removal(repository, decided.tags, decided.digests)
+    except Refused:
+        kept = tuple(
+            msgspec.structs.replace(one, removed=False, reason=Reason.HELD)
+            if one.removed and one.tag is None
+            else one
+            for one in decided.decisions
+        )
+        decided = msgspec.structs.replace(decided, decisions=kept)
+        return decided, plan_removal(repository, decided.tags)
 
 
 def count_repository(found: RepositoryDecision, tags: int, *, complete: bool) -> RepositoryCount:

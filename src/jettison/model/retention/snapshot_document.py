@@ -5,8 +5,9 @@ is written while the registry is read, and one that was cut off is no JSON. What
 need is left out: annotations, addresses of layers, and whatever has to do with logins.
 """
 
+import re
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 
@@ -16,7 +17,9 @@ from jettison.model.digest import Digest
 from jettison.model.listing_problems import ListingProblem
 from jettison.model.manifest import Descriptor, Manifest, ManifestKind
 from jettison.model.names import RepoName, Tag
+from jettison.model.printable import ascii_json
 from jettison.model.retention.evidence import Evidence, Moment, Times
+from jettison.model.retention.patterns import Pattern
 from jettison.model.snapshot import RepositorySnapshot
 from jettison.model.times import rfc3339, seconds_of
 
@@ -30,6 +33,7 @@ __all__ = [
 ]
 
 SNAPSHOT_SCHEMA: Final = 1
+_OTHER: Final = re.compile(r"[^\x00-\x7e]")
 _FORM: Final = "jettison snapshot"
 _HINT: Final = "Make one with: jettison snapshot HOST > snapshot.json"
 _EARLIEST: Final = -62_000_000_000.0
@@ -37,6 +41,7 @@ _LATEST: Final = 253_000_000_000.0
 """Years 5 and 9987: each has a date in every time zone."""
 
 
+_T = TypeVar("_T")
 _Size = Annotated[int, msgspec.Meta(ge=0)]
 
 
@@ -58,6 +63,10 @@ class _SavedManifest(msgspec.Struct, frozen=True, omit_defaults=True):
     artifact_type: str | None = None
 
 
+class _Named(msgspec.Struct, frozen=True):
+    name: RepoName
+
+
 class _SavedRepository(msgspec.Struct, frozen=True, omit_defaults=True):
     """One line: a repository and what is known of its times."""
 
@@ -77,6 +86,7 @@ class _Head(msgspec.Struct, frozen=True):
     registry: str
     product: str
     taken: str
+    immutable: tuple[Pattern, ...] = ()
 
 
 class _Document(msgspec.Struct, frozen=True):
@@ -86,6 +96,7 @@ class _Document(msgspec.Struct, frozen=True):
     repositories: list[msgspec.Raw]
     problems: tuple[ListingProblem, ...]
     """What could not be read: repositories, or the list of them."""
+    immutable: tuple[Pattern, ...] = ()
 
 
 class _Label(msgspec.Struct, frozen=True):
@@ -94,13 +105,18 @@ class _Label(msgspec.Struct, frozen=True):
 
 
 class SnapshotDocument:
-    """A snapshot that was read. ``taken`` is in seconds since the epoch."""
+    """A snapshot that was read.
+
+    ``taken`` is in seconds since the epoch. ``immutable`` are the patterns of tags that the
+    registry's configuration says are immutable.
+    """
 
     def __init__(self, document: _Document, taken: float, what: str) -> None:
         self.registry = document.registry
         self.product = document.product
         self.taken = taken
         self.problems = document.problems
+        self.immutable = document.immutable
         self._repositories = document.repositories
         self._what = what
 
@@ -112,24 +128,35 @@ class SnapshotDocument:
 
         Raises :class:`~jettison.errors.InvalidDocument` for one that is damaged.
         """
-        seen: set[RepoName] = set()
-        for raw in self._repositories:
-            try:
-                saved: _SavedRepository = codec.decode(bytes(raw), _SavedRepository)
-            except InvalidDocument as error:
-                raise _damaged(self._what, error.message) from None
-            if saved.name in seen:
-                raise _damaged(self._what, f"{saved.name} is in it twice")
-            seen.add(saved.name)
+        last: RepoName | None = None
+        for name, raw in self._in_order():
+            if name == last:
+                raise _damaged(self._what, f"{name} is in it twice")
+            last = name
+            saved = self._decoded(raw, _SavedRepository)
             if not all(_EARLIEST <= seconds <= _LATEST for seconds in _times_of(saved.evidence)):
                 raise _damaged(self._what, f"{saved.name} has a time that no calendar has")
             yield _restored(saved), saved.evidence
 
+    def _in_order(self) -> list[tuple[RepoName, msgspec.Raw]]:
+        """Return the repositories by name; they are written as they were read."""
+        found = [(self._decoded(raw, _Named).name, raw) for raw in self._repositories]
+        return sorted(found, key=lambda one: one[0])
 
-def begin_document(registry: str, product: str, taken: float) -> str:
+    def _decoded(self, raw: msgspec.Raw, shape: type[_T]) -> _T:
+        try:
+            found: _T = codec.decode(bytes(raw), shape)
+        except InvalidDocument as error:
+            raise _damaged(self._what, error.message) from None
+        return found
+
+
+def begin_document(
+    registry: str, product: str, taken: float, immutable: tuple[Pattern, ...] = ()
+) -> str:
     """Return the first line; ``taken`` is in seconds since the epoch."""
-    head = codec.encode(_Head(_FORM, SNAPSHOT_SCHEMA, registry, product, rfc3339(taken)))
-    return head.decode()[:-1] + ',"repositories":['
+    head = _ascii(_Head(_FORM, SNAPSHOT_SCHEMA, registry, product, rfc3339(taken), immutable))
+    return head[:-1] + ',"repositories":['
 
 
 def repository_line(repository: RepositorySnapshot, evidence: Evidence, *, first: bool) -> str:
@@ -144,12 +171,12 @@ def repository_line(repository: RepositorySnapshot, evidence: Evidence, *, first
         repository.complete,
         repository.problems,
     )
-    return ("" if first else ",") + codec.encode(saved).decode()
+    return ("" if first else ",") + _ascii(saved)
 
 
 def end_document(problems: Sequence[ListingProblem]) -> str:
     """Return the last line."""
-    return f'],"problems":{codec.encode(tuple(problems)).decode()}}}'
+    return f'],"problems":{_ascii(tuple(problems))}}}'
 
 
 def read_document(raw: bytes, what: str) -> SnapshotDocument:
@@ -175,6 +202,13 @@ def read_document(raw: bytes, what: str) -> SnapshotDocument:
     if taken is None:
         raise _damaged(what, f"{document.taken!r} is no time")
     return SnapshotDocument(document, taken, what)
+
+
+def _ascii(value: object) -> str:
+    """Return JSON in ASCII: every terminal shows it and obeys none of it."""
+    text = codec.encode(value).decode()
+    # In JSON, other signs stand within strings alone.
+    return _OTHER.sub(lambda found: ascii_json(found[0])[1:-1], text)
 
 
 def _damaged(what: str, reason: str) -> InvalidDocument:
