@@ -227,10 +227,17 @@ class _Explaining:
             rules=(msgspec.structs.replace(rule, name=name),),
             protect=Protect(),
         )
-        found = self._decide(alone, self._now, Held())
+        surely_not = {key: self._surely_not(rule, key) for key in self._keys}
+        found: dict[Tag | Digest, Decision] = {}
+        if None in surely_not.values():
+            found = self._decide(alone, self._now, Held())
         for key in self._keys:
-            decision = found[key]
             shown = self._name_of(key)
+            why = surely_not[key]
+            if why is not None:
+                yield RuleSaid(name, shown, "not-in-set", why)
+                continue
+            decision = found[key]
             told = decision.sentence.removesuffix(f" [{name}]")
             if decision.removed:
                 yield RuleSaid(name, shown, "removed", told)
@@ -243,19 +250,29 @@ class _Explaining:
                     told = "it does not keep it, and removes nothing"
                 yield RuleSaid(name, shown, "passed" if why is None else "not-in-set", why or told)
 
+    def _surely_not(self, rule: Rule, key: Tag | Digest) -> str | None:
+        """Return why a rule is not about something, if that needs no decision."""
+        reasons = [*_not_this_repository(rule, self._repository.name)]
+        image = self._image_of(key)
+        if image is not None and not rule.whole_images:
+            reasons += _not_this_tag(rule, image, key)
+        return reasons[0] if reasons else None
+
     def _why_not(self, rule: Rule, key: Tag | Digest) -> str | None:
         """Return why a tag or an untagged image is not in the set of a rule; None if it is."""
-        image = next((i for i in self._images if key in i.tags or key == i.digest), None)
-        reasons = [*_not_this_repository(rule, self._repository.name)]
+        image = self._image_of(key)
         if image is None:
-            reasons.append("it is about images, and this belongs to one")
+            reasons = ["it is about images, and this belongs to one"]
         elif not image.known:
-            reasons.append("what it is cannot be told")
+            reasons = ["what it is cannot be told"]
         else:
-            reasons += [*_not_this_tag(rule, image, key), *_not_this_image(rule, image)]
+            reasons = [*_not_this_tag(rule, image, key), *_not_this_image(rule, image)]
         if not reasons and rule.remove is None:
             return None
         return reasons[0] if reasons else "it is not in its set"
+
+    def _image_of(self, key: Tag | Digest) -> Image | None:
+        return next((i for i in self._images if key in i.tags or key == i.digest), None)
 
     # When it would go.
 

@@ -88,7 +88,9 @@ def find_images(repository: RepositorySnapshot) -> Images:
     ]
     # What refers to something that is not there: by its subject, or by its tag.
     lost = {
-        d: tuple(own.get(d, ())) for d in {*tagged, *untagged} if refers(d) not in {None, *there}
+        digest: tuple(own.get(digest, ()))
+        for digest in {*tagged, *untagged}
+        if (subject := refers(digest)) is not None and subject not in there
     }
     for tag, subject in referring.items():
         digest = repository.tags[tag]
