@@ -113,7 +113,8 @@ class RemoteRegistry:
         self._confirmed: Response | None = None
         self._confirming = asyncio.Lock()
         self._product = ""
-        self._teller: str | None = None
+        self._patience = times.Patience()
+        self._extended: str | None = None
         self._modified: dict[RepoName, dict[Tag, Times]] = {}
 
     def __repr__(self) -> str:
@@ -372,7 +373,7 @@ class RemoteRegistry:
         None everywhere else: the distribution specification lists tags alone.
         """
         try:
-            product = await self._find_product()
+            product = await self._find_product(extensions=False)
         except JettisonError:
             return None  # what lists the tags says what is wrong
         return await times.read_revisions(self.transport, product, repository)
@@ -388,22 +389,27 @@ class RemoteRegistry:
         evidence.
         """
         try:
-            product = await self._find_product()
+            product = await self._find_product(extensions=True)
         except JettisonError as error:
             return Evidence(unknown=error.message)
-        found = await times.read_times(self.transport, product, repository)
+        found = await times.read_times(self.transport, product, repository, self._patience)
         modified = self._modified.get(repository)
         return Evidence(modified) if found is None and modified else found
 
-    async def _find_product(self) -> str:
-        """Return the product as far as its answers tell, or ""; asked for once."""
+    async def _find_product(self, *, extensions: bool) -> str:
+        """Return the product as far as its answers tell, or "".
+
+        With ``extensions``, one that its answers do not tell is asked for their list, once.
+        """
         base = await self.confirm()
         async with self._confirming:
-            if self._teller is None:
-                found = "" if self._product == UNKNOWN.name else self._product
-                found = found or capabilities.product_of(base, self.transport.auth.challenge) or ""
-                self._teller = found or await times.find_zot(self.transport)
-            return self._teller
+            found = "" if self._product == UNKNOWN.name else self._product
+            found = found or capabilities.product_of(base, self.transport.auth.challenge) or ""
+            if found or not extensions:
+                return found
+            if self._extended is None:
+                self._extended = await times.find_zot(self.transport)
+            return self._extended
 
     async def manifest(self, repository: RepoName, reference: Tag | Digest) -> RawManifest | None:
         """Return a manifest whose bytes agree with every digest given for them (end-3)."""

@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 
 from jettison.client import ClientOptions, Credentials
-from jettison.client.times import asking, read_revisions, read_times
+from jettison.client.times import Patience, asking, read_revisions, read_times
 from jettison.client.times.asking import moment
 from jettison.model.names import RepoName
 from jettison.model.retention.evidence import Evidence
@@ -250,3 +250,27 @@ async def test_names_outside_of_a_project(server: Scripted, connect: Connect) ->
         assert found is not None
         assert found.unknown
     assert server.seen == []
+
+
+async def test_an_api_that_fails_for_all_is_asked_a_few_times(
+    server: Scripted, connect: Connect
+) -> None:
+    """Each time takes as long as all its retries, and there may be a thousand repositories."""
+    harbor, patience = PRODUCTS["Harbor"], Patience()
+    transport = connect(server.host, ClientOptions(retries=0)).transport
+
+    async def ask_again(*answers: Answer) -> str:
+        server.on("GET", harbor.path, *answers)
+        found = await read_times(transport, "Harbor", REPO, patience)
+        assert found is not None
+        return found.unknown
+
+    for _ in range(5):
+        assert "502" in await ask_again(Answer(502))
+        # A refusal is quick, and another repository's answer may be better.
+        assert "403" in await ask_again(Answer(403))
+    for _ in range(3):
+        assert "502" in await ask_again(Answer(502))
+    before = len(server.seen)
+    assert "502" in await ask_again(Answer(200, "[]"))
+    assert len(server.seen) == before

@@ -16,12 +16,12 @@ from jettison.client.response import Response
 from jettison.client.times import azure, gitea, gitlab, google, harbor, hub, jettison, quay, zot
 from jettison.client.times.asking import Api, CannotTell, Found, NotTold, moment
 from jettison.client.transport import Transport
-from jettison.errors import JettisonError
+from jettison.errors import JettisonError, RegistryFailing, Unreachable
 from jettison.model.digest import Digest
 from jettison.model.names import RepoName
 from jettison.model.retention.evidence import Evidence, Moment
 
-__all__ = ["find_zot", "last_modified", "read_revisions", "read_times"]
+__all__ = ["Patience", "find_zot", "last_modified", "read_revisions", "read_times"]
 
 _READERS: Final[dict[str, Callable[[Api, RepoName, Found], Awaitable[None]]]] = {
     "Azure Container Registry": azure.read,
@@ -52,7 +52,30 @@ def _line_of(table: Iterable[str], product: str) -> str:
     return max(names, key=len, default="")
 
 
-async def read_times(transport: Transport, product: str, repository: RepoName) -> Evidence | None:
+class Patience:
+    """How often an API has failed in a row; it is given up after that, as each time takes long."""
+
+    def __init__(self) -> None:
+        self.failures = 0
+        self.reason = ""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether to ask no more."""
+        return self.failures >= _FAILURES
+
+    def note(self, reason: str) -> None:
+        """Note an answer, or (``reason``) that none came or that the server failed."""
+        self.failures = self.failures + 1 if reason else 0
+        self.reason = reason
+
+
+_FAILURES: Final = 3
+
+
+async def read_times(
+    transport: Transport, product: str, repository: RepoName, patience: Patience | None = None
+) -> Evidence | None:
     """Return the times that a product's API tells; None for one without such an API.
 
     What was read before an API failed counts, if each item stands for itself; ``unknown`` is then
@@ -61,14 +84,20 @@ async def read_times(transport: Transport, product: str, repository: RepoName) -
     name = _line_of(_READERS, product)
     if not name:
         return None
+    patience = patience or Patience()
+    if patience.is_over:
+        return Evidence(unknown=patience.reason)
     found = Found()
-    unknown = ""
+    unknown = failure = ""
     try:
         await _READERS[name](Api(transport, name), repository, found)
     except CannotTell:
         return None
+    except (RegistryFailing, Unreachable) as error:
+        unknown = failure = error.message
     except (NotTold, JettisonError) as error:
         unknown = str(error)
+    patience.note(failure)
     if found.whole is not None:
         return found.whole
     evidence = Evidence(found.tags, found.manifests, unknown=unknown)
