@@ -10,39 +10,32 @@ import gc
 import logging
 import os
 import resource
-import signal
 import socket
 import ssl
-import stat
 import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Final
 
 import msgspec
-import uvicorn
 import uvloop
 
-from jettison import __version__
-from jettison.configuration import Configuration, is_local, parse_address
-from jettison.configuration.settings import Http, Limits
-from jettison.errors import JettisonError
+from jettison.configuration import Configuration, is_local
+from jettison.configuration.settings import Http
 from jettison.server.access import make_guard
 from jettison.server.allocation import keep_memory
 from jettison.server.api.app import RegistryApp
 from jettison.server.api.context import Context
 from jettison.server.api.events import Events
-from jettison.server.http.connections import Connections
-from jettison.server.http.protocol import Connection, limited_protocol
 from jettison.server.http.sharing import Buffers
 from jettison.server.http.tls import keep_certificate_fresh, make_context
-from jettison.server.http.tls_connections import TlsServer
 from jettison.server.messages import log_messages
 from jettison.server.observing import AccessLog, Exchange, Health, Metrics, Notifier, debug_app
 from jettison.server.placement import Placement
 from jettison.server.purging import keep_purging
+from jettison.server.running import http_server, listen_at, serve_until_told
 from jettison.server.workers import watch_over
 from jettison.storage.opening import make_storage
 from jettison.storage.protocol import Storage
@@ -50,10 +43,6 @@ from jettison.storage.protocol import Storage
 __all__ = ["serve", "warn_of_the_open"]
 
 _THREADS: Final = 16
-_BACKLOG: Final = 2048
-_LAST_SECONDS: Final = 5.0
-"""How long requests that were cancelled may take to let go of their files."""
-
 _NOT_FOR_OTHERS: Final = 0o027
 """Bits of a mode: images and uploads are no business of the machine's other users."""
 
@@ -90,9 +79,9 @@ def serve(
     http = configuration.http
     context = None if http.tls is None else make_context(http.tls)
     with contextlib.ExitStack() as stack:
-        listening = _listen(http.addr, http.net, "http.addr")
+        listening = listen_at(http.addr, http.net, "http.addr")
         stack.callback(listening.close)
-        debug = None if http.debug is None else _listen(http.debug.addr, "tcp", "http.debug.addr")
+        debug = None if http.debug is None else listen_at(http.debug.addr, "tcp", "http.debug.addr")
         if debug is not None:
             stack.callback(debug.close)
         # Not before: who may connect to a local socket is the operator's umask to say.
@@ -240,112 +229,20 @@ class _Server:
             if self._tls is not None and configuration.http.tls is not None:
                 fresh = keep_certificate_fresh(self._tls, configuration.http.tls)
                 await stack.enter_async_context(_task(fresh))
-            servers = [(_uvicorn(app, configuration, self._tls, buffers), self._socket)]
+            limits, drain_timeout = configuration.limits, configuration.http.drain_timeout
+            server = http_server(app, limits, drain_timeout, self._tls, buffers)
+            servers = [(server, self._socket)]
             debug = configuration.http.debug
             if debug is not None and self._debug_socket is not None:
                 shown = metrics if debug.prometheus else None
                 debugging = debug_app(health, shown, debug.prometheus_path)
-                own = _uvicorn(debugging, configuration, None, buffers)
-                servers.append((own, self._debug_socket))
+                server = http_server(debugging, limits, drain_timeout, None, buffers)
+                servers.append((server, self._debug_socket))
             keep_memory()
             # What is here now stays: the garbage collector need not look at it again.
             gc.collect()
             gc.freeze()
-            await _serve_all(servers, ready)
-
-
-class _Uvicorn(uvicorn.Server):
-    """uvicorn's server, which tells when it listens, and leaves nothing open behind it.
-
-    ``handshake`` is how long a client may take for TLS, in seconds.
-    """
-
-    def __init__(self, config: uvicorn.Config, connections: Connections, handshake: float) -> None:
-        super().__init__(config)
-        self.listening = asyncio.Event()
-        self.servers: list[asyncio.Server] = []
-        self._connections = connections
-        self._handshake = handshake
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        config, loop, tls = self.config, asyncio.get_running_loop(), self.config.ssl
-
-        def make(left: Callable[[], None] | None = None) -> Connection:
-            kind = cast("type[Connection]", config.http_protocol_class)
-            return kind(config, self.server_state, {}, loop, left)
-
-        for one in sockets or ():
-            if tls is None:
-                server = await loop.create_server(make, sock=one, backlog=config.backlog)
-            else:
-                own = TlsServer(one, self._connections, make, tls, self._handshake)
-                server = cast("asyncio.Server", own)  # uvicorn only closes it
-            self.servers.append(server)
-        self.started = True
-        self.listening.set()
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().shutdown(sockets)
-        # Whoever has not taken the rest of an answer by now would be waited for without end.
-        self._connections.abort()
-        remaining = list(self.server_state.tasks)
-        if remaining:
-            await asyncio.wait(remaining, timeout=_LAST_SECONDS)
-        await asyncio.sleep(0)  # what was aborted is closed in the loop's next turn
-
-
-def _uvicorn(
-    app: Callable[..., object],
-    configuration: Configuration,
-    tls: ssl.SSLContext | None,
-    buffers: Buffers,
-) -> _Uvicorn:
-    limits: Limits = configuration.limits
-    connections = Connections(limits.connections, limits.body_timeout)
-    config = uvicorn.Config(
-        app,
-        http=limited_protocol(limits, connections, buffers),
-        ws="none",
-        lifespan="off",
-        interface="asgi3",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        headers=[("server", f"Jettison/{__version__}")],
-        timeout_keep_alive=max(1, round(limits.keepalive_timeout)),
-        timeout_graceful_shutdown=max(1, round(configuration.http.drain_timeout)),
-        backlog=_BACKLOG,
-    )
-    config.load()
-    config.ssl = tls
-    return _Uvicorn(config, connections, limits.header_timeout)
-
-
-async def _serve_all(
-    servers: list[tuple[_Uvicorn, socket.socket]], ready: Callable[[], None]
-) -> None:
-    loop = asyncio.get_running_loop()
-
-    def stop() -> None:
-        for server, _ in servers:
-            # A second signal does not wait for anybody.
-            server.force_exit = server.should_exit
-            server.should_exit = True
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
-    tasks = [
-        # Not `serve`, which would take the signals and, when all is done, raise them again.
-        asyncio.create_task(server._serve([own.dup()]))  # noqa: SLF001 - see above
-        for server, own in servers
-    ]
-    listening = asyncio.gather(*(server.listening.wait() for server, _ in servers))
-    first: list[asyncio.Future[Any]] = [listening, *tasks]
-    await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
-    if listening.done():
-        ready()
-    await asyncio.gather(*tasks)
+            await serve_until_told(servers, ready)
 
 
 @contextlib.asynccontextmanager
@@ -356,38 +253,6 @@ async def _task(coroutine: Coroutine[None, None, None]) -> AsyncIterator[None]:
     finally:
         task.cancel()
         await asyncio.wait([task])
-
-
-def _listen(addr: str, net: str, key: str) -> socket.socket:
-    """Return a socket that clients can connect to from now on."""
-    try:
-        if net == "unix":
-            return _listen_locally(Path(addr))
-        host, port = parse_address(addr)
-        family = socket.AF_INET6 if ":" in host or not host else socket.AF_INET
-        dual = not host and socket.has_dualstack_ipv6()
-        if not dual and not host:
-            family = socket.AF_INET
-        if host and ":" not in host:
-            [(family, _, _, _, found), *_] = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            host = str(found[0])
-        return socket.create_server(
-            (host, port), family=family, backlog=_BACKLOG, dualstack_ipv6=dual
-        )
-    except OSError as error:
-        message = f"{key}: cannot listen on {addr}: {error.strerror or error}"
-        hint = "Another registry may be running; stop it, or choose another address."
-        raise JettisonError(message, hint=hint) from None
-
-
-def _listen_locally(path: Path) -> socket.socket:
-    with contextlib.suppress(FileNotFoundError):
-        if stat.S_ISSOCK(path.stat().st_mode):
-            path.unlink()  # left by a server that was killed
-    found = socket.socket(socket.AF_UNIX)
-    found.bind(os.fspath(path))
-    found.listen(_BACKLOG)
-    return found
 
 
 def _url(http: Http, listening: socket.socket) -> str:
