@@ -81,6 +81,9 @@ _TABLE: Final = {
         _MORE,
         "Be a registry: in place of `registry serve`, on the same configuration and storage.",
     ),
+    "listen": _Row(
+        _MORE, "Receive a registry's notifications, and keep a book of what is pulled and pushed."
+    ),
     "login": _Row(
         _MORE, "Check a login, and keep it where Docker keeps its own, or in --authfile."
     ),

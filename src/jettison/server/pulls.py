@@ -18,7 +18,7 @@ from jettison.model.retention.pulls import Batch, PullBook, Terms
 from jettison.server.observing.exchange import Exchange
 from jettison.storage.pulls import PullBookFile
 
-__all__ = ["PullKeeper", "Saver", "ignoring"]
+__all__ = ["MOST_WAITING", "PullKeeper", "Saver", "ignoring"]
 
 _OWN_AGENT: Final = "jettison"
 """A prune reads every manifest, and must not keep every image by that."""
@@ -28,7 +28,7 @@ _QUIET_SECONDS: Final = 60.0
 """How long the book may go without a word, so that others know that it is kept."""
 _SHARE: Final = 50
 """A save that takes a second is followed by this many seconds of rest, within the bounds above."""
-_MOST_WAITING: Final = 200_000
+MOST_WAITING: Final = 200_000
 _MOST_AGENTS: Final = 4096
 
 _log: Final = logging.getLogger(__name__)
@@ -80,10 +80,18 @@ class Saver:
         self._saved = 0.0
         self._failing = False
 
+    async def begin(self, run: Run) -> None:
+        """Say that this process keeps the book from now on, or raise if that cannot be written."""
+        await run(lambda: self._book.change(self._joining()))
+        self._saved = self._clock()
+
     async def join(self, run: Run) -> None:
-        """Say that this process keeps the book from now on."""
+        """Say the same; where it cannot be written, the first save that can be says it."""
+        await self._change(run, self._joining())
+
+    def _joining(self) -> Callable[[PullBook], None]:
         now = self._clock()
-        await self._change(run, lambda book: book.join(self._name, now, self._terms))
+        return lambda book: book.join(self._name, now, self._terms)
 
     async def save(self, run: Run) -> None:
         """Write down what there is."""
@@ -185,6 +193,6 @@ def _together(before: Batch, after: Batch) -> Batch:
     for source, (address, first, last) in after.heard.items():
         heard[source] = (address, heard.get(source, (address, first, last))[1], last)
     lost = before.lost or after.lost
-    if len(pulls) + len(pushes) > _MOST_WAITING:
+    if len(pulls) + len(pushes) > MOST_WAITING:
         return Batch(heard=heard, lost=True)
     return Batch(pulls, pushes, heard, lost)
