@@ -190,6 +190,33 @@ def test_untagged_of_a_storage_goes_when_it_has_had_no_tag_for_long_enough(
     assert builds.manifest("team/app", "b6").status == 200
 
 
+def test_untagged_of_a_busy_repository_goes_by_what_an_earlier_run_saw(
+    builds: DockerRegistry, jettison: Jettison
+) -> None:
+    old = image(6, 1).digest
+    builds.push("team/app", "b6", image(50, 0))
+    builds.age(30 * 86400.0)
+    # A new tag: another one may have been removed just before, and its image be that one.
+    builds.push("team/app", "b7", image(51, 0))
+    prune = ("prune", builds.root, "--untagged", "7d", "--max-removal", "100%", "--trust-times")
+    notes = builds.root / "jettison" / "untagged" / "team" / "app" / "_seen.json"
+    jettison(*prune, "-n")
+    assert not notes.exists()
+    jettison(*prune, "--yes")
+    assert builds.manifest("team/app", old).status == 200
+    noted = json.loads(notes.read_text())
+    assert [*noted["untagged"]] == [old]
+    # Eight days later.
+    noted["untagged"][old] -= 8 * 86400.0
+    notes.write_text(json.dumps(noted))
+    explained = jettison(*prune, "-n", "-o", "json").json["plan"]["decisions"]
+    assert [one["time"][1] for one in explained] == ["first seen without a tag"]
+    jettison(*prune, "--yes")
+    assert builds.manifest("team/app", old).status == 404
+    assert builds.manifest("team/app", "b6").status == 200
+    assert not notes.exists()
+
+
 def test_untagged_goes_over_the_api_of_our_own_server(
     builds: DockerRegistry, jettison: Jettison
 ) -> None:

@@ -411,6 +411,8 @@ class _Prune:
                 return await self._rest(session, begun)
             assert made is not None  # noqa: S101 - one of both
             self._print(made)
+            if not made.plan.steps and not self._only:
+                job.note_untagged(made)
             if self._only or not made.plan.steps:
                 return Outcome(made)
             return await self._apply(session, made, fingerprint)

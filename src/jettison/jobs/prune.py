@@ -268,17 +268,24 @@ class PruneJob:
         if prepared.plan is not None:
             require_unopposed(prepared.plan)
         entry = await self.removal.apply(prepared.removal, cache)
-        self._note_untagged(prepared.removal.plan.seen)
+        if prepared.plan is not None:
+            self.note_untagged(prepared.plan)
         return entry
 
-    def _note_untagged(self, repositories: Iterable[RepoName]) -> None:
-        """Note what has no tag in a storage, so that the next run knows since when."""
+    def note_untagged(self, made: PrunePlan) -> None:
+        """Note which manifests have no tag in a storage, so that later runs know since when.
+
+        That is for a run that removes what its policy says, be it nothing. Repositories count that
+        a rule about untagged images names.
+        """
         storage = self._workspace.storage
         if storage is None:
             return
-        for name in repositories:
-            with suppress(StorageError):  # then it takes longer until something is old
-                note_untagged(storage, name, self._workspace.clock)
+        decider = Decider(made.policy, made.decided)
+        for count in made.counts:
+            if State.UNTAGGED in decider.states(count.repository):
+                with suppress(StorageError):  # then it takes longer until something is old
+                    note_untagged(storage, count.repository, self._workspace.clock)
 
 
 def held_at(place: Workspace, held: Held) -> Held:
