@@ -62,7 +62,7 @@ from jettison.model.retention.prune_plan import (
     stays_of,
 )
 from jettison.model.retention.pulls import KnownPulls
-from jettison.model.retention.reasons import Decision
+from jettison.model.retention.reasons import Decision, Reason
 from jettison.model.retention.removed_bytes import RemovalAccounting
 from jettison.model.snapshot import RepositorySnapshot, Snapshot
 from jettison.model.times import rfc3339
@@ -74,6 +74,10 @@ ELSEWHERE: Final = (
     "repositories that the policy does not name were not looked at, and may share layers"
 )
 
+_NONE_IN_USE: Final = (
+    "no image that the policy is about is in the lists of what is in use; are they of what uses "
+    "this registry?"
+)
 _NO_LIST: Final = (AccessDenied, LoginRefused, NotFoundError, UnexpectedResponse)
 
 
@@ -346,7 +350,7 @@ class _Planning:
         snapshot, evidence = found
         name = snapshot.name
         decided = self._decider.decide(snapshot, evidence)
-        snapshot, decided, removal = await self._removal(snapshot, decided, cache)
+        snapshot, decided, removal = await self._removal(found, decided, cache)
         self._accounting.add(snapshot, removal.manifests)
         listed = len(snapshot.tags) + len(snapshot.dangling) + len(snapshot.unresolved)
         self._counts.append(count_repository(decided, listed, complete=not snapshot.problems))
@@ -381,13 +385,17 @@ class _Planning:
             await self._add_plan(snapshot, decided, removal)
 
     async def _removal(
-        self, snapshot: RepositorySnapshot, decided: RepositoryDecision, cache: Cache | None
+        self, found: Surveyed, decided: RepositoryDecision, cache: Cache | None
     ) -> tuple[RepositorySnapshot, RepositoryDecision, Removal]:
+        snapshot = found.snapshot
         tags, digests = decided.tags, decided.digests
         start = {snapshot.tags[tag] for tag in tags} | digests
         if start and not snapshot.complete:
             below = reach(start, snapshot.edges, {}).manifests
             snapshot = await add_referrers(self._place.source, snapshot, sorted(below), cache)
+            # One of them may be held, and then what it is about is, too.
+            if snapshot.manifests.keys() != found.snapshot.manifests.keys():
+                decided = self._decider.decide(snapshot, found.evidence)
         return snapshot, *plan_decided(snapshot, decided)
 
     async def _add_plan(
@@ -452,6 +460,9 @@ class _Planning:
             warnings=tuple(warning for one in plans for warning in one.warnings),
             missing=tuple(broken for one in plans for broken in one.missing),
         )
+        held = request.held
+        if (held.tags or held.digests) and all(s.reason is not Reason.IN_USE for s in self._stays):
+            self.note(_NONE_IN_USE)
         counts = tuple(sorted(self._counts, key=lambda count: count.repository))
         objections: list[PruneObjection] = list(
             find_objections(counts, sizes, request.policy, request.allowed)
