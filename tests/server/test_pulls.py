@@ -137,7 +137,7 @@ def test_what_could_not_be_written_is_written_later(caplog: pytest.LogCaptureFix
 
 
 def test_what_there_is_no_room_for_begins_the_book_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_MOST_WAITING", 2)
+    monkeypatch.setattr(module, "MOST_WAITING", 2)
     book = book_of(MemoryStorage())
     run, now = Failing(book), 1000.0
     one = saver(book, lambda: now)
