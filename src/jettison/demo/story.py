@@ -131,6 +131,8 @@ class _Story:
         self._show("cat retention.yml")
         write(*_POLICY.splitlines())
         self._jettison("prune", host, "--policy", policy.name, "--out", "plan.json")
+        self._say("Why does one of them stay, and until when?")
+        self._jettison("explain", f"{host}/shop/ci:main-4444444", "--policy", policy.name)
         self._say("The plan is applied as it was printed, and is undone as one run.")
         self._jettison("apply", "plan.json", "--yes")
         self._jettison("ls", f"{host}/shop/ci")

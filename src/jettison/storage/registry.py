@@ -94,6 +94,10 @@ class StorageRegistry:
 
         Pulls are those of the storage's own book.
         """
+        return self.read_evidence(repository)
+
+    def read_evidence(self, repository: RepoName) -> Evidence:
+        """Return the same for code without an event loop."""
         found = read_evidence(self.storage, repository, trust_times=self._trust_times)
         pulls = self._read_pulls()
         return found if pulls is None else with_pulls(found, pulls, repository)

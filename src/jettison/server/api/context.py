@@ -26,6 +26,7 @@ from jettison.server.pulls import PullKeeper
 from jettison.storage.protocol import Storage
 from jettison.storage.pulls import book_of
 from jettison.storage.referrers_index import ReferrersIndexes
+from jettison.storage.registry import StorageRegistry
 from jettison.storage.tag_index import TagIndexes
 
 __all__ = ["Call", "Context", "parse_digest", "parse_name", "parse_tag"]
@@ -65,6 +66,7 @@ class Context:
         self.serving = storage.serving()
         self.immutable = ImmutableTags(configuration.immutable, self.serving)
         self.uploading = storage.uploading()
+        self.registry = StorageRegistry(storage)
         self.relations = ReferrersIndexes(storage, save=not configuration.storage.readonly)
         self.tagged = TagIndexes(storage)
         self.pulls = PullKeeper(configuration.pulls, book_of(storage))

@@ -12,8 +12,7 @@ from jettison.model.names import RepoName, Tag
 from jettison.model.retention.evidence import Evidence
 from jettison.server.api.context import Call
 from jettison.server.http.answers import JSON, Answer, ApiError, Code
-from jettison.storage.evidence import read_evidence
-from jettison.storage.protocol import Storage
+from jettison.storage.registry import StorageRegistry
 
 __all__ = ["get_images"]
 
@@ -32,17 +31,18 @@ async def get_images(call: Call) -> Answer:
 
     Of a repository in which anything is damaged nothing is told: the list would have gaps.
     """
-    found = await call.search(_read, call.context.storage, call.repository)
+    found = await call.search(_read, call.context.registry, call.repository)
     if found is None:
         detail = {"name": call.repository}
         raise ApiError(404, Code.NAME_UNKNOWN, "there is no such repository", detail)
     return Answer(200, [JSON], codec.encode(found))
 
 
-def _read(storage: Storage, repository: RepoName) -> _Images | None:
+def _read(registry: StorageRegistry, repository: RepoName) -> _Images | None:
+    storage = registry.storage
     if not storage.has_repository(repository):
         return None
-    evidence = read_evidence(storage, repository)
+    evidence = registry.read_evidence(repository)
     # After their times: what is pushed meanwhile is in the list, with no time yet.
     with storage.repository(repository) as reader:
         revisions, tags = reader.revisions(), reader.tags()
