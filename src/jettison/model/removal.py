@@ -173,7 +173,7 @@ def _held(
 ) -> Refused:
     parents, tags_of = repository.parents(), repository.tags_of()
     digest = refused[0]
-    holders = [parent for parent in parents.get(digest, ()) if parent in kept] or sorted(blind)
+    holders = sorted(p for p in parents.get(digest, ()) if p in kept) or sorted(blind)
     names = ", ".join(_name(repository, holder, tags_of) for holder in holders)
     what = "may be listed by" if blind else "is listed by"
     message = f"{repository.name}@{digest} {what} {names}; deleting it would break that image"
@@ -232,7 +232,7 @@ class _Reasons:
             return "its last tag goes", StepCode.LAST_TAG
         if digest in self._subjects:
             return f"refers to {self._subjects[digest].short}, which goes", StepCode.REFERRER
-        parent = self._parents[digest][0].short
+        parent = min(self._parents[digest]).short
         return f"child of {parent}, listed by nothing else", StepCode.CHILD
 
     def why_kept(
@@ -248,7 +248,7 @@ class _Reasons:
                 reason, code = "a tag of its own", KeptCode.TAGGED
                 found += [Kept(self._repository.name, digest, tag, reason, code) for tag in left]
                 continue
-            holders = [p for p in self._parents.get(digest, ()) if p not in self._gone]
+            holders = sorted(p for p in self._parents.get(digest, ()) if p not in self._gone)
             manifest = self._repository.manifests.get(digest)
             if holders:
                 names = ", ".join(_name(self._repository, p, tags_of) for p in holders)

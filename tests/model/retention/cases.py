@@ -3,7 +3,7 @@
 A case is a YAML file. ``about`` says what a person expects. ``policy`` is the text of a policy
 file; ``digest(NAME)`` in it is the digest of the image NAME. ``now`` is a time, ``held`` has
 ``tags`` and ``digests`` (each with who uses it) and ``immutable``. ``registry`` has repositories,
-each with ``images`` and ``watching_since``.
+each with ``images`` and ``watching_since``. Tags with a time each were pushed then.
 
 A time is a number of days before ``now``, an age (``7d1s``), or a date and time, which is of the
 policy's time zone unless it says another. An image with ``times: 5, each: 1`` stands for five, each
@@ -25,7 +25,7 @@ from jettison.model.manifest import referenced_digest
 from jettison.model.names import RepoName, Tag
 from jettison.model.removal import plan_removal
 from jettison.model.retention.decide import Decider, Held, RepositoryDecision
-from jettison.model.retention.evidence import Moment
+from jettison.model.retention.evidence import Moment, Times
 from jettison.model.retention.patterns import Pattern
 from jettison.model.retention.period import Period
 from jettison.model.retention.reasons import Decision
@@ -39,7 +39,7 @@ _DIGEST = re.compile(r"digest\(([^)]*)\)")
 class CaseImage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An image of a case; ``name`` is its first tag if it has none."""
 
-    tags: tuple[str, ...] = ()
+    tags: tuple[str, ...] | Mapping[str, str] = ()
     name: str = ""
     pushed: str | None = None
     created: str | None = None
@@ -157,6 +157,9 @@ class Case:
             size=image.size,
         )
         self._names[digest] = name
+        if isinstance(image.tags, Mapping):
+            for tag, time in image.tags.items():
+                repository.tag_times[Tag(tag)] = Times(pushed=self._moment(time, older))
 
     def decided(self) -> Iterator[tuple[Repository, RepositoryDecision]]:
         """Yield each repository with what is decided about it."""

@@ -14,7 +14,7 @@ from jettison.errors import InvalidDigest, InvalidDocument, InvalidName
 from jettison.model import strict_json
 from jettison.model.digest import Digest
 from jettison.model.names import RepoName, Tag
-from jettison.model.retention.evidence import EARLIEST_CREATED, Evidence, Moment, Times
+from jettison.model.retention.evidence import EARLIEST, Evidence, Moment, Times
 from jettison.model.times import seconds_of
 
 __all__ = [
@@ -129,7 +129,7 @@ def moment(value: Value, source: str, *, per_second: int = 1) -> Moment | None:
         seconds = seconds_of(value)
     elif isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _MOST:
         seconds = value / per_second
-    if seconds is None or not EARLIEST_CREATED <= seconds < _LATEST:
+    if seconds is None or not EARLIEST <= seconds < _LATEST:
         return None
     return Moment(seconds, source)
 

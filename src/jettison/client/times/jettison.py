@@ -12,7 +12,7 @@ from jettison.client.auth import Access
 from jettison.client.times.asking import Api, Found, NotTold, digest_of, tag_of
 from jettison.model.digest import Digest
 from jettison.model.names import RepoName
-from jettison.model.retention.evidence import EARLIEST_CREATED, Evidence, Moment, Times
+from jettison.model.retention.evidence import EARLIEST, Evidence, Moment, Times
 
 __all__ = ["read", "revisions"]
 
@@ -68,7 +68,7 @@ def _checked(times: _Times) -> Times:
 
 
 def _moment(told: Moment | None) -> Moment | None:
-    if told is None or not told.seconds >= EARLIEST_CREATED:
+    if told is None or not told.seconds >= EARLIEST:
         return None
     return Moment(told.seconds, f"server, {told.source[:_LONGEST]}")
 

@@ -16,7 +16,8 @@ from jettison.model.digest import Digest
 from jettison.model.graph import reach
 from jettison.model.manifest import referenced_digest
 from jettison.model.names import RepoName, Tag
-from jettison.model.retention.evidence import NO_TIMES, Evidence, Moment
+from jettison.model.retention.evidence import Evidence
+from jettison.model.retention.image_times import ImageTimes
 from jettison.model.retention.images import Image, Images, find_images
 from jettison.model.retention.patterns import Matcher, Pattern, matcher
 from jettison.model.retention.policy import Clock, Policy, Remove, Rule, State
@@ -178,7 +179,7 @@ class _Repository:
         self._by = decider
         self._repository = repository
         self._evidence = evidence
-        self._any_pulled = any(of.pulled is not None for of in evidence.manifests.values())
+        self._times = ImageTimes(repository, evidence, decider.now)
         self._images: Images = find_images(repository)
         self._keeps: dict[Tag | Digest, Decision] = {}
         self._removes: dict[Tag | Digest, Decision] = {}
@@ -207,7 +208,7 @@ class _Repository:
         return RepositoryDecision(
             name,
             tuple(found),
-            sum(image.ordinary for image in self._images.images),
+            len(self._images.images),
             removed,
             tuple(self._sums),
             tuple(self._groups),
@@ -311,9 +312,9 @@ class _Repository:
         members, followers = self._set_of(rule), self._followers_of(rule)
         if not members and not followers:
             return
-        clock = self._clock(rule.rule, members or followers)
-        groups = self._grouped(rule, self._timed(members, clock))
-        followers_of = self._grouped(rule, self._timed(followers, clock))
+        clock = self._times.clock(rule.rule, members or followers)
+        groups = self._grouped(rule, members, clock)
+        followers_of = self._grouped(rule, followers, clock)
         both, either = 0, 0
         for group in {**groups, **followers_of}:
             rule_set = RuleSet(
@@ -338,9 +339,6 @@ class _Repository:
         if rule.rule.group_by is not None:
             sizes = {group: len(some) for group, some in sorted(groups.items())}
             self._groups.append(GroupSizes(rule.name, self._repository.name, sizes))
-
-    def _timed(self, members: list[Member], clock: Clock) -> list[Member]:
-        return [member._replace(time=self._time(member, clock)) for member in members]
 
     def _note_all(self, member: Member, rule: _Rule, verdict: Verdict) -> None:
         if verdict.reason is Reason.NO_RULE:  # it only keeps, and not this: another may say why
@@ -393,7 +391,7 @@ class _Repository:
                 continue
             if image.state is not State.TAGGED:
                 tags = image.tags
-            found.append(Member(image, tags, None, self._pulled(image)))
+            found.append(Member(image, tags, None, self._times.pulled(image)))
         return found
 
     def _followers_of(self, rule: _Rule) -> list[Member]:
@@ -405,7 +403,7 @@ class _Repository:
             for tag, digest in self._images.following.items()
             if rule.tags(tag)
         ]
-        return [Member(image, image.tags, None, self._pulled(image)) for image in images]
+        return [Member(image, image.tags, None, self._times.pulled(image)) for image in images]
 
     def _fits(self, rule: _Rule, image: Image) -> bool:
         if not image.known:
@@ -413,7 +411,7 @@ class _Repository:
         if rule.types is not None:
             if not any(map(rule.types, image.types)):
                 return False
-        elif not image.ordinary:
+        elif not image.ordinary and image.state is State.TAGGED:
             return False
         larger, smaller = rule.rule.larger_than, rule.rule.smaller_than
         if larger is None and smaller is None:
@@ -435,61 +433,21 @@ class _Repository:
         own = sum(manifests[one].size for one in found.manifests if one in manifests)
         return own + sum(sizes.values())
 
-    def _grouped(self, rule: _Rule, members: list[Member]) -> dict[str, list[Member]]:
-        if rule.rule.group_by is None:
-            return {"": members}
+    def _grouped(self, rule: _Rule, members: list[Member], clock: Clock) -> dict[str, list[Member]]:
+        """Return the members by group; in each they have the tags of the group, and their time."""
+        group_of = rule.rule.group_by
+        if group_of is None:
+            return {"": self._times.timed(members, clock)}
         groups: dict[str, list[Member]] = {}
         for member in members:
-            of: dict[str, list[Tag]] = {}
+            tags_of: dict[str, list[Tag]] = {}
             for tag in member.tags:
-                group = rule.rule.group_by.of(tag)
+                group = group_of.of(tag)
                 if group:
-                    of.setdefault(group, []).append(tag)
-            for group, tags in of.items():
+                    tags_of.setdefault(group, []).append(tag)
+            for group, tags in tags_of.items():
                 groups.setdefault(group, []).append(member._replace(tags=tuple(tags)))
-        return groups
-
-    # Times.
-
-    def _clock(self, rule: Rule, members: list[Member]) -> Clock:
-        if rule.clock is not Clock.AUTO:
-            return rule.clock
-        if rule.state is State.UNTAGGED:
-            return Clock.UNTAGGED
-        # Where the registry could tell and did not answer, the clock does not change for a run.
-        if self._evidence.unknown or any(
-            self._time(member, Clock.PUSHED) is not None for member in members
-        ):
-            return Clock.PUSHED
-        return Clock.CREATED
-
-    def _time(self, member: Member, clock: Clock) -> Moment | None:
-        of = self._evidence.manifests.get(member.image.digest, NO_TIMES)
-        if clock is Clock.CREATED:
-            return of.created
-        if clock is Clock.UNTAGGED:
-            # One that is pulled by its digest is in use, whenever it lost its tag.
-            pulled = self._pulled(member.image)
-            return None if of.untagged is None else _latest([of.untagged, pulled])
-        tags = self._evidence.tags
-        pushed = [tags.get(tag, NO_TIMES).pushed for tag in member.tags]
-        return _latest(pushed if clock is Clock.TAGGED else [*pushed, of.pushed])
-
-    def _pulled(self, image: Image) -> Moment | None:
-        """Return when an image was last pulled: by a tag, by its digest, or one of its platforms.
-
-        A client that pulls an image for one platform by digest may never ask for its index.
-        """
-        tags, of = self._evidence.tags, self._evidence.manifests
-        below = {image.digest}
-        if self._any_pulled:
-            below = reach([image.digest], self._repository.edges, {}).manifests
-        return _latest(
-            [
-                *(tags.get(tag, NO_TIMES).pulled for tag in image.tags),
-                *(of.get(digest, NO_TIMES).pulled for digest in below),
-            ]
-        )
+        return {group: self._times.timed(some, clock) for group, some in groups.items()}
 
     # What follows.
 
@@ -510,26 +468,21 @@ class _Repository:
             mine = owners.get(digest, [])
             stays = next((one for one in mine if not self._goes(one)), None)
             shown = mine[0] if stays is None and mine else stays
-            goes = stays is None and bool(mine) and tag in self._followers[Outcome.REMOVED]
+            goes = bool(mine) and tag in self._followers[Outcome.REMOVED]
             limit = "" if shown is None else (shown.tags[0] if shown.tags else shown.digest.short)
             image = Image(digest, (tag,), State.TAGGED, ())
             held = self._holder(image, tag, None, {})
             if held is not None:
                 self._note(image, tag, "", Verdict(Outcome.KEPT, *held))
+            elif stays is not None:
+                self._note(image, tag, "", Verdict(Outcome.KEPT, Reason.FOLLOWS, limit))
             elif tag in self._followers[Outcome.KEPT]:
                 self._note(image, tag, *self._followers[Outcome.KEPT][tag])
             elif goes:
                 self._note(image, tag, "", Verdict(Outcome.REMOVED, Reason.FOLLOWED, limit))
-            elif stays is not None:
-                self._note(image, tag, "", Verdict(Outcome.KEPT, Reason.FOLLOWS, limit))
             elif tag in self._followers[Outcome.PASSED]:
                 self._note(image, tag, *self._followers[Outcome.PASSED][tag])
 
     def _goes(self, image: Image) -> bool:
         keys: tuple[Tag | Digest, ...] = image.tags or (image.digest,)
         return all(key in self._removes and key not in self._keeps for key in keys)
-
-
-def _latest(moments: Iterable[Moment | None]) -> Moment | None:
-    known = [moment for moment in moments if moment is not None]
-    return max(known, key=lambda moment: moment.seconds) if known else None

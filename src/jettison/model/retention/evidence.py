@@ -24,7 +24,7 @@ __all__ = [
     "pushed_within_an_hour",
 ]
 
-EARLIEST_CREATED: Final = datetime(2000, 1, 1, tzinfo=UTC).timestamp()
+EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC).timestamp()
 """Builders that want the same bytes each time write 1970, 1980 or the year 1."""
 
 COPY_SECONDS: Final = 3600.0
@@ -84,9 +84,7 @@ def known_created(
     of a repository's ``images`` share.
     """
     plausible = {
-        digest: moment
-        for digest, moment in created.items()
-        if EARLIEST_CREATED <= moment.seconds <= now
+        digest: moment for digest, moment in created.items() if EARLIEST <= moment.seconds <= now
     }
     most = len(created) if images is None else images
     shared: dict[float, int] = {}

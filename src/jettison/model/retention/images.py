@@ -28,8 +28,8 @@ class Image(msgspec.Struct, frozen=True):
     """An image: its manifest or index, and the tags that point to it, sorted.
 
     ``types`` are what its type may be called: of the artifact, of the config, of the manifest.
-    ``ordinary``: it is no build cache, and counts wherever images are counted. ``known``: what it
-    is can be told.
+    ``ordinary``: it is no build cache, and takes a place where images are counted. ``known``: what
+    it is can be told.
     """
 
     digest: Digest

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final, Self
 
 import re2
-from semantic_version import NpmSpec, Version
 
 from jettison.errors import InvalidPolicy
+from jettison.model.retention.versions import parse_range, version_of
 
-__all__ = ["Grouping", "Matcher", "Pattern", "is_expression", "is_range", "matcher", "version_of"]
+__all__ = ["Grouping", "Matcher", "Pattern", "is_expression", "is_range", "matcher"]
 
 _HINT: Final = "Write a glob of the whole name, re:EXPRESSION, or semver:RANGE."
 
@@ -25,10 +25,6 @@ Matcher = Callable[[str], bool]
 _EXPRESSION: Final = "re:"
 _VERSIONS: Final = "semver:"
 _LONGEST: Final = 1000
-_VERSION: Final = re.compile(
-    r"[vV]?(0|[1-9]\d{0,17})(?:\.(0|[1-9]\d{0,17}))?(?:\.(0|[1-9]\d{0,17}))?"
-    r"(-[0-9A-Za-z.-]+)?(_[0-9A-Za-z.-]+)?"
-)
 
 
 class Pattern(str):
@@ -119,32 +115,13 @@ def _expression(text: str) -> Any:  # noqa: ANN401 - the library has no types
 
 
 def _versions(text: str) -> Matcher:
-    try:
-        versions = NpmSpec(text)
-    except ValueError:
+    is_in_range = parse_range(text)
+    if is_in_range is None:
         message = f"{text!r} is no range of versions"
-        raise InvalidPolicy(message, hint="Write >=1.2 <2, ^1.4 or 1.x.") from None
+        raise InvalidPolicy(message, hint="Write >=1.2 <2, ^1.4 or 1.x.")
 
     def matches(name: str) -> bool:
         version = version_of(name)
-        return version is not None and version in versions
+        return version is not None and is_in_range(version)
 
     return matches
-
-
-@functools.lru_cache(65536)
-def version_of(name: str) -> Version | None:
-    """Return the semantic version that a tag is, or None.
-
-    A ``v`` may come first, and the last numbers may be missing: ``v1.2`` is 1.2.0. Build metadata
-    follows an underscore, since a tag has no ``+``.
-    """
-    found = _VERSION.fullmatch(name)
-    if found is None:
-        return None
-    numbers = ".".join(number or "0" for number in found.group(1, 2, 3))
-    build = "+" + found[5][1:] if found[5] else ""
-    try:
-        return Version(f"{numbers}{found[4] or ''}{build}")
-    except ValueError:
-        return None

@@ -95,7 +95,7 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
         text = self.reason.sentence.format(
             limit=self.limit, since=self.since, clock=self.clock or "pushed"
         )
-        parts = [text + (f" of {self.group}" if self.group else "")]
+        parts = [text + (f" in {self.group}" if self.group else "")]
         if self.rank is not None:
             parts.append(f"number {self.rank}")
         if self.time is not None:
