@@ -193,8 +193,7 @@ def _order(
     """
 
     def children(digest: Digest) -> list[Digest]:
-        edges = repository.edges(digest)
-        return [child for child in edges.children if child in gone] if edges is not None else []
+        return [child for child in repository.children(digest) if child in gone]
 
     def below(digest: Digest) -> list[Digest]:
         return [*children(digest), *(d for d in referrers.get(digest, ()) if d in gone)]

@@ -55,6 +55,11 @@ class RepositorySnapshot(msgspec.Struct, frozen=True):
         manifest = self.manifests.get(digest)
         return None if manifest is None else edges_of(manifest)
 
+    def children(self, digest: Digest) -> list[Digest]:
+        """Return the manifests that an index lists; none for what is none, or cannot be read."""
+        manifest = self.manifests.get(digest)
+        return [] if manifest is None else [child.digest for child in manifest.children]
+
     def referrers(self) -> dict[Digest, list[Digest]]:
         """Return, by subject, the manifests that live with it (decision 0001)."""
         found: defaultdict[Digest, list[Digest]] = defaultdict(list)

@@ -119,8 +119,7 @@ def _tops(
     todo: list[Digest] = []
 
     def enter(digest: Digest) -> None:
-        edges = repository.edges(digest)
-        todo.extend(edges.children if edges is not None else ())
+        todo.extend(repository.children(digest))
         todo.extend(referrers.get(digest, ()))
 
     for digest in among:
