@@ -86,15 +86,17 @@ def find_images(repository: RepositorySnapshot) -> Images:
         for digest in untagged
         if refers(digest) is None
     ]
-    # What refers to something that is not there: by its subject, or by its tag.
+    # What refers to something that is not there: by its subject, or by its tag. What refers to a
+    # platform that is missing belongs to the index that lists it.
+    known = {*there, *(c.digest for m in repository.manifests.values() for c in m.children)}
     lost = {
         digest: tuple(own.get(digest, ()))
         for digest in {*tagged, *untagged}
-        if (subject := refers(digest)) is not None and subject not in there
+        if (subject := refers(digest)) is not None and subject not in known
     }
     for tag, subject in referring.items():
         digest = repository.tags[tag]
-        if subject not in there and digest in there and digest not in own:
+        if subject not in known and digest in there and digest not in own:
             lost[digest] = (*lost.get(digest, ()), tag)
     found += [_image(repository, digest, tags, State.ORPHANED) for digest, tags in lost.items()]
     images = tuple(sorted(found, key=lambda image: image.digest))
