@@ -286,7 +286,7 @@ MISTAKES = {
     "clock": (
         1,
         "rules[0].clock",
-        "auto, pushed, tagged, created, untagged",
+        "auto, pushed, uploaded, tagged, created, untagged",
         "rules: [{tags: [a], clock: now, remove: all}]",
     ),
     "set-for-list": (

@@ -75,7 +75,7 @@ _TABLE: Final = {
         "List the runs, newest first, or show one with its steps and its receipt.",
     ),
     "policy": _Row(
-        _MORE, "Work on policies of retention: try them on a snapshot; the schema of their file."
+        _MORE, "Work on policies of retention: import those of other systems, try them, the schema."
     ),
     "serve": _Row(
         _MORE,

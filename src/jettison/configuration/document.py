@@ -116,6 +116,8 @@ def dump_yaml(value: object) -> str:
     out = io.StringIO()
     writer = _parser(as_written=False)
     writer.default_flow_style = False
+    writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment] # as it takes it
+    writer.allow_unicode = False
     writer.width = _WIDTH
     writer.dump(value, out)
     return out.getvalue()

@@ -17,7 +17,7 @@ from jettison.configuration.problems import key_name
 from jettison.errors import JettisonError
 from jettison.model.printable import printable
 
-__all__ = ["Mistake", "TypedYaml"]
+__all__ = ["Mistake", "TypedYaml", "line_of"]
 
 Steps = tuple[str | int, ...]
 
@@ -163,19 +163,27 @@ class TypedYaml:
         return node.value.lower() in _TRUE
 
     def _line(self, steps: Steps) -> int:
-        node: Any = self._top
-        line = 1
-        for step in steps:
-            if isinstance(step, int):
-                node = node.value[step]
-                line = node.start_mark.line + 1
-                continue
-            pair = next((pair for pair in node.value if pair[0].value == step), None)
-            if pair is None:
+        return line_of(self._top, steps)
+
+
+def line_of(top: Any, steps: Steps) -> int:  # noqa: ANN401 - the library's node
+    """Return the line, from 1, of a key in a document, or of what would hold it."""
+    node, line = top, 1
+    for step in steps:
+        if not isinstance(getattr(node, "value", None), list):
+            break
+        if isinstance(step, int):
+            if step >= len(node.value):
                 break
-            line = pair[0].start_mark.line + 1
-            node = pair[1]
-        return line
+            node = node.value[step]
+            line = node.start_mark.line + 1
+            continue
+        pair = next((pair for pair in node.value if pair[0].value == step), None)
+        if pair is None:
+            break
+        line = pair[0].start_mark.line + 1
+        node = pair[1]
+    return line
 
 
 def _tag_of(node: Any) -> str:  # noqa: ANN401 - the library's nodes

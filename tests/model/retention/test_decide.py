@@ -184,6 +184,15 @@ def test_whole_images_are_kept_with_the_tags_that_the_rule_is_not_about() -> Non
     assert removed(found) == {"build-8": "all"}
 
 
+def test_uploaded_clock_heeds_no_push_of_a_tag() -> None:
+    repository = Repository()
+    digest = repository.add("image", "pr-1", pushed=1)
+    repository.times[digest] = Times(pushed=Moment(NOW - 40 * DAY, "test"))
+    policy = 'rules: [{tags: ["*"], clock: CLOCK, remove: {older_than: 30d}}]'
+    assert removed(decided(repository, policy.replace("CLOCK", "pushed"))) == {}
+    assert removed(decided(repository, policy.replace("CLOCK", "uploaded"))) == {"pr-1": "older"}
+
+
 def test_tagged_clock_heeds_no_other_push_of_the_image() -> None:
     repository = Repository()
     digest = repository.add("image", "pr-1", "latest", pushed=40)

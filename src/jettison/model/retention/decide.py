@@ -332,7 +332,7 @@ class _Repository:
                 either += sums[1]
                 self._note_all(member, rule, verdict)
             for follower in followers_of.get(group, ()):
-                self._note_follower(follower.tags, rule, rule_set.judge(follower)[0])
+                self._note_follower(follower, rule, rule_set.judge(follower)[0])
         remove = rule.rule.remove
         if isinstance(remove, Remove) and (remove.and_beyond or remove.or_beyond):
             self._sums.append(Sums(rule.name, both, either))
@@ -349,10 +349,11 @@ class _Repository:
         for key in keys:
             self._note(member.image, key, rule.name, verdict)
 
-    def _note_follower(self, tags: Iterable[Tag], rule: _Rule, verdict: Verdict) -> None:
+    def _note_follower(self, member: Member, rule: _Rule, verdict: Verdict) -> None:
         if verdict.reason is Reason.NO_RULE:
             return
-        for tag in tags:
+        whole = rule.rule.whole_images and verdict.outcome is Outcome.KEPT
+        for tag in member.image.tags if whole else member.tags:
             self._followers[verdict.outcome].setdefault(tag, (rule.name, verdict))
 
     def _note(
@@ -398,12 +399,16 @@ class _Repository:
         """Return the tags of what follows an image that a rule is about, whatever their type."""
         if rule.rule.state is not State.TAGGED or not rule.rule.tags:
             return []
-        images = [
-            Image(digest, (tag,), State.TAGGED, ())
-            for tag, digest in self._images.following.items()
-            if rule.tags(tag)
-        ]
-        return [Member(image, image.tags, None, self._times.pulled(image)) for image in images]
+        tags_of: dict[Digest, list[Tag]] = {}
+        for tag, digest in self._images.following.items():
+            tags_of.setdefault(digest, []).append(tag)
+        found = []
+        for digest, tags in tags_of.items():
+            mine = tuple(tag for tag in tags if rule.tags(tag))
+            image = Image(digest, tuple(tags), State.TAGGED, ())
+            if mine:
+                found.append(Member(image, mine, None, self._times.pulled(image)))
+        return found
 
     def _fits(self, rule: _Rule, image: Image) -> bool:
         if not image.known:

@@ -55,6 +55,8 @@ class ImageTimes:
             return self._known(of.created)
         if clock is Clock.UNTAGGED:
             return self._unused(member.image, self._known(of.untagged))
+        if clock is Clock.UPLOADED:
+            return self._known(of.pushed)
         tags = self._evidence.tags
         pushed = [self._known(tags.get(tag, NO_TIMES).pushed) for tag in member.tags]
         if clock is Clock.PUSHED:

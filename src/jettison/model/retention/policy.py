@@ -41,11 +41,13 @@ class Clock(enum.StrEnum):
 
     ``auto`` is ``pushed`` where the registry tells that of any image of the set, else ``created``;
     for an untagged image it is ``untagged``: when it lost its last tag. ``pushed`` is the last push
-    of the image by any tag of the set or by its digest, ``tagged`` that of a tag of the set alone.
+    of the image or of one of its tags in the set, ``uploaded`` that of the image alone, ``tagged``
+    that of a tag of the set alone.
     """
 
     AUTO = "auto"
     PUSHED = "pushed"
+    UPLOADED = "uploaded"
     TAGGED = "tagged"
     CREATED = "created"
     UNTAGGED = "untagged"
