@@ -19,6 +19,7 @@ from jettison.jobs.concurrency import each
 from jettison.jobs.description import created_at, dated_by, seconds_of, what_it_is
 from jettison.jobs.discover import (
     Extent,
+    add_manifests,
     ask_sizes,
     discover_repository,
     discover_tags,
@@ -164,11 +165,14 @@ async def list_tags(
         unknown = snapshot.unknown
     else:
         stored = await registry.blob_sizes()
-        # Over an API, a manifest that is not to be shown would cost a request.
-        if stored is not None or (untagged and await registry.revisions(repository) is not None):
+        if stored is not None:
             found = await discover_repository(registry, repository, cache, progress)
         else:
             found = await discover_tags(registry, repository, names, cache, progress)
+            # Over an API each costs a request: only those are asked for that are to be shown.
+            revisions = await registry.revisions(repository) if untagged else None
+            if revisions is not None:
+                found = await add_manifests(registry, found, revisions, cache)
         sizes = stored if stored is not None else await ask_sizes(registry, [found], progress)
         snapshot = Snapshot(registry.name, {repository: found}, sizes, stored is not None)
     here = snapshot.repositories[repository]
