@@ -28,7 +28,7 @@ EXPRESSIONS = (
     *("v.+|main", "^(dev|pr)-", r"\d", r"v\d+(\.\d+)?", "(?i)PROD.*", "(?!v).*", "x{2"),
 )
 GLOBS = ("**", "*", "v*", "prod*", "{dev,pr}-*", "v1", "*-1", "*1*", "", "v?", "[dp]*-?", "{a,{b}}")
-DAYS = st.sampled_from([0.0, 0.5, 1.0, 2.0, 2.0, 3.0, 5.0, 7.0, 10.0])
+DAYS = st.sampled_from([0.0, 0.5, 1.0, 1.02, 2.0, 2.0, 2.02, 3.0, 5.0, 7.0, 10.0])
 COUNTS = st.integers(1, 3)
 REPOSITORIES: Mapping[str, Sequence[str]] = {
     "gar": ("proj/repo/app", "proj/repo/web/front"),

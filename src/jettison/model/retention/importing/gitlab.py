@@ -79,7 +79,7 @@ def _add(draft: Draft, policy: Node) -> None:
     draft.ask(
         "A GitLab whose registry has a metadata database counts from the push of a tag, another "
         "one from the creation of the image. Here both have to agree. If yours has the database, "
-        "the rule «also by creation» may go."
+        "the rule 'also by creation' may go."
     )
     settings: dict[str, Any] = {"tags": (tags,), "except_tags": tuple(excepted)}
     draft.add("cleanup", clock=Clock.TAGGED, remove=_removal(age, most), **settings)

@@ -65,7 +65,7 @@ def from_harbor(document: Node, attached_to: str | None = None) -> Imported:
         name = "the rest" if len(closed) == 1 else f"the rest {number}"
         draft.ask(
             f"Harbor deletes everything that no rule retains, in each repository that a rule "
-            f"names, also without a tag. The rules «{name}» do the same, but for what lost its "
+            f"names, also without a tag. The rules '{name}' do the same, but for what lost its "
             "tag less than a day ago. Is that wanted?"
         )
         where: dict[str, Any] = {"repositories": repositories, "except_repositories": excepted}

@@ -163,7 +163,7 @@ class _Reader:
             return
         self._draft.ask(
             f"{name}: zot removes each tag that no entry of keepTags matches, at once, whatever "
-            f"its age. The rule «{name}, other tags» does the same. Is that wanted?"
+            f"its age. The rule '{name}, other tags' does the same. Is that wanted?"
         )
         self._draft.add(
             f"{name}, other tags", tags=(ALL,), except_tags=tuple(earlier), remove="all", **where
