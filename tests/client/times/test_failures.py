@@ -91,7 +91,6 @@ async def test_a_refused_token(server: Scripted, connect: Connect) -> None:
         Answer(200, b"\xff\xfe"),
         Drop(),
     ],
-    ids=str,
 )
 async def test_an_odd_answer(
     answer: Answer | Drop, product: Product, server: Scripted, connect: Connect
