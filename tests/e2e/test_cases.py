@@ -127,6 +127,7 @@ def test_a_layer_shared_across_repositories_goes_with_the_last(
     assert registry.blob_bytes() == 0
 
 
+@pytest.mark.distribution
 def test_over_the_api_alone_the_figure_is_marked_and_never_too_low(
     registry: DockerRegistry, jettison: Jettison
 ) -> None:

@@ -139,7 +139,8 @@ def sound(server: DockerRegistry, jettison: Jettison) -> None:
     for folder in (server.tree / "repositories").rglob("_uploads"):
         assert list(folder.iterdir()) == []
     ours = server.root / "jettison"
-    assert [path for path in ours.rglob("*") if path.is_file()] == []
+    left = [path for path in ours.rglob("*") if path.is_file() and path.parent.name != "pulls"]
+    assert left == []
 
 
 def test_the_same_blob_from_all(server: DockerRegistry, jettison: Jettison) -> None:

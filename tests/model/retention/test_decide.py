@@ -4,7 +4,15 @@ from jettison.configuration.policy_file import parse_policy
 from jettison.model.names import Tag
 from jettison.model.retention.decide import Decider
 from jettison.model.retention.evidence import Evidence, Moment, Times
-from tests.model.retention.building import DAY, NOW, Repository, decided, digest_of, kept, removed
+from tests.model.retention.building import (
+    DAY,
+    NOW,
+    Repository,
+    decided,
+    digest_of,
+    kept,
+    removed,
+)
 
 
 def of_days(*days: float) -> Repository:
@@ -256,3 +264,17 @@ def test_configs_are_read_only_where_pushes_are_not_known() -> None:
         (Evidence(unknown="Harbor's API refuses the login (401)"), False),
     ):
         assert decider.needs_created("team/app", evidence) is needed
+
+
+def test_child_of_an_index_that_refers_to_another_child_is_no_image() -> None:
+    repository = Repository()
+    for number in range(20):  # whichever digest comes first
+        one, two = f"amd64 {number}", f"arm64 {number}"
+        repository.add(one, pushed=1)
+        repository.add(two, pushed=1)
+        repository.add(f"index {number}", pushed=1, children=[one, two], subject=two)
+    found = decided(repository, "rules: [{state: untagged, remove: all}]")
+    assert {one.digest for one in found.decisions}.isdisjoint(
+        digest_of(f"amd64 {number}") for number in range(20)
+    )
+    assert found.removed_images == 20

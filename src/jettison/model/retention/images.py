@@ -8,6 +8,7 @@ those with a tag of their own.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 import msgspec
@@ -18,6 +19,7 @@ from jettison.model.manifest import Manifest, ManifestKind, referenced_digest
 from jettison.model.names import Tag
 from jettison.model.retention.policy import State
 from jettison.model.snapshot import RepositorySnapshot
+from jettison.model.traversal import postorder
 
 __all__ = ["Image", "Images", "find_images"]
 
@@ -136,10 +138,34 @@ def _tops(
     if below.isdisjoint(among):
         return tops
     covered = reach(tops, repository.edges, referrers).manifests
-    for digest in sorted(among & below - covered):
-        if digest not in covered:
+    return tops + _tops_of_cycles(repository, referrers, among & below - covered)
+
+
+def _tops_of_cycles(
+    repository: RepositorySnapshot,
+    referrers: Mapping[Digest, list[Digest]],
+    left: AbstractSet[Digest],
+) -> list[Digest]:
+    """Return one manifest of each cycle that nothing else leads to.
+
+    An index may refer to a child of its own. What ends last in a walk is above all that is left;
+    and the walk enters a cycle where something refers to nothing, which then is the image.
+    """
+
+    def lead_to(digest: Digest) -> list[Digest]:
+        return [*repository.children(digest), *referrers.get(digest, ())]
+
+    def refers(digest: Digest) -> bool:
+        manifest = repository.manifests.get(digest)
+        return manifest is not None and manifest.subject is not None
+
+    tops: list[Digest] = []
+    covered: set[Digest] = set()
+    starts = sorted(left, key=lambda digest: (refers(digest), digest))
+    for digest in postorder(starts, lead_to)[::-1]:
+        if digest in left and digest not in covered:
             tops.append(digest)
-            covered |= reach([digest], repository.edges, referrers).manifests
+            covered |= reach([digest], repository.edges, referrers, covered).manifests
     return tops
 
 
