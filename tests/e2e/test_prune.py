@@ -210,7 +210,7 @@ def test_untagged_of_a_busy_repository_goes_by_what_an_earlier_run_saw(
     noted["untagged"][old] -= 8 * 86400.0
     notes.write_text(json.dumps(noted))
     explained = jettison(*prune, "-n", "-o", "json").json["plan"]["decisions"]
-    assert [one["time"][1] for one in explained] == ["first seen without a tag"]
+    assert [one["source"] for one in explained] == ["first seen without a tag"]
     jettison(*prune, "--yes")
     assert builds.manifest("team/app", old).status == 404
     assert builds.manifest("team/app", "b6").status == 200

@@ -12,9 +12,9 @@ from jettison.client import Credentials, ManifestCache
 from jettison.errors import Cancelled, NotFoundError, UsageError
 from jettison.jobs.discover import Extent, list_repositories
 from jettison.jobs.inspect import Report, inspect
-from jettison.jobs.prune import PruneJob, PruneRequest
+from jettison.jobs.prune import PruneJob, PruneRequest, require_unopposed
 from jettison.jobs.removal_plan import RemovalRequest
-from jettison.jobs.remove import PreparedRemoval, RemovalJob, RemovalSettings
+from jettison.jobs.remove import FRESH_SECONDS, PreparedRemoval, RemovalJob, RemovalSettings
 from jettison.jobs.undo import UndoJob
 from jettison.jobs.workspace import Workspace, open_workspace
 from jettison.model.digest import Digest
@@ -223,15 +223,28 @@ class AsyncRegistrySession:
         )
         return await PruneJob(self._workspace).plan(request, self._cache)
 
-    async def prune(self, plan: PrunePlan, settings: RemovalSettings = DEFAULTS) -> RemovalEntry:
+    async def prune(
+        self, plan: PrunePlan, settings: RemovalSettings = DEFAULTS
+    ) -> RemovalEntry | None:
         """Carry out a plan of a policy and verify it; return its journal entry.
 
-        Raises :class:`~jettison.errors.Refused`, and changes nothing, if something speaks against
-        the plan, or an undo is not possible and ``without_undo`` is not given.
+        None if there is nothing to remove. A plan that is not new is looked at again, and raises
+        :class:`~jettison.errors.PlanStale` if the policy does not say the same by now. Raises
+        :class:`~jettison.errors.Refused`, and changes nothing, if something speaks against the
+        plan, or an undo is not possible and ``without_undo`` is not given.
         """
         job = PruneJob(self._workspace)
         self._removal = job.removal
-        prepared = await job.prepare(plan, settings, job.fingerprint_of(plan))
+        fingerprint = job.fingerprint_of(plan)
+        looked = self._workspace.clock()
+        if looked - plan.decided > FRESH_SECONDS:
+            plan = await job.renew(plan, cache=self._cache)
+        else:
+            looked = plan.decided
+        if not plan.plan.steps:
+            return None
+        require_unopposed(plan)
+        prepared = await job.prepare(plan, settings, fingerprint, looked)
         job.removal.require_way_back(prepared.removal)
         return await job.apply(prepared, self._cache)
 
@@ -392,8 +405,8 @@ class RegistrySession:
             self._session.plan_prune(policy, *repositories, held=held, allowed=allowed)
         )
 
-    def prune(self, plan: PrunePlan, settings: RemovalSettings = DEFAULTS) -> RemovalEntry:
-        """Carry out a plan of a policy and verify it; return its journal entry."""
+    def prune(self, plan: PrunePlan, settings: RemovalSettings = DEFAULTS) -> RemovalEntry | None:
+        """Carry out a plan of a policy and verify it; return its entry, None for nothing to do."""
         return self._run(self._session.prune(plan, settings))
 
     def verify(self, entry: RemovalEntry, *, read_data: bool = False) -> list[Finding]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from jettison.cli import prune as pruning
+from jettison.cli.in_use import InUse, InUseMayBeEmpty, read_held
 from jettison.cli.options import (
     AssumeQuiescent,
     Connection,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from jettison.model.retention.prune_plan import PrunePlan
 
 __all__ = ["EXAMPLE", "apply"]
+
 
 EXAMPLE = (
     "Example: jettison prune localhost:5000 --policy retention.yml --out plan.json · "
@@ -51,19 +53,31 @@ def apply(
     storage: Storage = None,
     backup: pruning.Backup = None,
     without_undo: pruning.WithoutUndo = False,
+    in_use: InUse = None,
+    pulls: pruning.PullsFile = None,
     undo_window: pruning.UndoWindow = "7d",  # type: ignore[assignment] # parsed by the option
     grace: Grace = "1h",  # type: ignore[assignment] # parsed by the option
     assume_quiescent: AssumeQuiescent = False,
+    allow_all_tags: pruning.AllowAllTags = False,
+    allow_incomplete: pruning.AllowIncomplete = False,
+    allow_foreign_owner: pruning.AllowForeignOwner = False,
+    ignore_clock: pruning.IgnoreClock = False,
+    in_use_may_be_empty: InUseMayBeEmpty = False,
+    max_removal: pruning.MaxRemoval = None,
     output: Output = Format.TABLE,
     *,
     connection: Connection,
 ) -> None:
     """Apply a plan that `jettison prune --out` made, if the registry is still what it saw.
 
-    A tag that points elsewhere by now, or one that was to stay and is gone, ends it with exit code
-    13, before anything is removed. What is gone already is no error. Run the same command to finish
-    an interrupted run; a plan that was applied is not applied again.
+    The registry is read again, and the plan's policy decides again, at the time of the plan: what
+    is to go and points elsewhere by now, or would stay by now, ends it with exit code 13, before
+    anything is removed. What is gone already is no error. Run the same command to finish an
+    interrupted run; a plan that was applied is not applied again.
     """
+    from jettison.model.retention.prune_plan import Allowed
+    from jettison.model.retention.quantities import Share
+
     made = _read(plan)
     if made.plan.registry == made.storage:
         target = Target(None, storage or made.storage)
@@ -87,6 +101,15 @@ def apply(
         connection,
         output,
         settings,
+        read_held(in_use, may_be_empty=in_use_may_be_empty),
+        None if pulls is None else pruning.read_pulls(pulls),
+        Allowed(
+            all_tags=allow_all_tags,
+            clock=ignore_clock,
+            incomplete=allow_incomplete,
+            foreign_owner=allow_foreign_owner,
+            most=None if max_removal is None else Share(max_removal),
+        ),
         dry_run=dry_run,
         yes=yes,
         summary=summary,
@@ -102,12 +125,25 @@ def _read(path: Path) -> "PrunePlan":
     with storage_errors("read", path), path.open("rb") as file:
         raw = file.read(codec.LARGEST + 1)
     try:
-        made: PrunePlan = codec.decode(raw, PrunePlan)
+        made: PrunePlan | None = codec.decode(raw, PrunePlan)
     except InvalidDocument as error:
-        message = f"{path} is no plan of a prune: {error}"
-        raise UsageError(message, hint="Make one: jettison prune HOST … --out FILE") from None
-    if made.schema_version > PRUNE_SCHEMA:
-        raise UsageError(
-            f"{path} was written by a newer version of Jettison", hint="Upgrade Jettison."
-        )
+        if _version(raw) <= PRUNE_SCHEMA:
+            message = f"{path} is no plan of a prune: {error}"
+            hint = "Make one: jettison prune HOST … --out FILE"
+            raise UsageError(message, hint=hint) from None
+        made = None
+    if made is None or made.schema_version > PRUNE_SCHEMA:
+        message = f"{path} was written by a newer version of Jettison"
+        raise UsageError(message, hint="Upgrade Jettison.")
     return made
+
+
+def _version(raw: bytes) -> int:
+    """Return the version that a document says it has, 0 if it says none."""
+    from jettison.model import codec
+
+    try:
+        found = codec.decode(raw, dict).get("schema_version")
+    except InvalidDocument:
+        return 0
+    return found if isinstance(found, int) else 0

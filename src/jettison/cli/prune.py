@@ -1,6 +1,8 @@
 """``jettison prune``."""
 
+import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -60,6 +62,14 @@ AllowIncomplete = Annotated[
     typer.Option(
         "--allow-incomplete",
         help="Allow a repository whose list of tags has gaps to be pruned.",
+        rich_help_panel=_LOOKS_WRONG,
+    ),
+]
+AllowForeignOwner = Annotated[
+    bool,
+    typer.Option(
+        "--allow-foreign-owner",
+        help="Allow a storage that belongs to a program such as Harbor to be pruned.",
         rich_help_panel=_LOOKS_WRONG,
     ),
 ]
@@ -187,6 +197,7 @@ def prune(
     assume_quiescent: AssumeQuiescent = False,
     allow_all_tags: AllowAllTags = False,
     allow_incomplete: AllowIncomplete = False,
+    allow_foreign_owner: AllowForeignOwner = False,
     ignore_clock: IgnoreClock = False,
     in_use_may_be_empty: InUseMayBeEmpty = False,
     trust_times: TrustTimes = False,
@@ -256,6 +267,7 @@ def prune(
         all_tags=allow_all_tags,
         clock=ignore_clock,
         incomplete=allow_incomplete,
+        foreign_owner=allow_foreign_owner,
         most=None if max_removal is None else Share(max_removal),
     )
     work = _Prune(
@@ -267,11 +279,17 @@ def prune(
         yes=yes,
         summary=summary,
         whole=whole,
-        trust_times=trust_times,
     )
+    if exit_code and not (dry_run or out):
+        raise UsageError("--exit-code is about a plan that is not applied", hint="Add -n or --out.")
+    if out is not None:
+        _require_place(out)
     held = read_held(in_use, may_be_empty=in_use_may_be_empty)
-    outcome = run(work.prune(_request(found, rules, allowed, held, pulls)), changing=True)
-    work.finish(outcome, out=out, exit_code=exit_code)
+    request = _request(found, rules, allowed, held, pulls, trust_times=trust_times)
+    outcome = run(work.prune(request), changing=True)
+    lists = [word for name in in_use or () for word in ("--in-use", name)]
+    lists += [] if pulls is None else ["--pulls", str(pulls)]
+    work.finish(outcome, out=out, exit_code=exit_code, more=lists)
 
 
 def _policy(path: Path | None, chosen: flags.PolicyFlags) -> "Policy":
@@ -341,6 +359,8 @@ def _request(
     allowed: "Allowed",
     held: "Held",
     pulls: Path | None,
+    *,
+    trust_times: bool,
 ) -> "PruneRequest":
     from jettison.jobs.prune import PruneRequest
     from jettison.model.retention.patterns import Pattern
@@ -352,6 +372,7 @@ def _request(
         held,
         None if pulls is None else read_pulls(pulls),
         allowed,
+        trust_times,
     )
 
 
@@ -380,7 +401,6 @@ class _Prune:
         yes: bool,
         summary: bool,
         whole: bool,
-        trust_times: bool = False,
     ) -> None:
         self._target = target
         self._connection = connection
@@ -390,7 +410,6 @@ class _Prune:
         self._yes = yes
         self._summary = summary
         self._whole = whole
-        self._trust_times = trust_times
 
     async def prune(self, request: "PruneRequest") -> Outcome:
         """Make a plan and apply it, or finish the interrupted run of the same command."""
@@ -402,22 +421,29 @@ class _Prune:
             target.host, storage=target.storage, connection=self._connection
         ) as session:
             with reporting() as progress:
-                place = session.workspace.reporting_to(progress)
-                job = PruneJob(place.trusting_times() if self._trust_times else place)
+                job = PruneJob(session.workspace.reporting_to(progress))
                 fingerprint = job.fingerprint(request, self._settings)
-                begun = None if self._only else job.find_interrupted(fingerprint, self._settings)
-                made = None if begun is not None else await job.plan(request, session.cache)
+                begun, made = None, None
+                if not self._only:
+                    begun = await job.find_interrupted(
+                        fingerprint, self._settings, request, session.cache
+                    )
+                if begun is None:
+                    made = await job.plan(request, session.cache)
             if begun is not None:
                 return await self._rest(session, begun)
             assert made is not None  # noqa: S101 - one of both
-            self._print(made)
-            if not made.plan.steps and not self._only:
-                job.note_untagged(made)
-            if self._only or not made.plan.steps:
-                return Outcome(made)
-            return await self._apply(session, made, fingerprint)
+            return await self._go_on(session, made, fingerprint, made.decided)
 
-    async def apply(self, made: "PrunePlan", *, skip_moved: bool) -> Outcome:
+    async def apply(
+        self,
+        made: "PrunePlan",
+        held: "Held",
+        pulls: "KnownPulls | None",
+        allowed: "Allowed",
+        *,
+        skip_moved: bool,
+    ) -> Outcome:
         """Apply a plan that was made earlier, or the rest of it."""
         from jettison import connect
         from jettison.jobs.prune import PruneJob
@@ -426,30 +452,52 @@ class _Prune:
         async with connect(
             target.host, storage=target.storage, connection=self._connection
         ) as session:
-            job = PruneJob(session.workspace)
-            fingerprint = job.fingerprint_of(made)
-            begun = job.find_interrupted(fingerprint, self._settings)
-            if begun is not None:
-                return await self._rest(session, begun)
-            done = job.find_done(fingerprint)
-            if done is not None:
-                note(f"This plan was applied already, as run {done.id}; nothing was changed.")
-                return Outcome(made)
-            self._print(made)
             with reporting() as progress:
                 job = PruneJob(session.workspace.reporting_to(progress))
-                made = await job.without_moved(made, skip=skip_moved)
-            if self._only or not made.plan.steps:
-                return Outcome(made)
-            return await self._apply(session, made, fingerprint)
+                fingerprint = job.fingerprint_of(made)
+                begun = None
+                if not self._only:
+                    begun = await job.find_rest(made, self._settings, held, pulls, session.cache)
+                done = None if begun is not None else job.find_done(fingerprint)
+                looked = time.time()
+                if begun is None and done is None:
+                    made = await job.renew(
+                        made,
+                        held,
+                        skip=skip_moved,
+                        allowed=allowed,
+                        pulls=pulls,
+                        cache=session.cache,
+                    )
+            if begun is not None:
+                return await self._rest(session, begun)
+            if done is not None:
+                note(f"This plan was applied already, as run {done.id}; nothing was changed.")
+                if self._output is not Format.TABLE:
+                    emit(self._output, {"run": done})
+                return Outcome(None)
+            return await self._go_on(session, made, fingerprint, looked)
 
-    def _print(self, made: "PrunePlan") -> None:
-        from jettison.cli.prune_plan import print_prune_plan
+    async def _go_on(
+        self, session: "AsyncRegistrySession", made: "PrunePlan", fingerprint: str, looked: float
+    ) -> Outcome:
+        """Print a plan and, if that is wanted, apply it; ``looked`` is when it was made."""
+        from jettison.jobs.prune import PruneJob
 
+        nothing = self._only or not made.plan.steps
         if self._output is Format.TABLE:
+            from jettison.cli.prune_plan import print_prune_plan
+
             print_prune_plan(made, summary=self._summary, whole=self._whole)
-        elif self._only:
-            emit(self._output, {"plan": made})
+        elif nothing:
+            from jettison.cli.prune_document import document_of
+
+            emit(self._output, {"plan": document_of(made)})
+        if nothing:
+            if not self._only:
+                PruneJob(session.workspace).note_untagged(made)
+            return Outcome(made)
+        return await self._apply(session, made, fingerprint, looked)
 
     async def _rest(self, session: "AsyncRegistrySession", begun: "PreparedPrune") -> Outcome:
         entry = begun.removal.begun
@@ -460,19 +508,20 @@ class _Prune:
         return Outcome(None, await self._carried_out(session, begun))
 
     async def _apply(
-        self, session: "AsyncRegistrySession", made: "PrunePlan", fingerprint: str
+        self, session: "AsyncRegistrySession", made: "PrunePlan", fingerprint: str, looked: float
     ) -> Outcome:
+        from jettison.cli.receipt import what_goes
         from jettison.jobs.prune import PruneJob, require_unopposed
 
         require_unopposed(made)
         job = PruneJob(session.workspace)
-        prepared = await job.prepare(made, self._settings, fingerprint)
+        prepared = await job.prepare(made, self._settings, fingerprint, looked)
         job.removal.require_way_back(prepared.removal)
         promise = job.removal.promise(prepared.removal)
         if self._output is Format.TABLE:
             note(dim(f"Undo: {promise.sentence}."))
         plan = prepared.removal.plan
-        what = f"{counted(plan.tag_count, 'tag')} and {counted(plan.manifest_count, 'manifest')}"
+        what = what_goes(plan.tag_count, plan.manifest_count)
         final = "" if promise.possible else ", for good"
         place = self._target.host or self._target.storage
         gain = size(plan.estimate.freed_bytes)
@@ -500,28 +549,54 @@ class _Prune:
             emit(self._output, {"run": entry})
         return entry
 
-    def finish(self, outcome: Outcome, *, out: Path | None, exit_code: bool) -> None:
-        """Write the plan, and end with the exit code that the outcome has."""
+    def finish(
+        self,
+        outcome: Outcome,
+        *,
+        out: Path | None = None,
+        exit_code: bool = False,
+        more: Sequence[str] = (),
+    ) -> None:
+        """Write the plan, and end with the exit code that the outcome has.
+
+        ``more`` are the options that the plan is to be applied with.
+        """
         from jettison.cli.receipt import require_all_done, require_verified
         from jettison.jobs.prune import require_unopposed
 
         made, entry = outcome.plan, outcome.entry
         if out is not None and made is not None:
             require_unopposed(made)
-            _write_plan(out, made)
+            _write_plan(out, made, more)
         if entry is not None:
             if entry.receipt is not None:
                 require_verified(entry.receipt.findings, entry.id)
             require_all_done(entry)
         if made is None:
             return
-        left_out = [one for one in made.objections if one.repository is not None]
-        if entry is not None and left_out:
-            raise PartlyDone(left_out[0].message, hint=f"{left_out[0].option} allows it.")
         if entry is None and not made.plan.steps and self._output is Format.TABLE:
             note("Nothing is to be removed.")
+        _require_whole(made, applied=entry is not None)
         if exit_code and self._only and made.plan.steps:
             raise typer.Exit(CHANGES)
+
+
+def _require_whole(made: "PrunePlan", *, applied: bool) -> None:
+    """Raise :class:`PartlyDone` (exit 3) if a repository was left out, or what changed."""
+    if made.unread:
+        more = f" (and {len(made.unread) - 1} more)" if len(made.unread) > 1 else ""
+        first = made.unread[0]
+        message = f"{first.subject} could not be read, and was left alone: {first.message}{more}"
+        raise PartlyDone(message, hint="Run the command again when it can be read.")
+    left_out = [one for one in made.objections if one.repository is not None]
+    if applied and left_out:
+        raise PartlyDone(left_out[0].message, hint=f"{left_out[0].option} allows it.")
+    if made.left:
+        more = f" (and {len(made.left) - 1} more)" if len(made.left) > 1 else ""
+        raise PartlyDone(
+            f"left, since it changed: {made.left[0]}{more}",
+            hint="Make a new plan for it: jettison prune … --out FILE",
+        )
 
 
 def _tell_progress(job: "PruneJob", output: Format) -> None:
@@ -537,13 +612,23 @@ def _tell_progress(job: "PruneJob", output: Format) -> None:
         emit(output, {"run": last})
 
 
-def _write_plan(path: Path, made: "PrunePlan") -> None:
+def _require_place(path: Path) -> None:
+    """Raise before a long look at a registry if a file cannot be written there."""
+    folder = path.absolute().parent
+    if path.is_dir() or not folder.is_dir():
+        what = "it is a folder" if path.is_dir() else f"there is no folder {folder}"
+        raise UsageError(f"cannot write the plan to {path}: {what}")
+    if not os.access(path if path.exists() else folder, os.W_OK):
+        raise UsageError(f"cannot write the plan to {path}: this user may not write there")
+
+
+def _write_plan(path: Path, made: "PrunePlan", more: Sequence[str]) -> None:
     from jettison.errors import storage_errors
     from jettison.model import codec
 
     with storage_errors("write", path):
         path.write_bytes(codec.encode(made) + b"\n")
-    again = command_line(["apply", str(path)])
+    again = command_line(["apply", str(path), *more])
     note(f"The plan is in {path}; nothing was removed. To apply it: {again}")
 
 
@@ -553,6 +638,9 @@ def apply_plan(
     connection: Connection,
     output: Format,
     settings: "RemovalSettings",
+    held: "Held",
+    pulls: "KnownPulls | None",
+    allowed: "Allowed",
     *,
     dry_run: bool,
     yes: bool,
@@ -564,5 +652,5 @@ def apply_plan(
     work = _Prune(
         target, connection, output, settings, only=dry_run, yes=yes, summary=summary, whole=whole
     )
-    outcome = run(work.apply(made, skip_moved=skip_moved), changing=True)
-    work.finish(outcome, out=None, exit_code=False)
+    outcome = run(work.apply(made, held, pulls, allowed, skip_moved=skip_moved), changing=True)
+    work.finish(outcome)

@@ -2,7 +2,7 @@
 
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from jettison.cli.output import (
@@ -18,11 +18,14 @@ from jettison.cli.output import (
     write,
     yellow,
 )
+from jettison.cli.receipt import what_goes
 
 if TYPE_CHECKING:
+    from jettison.model.digest import Digest
+    from jettison.model.names import RepoName
     from jettison.model.retention.decide import GroupSizes, Sums
     from jettison.model.retention.prune_plan import PrunePlan, Stay
-    from jettison.model.retention.reasons import Decision
+    from jettison.model.retention.reasons import Decision, Reason
 
 __all__ = ["print_decisions", "print_prune_plan", "print_stays"]
 
@@ -44,7 +47,7 @@ def print_prune_plan(made: "PrunePlan", *, summary: bool, whole: bool) -> None:
         if not summary:
             note(dim(f"{len(made.decisions):,} lines are summed up; --list prints each."))
     else:
-        print_decisions(made.decisions)
+        print_decisions(made.decisions, made.deleted)
     print_stays(made.stays)
     _print_groups(made.groups)
     _print_sums(made.sums)
@@ -55,13 +58,16 @@ def print_prune_plan(made: "PrunePlan", *, summary: bool, whole: bool) -> None:
         note(red(f"refused: {one.message}") + dim(f" ({one.option} allows it)"))
 
 
-def print_decisions(decisions: "Iterable[Decision]") -> None:
-    """Print a line for each tag and untagged image, with its reason."""
+def print_decisions(
+    decisions: "Iterable[Decision]", deleted: "Collection[tuple[RepoName, Digest]]" = ()
+) -> None:
+    """Print a line for each tag and untagged image, with its reason.
+
+    A tag whose manifest is not ``deleted`` is only untagged.
+    """
     rows = [
         (
-            (red("remove") if one.tag is None else red("untag "))
-            if one.removed
-            else green("keep  "),
+            _verb(one, deleted),
             one.repository,
             tag_name(one.tag) if one.tag is not None else "(untagged)",
             one.digest.short,
@@ -72,11 +78,19 @@ def print_decisions(decisions: "Iterable[Decision]") -> None:
     table(["", "REPOSITORY", "TAG", "DIGEST", "BECAUSE"], rows)
 
 
+def _verb(decision: "Decision", deleted: "Collection[tuple[RepoName, Digest]]") -> str:
+    if not decision.removed:
+        return green("keep  ")
+    if decision.tag is None or (decision.repository, decision.digest) in deleted:
+        return red("delete")
+    return yellow("untag ")
+
+
 def print_summary(decisions: "Iterable[Decision]") -> None:
     """Print how much goes, by repository and reason."""
     counts = Counter((one.repository, one.rule, one.reason) for one in decisions)
     rows = [
-        (f"{count:,}", repository, f"{reason}" + (f" [{rule}]" if rule else ""))
+        (f"{count:,}", repository, _reason(reason, rule))
         for (repository, rule, reason), count in sorted(counts.items())
     ]
     table(["GOES", "REPOSITORY", "BECAUSE"], rows, right=["GOES"])
@@ -84,17 +98,51 @@ def print_summary(decisions: "Iterable[Decision]") -> None:
 
 def print_stays(stays: "Iterable[Stay]") -> None:
     """Print how much stays, by reason, all repositories together."""
-    counts: Counter[tuple[str, str]] = Counter()
+    counts: Counter[tuple[Reason, str]] = Counter()
     for stay in stays:
         counts[stay.reason, stay.rule] += stay.count
     if not counts:
         return
     write("")
     rows = [
-        (f"{count:,}", reason + (f" [{rule}]" if rule else ""))
+        (f"{count:,}", _reason(reason, rule))
         for (reason, rule), count in sorted(counts.items(), key=lambda one: (-one[1], one[0]))
     ]
     table(["STAYS", "BECAUSE"], rows, right=["STAYS"])
+
+
+_WORDS: Final = {
+    "protected": "protected",
+    "immutable": "immutable",
+    "in-use": "in use",
+    "keep-tag": "its tag is kept",
+    "last": "among the newest",
+    "within": "not old enough",
+    "hourly": "the newest of its hour",
+    "daily": "the newest of its day",
+    "weekly": "the newest of its week",
+    "monthly": "the newest of its month",
+    "yearly": "the newest of its year",
+    "pulled": "pulled lately",
+    "last-pulled": "among those pulled last",
+    "pulls-unknown": "when it was pulled is not known",
+    "time-unknown": "its age is not known, and not known is never old",
+    "not-old": "not old enough",
+    "not-beyond": "among the newest",
+    "left": "among the newest of those that are old",
+    "follows": "belongs to an image that stays",
+    "older": "too old",
+    "beyond": "beyond the newest",
+    "old-and-beyond": "old, and beyond the newest",
+    "not-pulled": "not pulled for long",
+    "followed": "belongs to an image that goes",
+}
+"""Reasons with a figure or a name, without it: for sums."""
+
+
+def _reason(reason: "Reason", rule: str) -> str:
+    text = _WORDS.get(reason) or reason.sentence
+    return text + (f" [{rule}]" if rule else "")
 
 
 def _print_groups(groups: "Sequence[GroupSizes]") -> None:
@@ -130,12 +178,13 @@ def _print_sums(sums: "Sequence[Sums]") -> None:
 
 def _print_bytes(made: "PrunePlan") -> None:
     plan, sizes = made.plan, made.bytes
+    if not plan.steps:
+        return
     write("")
     untagged = sum(one.tag is None for one in made.decisions)
-    parts = [counted(plan.tag_count, "tag"), counted(plan.manifest_count, "manifest")]
     images = counted(made.removed_images, "image")
     more = f", {untagged:,} of them untagged" if untagged else ""
-    write(f"To go: {' and '.join(parts)} ({images}{more}).")
+    write(f"To go: {what_goes(plan.tag_count, plan.manifest_count)} ({images}{more}).")
     mark = "" if plan.estimate.exact or not sizes.freed_bytes else "≤ "
     write(f"{bold(mark + size_exactly(sizes.freed_bytes))} can be freed by a collection.")
     if sizes.shared_bytes:

@@ -4,7 +4,7 @@ What a policy removes is removed as by ``rm``, step by step, journaled, and undo
 module makes the plan, and looks before it is applied whether the registry is still what was seen.
 """
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterator, Sequence
 from contextlib import aclosing, suppress
 from typing import Final
 
@@ -12,6 +12,7 @@ import msgspec
 
 from jettison.errors import (
     AccessDenied,
+    DeletionDisabled,
     InvalidName,
     JettisonError,
     LoginRefused,
@@ -20,81 +21,39 @@ from jettison.errors import (
     StorageError,
     UnexpectedResponse,
 )
-from jettison.jobs.apply import require_deletion
-from jettison.jobs.concurrency import each
-from jettison.jobs.current_state import list_tags
-from jettison.jobs.discover import UNTAGGED, add_referrers, list_repositories
-from jettison.jobs.incomplete_images import note_missing
+from jettison.jobs.apply import Deleting, require_deletion
+from jettison.jobs.discover import list_repositories
+from jettison.jobs.prune_planning import Planning, PruneRequest
+from jettison.jobs.prune_renewal import keep_what_stays, renew_plan
 from jettison.jobs.removal_plan import nearest
 from jettison.jobs.remove import PreparedRemoval, RemovalJob, RemovalSettings
-from jettison.jobs.steps import moved
-from jettison.jobs.survey import Cache, Surveyed, survey
+from jettison.jobs.survey import Cache, survey
 from jettison.jobs.workspace import Workspace
 from jettison.model import codec
 from jettison.model.digest import Digest
-from jettison.model.graph import reach
 from jettison.model.journal import JobState, PruneHead, RemovalEntry
 from jettison.model.listing_problems import ListingProblem
-from jettison.model.names import RepoName, Tag
-from jettison.model.plan import Estimate, Plan, Step, StepCode
-from jettison.model.removal import Removal
+from jettison.model.names import RepoName
 from jettison.model.retention.decide import (
     NOTHING_HELD,
     Decider,
-    GroupSizes,
     Held,
-    RepositoryDecision,
-    Sums,
 )
 from jettison.model.retention.in_use import held_together
-from jettison.model.retention.patterns import Pattern, matcher
+from jettison.model.retention.patterns import matcher
 from jettison.model.retention.policy import Policy, State
 from jettison.model.retention.prune_plan import (
+    NOTHING_ALLOWED,
     Allowed,
-    PruneObjection,
     PrunePlan,
-    RepositoryCount,
-    Stay,
-    count_repository,
-    find_clock_objection,
-    find_objections,
-    plan_decided,
-    stays_of,
 )
 from jettison.model.retention.pulls import KnownPulls
-from jettison.model.retention.reasons import Decision, Reason
-from jettison.model.retention.removed_bytes import RemovalAccounting
-from jettison.model.snapshot import RepositorySnapshot, Snapshot
-from jettison.model.times import rfc3339
+from jettison.registry import Registry
 from jettison.storage.untagged_seen import note_untagged
 
 __all__ = ["PreparedPrune", "PruneJob", "PruneRequest", "held_at"]
 
-ELSEWHERE: Final = (
-    "repositories that the policy does not name were not looked at, and may share layers"
-)
-
-_NONE_IN_USE: Final = (
-    "no image that the policy is about is in the lists of what is in use; are they of what uses "
-    "this registry?"
-)
 _NO_LIST: Final = (AccessDenied, LoginRefused, NotFoundError, UnexpectedResponse)
-
-
-class PruneRequest(msgspec.Struct, frozen=True):
-    """The request of a prune.
-
-    ``repositories`` narrow the policy to those that match any of the patterns. ``typed`` is the
-    request as typed. ``held`` is what is in use; what the configuration of a storage says is
-    immutable is held too. ``pulls`` is what a book of pulls tells, beside that of the storage.
-    """
-
-    policy: Policy
-    typed: tuple[str, ...] = ()
-    repositories: tuple[Pattern, ...] = ()
-    held: Held = NOTHING_HELD
-    pulls: KnownPulls | None = None
-    allowed: Allowed = Allowed()
 
 
 class PreparedPrune(msgspec.Struct, frozen=True):
@@ -122,9 +81,11 @@ class PruneJob:
         Raises :class:`NotFoundError` if the request names no repository that exists.
         """
         place = self._workspace
+        if request.trust_times:
+            place = place.trusting_times()
         now = place.clock()
         decider = Decider(request.policy, now, held_at(place, request.held))
-        planning = _Planning(place, request, decider, now)
+        planning = Planning(place, request, decider, now)
         try:
             names, problems = await list_repositories(place.source, place.progress)
         except _NO_LIST as error:
@@ -133,6 +94,7 @@ class PruneJob:
             planning.look_no_further(error)
         wanted = self._wanted(request, decider, names)
         planning.note(*(problem.message for problem in problems))
+        planning.note(*_unmatched(request.policy, names))
         async for found in survey(
             place.source,
             wanted,
@@ -188,7 +150,6 @@ class PruneJob:
             place.registry.name,
             sorted(request.repositories),
             request.policy.fingerprint,
-            request.held.fingerprint,
             None if place.storage is None else place.storage.location,
             settings.reclaim,
         )
@@ -198,11 +159,43 @@ class PruneJob:
         """Return what tells the application of a plan from others."""
         return str(Digest.of(codec.encode(made)))
 
-    def find_interrupted(self, fingerprint: str, settings: RemovalSettings) -> PreparedPrune | None:
-        """Return the rest of a run of the same command that stopped half-way."""
+    async def find_interrupted(
+        self,
+        fingerprint: str,
+        settings: RemovalSettings,
+        request: PruneRequest,
+        cache: Cache | None = None,
+    ) -> PreparedPrune | None:
+        """Return the rest of a run of the same command that stopped half-way.
+
+        The policy decides again: what stays by now is left.
+        """
         begun = self.removal.find_unfinished(fingerprint)
         if begun is None:
             return None
+        return await self._rest(begun, settings, await self.plan(request, cache), request.held)
+
+    async def find_rest(
+        self,
+        made: PrunePlan,
+        settings: RemovalSettings,
+        held: Held = NOTHING_HELD,
+        pulls: KnownPulls | None = None,
+        cache: Cache | None = None,
+    ) -> PreparedPrune | None:
+        """Return the rest of a run that applied a plan and stopped half-way, looked at again."""
+        begun = self.removal.find_unfinished(self.fingerprint_of(made))
+        if begun is None:
+            return None
+        by_now = await self.renew(made, held, skip=True, pulls=pulls, cache=cache)
+        return await self._rest(begun, settings, by_now, held)
+
+    async def _rest(
+        self, begun: RemovalEntry, settings: RemovalSettings, by_now: PrunePlan, held: Held
+    ) -> PreparedPrune:
+        place = self._workspace
+        if begun.state is not JobState.DONE:
+            begun = await keep_what_stays(place, begun, by_now, held_at(place, held))
         return PreparedPrune(None, self.removal.plan_rest(begun, settings))
 
     def find_done(self, fingerprint: str) -> PruneHead | None:
@@ -218,51 +211,42 @@ class PruneJob:
         ]
         return max(found, key=lambda head: head.id, default=None)
 
+    async def renew(
+        self,
+        made: PrunePlan,
+        held: Held = NOTHING_HELD,
+        *,
+        skip: bool = False,
+        allowed: Allowed = NOTHING_ALLOWED,
+        pulls: KnownPulls | None = None,
+        cache: Cache | None = None,
+    ) -> PrunePlan:
+        """Return a plan that was made earlier, as far as its policy still says so.
+
+        What is gone already is as it should be. What changed so that it stays by now raises
+        :class:`PlanStale`; with ``skip`` it is left.
+        """
+        place = self._workspace
+        if made.trust_times:
+            place = place.trusting_times()
+        held = held_at(place, held)
+        return await renew_plan(place, made, held, allowed, skip=skip, pulls=pulls, cache=cache)
+
     async def prepare(
-        self, made: PrunePlan, settings: RemovalSettings, fingerprint: str
+        self, made: PrunePlan, settings: RemovalSettings, fingerprint: str, looked: float
     ) -> PreparedPrune:
-        """Return what applying a plan does; raise if the registry does not delete."""
+        """Return what applying a plan does, of which the registry was read at ``looked``.
+
+        Raises if the registry does not delete, and if the storage is not its storage.
+        """
         left_out = {one.repository for one in made.objections if one.repository is not None}
         steps = tuple(step for step in made.plan.steps if step.repository not in left_out)
         plan = msgspec.structs.replace(made.plan, steps=steps)
         place = self._workspace
-        deleting = await require_deletion(place.registry, sorted({s.repository for s in steps})[:1])
+        deleting = await _find_deletion(place.registry, sorted({s.repository for s in steps}))
         await place.require_same(plan)
-        removal = self.removal.prepare(fingerprint, settings, plan, made.decided, deleting)
+        removal = self.removal.prepare(fingerprint, settings, plan, looked, deleting)
         return PreparedPrune(made, msgspec.structs.replace(removal, pruned=True))
-
-    async def without_moved(self, made: PrunePlan, *, skip: bool) -> PrunePlan:
-        """Return a plan that was made earlier, as far as the registry is what it saw.
-
-        A tag that is to go and points elsewhere, and a tag that was to stay and is gone, raise
-        :class:`PlanStale`; with ``skip`` they are left, and a repository of the second kind as a
-        whole. What is gone already is as it should be.
-        """
-        place, plan = self._workspace, made.plan
-        stale: set[RepoName] = set()
-        going = {(s.repository, tag): s.digest for s in plan.steps for tag in s.tags}
-
-        async def listed(name: RepoName) -> set[Tag]:
-            return await list_tags(place.source, name)
-
-        async for name, present in each(sorted({s.repository for s in plan.steps}), listed):
-            seen = plan.seen.get(name, {})
-            lost = sorted(tag for tag in seen if tag not in present and (name, tag) not in going)
-            if lost and not skip:
-                raise moved(plan.registry, name, lost[0], seen[lost[0]], None)
-            if lost:
-                stale.add(name)
-
-        async def resolve(item: tuple[RepoName, Tag]) -> Digest | None:
-            return await place.source.resolve(*item)
-
-        if not skip:
-            async for (name, tag), now in each(going, resolve):
-                was = going[name, tag]
-                if now is not None and was is not None and now != was:
-                    raise moved(plan.registry, name, tag, was, now)
-        steps = tuple(step for step in plan.steps if step.repository not in stale)
-        return msgspec.structs.replace(made, plan=msgspec.structs.replace(plan, steps=steps))
 
     async def apply(self, prepared: PreparedPrune, cache: Cache | None = None) -> RemovalEntry:
         """Apply a plan and verify it; return its journal entry.
@@ -292,6 +276,30 @@ class PruneJob:
                     note_untagged(storage, count.repository, self._workspace.clock)
 
 
+async def _find_deletion(registry: Registry, repositories: Sequence[RepoName]) -> Deleting:
+    """Return how the registry deletes, by the first repository in which it does.
+
+    One that a login may not delete from is no reason to leave the others.
+    """
+    first: JettisonError | None = None
+    for name in repositories:
+        try:
+            return await require_deletion(registry, [name])
+        except (AccessDenied, DeletionDisabled) as error:
+            first = first or error
+    if first is not None:
+        raise first
+    return await require_deletion(registry, ())
+
+
+def _unmatched(policy: Policy, names: Sequence[RepoName]) -> Iterator[str]:
+    """Yield a sentence for each pattern of a rule that matches no repository, such as a typo."""
+    patterns = (one for rule in policy.rules if rule.removes for one in rule.repositories)
+    for pattern in dict.fromkeys(patterns):
+        if pattern != "*" and not any(map(matcher([pattern]), names)):
+            yield f"no repository matches {pattern}, which the policy names"
+
+
 def held_at(place: Workspace, held: Held) -> Held:
     """Return what is held, with what the configuration of a storage says is immutable."""
     if place.configuration is None:
@@ -314,185 +322,3 @@ def require_unopposed(made: PrunePlan) -> None:
 def _steps_left(made: PrunePlan) -> bool:
     left_out = {one.repository for one in made.objections}
     return any(step.repository not in left_out for step in made.plan.steps)
-
-
-class _Planning:
-    """A plan while it is made, repository by repository."""
-
-    def __init__(
-        self, place: Workspace, request: PruneRequest, decider: Decider, now: float
-    ) -> None:
-        self._place = place
-        self._request = request
-        self._decider = decider
-        self._now = now
-        self._accounting = RemovalAccounting()
-        self._plans: dict[RepoName, Plan] = {}
-        self._decisions: dict[RepoName, tuple[Decision, ...]] = {}
-        self._stays: list[Stay] = []
-        self._counts: list[RepositoryCount] = []
-        self._sums: dict[str, Sums] = {}
-        self._groups: list[GroupSizes] = []
-        self._notes: dict[str, None] = {}
-        self._unknown: dict[str, None] = {}
-
-    def note(self, *sentences: str) -> None:
-        """Note what could not be known."""
-        self._notes.update(dict.fromkeys(sentences))
-
-    def leave_out(self, problem: ListingProblem) -> None:
-        """Note a repository that could not be read."""
-        self.note(f"{problem.subject} could not be read, and is left alone: {problem.message}")
-        self._unknown[problem.message] = None
-
-    async def add(self, found: Surveyed, cache: Cache | None) -> None:
-        """Decide about a repository."""
-        snapshot, evidence = found
-        name = snapshot.name
-        decided = self._decider.decide(snapshot, evidence)
-        snapshot, decided, removal = await self._removal(found, decided, cache)
-        self._accounting.add(snapshot, removal.manifests)
-        listed = len(snapshot.tags) + len(snapshot.dangling) + len(snapshot.unresolved)
-        self._counts.append(count_repository(decided, listed, complete=not snapshot.problems))
-        self._stays += stays_of(decided)
-        self._groups += decided.groups
-        for one in decided.sums:
-            before = self._sums.get(one.rule, Sums(one.rule, 0, 0))
-            self._sums[one.rule] = Sums(
-                one.rule,
-                before.old_and_beyond + one.old_and_beyond,
-                before.old_or_beyond + one.old_or_beyond,
-            )
-        if evidence.copied:
-            self.note(
-                f"{name}: the times of its links look like those of a copy, so nothing is old by "
-                "them (--trust-times uses them)"
-            )
-        if evidence.unknown:
-            # Without the repository's name: it is the same for all of a registry, most times.
-            self.note(
-                f"not all times are known, and what is not is never old: {evidence.unknown} "
-                "(--clock created counts by the configs)"
-            )
-        if not snapshot.complete:
-            self._unknown[UNTAGGED] = None
-            if self._decider.states(name) - {State.TAGGED}:
-                self.note(
-                    f"{self._place.source.name} does not list untagged manifests over its API, so "
-                    "none is removed; give its storage to remove them"
-                )
-        if removal.steps:
-            await self._add_plan(snapshot, decided, removal)
-
-    async def _removal(
-        self, found: Surveyed, decided: RepositoryDecision, cache: Cache | None
-    ) -> tuple[RepositorySnapshot, RepositoryDecision, Removal]:
-        snapshot = found.snapshot
-        tags, digests = decided.tags, decided.digests
-        start = {snapshot.tags[tag] for tag in tags} | digests
-        if start and not snapshot.complete:
-            below = reach(start, snapshot.edges, {}).manifests
-            snapshot = await add_referrers(self._place.source, snapshot, sorted(below), cache)
-            # One of them may be held, and then what it is about is, too.
-            if snapshot.manifests.keys() != found.snapshot.manifests.keys():
-                decided = self._decider.decide(snapshot, found.evidence)
-        return snapshot, *plan_decided(snapshot, decided)
-
-    async def _add_plan(
-        self, snapshot: RepositorySnapshot, decided: RepositoryDecision, removal: Removal
-    ) -> None:
-        goes = tuple(one for one in decided.decisions if one.removed)
-        self._decisions[snapshot.name] = goes
-        by_tag = {one.tag: one for one in goes if one.tag is not None}
-        by_digest = {one.digest: one for one in goes if one.tag is None}
-        plan = Plan(
-            registry=self._place.registry.name,
-            created=rfc3339(self._now),
-            request=self._request.typed,
-            steps=tuple(_explained(step, by_tag, by_digest) for step in removal.steps),
-            kept=removal.kept,
-            estimate=Estimate(),
-            seen={snapshot.name: dict(snapshot.tags)},
-            warnings=removal.warnings,
-        )
-        if self._place.storage is not None:
-            alone = Snapshot(plan.registry, {snapshot.name: snapshot}, {}, stored=True)
-            plan = await note_missing(self._place.source, plan, alone)
-        self._plans[snapshot.name] = plan
-
-    def look_no_further(self, error: JettisonError) -> None:
-        """Note that the repositories of the registry could not be listed."""
-        self._unknown[f"other repositories could not be listed: {error.message}"] = None
-
-    async def add_others(self, names: Iterable[RepoName]) -> None:
-        """Count what other repositories hold, which may share layers."""
-        rest = list(names)
-        if not rest:
-            return
-        if self._place.storage is None:
-            self._unknown[ELSEWHERE] = None
-            return
-        others: AsyncIterator[Surveyed | ListingProblem] = survey(
-            self._place.source, rest, self._decider, now=self._now
-        )
-        async for found in others:
-            if isinstance(found, ListingProblem):
-                self._unknown[found.message] = None
-            else:
-                self._accounting.add(found.snapshot, frozenset())
-
-    async def finish(self) -> PrunePlan:
-        """Return the plan as a whole."""
-        place, request = self._place, self._request
-        stored = place.storage
-        blobs = () if stored is None else ((blob.digest, blob.size) for blob in stored.blobs())
-        sizes, freed = self._accounting.counted(blobs, stored=stored is not None)
-        unknown = tuple(self._unknown)
-        plans = [self._plans[name] for name in sorted(self._plans)]
-        plan = Plan(
-            registry=place.registry.name,
-            created=rfc3339(self._now),
-            request=request.typed,
-            steps=tuple(step for one in plans for step in one.steps),
-            kept=tuple(kept for one in plans for kept in one.kept),
-            estimate=Estimate(freed, (), sizes.freed_bytes, sizes.shared_bytes, unknown=unknown),
-            seen={name: seen for one in plans for name, seen in one.seen.items()},
-            warnings=tuple(warning for one in plans for warning in one.warnings),
-            missing=tuple(broken for one in plans for broken in one.missing),
-        )
-        held = request.held
-        if (held.tags or held.digests) and all(s.reason is not Reason.IN_USE for s in self._stays):
-            self.note(_NONE_IN_USE)
-        counts = tuple(sorted(self._counts, key=lambda count: count.repository))
-        objections: list[PruneObjection] = list(
-            find_objections(counts, sizes, request.policy, request.allowed)
-        )
-        difference = place.registry.clock_difference
-        objections += find_clock_objection(difference, request.allowed)
-        return PrunePlan(
-            plan=plan,
-            policy=request.policy,
-            policy_fingerprint=request.policy.fingerprint,
-            decided=self._now,
-            decisions=tuple(
-                one for name in sorted(self._decisions) for one in self._decisions[name]
-            ),
-            stays=tuple(sorted(self._stays, key=lambda stay: stay.repository)),
-            counts=counts,
-            bytes=sizes,
-            sums=tuple(self._sums[name] for name in sorted(self._sums)),
-            groups=tuple(sorted(self._groups, key=lambda one: (one.rule, one.repository))),
-            objections=tuple(objections),
-            storage=None if stored is None else stored.location,
-            notes=tuple(self._notes),
-        )
-
-
-def _explained(step: Step, by_tag: dict[Tag, Decision], by_digest: dict[Digest, Decision]) -> Step:
-    """Return a step with the policy's reason in place of "named by the request"."""
-    decision = next((by_tag[tag] for tag in step.tags if tag in by_tag), None)
-    if decision is None and step.digest is not None:
-        decision = by_digest.get(step.digest)
-    if decision is None:
-        return step
-    return msgspec.structs.replace(step, reason=decision.sentence, code=StepCode.POLICY)

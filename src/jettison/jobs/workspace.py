@@ -160,19 +160,26 @@ class Workspace:
         """
         if self.storage is None:
             return
-        tags = [(step, tag) for step in plan.steps if step.digest for tag in step.tags]
-        for step, tag in tags[:_COMPARED]:
+        tags = [
+            (step.repository, tag, step.digest)
+            for step in plan.steps
+            if step.digest
+            for tag in step.tags
+        ]
+        # Untagged manifests say nothing of the API; the tags beside them do.
+        seen = [(name, tag, digest) for name, of in plan.seen.items() for tag, digest in of.items()]
+        for name, tag, digest in dict.fromkeys((*tags[:_COMPARED], *seen[:_COMPARED])):
             try:
-                there = await self.registry.resolve(step.repository, tag)
-                here = await self.source.manifest(step.repository, tag)
+                there = await self.registry.resolve(name, tag)
+                here = await self.source.manifest(name, tag)
             except (InvalidManifest, StorageError, UnexpectedResponse):
                 continue
             if here is None and there is None:
                 continue
-            if there != step.digest:
+            if there != digest:
                 message = (
                     f"{self.storage.location} is not the storage of {self.registry.name}: "
-                    f"{step.repository}:{tag} is {step.short} there and "
+                    f"{name}:{tag} is {digest.short} there and "
                     f"{there.short if there else 'absent'} in the registry; nothing was changed"
                 )
                 raise StorageError(message, hint="Give the storage of that registry.")

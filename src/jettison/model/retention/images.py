@@ -20,6 +20,7 @@ from jettison.model.names import Tag
 from jettison.model.retention.policy import State
 from jettison.model.snapshot import RepositorySnapshot
 from jettison.model.traversal import postorder
+from jettison.model.untag_placeholder import MARK
 
 __all__ = ["Image", "Images", "find_images"]
 
@@ -30,8 +31,8 @@ class Image(msgspec.Struct, frozen=True):
     """An image: its manifest or index, and the tags that point to it, sorted.
 
     ``types`` are what its type may be called: of the artifact, of the config, of the manifest.
-    ``ordinary``: it is no build cache, and takes a place where images are counted. ``known``: what
-    it is can be told.
+    ``ordinary``: it is no build cache and no throw-away manifest of a removal, and takes a place
+    where images are counted. ``known``: what it is can be told.
     """
 
     digest: Digest
@@ -178,7 +179,13 @@ def _image(
     config = manifest.config.media_type if manifest.config is not None else None
     types = tuple(filter(None, (manifest.artifact_type, config, manifest.media_type)))
     known = manifest.kind is not ManifestKind.OPAQUE
-    return Image(digest, tags, state, types, ordinary=not _is_cache(manifest), known=known)
+    ordinary = not _is_cache(manifest) and not _is_placeholder(manifest)
+    return Image(digest, tags, state, types, ordinary, known)
+
+
+def _is_placeholder(manifest: Manifest) -> bool:
+    """Whether an interrupted removal left it in place of an image."""
+    return MARK in manifest.annotations and not manifest.children
 
 
 def _is_cache(manifest: Manifest) -> bool:

@@ -12,17 +12,20 @@ import msgspec
 
 from jettison.errors import Refused
 from jettison.model.digest import Digest
+from jettison.model.listing_problems import ListingProblem
 from jettison.model.names import RepoName
 from jettison.model.plan import Plan
+from jettison.model.plausibility import Owner
 from jettison.model.removal import Removal, plan_removal
 from jettison.model.retention.decide import GroupSizes, RepositoryDecision, Sums
 from jettison.model.retention.policy import Policy
 from jettison.model.retention.quantities import Share
 from jettison.model.retention.reasons import Decision, Reason
 from jettison.model.retention.removed_bytes import RemovedBytes
-from jettison.model.snapshot import RepositorySnapshot
+from jettison.model.snapshot import Node, RepositorySnapshot
 
 __all__ = [
+    "NOTHING_ALLOWED",
     "PRUNE_SCHEMA",
     "Allowed",
     "PruneCode",
@@ -33,6 +36,7 @@ __all__ = [
     "count_repository",
     "find_clock_objection",
     "find_objections",
+    "find_owner_objection",
     "plan_decided",
     "stays_of",
 ]
@@ -72,6 +76,8 @@ class PruneCode(enum.StrEnum):
     """More would go than the policy allows."""
     CLOCK = "clock"
     """The clocks of this machine and of the registry differ."""
+    OWNER = "foreign-owner"
+    """Another program knows which images of the storage exist."""
     INCOMPLETE = "incomplete"
     """The list of a repository, from which something would go, is not complete."""
 
@@ -94,7 +100,21 @@ class Allowed(msgspec.Struct, frozen=True):
     all_tags: bool = False
     clock: bool = False
     incomplete: bool = False
+    foreign_owner: bool = False
     most: Share | None = None
+
+    def with_more(self, other: "Allowed") -> "Allowed":
+        """Return what either allows; of two shares, the other's."""
+        return Allowed(
+            self.all_tags or other.all_tags,
+            self.clock or other.clock,
+            self.incomplete or other.incomplete,
+            self.foreign_owner or other.foreign_owner,
+            other.most or self.most,
+        )
+
+
+NOTHING_ALLOWED: Final = Allowed()
 
 
 class PrunePlan(msgspec.Struct, frozen=True):
@@ -102,8 +122,10 @@ class PrunePlan(msgspec.Struct, frozen=True):
 
     ``decided`` is the time of the decision (seconds since the epoch), ``policy_fingerprint`` tells
     policies apart. ``decisions`` are those for all that goes; ``stays`` counts what stays.
-    ``storage`` is that on which it was made, if it was at hand. ``notes`` are sentences about what
-    could not be known.
+    ``storage`` is that on which it was made, if it was at hand. ``allowed`` is what a user allows,
+    ``trust_times`` whether the times of a copy count.
+    ``unread`` are repositories that could not be read, ``left`` sentences about what changed since
+    the plan was made: neither is touched. ``notes`` are sentences about what could not be known.
     """
 
     plan: Plan
@@ -118,6 +140,10 @@ class PrunePlan(msgspec.Struct, frozen=True):
     groups: tuple[GroupSizes, ...] = ()
     objections: tuple[PruneObjection, ...] = ()
     storage: str | None = None
+    allowed: Allowed = NOTHING_ALLOWED
+    trust_times: bool = False
+    unread: tuple[ListingProblem, ...] = ()
+    left: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     schema_version: int = PRUNE_SCHEMA
 
@@ -125,6 +151,12 @@ class PrunePlan(msgspec.Struct, frozen=True):
     def removed_images(self) -> int:
         """How many images go."""
         return sum(count.removed_images for count in self.counts)
+
+    @property
+    def deleted(self) -> frozenset[Node]:
+        """The manifests that go."""
+        steps = self.plan.steps
+        return frozenset((one.repository, one.deletes) for one in steps if one.deletes is not None)
 
     @property
     def refused(self) -> tuple[PruneObjection, ...]:
@@ -139,23 +171,34 @@ def plan_decided(
 
     Where something that cannot be read may need an untagged manifest, none of these goes.
     """
-    try:
-        return decided, plan_removal(repository, decided.tags, decided.digests)
-    except Refused:
-        kept = tuple(
-            msgspec.structs.replace(one, removed=False, reason=Reason.HELD)
-            if one.removed and one.tag is None
-            else one
-            for one in decided.decisions
-        )
-        decided = msgspec.structs.replace(decided, decisions=kept)
-        return decided, plan_removal(repository, decided.tags)
+    if not repository.problems:
+        try:
+            return decided, plan_removal(repository, decided.tags, decided.digests)
+        except Refused:
+            pass
+    kept = tuple(
+        msgspec.structs.replace(one, removed=False, reason=Reason.HELD)
+        if one.removed and one.tag is None
+        else one
+        for one in decided.decisions
+    )
+    decided = msgspec.structs.replace(decided, decisions=kept)
+    return decided, plan_removal(repository, decided.tags)
 
 
-def count_repository(found: RepositoryDecision, tags: int, *, complete: bool) -> RepositoryCount:
-    """Return a repository in figures; ``tags`` is how many it lists."""
+def count_repository(
+    found: RepositoryDecision, removal: Removal, repository: RepositorySnapshot
+) -> RepositoryCount:
+    """Return a repository in figures. An image whose manifest stays is not removed."""
+    tags = len(repository.tags) + len(repository.dangling) + len(repository.unresolved)
+    images = {one.digest for one in found.decisions if one.removed and not one.follows}
     return RepositoryCount(
-        found.repository, tags, found.images, len(found.tags), found.removed_images, complete
+        found.repository,
+        tags,
+        found.images,
+        len(found.tags),
+        len(images & removal.manifests),
+        not repository.problems,
     )
 
 
@@ -176,15 +219,17 @@ def find_objections(
             message = f"every tag of {_names(emptied)} would go"
             yield PruneObjection(PruneCode.ALL_TAGS, message, "--allow-all-tags")
     most = allowed.most or policy.max_removal
+    large, percent = [], 0
     for what, part, whole in (
         ("tags", sum(one.removed_tags for one in counts), sum(one.tags for one in counts)),
         ("bytes", sizes.freed_bytes, sizes.total_bytes),
     ):
         if whole and part > most.value * whole:
-            share = f"{100 * part / whole:.0f} %"
-            message = f"{part:,} of {whole:,} {what} would go ({share}), more than {most}"
-            percent = min(100, int(100 * part / whole) + 1)
-            yield PruneObjection(PruneCode.SHARE, message, f"--max-removal {percent}%")
+            large.append(f"{part:,} of {whole:,} {what} ({100 * part / whole:.0f} %)")
+            percent = max(percent, min(100, int(100 * part / whole) + 1))
+    if large:
+        message = f"{' and '.join(large)} would go, more than {most}"
+        yield PruneObjection(PruneCode.SHARE, message, f"--max-removal {percent}%")
     if not allowed.incomplete:
         for one in counts:
             if not one.complete and (one.removed_tags or one.removed_images):
@@ -202,6 +247,15 @@ def find_clock_objection(difference: float | None, allowed: Allowed) -> Iterator
     if difference is not None and abs(difference) > MOST_DIFFERENCE and not allowed.clock:
         message = f"the registry's clock and this machine's differ by {abs(difference):,.0f} s"
         yield PruneObjection(PruneCode.CLOCK, message, "--ignore-clock")
+
+
+def find_owner_objection(
+    storage: str, owners: Iterable[Owner], allowed: Allowed
+) -> Iterator[PruneObjection]:
+    """Yield an objection for each program that knows which images of a storage exist."""
+    for owner in () if allowed.foreign_owner else owners:
+        message = f"{storage} belongs to {owner.name} ({owner.clue}); let it remove images"
+        yield PruneObjection(PruneCode.OWNER, message, "--allow-foreign-owner")
 
 
 def _names(names: Iterable[RepoName]) -> str:

@@ -90,6 +90,11 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
         return f"{self.repository}@{self.digest.short}"
 
     @property
+    def follows(self) -> bool:
+        """Whether it is about the tag of what belongs to an image."""
+        return self.reason in {Reason.FOLLOWS, Reason.FOLLOWED}
+
+    @property
     def sentence(self) -> str:
         """The reason in one sentence, with the time that counted and the rule."""
         text = self.reason.sentence.format(

@@ -66,8 +66,7 @@ def try_policy(
         decisions += (one for one in decided.decisions if one.removed)
         steps += removal.steps
         stays += stays_of(decided)
-        listed = len(repository.tags) + len(repository.dangling) + len(repository.unresolved)
-        counts.append(count_repository(decided, listed, complete=not repository.problems))
+        counts.append(count_repository(decided, removal, repository))
         sums += decided.sums
         groups += decided.groups
         if evidence.unknown:
