@@ -26,11 +26,16 @@ if TYPE_CHECKING:
     from jettison.api.storage import StorageSession
     from jettison.client.credentials import Credentials
     from jettison.collector.options import CollectOptions
+    from jettison.configuration.policy_file import parse_policy, read_policy
     from jettison.errors import Cancelled, JettisonError
     from jettison.fsck.check import CheckOptions
     from jettison.jobs.discover import Extent
     from jettison.jobs.remove import RemovalSettings
     from jettison.model.plausibility import Consent
+    from jettison.model.retention.decide import Held
+    from jettison.model.retention.in_use import read_in_use
+    from jettison.model.retention.policy import Policy
+    from jettison.model.retention.prune_plan import Allowed
     from jettison.progress import Progress
 
     connect = AsyncRegistrySession
@@ -40,6 +45,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Allowed",
     "AsyncRegistrySession",
     "Cancelled",
     "CheckOptions",
@@ -48,7 +54,9 @@ __all__ = [
     "Consent",
     "Credentials",
     "Extent",
+    "Held",
     "JettisonError",
+    "Policy",
     "Progress",
     "RegistrySession",
     "RemovalSettings",
@@ -57,9 +65,13 @@ __all__ = [
     "connect",
     "open_registry",
     "open_storage",
+    "parse_policy",
+    "read_in_use",
+    "read_policy",
 ]
 
 _PLACES = {
+    "Allowed": ("model.retention.prune_plan", "Allowed"),
     "AsyncRegistrySession": ("api.registry", "AsyncRegistrySession"),
     "Cancelled": ("errors", "Cancelled"),
     "CheckOptions": ("fsck.check", "CheckOptions"),
@@ -68,7 +80,9 @@ _PLACES = {
     "Consent": ("model.plausibility", "Consent"),
     "Credentials": ("client.credentials", "Credentials"),
     "Extent": ("jobs.discover", "Extent"),
+    "Held": ("model.retention.decide", "Held"),
     "JettisonError": ("errors", "JettisonError"),
+    "Policy": ("model.retention.policy", "Policy"),
     "Progress": ("progress", "Progress"),
     "RegistrySession": ("api.registry", "RegistrySession"),
     "RemovalSettings": ("jobs.remove", "RemovalSettings"),
@@ -76,6 +90,9 @@ _PLACES = {
     "connect": ("api.registry", "AsyncRegistrySession"),
     "open_registry": ("api.registry", "RegistrySession"),
     "open_storage": ("api.storage", "StorageSession"),
+    "parse_policy": ("configuration.policy_file", "parse_policy"),
+    "read_in_use": ("model.retention.in_use", "read_in_use"),
+    "read_policy": ("configuration.policy_file", "read_policy"),
 }
 
 

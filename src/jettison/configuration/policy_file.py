@@ -29,17 +29,18 @@ _MOST_BYTES: Final = 512 * 1024
 _MOST_SHOWN: Final = 20
 
 
-def read_policy(path: Path) -> Policy:
+def read_policy(path: Path | str) -> Policy:
     """Read a policy from a file.
 
     Raises :class:`~jettison.errors.InvalidPolicy` that names each line and key that is wrong.
     """
+    path = Path(path)
     with storage_errors("read", path), path.open("rb") as file:
         raw = file.read(_MOST_BYTES + 1)
     return parse_policy(raw, str(path))
 
 
-def parse_policy(raw: bytes | str, what: str) -> Policy:
+def parse_policy(raw: bytes | str, what: str = "the policy") -> Policy:
     """Read a policy from text; ``what`` names it in errors.
 
     Raises :class:`~jettison.errors.InvalidPolicy` that names each line and key that is wrong.
