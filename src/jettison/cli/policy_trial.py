@@ -8,7 +8,7 @@ import typer
 
 from jettison.cli.in_use import InUse, InUseMayBeEmpty, read_held
 from jettison.cli.options import Output
-from jettison.cli.output import Format, counted, dim, emit, note, timestamp, write
+from jettison.cli.output import Format, counted, dim, emit, note, red, timestamp, write
 from jettison.cli.prune import CHANGES, Summary, Whole
 from jettison.errors import UsageError, VerificationFailed, storage_errors
 
@@ -162,5 +162,7 @@ def _print(made: "PrunePlan", *, summary: bool, whole: bool) -> None:
 
     note(dim(f"{made.plan.registry}, as if it were {timestamp(made.decided)}"))
     print_prune_plan(made, summary=summary, whole=whole)
+    for one in made.refused:
+        note(red(f"refused by a prune: {one.message}") + dim(f" ({one.option} allows it)"))
     if not made.decisions:
         note("Nothing is to be removed.")

@@ -565,8 +565,9 @@ class _Prune:
         from jettison.jobs.prune import require_unopposed
 
         made, entry = outcome.plan, outcome.entry
-        if out is not None and made is not None:
+        if self._only and made is not None:
             require_unopposed(made)
+        if out is not None and made is not None:
             _write_plan(out, made, more)
         if entry is not None:
             if entry.receipt is not None:

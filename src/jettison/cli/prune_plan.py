@@ -35,7 +35,7 @@ _SHOWN: Final = 10
 
 
 def print_prune_plan(made: "PrunePlan", *, summary: bool, whole: bool) -> None:
-    """Print what goes and why, what stays by reason, the bytes, and what speaks against it.
+    """Print what goes and why, what stays by reason, the bytes, and repositories that are left out.
 
     ``summary``: by repository and reason. ``whole``: every line, also on a terminal.
     """
@@ -52,10 +52,15 @@ def print_prune_plan(made: "PrunePlan", *, summary: bool, whole: bool) -> None:
     _print_groups(made.groups)
     _print_sums(made.sums)
     _print_bytes(made)
-    note(*(yellow(f"note: {sentence}") for sentence in made.notes))
+    note(*(yellow(f"note: {sentence}") for sentence in made.notes[:_SHOWN]))
+    if len(made.notes) > _SHOWN:
+        note(yellow(f"note: and {len(made.notes) - _SHOWN:,} more (-o json has all)"))
     note(*(yellow(f"warning: {warning}") for warning in made.plan.warnings[:_SHOWN]))
-    for one in made.objections:
+    left_out = [one for one in made.objections if one.repository is not None]
+    for one in left_out[:_SHOWN]:
         note(red(f"refused: {one.message}") + dim(f" ({one.option} allows it)"))
+    if len(left_out) > _SHOWN:
+        note(red(f"refused: and {len(left_out) - _SHOWN:,} more (-o json has all)"))
 
 
 def print_decisions(

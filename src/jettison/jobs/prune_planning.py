@@ -33,6 +33,7 @@ from jettison.model.retention.prune_plan import (
     PrunePlan,
     RepositoryCount,
     Stay,
+    copied_note,
     count_repository,
     find_clock_objection,
     find_objections,
@@ -95,6 +96,7 @@ class Planning:
         self._sums: dict[str, Sums] = {}
         self._groups: list[GroupSizes] = []
         self._notes: dict[str, None] = {}
+        self._copied: list[RepoName] = []
         self._unknown: dict[str, None] = {}
         self._unread: list[ListingProblem] = []
 
@@ -126,10 +128,7 @@ class Planning:
                 before.old_or_beyond + one.old_or_beyond,
             )
         if evidence.copied:
-            self.note(
-                f"{name}: the times of its links look like those of a copy, so nothing is old by "
-                "them (--trust-times uses them)"
-            )
+            self._copied.append(name)
         if evidence.unknown:
             # Without the repository's name: it is the same for all of a registry, most times.
             self.note(
@@ -207,6 +206,8 @@ class Planning:
             missing=tuple(broken for one in plans for broken in one.missing),
         )
         counts = tuple(sorted(self._counts, key=lambda count: count.repository))
+        if self._copied:
+            self.note(f"{copied_note(self._copied)} (--trust-times uses them)")
         held = request.held
         if (held.tags or held.digests) and all(s.reason is not Reason.IN_USE for s in self._stays):
             self.note(_NONE_IN_USE)

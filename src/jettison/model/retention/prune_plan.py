@@ -33,6 +33,7 @@ __all__ = [
     "PrunePlan",
     "RepositoryCount",
     "Stay",
+    "copied_note",
     "count_repository",
     "find_clock_objection",
     "find_objections",
@@ -256,6 +257,12 @@ def find_owner_objection(
     for owner in () if allowed.foreign_owner else owners:
         message = f"{storage} belongs to {owner.name} ({owner.clue}); let it remove images"
         yield PruneObjection(PruneCode.OWNER, message, "--allow-foreign-owner")
+
+
+def copied_note(names: Iterable[RepoName]) -> str:
+    """Return a sentence about repositories with times that look like those of a copy."""
+    what = "the times of their links look like those of a copy, so nothing is old by them"
+    return f"{_names(names)}: {what}"
 
 
 def _names(names: Iterable[RepoName]) -> str:

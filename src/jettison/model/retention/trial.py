@@ -18,6 +18,7 @@ from jettison.model.retention.prune_plan import (
     PrunePlan,
     RepositoryCount,
     Stay,
+    copied_note,
     count_repository,
     find_objections,
     plan_decided,
@@ -31,7 +32,6 @@ from jettison.model.times import rfc3339
 __all__ = ["Expected", "differences", "read_expected", "try_policy"]
 
 _UNKNOWN: Final = "not all times are known, and what is not is never old"
-_COPIED: Final = "the times of its links look like those of a copy, so nothing is old by them"
 
 
 def try_policy(
@@ -54,6 +54,7 @@ def try_policy(
     counts: list[RepositoryCount] = []
     sums: list[Sums] = []
     groups: list[GroupSizes] = []
+    copied: list[RepoName] = []
     notes = {
         f"{one.subject} could not be read, and is left alone": None for one in document.problems
     }
@@ -74,9 +75,11 @@ def try_policy(
                 None
             )
         if evidence.copied:
-            notes[f"{repository.name}: {_COPIED}"] = None
+            copied.append(repository.name)
         if not repository.complete and decider.states(repository.name) - {State.TAGGED}:
             notes[_OVER_THE_API] = None
+    if copied:
+        notes[copied_note(copied)] = None
     sizes, freed = accounting.counted()
     return PrunePlan(
         plan=Plan(
