@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jettison.cli import prune as pruning
+from jettison.cli import prune_options as pruning
 from jettison.cli.in_use import InUse, InUseMayBeEmpty, read_held
 from jettison.cli.options import (
     AssumeQuiescent,
@@ -15,10 +15,12 @@ from jettison.cli.options import (
     Output,
     Storage,
     Yes,
+    run,
     with_connection,
 )
 from jettison.cli.output import Format
 from jettison.cli.policy_options import Target
+from jettison.cli.prune_run import PruneCommand
 from jettison.errors import InvalidDocument, UsageError, storage_errors
 
 if TYPE_CHECKING:
@@ -95,27 +97,19 @@ def apply(
         without_undo=without_undo,
         assume_quiescent=assume_quiescent,
     )
-    pruning.apply_plan(
-        made,
-        target,
-        connection,
-        output,
-        settings,
-        read_held(in_use, may_be_empty=in_use_may_be_empty),
-        None if pulls is None else pruning.read_pulls(pulls),
-        Allowed(
-            all_tags=allow_all_tags,
-            clock=ignore_clock,
-            incomplete=allow_incomplete,
-            foreign_owner=allow_foreign_owner,
-            most=None if max_removal is None else Share(max_removal),
-        ),
-        dry_run=dry_run,
-        yes=yes,
-        summary=summary,
-        whole=whole,
-        skip_moved=skip_moved,
+    work = PruneCommand(
+        target, connection, output, settings, only=dry_run, yes=yes, summary=summary, whole=whole
     )
+    allowed = Allowed(
+        all_tags=allow_all_tags,
+        clock=ignore_clock,
+        incomplete=allow_incomplete,
+        foreign_owner=allow_foreign_owner,
+        most=None if max_removal is None else Share(max_removal),
+    )
+    held = read_held(in_use, may_be_empty=in_use_may_be_empty)
+    known = None if pulls is None else pruning.read_pulls(pulls)
+    work.finish(run(work.apply(made, held, known, allowed, skip_moved=skip_moved), changing=True))
 
 
 def _read(path: Path) -> "PrunePlan":

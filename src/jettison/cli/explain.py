@@ -23,7 +23,7 @@ from jettison.cli.output import (
 )
 from jettison.cli.policy_options import find_target
 from jettison.cli.progress import reporting
-from jettison.cli.prune import PullsFile, TrustTimes, read_pulls
+from jettison.cli.prune_options import PullsFile, TrustTimes, read_pulls
 from jettison.errors import InvalidReference, JettisonError, UsageError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import typer
 from jettison.cli.in_use import InUse, InUseMayBeEmpty, read_held
 from jettison.cli.options import Output
 from jettison.cli.output import Format, counted, dim, emit, note, red, timestamp, write
-from jettison.cli.prune import CHANGES, Summary, Whole
+from jettison.cli.prune_options import CHANGES, Summary, Whole
 from jettison.errors import UsageError, VerificationFailed, storage_errors
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from jettison.cli.options import Connection, Storage, run, with_connection
 from jettison.cli.output import counted, note, write
 from jettison.cli.policy_options import Target, find_target
 from jettison.cli.progress import reporting
-from jettison.cli.prune import PullsFile, TrustTimes, read_pulls
+from jettison.cli.prune_options import PullsFile, TrustTimes, read_pulls
 from jettison.errors import PartlyDone
 
 if TYPE_CHECKING:
