@@ -3,7 +3,9 @@
 A case is a YAML file. ``about`` says what a person expects. ``policy`` is the text of a policy
 file; ``digest(NAME)`` in it is the digest of the image NAME. ``now`` is a time, ``held`` has
 ``tags`` and ``digests`` (each with who uses it) and ``immutable``. ``registry`` has repositories,
-each with ``images`` and ``watching_since``. Tags with a time each were pushed then.
+each with ``images`` and ``watching_since``. Tags with a time each were pushed then. ``removes``
+says of each repository what has to go, derived by hand: tags, and ``[NAME]`` of what has none.
+``original`` is the policy as its author wrote it for another system (see foreign.py).
 
 A time is a number of days before ``now``, an age (``7d1s``), or a date and time, which is of the
 policy's time zone unless it says another. An image with ``times: 5, each: 1`` stands for five, each
@@ -28,6 +30,7 @@ from jettison.model.retention.decide import Decider, Held, RepositoryDecision
 from jettison.model.retention.evidence import Moment, Times
 from jettison.model.retention.patterns import Pattern
 from jettison.model.retention.period import Period
+from jettison.model.retention.policy import Policy
 from jettison.model.retention.reasons import Decision
 from tests.model.retention.building import NOW, Repository, digest_of
 
@@ -73,6 +76,14 @@ class CaseHeld(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     immutable: tuple[str, ...] = ()
 
 
+class CaseOriginal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A policy of another system, to be imported; ``attached_to`` is what it is a policy of."""
+
+    system: str
+    text: str
+    attached_to: str | None = None
+
+
 class CaseFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A case as it is written."""
 
@@ -81,6 +92,8 @@ class CaseFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     registry: Mapping[str, CaseRepository]
     now: str | None = None
     held: CaseHeld = CaseHeld()
+    removes: Mapping[str, tuple[str, ...]] | None = None
+    original: CaseOriginal | None = None
 
 
 class Case:
@@ -88,6 +101,8 @@ class Case:
 
     def __init__(self, file: CaseFile, name: str) -> None:
         self._names: dict[Digest, str] = {}
+        self.meant = file.removes
+        self.original = file.original
         text = _DIGEST.sub(lambda found: digest_of(found[1]), file.policy)
         self.policy = parse_policy(text, f"{name}.yml")
         self.now = NOW
@@ -161,11 +176,21 @@ class Case:
             for tag, time in image.tags.items():
                 repository.tag_times[Tag(tag)] = Times(pushed=self._moment(time, older))
 
-    def decided(self) -> Iterator[tuple[Repository, RepositoryDecision]]:
-        """Yield each repository with what is decided about it."""
-        decider = Decider(self.policy, self.now, self.held)
+    def decided(
+        self, policy: Policy | None = None
+    ) -> Iterator[tuple[Repository, RepositoryDecision]]:
+        """Yield each repository with what is decided about it, by the case's policy or another."""
+        decider = Decider(policy or self.policy, self.now, self.held)
         for repository in self.repositories:
             yield repository, decider.decide(repository.snapshot, repository.evidence)
+
+    def removed(self, policy: Policy | None = None) -> dict[str, list[str]]:
+        """Return what goes of each repository, sorted, without repositories that lose nothing."""
+        found = {
+            str(decision.repository): sorted(self._name(d) for d in decision.decisions if d.removed)
+            for _, decision in self.decided(policy)
+        }
+        return {repository: names for repository, names in found.items() if names}
 
     def name_of(self, digest: Digest) -> str:
         """Return what the case calls an image."""
