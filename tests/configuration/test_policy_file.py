@@ -310,6 +310,11 @@ MISTAKES = {
     "negated": (1, "protect.tags[0]", "'!'", "protect: {tags: ['!v*']}"),
     "spaces": (1, "protect.tags[0]", "' '", "protect: {tags: [main dev]}"),
     "open-bracket": (1, "protect.tags[0]", "without ]", "protect: {tags: ['v[0-9']}"),
+    "caret": (1, "rules[0].tags[0]", "[!a-z]", "rules: [{tags: ['[^v]*'], remove: all}]"),
+    "empty-set": (1, "protect.tags[0]", "set of nothing", "protect: {tags: ['v[]']}"),
+    "empty-span": (1, "protect.tags[0]", "z-a", "protect: {tags: ['[z-a]*']}"),
+    "brackets-apart": (1, "protect.tags[0]", "without [", "protect: {tags: ['a]b[']}"),
+    "empty-expression": (1, "protect.tags[0]", "empty", "protect: {tags: ['re:']}"),
     "reference": (1, "protect.tags[0]", "'/'", "protect: {tags: ['team/app:v1']}"),
     "capital-repository": (1, "protect.repositories[0]", "'T'", "protect: {repositories: [Team]}"),
     "repository-with-tag": (
@@ -341,6 +346,12 @@ MISTAKES = {
         "rules: [{tags: [a], group_by: '*-*', keep: {last: 1}, remove: rest}]",
     ),
     # What has no effect, or an effect that is not meant.
+    "no-types": (
+        1,
+        "rules[0].artifact_types",
+        "names no type",
+        "rules: [{tags: ['*'], artifact_types: [], remove: all}]",
+    ),
     "no-tags": (
         3,
         "rules[1]",

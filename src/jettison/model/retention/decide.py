@@ -133,7 +133,7 @@ class Decider:
                 rule.name or f"rule {number}",
                 _any_but(rule.repositories, rule.except_repositories),
                 _any_but(rule.tags, rule.except_tags),
-                matcher(rule.artifact_types) if rule.artifact_types else None,
+                None if rule.artifact_types is None else matcher(rule.artifact_types),
             )
             for number, rule in enumerate(policy.rules, 1)
         ]

@@ -388,7 +388,7 @@ def _not_this_tag(rule: Rule, image: Image, key: Tag | Digest) -> Iterator[str]:
 
 
 def _not_this_image(rule: Rule, image: Image) -> Iterator[str]:
-    if rule.artifact_types:
+    if rule.artifact_types is not None:
         if not any(map(matcher(rule.artifact_types), image.types)):
             yield f"it is about the types {', '.join(rule.artifact_types)}"
     elif not image.ordinary:

@@ -68,7 +68,9 @@ def _in_set(rule: Rule) -> Iterator[tuple[Steps, str]]:
         yield ("repositories",), "names no repository; leave it out if all are meant"
     for key in ("repositories", "except_repositories"):
         yield from _in_patterns(getattr(rule, key), "repository", (key,))
-    yield from _in_patterns(rule.artifact_types, "type", ("artifact_types",))
+    if rule.artifact_types is not None and not rule.artifact_types:
+        yield ("artifact_types",), "names no type; leave it out if images of any kind are meant"
+    yield from _in_patterns(rule.artifact_types or (), "type", ("artifact_types",))
     larger, smaller = rule.larger_than, rule.smaller_than
     if larger is not None and smaller is not None and larger.bytes >= smaller.bytes - 1:
         yield ("smaller_than",), f"nothing is larger than {larger} and smaller than {smaller}"
@@ -132,8 +134,6 @@ def _impossible(pattern: str, of: Names) -> str | None:
         return None
     if is_range(pattern):
         return None if of == "tag" else f"{pattern!r} is for tags; a {_SPELLED[of]} has no version"
-    if pattern.count("[") != pattern.count("]"):
-        return f"{pattern!r} has a [ without ]"
     found = _IMPOSSIBLE[of].search(pattern)
     if found is None:
         return None

@@ -20,11 +20,15 @@ __all__ = ["Grouping", "Matcher", "Pattern", "is_expression", "is_range", "match
 
 _HINT: Final = "Write a glob of the whole name, re:EXPRESSION, or semver:RANGE."
 
+_SETS: Final = "Write [a-z] for one of these signs, and [!a-z] for any other sign."
+
 Matcher = Callable[[str], bool]
 
 _EXPRESSION: Final = "re:"
 _VERSIONS: Final = "semver:"
 _LONGEST: Final = 1000
+_SET: Final = re.compile(r"\[(!?)(\]?[^\]]*)\]")
+_SPAN: Final = re.compile(r"([^-])-([^-])")
 
 
 class Pattern(str):
@@ -90,14 +94,35 @@ def _compiled(text: str) -> Matcher:
     if len(text) > _LONGEST:
         raise InvalidPolicy(f"a pattern has more than {_LONGEST} characters")
     if text.startswith(_EXPRESSION):
+        if text == _EXPRESSION:
+            raise InvalidPolicy("an empty expression matches nothing", hint=_HINT)
         expression = _expression(text)
         return lambda name: expression.fullmatch(name) is not None
     if text.startswith(_VERSIONS):
         return _versions(text.removeprefix(_VERSIONS).strip())
     if text in {"*", "**"}:
         return lambda _: True
+    _check_sets(text)
     glob = re.compile(fnmatch.translate(text))
     return lambda name: glob.match(name) is not None
+
+
+def _check_sets(glob: str) -> None:
+    """Raise for a set of signs that other programs read otherwise, or that no sign is in.
+
+    ``[^v]`` is any sign but v to shells, Go and Java, and ``^`` or v to Python and POSIX.
+    """
+    rest = _SET.sub("", glob)
+    if "[" in rest or "]" in rest:
+        raise InvalidPolicy(f"{glob!r} has a [ without ], or a ] without [", hint=_SETS)
+    for negated, signs in _SET.findall(glob):
+        if not signs:
+            raise InvalidPolicy(f"{glob!r} has a set of nothing", hint=_SETS)
+        if signs.startswith("^") and not negated:
+            raise InvalidPolicy(f"{glob!r} has [^, which is not the same everywhere", hint=_SETS)
+        for first, last in _SPAN.findall(signs):
+            if first > last:
+                raise InvalidPolicy(f"{glob!r} has {first}-{last}, which is nothing", hint=_SETS)
 
 
 @functools.lru_cache(1024)

@@ -112,7 +112,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     tags: tuple[Pattern, ...] = ()
     except_tags: tuple[Pattern, ...] = ()
     state: State = State.TAGGED
-    artifact_types: tuple[Pattern, ...] = ()
+    artifact_types: tuple[Pattern, ...] | None = None
     larger_than: Size | None = None
     smaller_than: Size | None = None
     group_by: Grouping | None = None
