@@ -3,18 +3,21 @@
 Those that need a registry are in tests/e2e; cases with all their reasons are in golden/.
 """
 
+import msgspec
 import pytest
 
 from jettison.configuration.policy_file import parse_policy
 from jettison.errors import InvalidPolicy
-from jettison.model.names import RepoName
+from jettison.model.names import RepoName, Tag
 from jettison.model.retention.decide import Held
 from jettison.model.retention.evidence import Moment, known_created
 from jettison.model.retention.prune_plan import (
     Allowed,
     RepositoryCount,
+    count_repository,
     find_clock_objection,
     find_objections,
+    plan_decided,
 )
 from jettison.model.retention.removed_bytes import RemovalAccounting
 from tests.model.retention.building import (
@@ -260,10 +263,25 @@ def test_22_an_incomplete_list_removes_nothing_of_its_repository() -> None:
 def test_25_all_of_a_repository_is_refused() -> None:
     policy = parse_policy('max_removal: 100%\nrules: [{tags: ["*"], remove: all}]', "p.yml")
     sizes, _ = RemovalAccounting().counted()
-    counts = [RepositoryCount(RepoName("stopped"), 3, 3, 3, 3)]
+    counts = [RepositoryCount(RepoName("stopped"), 3, 3, 3, 3, emptied=True)]
     found = list(find_objections(counts, sizes, policy, Allowed()))
     assert [one.code for one in found] == ["all-tags"]
     assert list(find_objections(counts, sizes, policy, Allowed(all_tags=True))) == []
+
+
+def test_25_signatures_do_not_hide_that_all_images_go() -> None:
+    repository = Repository()
+    for name in ("i1", "i2"):
+        repository.add(name, name, pushed=90)
+        repository.add(f"{name} signed", f"sha256-{digest_of(name).hex}.sig", pushed=90)
+    repository.add("left behind", f"sha256-{digest_of('gone').hex}.sig", pushed=90)
+    snapshot = msgspec.structs.replace(repository.snapshot, dangling=(Tag("broken"),))
+    found, removal = plan_decided(snapshot, decided(repository, OLD))
+    count = count_repository(found, removal, snapshot)
+    assert (count.removed_tags, count.tags) == (4, 5)
+    sizes, _ = RemovalAccounting().counted()
+    policy = parse_policy(f"max_removal: 100%\n{OLD}", "p.yml")
+    assert [one.code for one in find_objections([count], sizes, policy, Allowed())] == ["all-tags"]
 
 
 def test_25_the_last_image_of_a_quiet_service_is_held() -> None:

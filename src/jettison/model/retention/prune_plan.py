@@ -13,6 +13,7 @@ import msgspec
 from jettison.errors import Refused
 from jettison.model.digest import Digest
 from jettison.model.listing_problems import ListingProblem
+from jettison.model.manifest import referenced_digest
 from jettison.model.names import RepoName
 from jettison.model.plan import Plan
 from jettison.model.plausibility import Owner
@@ -58,7 +59,11 @@ class Stay(msgspec.Struct, frozen=True):
 
 
 class RepositoryCount(msgspec.Struct, frozen=True):
-    """A repository in figures. ``complete``: nothing in its list was missing or unreadable."""
+    """A repository in figures.
+
+    ``tags`` are those that lead to a manifest. ``removed_tags`` go, signatures' too. ``complete``:
+    nothing in its list was missing or unreadable. ``emptied``: every tag of an image goes.
+    """
 
     repository: RepoName
     tags: int
@@ -66,6 +71,7 @@ class RepositoryCount(msgspec.Struct, frozen=True):
     removed_tags: int
     removed_images: int
     complete: bool = True
+    emptied: bool = False
 
 
 class PruneCode(enum.StrEnum):
@@ -191,15 +197,18 @@ def count_repository(
     found: RepositoryDecision, removal: Removal, repository: RepositorySnapshot
 ) -> RepositoryCount:
     """Return a repository in figures. An image whose manifest stays is not removed."""
-    tags = len(repository.tags) + len(repository.dangling) + len(repository.unresolved)
     images = {one.digest for one in found.decisions if one.removed and not one.follows}
+    going = removal.tags & repository.tags.keys()
+    # A signature that stays behind is no image.
+    own = {tag for tag in repository.tags if referenced_digest(tag) is None}
     return RepositoryCount(
         found.repository,
-        tags,
+        len(repository.tags),
         found.images,
-        len(found.tags),
+        len(going),
         len(images & removal.manifests),
         not repository.problems,
+        bool(going) and (own or repository.tags.keys()) <= going,
     )
 
 
@@ -215,7 +224,7 @@ def find_objections(
 ) -> Iterator[PruneObjection]:
     """Yield what speaks against a prune and is not allowed (the circuit breakers of design.md)."""
     if not allowed.all_tags:
-        emptied = [one.repository for one in counts if 0 < one.tags == one.removed_tags]
+        emptied = [one.repository for one in counts if one.emptied]
         if emptied:
             message = f"every tag of {_names(emptied)} would go"
             yield PruneObjection(PruneCode.ALL_TAGS, message, "--allow-all-tags")
