@@ -106,13 +106,14 @@ def test_untagged_goes_by_when_it_lost_its_tag() -> None:
 
 def test_orphans_have_a_rule_of_their_own() -> None:
     repository = Repository()
+    repository.add("other", "2.0", pushed=1)
     gone = repository.add("image", "1.0", pushed=40)
     del repository.tags[Tag("1.0")], repository.manifests[gone]
     repository.add("signature", f"sha256-{gone.hex}.sig", pushed=40)
     sbom = repository.add("sbom", pushed=40, subject="image")
     everything = """
     rules:
-    - {tags: ["*"], remove: all}
+    - {tags: ["1.*", "sha256-*"], remove: all}
     - {state: untagged, remove: all}
     """
     assert removed(decided(repository, everything)) == {}
@@ -121,6 +122,21 @@ def test_orphans_have_a_rule_of_their_own() -> None:
         f"sha256-{gone.hex}.sig",
         sbom.short,
     ]
+
+
+def test_signatures_in_a_repository_of_their_own_are_no_orphans() -> None:
+    """As cosign keeps them with COSIGN_REPOSITORY: what they sign is in another repository."""
+    signatures = Repository("signatures")
+    for name in ("one", "two"):
+        signatures.add(f"{name} signed", f"sha256-{digest_of(name).hex}.sig", pushed=90)
+    signed_before = signatures.add("one signed before", pushed=90, untagged=80)
+    policy = """
+    rules:
+    - {tags: ["*"], remove: all}
+    - {state: untagged, remove: {older_than: 30d}}
+    - {state: orphaned, remove: {older_than: 30d}}
+    """
+    assert removed(decided(signatures, policy)) == {signed_before.short: "older"}
 
 
 def test_groups_count_each_for_itself() -> None:

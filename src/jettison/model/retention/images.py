@@ -4,6 +4,9 @@ An image is what somebody pushed as one thing: an index with its platforms and a
 manifest that no index lists. Signatures, attestations, SBOMs and whatever else refers to an image
 by ``subject`` or by a tag ``sha256-<hex>…`` follow it, and so do the children of an index, also
 those with a tag of their own.
+
+cosign can keep signatures in a repository of their own (``COSIGN_REPOSITORY``). Where no other tag
+is, what a tag ``sha256-<hex>…`` signs is elsewhere, and not gone.
 """
 
 from collections import defaultdict
@@ -97,7 +100,7 @@ def find_images(repository: RepositorySnapshot) -> Images:
         for digest in {*tagged, *untagged}
         if (subject := refers(digest)) is not None and subject not in known
     }
-    for tag, subject in referring.items():
+    for tag, subject in referring.items() if named else ():
         digest = repository.tags[tag]
         if subject not in known and digest in there and digest not in own:
             lost[digest] = (*lost.get(digest, ()), tag)
