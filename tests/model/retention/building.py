@@ -67,19 +67,22 @@ class Repository:
         """
         digest = digest_of(name)
 
-        def descriptor(of: str, kind: str, size: int = 100) -> Descriptor:
+        def descriptor(of: str, kind: str, size: int | None = 100) -> Descriptor:
             return Descriptor(digest_of(of), kind, size)
 
         usual = ManifestKind.INDEX if children else ManifestKind.IMAGE
         of = usual if kind is None else ManifestKind(kind)
         whole = of is ManifestKind.IMAGE
+        layers: tuple[Descriptor, ...] = ()
+        if whole or of is ManifestKind.SCHEMA1:
+            layers = (descriptor(f"{name} layer", layer, size if whole else None),)
         self.manifests[digest] = Manifest(
             digest,
             _TYPES[of],
             500,
             of,
             descriptor(f"{name} config", config) if whole else None,
-            (descriptor(f"{name} layer", layer, size),) if whole else (),
+            layers,
             tuple(descriptor(child, OCI_MANIFEST) for child in children),
             None if subject is None else digest_of(subject),
             artifact_type,

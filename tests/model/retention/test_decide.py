@@ -139,6 +139,28 @@ def test_signatures_in_a_repository_of_their_own_are_no_orphans() -> None:
     assert removed(decided(signatures, policy)) == {signed_before.short: "older"}
 
 
+def test_a_size_that_is_not_known_is_not_small() -> None:
+    """Schema 1 tells no sizes, and an index may list a platform that is not there."""
+    repository = Repository()
+    repository.add("schema 1", "schema1", pushed=90, kind="schema1")
+    repository.add("sparse", "sparse", pushed=90, children=["platform elsewhere"])
+    repository.add("small", "small", pushed=90, size=10)
+    repository.add("large", "large", pushed=90, size=5_000_000)
+    unsized = {"schema1": "size-unknown", "sparse": "size-unknown"}
+    small = 'rules: [{tags: ["*"], smaller_than: 1MB, remove: {older_than: 30d}}]'
+    found = decided(repository, small)
+    assert removed(found) == {"small": "older"}
+    assert kept(found) == {**unsized, "large": "no-rule"}
+    kept_large = """
+    rules:
+    - {tags: ["*"], larger_than: 1MB, keep: {last: 1}}
+    - {tags: ["*"], remove: all}
+    """
+    found = decided(repository, kept_large)
+    assert removed(found) == {"small": "all"}
+    assert kept(found) == {**unsized, "large": "last"}
+
+
 def test_groups_count_each_for_itself() -> None:
     repository = Repository()
     for branch in ("main", "dev"):

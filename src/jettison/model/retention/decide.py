@@ -309,7 +309,11 @@ class _Repository:
     # One rule.
 
     def _apply(self, rule: _Rule) -> None:
-        members, followers = self._set_of(rule), self._followers_of(rule)
+        members, unsized = self._set_of(rule)
+        for member in unsized:
+            outcome = Outcome.PASSED if rule.rule.keep is None else Outcome.KEPT
+            self._note_all(member, rule, Verdict(outcome, Reason.SIZE_UNKNOWN))
+        followers = self._followers_of(rule)
         if not members and not followers:
             return
         clock = self._times.clock(rule.rule, members or followers)
@@ -382,18 +386,24 @@ class _Repository:
             verdict.since,
         )
 
-    def _set_of(self, rule: _Rule) -> list[Member]:
-        found = []
+    def _set_of(self, rule: _Rule) -> tuple[list[Member], list[Member]]:
+        """Return the images that a rule is about, and those that it may be about by their size."""
+        found: list[Member] = []
+        unsized: list[Member] = []
         for image in self._images.images:
             if image.state is not rule.rule.state or not self._fits(rule, image):
+                continue
+            sized = self._is_of_size(rule.rule, image)
+            if sized is False:
                 continue
             tags = tuple(tag for tag in image.tags if rule.tags(tag)) if rule.rule.tags else ()
             if image.state is State.TAGGED and not tags:
                 continue
             if image.state is not State.TAGGED:
                 tags = image.tags
-            found.append(Member(image, tags, None, self._times.pulled(image)))
-        return found
+            member = Member(image, tags, None, self._times.pulled(image))
+            (unsized if sized is None else found).append(member)
+        return found, unsized
 
     def _followers_of(self, rule: _Rule) -> list[Member]:
         """Return the tags of what follows an image that a rule is about, whatever their type."""
@@ -418,25 +428,31 @@ class _Repository:
                 return False
         elif not image.ordinary and image.state is State.TAGGED:
             return False
-        larger, smaller = rule.rule.larger_than, rule.rule.smaller_than
+        return True
+
+    def _is_of_size(self, rule: Rule, image: Image) -> bool | None:
+        """Whether an image has the size that a rule is about; None if that cannot be told."""
+        larger, smaller = rule.larger_than, rule.smaller_than
         if larger is None and smaller is None:
             return True
-        size = self._size(image.digest)
-        if larger is not None and size <= larger.bytes:
+        least, whole = self._size(image.digest)
+        if smaller is not None and least >= smaller.bytes:
             return False
-        return smaller is None or size < smaller.bytes
+        if whole:
+            return larger is None or least > larger.bytes
+        return True if smaller is None and larger is not None and least > larger.bytes else None
 
-    def _size(self, digest: Digest) -> int:
+    def _size(self, digest: Digest) -> tuple[int, bool]:
+        """Return how large an image is at least, and whether that is all of it.
+
+        Manifests of schema 1 tell no sizes, and an index may list what is not there.
+        """
         manifests = self._repository.manifests
         found = reach([digest], self._repository.edges, {})
-        sizes = {
-            blob.digest: blob.size or 0
-            for one in found.manifests
-            if one in manifests
-            for blob in manifests[one].blobs
-        }
-        own = sum(manifests[one].size for one in found.manifests if one in manifests)
-        return own + sum(sizes.values())
+        there = [manifests[one] for one in found.manifests if one in manifests]
+        sizes = {blob.digest: blob.size for one in there for blob in one.blobs}
+        least = sum(one.size for one in there) + sum(size or 0 for size in sizes.values())
+        return least, not found.lost and None not in sizes.values()
 
     def _grouped(self, rule: _Rule, members: list[Member], clock: Clock) -> dict[str, list[Member]]:
         """Return the members by group; in each they have the tags of the group, and their time."""

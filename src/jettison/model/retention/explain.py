@@ -38,6 +38,7 @@ _NEVER: Final = {
     Reason.IMMUTABLE,
     Reason.KEEP_TAG,
     Reason.TYPE_UNKNOWN,
+    Reason.SIZE_UNKNOWN,
 }
 _IS: Final = {
     Reason.IN_USE,
@@ -356,6 +357,8 @@ class _Explaining:
 def _passes(rule: Rule, decision: Decision) -> bool:
     """Whether a rule that does not remove lets others remove."""
     reason, keep, remove = decision.reason, rule.keep or Keep(), rule.remove
+    if reason is Reason.SIZE_UNKNOWN:
+        return rule.keep is None
     if not isinstance(remove, Remove):
         return reason is Reason.FOLLOWS
     if reason is Reason.TIME_UNKNOWN:

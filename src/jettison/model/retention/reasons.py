@@ -47,6 +47,7 @@ class Reason(enum.StrEnum):
     NOT_BEYOND = "not-beyond", "among the newest {limit}"
     LEFT = "left", "among the newest {limit} of those that are old"
     TYPE_UNKNOWN = "type-unknown", "what it is cannot be told"
+    SIZE_UNKNOWN = "size-unknown", "how large it is cannot be told"
     FOLLOWS = "follows", "belongs to {limit}, which stays"
     HELD = "held", "something that cannot be read may need it"
     INCOMPLETE = "incomplete", "the repository's list is not complete"
