@@ -13,6 +13,7 @@ from jettison.configuration.typed_yaml import line_of
 from jettison.errors import ConfigurationError, InvalidDocument, InvalidPolicy
 from jettison.model import strict_json
 from jettison.model.retention.importing.draft import Imported
+from jettison.model.retention.importing.expressions import Untranslatable
 from jettison.model.retention.importing.reading import Malformed, Node
 from jettison.model.retention.importing.systems import SYSTEMS
 
@@ -38,6 +39,8 @@ def import_policy(raw: bytes, what: str, system: str, attached_to: str | None = 
     document: Any = _parsed(text, what) if is_data else text
     try:
         return found.convert(Node(document), attached_to)
+    except Untranslatable as error:
+        raise InvalidPolicy(f"{what}: {error}", hint=_HINT) from None
     except Malformed as error:
         place = what
         if is_data and error.steps:

@@ -271,3 +271,72 @@ def test_refusals(pytestconfig: pytest.Config) -> None:
     if pytestconfig.getoption("--golden"):
         path.write_text(text, "utf-8")
     assert text == path.read_text("utf-8"), "if that is meant: pytest --golden"
+
+
+GOOGLE = """
+cleanupPolicies:
+  old:
+    action: Delete
+    condition: {tagState: any, olderThan: 30d, packageNamePrefixes: [team%2Fapp]}
+"""
+
+
+def test_a_dry_run_of_google_removes_nothing() -> None:
+    found = imported("gar", f"cleanupPolicyDryRun: true\n{GOOGLE}")
+    assert found.policy.rules == ()
+    assert any("cleanupPolicyDryRun" in what for what in found.untranslated)
+
+
+def test_immutable_tags_of_google_stay() -> None:
+    found = imported("gar", f"dockerConfig: {{immutableTags: true}}\n{GOOGLE}")
+    assert rules(found).keys() == {"old, untagged"}
+    assert any("immutable" in what for what in found.untranslated)
+
+
+def test_a_slash_in_a_package_of_google_is_written_as_in_a_path() -> None:
+    found = imported("gar", GOOGLE, "project/repository")
+    assert rules(found)["old"].repositories == ("project/repository/team/app*",)
+
+
+@pytest.mark.parametrize("below", ["{}", "{retention: {policies: []}}"])
+def test_sub_paths_of_zot_are_left(below: str) -> None:
+    text = f"""
+    storage:
+      subPaths: {{/a: {below}, /b/c: {{}}}}
+      retention: {{policies: [{{repositories: ["**"], keepTags: [{{patterns: ["v.*"]}}]}}]}}
+    """
+    found = imported("zot", text, None)
+    assert found.policy.rules
+    for rule in found.policy.rules:
+        assert {"a/*", "b/c/*"} <= set(rule.except_repositories)
+    assert any("subPaths" in what for what in found.untranslated)
+
+
+@pytest.mark.parametrize(
+    "selection",
+    ['"tagPrefixList": [""]', '"tagPatternList": [""]', '"tagPatternList": ["a]"]'],
+)
+def test_a_pattern_of_nothing_and_of_everything_is_an_error(selection: str) -> None:
+    with pytest.raises(InvalidPolicy, match="FILE"):
+        imported("ecr", ecr(f'1 {{"tagStatus": "tagged", {selection}, {COUNT}: 1}}'))
+
+
+@pytest.mark.parametrize(
+    ("system", "text"),
+    [
+        ("gitlab", "enabled: true\nkeep_n: 1\nname_regex_delete: '.*'"),
+        (
+            "harbor",
+            """
+            rules:
+            - template: latestPushedK
+              params: {latestPushedK: 1}
+              tag_selectors: [{decoration: matches, pattern: "**"}]
+              scope_selectors: {repository: [{decoration: repoMatches, pattern: "**"}]}
+            """,
+        ),
+    ],
+)
+def test_what_another_system_holds_elsewhere_is_asked(system: str, text: str) -> None:
+    found = imported(system, text)
+    assert any("immutab" in question for question in found.questions)

@@ -52,6 +52,8 @@ def literal(name: str) -> Pattern:
 
 def prefixed(prefix: str) -> Pattern:
     """Return the pattern of all names that begin so."""
+    if not prefix:
+        raise Untranslatable("an empty prefix names everything")
     return _pattern(f"{_escaped(prefix)}*")
 
 

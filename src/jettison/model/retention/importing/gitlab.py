@@ -81,6 +81,10 @@ def _add(draft: Draft, policy: Node) -> None:
         "one from the creation of the image. Here both have to agree. If yours has the database, "
         "the rule 'also by creation' may go."
     )
+    draft.ask(
+        "GitLab's cleanup leaves tags that are protected or immutable; name them in `protect`. "
+        "Are there any?"
+    )
     settings: dict[str, Any] = {"tags": (tags,), "except_tags": tuple(excepted)}
     draft.add("cleanup", clock=Clock.TAGGED, remove=_removal(age, most), **settings)
     also = Keep(last=most, within=age)

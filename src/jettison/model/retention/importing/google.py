@@ -40,6 +40,28 @@ class _Condition(NamedTuple):
     newer: Period | None
 
 
+class _Told(NamedTuple):
+    """What the description of a repository says beside its policies."""
+
+    dry_run: bool = False
+    immutable: bool = False
+
+    @classmethod
+    def of(cls, document: Node) -> "_Told":
+        if not document.is_section:
+            return cls()
+        docker = document.get("dockerConfig", "docker_config") or Node({})
+        return cls(
+            _flag(document, "cleanupPolicyDryRun", "cleanup_policy_dry_run"),
+            _flag(docker, "immutableTags", "immutable_tags"),
+        )
+
+
+def _flag(node: Node, *keys: str) -> bool:
+    found = node.get(*keys)
+    return found is not None and found.flag()
+
+
 def from_google(document: Node, attached_to: str | None = None) -> Imported:
     """Import a policy file of gcloud (a list), or ``cleanupPolicies`` of the API.
 
@@ -51,6 +73,10 @@ def from_google(document: Node, attached_to: str | None = None) -> Imported:
             "In Google's registry policies are of one repository; these are about all. Which is "
             "it? Write PROJECT/REPOSITORY/* in `repositories`, or import with --attached-to."
         )
+    told = _Told.of(document)
+    if told.dry_run:
+        draft.keep("cleanupPolicyDryRun is true: Google's registry removes nothing.")
+        return draft.imported()
     for name, policy in _policies(document):
         policy.known("name", "id", "action", "condition", "mostRecentVersions")
         action = policy.need("action")
@@ -64,7 +90,7 @@ def from_google(document: Node, attached_to: str | None = None) -> Imported:
         elif kind == "Keep":
             _keep(draft, name, _condition(condition), attached_to)
         else:
-            _delete(draft, name, _condition(condition), attached_to)
+            _delete(draft, name, _condition(condition), attached_to, immutable=told.immutable)
     return draft.imported()
 
 
@@ -96,7 +122,7 @@ def _condition(node: Node) -> _Condition:
         state != "tagged" and not prefixes,
         tuple(map(prefixed, prefixes)) or (ALL,),
         _texts(node, "versionNamePrefixes"),
-        _texts(node, "packageNamePrefixes"),
+        _packages(node),
         _period(node.get("olderThan")),
         _period(node.get("newerThan")),
     )
@@ -105,6 +131,13 @@ def _condition(node: Node) -> _Condition:
 def _texts(node: Node, key: str) -> tuple[str, ...]:
     found = node.get(key)
     return () if found is None else found.texts()
+
+
+def _packages(node: Node) -> tuple[str, ...]:
+    """Return prefixes of packages; the API writes a slash of a name as ``%2F``."""
+    return tuple(
+        re.sub("%2f", "/", one, flags=re.IGNORECASE) for one in _texts(node, "packageNamePrefixes")
+    )
 
 
 def _period(node: Node | None) -> Period | None:
@@ -132,7 +165,9 @@ def _repositories(
     return {"repositories": tuple(found)}
 
 
-def _delete(draft: Draft, name: str, condition: _Condition, attached_to: str | None) -> None:
+def _delete(
+    draft: Draft, name: str, condition: _Condition, attached_to: str | None, *, immutable: bool
+) -> None:
     if condition.versions:
         draft.keep(f"{name}: deleting by the beginning of a version's name.")
         return
@@ -147,7 +182,9 @@ def _delete(draft: Draft, name: str, condition: _Condition, attached_to: str | N
             f"{name} deletes without an age, also what is being pushed at that moment. "
             "Is an age missing?"
         )
-    if condition.tagged:
+    if condition.tagged and immutable:
+        draft.keep(f"{name}: what has a tag, since the repository's tags are immutable.")
+    elif condition.tagged:
         draft.add(name, tags=condition.tags, clock=Clock.UPLOADED, remove=remove, **where)
     if condition.untagged:
         if older is not None:
@@ -198,7 +235,7 @@ def _is_digest(text: str) -> bool:
 
 def _keep_recent(draft: Draft, name: str, recent: Node, attached_to: str | None) -> None:
     recent.known("keepCount", "packageNamePrefixes")
-    where = _repositories(_texts(recent, "packageNamePrefixes"), attached_to, keeps=True)
+    where = _repositories(_packages(recent), attached_to, keeps=True)
     keep = Keep(last=recent.need("keepCount").number(1))
     draft.ask(
         f"{name} counts in Google's registry versions: each platform of an image, and what is "

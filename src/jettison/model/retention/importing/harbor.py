@@ -68,6 +68,10 @@ def from_harbor(document: Node, attached_to: str | None = None) -> Imported:
             f"names, also without a tag. The rules '{name}' do the same, but for what lost its "
             "tag less than a day ago. Is that wanted?"
         )
+        draft.ask(
+            "Harbor keeps what its rules of tag immutability name, whatever the retention says. "
+            "They stand elsewhere; name such tags in `protect`. Are there any?"
+        )
         where: dict[str, Any] = {"repositories": repositories, "except_repositories": excepted}
         draft.add(name, tags=(ALL,), remove="all", **where)
         untagged = Remove(older_than=Period("1d"))

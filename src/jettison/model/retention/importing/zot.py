@@ -13,6 +13,7 @@ from jettison.model.retention.importing.draft import Draft, Imported
 from jettison.model.retention.importing.expressions import (
     ALL,
     Untranslatable,
+    prefixed,
     repository_globs,
     searched,
 )
@@ -52,15 +53,21 @@ def from_zot(document: Node, attached_to: str | None = None) -> Imported:
             retention = document
     retention.known("dryRun", "delay", "policies")
     paths = storage.get("subPaths")
+    apart = [] if paths is None else [str(path).strip("/") for path in paths.value]
     if paths is not None and any(paths.need(path).get("retention") for path in paths.value):
         draft.keep("retention of subPaths; import each of those sections by itself.")
+    elif apart:
+        draft.keep(
+            f"what is below {', '.join(apart)}: each of subPaths has a retention of its own."
+        )
     if _flag(retention, "dryRun", default=False):
         draft.keep("dryRun is true: zot removes nothing, it only tells what it would.")
         return draft.imported()
     if not _flag(storage, "gc", default=True):
         draft.keep("gc is false: zot removes nothing.")
         return draft.imported()
-    _Reader(draft, _duration(retention.get("delay"))).read(retention)
+    claimed = [prefixed(f"{path}/") if path else ALL for path in apart]
+    _Reader(draft, _duration(retention.get("delay")), claimed).read(retention)
     return draft.imported()
 
 
@@ -81,10 +88,10 @@ def _duration(node: Node | None) -> Period:
 class _Reader:
     """Reads policy after policy, and remembers which repositories earlier ones have."""
 
-    def __init__(self, draft: Draft, delay: Period) -> None:
+    def __init__(self, draft: Draft, delay: Period, claimed: Sequence[Pattern]) -> None:
         self._draft = draft
         self._delay = delay
-        self._claimed: list[Pattern] = []
+        self._claimed = list(claimed)
 
     def read(self, retention: Node) -> None:
         policies = retention.get("policies")
