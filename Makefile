@@ -80,8 +80,9 @@ peers: $(STAMP)
 demo: python $(STAMP) ## The whole story on sample images; no other program is needed
 	@$(BIN)/jettison demo
 
+# Much of a test is waiting for a disk or a program, so more run at a time than two cores take.
 test: setup lint ## Lint, then every test but the long ones
-	@$(BIN)/pytest -n 2 --dist worksteal -m "not soak" $(ARGS)
+	@$(BIN)/pytest -n 4 --dist worksteal -m "not soak" $(ARGS)
 
 lint: python $(STAMP) ## ruff (rules and format) and mypy
 	@$(BIN)/ruff check $(SOURCES)
