@@ -72,7 +72,7 @@ def test_what_time_alone_does_not_remove_says_what_holds_it() -> None:
     assert outcomes(newest)["newest"] == "kept"
     assert explained(repository, "v1").fate.sentence == "never: protected by v*"
     assert outcomes(explained(repository, "v1"))["old"] == "removed"
-    assert explained(repository, "latest").fate.sentence == "never: no rule names it"
+    assert explained(repository, "latest").fate.sentence == "never: no rule removes it"
     assert {s.sentence for s in explained(repository, "latest").rules if s.rule == "old"} == {
         "it leaves out the tags latest"
     }

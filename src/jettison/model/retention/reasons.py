@@ -18,34 +18,67 @@ class Reason(enum.StrEnum):
     """Why something stays or goes; ``sentence`` says it for people."""
 
     sentence: str
+    single: str
 
-    def __new__(cls, value: str, sentence: str) -> Self:
-        """Make a reason with its sentence: ``{limit}`` and ``{since}`` are the decision's."""
+    def __new__(cls, value: str, sentence: str, single: str = "") -> Self:
+        """Make a reason with its sentence: ``{limit}`` and ``{since}`` are the decision's.
+
+        ``single`` is the sentence if the limit is 1.
+        """
         reason = str.__new__(cls, value)
         reason._value_ = value
         reason.sentence = sentence
+        reason.single = single or sentence
         return reason
 
     # What stays.
-    NO_RULE = "no-rule", "no rule names it"
+    NO_RULE = "no-rule", "no rule removes it"
     PROTECTED = "protected", "protected by {limit}"
     IMMUTABLE = "immutable", "immutable by {limit}"
     IN_USE = "in-use", "in use: {limit}"
-    KEEP_TAG = "keep-tag", "keeps tags {limit}"
-    LAST = "last", "among the newest {limit}"
+    KEEP_TAG = "keep-tag", "a tag of it matches {limit}"
+    LAST = "last", "among the newest {limit}", "the newest"
     WITHIN = "within", "not older than {limit}"
-    HOURLY = "hourly", "the newest of its hour, of the last {limit}"
-    DAILY = "daily", "the newest of its day, of the last {limit}"
-    WEEKLY = "weekly", "the newest of its week, of the last {limit}"
-    MONTHLY = "monthly", "the newest of its month, of the last {limit}"
-    YEARLY = "yearly", "the newest of its year, of the last {limit}"
-    PULLED = "pulled", "pulled within {limit}"
-    LAST_PULLED = "last-pulled", "among the {limit} pulled last: {since}"
+    HOURLY = (
+        "hourly",
+        "the newest of its hour, among the last {limit} hours that have one",
+        "the newest of its hour, the last that has one",
+    )
+    DAILY = (
+        "daily",
+        "the newest of its day, among the last {limit} days that have one",
+        "the newest of its day, the last that has one",
+    )
+    WEEKLY = (
+        "weekly",
+        "the newest of its week, among the last {limit} weeks that have one",
+        "the newest of its week, the last that has one",
+    )
+    MONTHLY = (
+        "monthly",
+        "the newest of its month, among the last {limit} months that have one",
+        "the newest of its month, the last that has one",
+    )
+    YEARLY = (
+        "yearly",
+        "the newest of its year, among the last {limit} years that have one",
+        "the newest of its year, the last that has one",
+    )
+    PULLED = "pulled", "pulled within {limit}, last {since}"
+    LAST_PULLED = (
+        "last-pulled",
+        "among the {limit} pulled last, {since}",
+        "the one pulled last, {since}",
+    )
     PULLS_UNKNOWN = "pulls-unknown", "pulls are not known for {limit}: {since}"
     TIME_UNKNOWN = "time-unknown", "when it was {clock} is not known, and not known is never old"
     NOT_OLD = "not-old", "not older than {limit}"
-    NOT_BEYOND = "not-beyond", "among the newest {limit}"
-    LEFT = "left", "among the newest {limit} of those that are old"
+    NOT_BEYOND = "not-beyond", "among the newest {limit}", "the newest"
+    LEFT = (
+        "left",
+        "among the newest {limit} of those that are old",
+        "the newest of those that are old",
+    )
     TYPE_UNKNOWN = "type-unknown", "what it is cannot be told"
     SIZE_UNKNOWN = "size-unknown", "how large it is cannot be told"
     FOLLOWS = "follows", "belongs to {limit}, which stays"
@@ -53,11 +86,11 @@ class Reason(enum.StrEnum):
     INCOMPLETE = "incomplete", "the repository's list is not complete"
     # What goes.
     OLDER = "older", "older than {limit}"
-    BEYOND = "beyond", "beyond the newest {limit}"
+    BEYOND = "beyond", "beyond the newest {limit}", "not the newest"
     OLD_AND_BEYOND = "old-and-beyond", "{limit}"
     NOT_PULLED = "not-pulled", "not pulled for {limit}"
-    REST = "rest", "nothing keeps it"
-    ALL = "all", "all of them go"
+    REST = "rest", "the rule does not keep it"
+    ALL = "all", "the rule removes all that it names"
     FOLLOWED = "followed", "belongs to {limit}, which goes"
 
 
@@ -67,7 +100,7 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
     ``rule`` is the name of the rule that decided, "" if none did. ``limit`` is the figure or the
     pattern that mattered, as it was written. ``time`` is the time that counted, with its source,
     ``clock`` which of an image's times that is. ``rank`` is the place in its ``group``, counted
-    from 1 for the newest.
+    from 1 for the newest. ``since`` is what is known of pulls, if the decision rests on them.
     """
 
     repository: RepoName
@@ -98,13 +131,15 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def sentence(self) -> str:
         """The reason in one sentence, with the time that counted and the rule."""
-        text = self.reason.sentence.format(
-            limit=self.limit, since=self.since, clock=self.clock or "pushed"
-        )
-        parts = [text + (f" in {self.group}" if self.group else "")]
-        if self.rank is not None:
-            parts.append(f"number {self.rank}")
+        form = self.reason.single if self.limit == "1" else self.reason.sentence
+        parts = [form.format(limit=self.limit, since=self.since, clock=self.clock or "pushed")]
+        place = [] if self.rank is None else [f"number {self.rank}"]
+        place += [f"in {self.group}"] if self.group else []
+        if place:
+            parts.append(" ".join(place))
         if self.time is not None:
             parts.append(f"{self.clock} {written(self.time.seconds)} ({self.time.source})")
+        if self.since and "{since}" not in form:
+            parts.append(self.since)
         told = ", ".join(parts)
         return f"{told} [{self.rule}]" if self.rule else told

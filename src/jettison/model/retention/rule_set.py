@@ -152,20 +152,26 @@ class RuleSet:
         if remove == "all":
             return Verdict(Outcome.REMOVED, Reason.ALL), sums
         if remove == "rest":
-            return self._said(Outcome.REMOVED, Reason.REST, "", member), sums
+            rests = keep is not None and bool(keep.pulled_within or keep.last_pulled)
+            since = self._unpulled(member) if rests else ""
+            return self._said(Outcome.REMOVED, Reason.REST, "", member, since), sums
         return self._removes(member, remove)
 
-    def _said(self, outcome: Outcome, reason: Reason, limit: str, member: Member) -> Verdict:
+    def _said(
+        self, outcome: Outcome, reason: Reason, limit: str, member: Member, since: str = ""
+    ) -> Verdict:
         rank = None if member.time is None else self._newer(member.time.seconds) + 1
         clock = None if member.time is None else self._clock
-        return Verdict(outcome, reason, limit, clock, member.time, rank, self._group)
+        return Verdict(outcome, reason, limit, clock, member.time, rank, self._group, since)
 
     def _unknown(self, outcome: Outcome) -> Verdict:
         return Verdict(outcome, Reason.TIME_UNKNOWN, clock=self._clock, group=self._group)
 
     def _keeps(self, member: Member, keep: Keep) -> Verdict | None:
-        if keep.tags and any(map(matcher(keep.tags), member.image.tags)):
-            return Verdict(Outcome.KEPT, Reason.KEEP_TAG, ", ".join(keep.tags))
+        if keep.tags:
+            named = next((p for p in keep.tags if any(map(matcher([p]), member.image.tags))), None)
+            if named is not None:
+                return Verdict(Outcome.KEPT, Reason.KEEP_TAG, named)
         time = member.time
         if time is not None:
             seconds = time.seconds
@@ -204,10 +210,16 @@ class RuleSet:
 
     def _since(self, pulled: Moment | None) -> str:
         if pulled is not None:
-            return f"pulled {written(pulled.seconds)} ({pulled.source})"
+            return f"{written(pulled.seconds)} ({pulled.source})"
         if self._watching is None:
             return self._unwatched
         return f"watching since {written(self._watching)}"
+
+    def _unpulled(self, member: Member) -> str:
+        """Return what is known of the pulls of what goes for want of them."""
+        pulled = member.pulled
+        last = "no pull seen" if pulled is None else f"last pulled {self._since(pulled)}"
+        return f"{last}, {self._since(None)}"
 
     def _pulled_lately(self, member: Member, period: Period) -> Verdict | None:
         """Return the verdict that keeps what was pulled lately, or may have been."""
@@ -234,7 +246,8 @@ class RuleSet:
         sums = (old and beyond, old or beyond)
         if remove.and_beyond is not None:
             goes, reason = old and beyond, Reason.OLD_AND_BEYOND
-            limit = f"older than {period} and beyond the newest {count}"
+            beyond_what = "not the newest" if count == 1 else f"beyond the newest {count}"
+            limit = f"older than {period} and {beyond_what}"
         elif period is not None and (old or remove.or_beyond is None):
             goes, reason, limit = old, Reason.OLDER, str(period)
         elif count is not None:
@@ -245,7 +258,8 @@ class RuleSet:
         if spared is not None:
             return spared, sums
         if goes:
-            return self._said(Outcome.REMOVED, reason, limit, member), sums
+            since = "" if pulled is None else self._unpulled(member)
+            return self._said(Outcome.REMOVED, reason, limit, member, since), sums
         # It is of the set, and only not yet to go: another rule may still remove it.
         if period is not None and not old:
             return self._said(Outcome.PASSED, Reason.NOT_OLD, period, member), sums
