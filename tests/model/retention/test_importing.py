@@ -74,6 +74,51 @@ def test_expiry_that_never_comes_protects(limit: str) -> None:
     assert found.policy.rules == ()
 
 
+@pytest.mark.parametrize(
+    ("description", "limit", "asks"),
+    [
+        ("Expire after 10 days", f"{DAYS}: 1", True),
+        ("Expire after 10 days", f"{DAYS}: 10", False),
+        ("Two weeks: 14 days, v1.2 too", f"{DAYS}: 14", False),
+        ("After 2 weeks", f"{DAYS}: 14", False),
+        ("After 2 weeks", f"{DAYS}: 2", True),
+        ("Keep 30 images", f"{COUNT}: 3", True),
+        ("Keep 30 images for 3 days", f"{COUNT}: 30", False),
+        ("Keep images of 7 days", f"{COUNT}: 30", False),
+        ("Release 2", f"{COUNT}: 30", False),
+    ],
+)
+def test_text_beside_a_rule_of_ecr_that_says_something_else(
+    description: str, limit: str, asks: bool
+) -> None:
+    rule = f'{{"tagStatus": "tagged", "tagPrefixList": ["v"], {limit}}}'
+    text = ecr(f"1 {rule}").replace('"action"', f'"description": "{description}", "action"')
+    asked = [one for one in imported("ecr", text).questions if "Which is meant?" in one]
+    assert bool(asked) == asks
+    assert all(repr(description) in one for one in asked)
+
+
+def test_comment_above_a_purge_that_says_something_else() -> None:
+    text = "# those older than 30 days\nacr purge --filter 'a:.*' --ago {} --untagged"
+    asked = {
+        ago: any(
+            "Which is meant?" in one for one in imported("acr", text.format(ago), None).questions
+        )
+        for ago in ("14d", "30d", "720h")
+    }
+    assert asked == {"14d": True, "30d": False, "720h": False}
+    apart = "# 30 days\necho\nacr purge --filter 'a:.*' --ago 14d"
+    assert not any("Which is meant?" in one for one in imported("acr", apart, None).questions)
+
+
+def test_azure_keeps_of_all_filters_together() -> None:
+    several = "acr purge --filter 'a:^dev' --filter 'a:^pr' --ago 7d --keep 3"
+    each = "acr purge --filter 'a:^dev' --filter 'b:^pr' --ago 7d --keep 3"
+    for text, asks in ((several, True), (each, False)):
+        found = imported("acr", text, None)
+        assert any("several filters" in question for question in found.questions) == asks
+
+
 def test_azure_keeps_among_the_old() -> None:
     found = imported("acr", "acr purge --filter 'app:^pr-' --ago 7d --keep 3", None)
     assert rules(found)["purge"].remove == Remove(older_than="7d", leaving=3)  # type: ignore[arg-type] # parsed elsewhere

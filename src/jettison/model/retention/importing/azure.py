@@ -48,12 +48,13 @@ _LITERAL: Final = re.compile(r"[\w/-]+")
 
 
 class _Purge(NamedTuple):
-    """A command, as it was written."""
+    """A command, as it was written; ``comment`` is what stands above it."""
 
     filters: tuple[str, ...]
     ago: str
     keep: int
     flags: frozenset[str]
+    comment: str = ""
 
 
 def from_azure(document: Node, attached_to: str | None = None) -> Imported:
@@ -61,7 +62,11 @@ def from_azure(document: Node, attached_to: str | None = None) -> Imported:
     if attached_to is not None:
         raise Malformed("filters of acr purge name repositories; leave --attached-to out", ())
     draft = Draft("acr purge")
-    found = [_parsed(words, node) for node in _texts(document) for words in _commands(node)]
+    found = [
+        _parsed(words, node)._replace(comment=comment)
+        for node in _texts(document)
+        for comment, words in _commands(node)
+    ]
     if not found:
         raise document.refused("a command `acr purge`, or a task with one in its steps")
     for number, purge in enumerate(found, 1):
@@ -82,13 +87,18 @@ def _texts(document: Node) -> Iterator[Node]:
             yield command
 
 
-def _commands(node: Node) -> Iterator[list[str]]:
-    """Yield the words after ``acr purge`` of each such command."""
+def _commands(node: Node) -> Iterator[tuple[str, list[str]]]:
+    """Yield each such command: the comment above it, and the words after ``acr purge``."""
     text = re.sub(r"\\\r?\n", " ", node.text())
+    comment = ""
     for number, line in enumerate(text.splitlines(), 1):
-        if line.lstrip().startswith("#") or not _PURGE.search(_unquoted(line)):
+        if line.lstrip().startswith("#"):
+            comment = f"{comment} {line.lstrip(' #')}".strip()
             continue
-        yield from _words(line, number, node)
+        if _PURGE.search(_unquoted(line)):
+            for words in _words(line, number, node):
+                yield comment, words
+        comment = ""
 
 
 def _unquoted(line: str) -> str:
@@ -146,6 +156,7 @@ def _period(ago: str, node: Node) -> Period:
 
 def _add(draft: Draft, name: str, purge: _Purge, document: Node) -> None:
     period = _period(purge.ago, document)
+    draft.compare(name, purge.comment, days=-period.before(0.0) / 86400)
     if period == "0d":
         draft.ask(f"{name} has --ago {purge.ago}: it takes what is being pushed. Is that meant?")
     if purge.keep:
@@ -171,6 +182,11 @@ def _add(draft: Draft, name: str, purge: _Purge, document: Node) -> None:
             draft.keep(f"{name}: the filter {one!r}: {error}.")
             continue
         by_repository.setdefault(where, []).append(which)
+    if purge.keep and any(len(patterns) > 1 for patterns in by_repository.values()):
+        draft.ask(
+            f"{name} has several filters of one repository: --keep {purge.keep} is for all of them "
+            "together, in Azure and here. Was it meant for each? Then write a rule for each."
+        )
     remove = Remove(older_than=period, leaving=purge.keep or None)
     for where, patterns in by_repository.items():
         tags_of = (ALL,) if ALL in patterns else tuple(dict.fromkeys(patterns))

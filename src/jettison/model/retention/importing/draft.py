@@ -1,5 +1,6 @@
 """What an import makes: a policy, what it asks, and what it could not translate."""
 
+import re
 from collections.abc import Iterable
 from typing import Any, Final, Literal, TypeVar
 
@@ -11,6 +12,11 @@ from jettison.model.retention.period import Period
 from jettison.model.retention.policy import Keep, Policy, Protect, Remove, Rule
 
 __all__ = ["Draft", "Imported"]
+
+_SAID: Final = re.compile(
+    r"(?<![\w.])(\d{1,6})[ -]*(days?|weeks?|d|w|images?|versions?|tags?)\b", re.IGNORECASE
+)
+_DAYS: Final = {"d": 1, "w": 7}
 
 
 class Imported(msgspec.Struct, frozen=True):
@@ -74,6 +80,18 @@ class Draft:
         """Note a question, once."""
         if question not in self._questions:
             self._questions.append(question)
+
+    def compare(self, name: str, text: str, *, days: float = 0, images: int = 0) -> None:
+        """Ask if a text beside a rule tells only of other ``days`` or ``images`` than the rule."""
+        meant = days or images
+        said = {
+            float(found[1]) * (_DAYS[unit] if days else 1)
+            for found in _SAID.finditer(text)
+            if ((unit := found[2][0].lower()) in _DAYS) == bool(days)
+        }
+        if said and meant not in said:
+            told = f"{meant:g} {'day' if days else 'image'}{'' if meant == 1 else 's'}"
+            self.ask(f"{name} says {told}, and its text {text.strip()!r}. Which is meant?")
 
     def keep(self, what: str) -> None:
         """Note what is not translated, and so keeps."""

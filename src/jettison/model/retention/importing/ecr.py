@@ -131,8 +131,12 @@ class _Reader:
                 f"{said} It is `protect` here." if patterns else f"{said} It removes nothing here."
             )
             return None
+        description = rule.get("description")
+        said = "" if description is None else description.text()
         if counts:
+            self._draft.compare(name, said, images=number)
             return Remove(beyond=number)
+        self._draft.compare(name, said, days=number)
         return Remove(older_than=Period(f"{number}d"))
 
     def _several(self, name: str, patterns: tuple[Pattern, ...], remove: Remove | None) -> None:
