@@ -162,7 +162,11 @@ def test_untagged_alone_needs_the_storage_to_see_them(
     builds: DockerRegistry, jettison: Jettison
 ) -> None:
     builds.push("team/app", "b6", image(50, 0))
-    seen = jettison("prune", builds.host, "--untagged", "7d", "-n", "-o", "json").json
+    done = jettison("prune", builds.host, "--untagged", "7d", "--yes", check=2)
+    assert "does not list untagged manifests" in done.stderr
+    assert "--storage" in done.stderr
+    both = ("--untagged", "7d", "--match", "b*", "--keep-last", "6", "-n", "-o", "json")
+    seen = jettison("prune", builds.host, *both).json
     assert seen["plan"]["decisions"] == []
     assert json.dumps(seen["plan"]["notes"]).count("untagged") == 1
 

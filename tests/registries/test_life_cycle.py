@@ -286,13 +286,13 @@ def test_untagged_images_go_where_the_api_lists_all(
     policy.write_text(UNTAGGED % repo, encoding="utf-8")
     backup = kept_for(subject, tmp_path)
     options = ("--policy", policy, "--yes", "--max-removal", "100%", *backup)
-    done = jettison_here("prune", f"{subject.remote.host}/{repo}", *options)
+    code = 0 if subject.ways.lists_manifests else 2
+    done = jettison_here("prune", f"{subject.remote.host}/{repo}", *options, code=code)
     assert gone(subject, repo, loose.digest) is bool(subject.ways.lists_manifests)
     assert whole(subject, repo, "1", both)
     assert whole(subject, repo, note.digest, note)
     if not subject.ways.lists_manifests:
         assert "does not list untagged manifests" in done.stderr
-    assert ("what is not is never old" in done.stderr) is (subject.name == "quay")
 
 
 def test_repositories_that_cannot_be_listed_are_pruned_by_their_full_names(

@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from jettison.collector.plausibility import find_owners
-from jettison.errors import JettisonError
+from jettison.errors import JettisonError, UsageError
 from jettison.jobs.discover import UNTAGGED, add_referrers
 from jettison.jobs.incomplete_images import note_missing
 from jettison.jobs.survey import Cache, Surveyed, survey
@@ -97,12 +97,17 @@ class Planning:
         self._groups: list[GroupSizes] = []
         self._notes: dict[str, None] = {}
         self._copied: list[RepoName] = []
+        self._unseen = 0
         self._unknown: dict[str, None] = {}
         self._unread: list[ListingProblem] = []
 
     def note(self, *sentences: str) -> None:
         """Note what could not be known."""
         self._notes.update(dict.fromkeys(sentences))
+
+    @property
+    def _unlisted(self) -> str:
+        return f"{self._place.source.name} does not list untagged manifests over its API"
 
     def leave_out(self, problem: ListingProblem) -> None:
         """Note a repository that could not be read."""
@@ -137,11 +142,10 @@ class Planning:
             )
         if not snapshot.complete:
             self._unknown[UNTAGGED] = None
-            if self._decider.states(name) - {State.TAGGED}:
-                self.note(
-                    f"{self._place.source.name} does not list untagged manifests over its API, so "
-                    "none is removed; give its storage to remove them"
-                )
+            states = self._decider.states(name)
+            self._unseen += states == {State.UNTAGGED}
+            if states - {State.TAGGED}:
+                self.note(f"{self._unlisted}, so those stay; give its storage to remove them")
         if removal.steps:
             await self._add_plan(snapshot, decided, removal)
 
@@ -187,8 +191,18 @@ class Planning:
                 self._accounting.add(found.snapshot, frozenset())
 
     async def finish(self) -> PrunePlan:
-        """Return the plan as a whole."""
+        """Return the plan as a whole.
+
+        Raises :class:`UsageError` if it can have nothing, as all that the policy is about is
+        not listed: a run every night would seem to be right.
+        """
         place, request = self._place, self._request
+        if self._unseen and self._unseen == len(self._counts):
+            message = f"{self._unlisted}, and the policy is about no others; nothing was changed"
+            hint = (
+                "Add --storage CONFIG or DIR. Harbor, GitLab, Quay and zot remove them themselves."
+            )
+            raise UsageError(message, hint=hint)
         stored = place.storage
         blobs = () if stored is None else ((blob.digest, blob.size) for blob in stored.blobs())
         sizes, freed = self._accounting.counted(blobs, stored=stored is not None)
