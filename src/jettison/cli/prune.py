@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 __all__ = ["EXAMPLE", "prune"]
 
 EXAMPLE = (
-    "Example: jettison prune localhost:5000 --untagged 7d -n · "
-    "jettison prune 'localhost:5000/team/*' --match 'pr-*' --keep-last 10 --keep-within 30d · "
+    "Example: jettison prune 'localhost:5000/team/*' --match 'pr-*' --keep-last 10 -n · "
+    "jettison prune /etc/docker/registry/config.yml --untagged 7d · "
     "jettison prune --policy retention.yml /var/lib/registry --reclaim --yes"
 )
 
