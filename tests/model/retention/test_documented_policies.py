@@ -41,6 +41,9 @@ def branches() -> Repository:
     for branch, builds in (("main", 7), ("feature-x", 2)):
         for number in range(builds):
             found.add(f"{branch} {number}", f"{branch}-{number:07x}", pushed=number)
+    for day in (13, 15):
+        found.add(f"pull request {day}", f"pr-{day}", pushed=day)
+    found.add("commit of a pull request", f"pr-9-{9:07x}", pushed=13)
     found.add("latest", "latest", pushed=900)
     return found
 
@@ -102,10 +105,10 @@ def tags(form: str, *numbers: int) -> set[str]:
 CASES: dict[str, tuple[Callable[[], Repository], set[str]]] = {
     "1": (untagged, {"(untagged)"}),
     "2": (
-        lambda: numbered("pr-{}", [1, 2, 3, 4, 5, 13, 15, 16, 17, 18, 19, 20], "v1.0", "latest"),
-        {"pr-11", "pr-12"},
+        lambda: numbered("b{}", [*range(12)], "v1.0", "latest", "main", "prod-3", "release-1"),
+        {"b11", "b12"},
     ),
-    "3": (branches, {"main-0000005", "main-0000006"}),
+    "3": (branches, {"main-0000005", "main-0000006", "pr-15"}),
     "4": (
         lambda: numbered("b{}", [float(day) for day in range(20, 60)], "v1.0", "latest"),
         tags("b{}", *range(31, 41)),
