@@ -3,6 +3,7 @@
 import inspect
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType, ModuleType
@@ -111,6 +112,23 @@ def test_lease_is_held_by_one_at_a_time(subject: Subject) -> None:
     assert found.names() == []
 
 
+def test_lease_is_never_held_by_two(subject: Subject) -> None:
+    at_it: list[int] = []
+    most: list[int] = []
+
+    def work(number: int) -> None:
+        for _ in range(8):
+            with subject.storage.documents("runs").lease("book", patience=60) as held:
+                assert held
+                at_it.append(number)
+                most.append(len(at_it))
+                at_it.remove(number)
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(work, range(4)))
+    assert most == [1] * 32
+
+
 # What there is, and around it.
 
 
@@ -180,6 +198,7 @@ OWN = (
     test_documents_are_whole_and_replaced_whole,
     test_lines_are_added_to_a_document,
     test_lease_is_held_by_one_at_a_time,
+    test_lease_is_never_held_by_two,
     test_places_hold_something_or_nothing,
     test_nobody_else_has_a_part_in_a_new_storage,
 )

@@ -204,6 +204,28 @@ def test_storage_of_harbor_is_refused(
     assert builds.tags("app") == ["b3", "b4", "b5", "b6"]
 
 
+def test_storage_of_a_cache_is_refused(
+    builds: DockerRegistry, jettison: Jettison, tmp_path: Path
+) -> None:
+    """Its tags are what it fetched last, and what is removed is fetched again."""
+    config = tmp_path / "cache.yml"
+    config.write_text(
+        f"version: 0.1\nstorage:\n  filesystem: {{rootdirectory: {builds.root}}}\n"
+        "proxy: {remoteurl: 'https://u:hunter2@hub.example'}\nhttp: {addr: 127.0.0.1:5000}\n"
+    )
+    more = (*KEEP, "--clock", "created", "--yes")
+    told = jettison("prune", config, *more, check=4)
+    assert (
+        "belongs to a pull-through cache (proxy.remoteurl is https://…@hub.example)" in told.stderr
+    )
+    assert "--allow-foreign-owner" in told.stderr
+    jettison("gc", config, "-n")
+    (builds.root / "scheduler-state.json").write_text("{}")
+    told = jettison("prune", builds.root, *more, check=4)
+    assert "scheduler-state.json" in told.stderr
+    assert builds.tags("app") == ALL
+
+
 def test_wrong_use_is_told_before_the_registry_is_asked(jettison: Jettison, tmp_path: Path) -> None:
     nowhere = "127.0.0.1:1"
     told = jettison("prune", nowhere, *KEEP, "--out", tmp_path / "no" / "plan", check=2)

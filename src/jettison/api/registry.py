@@ -244,7 +244,7 @@ class AsyncRegistrySession:
         if not plan.plan.steps:
             return None
         require_unopposed(plan)
-        prepared = await job.prepare(plan, settings, fingerprint, looked)
+        prepared = await job.prepare(plan, settings, fingerprint, looked, once=True)
         job.removal.require_way_back(prepared.removal)
         return await job.apply(prepared, self._cache)
 

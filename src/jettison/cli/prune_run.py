@@ -127,12 +127,21 @@ class PruneCommand:
                 if self._output is not Format.TABLE:
                     emit(self._output, {"run": done})
                 return Outcome(None)
-            return await self._go_on(session, made, fingerprint, looked)
+            return await self._go_on(session, made, fingerprint, looked, once=True)
 
     async def _go_on(
-        self, session: "AsyncRegistrySession", made: "PrunePlan", fingerprint: str, looked: float
+        self,
+        session: "AsyncRegistrySession",
+        made: "PrunePlan",
+        fingerprint: str,
+        looked: float,
+        *,
+        once: bool = False,
     ) -> Outcome:
-        """Print a plan and, if that is wanted, apply it; ``looked`` is when it was made."""
+        """Print a plan and, if that is wanted, apply it; ``looked`` is when it was made.
+
+        ``once``: the fingerprint is that of the plan, which is applied once.
+        """
         from jettison.jobs.prune import PruneJob
 
         nothing = self._only or not made.plan.steps
@@ -148,7 +157,7 @@ class PruneCommand:
             if not self._only:
                 PruneJob(session.workspace).note_untagged(made)
             return Outcome(made)
-        return await self._apply(session, made, fingerprint, looked)
+        return await self._apply(session, made, fingerprint, looked, once=once)
 
     async def _rest(self, session: "AsyncRegistrySession", begun: "PreparedPrune") -> Outcome:
         entry = begun.removal.begun
@@ -159,14 +168,20 @@ class PruneCommand:
         return Outcome(None, await self._carried_out(session, begun))
 
     async def _apply(
-        self, session: "AsyncRegistrySession", made: "PrunePlan", fingerprint: str, looked: float
+        self,
+        session: "AsyncRegistrySession",
+        made: "PrunePlan",
+        fingerprint: str,
+        looked: float,
+        *,
+        once: bool = False,
     ) -> Outcome:
         from jettison.cli.receipt import what_goes
         from jettison.jobs.prune import PruneJob, require_unopposed
 
         require_unopposed(made)
         job = PruneJob(session.workspace)
-        prepared = await job.prepare(made, self._settings, fingerprint, looked)
+        prepared = await job.prepare(made, self._settings, fingerprint, looked, once=once)
         job.removal.require_way_back(prepared.removal)
         promise = job.removal.promise(prepared.removal)
         if self._output is Format.TABLE:

@@ -18,9 +18,10 @@ from jettison.configuration.settings import (
     RedisTls,
     Storage,
     UploadPurging,
+    without_login,
 )
 from jettison.errors import ConfigurationError
-from jettison.model.plausibility import GITLAB, Owner
+from jettison.model.plausibility import CACHE, GITLAB, Owner
 
 __all__ = ["DRIVERS", "check_version", "read_owners", "read_redis", "read_storage"]
 
@@ -156,6 +157,8 @@ def read_owners(top: Section) -> Iterator[Owner]:
     # "prefer" and whatever comes later count as true.
     if top.section("database").value("enabled") not in (False, None, "", "false"):
         yield Owner(GITLAB, "database.enabled in the configuration")
+    if remote := top.section("proxy").text("remoteurl", secret=True):
+        yield Owner(CACHE, f"proxy.remoteurl is {without_login(remote)}", knows=False)
     auth = top.only("serving").section("auth")
     basic, token = auth.section("htpasswd"), auth.section("token")
     if basic.value("realm") == _HARBOR_REALM:

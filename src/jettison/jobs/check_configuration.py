@@ -120,7 +120,7 @@ def _state(configuration: Configuration) -> Iterator[Item]:
             "the registry never removes uploads that were given up",
             "Set it to true, or remove the key.",
         )
-    for owner in configuration.owners:
+    for owner in (one for one in configuration.owners if one.knows):
         message = (
             f"it belongs to {owner.name} ({owner.clue}): which images exist is not in it alone, "
             "and gc refuses it"

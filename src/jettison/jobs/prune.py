@@ -31,7 +31,7 @@ from jettison.jobs.survey import Cache, survey
 from jettison.jobs.workspace import Workspace
 from jettison.model import codec
 from jettison.model.digest import Digest
-from jettison.model.journal import JobState, PruneHead, RemovalEntry
+from jettison.model.journal import JobState, RemovalEntry, RemovalHead
 from jettison.model.listing_problems import ListingProblem
 from jettison.model.names import RepoName
 from jettison.model.retention.decide import (
@@ -198,18 +198,9 @@ class PruneJob:
             begun = await keep_what_stays(place, begun, by_now, held_at(place, held))
         return PreparedPrune(None, self.removal.plan_rest(begun, settings))
 
-    def find_done(self, fingerprint: str) -> PruneHead | None:
+    def find_done(self, fingerprint: str) -> RemovalHead | None:
         """Return the run that applied a plan already and was not undone."""
-        place = self._workspace
-        found = [
-            head
-            for journal in (place.users_journal, place.journal)
-            for head in journal.heads()
-            if isinstance(head, PruneHead)
-            and head.fingerprint == fingerprint
-            and head.state is JobState.DONE
-        ]
-        return max(found, key=lambda head: head.id, default=None)
+        return self.removal.find_done(fingerprint)
 
     async def renew(
         self,
@@ -233,10 +224,17 @@ class PruneJob:
         return await renew_plan(place, made, held, allowed, skip=skip, pulls=pulls, cache=cache)
 
     async def prepare(
-        self, made: PrunePlan, settings: RemovalSettings, fingerprint: str, looked: float
+        self,
+        made: PrunePlan,
+        settings: RemovalSettings,
+        fingerprint: str,
+        looked: float,
+        *,
+        once: bool = False,
     ) -> PreparedPrune:
         """Return what applying a plan does, of which the registry was read at ``looked``.
 
+        ``once``: the fingerprint is that of the plan, which is applied once.
         Raises if the registry does not delete, and if the storage is not its storage.
         """
         left_out = {one.repository for one in made.objections if one.repository is not None}
@@ -246,7 +244,7 @@ class PruneJob:
         deleting = await _find_deletion(place.registry, sorted({s.repository for s in steps}))
         await place.require_same(plan)
         removal = self.removal.prepare(fingerprint, settings, plan, looked, deleting)
-        return PreparedPrune(made, msgspec.structs.replace(removal, pruned=True))
+        return PreparedPrune(made, msgspec.structs.replace(removal, pruned=True, once=once))
 
     async def apply(self, prepared: PreparedPrune, cache: Cache | None = None) -> RemovalEntry:
         """Apply a plan and verify it; return its journal entry.

@@ -15,7 +15,8 @@ from jettison.collector.options import CollectOptions
 from jettison.collector.plausibility import find_objections, refuse, removed_content
 from jettison.collector.sweep import CollectionReceipt, recover
 from jettison.collector.undo_windows import plan_within_windows
-from jettison.errors import JettisonError, JournalError, PartlyDone, Refused
+from jettison.errors import JettisonError, JournalError, PartlyDone, PlanStale, Refused
+from jettison.jobs.alone import carrying_out, find_unfinished, require_as_seen
 from jettison.jobs.apply import Applier, Deleting, NothingDone, require_deletion
 from jettison.jobs.collect import collect_and_forget
 from jettison.jobs.discover import Manifests
@@ -71,7 +72,8 @@ class PreparedRemoval(msgspec.Struct, frozen=True):
 
     ``fingerprint`` identifies the command. ``now`` is the time of both. ``deleting`` is how the
     registry deletes, None if it was not asked; ``product`` names its program. ``begun`` is the
-    interrupted run that this finishes. ``pruned``: a retention policy decided it.
+    interrupted run that this finishes. ``pruned``: a retention policy decided it. ``once``: refused
+    where a run with this fingerprint is done already.
     """
 
     fingerprint: str
@@ -85,6 +87,7 @@ class PreparedRemoval(msgspec.Struct, frozen=True):
     product: str = ""
     begun: RemovalEntry | None = None
     pruned: bool = False
+    once: bool = False
 
 
 class RemovalJob:
@@ -110,8 +113,7 @@ class RemovalJob:
         found = {
             head.id: journal
             for journal in (self._workspace.users_journal, self._journal)
-            for head in journal.heads()
-            if isinstance(head, RemovalHead) and head.unfinished and head.fingerprint == fingerprint
+            if (head := find_unfinished(journal, fingerprint)) is not None
         }
         run = found[max(found)].read(max(found)) if found else None
         return run if isinstance(run, RemovalEntry) else None
@@ -247,7 +249,9 @@ class RemovalJob:
             entry = prepared.begun
             if entry.id not in self._journal.ids():
                 self._journal = self._workspace.users_journal.home_of(entry.id)
-            return await self._finish(self._applier(), entry, prepared, fresh=False)
+            with carrying_out(self._journal, prepared.fingerprint):
+                require_as_seen(self._journal, entry)
+                return await self._finish(self._applier(), entry, prepared, fresh=False)
         place, users = self._workspace, self._workspace.users_journal
         entry = self._entry(prepared)
         if self._journal is not users and not self._journal.has_room():
@@ -258,12 +262,38 @@ class RemovalJob:
                 hint = "Add --reclaim (and --backup DIR elsewhere): its journal is in your home."
                 raise JournalError(message, hint=hint)
             self._journal = users
-        applier = self._applier()
-        entry = await applier.start(entry, cache)
-        if self._journal is not users:
-            users.point(entry, self._journal)
-        fresh = place.clock() - prepared.now < FRESH_SECONDS
-        return await self._finish(applier, entry, prepared, fresh=fresh)
+        with carrying_out(self._journal, prepared.fingerprint):
+            self._require_first(prepared)
+            applier = self._applier()
+            entry = await applier.start(entry, cache)
+            if self._journal is not users:
+                users.point(entry, self._journal)
+            fresh = place.clock() - prepared.now < FRESH_SECONDS
+            return await self._finish(applier, entry, prepared, fresh=fresh)
+
+    def _require_first(self, prepared: PreparedRemoval) -> None:
+        """Raise :class:`PlanStale` if another process began the same meanwhile."""
+        other: RemovalHead | None = self.find_unfinished(prepared.fingerprint)
+        hint = "Run the command again to finish it."
+        if other is None and prepared.once:
+            other = self.find_done(prepared.fingerprint)
+            hint = f"To apply it again, first: jettison undo {other.id}" if other else ""
+        if other is not None:
+            message = f"another process began the same meanwhile, as run {other.id}"
+            raise PlanStale(f"{message}; nothing was changed", hint=hint)
+
+    def find_done(self, fingerprint: str) -> RemovalHead | None:
+        """Return the latest run of a command that was done and not undone."""
+        place = self._workspace
+        found = [
+            head
+            for journal in (place.users_journal, place.journal)
+            for head in journal.heads()
+            if isinstance(head, RemovalHead)
+            and head.fingerprint == fingerprint
+            and head.state is JobState.DONE
+        ]
+        return max(found, key=lambda head: head.id, default=None)
 
     def _entry(self, prepared: PreparedRemoval) -> RemovalEntry:
         place, settings = self._workspace, prepared.settings

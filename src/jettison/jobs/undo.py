@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from jettison.errors import Refused
+from jettison.jobs.alone import undoing
 from jettison.jobs.remove import DEFAULT_WINDOW
 from jettison.jobs.restore import Elsewhere, plan_undo, put_back
 from jettison.jobs.verify import verify_restored
@@ -98,8 +99,13 @@ class UndoJob:
         """Restore everything, verify it, and note both.
 
         Return the entry of the undo, and what it did not restore. The entry has the images whose
-        tags it took, so that it can itself be undone.
+        tags it took, so that it can itself be undone. Raises :class:`Locked` if the run is going
+        on still, or another process undoes it.
         """
+        with undoing(self._home, self._entry):
+            return await self._apply(plan)
+
+    async def _apply(self, plan: UndoPlan) -> tuple[UndoEntry, list[NotBack]]:
         run, place, journal = self._entry, self._workspace, self._home
         now = place.clock()
         gave = {(repository, tag): digest for repository, tag, digest in plan.tags}

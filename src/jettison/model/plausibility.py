@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 __all__ = [
+    "CACHE",
     "GITLAB",
     "MOST_REMOVED",
     "NOTHING_SAID",
@@ -57,12 +58,18 @@ class Amount(msgspec.Struct, frozen=True):
 
 
 class Owner(msgspec.Struct, frozen=True):
-    """Another program that stores metadata a collection needs, and the clue that shows it."""
+    """Another program that a tree belongs to, and the clue that shows it.
+
+    ``knows``: which images exist is told by what it stores elsewhere, so that no collection goes
+    by the tree alone. Else it only removes images by itself.
+    """
 
     name: str
     clue: str
+    knows: bool = True
 
 
+CACHE: Final = "a pull-through cache"
 GITLAB: Final = "GitLab's registry with its metadata database"
 
 
@@ -121,6 +128,8 @@ def objections(facts: Facts, consent: Consent) -> Iterator[Objection]:
         )
     if not consent.foreign_owner:
         for owner in facts.owners:
+            if not owner.knows:
+                continue
             yield Objection(
                 Code.OWNER,
                 f"{facts.root} belongs to {owner.name} ({owner.clue}): which images exist is not "

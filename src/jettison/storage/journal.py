@@ -17,7 +17,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Final, Self, TypeVar
@@ -172,9 +172,7 @@ class Journal:
             is_new = self._documents.beginning(name, 1) is None
             self._documents.write(name, document)
         except StorageError as error:
-            message = f"cannot write the journal {self.location}: {error.message}"
-            hint = "Nothing is removed without a journal; make that folder writable."
-            raise JournalError(message, hint=hint) from error
+            raise self._not_writable(error) from error
         if is_new:
             self._let_leave(run)
 
@@ -226,6 +224,21 @@ class Journal:
         except StorageError as error:
             hint = error.hint or "Make room or make it writable, and go on."
             raise JournalError(error.message, hint=hint) from error
+
+    @contextmanager
+    def lease(self, name: str) -> Iterator[bool]:
+        """Hold what only one process may do at a time; False: another does."""
+        with ExitStack() as held:
+            try:
+                taken = held.enter_context(self._documents.lease(name))
+            except StorageError as error:
+                raise self._not_writable(error) from error
+            yield taken
+
+    def _not_writable(self, error: StorageError) -> JournalError:
+        message = f"cannot write the journal {self.location}: {error.message}"
+        hint = "Nothing is removed without a journal; make that folder writable."
+        return JournalError(message, hint=hint)
 
     # Reading.
 

@@ -4,7 +4,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final, Self
 
@@ -142,19 +142,42 @@ class FolderDocuments:
     def lease(self, name: str, patience: float = 0.0) -> Iterator[bool]:
         """Hold what only one process may do at a time; False: another does.
 
-        It is the kernel's lock on a file, which stays.
+        It is the kernel's lock on a file, which its holder removes at the end.
         """
         path = self._folder / f"{name}{_LEASE}"
-        end = time.monotonic() + patience
-        with self._opened(make=True) as folder:
+        with self._opened(make=True) as folder, ExitStack() as held:
             if folder is None:
                 raise StorageError(f"cannot lock {path}")
-            with open_record(folder, path.name, private=True) as descriptor:
-                held = _lock(descriptor, path)
-                while not held and time.monotonic() < end:
-                    time.sleep(_PAUSE)
-                    held = _lock(descriptor, path)
-                yield held
+            yield _take(folder, path, time.monotonic() + patience, held)
+
+
+def _take(folder: Folder, path: Path, end: float, held: ExitStack) -> bool:
+    """Make and lock a file, until ``held`` closes and removes it; False if another has it."""
+    while True:
+        with ExitStack() as opened:
+            record = open_record(folder, path.name, private=True, may_be_gone=True)
+            descriptor = opened.enter_context(record)
+            locked = _lock(descriptor, path)
+            if locked and _is_at(folder, path.name, descriptor):
+                held.push(opened.pop_all())
+                held.callback(_remove, folder, path.name)
+                return True
+        # One that is locked and not there is that of a holder who has just removed it.
+        if not locked:
+            if time.monotonic() >= end:
+                return False
+            time.sleep(_PAUSE)
+
+
+def _remove(folder: Folder, name: str) -> None:
+    with suppress(StorageError):  # it is of use again
+        folder.unlink(name)
+
+
+def _is_at(folder: Folder, name: str, descriptor: int) -> bool:
+    """Whether the open file is the one of that name."""
+    found = folder.look(name)
+    return found is not None and os.path.samestat(found, os.fstat(descriptor))
 
 
 def _lock(descriptor: int, path: Path) -> bool:

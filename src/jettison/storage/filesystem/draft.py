@@ -123,23 +123,38 @@ def write_file(
         draft.place(folder, name)
 
 
+def _open_or_make(folder: Folder, name: str, mode: int, *, again: bool) -> tuple[int, bool]:
+    """Open a file, and tell whether it is new; ``again`` if one vanishes in between."""
+    while True:
+        try:
+            return os.open(name, _NEW, mode, dir_fd=folder.descriptor), True
+        except FileExistsError:
+            try:
+                return os.open(name, _OLD, dir_fd=folder.descriptor), False
+            except FileNotFoundError:
+                if not again:
+                    raise
+
+
 @contextmanager
-def open_record(folder: Folder, name: str, *, private: bool = False) -> Iterator[int]:
+def open_record(
+    folder: Folder, name: str, *, private: bool = False, may_be_gone: bool = False
+) -> Iterator[int]:
     """Open a file of ours that is written in place, made if it is not there: a lock, a log.
+
+    ``may_be_gone``: another process may remove it at any time.
 
     Raises :class:`~jettison.errors.StorageError` for what is no file, or has another name
     somewhere: what is written here would be written there.
     """
     path = f"{folder.path}/{name}"
     with storage_errors("write", path):
-        try:
-            mode = _PRIVATE if private else _SHARED & ~0o022
-            descriptor, is_new = os.open(name, _NEW, mode, dir_fd=folder.descriptor), True
-        except FileExistsError:
-            descriptor, is_new = os.open(name, _OLD, dir_fd=folder.descriptor), False
+        mode = _PRIVATE if private else _SHARED & ~0o022
+        descriptor, is_new = _open_or_make(folder, name, mode, again=may_be_gone)
     try:
         status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+        gone = may_be_gone and status.st_nlink == 0
+        if not stat.S_ISREG(status.st_mode) or (status.st_nlink != 1 and not gone):
             what = "is a hard link" if stat.S_ISREG(status.st_mode) else "is no regular file"
             message = f"{path} {what}; nothing is written to it"
             raise StorageError(message, hint="Remove it: it is Jettison's own, and made again.")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from jettison.model.plausibility import GITLAB, Owner
+from jettison.model.plausibility import CACHE, GITLAB, Owner
 from jettison.storage.filesystem.folder import Folder
 
 __all__ = ["other_layout", "owners_in_tree"]
@@ -17,6 +17,9 @@ __all__ = ["other_layout", "owners_in_tree"]
 _LOCK_FILE: Final = "docker/registry/lockfiles/database-in-use"
 """GitLab's registry writes it when it moves its metadata into a database (its documentation of the
 container registry metadata database); ``filesystem-in-use`` beside it says the opposite."""
+
+_SCHEDULE: Final = "scheduler-state.json"
+"""Distribution's pull-through cache notes in it what leaves when (its ``proxyregistry.go``)."""
 
 _TWO_DIGITS: Final = re.compile(r"[0-9a-f]{2}")
 _PACKAGE: Final = re.compile(r"[0-9a-f]{64}")
@@ -27,6 +30,8 @@ def owners_in_tree(root: Folder) -> Iterator[Owner]:
     """Yield whom files in a tree name."""
     if root.look(_LOCK_FILE) is not None:
         yield Owner(GITLAB, f"its lock file {_LOCK_FILE}")
+    if root.look(_SCHEDULE) is not None:
+        yield Owner(CACHE, f"its schedule {_SCHEDULE}", knows=False)
 
 
 def other_layout(root: Path) -> str | None:
