@@ -270,7 +270,7 @@ def find_owner_objection(
 
 def copied_note(names: Iterable[RepoName]) -> str:
     """Return a sentence about repositories with times that look like those of a copy."""
-    what = "the times of their links look like those of a copy, so nothing is old by them"
+    what = "the times of the links look like those of a copy, so nothing is old by them"
     return f"{_names(names)}: {what}"
 
 
