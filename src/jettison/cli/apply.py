@@ -19,7 +19,7 @@ from jettison.cli.options import (
     with_connection,
 )
 from jettison.cli.output import Format
-from jettison.cli.policy_options import Target
+from jettison.cli.policy_options import Target, read_option
 from jettison.cli.prune_run import PruneCommand
 from jettison.errors import InvalidDocument, UsageError, storage_errors
 
@@ -105,7 +105,7 @@ def apply(
         clock=ignore_clock,
         incomplete=allow_incomplete,
         foreign_owner=allow_foreign_owner,
-        most=None if max_removal is None else Share(max_removal),
+        most=None if max_removal is None else read_option("--max-removal", Share, max_removal),
     )
     held = read_held(in_use, may_be_empty=in_use_may_be_empty)
     known = None if pulls is None else pruning.read_pulls(pulls)

@@ -1,17 +1,27 @@
 """Options that are a retention policy, and the targets that one is applied to."""
 
 import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple, TypeVar
 
 import typer
 
-from jettison.errors import InvalidDocument, InvalidPolicy, UsageError
+from jettison.errors import InvalidPolicy, UsageError
 
 if TYPE_CHECKING:
-    from jettison.model.retention.policy import Policy
+    from jettison.model.retention.patterns import Pattern
+    from jettison.model.retention.policy import Clock, Policy
 
-__all__ = ["PolicyFile", "PolicyFlags", "Target", "find_target"]
+__all__ = [
+    "PolicyFile",
+    "PolicyFlags",
+    "Target",
+    "check_options",
+    "find_target",
+    "read_option",
+    "read_patterns",
+]
 
 KEEP = "What is kept"
 _REMOVE = "What is removed"
@@ -43,7 +53,11 @@ GroupBy = Annotated[
 ]
 ClockOption = Annotated[
     str,
-    typer.Option("--clock", metavar="CLOCK", help="The time that counts: auto, pushed, created."),
+    typer.Option(
+        "--clock",
+        metavar="CLOCK",
+        help="The time that counts: auto, pushed, uploaded, tagged, created.",
+    ),
 ]
 TimeZone = Annotated[
     str, typer.Option("--time-zone", metavar="ZONE", help="Where days and weeks begin.")
@@ -51,7 +65,7 @@ TimeZone = Annotated[
 
 
 def _count(name: str, text: str, panel: str = KEEP) -> object:
-    return typer.Option(name, metavar="N", min=1, help=text, rich_help_panel=panel)
+    return typer.Option(name, metavar="N", min=1, max=1_000_000, help=text, rich_help_panel=panel)
 
 
 def _period(name: str, text: str, panel: str) -> object:
@@ -137,55 +151,151 @@ class PolicyFlags(NamedTuple):
         What the rule names and no ``--keep-…`` keeps is removed, if no option says more exactly
         what is.
         """
-        from jettison.configuration.policy_file import check_policy
-        from jettison.model import codec
-        from jettison.model.retention.policy import Policy
+        from jettison.model.retention.patterns import Grouping, Pattern
+        from jettison.model.retention.period import Period
+        from jettison.model.retention.policy import (
+            Keep,
+            Policy,
+            Protect,
+            Remove,
+            Rule,
+            State,
+        )
 
-        keep = _given(
+        def period(option: str, text: str | None) -> Period | None:
+            return None if text is None else read_option(option, Period, text)
+
+        keep = Keep(
             last=self.last,
-            within=self.within,
+            within=period("--keep-within", self.within),
             hourly=self.hourly,
             daily=self.daily,
             weekly=self.weekly,
             monthly=self.monthly,
             yearly=self.yearly,
-            pulled_within=self.pulled_within,
+            pulled_within=period("--keep-pulled-within", self.pulled_within),
         )
-        remove = _given(
-            older_than=self.older_than,
+        self._require_one_count()
+        remove = Remove(
+            older_than=period("--older-than", self.older_than),
             beyond=self.beyond,
             and_beyond=self.and_beyond,
             or_beyond=self.or_beyond,
-            not_pulled_within=self.not_pulled_within,
+            not_pulled_within=period("--not-pulled-within", self.not_pulled_within),
         )
-        rules: list[dict[str, object]] = []
-        if keep or remove:
-            tags = {"tags": self.match or ["*"], "except_tags": self.but, "group_by": self.group_by}
-            rule = _given(**tags, clock=self.clock, keep=keep or None, remove=remove or "rest")
-            rules.append(rule)
-        elif self.match or self.but or self.group_by:
-            raise UsageError(
-                "--match alone says neither what is kept nor what goes",
-                hint="Add for example --keep-last 10, or --older-than 30d.",
+        rules: list[Rule] = []
+        if keep != Keep() or remove != Remove():
+            rules.append(
+                Rule(
+                    tags=read_patterns("--match", self.match) or (Pattern("*"),),
+                    except_tags=read_patterns("--except", self.but),
+                    group_by=None
+                    if self.group_by is None
+                    else read_option("--group-by", Grouping, self.group_by),
+                    clock=_read_clock(self.clock),
+                    keep=None if keep == Keep() else keep,
+                    remove="rest" if remove == Remove() else remove,
+                )
             )
-        for state, period in (("untagged", self.untagged), ("orphaned", self.orphans)):
-            if period is not None:
-                rules.append({"state": state, "remove": {"older_than": period}})
-        document = {
-            "rules": rules,
-            "protect": {"tags": self.keep_tag or []},
-            "time_zone": self.time_zone,
-        }
-        try:
-            policy: Policy = codec.convert(document, Policy)
-        except InvalidDocument as error:
-            raise InvalidPolicy(str(error).partition(" - at ")[0]) from None
-        check_policy(policy)
+        else:
+            self._require_no_set()
+        for state, option, text in (
+            (State.UNTAGGED, "--untagged", self.untagged),
+            (State.ORPHANED, "--orphans", self.orphans),
+        ):
+            if text is not None:
+                older = Remove(older_than=read_option(option, Period, text))
+                rules.append(Rule(state=state, remove=older))
+        policy = Policy(
+            rules=tuple(rules),
+            protect=Protect(tags=read_patterns("--keep-tag", self.keep_tag)),
+            time_zone=self.time_zone,
+        )
+        check_options(policy)
         return policy
 
+    def _require_one_count(self) -> None:
+        """Raise for an age and counts that have no meaning together."""
+        counts = {"--beyond": self.beyond, "--and-beyond": self.and_beyond}
+        counts["--or-beyond"] = self.or_beyond
+        given = [option for option, count in counts.items() if count is not None]
+        if len(given) > 1:
+            raise UsageError(f"{' and '.join(given)} exclude each other")
+        if given == ["--beyond"] and self.older_than is not None:
+            raise UsageError(
+                "--older-than and --beyond may mean that both have to hold, or either",
+                hint="Write --and-beyond (old and beyond N), or --or-beyond (either).",
+            )
+        if given and given != ["--beyond"] and self.older_than is None:
+            raise UsageError(f"{given[0]} goes with --older-than", hint="Alone it is --beyond.")
 
-def _given(**members: object) -> dict[str, object]:
-    return {name: value for name, value in members.items() if value is not None}
+    def _require_no_set(self) -> None:
+        """Raise for options that are about a rule which is not there."""
+        settings = {"--match": self.match, "--except": self.but, "--group-by": self.group_by}
+        settings["--clock"] = None if self.clock == "auto" else self.clock
+        given = [option for option, value in settings.items() if value]
+        if given:
+            raise UsageError(
+                f"{' and '.join(given)}: no option says what of that is kept, or what goes",
+                hint="Add for example --keep-last 10, or --older-than 30d.",
+            )
+
+
+_Read = TypeVar("_Read")
+
+
+def read_option(option: str, kind: Callable[[str], _Read], text: str) -> _Read:
+    """Return the value of an option; an error names it."""
+    try:
+        return kind(text)
+    except InvalidPolicy as error:
+        raise InvalidPolicy(f"{option}: {error.message}", hint=error.hint) from None
+
+
+def read_patterns(option: str, texts: Iterable[str] | None) -> "tuple[Pattern, ...]":
+    """Return the patterns of an option; an error names it."""
+    from jettison.model.retention.patterns import Pattern
+
+    return tuple(read_option(option, Pattern, text) for text in texts or ())
+
+
+def _read_clock(text: str) -> "Clock":
+    from jettison.model.retention.policy import Clock
+
+    known = [one for one in Clock if one is not Clock.UNTAGGED]
+    if text not in known:
+        raise UsageError(f"--clock: {text!r} is none of {', '.join(known)}")
+    return Clock(text)
+
+
+def check_options(policy: "Policy") -> None:
+    """Raise :class:`~jettison.errors.InvalidPolicy` for a policy of options that cannot be meant.
+
+    The error names the option.
+    """
+    from jettison.model.retention.mistakes import find_mistakes
+
+    for steps, message in find_mistakes(policy):
+        option = _option_of(steps, policy)
+        told = message.replace("remove: all", "write a policy file with `remove: all`")
+        raise InvalidPolicy(f"{option}: {told}" if option else told)
+
+
+def _option_of(steps: tuple[str | int, ...], policy: "Policy") -> str:
+    """Return the option that makes a key of a policy."""
+    if steps[0] == "protect":
+        return "--keep-tag"
+    number = steps[1] if len(steps) > 1 else None
+    if not isinstance(number, int):
+        return "--" + str(steps[0]).replace("_", "-")
+    state = policy.rules[number].state
+    if state != "tagged":
+        return "--untagged" if state == "untagged" else "--orphans"
+    keys = [step for step in steps[2:] if isinstance(step, str)]
+    if keys[:1] == ["keep"]:
+        keys = ["-".join(keys)]
+    names = {"tags": "--match", "except_tags": "--except", "remove": ""}
+    return names.get(keys[-1], "--" + keys[-1].replace("_", "-")) if keys else ""
 
 
 class Target(NamedTuple):

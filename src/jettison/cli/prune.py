@@ -165,7 +165,9 @@ def prune(
         clock=ignore_clock,
         incomplete=allow_incomplete,
         foreign_owner=allow_foreign_owner,
-        most=None if max_removal is None else Share(max_removal),
+        most=None
+        if max_removal is None
+        else flags.read_option("--max-removal", Share, max_removal),
     )
     work = PruneCommand(
         found,
@@ -191,8 +193,7 @@ def prune(
 
 def _policy(path: Path | None, chosen: flags.PolicyFlags) -> "Policy":
     from jettison.configuration.policy_file import read_policy
-    from jettison.model.retention.patterns import Pattern
-    from jettison.model.retention.policy import Protect
+    from jettison.model.retention.policy import Policy, Protect
 
     if path is None:
         found = chosen.policy()
@@ -205,7 +206,8 @@ def _policy(path: Path | None, chosen: flags.PolicyFlags) -> "Policy":
         import msgspec
 
         found = read_policy(path)
-        kept = tuple(map(Pattern, chosen.keep_tag or ()))
+        kept = flags.read_patterns("--keep-tag", chosen.keep_tag)
+        flags.check_options(Policy(protect=Protect(tags=kept)))
         protect = Protect(
             (*found.protect.tags, *kept), found.protect.repositories, found.protect.digests
         )

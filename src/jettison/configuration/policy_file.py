@@ -17,7 +17,6 @@ from jettison.model.retention.mistakes import find_mistakes
 from jettison.model.retention.policy import Policy
 
 __all__ = [
-    "check_policy",
     "parse_policy",
     "policy_schema",
     "read_policy",
@@ -77,14 +76,6 @@ def require_useful(policy: Policy) -> None:
     if not policy.rules:
         message = "the policy is empty: it has no rules"
     raise Refused(message, hint="Write `remove: rest`, or say --keep-last 10 or --untagged 7d.")
-
-
-def check_policy(policy: Policy) -> None:
-    """Raise :class:`InvalidPolicy` for one that cannot be meant, made from options."""
-    for steps, message in find_mistakes(policy):
-        keys = [step for step in steps if isinstance(step, str)]
-        option = "--" + keys[-1].replace("_", "-") if keys else "the policy"
-        raise InvalidPolicy(f"{option}: {message}")
 
 
 def policy_schema() -> dict[str, Any]:
