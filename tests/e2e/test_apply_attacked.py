@@ -77,6 +77,19 @@ def test_policy_that_was_edited_in_a_plan_is_refused(
     assert builds.tags("app") == ALL
 
 
+def test_plan_of_a_clock_that_was_ahead_is_refused(
+    builds: DockerRegistry, jettison: Jettison, plan: Path
+) -> None:
+    made = json.loads(plan.read_text())
+    plan.write_text(json.dumps(made | {"decided": made["decided"] + 86400 * 365}))
+    told = jettison("apply", plan, "--yes", check=4)
+    assert "after the present" in told.stderr
+    assert "--ignore-clock" in told.stderr
+    assert builds.tags("app") == ALL
+    jettison("apply", plan, "--yes", "--ignore-clock")
+    assert builds.tags("app") == ["b3", "b4", "b5", "b6"]
+
+
 def test_plan_that_cannot_be_read_says_what_is_wrong(
     builds: DockerRegistry, jettison: Jettison, plan: Path
 ) -> None:

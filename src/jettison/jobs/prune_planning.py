@@ -36,6 +36,7 @@ from jettison.model.retention.prune_plan import (
     copied_note,
     count_repository,
     find_clock_objection,
+    find_early_objection,
     find_objections,
     find_owner_objection,
     plan_decided,
@@ -272,6 +273,7 @@ def object_to(place: Workspace, made: PrunePlan) -> PrunePlan:
     allowed, storage = made.allowed, place.storage
     objections = list(find_objections(made.counts, made.bytes, made.policy, allowed))
     objections += find_clock_objection(place.registry.clock_difference, allowed)
+    objections += find_early_objection(made.decided - place.clock(), allowed)
     if storage is not None and made.plan.steps:
         owners = find_owners(storage, place.configuration)
         objections += find_owner_objection(storage.location, owners, allowed)

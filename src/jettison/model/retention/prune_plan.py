@@ -37,6 +37,7 @@ __all__ = [
     "copied_note",
     "count_repository",
     "find_clock_objection",
+    "find_early_objection",
     "find_objections",
     "find_owner_objection",
     "plan_decided",
@@ -256,6 +257,16 @@ def find_clock_objection(difference: float | None, allowed: Allowed) -> Iterator
     """
     if difference is not None and abs(difference) > MOST_DIFFERENCE and not allowed.clock:
         message = f"the registry's clock and this machine's differ by {abs(difference):,.0f} s"
+        yield PruneObjection(PruneCode.CLOCK, message, "--ignore-clock")
+
+
+def find_early_objection(ahead: float, allowed: Allowed) -> Iterator[PruneObjection]:
+    """Yield an objection if a plan was decided ``ahead`` seconds after the present.
+
+    A clock was wrong: then, and young images were old to it, or now.
+    """
+    if ahead > MOST_DIFFERENCE and not allowed.clock:
+        message = f"the plan was made {ahead:,.0f} s after the present, by this machine's clock"
         yield PruneObjection(PruneCode.CLOCK, message, "--ignore-clock")
 
 
