@@ -269,3 +269,15 @@ def test_what_cannot_be_put_back_is_told() -> None:
     here = repository(APP, [old, image(1, 0)], {"old": 0, "new": 1})
     assert any("signatures" in warning for warning in remove(here, "old").warnings)
     assert not remove(here, "new").warnings
+
+
+def test_steps_are_in_the_same_order_however_manifests_are_listed() -> None:
+    manifests = [image(0, 1), *(image(n, 1, subject=0) for n in range(1, 5)), image(5, 1)]
+    tags = {"v1": 0, "v2": 5, weak_tag(0): 5, weak_tag(5): 4}
+    orders = [manifests, manifests[::-1], manifests[3:] + manifests[:3]]
+    found = {
+        tuple(story(plan_removal(repository(APP, some, named), {Tag("v1"), Tag("v2")})))
+        for some in orders
+        for named in (tags, dict(reversed(tags.items())))
+    }
+    assert len(found) == 1

@@ -196,7 +196,7 @@ def _order(
         return [child for child in repository.children(digest) if child in gone]
 
     def below(digest: Digest) -> list[Digest]:
-        return [*children(digest), *(d for d in referrers.get(digest, ()) if d in gone)]
+        return [*children(digest), *sorted(d for d in referrers.get(digest, ()) if d in gone)]
 
     return postorder(postorder(sorted(gone), below), children)[::-1]
 
@@ -219,7 +219,7 @@ class _Reasons:
         self._tags_of = repository.tags_of()
         self._subjects = {
             referrer: subject
-            for subject, found in repository.referrers().items()
+            for subject, found in sorted(repository.referrers().items())
             for referrer in found
             if subject in gone
         }
