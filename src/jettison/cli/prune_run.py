@@ -13,7 +13,7 @@ from jettison.cli.output import Format, command_line, counted, dim, emit, note, 
 from jettison.cli.policy_options import Target
 from jettison.cli.progress import reporting
 from jettison.cli.prune_options import CHANGES
-from jettison.errors import JettisonError, PartlyDone, UsageError
+from jettison.errors import JettisonError, UsageError
 
 if TYPE_CHECKING:
     from jettison.api.registry import AsyncRegistrySession
@@ -227,7 +227,7 @@ class PruneCommand:
 
         ``more`` are the options that the plan is to be applied with.
         """
-        from jettison.cli.receipt import require_all_done, require_verified
+        from jettison.jobs.outcome import require_success, require_whole
         from jettison.jobs.prune import require_unopposed
 
         made, entry = outcome.plan, outcome.entry
@@ -236,34 +236,14 @@ class PruneCommand:
         if out is not None and made is not None:
             _write_plan(out, made, more)
         if entry is not None:
-            if entry.receipt is not None:
-                require_verified(entry.receipt.findings, entry.id)
-            require_all_done(entry)
+            require_success(entry)
         if made is None:
             return
         if entry is None and not made.plan.steps and self._output is Format.TABLE:
             note("Nothing is to be removed.")
-        _require_whole(made, applied=entry is not None)
+        require_whole(made, applied=entry is not None)
         if exit_code and self._only and made.plan.steps:
             raise typer.Exit(CHANGES)
-
-
-def _require_whole(made: "PrunePlan", *, applied: bool) -> None:
-    """Raise :class:`PartlyDone` (exit 3) if a repository was left out, or what changed."""
-    if made.unread:
-        more = f" (and {len(made.unread) - 1} more)" if len(made.unread) > 1 else ""
-        first = made.unread[0]
-        message = f"{first.subject} could not be read, and was left alone: {first.message}{more}"
-        raise PartlyDone(message, hint="Run the command again when it can be read.")
-    left_out = [one for one in made.objections if one.repository is not None]
-    if applied and left_out:
-        raise PartlyDone(left_out[0].message, hint=f"{left_out[0].option} allows it.")
-    if made.left:
-        more = f" (and {len(made.left) - 1} more)" if len(made.left) > 1 else ""
-        raise PartlyDone(
-            f"left, since it changed: {made.left[0]}{more}",
-            hint="Make a new plan for it: jettison prune … --out FILE",
-        )
 
 
 def _tell_progress(job: "PruneJob", output: Format) -> None:

@@ -1,6 +1,6 @@
 """Prints plans and receipts for people."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from jettison.cli.output import (
@@ -17,14 +17,12 @@ from jettison.cli.output import (
     write,
     yellow,
 )
-from jettison.errors import PartlyDone, VerificationFailed
 from jettison.model.journal import (
     EntryHead,
     Finding,
     JobKind,
     JobState,
     JournalEntry,
-    LeftCode,
     Receipt,
     RemovalEntry,
     RemovalHead,
@@ -37,8 +35,6 @@ __all__ = [
     "print_findings",
     "print_plan",
     "print_receipt",
-    "require_all_done",
-    "require_verified",
     "undo_line",
     "what_goes",
 ]
@@ -102,31 +98,7 @@ def print_findings(findings: tuple[Finding, ...]) -> None:
     """Print what was verified."""
     for finding in findings:
         mark = red("✗") if not finding.ok else yellow("!") if finding.before else green("✓")
-        write(f"  {mark} {_sentence(finding)}")
-
-
-def require_verified(findings: Sequence[Finding], run_id: str) -> None:
-    """Raise :class:`VerificationFailed` (exit 5) with the first finding that is not as promised."""
-    bad = [finding for finding in findings if not finding.ok]
-    if bad:
-        more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
-        raise VerificationFailed(
-            f"verification failed: {_sentence(bad[0])}{more}",
-            hint=f"When that is mended: jettison verify {run_id}",
-        )
-
-
-def require_all_done(run: RemovalEntry) -> None:
-    """Raise :class:`PartlyDone` (exit 3) if a finished run did not do its whole plan."""
-    if run.left:
-        steps = counted(len(run.plan.steps), "step")
-        message = f"{len(run.left)} of {steps} were not done: {run.left[0].reason}"
-        more = f" (and {len(run.left) - 1} more)" if len(run.left) > 1 else ""
-        rest = "Run the command again for the rest"
-        if all(left.code is LeftCode.REFUSED for left in run.left):
-            rest = "The registry refuses that, so nothing is to be done again"
-        hint = f"{rest}, or `jettison undo {run.id}` to take it back."
-        raise PartlyDone(message + more, hint=hint)
+        write(f"  {mark} {finding.text}")
 
 
 def _left(run: RemovalEntry) -> Iterator[str]:
@@ -140,12 +112,6 @@ def _left(run: RemovalEntry) -> Iterator[str]:
         yield left.reason + (
             f" (its {'other ' * bool(but)}tags are removed{but})" if untagged else ""
         )
-
-
-def _sentence(finding: Finding) -> str:
-    # "2 tags are gone", but "app:1: the tag is still there".
-    joint = " " if finding.subject[:1].isdigit() else ": "
-    return f"{finding.subject}{joint}{finding.sentence}"
 
 
 def print_receipt(run: JournalEntry) -> None:

@@ -163,11 +163,9 @@ def rm(
         return
     if output is not Format.TABLE:
         emit(output, {"run": finished})
-    from jettison.cli.receipt import require_all_done, require_verified
+    from jettison.jobs.outcome import require_success
 
-    if finished.receipt is not None:
-        require_verified(finished.receipt.findings, finished.id)
-    require_all_done(finished)
+    require_success(finished)
 
 
 async def _rm(

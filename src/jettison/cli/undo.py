@@ -93,7 +93,7 @@ def undo(
         emit(output, {"run": done})
     if left:
         raise _partly(found, left)
-    from jettison.cli.receipt import require_verified
+    from jettison.jobs.outcome import require_verified
 
     if done.receipt is not None:
         require_verified(done.receipt.findings, done.id)

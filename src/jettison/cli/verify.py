@@ -69,7 +69,8 @@ def verify(
     tell_last(run_id, last)
     confirm_last(run_id, last, journal, named=bool(storage or registry), yes=yes)
     found, findings = run(_verify(last, storage, registry, connection, read_data=read_data))
-    from jettison.cli.receipt import print_findings, require_verified
+    from jettison.cli.receipt import print_findings
+    from jettison.jobs.outcome import require_verified
 
     if output is Format.TABLE:
         write(bold(f"Run {found.id} on {found.registry or found.storage}"))

@@ -51,7 +51,7 @@ from jettison.model.retention.pulls import KnownPulls
 from jettison.registry import Registry
 from jettison.storage.untagged_seen import note_untagged
 
-__all__ = ["PreparedPrune", "PruneJob", "PruneRequest", "held_at"]
+__all__ = ["PreparedPrune", "PruneJob", "PruneRequest", "held_at", "require_unopposed"]
 
 _NO_LIST: Final = (AccessDenied, LoginRefused, NotFoundError, UnexpectedResponse)
 

@@ -112,7 +112,7 @@ class RemovalJob:
         """Return the latest run of the command with this fingerprint that stopped half-way."""
         found = {
             head.id: journal
-            for journal in (self._workspace.users_journal, self._journal)
+            for journal in self._workspace.journals
             if (head := find_unfinished(journal, fingerprint)) is not None
         }
         run = found[max(found)].read(max(found)) if found else None
@@ -252,12 +252,12 @@ class RemovalJob:
             with carrying_out(self._journal, prepared.fingerprint):
                 require_as_seen(self._journal, entry)
                 return await self._finish(self._applier(), entry, prepared, fresh=False)
-        place, users = self._workspace, self._workspace.users_journal
+        place, users = self._workspace, self._workspace.users
         entry = self._entry(prepared)
         if self._journal is not users and not self._journal.has_room():
             # The disk is full, which is why it is to be reclaimed. A collection that follows at
             # once needs no journal in the tree; a later one would not know of the undo window.
-            if not prepared.settings.reclaim:
+            if not prepared.settings.reclaim or users is None:
                 message = f"{entry.storage} is full: there is no room for the journal"
                 hint = "Add --reclaim (and --backup DIR elsewhere): its journal is in your home."
                 raise JournalError(message, hint=hint)
@@ -266,7 +266,7 @@ class RemovalJob:
             self._require_first(prepared)
             applier = self._applier()
             entry = await applier.start(entry, cache)
-            if self._journal is not users:
+            if users is not None and self._journal is not users:
                 users.point(entry, self._journal)
             fresh = place.clock() - prepared.now < FRESH_SECONDS
             return await self._finish(applier, entry, prepared, fresh=fresh)
@@ -287,7 +287,7 @@ class RemovalJob:
         place = self._workspace
         found = [
             head
-            for journal in (place.users_journal, place.journal)
+            for journal in place.journals
             for head in journal.heads()
             if isinstance(head, RemovalHead)
             and head.fingerprint == fingerprint

@@ -40,9 +40,10 @@ class Workspace:
     """The workspace of a job, which is ``plan``, ``apply`` and ``verify`` over one of these.
 
     ``remote`` is the registry over its API, ``storage`` its storage; each None if not at hand.
-    ``users`` is the journal in the user's home. ``clock`` returns the time in seconds since the
-    epoch, and ``progress`` gets the progress of a job. ``trust_times``: the times of a storage's
-    links count even if they look like those of a copy.
+    ``users`` is the journal in the user's home, None for a program whose runs are in the storage
+    alone. ``clock`` returns the time in seconds since the epoch, and ``progress`` gets the progress
+    of a job. ``trust_times``: the times of a storage's links count even if they look like those of
+    a copy.
     """
 
     remote: Registry | None = None
@@ -124,6 +125,11 @@ class Workspace:
         if self.storage is not None:
             return tree_journal(self.storage)
         return self.users_journal
+
+    @property
+    def journals(self) -> tuple[Journal, ...]:
+        """The journals that runs are looked for in: the user's, if there is one, and the other."""
+        return (self.journal,) if self.users is None else (self.users, self.journal)
 
     @property
     def users_journal(self) -> Journal:

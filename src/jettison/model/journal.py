@@ -139,6 +139,11 @@ class Finding(msgspec.Struct, frozen=True):
     sentence: str
     before: bool = False
 
+    @property
+    def text(self) -> str:
+        """The whole sentence: ``2 tags are gone``, but ``app:1: the tag is still there``."""
+        return self.subject + (" " if self.subject[:1].isdigit() else ": ") + self.sentence
+
 
 class LeftCode(enum.StrEnum):
     """Why a step was not done.

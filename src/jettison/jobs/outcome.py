@@ -1,0 +1,60 @@
+"""Whether a run did all that it should: an error for one that did not, or cannot prove it."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from jettison.errors import PartlyDone, VerificationFailed
+from jettison.model.journal import Finding, LeftCode, RemovalEntry
+
+if TYPE_CHECKING:  # a removal of named images loads no policy
+    from jettison.model.retention.prune_plan import PrunePlan
+
+__all__ = ["require_success", "require_verified", "require_whole"]
+
+
+def require_verified(findings: Sequence[Finding], run_id: str) -> None:
+    """Raise :class:`VerificationFailed` (exit 5) with the first finding that is not as promised."""
+    bad = [finding for finding in findings if not finding.ok]
+    if bad:
+        more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
+        raise VerificationFailed(
+            f"verification failed: {bad[0].text}{more}",
+            hint=f"When that is mended: jettison verify {run_id}",
+        )
+
+
+def require_success(run: RemovalEntry) -> None:
+    """Raise for a finished run that cannot be proved, or did not do its whole plan.
+
+    That is :class:`VerificationFailed` (exit 5), or :class:`PartlyDone` (exit 3).
+    """
+    if run.receipt is not None:
+        require_verified(run.receipt.findings, run.id)
+    if run.left:
+        total = len(run.plan.steps)
+        steps = f"{total:,} step{'s' * (total != 1)}"
+        message = f"{len(run.left)} of {steps} were not done: {run.left[0].reason}"
+        more = f" (and {len(run.left) - 1} more)" if len(run.left) > 1 else ""
+        rest = "Run the command again for the rest"
+        if all(left.code is LeftCode.REFUSED for left in run.left):
+            rest = "The registry refuses that, so nothing is to be done again"
+        hint = f"{rest}, or `jettison undo {run.id}` to take it back."
+        raise PartlyDone(message + more, hint=hint)
+
+
+def require_whole(made: "PrunePlan", *, applied: bool) -> None:
+    """Raise :class:`PartlyDone` (exit 3) if a repository was left out, or what changed."""
+    if made.unread:
+        more = f" (and {len(made.unread) - 1} more)" if len(made.unread) > 1 else ""
+        first = made.unread[0]
+        message = f"{first.subject} could not be read, and was left alone: {first.message}{more}"
+        raise PartlyDone(message, hint="Run the command again when it can be read.")
+    left_out = [one for one in made.objections if one.repository is not None]
+    if applied and left_out:
+        raise PartlyDone(left_out[0].message, hint=f"{left_out[0].option} allows it.")
+    if made.left:
+        more = f" (and {len(made.left) - 1} more)" if len(made.left) > 1 else ""
+        raise PartlyDone(
+            f"left, since it changed: {made.left[0]}{more}",
+            hint="Make a new plan for it: jettison prune … --out FILE",
+        )
