@@ -69,6 +69,9 @@ def test_the_document_lists_every_cipher_suite() -> None:
 def test_the_documents_examples_are_read_without_a_warning(config: Path) -> None:
     blocks = re.findall(r"```yaml\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
     complete, *parts = blocks
+    policy = config.with_name("retention.yml")
+    policy.write_text("rules: [{tags: ['*'], keep: {last: 9}, remove: rest}]", encoding="utf-8")
+    complete = complete.replace("/etc/jettison/retention.yml", str(policy))
     config.write_text(complete, encoding="utf-8")
     found = read_configuration(config, {}, "serving")
     assert found.warnings == ()

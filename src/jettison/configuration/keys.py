@@ -24,6 +24,8 @@ _GRAVE: Final = "is not known, and may change what the storage means"
 _TELLING: Final = frozenset({"", "storage.filesystem"})
 """Sections whose unknown keys may tell that the tree is not what it seems: a fork may keep its
 metadata elsewhere, and a misspelt ``rootdirectory`` names another tree."""
+_STRICT: Final = "jettison.retention"
+"""The section whose unknown keys are errors for a server: what it does by itself is as meant."""
 _FORKS: Final = frozenset({"gc", "migration", "profiling", "rate_limiter"})
 """Top-level keys of GitLab's fork that are harmless; its ``database`` is not."""
 DRIVER: Final = "only the filesystem driver is supported"
@@ -93,6 +95,7 @@ _SUPPORTED: Final = (
     *(f"jettison.{name}" for name in ("ignore", "immutable")),
     *(f"jettison.pulls.{name}" for name in ("enabled", "ignore_agents", "ignore_users")),
     "jettison.pulls.across_restarts",
+    *(f"jettison.retention.{name}" for name in ("policy", "schedule", "time_zone", "undo_window")),
     *(f"jettison.access[].{name}" for name in ("users", "repositories", "actions")),
     *(f"jettison.limits.{name}" for name in _LIMITS),
 )
@@ -229,6 +232,9 @@ def _check_section(
         near = _nearest(name, part, node)
         if name in _TELLING and not _is_harmless(name, part, ignored):
             problems.add(full, f"{_GRAVE}{near}", _unknown_hint(full), "opening")
+        elif name == _STRICT:
+            allowed = f"Keys are {', '.join(node.children)}."
+            problems.add(full, f"is not known{near}", allowed, "serving")
         else:
             problems.warn(f"{problems.subject(full)} is not known and has no effect{near}")
 

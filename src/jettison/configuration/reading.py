@@ -15,7 +15,7 @@ from jettison.configuration.http import read_http
 from jettison.configuration.keys import check_keys
 from jettison.configuration.observing import read_health, read_notifications
 from jettison.configuration.problems import Problem, Problems, Purpose, refusal
-from jettison.configuration.retention import read_immutable, read_pulls
+from jettison.configuration.retention import read_immutable, read_pulls, read_retention
 from jettison.configuration.section import Section
 from jettison.configuration.settings import (
     AccessRule,
@@ -78,8 +78,9 @@ def examine_configuration(
     access = _access(ours, login=auth is not None)
     sparse = ours.flag("sparse_manifests", default=False)
     indexes = top.section("validation", "manifests", "indexes")
+    storage = read_storage(top)
     found = Configuration(
-        storage=read_storage(top),
+        storage=storage,
         path=path,
         http=read_http(http),
         log=_log(serving),
@@ -97,6 +98,7 @@ def examine_configuration(
         workers=ours.whole("workers", 1, 1, _MOST_WORKERS),
         pulls=read_pulls(ours.section("pulls")),
         immutable=read_immutable(top.section("jettison").only("opening")),
+        retention=read_retention(ours, storage),
         address=http.text("addr"),
         secure=bool(tls.value("certificate") or tls.value("letsencrypt")),
         cache_of=top.section("proxy").text("remoteurl", secret=True),

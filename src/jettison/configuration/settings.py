@@ -16,6 +16,8 @@ from jettison.model.plausibility import Owner
 
 if TYPE_CHECKING:
     from jettison.model.retention.patterns import Pattern
+    from jettison.model.retention.policy import Policy
+    from jettison.model.retention.schedule import Schedule
 
 __all__ = [
     "ALGORITHMS",
@@ -37,6 +39,7 @@ __all__ = [
     "PullRecords",
     "RedisServer",
     "RedisTls",
+    "ScheduledRetention",
     "Storage",
     "StorageHealth",
     "TcpCheck",
@@ -357,6 +360,18 @@ class PullRecords(msgspec.Struct, frozen=True):
     across_restarts: bool = False
 
 
+class ScheduledRetention(msgspec.Struct, frozen=True):
+    """A policy that the server prunes its storage by, and when.
+
+    ``file`` is what ``policy`` was read from. ``undo_window`` is in seconds.
+    """
+
+    file: Path
+    policy: "Policy"
+    schedule: "Schedule"
+    undo_window: float
+
+
 class Configuration(msgspec.Struct, frozen=True):
     """Everything that a configuration says, variables included.
 
@@ -390,6 +405,7 @@ class Configuration(msgspec.Struct, frozen=True):
     workers: int = 1
     pulls: PullRecords = PullRecords()
     immutable: tuple["Pattern", ...] = ()
+    retention: ScheduledRetention | None = None
     address: str | None = None
     secure: bool = False
     cache_of: str | None = None

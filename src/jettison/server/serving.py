@@ -34,6 +34,7 @@ from jettison.server.http.tls import keep_certificate_fresh, make_context
 from jettison.server.messages import log_messages
 from jettison.server.observing import AccessLog, Exchange, Health, Metrics, Notifier, debug_app
 from jettison.server.placement import Placement
+from jettison.server.pruning import RetentionKeeper
 from jettison.server.purging import keep_purging
 from jettison.server.running import http_server, listen_at, serve_until_told
 from jettison.server.workers import watch_over
@@ -208,11 +209,13 @@ class _Server:
             await context.pulls.start(run)
             stack.push_async_callback(context.pulls.stop, run)
             monitoring = self._storage.monitoring()
+            keeper = self._keeper(context)
             metrics = Metrics(
                 monitoring,
                 endpoints=notifier.figures,
                 lines_dropped=lambda: log.dropped,
                 uploads=context.sessions.count,
+                retention=None if keeper is None else keeper.figures,
                 shared=self._shared,
             )
             await metrics.start()
@@ -226,6 +229,8 @@ class _Server:
             app = RegistryApp(context, guard, _Observer(log, metrics), lambda: health.failing)
             if first and settings.purging.enabled and not settings.readonly:
                 await stack.enter_async_context(_task(keep_purging(context, settings.purging)))
+            if first and keeper is not None:
+                await stack.enter_async_context(_task(keeper.keep_pruning()))
             if self._tls is not None and configuration.http.tls is not None:
                 fresh = keep_certificate_fresh(self._tls, configuration.http.tls)
                 await stack.enter_async_context(_task(fresh))
@@ -243,6 +248,14 @@ class _Server:
             gc.collect()
             gc.freeze()
             await serve_until_told(servers, ready)
+
+    def _keeper(self, context: Context) -> RetentionKeeper | None:
+        """Return what prunes by a schedule, if the configuration has one."""
+        configuration = self._configuration
+        path, settings = configuration.path, configuration.retention
+        if path is None or settings is None:
+            return None
+        return RetentionKeeper(path, settings, self._storage, partial(context.run, ""))
 
 
 @contextlib.asynccontextmanager

@@ -10,8 +10,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from jettison.server.observing import Metrics
-from jettison.server.observing.metrics import BOUNDS, EndpointFigures
+from jettison.server.observing.metrics import BOUNDS, EndpointFigures, RetentionFigures
 from jettison.storage.filesystem.monitoring import TreeMonitor
+from jettison.storage.scheduled_runs import RunResult, ScheduledRun
 from tests.server.observing.exchanges import exchange
 from tests.support.registry import DockerRegistry, free_port
 
@@ -36,7 +37,21 @@ def value(found: Samples, name: str, **labels: str) -> float:
 
 def some_metrics(tmp_path: Path) -> Metrics:
     endpoint = EndpointFigures("hook", 9, 2, 5, 3, 4, 1, {200: 5, 503: 2, 599: 1})
-    return Metrics(TreeMonitor(tmp_path), endpoints=lambda: [endpoint], lines_dropped=lambda: 7)
+    run = ScheduledRun(
+        due=1000.0,
+        ended=1010.0,
+        result=RunResult.REFUSED,
+        tags=3,
+        manifests=2,
+        bytes=500,
+        succeeded=900.0,
+    )
+    return Metrics(
+        TreeMonitor(tmp_path),
+        endpoints=lambda: [endpoint],
+        lines_dropped=lambda: 7,
+        retention=lambda: RetentionFigures(2000.0, run),
+    )
 
 
 def test_requests_are_counted_by_route_method_and_code() -> None:
@@ -122,6 +137,24 @@ def test_notifications_are_told_of(tmp_path: Path) -> None:
     name = "registry_notifications_status_total"
     assert value(found, name, endpoint="hook", code="503 Service Unavailable") == 2
     assert value(found, "registry_notifications_pending_total", endpoint="hook") == 2
+
+
+def test_retention_is_told_of(tmp_path: Path) -> None:
+    found = samples(some_metrics(tmp_path))
+    assert value(found, "jettison_retention_next_run_timestamp_seconds") == 2000
+    assert value(found, "jettison_retention_last_run_timestamp_seconds") == 1010
+    assert value(found, "jettison_retention_last_success_timestamp_seconds") == 900
+    assert value(found, "jettison_retention_last_run_removed_tags") == 3
+    assert value(found, "jettison_retention_last_run_removed_manifests") == 2
+    assert value(found, "jettison_retention_last_run_removed_bytes") == 500
+    for result in RunResult:
+        told = value(found, "jettison_retention_last_run_result", result=result)
+        assert told == (result is RunResult.REFUSED)
+    before = samples(Metrics(retention=lambda: RetentionFigures(2000.0)))
+    assert [name for name, _ in before if "retention" in name] == [
+        "jettison_retention_next_run_timestamp_seconds"
+    ]
+    assert not [name for name, _ in samples(Metrics()) if "retention" in name]
 
 
 async def test_workers_are_added_up(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from jettison.model.retention.patterns import is_expression, is_range
 from jettison.model.retention.period import Period
 from jettison.model.retention.policy import Clock, Keep, Policy, Remove, Rule, State
 
-__all__ = ["find_mistakes"]
+__all__ = ["find_mistakes", "is_time_zone"]
 
 Steps = tuple[str | int, ...]
 Names = Literal["tag", "repository", "type"]
@@ -26,11 +26,18 @@ _IMPOSSIBLE: Final[dict[Names, re.Pattern[str]]] = {
 _SPELLED: Final = {"tag": "tag", "repository": "repository", "type": "type of an artifact"}
 
 
+def is_time_zone(name: str) -> bool:
+    """Whether this machine knows a time zone."""
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        return False
+    return True
+
+
 def find_mistakes(policy: Policy) -> Iterator[tuple[Steps, str]]:
     """Yield the mistakes of a policy, each with the keys that lead to it."""
-    try:
-        ZoneInfo(policy.time_zone)
-    except (KeyError, ValueError, OSError):
+    if not is_time_zone(policy.time_zone):
         yield ("time_zone",), f"{policy.time_zone!r} is no time zone; write UTC or Europe/Berlin"
     yield from _in_patterns(policy.protect.tags, "tag", ("protect", "tags"))
     yield from _in_patterns(policy.protect.repositories, "repository", ("protect", "repositories"))

@@ -22,21 +22,32 @@ from prometheus_client.core import (
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.registry import Collector
 
-from jettison.server.observing.metrics import BOUNDS, EndpointFigures, Figures, Series
+from jettison.server.observing.metrics import (
+    BOUNDS,
+    EndpointFigures,
+    Figures,
+    RetentionFigures,
+    Series,
+)
 from jettison.storage.protocol import Monitoring
+from jettison.storage.scheduled_runs import RunResult
 
 __all__ = ["exposition"]
 
 _REGISTRY_BOUNDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
-def exposition(figures: Figures, storage: Monitoring | None) -> tuple[str, bytes]:
-    """Return the media type and the text for ``figures``; ``storage`` is looked at.
+def exposition(
+    figures: Figures, storage: Monitoring | None, retention: RetentionFigures | None = None
+) -> tuple[str, bytes]:
+    """Return the media type and the text for all figures; ``storage`` is looked at.
 
     The figures ``process_…`` are those of the calling process.
     """
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Prepared([*_families(figures), *_storage(storage), _build()]))
+    found = [*_families(figures), *_storage(storage), _build()]
+    found += () if retention is None else _retention(retention)
+    registry.register(_Prepared(found))
     ProcessCollector(registry=registry)
     return CONTENT_TYPE_PLAIN_0_0_4, generate_latest(registry)
 
@@ -177,6 +188,33 @@ def _storage(storage: Monitoring | None) -> Iterator[Metric]:
     free = GaugeMetricFamily("jettison_storage_free_bytes", text)
     free.add_metric((), found.free)
     yield free
+
+
+def _retention(figures: RetentionFigures) -> Iterator[Metric]:
+    def gauge(name: str, text: str, value: float) -> Metric:
+        family = GaugeMetricFamily(f"jettison_retention_{name}", text)
+        family.add_metric((), value)
+        return family
+
+    yield gauge("next_run_timestamp_seconds", "When the schedule comes next.", figures.next)
+    last = figures.last
+    if last is None:
+        return
+    yield gauge("last_run_timestamp_seconds", "When the last run ended.", last.ended)
+    if last.succeeded is not None:
+        text = "When a run last did all that the policy says."
+        yield gauge("last_success_timestamp_seconds", text, last.succeeded)
+    results = GaugeMetricFamily(
+        "jettison_retention_last_run_result", "1 for how the last run ended.", labels=("result",)
+    )
+    for result in RunResult:
+        results.add_metric((result,), float(result is last.result))
+    yield results
+    yield gauge("last_run_removed_tags", "Tags that the last run removed.", last.tags)
+    text = "Manifests that the last run removed."
+    yield gauge("last_run_removed_manifests", text, last.manifests)
+    text = "What a collection may free of what the last run removed."
+    yield gauge("last_run_removed_bytes", text, last.bytes)
 
 
 def _build() -> Metric:

@@ -22,8 +22,17 @@ from jettison.errors import InvalidDocument
 from jettison.model import strict_json
 from jettison.server.observing.exchange import ROUTES, Exchange
 from jettison.storage.protocol import Monitoring
+from jettison.storage.scheduled_runs import ScheduledRun
 
-__all__ = ["BOUNDS", "METHODS", "EndpointFigures", "Figures", "Metrics", "Series"]
+__all__ = [
+    "BOUNDS",
+    "METHODS",
+    "EndpointFigures",
+    "Figures",
+    "Metrics",
+    "RetentionFigures",
+    "Series",
+]
 
 METHODS: Final = ("GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS", "OTHER")
 BOUNDS: Final = (
@@ -95,6 +104,13 @@ class EndpointFigures(msgspec.Struct):
             self.statuses[status] = self.statuses.get(status, 0) + count
 
 
+class RetentionFigures(msgspec.Struct, frozen=True):
+    """When the schedule of retention comes next (seconds since the epoch), and its last run."""
+
+    next: float
+    last: ScheduledRun | None = None
+
+
 class Figures(msgspec.Struct):
     """All figures of one process, or of several."""
 
@@ -119,7 +135,8 @@ class Metrics:
 
     ``storage`` tells on request how much room there is.
     ``endpoints`` returns the notifier's figures, ``lines_dropped`` the lines that the access log
-    lost, ``uploads`` the uploads in progress in this process. ``shared`` is the common folder of
+    lost, ``uploads`` the uploads in progress in this process, ``retention`` what its schedule does,
+    whichever process of whichever server did it. ``shared`` is the common folder of
     the worker processes of a server.
     """
 
@@ -130,12 +147,14 @@ class Metrics:
         endpoints: Callable[[], Iterable[EndpointFigures]] | None = None,
         lines_dropped: Callable[[], int] | None = None,
         uploads: Callable[[], int] | None = None,
+        retention: Callable[[], RetentionFigures] | None = None,
         shared: Path | None = None,
     ) -> None:
         self._storage = storage
         self._endpoints = endpoints
         self._lines_dropped = lines_dropped
         self._uploads = uploads
+        self._retention = retention
         self._shared = shared
         self._file = f"{os.getpid()}-{secrets.token_hex(4)}{_SUFFIX}"
         self._saving: asyncio.Task[None] | None = None
@@ -165,12 +184,13 @@ class Metrics:
     def render(self) -> tuple[str, bytes]:
         """Return the media type and the text that Prometheus reads.
 
-        It looks at the storage's file system and at other workers' files: call it in a thread.
+        It looks at the storage and at other workers' files: call it in a thread.
         """
         # Imported here: only a server that is asked for its metrics needs the memory for it.
         from jettison.server.observing.exposition import exposition  # noqa: PLC0415 - see above
 
-        return exposition(self.figures(), self._storage)
+        retention = None if self._retention is None else self._retention()
+        return exposition(self.figures(), self._storage, retention)
 
     def figures(self) -> Figures:
         """Return all figures, those of the other workers included."""

@@ -1,0 +1,243 @@
+"""The server prunes by its schedule, in a process of its own."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Self, TypeVar
+
+import pytest
+
+from jettison.configuration import read_configuration
+from jettison.server import pruning
+from jettison.server.pruning import RetentionKeeper
+from jettison.storage.scheduled_runs import RunResult, ScheduledRun, ScheduledRuns
+from tests.support.trees import NOW, Tree, repo
+
+T = TypeVar("T")
+
+DAY = 86400.0
+MINUTE = 60.0
+POLICY = "max_removal: 90%\nrules: [{tags: ['b*'], keep: {last: 2}, remove: rest}]\n"
+CONFIG = """
+version: 0.1
+storage:
+  filesystem: {{rootdirectory: {root}}}
+  delete: {{enabled: true}}
+jettison: {{retention: {{policy: {policy}, schedule: '* * * * *'}}}}
+"""
+
+
+async def in_thread(function: Callable[[], T]) -> T:
+    return await asyncio.to_thread(function)
+
+
+class Place:
+    """A tree of five builds, one a day, of which the newest two stay."""
+
+    def __init__(self, folder: Path) -> None:
+        self.tree = Tree(folder / "registry")
+        self.policy = folder / "policy.yml"
+        self.config = folder / "config.yml"
+        self.policy.write_text(POLICY, encoding="utf-8")
+        text = CONFIG.format(root=self.tree.root, policy=self.policy)
+        self.config.write_text(text, encoding="utf-8")
+        for number in range(1, 6):
+            when = NOW - (10 - number) * DAY
+            self.tree.image("app", f"b{number}", [b"layer %d" % number], when=when)
+        self.storage = self.tree.open()
+        self.runs = ScheduledRuns(self.storage)
+        # The first time of the schedule is a moment from now.
+        self.ahead = MINUTE - time.time() % MINUTE - 0.2
+
+    def clock(self) -> float:
+        return time.time() + self.ahead
+
+    def keeper(self) -> RetentionKeeper:
+        settings = read_configuration(self.config, {}, "serving").retention
+        assert settings is not None
+        return RetentionKeeper(self.config, settings, self.storage, in_thread, self.clock)
+
+    @property
+    def tags(self) -> list[str]:
+        with self.tree.open().repository(repo("app")) as reader:
+            return sorted(reader.tags().current)
+
+
+@pytest.fixture
+def place(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Place:
+    caplog.set_level("INFO")
+    return Place(tmp_path)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(60):
+        while not condition():  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.01)
+
+
+class Running:
+    """Keepers at work, in an ``async with`` block."""
+
+    def __init__(self, *keepers: RetentionKeeper) -> None:
+        self._keepers = keepers
+        self.tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        self.tasks = [asyncio.create_task(one.keep_pruning()) for one in self._keepers]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.wait(self.tasks)
+
+
+def children() -> list[int]:
+    """The processes that prune for this one."""
+    found = []
+    for task in Path("/proc/self/task").iterdir():
+        for child in (task / "children").read_text().split():
+            with suppress(OSError):
+                if b"prune_process" in Path(f"/proc/{child}/cmdline").read_bytes():
+                    found.append(int(child))
+    return found
+
+
+def last(place: Place) -> ScheduledRun:
+    found = place.runs.last()
+    assert found is not None
+    return found
+
+
+ALL = ["b1", "b2", "b3", "b4", "b5"]
+LEFT = ["b4", "b5"]
+
+
+async def test_it_prunes_when_the_time_comes(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    keeper = place.keeper()
+    due = keeper.figures().next
+    assert place.clock() < due < place.clock() + MINUTE
+    async with Running(keeper):
+        await until(lambda: "removed" in caplog.text)
+    assert place.tags == LEFT
+    run = last(place)
+    assert (run.due, run.result, run.tags, run.manifests) == (due, RunResult.DONE, 3, 3)
+    assert f"the policy {place.policy} runs next at " in caplog.text
+    assert f"run {run.run} removed 3 tags and 3 manifests, {run.bytes} bytes" in caplog.text
+    assert f"jettison undo {run.run} --storage {place.config}; next at " in caplog.text
+    assert keeper.figures().last == run
+    assert keeper.figures().next == due + MINUTE
+
+
+async def test_two_servers_on_one_storage_prune_once(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Running(place.keeper(), place.keeper()):
+        await until(lambda: "removed" in caplog.text and "another process" in caplog.text)
+    assert place.tags == LEFT
+    assert len(list((place.tree.root / "jettison" / "runs").glob("*.json"))) == 1
+
+
+async def test_server_that_starts_after_a_run_waits_for_the_next_time(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    due = place.keeper().figures().next
+    place.runs.note(ScheduledRun(due=due, ended=due, result=RunResult.DONE))
+    async with Running(place.keeper()):
+        await until(lambda: "has pruned for this time" in caplog.text)
+    assert place.tags == ALL
+
+
+async def test_what_is_wrong_by_then_is_told_and_removes_nothing(
+    place: Place, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pruning, "_LOOK_SECONDS", 0.05)
+    keeper = place.keeper()
+    place.policy.write_text("rules: [{tags: ['b*'], remove: sometimes}]", encoding="utf-8")
+    async with Running(keeper):
+        await until(lambda: last(place) if place.runs.last() else None)
+        await until(lambda: "failed" in caplog.text)
+        assert place.tags == ALL
+        [record] = [one for one in caplog.records if "failed" in one.message]
+        assert record.levelname == "ERROR"
+        assert "line 1: rules[0].remove" in record.message
+        # The next time tries again.
+        place.policy.write_text(POLICY, encoding="utf-8")
+        place.ahead += MINUTE - 1
+        await until(lambda: "removed 3 tags" in caplog.text)
+    assert place.tags == LEFT
+
+
+async def test_refusal_is_a_warning_with_the_command(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    place.policy.write_text(POLICY.replace("90%", "10%"), encoding="utf-8")
+    async with Running(place.keeper()):
+        await until(lambda: "refused" in caplog.text)
+    [record] = [one for one in caplog.records if "refused" in one.message]
+    assert record.levelname == "WARNING"
+    assert f"Look at it: jettison prune {place.config} --policy {place.policy} -n" in record.message
+    assert last(place).result is RunResult.REFUSED
+    assert place.tags == ALL
+
+
+async def test_process_that_is_killed_is_told(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Running(place.keeper()):
+        await until(children)
+        [child] = children()
+        os.kill(child, signal.SIGKILL)
+        await until(lambda: "was killed by Killed" in caplog.text)
+        await until(place.runs.last)
+    assert last(place).result is RunResult.FAILED
+    assert not children()
+
+
+@pytest.mark.parametrize("obeys", [True, False])
+async def test_run_ends_with_the_server(
+    place: Place,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    obeys: bool,
+) -> None:
+    monkeypatch.setattr(pruning, "_END_SECONDS", 30.0 if obeys else 0.1)
+    async with Running(place.keeper()):
+        await until((place.tree.root / "jettison/retention/run.lease").exists)
+        if not obeys:
+            [child] = children()
+            os.kill(child, signal.SIGSTOP)
+    assert not children()
+    assert "the run was interrupted; the next one finishes it" in caplog.text
+    assert set(LEFT) <= set(place.tags)
+
+
+async def test_process_that_cannot_be_started_is_told(
+    place: Place, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object, **__: object) -> None:
+        raise OSError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", fail)
+    async with Running(place.keeper()) as running:
+        await until(lambda: "Resource temporarily unavailable" in caplog.text)
+        assert not running.tasks[0].done()
+
+
+async def test_process_that_cannot_note_its_end_is_told(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    blocked = place.tree.root / "jettison" / "retention"
+    blocked.parent.mkdir()
+    blocked.write_bytes(b"")
+    async with Running(place.keeper()) as running:
+        await until(lambda: str(blocked) in caplog.text)
+        assert not running.tasks[0].done()
+    assert place.tags == ALL
