@@ -174,6 +174,18 @@ async def test_what_is_wrong_by_then_is_told_and_removes_nothing(
     assert place.tags == LEFT
 
 
+async def test_clock_that_is_set_back_is_noticed(
+    place: Place, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pruning, "_LOOK_SECONDS", 0.05)
+    place.ahead = 365 * DAY
+    async with Running(place.keeper()):
+        await until(lambda: "runs next at" in caplog.text)
+        place.ahead = MINUTE - time.time() % MINUTE - 0.2
+        await until(lambda: "removed 3 tags" in caplog.text)
+    assert place.clock() - MINUTE < last(place).due < place.clock()
+
+
 async def test_refusal_is_a_warning_with_the_command(
     place: Place, caplog: pytest.LogCaptureFixture
 ) -> None:

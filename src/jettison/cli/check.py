@@ -1,6 +1,7 @@
 """``jettison check``."""
 
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -83,7 +84,7 @@ def _check_path(path: Path, *, fix: bool) -> tuple[list["Item"], JettisonError |
             note(f"{change.path}: {change.key} is now true. Restart the registry to apply it.")
         else:
             note(f"{change.path}: {change.key} is true already; nothing was changed.")
-    configuration, items, error = check_configuration(path, os.environ)
+    configuration, items, error = check_configuration(path, os.environ, time.time())
     if error is not None:
         return items, error
     if configuration.storage.delete_enabled:

@@ -11,6 +11,7 @@ from jettison.configuration import (
     examine_configuration,
     refusal,
 )
+from jettison.configuration.settings import ScheduledRetention
 from jettison.errors import ConfigurationError, StorageError
 from jettison.jobs.check import Item, Level, check_storage
 from jettison.storage.opening import storage_of
@@ -23,12 +24,13 @@ _ORDER: Final = (Level.OK, Level.ERROR, Level.WARNING, Level.INFO)
 
 
 def check_configuration(
-    path: Path, environment: Mapping[str, str]
+    path: Path, environment: Mapping[str, str], now: float
 ) -> tuple[Configuration, list[Item], ConfigurationError | None]:
     """Read a configuration and report what keeps space from being freed.
 
-    Also returns the error with which every command ends, or None if the configuration is valid.
-    Raises :class:`~jettison.errors.ConfigurationError` for a file without keys.
+    ``now`` is in seconds since the epoch. Also returns the error with which every command ends, or
+    None if the configuration is valid. Raises :class:`~jettison.errors.ConfigurationError` for a
+    file without keys.
     """
     configuration, problems = examine_configuration(path, environment)
     storage = configuration.storage
@@ -43,6 +45,8 @@ def check_configuration(
     items += map(_problem, problems)
     items += _deletion(configuration, environment, problems)
     items += _state(configuration)
+    if configuration.retention is not None:
+        items.append(_scheduled(configuration.retention, now))
     items += [Item(Level.INFO, "serve", f"would warn: {one}") for one in configuration.warnings]
     items.sort(key=lambda item: _ORDER.index(item.level))
     if storage.driver != SUPPORTED:
@@ -54,6 +58,15 @@ def check_configuration(
         except StorageError as missing:
             items.append(Item(Level.ERROR, "storage", missing.message, missing.hint))
     return configuration, items, error
+
+
+def _scheduled(retention: ScheduledRetention, now: float) -> Item:
+    """Return when the server prunes, as times that a person can compare with what was meant."""
+    schedule = retention.schedule
+    first = schedule.after(now)
+    times = [schedule.shown(first), schedule.shown(schedule.after(first))]
+    message = f"`jettison serve` prunes by {retention.file}, next at {' and '.join(times)}"
+    return Item(Level.INFO, "jettison.retention", message)
 
 
 def _problem(problem: Problem) -> Item:

@@ -13,10 +13,8 @@ import time
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from datetime import datetime
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
-from zoneinfo import ZoneInfo
 
 from jettison.configuration.settings import ScheduledRetention
 from jettison.errors import JettisonError
@@ -28,7 +26,7 @@ __all__ = ["ELSEWHERE", "RetentionKeeper"]
 
 T = TypeVar("T")
 
-ELSEWHERE: Final = 2
+ELSEWHERE: Final = 75
 """The exit code of the process where another one prunes, or has pruned for that time."""
 _MODULE: Final = "jettison.server.prune_process"
 
@@ -85,15 +83,16 @@ class RetentionKeeper:
 
     async def keep_pruning(self) -> None:
         """Prune at each time of the schedule, without end; cancelled, end the run that goes on."""
-        text, zone = self._settings.schedule.text, self._settings.schedule.time_zone
+        schedule = self._settings.schedule
         _log.info(
             "retention: the policy %s runs next at %s (%s, %s)",
-            *(self._settings.file, self._shown(self._next()), text, zone),
+            *(self._settings.file, schedule.shown(self._next()), schedule.text, schedule.time_zone),
         )
         while True:
             due = self._next()
-            while (left := due - self._clock()) > 0:  # noqa: ASYNC110 - nobody tells the time
+            while (left := due - self._clock()) > 0:
                 await asyncio.sleep(min(left, _LOOK_SECONDS))
+                due = min(due, self._next())  # earlier, if the clock was set back
             try:
                 await self._prune(due)
             except (JettisonError, OSError) as error:
@@ -106,7 +105,7 @@ class RetentionKeeper:
             _log.info("retention: another process prunes, or has pruned for this time")
         elif last is not None and last.due == due:
             self._tell(last)
-        else:
+        elif code != 0:
             message = said or f"the process that prunes ended with {code}"
             if code < 0:
                 message = f"the process that prunes was killed by {signal.strsignal(-code)}"
@@ -148,23 +147,24 @@ class RetentionKeeper:
         for note in run.notes:
             _log.info("retention: %s", note)
         what = f"retention: {run.result} by {self._settings.file}"
-        if run.result is RunResult.DONE and not run.run:
-            what = f"retention: nothing to remove by {self._settings.file}"
-        elif run.run:
-            what += (
-                f": run {run.run} removed {run.tags} tags and {run.manifests} manifests, "
-                f"{run.bytes} bytes to be collected; to take it back: jettison undo {run.run} "
-                f"--storage {shlex.quote(str(self._config.absolute()))}"
-            )
+        if run.run:
+            done = "was not finished"
+            if run.result in {RunResult.DONE, RunResult.PARTLY}:
+                done = (
+                    f"removed {run.tags} tags and {run.manifests} manifests, {run.bytes} bytes to "
+                    "be collected"
+                )
+            storage = shlex.quote(str(self._config.absolute()))
+            undo = f"jettison undo {run.run} --storage {storage}"
+            what += f": run {run.run} {done}; to take it back: {undo}"
+        elif run.result is RunResult.DONE:
+            what += ": there was nothing to remove"
         if run.message:
             what += f": {' '.join(run.message.split())}"
         if run.hint:
             what += f". {run.hint}"
-        _log.log(_LEVELS[run.result], "%s; next at %s", what, self._shown(self._next()))
-
-    def _shown(self, moment: float) -> str:
-        zone = ZoneInfo(self._settings.schedule.time_zone)
-        return datetime.fromtimestamp(moment, zone).strftime("%Y-%m-%d %H:%M %Z")
+        next_time = self._settings.schedule.shown(self._next())
+        _log.log(_LEVELS[run.result], "%s; next at %s", what, next_time)
 
 
 async def _end(process: Process) -> None:
@@ -177,4 +177,5 @@ async def _end(process: Process) -> None:
         except TimeoutError:
             process.kill()
             await process.wait()
-    _log.warning("retention: the run was interrupted; the next one finishes it")
+    if process.returncode != 0:
+        _log.warning("retention: the run was interrupted; the next one finishes it")

@@ -59,3 +59,8 @@ class Schedule(msgspec.Struct, frozen=True):
         if first is None:
             raise ConfigurationError("is a time that never comes", hint=_HINT)
         return first
+
+    def shown(self, moment: float) -> str:
+        """Return a time for people, in the zone of the schedule: ``2026-01-02 03:04 CET``."""
+        zone = ZoneInfo(self.time_zone)
+        return datetime.fromtimestamp(moment, zone).strftime("%Y-%m-%d %H:%M %Z")
