@@ -43,11 +43,12 @@ def test_it_goes_by_the_zone_of_the_policy(read: Reader, policy: Path) -> None:
 
 
 def test_zone_and_window_can_be_said(read: Reader, policy: Path) -> None:
-    more = "    time_zone: Asia/Kolkata\n    undo_window: 336h\n"
+    more = "    time_zone: Asia/Kolkata\n    undo_window: 336h\n    collect: true\n"
     found = read(keys(policy, more, "0 4 * * SUN")).retention
     assert found is not None
     assert found.schedule == Schedule("0 4 * * SUN", "Asia/Kolkata")
     assert found.undo_window == 14 * DAY
+    assert found.collect
 
 
 def test_variables_set_it_too(read: Reader, policy: Path) -> None:
@@ -69,8 +70,9 @@ def test_variables_set_it_too(read: Reader, policy: Path) -> None:
         ("    time_zone: Mars/Base\n", "jettison.retention.time_zone is 'Mars/Base'"),
         ("    undo_window: 7d\n", "It is a duration such as 30s, 1m30s or 168h."),
         ("    undo_window: 7\n", "jettison.retention.undo_window is 7"),
+        ("    collect: nightly\n", "jettison.retention.collect is the text 'nightly'"),
         ("    timezone: UTC\n", "jettison.retention.timezone is not known; did you mean"),
-        ("    cron: UTC\n", "Keys are policy, schedule, time_zone, undo_window."),
+        ("    cron: UTC\n", "Keys are policy, schedule, time_zone, undo_window, collect."),
     ],
 )
 def test_mistake_is_an_error_with_its_key(more: str, said: str, read: Reader, policy: Path) -> None:

@@ -195,6 +195,60 @@ async def test_run_that_was_interrupted_is_finished_by_the_next(
     assert place.tags == LEFT
 
 
+def collecting(place: Place, window: str = "48h") -> None:
+    text = place.config.read_text(encoding="utf-8")
+    changed = text.replace("undo_window: 48h", f"undo_window: {window}, collect: true")
+    place.config.write_text(changed, encoding="utf-8")
+
+
+async def test_collection_takes_what_is_past_its_undo_window(place: Place) -> None:
+    collecting(place)
+    blobs = place.tree.blobs()
+    first = await place.pruned()
+    assert (first.result, first.tags, first.freed) == (RunResult.DONE, 3, 0)
+    assert place.tree.blobs() == blobs
+    place.due += 2 * DAY
+    second = await place.pruned()
+    assert (second.result, second.tags) == (RunResult.DONE, 0)
+    assert second.freed == first.bytes > 0
+    assert len(place.tree.blobs()) == len(blobs) - 9
+    assert place.tags == LEFT
+
+
+async def test_collection_that_cannot_be_done_is_told_and_the_prune_is_done(place: Place) -> None:
+    collecting(place)
+    with place.storage.lease("collection"):
+        found = await place.pruned()
+    assert (found.result, found.tags, found.freed) == (RunResult.PARTLY, 3, 0)
+    assert found.message.startswith("nothing was collected: ")
+    assert found.hint == f"Look at it: jettison gc {place.config} -n"
+    assert place.tags == LEFT
+
+
+async def test_nothing_is_collected_after_a_refusal(place: Place) -> None:
+    collecting(place)
+    await place.pruned()
+    blobs = place.tree.blobs()
+    place.due += 2 * DAY
+    place.policy.write_text(POLICY.replace("last: 2", "last: 1").replace("90%", "1%"), "utf-8")
+    assert (await place.pruned()).result is RunResult.REFUSED
+    assert place.tree.blobs() == blobs
+
+
+async def test_what_is_left_of_a_prune_keeps_nothing_else_from_being_collected(
+    place: Place,
+) -> None:
+    collecting(place)
+    await place.pruned()
+    place.tree.image("gaps", "b1", [b"gaps"])
+    place.tree.tag_path("gaps", "b1").write_bytes(b"no digest")
+    place.due += 2 * DAY
+    found = await place.pruned()
+    assert found.result is RunResult.PARTLY
+    assert "not everything was collected" in found.message
+    assert found.freed > 0
+
+
 async def test_repository_that_cannot_be_listed_is_left_and_told(place: Place) -> None:
     for number in range(1, 7):
         when = NOW - (10 - number) * DAY

@@ -96,6 +96,7 @@ _SUPPORTED: Final = (
     *(f"jettison.pulls.{name}" for name in ("enabled", "ignore_agents", "ignore_users")),
     "jettison.pulls.across_restarts",
     *(f"jettison.retention.{name}" for name in ("policy", "schedule", "time_zone", "undo_window")),
+    "jettison.retention.collect",
     *(f"jettison.access[].{name}" for name in ("users", "repositories", "actions")),
     *(f"jettison.limits.{name}" for name in _LIMITS),
 )

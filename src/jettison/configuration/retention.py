@@ -55,9 +55,10 @@ def read_retention(ours: Section, storage: Storage) -> ScheduledRetention | None
     zone = section.text("time_zone") or ("UTC" if policy is None else policy.time_zone)
     schedule = _schedule(section, zone)
     window = section.seconds("undo_window", _UNDO_WINDOW, unit=True)
+    collect = section.flag("collect", default=False)
     if file is None or policy is None or schedule is None:
         return None
-    return ScheduledRetention(file, policy, schedule, window)
+    return ScheduledRetention(file, policy, schedule, window, collect)
 
 
 def _policy(section: Section, file: Path) -> "Policy | None":

@@ -363,13 +363,15 @@ class PullRecords(msgspec.Struct, frozen=True):
 class ScheduledRetention(msgspec.Struct, frozen=True):
     """A policy that the server prunes its storage by, and when.
 
-    ``file`` is what ``policy`` was read from. ``undo_window`` is in seconds.
+    ``file`` is what ``policy`` was read from. ``undo_window`` is in seconds. ``collect``: a
+    collection follows.
     """
 
     file: Path
     policy: "Policy"
     schedule: "Schedule"
     undo_window: float
+    collect: bool = False
 
 
 class Configuration(msgspec.Struct, frozen=True):

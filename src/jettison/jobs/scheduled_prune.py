@@ -1,8 +1,9 @@
 """The prune that a server runs by itself: ``jettison.retention`` of its configuration.
 
 It is the prune of ``jettison prune CONFIG --policy FILE --yes``, with its run in the journal of the
-storage. The configuration and the policy are read anew each time; whatever is wrong with them by
-then removes nothing.
+storage, and then, if that is wanted, the collection of ``jettison gc CONFIG --yes``. The
+configuration and the policy are read anew each time; whatever is wrong with them by then removes
+nothing.
 """
 
 import asyncio
@@ -10,9 +11,11 @@ import shlex
 import time
 from collections.abc import Callable
 
+from jettison.collector.options import CollectOptions
 from jettison.configuration import Configuration
 from jettison.configuration.settings import ScheduledRetention
 from jettison.errors import ConfigurationError, JettisonError, PartlyDone, Refused
+from jettison.jobs.collect import CollectionJob
 from jettison.jobs.outcome import require_success, require_whole
 from jettison.jobs.prune import PruneJob, PruneRequest, require_unopposed
 from jettison.jobs.remove import RemovalSettings
@@ -59,6 +62,13 @@ def _result(error: JettisonError) -> RunResult:
     return RunResult.REFUSED if isinstance(error, Refused) else RunResult.FAILED
 
 
+class _NotCollected(PartlyDone):
+    """The prune is done, and the collection after it is not."""
+
+    def __init__(self, message: str, path: str) -> None:
+        super().__init__(message, hint=f"Look at it: jettison gc {shlex.quote(path)} -n")
+
+
 class _ScheduledPrune:
     """One run: the rest of one that was interrupted, and then what the policy says now."""
 
@@ -68,6 +78,7 @@ class _ScheduledPrune:
         self._jobs: list[PruneJob] = []
         self._command = ""
         self._notes: tuple[str, ...] = ()
+        self._freed = 0
 
     async def run(self, read: Callable[[], Configuration]) -> None:
         """Prune. Raises for whatever is not done as the policy says."""
@@ -84,7 +95,15 @@ class _ScheduledPrune:
         words = ("jettison", "prune", path, "--policy", str(retention.file.absolute()))
         self._command = shlex.join(words)
         place = Workspace(storage=opened, configuration=configuration, clock=self._clock)
-        await self._prune(place.without_api(), path, retention)
+        left: PartlyDone | None = None
+        try:
+            await self._prune(place.without_api(), path, retention)
+        except PartlyDone as error:
+            left = error
+        if retention.collect:
+            self._collect(place, path)
+        if left is not None:
+            raise left
 
     async def _prune(self, place: Workspace, path: str, retention: ScheduledRetention) -> None:
         settings = RemovalSettings(window=retention.undo_window)
@@ -105,6 +124,21 @@ class _ScheduledPrune:
             job.note_untagged(made)
         require_whole(made, applied=bool(made.plan.steps))
 
+    def _collect(self, place: Workspace, path: str) -> None:
+        """Free what nothing needs, and no undo window holds."""
+        job = CollectionJob(place, CollectOptions())
+        try:
+            job.recover()
+            plan = job.plan()
+            job.require_plausible(plan)
+            receipt = job.apply(plan, (path,)).receipt
+        except JettisonError as error:
+            raise _NotCollected(f"nothing was collected: {error.message}", path) from error
+        self._freed = receipt.blobs.bytes
+        if not receipt.ok:
+            first = receipt.problems[0].message if receipt.problems else "files were not removed"
+            raise _NotCollected(f"not everything was collected: {first}", path)
+
     def _begin(self, place: Workspace) -> PruneJob:
         self._jobs.append(PruneJob(place))
         return self._jobs[-1]
@@ -123,6 +157,7 @@ class _ScheduledPrune:
             tags=sum(one.tags for one in receipts),
             manifests=sum(one.manifests for one in receipts),
             bytes=sum(one.predicted_bytes or 0 for one in receipts),
+            freed=self._freed,
             message=message,
             hint=hint,
             notes=self._notes,
@@ -133,7 +168,7 @@ class _ScheduledPrune:
         if isinstance(error, Refused) and self._command:
             allowed = f"; if it is meant: {self._command} {shlex.join(error.again)}"
             return f"Look at it: {self._command} -n" + (allowed if error.again else "")
-        if self._entries:
+        if self._entries and not isinstance(error, _NotCollected):
             where = shlex.quote(self._storage.location)
             return f"See it: jettison runs {self._entries[-1].id} --storage {where}"
         return error.hint or ""

@@ -33,7 +33,10 @@ _MODULE: Final = "jettison.server.prune_process"
 _LOOK_SECONDS: Final = 30.0
 """How long it may take until a clock that was set is noticed."""
 _END_SECONDS: Final = 10.0
-"""How long a run may take to end when the server stops; what is killed is finished next time."""
+"""How long a run may take to end when the server stops; what is killed is finished next time.
+
+After half of it, the step that is under way is not waited for.
+"""
 
 _LEVELS: Final = {
     RunResult.DONE: logging.INFO,
@@ -159,6 +162,8 @@ class RetentionKeeper:
             what += f": run {run.run} {done}; to take it back: {undo}"
         elif run.result is RunResult.DONE:
             what += ": there was nothing to remove"
+        if run.freed:
+            what += f"; a collection freed {run.freed} bytes"
         if run.message:
             what += f": {' '.join(run.message.split())}"
         if run.hint:
@@ -170,12 +175,11 @@ class RetentionKeeper:
 async def _end(process: Process) -> None:
     """End a process after the step that is under way, or at the latest after some seconds."""
     with suppress(ProcessLookupError):
-        process.send_signal(signal.SIGINT)
-        try:
-            async with asyncio.timeout(_END_SECONDS):
-                await process.wait()
-        except TimeoutError:
-            process.kill()
-            await process.wait()
+        for number in (signal.SIGINT, signal.SIGINT, signal.SIGKILL):
+            process.send_signal(number)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_END_SECONDS / 2):
+                    await process.wait()
+                    break
     if process.returncode != 0:
         _log.warning("retention: the run was interrupted; the next one finishes it")

@@ -47,7 +47,8 @@ class ScheduledRun(msgspec.Struct, frozen=True, kw_only=True):
     """How a run ended, in times of seconds since the epoch.
 
     ``due`` is the time of the schedule. ``run`` is the id of the journal entry, "" if nothing was
-    removed. ``bytes`` are what a collection may free. ``notes`` are what could not be known, the
+    removed. ``bytes`` are what a collection may free of it later, ``freed`` are those that the
+    collection after it freed of earlier ones. ``notes`` are what could not be known, the
     first few. ``succeeded`` is when a run was last done.
     """
 
@@ -58,6 +59,7 @@ class ScheduledRun(msgspec.Struct, frozen=True, kw_only=True):
     tags: int = 0
     manifests: int = 0
     bytes: int = 0
+    freed: int = 0
     message: str = ""
     hint: str = ""
     notes: tuple[str, ...] = ()

@@ -44,6 +44,7 @@ def some_metrics(tmp_path: Path) -> Metrics:
         tags=3,
         manifests=2,
         bytes=500,
+        freed=400,
         succeeded=900.0,
     )
     return Metrics(
@@ -147,6 +148,7 @@ def test_retention_is_told_of(tmp_path: Path) -> None:
     assert value(found, "jettison_retention_last_run_removed_tags") == 3
     assert value(found, "jettison_retention_last_run_removed_manifests") == 2
     assert value(found, "jettison_retention_last_run_removed_bytes") == 500
+    assert value(found, "jettison_retention_last_run_freed_bytes") == 400
     for result in RunResult:
         told = value(found, "jettison_retention_last_run_result", result=result)
         assert told == (result is RunResult.REFUSED)

@@ -215,6 +215,8 @@ def _retention(figures: RetentionFigures) -> Iterator[Metric]:
     yield gauge("last_run_removed_manifests", text, last.manifests)
     text = "What a collection may free of what the last run removed."
     yield gauge("last_run_removed_bytes", text, last.bytes)
+    text = "What the collection after the last run freed."
+    yield gauge("last_run_freed_bytes", text, last.freed)
 
 
 def _build() -> Metric:
