@@ -158,7 +158,7 @@ class RetentionKeeper:
                     "be collected"
                 )
             storage = shlex.quote(str(self._config.absolute()))
-            undo = f"jettison undo {run.run} --storage {storage}"
+            undo = f"jettison undo {shlex.quote(run.run)} --storage {storage}"
             what += f": run {run.run} {done}; to take it back: {undo}"
         elif run.result is RunResult.DONE:
             what += ": there was nothing to remove"
