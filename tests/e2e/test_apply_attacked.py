@@ -13,7 +13,7 @@ from tests.support.cli import Jettison
 from tests.support.missing import need
 from tests.support.registry import SERVERS, DockerRegistry
 
-KEEP = ("--match", "b*", "--keep-last", "4", "--max-removal", "60%")
+KEEP = ("--match", "b*", "--keep-last", "4", "--clock", "created", "--max-removal", "60%")
 ALL = ["b1", "b2", "b3", "b4", "b5", "b6"]
 
 
@@ -152,7 +152,7 @@ def test_prune_killed_at_some_syncs(
 ) -> None:
     need("strace")
     place = str(builds.root) if alone else builds.host
-    command = ("prune", place, *KEEP, "--clock", "created", "--yes")
+    command = ("prune", place, *KEEP, "--yes")
     for number in (2, 4, 6):
         inject = f"inject=fsync:signal=SIGKILL:when={number}"
         strace = ("strace", "-f", "-qq", "-o", os.devnull, "-e", "trace=fsync", "-e", inject)
@@ -208,7 +208,7 @@ def test_storage_of_harbor_is_refused(
         "auth: {token: {realm: https://h/service/token, service: harbor-registry, issuer: x}}\n"
         "http: {addr: 127.0.0.1:5000}\n"
     )
-    command = ("prune", config, *KEEP, "--clock", "created", "--yes")
+    command = ("prune", config, *KEEP, "--yes")
     told = jettison(*command, check=4)
     assert "belongs to Harbor" in told.stderr
     assert "--allow-foreign-owner" in told.stderr
@@ -226,7 +226,7 @@ def test_storage_of_a_cache_is_refused(
         f"version: 0.1\nstorage:\n  filesystem: {{rootdirectory: {builds.root}}}\n"
         "proxy: {remoteurl: 'https://u:hunter2@hub.example'}\nhttp: {addr: 127.0.0.1:5000}\n"
     )
-    more = (*KEEP, "--clock", "created", "--yes")
+    more = (*KEEP, "--yes")
     told = jettison("prune", config, *more, check=4)
     assert (
         "belongs to a pull-through cache (proxy.remoteurl is https://…@hub.example)" in told.stderr

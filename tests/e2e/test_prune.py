@@ -14,6 +14,8 @@ from tests.support.cli import Jettison
 from tests.support.registry import DockerRegistry
 
 NOW = datetime.now(UTC)
+CREATED = ("--clock", "created")
+"""Images here are pushed all at once, and made at other times: so a copy looks."""
 
 
 def image(seed: int, days: float) -> Image:
@@ -35,7 +37,7 @@ def builds(registry: DockerRegistry) -> DockerRegistry:
 def test_newest_stay_and_the_rest_goes_and_comes_back(
     builds: DockerRegistry, jettison: Jettison
 ) -> None:
-    options = ("--match", "b*", "--keep-last", "2", "--max-removal", "80%")
+    options = ("--match", "b*", "--keep-last", "2", *CREATED, "--max-removal", "80%")
     dry = jettison("prune", builds.host, *options, "-n")
     assert builds.tags("team/app") == ["b1", "b2", "b3", "b4", "b5", "b6", "v1.0"]
     done = jettison("prune", builds.host, *options, "--yes")
@@ -49,7 +51,7 @@ def test_newest_stay_and_the_rest_goes_and_comes_back(
 
 
 def test_too_much_at_once_is_refused(builds: DockerRegistry, jettison: Jettison) -> None:
-    command = ("prune", builds.host, "--match", "b*", "--keep-last", "2")
+    command = ("prune", builds.host, "--match", "b*", "--keep-last", "2", *CREATED)
     for way in ("--yes", "-n"):  # a dry run ends as the run would
         done = jettison(*command, way, check=4)
         assert "--max-removal" in done.stderr
@@ -57,7 +59,15 @@ def test_too_much_at_once_is_refused(builds: DockerRegistry, jettison: Jettison)
 
 
 def test_every_tag_of_a_repository_is_refused(builds: DockerRegistry, jettison: Jettison) -> None:
-    options = (f"{builds.host}/team/web", "--older-than", "1h", "--max-removal", "100%", "--yes")
+    options = (
+        f"{builds.host}/team/web",
+        "--older-than",
+        "1h",
+        *CREATED,
+        "--max-removal",
+        "100%",
+        "--yes",
+    )
     done = jettison("prune", *options, check=4)
     assert "--allow-all-tags" in done.stderr
     jettison("prune", *options, "--allow-all-tags")
@@ -70,7 +80,7 @@ def test_plan_is_written_and_applied_once(
     policy = tmp_path / "retention.yml"
     policy.write_text(
         f"registry: {builds.host}\nmax_removal: 50%\n"
-        "rules:\n- {tags: ['b*'], keep: {last: 4}, remove: rest}\n"
+        "rules:\n- {tags: ['b*'], clock: created, keep: {last: 4}, remove: rest}\n"
     )
     plan = tmp_path / "plan.json"
     written = jettison("prune", "--policy", policy, "--out", plan, "--exit-code", check=3)
@@ -88,7 +98,7 @@ def test_plan_of_a_registry_that_moved_is_stale(
     builds: DockerRegistry, jettison: Jettison, tmp_path: Path
 ) -> None:
     plan = tmp_path / "plan.json"
-    options = ("--match", "b*", "--keep-last", "4", "--max-removal", "50%")
+    options = ("--match", "b*", "--keep-last", "4", *CREATED, "--max-removal", "50%")
     jettison("prune", builds.host, *options, "--out", plan)
     builds.push("team/app", "b1", image(77, 0))
     stale = jettison("apply", plan, "--yes", check=13)
@@ -106,6 +116,7 @@ def test_plan_is_stale_if_what_was_to_stay_is_gone(
     jettison(
         "prune",
         f"{builds.host}/team/web",
+        *CREATED,
         "--keep-last",
         "4",
         "--max-removal",
@@ -174,7 +185,7 @@ def test_untagged_alone_needs_the_storage_to_see_them(
 def test_images_in_use_stay(builds: DockerRegistry, jettison: Jettison, tmp_path: Path) -> None:
     running = tmp_path / "running.txt"
     running.write_text("# by hand\nregistry.internal/team/app:b1\n")
-    options = ("--match", "b*", "--keep-last", "4", "--max-removal", "50%", "--yes")
+    options = ("--match", "b*", "--keep-last", "4", *CREATED, "--max-removal", "50%", "--yes")
     jettison("prune", builds.host, *options, "--in-use", running)
     assert builds.tags("team/app") == ["b1", "b3", "b4", "b5", "b6", "v1.0"]
     nothing = jettison("prune", builds.host, *options, "--in-use", "-", stdin="", check=4)
@@ -258,3 +269,17 @@ def _spread(repository: Path) -> None:
         target = current.read_text("utf-8").removeprefix("sha256:")
         then = (repository / f"_manifests/revisions/sha256/{target}/link").stat().st_mtime
         os.utime(current, (then, then))
+
+
+@pytest.mark.parametrize("program", ["jettison"])
+def test_old_images_that_were_mirrored_just_now_stay(
+    builds: DockerRegistry, jettison: Jettison
+) -> None:
+    for place in (builds.host, builds.root):
+        command = ("prune", place, "--match", "b*", "--older-than", "3d", "--max-removal", "80%")
+        told = jettison(*command, "--yes")
+        assert "look like those of a copy" in told.stderr
+        assert "--clock created" in told.stderr
+        assert builds.tags("team/app") == ["b1", "b2", "b3", "b4", "b5", "b6", "v1.0"]
+    jettison(*command, *CREATED, "--yes")
+    assert builds.tags("team/app") == ["b5", "b6", "v1.0"]

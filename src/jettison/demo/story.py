@@ -41,6 +41,7 @@ rules:
   repositories: ["shop/ci"]
   tags: ["re:.+-[0-9a-f]{7}"]
   group_by: "re:(?P<branch>.+)-[0-9a-f]{7}"
+  clock: created    # these images were all pushed just now
   keep: {last: 3, within: 2d}
   remove: rest
 """

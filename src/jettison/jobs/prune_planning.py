@@ -222,7 +222,10 @@ class Planning:
         )
         counts = tuple(sorted(self._counts, key=lambda count: count.repository))
         if self._copied:
-            self.note(f"{copied_note(self._copied)} (--trust-times uses them)")
+            self.note(
+                f"{copied_note(self._copied)} (--trust-times uses them, --clock created counts by "
+                "the configs)"
+            )
         held = request.held
         if (held.tags or held.digests) and all(s.reason is not Reason.IN_USE for s in self._stays):
             self.note(_NONE_IN_USE)

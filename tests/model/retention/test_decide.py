@@ -1,5 +1,7 @@
 """What a policy decides."""
 
+import msgspec
+
 from jettison.configuration.policy_file import parse_policy
 from jettison.model.names import Tag
 from jettison.model.retention.decide import Decider
@@ -122,6 +124,17 @@ def test_orphans_have_a_rule_of_their_own() -> None:
         f"sha256-{gone.hex}.sig",
         sbom.short,
     ]
+
+
+def test_what_looks_like_a_copy_is_not_old_by_its_creation() -> None:
+    repository = Repository()
+    repository.add("made long ago and mirrored today", "1.0", created=400)
+    copied = msgspec.structs.replace(repository.evidence, copied=True)
+    for clock, goes in (("auto", set()), ("pushed", set()), ("created", {"1.0"})):
+        text = f'rules: [{{tags: ["*"], clock: {clock}, remove: {{older_than: 30d}}}}]'
+        decider = Decider(parse_policy(text), NOW)
+        assert decider.decide(repository.snapshot, copied).tags == goes
+        assert decider.needs_created(repository.name, copied) is bool(goes)
 
 
 def test_signatures_in_a_repository_of_their_own_are_no_orphans() -> None:

@@ -151,7 +151,8 @@ class Decider:
     def needs_created(self, repository: str, evidence: Evidence) -> bool:
         """Whether a decision rests on the times of creation, by what is known of pushes."""
         told = [*evidence.tags.values(), *evidence.manifests.values()]
-        pushed = bool(evidence.unknown) or any(times.pushed is not None for times in told)
+        pushed = bool(evidence.unknown) or evidence.copied
+        pushed = pushed or any(times.pushed is not None for times in told)
         return any(
             one.rule.clock is Clock.CREATED or (one.rule.clock is Clock.AUTO and not pushed)
             for one in self.rules

@@ -41,8 +41,9 @@ class ImageTimes:
             return rule.clock
         if rule.state is State.UNTAGGED:
             return Clock.UNTAGGED
-        # Where the registry could tell and did not answer, the clock does not change for a run.
-        if self._evidence.unknown:
+        # Where the registry could tell, and did not answer or tells of a copy, the clock is the
+        # same: by its creation an image is old that was pushed a minute ago.
+        if self._evidence.unknown or self._evidence.copied:
             return Clock.PUSHED
         if any(self.time(member, Clock.PUSHED) is not None for member in members):
             return Clock.PUSHED

@@ -281,7 +281,7 @@ def find_owner_objection(
 
 def copied_note(names: Iterable[RepoName]) -> str:
     """Return a sentence about repositories with times that look like those of a copy."""
-    what = "the times of the links look like those of a copy, so nothing is old by them"
+    what = "the times of the links look like those of a copy, so when it was pushed is not known"
     return f"{_names(names)}: {what}"
 
 
