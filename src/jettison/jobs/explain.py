@@ -14,6 +14,7 @@ from jettison.model.digest import Digest
 from jettison.model.names import Reference, Tag
 from jettison.model.retention.decide import NOTHING_HELD, Decider, Held
 from jettison.model.retention.explain import Explanation, explain
+from jettison.model.retention.mistakes import require_meant
 from jettison.model.retention.policy import Policy
 from jettison.model.retention.prune_plan import Allowed, find_clock_objection
 from jettison.model.retention.pulls import KnownPulls
@@ -43,6 +44,7 @@ async def explain_image(
 
     Raises :class:`NotFoundError`, with the nearest names, if there is no such thing.
     """
+    require_meant(policy)
     now = place.clock()
     held = held_at(place, held)
     snapshot, evidence = await _read(place, reference, Decider(policy, now, held), pulls, cache)

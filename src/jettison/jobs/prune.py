@@ -40,6 +40,7 @@ from jettison.model.retention.decide import (
     Held,
 )
 from jettison.model.retention.in_use import held_together
+from jettison.model.retention.mistakes import require_meant
 from jettison.model.retention.patterns import matcher
 from jettison.model.retention.policy import Policy, State
 from jettison.model.retention.prune_plan import (
@@ -78,8 +79,10 @@ class PruneJob:
     async def plan(self, request: PruneRequest, cache: Cache | None = None) -> PrunePlan:
         """Read the registry and decide, changing nothing.
 
-        Raises :class:`NotFoundError` if the request names no repository that exists.
+        Raises :class:`NotFoundError` if the request names no repository that exists, and
+        :class:`~jettison.errors.InvalidPolicy` for a policy that cannot be meant.
         """
+        require_meant(request.policy)
         place = self._workspace
         if request.trust_times:
             place = place.trusting_times()

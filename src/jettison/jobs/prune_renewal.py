@@ -22,6 +22,7 @@ from jettison.model.manifest import referenced_digest
 from jettison.model.names import RepoName, Tag
 from jettison.model.plan import Plan, Step, StepCode
 from jettison.model.retention.decide import Decider, Held
+from jettison.model.retention.mistakes import require_meant
 from jettison.model.retention.prune_plan import (
     Allowed,
     PrunePlan,
@@ -89,6 +90,7 @@ def _check(place: Workspace, made: PrunePlan) -> None:
     if made.policy_fingerprint != made.policy.fingerprint:
         message = "the plan was edited: its fingerprint is not that of the policy in it"
         raise Refused(f"{message}; nothing was changed", hint="Make a new plan.")
+    require_meant(made.policy)
     if made.plan.registry != place.registry.name:
         message = f"the plan is for {made.plan.registry}, and this is {place.registry.name}"
         raise UsageError(message)

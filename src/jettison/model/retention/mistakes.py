@@ -8,11 +8,12 @@ from collections.abc import Iterator, Sequence
 from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
+from jettison.errors import InvalidPolicy
 from jettison.model.retention.patterns import is_expression, is_range
 from jettison.model.retention.period import Period
 from jettison.model.retention.policy import Clock, Keep, Policy, Remove, Rule, State
 
-__all__ = ["find_mistakes", "is_time_zone"]
+__all__ = ["find_mistakes", "is_time_zone", "require_meant"]
 
 Steps = tuple[str | int, ...]
 Names = Literal["tag", "repository", "type"]
@@ -38,7 +39,8 @@ def is_time_zone(name: str) -> bool:
 def find_mistakes(policy: Policy) -> Iterator[tuple[Steps, str]]:
     """Yield the mistakes of a policy, each with the keys that lead to it."""
     if not is_time_zone(policy.time_zone):
-        yield ("time_zone",), f"{policy.time_zone!r} is no time zone; write UTC or Europe/Berlin"
+        told = policy.time_zone[:60]
+        yield ("time_zone",), f"{told!r} is no time zone; write UTC or Europe/Berlin"
     yield from _in_patterns(policy.protect.tags, "tag", ("protect", "tags"))
     yield from _in_patterns(policy.protect.repositories, "repository", ("protect", "repositories"))
     names: dict[str, int] = {}
@@ -48,6 +50,16 @@ def find_mistakes(policy: Policy) -> Iterator[tuple[Steps, str]]:
             yield (*at, "name"), f"another rule is called {rule.name!r}"
         for key, message in _in_rule(rule):
             yield (*at, *key), message
+
+
+def require_meant(policy: Policy) -> None:
+    """Raise :class:`InvalidPolicy` for a policy with a mistake, wherever it was had from.
+
+    A file is checked when it is read; a plan, and a program that makes a policy, may hold anything.
+    """
+    for steps, message in find_mistakes(policy):
+        key = "".join(f"[{one}]" if isinstance(one, int) else f".{one}" for one in steps)
+        raise InvalidPolicy(f"the policy cannot be meant: {key.removeprefix('.')}: {message}")
 
 
 def _in_rule(rule: Rule) -> Iterator[tuple[Steps, str]]:

@@ -253,7 +253,7 @@ class RuleSet:
         elif count is not None:
             goes, reason, limit = beyond, Reason.BEYOND, str(count)
         else:
-            goes, reason, limit = True, Reason.NOT_PULLED, str(pulled)
+            goes, reason, limit = pulled is not None, Reason.NOT_PULLED, str(pulled)
         spared = self._spared(member, time, remove) if goes else None
         if spared is not None:
             return spared, sums

@@ -12,6 +12,7 @@ from jettison.model.names import RepoName, Tag
 from jettison.model.plan import Estimate, Plan, Step
 from jettison.model.retention.decide import NOTHING_HELD, Decider, GroupSizes, Held, Sums
 from jettison.model.retention.in_use import held_together
+from jettison.model.retention.mistakes import require_meant
 from jettison.model.retention.policy import Policy, State
 from jettison.model.retention.prune_plan import (
     Allowed,
@@ -46,6 +47,7 @@ def try_policy(
 
     Raises :class:`~jettison.errors.InvalidDocument` for a snapshot that is damaged.
     """
+    require_meant(policy)
     decider = Decider(policy, at, held_together((held, Held(immutable=document.immutable))))
     accounting = RemovalAccounting()
     decisions: list[Decision] = []
