@@ -32,8 +32,9 @@ _AHEAD: Final = 3600.0
 class RunResult(enum.StrEnum):
     """How a run ended.
 
-    ``done``: all went that the policy says, be it nothing. ``partly``: some of it did not.
-    ``refused``: it looks like a mistake, and nothing was changed.
+    ``done``: all went that the policy says, be it nothing. ``partly``: some of it did not, or the
+    collection after it did not do all. ``refused``: it looks like a mistake, and nothing was
+    changed.
     """
 
     DONE = "done"
