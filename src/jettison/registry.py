@@ -5,7 +5,7 @@ held to the contract in ``tests/contract/``.
 """
 
 import enum
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Protocol
 
@@ -150,6 +150,15 @@ class Registry(Protocol):
         """Whether bytes really come when the blob is read (HEAD would not prove it).
 
         And as many as ``size``, if that is given, as far as the answer tells beforehand.
+        """
+
+    async def sound_blobs(
+        self, repository: RepoName, sizes: Mapping[Digest, int | None]
+    ) -> AbstractSet[Digest]:
+        """Return blobs of which :meth:`has_blob` surely says that they are there, all at once.
+
+        ``sizes`` has a size for each, in bytes, or None. The others are to be asked for one by one;
+        those are all where the registry cannot tell of many at once.
         """
 
     def read_blob(

@@ -123,6 +123,7 @@ def test_a_repository_that_is_not_there_has_nothing_in_it(subject: Subject) -> N
         assert repository.tag_stamps([ONE]) == [None]
         assert repository.history_stamps(ONE, [DIGEST.binary]) == [None]
         assert repository.tags_stamp() is None
+        assert repository.sound_links(LinkKind.LAYER, [DIGEST.binary]) == set()
         assert repository.revisions() == ([], set(), [], set(), [], set(), [])
         assert repository.revision_names() == []
         assert repository.layers() == (set(), [])
@@ -316,6 +317,22 @@ def test_links_tell_when_they_were_written(subject: Subject) -> None:
     assert new > old
 
 
+@pytest.mark.parametrize("kind", LinkKind)
+def test_sound_links_lead_to_what_they_are_named_after(subject: Subject, kind: LinkKind) -> None:
+    long = Digest.of(BLOB, "sha512")
+    broken, elsewhere = Digest.of(b"broken"), Digest.of(b"elsewhere")
+    for digest in (DIGEST, long):
+        subject.plant.plant_link(kind, APP, digest)
+    subject.plant.plant_link(kind, APP, broken, b"")
+    subject.plant.plant_link(kind, APP, elsewhere, DIGEST.encode())
+    asked = [one.binary for one in (DIGEST, ABSENT, broken, long, elsewhere)]
+    with subject.storage.repository(APP) as repository:
+        assert repository.sound_links(kind, asked) == {DIGEST.binary, long.binary}
+        assert repository.sound_links(kind, []) == set()
+    with subject.storage.repository("absent") as repository:
+        assert repository.sound_links(kind, asked) == set()
+
+
 # What has changed.
 
 
@@ -407,6 +424,19 @@ def test_a_blob_tells_its_size_and_time(subject: Subject) -> None:
     assert found.stamp > began - 10**9
     assert found.arrived >= found.stamp
     assert subject.storage.blob(ABSENT.binary) is None
+
+
+def test_blobs_that_can_be_read_are_told_at_once(subject: Subject) -> None:
+    storage = subject.storage
+    empty, long = Digest.of(b""), Digest.of(BLOB, "sha512")
+    assert storage.readable_each([DIGEST.binary]) == [None]
+    for digest, content in ((DIGEST, BLOB), (empty, b""), (long, BLOB)):
+        storage.put_blob(APP, digest, [content])
+    asked = [DIGEST.binary, ABSENT.binary, empty.binary, long.binary]
+    assert storage.readable_each(asked) == storage.blobs_each(asked)
+    assert [one and one.size for one in storage.readable_each(asked)] == [7, None, 0, 7]
+    found = {blob.digest: blob for blob in storage.blobs()}
+    assert found == {one: storage.blob(one) for one in asked if one != ABSENT.binary}
 
 
 def test_a_blob_of_sha512(subject: Subject) -> None:

@@ -18,7 +18,16 @@ from jettison.storage.protocol import LinkKind, Storage
 from jettison.storage.registry import StorageRegistry
 from tests.contract.content import image, index
 from tests.contract.storages import Subject, in_memory, subject_of
-from tests.property.test_storages import DAMAGE, MANIFESTS, NAMES, SOUND, Event, events, happen
+from tests.property.test_storages import (
+    DAMAGE,
+    LAYERS,
+    MANIFESTS,
+    NAMES,
+    SOUND,
+    Event,
+    events,
+    happen,
+)
 
 ONCE = settings(max_examples=100)
 ODD = [
@@ -82,6 +91,21 @@ PLANTED = st.lists(
 def check(storage: Storage) -> None:
     for name in NAMES:
         assert read(StorageRegistry(storage), name) == read(TagByTag(storage), name)
+        asyncio.run(check_blobs(StorageRegistry(storage), name))
+
+
+async def check_blobs(registry: StorageRegistry, name: RepoName) -> None:
+    """What is said of many blobs at once is what is said of each."""
+    sizes = {Digest.of(layer): len(layer) for layer in LAYERS}
+    lying = {digest: size + 1 for digest, size in sizes.items()}
+    unknown = dict.fromkeys(sizes)
+    for wanted in (sizes, lying, unknown):
+        each = {
+            digest
+            for digest, size in wanted.items()
+            if await registry.has_blob(name, digest, size=size)
+        }
+        assert await registry.sound_blobs(name, wanted) == each
 
 
 @ONCE

@@ -1,6 +1,6 @@
 """A registry in memory that keeps to Distribution's rules, and can be killed between two writes."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
@@ -100,6 +100,13 @@ class MemoryRegistry:
 
     async def revisions(self, repository: RepoName) -> list[Digest] | None:  # noqa: ARG002 - the protocol's
         return None
+
+    async def sound_blobs(
+        self,
+        repository: RepoName,  # noqa: ARG002 - the protocol's
+        sizes: Mapping[Digest, int | None],  # noqa: ARG002 - the protocol's
+    ) -> AbstractSet[Digest]:
+        return frozenset()
 
     async def snapshot(self, repository: RepoName) -> RepositorySnapshot | None:  # noqa: ARG002 - the protocol's
         return None

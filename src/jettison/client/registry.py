@@ -7,7 +7,7 @@ bytes count.
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from http import HTTPStatus
@@ -377,6 +377,14 @@ class RemoteRegistry:
         except JettisonError:
             return None  # what lists the tags says what is wrong
         return await times.read_revisions(self.transport, product, repository)
+
+    async def sound_blobs(
+        self,
+        repository: RepoName,  # noqa: ARG002 - the protocol's
+        sizes: Mapping[Digest, int | None],  # noqa: ARG002 - the protocol's
+    ) -> AbstractSet[Digest]:
+        """Return none: each is a request."""
+        return frozenset()
 
     async def snapshot(self, repository: RepoName) -> RepositorySnapshot | None:  # noqa: ARG002 - the protocol's
         """Return None: a registry is asked tag by tag."""

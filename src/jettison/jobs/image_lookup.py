@@ -5,7 +5,9 @@ removed, and then sends no bytes (tests/e2e/test_defects.py, 8). So manifests ar
 the first bytes of blobs are read. One failure does not keep the others from being checked.
 """
 
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterable, Mapping
+from contextlib import suppress
 from typing import Final, TypeVar
 
 from jettison.errors import (
@@ -13,10 +15,13 @@ from jettison.errors import (
     LoginRefused,
     NotARegistry,
     NotFoundError,
+    StorageError,
     Unreachable,
 )
 from jettison.jobs.concurrency import each
+from jettison.model.digest import Digest
 from jettison.model.journal import SavedManifest
+from jettison.model.names import RepoName
 from jettison.model.restoration import Looked, needs_of
 from jettison.model.snapshot import Node
 from jettison.progress import Progress, silent
@@ -121,8 +126,9 @@ async def look_at_blobs(
             return f"has {claimed:,} bytes, and should have {size:,}"
         return f"cannot be read; HEAD still answers 200, {RESTART}"
 
-    done = 0
-    async for item, problem in each_alone(sorted(needed), look):
+    rest = set(needed) if read_data else await _without_sound(registry, needed)
+    done = len(needed) - len(rest)
+    async for item, problem in each_alone(sorted(rest), look):
         done += 1
         progress("reading blobs" if read_data else "looking at blobs", done, len(needed))
         if isinstance(problem, JettisonError):
@@ -130,6 +136,19 @@ async def look_at_blobs(
         elif problem is not None:
             wrong[item] = problem
     return wrong
+
+
+async def _without_sound(registry: Registry, needed: Mapping[Node, int | None]) -> set[Node]:
+    """Return the blobs that are to be looked at one by one."""
+    sizes = defaultdict[RepoName, dict[Digest, int | None]](dict)
+    for (repository, digest), size in needed.items():
+        sizes[repository][digest] = size
+    rest = set(needed)
+    for repository, some in sizes.items():
+        with suppress(StorageError):  # which each of them is told then
+            sound = await registry.sound_blobs(repository, some)
+            rest -= {(repository, digest) for digest in sound}
+    return rest
 
 
 async def _read(registry: Registry, item: Node, size: int | None) -> str | None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import AsyncIterator, Container
+from collections.abc import AsyncIterator, Container, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Final
 
@@ -168,6 +168,18 @@ class StorageRegistry:
         if blob is None or size not in {None, blob.size}:
             return False
         return blob.size == 0 or any(self.storage.read_blob(blob.digest, 1))
+
+    async def sound_blobs(
+        self, repository: RepoName, sizes: Mapping[Digest, int | None]
+    ) -> AbstractSet[Digest]:
+        """Return the blobs whose link and first bytes can be read, and whose size is right."""
+        wanted = {digest.binary: digest for digest in sizes}
+        with self.storage.repository(repository) as reader:
+            linked = sorted(reader.sound_links(LinkKind.LAYER, list(wanted)))
+        found = (blob for blob in self.storage.readable_each(linked) if blob is not None)
+        return {
+            wanted[blob.digest] for blob in found if sizes[wanted[blob.digest]] in {None, blob.size}
+        }
 
     async def read_blob(
         self, repository: RepoName, digest: Digest, *, size: int | None = None

@@ -438,8 +438,7 @@ class TreeReader:
     def blobs(self) -> Iterator[Blob]:
         """Yield every blob with its size and time, looking at each."""
         for folder in self.blob_groups():
-            for digest in self.blobs_in(folder):
-                blob = self.blob(digest)
+            for blob in self.blobs_each(self.blobs_in(folder)):
                 if blob is not None:
                     yield blob
 
@@ -473,6 +472,17 @@ class TreeReader:
                 blob = Blob(digest, look.st_size, Stamp(look.st_mtime_ns), arrival(look), kept)
                 found.append(blob)
         return found
+
+    def readable_each(self, digests: Sequence[BinaryDigest]) -> list[Blob | None]:
+        """Return the size and time of each blob whose first bytes can be read."""
+        top = self.blobs_folder
+        if top is None:
+            return [None] * len(digests)
+        begun = top.read_each(list(map(layout.blob_file, digests)), 1)
+        return [
+            blob if blob is not None and (raw or (raw == b"" and not blob.size)) else None
+            for blob, raw in zip(self.blobs_each(digests), begun, strict=True)
+        ]
 
     def manifests(
         self, digests: Sequence[BinaryDigest]

@@ -506,6 +506,19 @@ class RepositoryReader:
         folders = {name: self.open(f"{inner}/{name}", []) for name in ALGORITHMS}
         return Links(folders, aside=self._tree.links_aside)
 
+    def sound_links(self, kind: LinkKind, digests: Sequence[BinaryDigest]) -> set[BinaryDigest]:
+        """Return those digests that have a link which is as nearly all links are."""
+        found: set[BinaryDigest] = set()
+        for algorithm, length in ALGORITHMS.items():
+            some = [digest for digest in digests if len(digest) == length // 2]
+            folder = self.open(f"{layout.KINDS[kind]}/{algorithm}", []) if some else None
+            if folder is not None:
+                with folder:
+                    states = _states(folder, algorithm, some)
+                    pairs = zip(some, states, strict=True)
+                    found.update(digest for digest, state in pairs if state == native.LINKED)
+        return found
+
     def changes(self, kind: LinkKind) -> tuple[Stamp, ...]:
         """Return when a folder was last made or removed in each folder of links; 0 if never.
 

@@ -244,6 +244,17 @@ class MemoryRepository:
         return MemoryLinks(self.memory, self.name, kind)
 
     @locked
+    def sound_links(self, kind: LinkKind, digests: Sequence[BinaryDigest]) -> set[BinaryDigest]:
+        """Return those digests that have a link of that kind which leads just to them."""
+        links = self._state.links[kind]
+        found = {digest: _link_in(self.memory, links.get(digest)) for digest in digests}
+        return {
+            digest
+            for digest, link in found.items()
+            if link is not None and link.content == Digest.from_binary(digest).encode()
+        }
+
+    @locked
     def changes(self, kind: LinkKind) -> tuple[Stamp, ...]:
         """Return a stamp that changes when a place for a link of that kind is made or removed."""
         return (self._state.changed.get(kind, Stamp(0)),)

@@ -140,6 +140,11 @@ class MemoryScanning:
         return list(map(self.blob, digests))
 
     @locked
+    def readable_each(self, digests: Sequence[BinaryDigest]) -> list[Blob | None]:
+        """Return the size and time of each blob: all can be read."""
+        return self.blobs_each(digests)
+
+    @locked
     def blobs(self) -> Iterator[Blob]:
         """Return every blob with its size and time."""
         found = map(self.blob, sorted(self.memory.blobs))

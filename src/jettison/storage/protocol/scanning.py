@@ -161,6 +161,12 @@ class RepositoryScan(Protocol):
     def links(self, kind: LinkKind) -> Links:
         """Open the links of a kind."""
 
+    def sound_links(self, kind: LinkKind, digests: Sequence[BinaryDigest]) -> set[BinaryDigest]:
+        """Return those digests that have a link of that kind which leads just to them.
+
+        What the others have :meth:`layer_target` and :meth:`revisions` tell.
+        """
+
     def changes(self, kind: LinkKind) -> tuple[Stamp, ...]:
         """Return stamps that change when a place for a link of that kind is made or removed.
 
@@ -251,6 +257,9 @@ class Scanning(Protocol):
 
     def blobs_each(self, digests: Sequence[BinaryDigest]) -> list[Blob | None]:
         """Return the size and time of each blob, quicker than one by one."""
+
+    def readable_each(self, digests: Sequence[BinaryDigest]) -> list[Blob | None]:
+        """Return the same of each blob whose first bytes can be read; None for the others."""
 
     def blobs(self) -> Iterator[Blob]:
         """Yield every blob with its size and time."""
