@@ -7,7 +7,7 @@ from typing import Final
 
 import aiohttp
 
-__all__ = ["CHUNK", "STREAM_SLOWEST", "read_some", "seconds_for", "waiting"]
+__all__ = ["CHUNK", "STREAM_SLOWEST", "paced", "read_some", "seconds_for", "seconds_for_head"]
 
 CHUNK: Final = 256 * 1024
 _SLOWEST: Final = 256 * 1024
@@ -21,17 +21,22 @@ def seconds_for(limit: int, patience: float) -> float:
     return patience + limit / _SLOWEST
 
 
-@asynccontextmanager
-async def waiting(
-    seconds: float, body: bytes | AsyncIterator[bytes] | None
-) -> AsyncIterator[bytes | AsyncIterator[bytes] | None]:
-    """Bound the wait for the head of an answer; yield the body that is sent before it.
+def seconds_for_head(body: bytes | None, patience: float) -> float:
+    """Return how many seconds the head of an answer may take, with what is sent before it.
 
     The wait ends for a head that drips or follows endless interim answers, and for a registry that
-    does not accept the body. Reading the body from its source may take any time.
+    does not accept the body.
     """
-    patience = 2 * seconds  # for connecting, and for the answer
-    size = len(body) if isinstance(body, bytes) else 0
+    # For connecting, and for the answer.
+    return 2 * patience + len(body or b"") / STREAM_SLOWEST
+
+
+@asynccontextmanager
+async def paced(body: AsyncIterator[bytes], patience: float) -> AsyncIterator[AsyncIterator[bytes]]:
+    """Bound the wait for the head of an answer to a body that comes in pieces; yield that body.
+
+    Reading the body from its source may take any time.
+    """
     is_over = False
 
     def allow(more: float | None) -> None:
@@ -39,18 +44,18 @@ async def waiting(
             now = asyncio.get_running_loop().time()
             deadline.reschedule(None if more is None else now + more)
 
-    async def paced(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        async for chunk in chunks:
+    async def pieces() -> AsyncIterator[bytes]:
+        async for chunk in body:
             for start in range(0, len(chunk), CHUNK):
                 piece = chunk[start : start + CHUNK]
-                allow(patience + len(piece) / STREAM_SLOWEST)
+                allow(seconds_for_head(piece, patience))
                 yield piece
             allow(None)
-        allow(patience)
+        allow(seconds_for_head(None, patience))
 
-    async with asyncio.timeout(patience + size / STREAM_SLOWEST) as deadline:
+    async with asyncio.timeout(seconds_for_head(None, patience)) as deadline:
         try:
-            yield paced(body) if isinstance(body, AsyncIterator) else body
+            yield pieces()
         finally:
             is_over = True
 

@@ -36,6 +36,7 @@ from jettison.client.transport import (
     ClientOptions,
     Response,
     Timing,
+    TooLong,
     Transport,
     same_origin,
 )
@@ -79,6 +80,7 @@ _PAGES: Final = 10_000
 _NAMES: Final = 1_000_000
 _BAD_NAMES: Final = 10_000
 _ABANDON_SECONDS: Final = 5.0
+_SMALL_BLOB: Final = 256 * 1024
 _UNTYPED: Final = frozenset({"", "application/json", "application/octet-stream", "text/plain"})
 
 _CATALOG: Final = Access(None, ("*",))
@@ -580,31 +582,59 @@ class RemoteRegistry:
 
         Raises :class:`~jettison.errors.NotFoundError`, and
         :class:`~jettison.errors.VerificationFailed` if there are more than ``size`` bytes, or
-        after the last one if the digest differs.
+        after the last one if the digest differs. One that ought to be small comes whole.
         """
+        if size is not None and size <= _SMALL_BLOB:
+            if content := await self._small_blob(repository, digest, size):
+                yield content
+            return
         access = Access(repository, ("pull",))
         path = f"/v2/{repository}/blobs/{digest}"
         hasher = hashlib.new(digest.algorithm)
         async with self.transport.stream(path, access) as response:
-            if response.status == HTTPStatus.NOT_FOUND:
-                await self._expect_registry(response)
-                message = f"there is no blob {digest} in {self._host}/{repository}"
-                raise NotFoundError(message)
-            if response.status != HTTPStatus.OK:
-                raise await self._unexpected(response, access, f"GET {path}")
+            await self._expect_blob(response, access, repository, digest)
             read = 0
             async for chunk in response.chunks():
                 read += len(chunk)
                 if size is not None and read > size:
-                    message = (
-                        f"{self._host} sends more than the {size:,} bytes of the blob {digest}"
-                    )
-                    raise VerificationFailed(f"{message} of {repository}")
+                    raise self._too_long(repository, digest, size)
                 hasher.update(chunk)
                 yield chunk
         if hasher.hexdigest() != digest.hex:
-            message = f"{self._host} sends other bytes for the blob {digest} of {repository}"
-            raise VerificationFailed(message, hint="Its storage is damaged, or its cache is stale.")
+            raise self._other_bytes(repository, digest)
+
+    async def _small_blob(self, repository: RepoName, digest: Digest, size: int) -> bytes:
+        """Return a blob in one request, which is cheaper than a stream and can be repeated."""
+        access = Access(repository, ("pull",))
+        path = f"/v2/{repository}/blobs/{digest}"
+        try:
+            response = await self.transport.request("GET", path, access, limit=size)
+        except TooLong:
+            raise self._too_long(repository, digest, size) from None
+        await self._expect_blob(response, access, repository, digest)
+        if not digest.matches(response.body):
+            raise self._other_bytes(repository, digest)
+        return response.body
+
+    async def _expect_blob(
+        self, response: Response, access: Access, repository: RepoName, digest: Digest
+    ) -> None:
+        if response.status == HTTPStatus.NOT_FOUND:
+            await self._expect_registry(response)
+            message = f"there is no blob {digest} in {self._host}/{repository}"
+            raise NotFoundError(message)
+        if response.status != HTTPStatus.OK:
+            path = f"/v2/{repository}/blobs/{digest}"
+            raise await self._unexpected(response, access, f"GET {path}")
+
+    def _too_long(self, repository: RepoName, digest: Digest, size: int) -> VerificationFailed:
+        message = f"{self._host} sends more than the {size:,} bytes of the blob {digest}"
+        return VerificationFailed(f"{message} of {repository}")
+
+    def _other_bytes(self, repository: RepoName, digest: Digest) -> VerificationFailed:
+        message = f"{self._host} sends other bytes for the blob {digest} of {repository}"
+        hint = "Its storage is damaged, or its cache is stale."
+        return VerificationFailed(message, hint=hint)
 
     async def put_blob(
         self, repository: RepoName, digest: Digest, chunks: AsyncIterator[bytes]

@@ -7,6 +7,7 @@ beyond the registry's origin.
 
 import asyncio
 import email.utils
+import functools
 import itertools
 import random
 import ssl
@@ -22,7 +23,7 @@ from yarl import URL
 
 from jettison.client.answers import describe, is_page
 from jettison.client.auth import NO_ACCESS, Access, Authenticator, Reply
-from jettison.client.bounds import read_some, seconds_for, waiting
+from jettison.client.bounds import paced, read_some, seconds_for, seconds_for_head
 from jettison.client.clock import clock_difference
 from jettison.client.connecting import ClientOptions, open_session, origin_of, same_origin
 from jettison.client.credentials import CredentialSource
@@ -43,6 +44,7 @@ __all__ = [
     "ClientOptions",
     "Response",
     "Timing",
+    "TooLong",
     "Transport",
     "is_loopback",
     "origin_of",
@@ -88,6 +90,10 @@ class _Request(NamedTuple):
     def is_upload(self) -> bool:
         """Whether the body comes piece by piece, and only once."""
         return isinstance(self.body, AsyncIterator)
+
+
+class TooLong(UnexpectedResponse):
+    """An answer has more bytes than were asked for at most."""
 
 
 class _NotAnswered(Exception):
@@ -312,17 +318,14 @@ class Transport:
 
     async def _exchange(self, asked: _Request) -> Response:
         """Make one attempt; GET and HEAD follow redirects, without credentials to other origins."""
-        method, url, headers, body, limit = asked
+        method, url, headers, _, limit = asked
         sent = dict(headers)
         session = self._open_session()
         for _ in range(_MAX_REDIRECTS + 1):
             proxy = self.options.proxies.proxy_for(url)
             began = self._timing.wall()
             try:
-                async with waiting(self.options.timeout, body) as data:
-                    raw = await session.request(
-                        method, url, headers=sent, data=data, allow_redirects=False, proxy=proxy
-                    )
+                raw = await self._send(session, asked, url, sent, proxy)
             except (aiohttp.ClientError, OSError) as error:
                 raise _NotAnswered(error, url) from None
             if same_origin(url, self.origin):
@@ -350,6 +353,25 @@ class Transport:
         patience = self.options.timeout
         return Response(self.host, raw, content, foreign=foreign, patience=patience)
 
+    async def _send(
+        self,
+        session: aiohttp.ClientSession,
+        asked: _Request,
+        url: URL,
+        headers: Mapping[str, str],
+        proxy: URL | None,
+    ) -> aiohttp.ClientResponse:
+        """Send a request; return its answer once the head is there."""
+        send = functools.partial(
+            session.request, asked.method, url, headers=headers, allow_redirects=False, proxy=proxy
+        )
+        patience, body = self.options.timeout, asked.body
+        if isinstance(body, AsyncIterator):
+            async with paced(body, patience) as pieces:
+                return await send(data=pieces)
+        async with asyncio.timeout(seconds_for_head(body, patience)):
+            return await send(data=body)
+
     def _compare_clocks(self, headers: Mapping[str, str], began: float) -> None:
         """Keep the largest difference: of several servers behind one name, one may be wrong."""
         found = clock_difference(headers, began, self._timing.wall())
@@ -369,7 +391,7 @@ class Transport:
         content = await read_some(raw, limit + 1, self.options.timeout)
         if len(content) > limit:
             message = f"{self.host} answers {raw.url.path} with more than {limit // 1024} KiB"
-            raise UnexpectedResponse(message)
+            raise TooLong(message)
         return content
 
     def _retries_after(self, error: Exception) -> int:

@@ -1,5 +1,6 @@
 """Doing many small things at once, without a task for each of a hundred thousand items."""
 
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -29,6 +30,14 @@ async def each(
 
     rest = iter(items)
     running: dict[Future[Result], Item] = {}
+    # Not asyncio.wait, which looks at all that run each time that one of them is done.
+    done: deque[Future[Result]] = deque()
+    one_is_done = asyncio.Event()
+
+    def note(future: "Future[Result]") -> None:
+        done.append(future)
+        one_is_done.set()
+
     try:
         while True:
             while len(running) < at_once:
@@ -36,12 +45,16 @@ async def each(
                     item = next(rest)
                 except StopIteration:
                     break
-                running[asyncio.ensure_future(work(item))] = item
+                begun = asyncio.ensure_future(work(item))
+                running[begun] = item
+                begun.add_done_callback(note)
             if not running:
                 return
-            done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-            for future in done:
+            await one_is_done.wait()
+            while done:
+                future = done.popleft()
                 yield running.pop(future), future.result()
+            one_is_done.clear()
     finally:
         for future in running:
             future.cancel()

@@ -538,7 +538,7 @@ async def image_facts(
         if known is not None:
             return known
         try:
-            raw = await _read_config(registry, repository, digest)
+            raw = await _read_config(registry, repository, digest, config.size)
             facts = strict_json.decode(raw, ConfigFacts)
         except (InvalidDocument, NotFoundError, VerificationFailed, *_BAD_ITEM):
             return ConfigFacts(None)
@@ -553,14 +553,17 @@ async def image_facts(
     return facts
 
 
-async def _read_config(registry: Registry, repository: RepoName, digest: Digest) -> bytes:
+async def _read_config(
+    registry: Registry, repository: RepoName, digest: Digest, size: int | None
+) -> bytes:
     """Return a config's bytes; raise InvalidManifest for one that is too long."""
     parts: list[bytes] = []
-    size = 0
-    async with aclosing(registry.read_blob(repository, digest)) as chunks:  # type: ignore[type-var]
+    read = 0
+    blob = registry.read_blob(repository, digest, size=size)
+    async with aclosing(blob) as chunks:  # type: ignore[type-var]
         async for chunk in chunks:
             parts.append(chunk)
-            size += len(chunk)
-            if size > _MAX_CONFIG:
+            read += len(chunk)
+            if read > _MAX_CONFIG:
                 raise InvalidManifest(f"the config {digest} has more than {_MAX_CONFIG} bytes")
     return b"".join(parts)
