@@ -346,6 +346,12 @@ MISTAKES = {
         "rules: [{tags: [a], group_by: '*-*', keep: {last: 1}, remove: rest}]",
     ),
     # What has no effect, or an effect that is not meant.
+    "created-without-tag": (
+        1,
+        "rules[0].clock",
+        "is not read",
+        "rules: [{state: untagged, clock: created, remove: {older_than: 7d}}]",
+    ),
     "no-types": (
         1,
         "rules[0].artifact_types",

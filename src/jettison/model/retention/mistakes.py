@@ -78,6 +78,8 @@ def _in_rule(rule: Rule) -> Iterator[tuple[Steps, str]]:
         yield ("whole_images",), "is about what keep names; add keep"
     if rule.clock is Clock.TAGGED and rule.state is not State.TAGGED:
         yield ("clock",), f"what is {rule.state} has no tags; write pushed"
+    if rule.clock is Clock.CREATED and rule.state is not State.TAGGED:
+        yield ("clock",), f"when what is {rule.state} was created is not read; write pushed"
     if rule.clock is Clock.UNTAGGED and rule.state is not State.UNTAGGED:
         yield ("clock",), "only what is untagged has lost its tag; add state: untagged"
 
