@@ -263,7 +263,7 @@ async def decide_whole(
     start = {repository.tags[tag] for tag in decided.tags} | decided.digests
     if not start or repository.complete:
         return repository, decided
-    below = reach(start, repository.edges, {}).manifests
+    below = reach(start, repository.lists, {}).manifests
     whole = await add_referrers(source, repository, sorted(below), cache)
     # One of them may be held, and then what it is about is, too.
     if whole.manifests.keys() != repository.manifests.keys():

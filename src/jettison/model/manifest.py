@@ -328,7 +328,8 @@ def referenced_digest(tag: str) -> Digest | None:
     Such tags are cosign's ``sha256-<hex>.sig``, ``.att`` and ``.sbom``, and the referrers tag
     schema ``sha256-<hex>`` of the OCI distribution specification ("Unavailable Referrers API").
     """
-    match = _REFERRER_TAG.fullmatch(tag)
+    # Most tags are none, and plans ask of each several times.
+    match = _REFERRER_TAG.fullmatch(tag) if tag.startswith("sha") else None
     if match is None:
         return None
     try:

@@ -5,7 +5,7 @@ it and nothing protects it. Then its children that nothing else lists, and its r
 Repositories are independent of each other here: they share only blobs.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final
 
@@ -66,7 +66,9 @@ def plan_removal(
     going = set(tags).union(*(tags_of.get(digest, ()) for digest in digests))
     start = {repository.tags[tag] for tag in going} | digests
     referrers = repository.referrers()
-    affected = reach(start, repository.edges, referrers).manifests
+    affected = reach(start, repository.lists, referrers).manifests
+    # Of each tag that says something about a manifest, which.
+    about = {tag: subject for tag in repository.tags if (subject := referenced_digest(tag))}
 
     # What keeps others alive from now on: every tag that stays, unless it only says something
     # about a manifest that may go (then it lives or dies with that), and every untagged manifest
@@ -74,12 +76,12 @@ def plan_removal(
     roots = {
         digest
         for tag, digest in repository.tags.items()
-        if tag not in going and referenced_digest(tag) not in affected
+        if tag not in going and about.get(tag) not in affected
     }
     roots.update(digest for digest in repository.manifests if digest not in affected)
     roots.update(repository.unreadable - affected)
-    weak = _referrers_left(repository, going, digests)
-    edges = _edges_without(repository, digests) if break_indexes else repository.edges
+    weak = _referrers_left(repository, about, going, digests)
+    edges = _edges_without(repository, digests) if break_indexes else repository.lists
     kept = reach(roots, edges, weak)
     warnings = [
         f"{repository.name}:{tag} leads to no manifest, so an undo cannot bring it back"
@@ -115,7 +117,7 @@ def plan_removal(
         if digest in repository.manifests
         and repository.manifests[digest].kind is ManifestKind.SCHEMA1
     ]
-    reasons = _Reasons(repository, tags, digests, unneeded)
+    reasons = _Reasons(repository, tags, digests, unneeded, tags_of, referrers)
     steps = [
         Step(StepAction.UNTAG, repository.name, None, (tag,), *_NO_MANIFEST) for tag in lost_tags
     ]
@@ -134,22 +136,24 @@ def plan_removal(
         )
         for digest in order
     ]
-    stays = reasons.why_kept(affected & kept.manifests & present, going, tags_of)
+    stays = reasons.why_kept(affected & kept.manifests & present, going)
     return Removal(tuple(steps), tuple(stays), tuple(warnings))
 
 
 def _referrers_left(
-    repository: RepositorySnapshot, going: AbstractSet[Tag], digests: AbstractSet[Digest]
+    repository: RepositorySnapshot,
+    about: Mapping[Tag, Digest],
+    going: AbstractSet[Tag],
+    digests: AbstractSet[Digest],
 ) -> dict[Digest, list[Digest]]:
     """Return the referrers after the removal, without going tags and named digests."""
     left: dict[Digest, list[Digest]] = {}
     for manifest in repository.manifests.values():
         if manifest.subject is not None and manifest.digest not in digests:
             left.setdefault(manifest.subject, []).append(manifest.digest)
-    for tag, digest in repository.tags.items():
-        subject = referenced_digest(tag)
-        if subject is not None and tag not in going:
-            left.setdefault(subject, []).append(digest)
+    for tag, subject in about.items():
+        if tag not in going:
+            left.setdefault(subject, []).append(repository.tags[tag])
     return left
 
 
@@ -157,7 +161,7 @@ def _edges_without(
     repository: RepositorySnapshot, digests: AbstractSet[Digest]
 ) -> Callable[[Digest], Edges[Digest] | None]:
     def edges(digest: Digest) -> Edges[Digest] | None:
-        found = repository.edges(digest)
+        found = repository.lists(digest)
         if found is None:
             return None
         return found._replace(children=tuple(c for c in found.children if c not in digests))
@@ -191,12 +195,24 @@ def _order(
     is garbage, an image that lost its signature is damage. If the two contradict each other (a
     referrer that lists its own subject), the first one counts.
     """
+    # Few manifests list others or are referred to.
+    lists = {
+        digest: [child for child in found if child in gone]
+        for digest in gone
+        if (found := repository.children(digest))
+    }
+    leads = {
+        digest: sorted(d for d in referrers[digest] if d in gone)
+        for digest in gone & referrers.keys()
+    }
 
-    def children(digest: Digest) -> list[Digest]:
-        return [child for child in repository.children(digest) if child in gone]
+    def children(digest: Digest) -> Sequence[Digest]:
+        return lists.get(digest, ())
 
-    def below(digest: Digest) -> list[Digest]:
-        return [*children(digest), *sorted(d for d in referrers.get(digest, ()) if d in gone)]
+    def below(digest: Digest) -> Sequence[Digest]:
+        if digest not in leads:
+            return children(digest)
+        return [*children(digest), *leads[digest]]
 
     return postorder(postorder(sorted(gone), below), children)[::-1]
 
@@ -210,18 +226,20 @@ class _Reasons:
         tags: AbstractSet[Tag],
         digests: AbstractSet[Digest],
         gone: AbstractSet[Digest],
+        tags_of: Mapping[Digest, list[Tag]],
+        referrers: Mapping[Digest, list[Digest]],
     ) -> None:
         self._repository = repository
         self._named = digests
         self._untagged = {repository.tags[tag] for tag in tags}
         self._gone = gone
         self._parents = repository.parents()
-        self._tags_of = repository.tags_of()
+        self._tags_of = tags_of
         self._subjects = {
             referrer: subject
-            for subject, found in sorted(repository.referrers().items())
-            for referrer in found
+            for subject, found in sorted(referrers.items())
             if subject in gone
+            for referrer in found
         }
 
     def why_gone(self, digest: Digest) -> tuple[str, StepCode]:
@@ -238,11 +256,10 @@ class _Reasons:
         self,
         kept: AbstractSet[Digest],
         going: AbstractSet[Tag],
-        tags_of: dict[Digest, list[Tag]],
     ) -> list[Kept]:
-        found = []
+        found: list[Kept] = []
         for digest in sorted(kept):
-            left = [tag for tag in tags_of.get(digest, ()) if tag not in going]
+            left = [tag for tag in self._tags_of.get(digest, ()) if tag not in going]
             if left:
                 reason, code = "a tag of its own", KeptCode.TAGGED
                 found += [Kept(self._repository.name, digest, tag, reason, code) for tag in left]
@@ -250,7 +267,7 @@ class _Reasons:
             holders = sorted(p for p in self._parents.get(digest, ()) if p not in self._gone)
             manifest = self._repository.manifests.get(digest)
             if holders:
-                names = ", ".join(_name(self._repository, p, tags_of) for p in holders)
+                names = ", ".join(_name(self._repository, p, self._tags_of) for p in holders)
                 reason, code = f"listed by {names}", KeptCode.LISTED
             elif manifest is not None and manifest.subject is not None:
                 reason = f"refers to {manifest.subject.short}, which stays"
@@ -261,6 +278,8 @@ class _Reasons:
         return found
 
 
-def _name(repository: RepositorySnapshot, digest: Digest, tags_of: dict[Digest, list[Tag]]) -> str:
+def _name(
+    repository: RepositorySnapshot, digest: Digest, tags_of: Mapping[Digest, list[Tag]]
+) -> str:
     tags = tags_of.get(digest)
     return f"{repository.name}:{tags[0]}" if tags else f"{repository.name}@{digest.short}"

@@ -2,19 +2,22 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 
 from jettison.model.digest import Digest
 from jettison.model.graph import Edges, edges_of
 from jettison.model.listing_problems import ListingProblem, ProblemCode
-from jettison.model.manifest import Manifest, referenced_digest
+from jettison.model.manifest import Manifest, ManifestKind, referenced_digest
 from jettison.model.names import RepoName, Tag
 
 __all__ = ["Node", "RepositorySnapshot", "Snapshot"]
 
 Node = tuple[RepoName, Digest]
 """A manifest in a repository: the unit that is kept or removed."""
+
+_LISTS_NOTHING: Final = Edges[Digest]((), ())
 
 
 class RepositorySnapshot(msgspec.Struct, frozen=True):
@@ -55,10 +58,24 @@ class RepositorySnapshot(msgspec.Struct, frozen=True):
         manifest = self.manifests.get(digest)
         return None if manifest is None else edges_of(manifest)
 
+    def lists(self, digest: Digest) -> Edges[Digest] | None:
+        """Return which manifests a manifest lists, without its blobs; None if that is unknown.
+
+        It takes a fraction of the time of :meth:`edges`, for whoever follows manifests alone.
+        """
+        manifest = self.manifests.get(digest)
+        if manifest is None or manifest.kind is ManifestKind.OPAQUE:
+            return None
+        if not manifest.children:
+            return _LISTS_NOTHING
+        return Edges(tuple([child.digest for child in manifest.children]), ())
+
     def children(self, digest: Digest) -> list[Digest]:
         """Return the manifests that an index lists; none for what is none, or cannot be read."""
         manifest = self.manifests.get(digest)
-        return [] if manifest is None else [child.digest for child in manifest.children]
+        if manifest is None or not manifest.children:
+            return []
+        return [child.digest for child in manifest.children]
 
     def referrers(self) -> dict[Digest, list[Digest]]:
         """Return, by subject, the manifests that live with it (decision 0001)."""

@@ -296,7 +296,7 @@ class _Repository:
         referrers = repository.referrers()
         found = {}
         for image in self._images.images:
-            below = reach([image.digest], repository.edges, referrers).manifests & wanted.keys()
+            below = reach([image.digest], repository.lists, referrers).manifests & wanted.keys()
             if below:
                 found[image.digest] = wanted[min(below)]
         return found
@@ -449,7 +449,7 @@ class _Repository:
         Manifests of schema 1 tell no sizes, and an index may list what is not there.
         """
         manifests = self._repository.manifests
-        found = reach([digest], self._repository.edges, {})
+        found = reach([digest], self._repository.lists, {})
         there = [manifests[one] for one in found.manifests if one in manifests]
         sizes = {blob.digest: blob.size for one in there for blob in one.blobs}
         least = sum(one.size for one in there) + sum(size or 0 for size in sizes.values())
@@ -483,7 +483,7 @@ class _Repository:
         wanted = set(following.values())
         owners: dict[Digest, list[Image]] = {}
         for image in self._images.images:
-            below = reach([image.digest], repository.edges, referrers).manifests
+            below = reach([image.digest], repository.lists, referrers).manifests
             for digest in below & wanted:
                 owners.setdefault(digest, []).append(image)
         for tag, digest in following.items():

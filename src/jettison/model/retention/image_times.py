@@ -79,7 +79,7 @@ class ImageTimes:
         if not self._any_pulled:
             return None
         of = self._evidence.manifests
-        below = reach([digest], self._repository.edges, {}).manifests
+        below = reach([digest], self._repository.lists, {}).manifests
         return _latest(of.get(one, NO_TIMES).pulled for one in below)
 
     def _unused(self, image: Image, untagged: Moment | None) -> Moment | None:

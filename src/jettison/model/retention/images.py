@@ -79,7 +79,7 @@ def find_images(repository: RepositorySnapshot) -> Images:
     named = {digest for digest in own if digest in there}
     tagged = _tops(repository, referrers, named)
     by_tag = {repository.tags[tag] for tag in referring}
-    followers = reach(tagged, repository.edges, referrers).manifests | by_tag
+    followers = reach(tagged, repository.lists, referrers).manifests | by_tag
     loose = [digest for digest in repository.manifests if digest not in followers]
     untagged = _tops(repository, referrers, loose)
     found = [
@@ -141,7 +141,7 @@ def _tops(
     tops = sorted(among - below)
     if below.isdisjoint(among):
         return tops
-    covered = reach(tops, repository.edges, referrers).manifests
+    covered = reach(tops, repository.lists, referrers).manifests
     return tops + _tops_of_cycles(repository, referrers, among & below - covered)
 
 
@@ -169,7 +169,7 @@ def _tops_of_cycles(
     for digest in postorder(starts, lead_to)[::-1]:
         if digest in left and digest not in covered:
             tops.append(digest)
-            covered |= reach([digest], repository.edges, referrers, covered).manifests
+            covered |= reach([digest], repository.lists, referrers, covered).manifests
     return tops
 
 

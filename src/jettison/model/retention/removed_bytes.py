@@ -92,7 +92,7 @@ class RemovalAccounting:
         present = repository.manifests.keys() | repository.unreadable
         removed = _sizes(repository, going)
         kept = _sizes(repository, present - going)
-        if any(repository.edges(digest) is None for digest in present - going):
+        if any(repository.lists(digest) is None for digest in present - going):
             kept |= removed
         for digest, size in removed.items():
             self._contents.add(digest.binary, size, 0)
