@@ -48,6 +48,8 @@ def print_prune_plan(made: "PrunePlan", *, summary: bool, whole: bool) -> None:
             note(dim(f"{len(made.decisions):,} lines are summed up; --list prints each."))
     else:
         print_decisions(made.decisions, made.deleted)
+    if made.decisions and made.stays:
+        write("")
     print_stays(made.stays)
     _print_groups(made.groups)
     _print_sums(made.sums)
@@ -108,7 +110,6 @@ def print_stays(stays: "Iterable[Stay]") -> None:
         counts[stay.reason, stay.rule] += stay.count
     if not counts:
         return
-    write("")
     rows = [
         (f"{count:,}", _reason(reason, rule))
         for (reason, rule), count in sorted(counts.items(), key=lambda one: (-one[1], one[0]))

@@ -16,11 +16,12 @@ from jettison.jobs.incomplete_images import note_missing
 from jettison.jobs.prune_planning import decide_whole, explained, object_to
 from jettison.jobs.survey import Cache, Surveyed, survey
 from jettison.jobs.workspace import Workspace
+from jettison.model.digest import Digest
 from jettison.model.journal import LeftCode, RemovalEntry, StepLeft
 from jettison.model.listing_problems import ListingProblem
 from jettison.model.manifest import referenced_digest
 from jettison.model.names import RepoName, Tag
-from jettison.model.plan import Plan, Step, StepCode
+from jettison.model.plan import Estimate, Plan, Step, StepCode
 from jettison.model.retention.decide import Decider, Held
 from jettison.model.retention.mistakes import require_meant
 from jettison.model.retention.prune_plan import (
@@ -32,6 +33,7 @@ from jettison.model.retention.prune_plan import (
 )
 from jettison.model.retention.pulls import KnownPulls
 from jettison.model.retention.reasons import Decision
+from jettison.model.retention.removed_bytes import contents_of
 from jettison.model.retention.renewal import Renewed, renew
 from jettison.model.snapshot import Snapshot
 
@@ -62,6 +64,7 @@ async def renew_plan(
     for one in made.decisions:
         planned.setdefault(one.repository, []).append(one)
     decider = Decider(made.policy, made.decided, held)
+    freed = frozenset(content.digest for content in made.plan.estimate.freed)
     parts: dict[RepoName, _Part] = {}
     unread: list[ListingProblem] = []
     async for found in survey(
@@ -77,7 +80,9 @@ async def renew_plan(
             unread.append(found)
         else:
             name = found.snapshot.name
-            parts[name] = await _part(place, made, decider, found, planned[name], cache)
+            parts[name] = await _part(
+                place, made, decider, found, planned[name], cache, freed=freed
+            )
     moved = [sentence for name in sorted(parts) for sentence in parts[name].moved]
     if moved and not skip:
         shown = "; ".join(moved[:_SHOWN])
@@ -100,12 +105,18 @@ def _check(place: Workspace, made: PrunePlan) -> None:
 
 
 class _Part(msgspec.Struct, frozen=True):
-    """What a plan is by now in one repository."""
+    """What a plan is by now in one repository.
+
+    ``going`` is what of the contents that the plan frees its removed manifests reference, and
+    ``staying`` what the others do.
+    """
 
     plan: Plan
     decisions: tuple[Decision, ...]
     count: RepositoryCount
     moved: tuple[str, ...]
+    going: frozenset[Digest]
+    staying: frozenset[Digest]
 
 
 async def _part(
@@ -115,6 +126,8 @@ async def _part(
     found: Surveyed,
     planned: Sequence[Decision],
     cache: Cache | None,
+    *,
+    freed: frozenset[Digest],
 ) -> _Part:
     snapshot, decided = await decide_whole(place.source, decider, found, cache)
     decided, _ = plan_decided(snapshot, decided)
@@ -133,7 +146,15 @@ async def _part(
         alone = Snapshot(plan.registry, {name: snapshot}, {}, stored=True)
         plan = await note_missing(place.source, plan, alone)
     count = count_repository(new.decided, new.removal, snapshot)
-    return _Part(plan, new.decisions, count, new.moved)
+    removed = new.removal.manifests
+    return _Part(
+        plan,
+        new.decisions,
+        count,
+        new.moved,
+        freed & contents_of(snapshot, removed),
+        freed & contents_of(snapshot, snapshot.manifests.keys() - removed),
+    )
 
 
 def _together(
@@ -151,9 +172,11 @@ def _together(
     notes += [
         f"{one.subject} could not be read, and is left alone: {one.message}" for one in unread
     ]
+    estimate = _still_freed(made.plan.estimate, parts)
     plan = msgspec.structs.replace(
         made.plan,
         steps=tuple(step for part in parts for step in part.plan.steps),
+        estimate=estimate,
         kept=tuple(kept for part in parts for kept in part.plan.kept),
         seen={name: seen for part in parts for name, seen in part.plan.seen.items()},
         warnings=tuple(warning for part in parts for warning in part.plan.warnings),
@@ -164,12 +187,25 @@ def _together(
         plan=plan,
         decisions=tuple(one for part in parts for one in part.decisions),
         counts=tuple(counts[name] for name in sorted(counts)),
+        bytes=msgspec.structs.replace(
+            made.bytes, freed=len(estimate.freed), freed_bytes=estimate.freed_bytes
+        ),
         allowed=made.allowed.with_more(allowed),
         left=tuple(skipped),
         unread=(*made.unread, *unread),
         notes=tuple(dict.fromkeys(notes)),
     )
     return object_to(place, whole)
+
+
+def _still_freed(estimate: Estimate, parts: Sequence[_Part]) -> Estimate:
+    """Return an estimate without what nothing of the plan removes by now, or something needs."""
+    going = frozenset[Digest]().union(*(part.going for part in parts))
+    going -= frozenset[Digest]().union(*(part.staying for part in parts))
+    freed = tuple(content for content in estimate.freed if content.digest in going)
+    return msgspec.structs.replace(
+        estimate, freed=freed, freed_bytes=sum(content.size for content in freed)
+    )
 
 
 async def keep_what_stays(

@@ -17,7 +17,7 @@ from jettison.model.names import RepoName
 from jettison.model.plan import Freed
 from jettison.model.snapshot import RepositorySnapshot
 
-__all__ = ["Holder", "RemovalAccounting", "RemovedBytes"]
+__all__ = ["Holder", "RemovalAccounting", "RemovedBytes", "contents_of"]
 
 _SHOWN_HOLDERS: Final = 5
 _SHA256_BYTES: Final = 32
@@ -154,6 +154,11 @@ class RemovalAccounting:
             len(holders),
         )
         return counted, tuple(contents)
+
+
+def contents_of(repository: RepositorySnapshot, digests: Iterable[Digest]) -> AbstractSet[Digest]:
+    """Return all content that manifests of a repository reference, themselves too."""
+    return _sizes(repository, digests).keys()
 
 
 def _sizes(repository: RepositorySnapshot, digests: Iterable[Digest]) -> dict[Digest, int]:
