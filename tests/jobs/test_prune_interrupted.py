@@ -27,6 +27,7 @@ from jettison.jobs.prune import PruneJob, PruneRequest
 from jettison.jobs.remove import RemovalSettings
 from jettison.jobs.undo import UndoJob
 from jettison.jobs.workspace import Workspace
+from jettison.model.digest import Digest
 from jettison.model.journal import JobState, RemovalEntry
 from jettison.model.names import RepoName, Tag
 from jettison.model.retention.prune_plan import PrunePlan
@@ -225,11 +226,7 @@ async def test_one_request_fails(tmp_path: Path, error: type[JettisonError]) -> 
         require_whole(registry, STAY)
         for _ in range(2):
             await prune(where)
-        # What could not be read while the plan was made may have lost its tag alone.
-        left = {
-            (name, tag) for name, tags in registry.tags_now.items() for tag in tags - STAY[name]
-        }
-        assert left <= {(APP, OLD_SIGNATURE)}, at
+        assert registry.tags_now == STAY, at
         require_whole(registry, STAY)
         await undo_last(where)
         assert registry.tags_now == ALL, at
@@ -304,3 +301,23 @@ def _refusal(error: type[JettisonError]) -> JettisonError:
     if error is DeletionRefused:
         return DeletionRefused("it does not delete this", codes=frozenset({"DENIED"}))
     return error("this login may not")
+
+
+async def test_manifest_that_is_not_answered_for_keeps_its_repository(tmp_path: Path) -> None:
+    class Failing(Met):
+        async def manifest(self, repository: RepoName, reference: Tag | Digest) -> Any:
+            if reference == build(4).digest and self.failing:
+                raise RegistryFailing("it answers 500")
+            return await super().manifest(repository, reference)
+
+        failing = True
+
+    registry = Failing()
+    where = place(registry, tmp_path)
+    made, _ = await prune(where)
+    assert made is not None
+    assert [one.subject for one in made.unread] == [APP]
+    assert registry.tags_now == {APP: ALL[APP], WEB: STAY[WEB]}
+    registry.failing = False
+    await prune(where)
+    assert registry.tags_now == STAY

@@ -12,8 +12,10 @@ import msgspec
 from jettison.errors import (
     AccessDenied,
     InvalidManifest,
+    JettisonError,
     LoginRefused,
     NotFoundError,
+    RegistryFailing,
     StorageError,
     UnexpectedResponse,
 )
@@ -22,7 +24,7 @@ from jettison.jobs.description import seconds_of
 from jettison.jobs.discover import Facts, Manifests, discover_repository, image_facts
 from jettison.model.digest import Digest
 from jettison.model.listing_problems import ListingProblem
-from jettison.model.manifest import Manifest, ManifestKind
+from jettison.model.manifest import Manifest, ManifestKind, parse_manifest
 from jettison.model.names import RepoName
 from jettison.model.retention.decide import Decider
 from jettison.model.retention.evidence import NO_TIMES, Evidence, Moment, Times, known_created
@@ -98,8 +100,14 @@ async def survey_repository(
     cache: Cache | None = None,
     progress: Progress = silent,
 ) -> Surveyed:
-    """Read one repository; raise :class:`NotFoundError` if it does not exist."""
+    """Read one repository; raise :class:`NotFoundError` if it does not exist.
+
+    Raises :class:`RegistryFailing` if a manifest of it is not answered for, as opposed to one that
+    cannot be understood. What needs it is not known, and the next run finds it out.
+    """
     snapshot = await discover_repository(registry, name, cache, progress)
+    if snapshot.unreadable and await _are_readable_now(registry, name, snapshot.unreadable):
+        snapshot = await discover_repository(registry, name, cache, progress)
     evidence = await registry.evidence(name) or Evidence()
     if pulls is not None:
         evidence = with_pulls(evidence, pulls, name)
@@ -114,6 +122,22 @@ async def survey_repository(
         created = await _created(registry, snapshot, dated, cache, progress)
         evidence = _dated(evidence, known_created(created, now, len(dated)))
     return Surveyed(snapshot, evidence)
+
+
+async def _are_readable_now(registry: Registry, name: RepoName, digests: Iterable[Digest]) -> bool:
+    """Whether any of the manifests that could not be read can be; raises RegistryFailing."""
+    any_read = False
+    for digest in sorted(digests):
+        try:
+            found = await registry.manifest(name, digest)
+            if found is not None:
+                parse_manifest(found.raw, found.media_type, digest)
+                any_read = True
+        except RegistryFailing:
+            raise
+        except JettisonError:
+            continue
+    return any_read
 
 
 def _counts(decider: Decider | None, name: RepoName, tag: str) -> bool:
