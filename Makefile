@@ -21,7 +21,11 @@ PROGRAMS := docker-registry:docker-registry skopeo:skopeo htpasswd:apache2-utils
 PEERS := registry=github.com/distribution/distribution/v3/cmd/registry@v3.1.1 \
 	crane=github.com/google/go-containerregistry/cmd/crane@v0.22.1
 
-.PHONY: help setup system python peers demo test lint soak bench fix lock clean docs
+# What bench/prune.py is measured beside; it has them built itself, where Go is
+RIVALS := regctl=github.com/regclient/regclient/cmd/regctl@v0.11.7 \
+	regbot=github.com/regclient/regclient/cmd/regbot@v0.11.7
+
+.PHONY: help setup system python peers rivals demo test lint soak bench fix lock clean docs
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -77,6 +81,9 @@ peers: $(STAMP)
 			echo "setup: $${pair%%=*} was not built; tests that need it are skipped" >&2; \
 	done
 
+rivals: PEERS := $(RIVALS)
+rivals: peers
+
 demo: python $(STAMP) ## The whole story on sample images; no other program is needed
 	@$(BIN)/jettison demo
 
@@ -97,6 +104,7 @@ bench: setup ## jettison gc and serve beside docker-registry; ARGS=--quick takes
 	@$(BIN)/python bench/serve.py $(ARGS)
 	@$(BIN)/python bench/requests.py $(ARGS)
 	@$(BIN)/python bench/cli.py $(ARGS)
+	@$(BIN)/python bench/prune.py $(ARGS)
 
 fix: python $(STAMP) ## What ruff can put right by itself
 	@$(BIN)/ruff check --fix $(SOURCES)
