@@ -54,6 +54,23 @@ def test_without_room_for_a_journal_nothing_is_removed(
     assert full.snapshot() == before
 
 
+def test_a_prune_frees_a_full_disk_and_not_without_reclaim(
+    full: DockerRegistry, jettison: Jettison, tmp_path: Path
+) -> None:
+    policy = tmp_path / "retention.yml"
+    policy.write_text('max_removal: 60%\nrules: [{tags: ["1"], remove: all}]\n')
+    command = ("prune", full.root, "--policy", policy, "--yes")
+    before = full.snapshot()
+    refused = jettison(*command, check=1)
+    assert "--reclaim" in refused.stderr
+    assert full.snapshot() == before
+    held = full.blob_bytes()
+    receipt = jettison(*command, "--reclaim", "-o", "json").json["run"]["receipt"]
+    freed = held - full.blob_bytes()
+    assert receipt["predicted_bytes"] == receipt["freed_bytes"] == freed > 2_000_000
+    assert full.tags("app") == ["2"]
+
+
 def test_a_collection_needs_no_room(full: DockerRegistry, jettison: Jettison) -> None:
     # Garbage that no link leads to any more: nothing smaller can be removed before it.
     for folder in sorted((full.tree / "repositories" / "app" / "_layers/sha256").iterdir()):
