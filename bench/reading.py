@@ -39,7 +39,7 @@ def read(root: Path) -> dict[str, float]:
         found["manifests"] += len(snapshot.manifests)
         found["untagged"] += sum(one.untagged is not None for one in evidence.manifests.values())
     return {
-        "seconds": round(time.perf_counter() - began, 2),
+        "seconds": round(time.perf_counter() - began, 4),
         "processor seconds": round(time.process_time() - used, 2),
         "MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB // 10**6,
         **found,
