@@ -48,6 +48,20 @@ def lock(imitated: Imitated, status: int, code: str, words: str) -> None:
         imitated.locked[name] = refusal(status, code, words)
 
 
+def held_up(imitated: Imitated) -> tuple[threading.Event, threading.Event]:
+    """Let removals wait; return what is set when the first one does, and what lets them go on."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def wait(method: str, path: str) -> Reply | None:
+        if method == "DELETE" and path.endswith(DOOMED):
+            begun.set()
+            go_on.wait(30)
+        return None
+
+    imitated.before = wait
+    return begun, go_on
+
+
 @pytest.mark.parametrize("way", ["prune", "apply"])
 @pytest.mark.parametrize(
     ("status", "code", "words"),
@@ -102,15 +116,7 @@ def test_login_that_ends_in_the_middle_is_no_loss(
 
 
 def test_two_at_once_are_one_run(imitated: Imitated, jettison: Jettison, policy: Path) -> None:
-    begun, go_on = threading.Event(), threading.Event()
-
-    def wait(method: str, path: str) -> Reply | None:
-        if method == "DELETE" and path.endswith(DOOMED):
-            begun.set()
-            go_on.wait(30)
-        return None
-
-    imitated.before = wait
+    begun, go_on = held_up(imitated)
     command = ("prune", imitated.host, "--policy", str(policy), "--yes")
     first = jettison.start(*command)
     assert begun.wait(30)
@@ -128,15 +134,7 @@ def test_two_at_once_are_one_run(imitated: Imitated, jettison: Jettison, policy:
 def test_ctrl_c_in_the_middle_is_finished_later(
     imitated: Imitated, jettison: Jettison, policy: Path
 ) -> None:
-    begun, go_on = threading.Event(), threading.Event()
-
-    def wait(method: str, path: str) -> Reply | None:
-        if method == "DELETE" and path.endswith(DOOMED):
-            begun.set()
-            go_on.wait(30)
-        return None
-
-    imitated.before = wait
+    begun, go_on = held_up(imitated)
     command = ("prune", imitated.host, "--policy", str(policy), "--yes")
     process = jettison.start(*command)
     assert begun.wait(30)

@@ -14,35 +14,16 @@ from jettison.jobs.workspace import Workspace
 from jettison.model.journal import JobState, RemovalEntry
 from jettison.storage.journal import tree_journal
 from jettison.storage.scheduled_runs import RunResult, ScheduledRun, ScheduledRuns
+from tests.support.scheduled import DAY, POLICY, Builds
 from tests.support.trees import NOW, Tree, repo
 
-DAY = 86400.0
-POLICY = "max_removal: 90%\nrules: [{tags: ['b*'], keep: {last: 2}, remove: rest}]\n"
-CONFIG = """
-version: 0.1
-storage:
-  filesystem: {{rootdirectory: {root}}}
-  delete: {{enabled: true}}
-jettison:
-  immutable: [b1]
-  retention: {{policy: {policy}, schedule: '0 3 * * *', undo_window: 48h}}
-"""
 
-
-class Place:
-    """A tree of six builds, one a day, with a policy that keeps two and the immutable one."""
+class Place(Builds):
+    """Six builds, of which one is immutable."""
 
     def __init__(self, folder: Path) -> None:
-        self.tree = Tree(folder / "registry")
-        self.policy = folder / "policy.yml"
-        self.config = folder / "config.yml"
-        self.policy.write_text(POLICY, encoding="utf-8")
-        text = CONFIG.format(root=self.tree.root, policy=self.policy)
-        self.config.write_text(text, encoding="utf-8")
-        for number in range(1, 7):
-            when = NOW - (10 - number) * DAY
-            self.tree.image("app", f"b{number}", [b"layer %d" % number], when=when)
-        self.storage = self.tree.open()
+        keys = "schedule: '0 3 * * *', undo_window: 48h"
+        super().__init__(folder, 6, schedule=keys, more="immutable: [b1]")
         self.due = NOW
 
     async def prune(self) -> ScheduledRun | None:
@@ -57,11 +38,6 @@ class Place:
         assert found == ScheduledRuns(self.storage).last()
         assert (found.due, found.ended) == (self.due, self.due)
         return found
-
-    @property
-    def tags(self) -> list[str]:
-        with self.tree.open().repository(repo("app")) as reader:
-            return sorted(reader.tags().current)
 
 
 ALL = ["b1", "b2", "b3", "b4", "b5", "b6"]
@@ -251,8 +227,7 @@ async def test_what_is_left_of_a_prune_keeps_nothing_else_from_being_collected(
 
 async def test_repository_that_cannot_be_listed_is_left_and_told(place: Place) -> None:
     for number in range(1, 7):
-        when = NOW - (10 - number) * DAY
-        place.tree.image("gaps", f"b{number}", [b"gaps %d" % number], when=when)
+        place.push(number, "gaps")
     place.tree.tag_path("gaps", "b3").write_bytes(b"no digest")
     found = await place.pruned()
     assert found.result is RunResult.PARTLY

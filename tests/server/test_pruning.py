@@ -15,42 +15,24 @@ from jettison.configuration import read_configuration
 from jettison.server import pruning
 from jettison.server.pruning import RetentionKeeper
 from jettison.storage.scheduled_runs import RunResult, ScheduledRun, ScheduledRuns
-from tests.support.trees import NOW, Tree, repo
+from tests.support.scheduled import DAY, POLICY, Builds
 
 T = TypeVar("T")
 
-DAY = 86400.0
 MINUTE = 60.0
 SECONDS = 90.0
 """More than a minute: on a slow machine a test may have to wait for the next one."""
-POLICY = "max_removal: 90%\nrules: [{tags: ['b*'], keep: {last: 2}, remove: rest}]\n"
-CONFIG = """
-version: 0.1
-storage:
-  filesystem: {{rootdirectory: {root}}}
-  delete: {{enabled: true}}
-jettison: {{retention: {{policy: {policy}, schedule: '* * * * *'}}}}
-"""
 
 
 async def in_thread(function: Callable[[], T]) -> T:
     return await asyncio.to_thread(function)
 
 
-class Place:
-    """A tree of five builds, one a day, of which the newest two stay."""
+class Place(Builds):
+    """Five builds, and a clock that can be set."""
 
     def __init__(self, folder: Path) -> None:
-        self.tree = Tree(folder / "registry")
-        self.policy = folder / "policy.yml"
-        self.config = folder / "config.yml"
-        self.policy.write_text(POLICY, encoding="utf-8")
-        text = CONFIG.format(root=self.tree.root, policy=self.policy)
-        self.config.write_text(text, encoding="utf-8")
-        for number in range(1, 6):
-            when = NOW - (10 - number) * DAY
-            self.tree.image("app", f"b{number}", [b"layer %d" % number], when=when)
-        self.storage = self.tree.open()
+        super().__init__(folder, 5, schedule="schedule: '* * * * *'")
         self.runs = ScheduledRuns(self.storage)
         self.ahead = 0.0
 
@@ -65,11 +47,6 @@ class Place:
         settings = read_configuration(self.config, {}, "serving").retention
         assert settings is not None
         return RetentionKeeper(self.config, settings, self.storage, in_thread, self.clock)
-
-    @property
-    def tags(self) -> list[str]:
-        with self.tree.open().repository(repo("app")) as reader:
-            return sorted(reader.tags().current)
 
 
 @pytest.fixture

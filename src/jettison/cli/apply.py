@@ -19,7 +19,7 @@ from jettison.cli.options import (
     with_connection,
 )
 from jettison.cli.output import Format
-from jettison.cli.policy_options import Target, read_option
+from jettison.cli.policy_options import Target
 from jettison.cli.prune_run import PruneCommand
 from jettison.errors import InvalidDocument, UsageError, storage_errors
 
@@ -77,20 +77,14 @@ def apply(
     anything is removed. What is gone already is no error. Run the same command to finish an
     interrupted run; a plan that was applied is not applied again.
     """
-    from jettison.model.retention.prune_plan import Allowed
-    from jettison.model.retention.quantities import Share
-
     made = _read(plan)
     if made.plan.registry == made.storage:
         target = Target(None, storage or made.storage)
     else:
         target = Target(made.plan.registry, storage)
-    if reclaim and target.storage is None:
-        raise UsageError(
-            "--reclaim needs the registry's storage", hint="Add --storage CONFIG or --storage DIR."
-        )
     settings = pruning.make_settings(
         reclaim=reclaim,
+        storage=target.storage,
         grace=grace,
         window=undo_window,
         backup=backup,
@@ -100,12 +94,12 @@ def apply(
     work = PruneCommand(
         target, connection, output, settings, only=dry_run, yes=yes, summary=summary, whole=whole
     )
-    allowed = Allowed(
+    allowed = pruning.make_allowed(
         all_tags=allow_all_tags,
         clock=ignore_clock,
         incomplete=allow_incomplete,
         foreign_owner=allow_foreign_owner,
-        most=None if max_removal is None else read_option("--max-removal", Share, max_removal),
+        most=max_removal,
     )
     held = read_held(in_use, may_be_empty=in_use_may_be_empty)
     known = None if pulls is None else pruning.read_pulls(pulls)

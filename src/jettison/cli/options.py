@@ -13,7 +13,7 @@ from typer.core import TyperCommand
 
 from jettison.api.connection import Connection
 from jettison.cli.output import Format, note, prompt, stdout_ended, timestamp
-from jettison.errors import Declined, Interrupted, Refused, UsageError
+from jettison.errors import Declined, Interrupted, NotQuiescent, Refused, UsageError
 
 if TYPE_CHECKING:
     from jettison.jobs.discover import Extent
@@ -358,6 +358,23 @@ def ask(question: str) -> str:
         raise Interrupted("interrupted; nothing was changed") from None
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def check_reclaim(
+    *, reclaim: bool, storage: str | None, grace: float, assume_quiescent: bool
+) -> None:
+    """Raise for ``--reclaim`` without a storage, or with a grace that could break a push."""
+    if not reclaim:
+        return
+    if storage is None:
+        hint = "Add --storage CONFIG or --storage DIR."
+        raise UsageError("--reclaim needs the registry's storage", hint=hint)
+    if grace == 0 and not assume_quiescent:
+        raise NotQuiescent(
+            "--grace 0 on a registry that is serving could break a push that is going on",
+            hint="Leave out --grace, or say that nobody pushes now:",
+            again=("--assume-quiescent",),
+        )
 
 
 def extent_of(*, quick: bool, exact: bool) -> "Extent":

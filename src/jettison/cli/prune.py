@@ -113,8 +113,6 @@ def prune(
     run.
     """
     from jettison.configuration.policy_file import require_useful
-    from jettison.model.retention.prune_plan import Allowed
-    from jettison.model.retention.quantities import Share
 
     chosen = flags.PolicyFlags(
         match,
@@ -148,26 +146,21 @@ def prune(
         )
     require_useful(rules)
     found = flags.find_target(where, storage)
-    if reclaim and found.storage is None:
-        raise UsageError(
-            "--reclaim needs the registry's storage", hint="Add --storage CONFIG or --storage DIR."
-        )
     settings = pruning.make_settings(
         reclaim=reclaim,
+        storage=found.storage,
         grace=grace,
         window=undo_window,
         backup=backup,
         without_undo=without_undo,
         assume_quiescent=assume_quiescent,
     )
-    allowed = Allowed(
+    allowed = pruning.make_allowed(
         all_tags=allow_all_tags,
         clock=ignore_clock,
         incomplete=allow_incomplete,
         foreign_owner=allow_foreign_owner,
-        most=None
-        if max_removal is None
-        else flags.read_option("--max-removal", Share, max_removal),
+        most=max_removal,
     )
     work = PruneCommand(
         found,

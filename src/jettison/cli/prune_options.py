@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jettison.cli.options import parse_duration
-from jettison.errors import NotFoundError, NotQuiescent
+from jettison.cli.options import check_reclaim, parse_duration
+from jettison.cli.policy_options import read_option
+from jettison.errors import NotFoundError
 
 if TYPE_CHECKING:
     from jettison.jobs.remove import RemovalSettings
+    from jettison.model.retention.prune_plan import Allowed
     from jettison.model.retention.pulls import KnownPulls
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "UndoWindow",
     "Whole",
     "WithoutUndo",
+    "make_allowed",
     "make_settings",
     "read_pulls",
 ]
@@ -131,21 +134,17 @@ Whole = Annotated[
 def make_settings(
     *,
     reclaim: bool,
+    storage: str | None,
     grace: float,
     window: float,
     backup: Path | None,
     without_undo: bool,
     assume_quiescent: bool,
 ) -> "RemovalSettings":
-    """Return the settings that the options mean."""
+    """Return the settings that the options mean; ``storage`` is that of the target."""
     from jettison.jobs.remove import RemovalSettings
 
-    if reclaim and grace == 0 and not assume_quiescent:
-        raise NotQuiescent(
-            "--grace 0 on a registry that is serving could break a push that is going on",
-            hint="Leave out --grace, or say that nobody pushes now:",
-            again=("--assume-quiescent",),
-        )
+    check_reclaim(reclaim=reclaim, storage=storage, grace=grace, assume_quiescent=assume_quiescent)
     return RemovalSettings(
         reclaim=reclaim,
         grace=grace,
@@ -153,6 +152,17 @@ def make_settings(
         backup=None if backup is None else str(backup.absolute()),
         without_undo=without_undo,
     )
+
+
+def make_allowed(
+    *, all_tags: bool, clock: bool, incomplete: bool, foreign_owner: bool, most: str | None
+) -> "Allowed":
+    """Return what the options of "What looks wrong" allow."""
+    from jettison.model.retention.prune_plan import Allowed
+    from jettison.model.retention.quantities import Share
+
+    share = None if most is None else read_option("--max-removal", Share, most)
+    return Allowed(all_tags, clock, incomplete, foreign_owner, share)
 
 
 def read_pulls(path: Path) -> "KnownPulls":

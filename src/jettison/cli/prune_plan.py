@@ -117,38 +117,8 @@ def print_stays(stays: "Iterable[Stay]") -> None:
     table(["STAYS", "BECAUSE"], rows, right=["STAYS"])
 
 
-_WORDS: Final = {
-    "protected": "protected",
-    "immutable": "immutable",
-    "in-use": "in use",
-    "keep-tag": "its tag is kept",
-    "last": "among the newest",
-    "within": "not old enough",
-    "hourly": "the newest of its hour",
-    "daily": "the newest of its day",
-    "weekly": "the newest of its week",
-    "monthly": "the newest of its month",
-    "yearly": "the newest of its year",
-    "pulled": "pulled lately",
-    "last-pulled": "among those pulled last",
-    "pulls-unknown": "when it was pulled is not known",
-    "time-unknown": "its age is not known, and not known is never old",
-    "not-old": "not old enough",
-    "not-beyond": "among the newest",
-    "left": "among the newest of those that are old",
-    "follows": "belongs to an image that stays",
-    "older": "too old",
-    "beyond": "beyond the newest",
-    "old-and-beyond": "old, and beyond the newest",
-    "not-pulled": "not pulled for long",
-    "followed": "belongs to an image that goes",
-}
-"""Reasons with a figure or a name, without it: for sums."""
-
-
 def _reason(reason: "Reason", rule: str) -> str:
-    text = _WORDS.get(reason) or reason.sentence
-    return text + (f" [{rule}]" if rule else "")
+    return reason.brief + (f" [{rule}]" if rule else "")
 
 
 def _print_groups(groups: "Sequence[GroupSizes]") -> None:

@@ -64,13 +64,9 @@ class PruneCommand:
 
     async def prune(self, request: "PruneRequest") -> Outcome:
         """Make a plan and apply it, or finish the interrupted run of the same command."""
-        from jettison import connect
         from jettison.jobs.prune import PruneJob
 
-        target = self._target
-        async with connect(
-            target.host, storage=target.storage, connection=self._connection
-        ) as session:
+        async with self._connected() as session:
             with reporting() as progress:
                 job = PruneJob(session.workspace.reporting_to(progress))
                 fingerprint = job.fingerprint(request, self._settings)
@@ -96,20 +92,16 @@ class PruneCommand:
         skip_moved: bool,
     ) -> Outcome:
         """Apply a plan that was made earlier, or the rest of it."""
-        from jettison import connect
         from jettison.jobs.prune import PruneJob
 
-        target = self._target
-        async with connect(
-            target.host, storage=target.storage, connection=self._connection
-        ) as session:
+        async with self._connected() as session:
             with reporting() as progress:
                 job = PruneJob(session.workspace.reporting_to(progress))
                 fingerprint = job.fingerprint_of(made)
                 begun = None
                 if not self._only:
                     begun = await job.find_rest(made, self._settings, held, pulls, session.cache)
-                done = None if begun is not None else job.find_done(fingerprint)
+                done = None if begun is not None else job.removal.find_done(fingerprint)
                 looked = time.time()
                 if begun is None and done is None:
                     made = await job.renew(
@@ -128,6 +120,12 @@ class PruneCommand:
                     emit(self._output, {"run": done})
                 return Outcome(None)
             return await self._go_on(session, made, fingerprint, looked, once=True)
+
+    def _connected(self) -> "AsyncRegistrySession":
+        from jettison import connect
+
+        target = self._target
+        return connect(target.host, storage=target.storage, connection=self._connection)
 
     async def _go_on(
         self,

@@ -20,6 +20,7 @@ from jettison.cli.options import (
     Quick,
     Storage,
     Yes,
+    check_reclaim,
     confirm,
     extent_of,
     parse_duration,
@@ -42,7 +43,7 @@ from jettison.cli.output import (
     yellow,
 )
 from jettison.cli.progress import reporting
-from jettison.errors import JettisonError, NotQuiescent, UsageError
+from jettison.errors import JettisonError
 
 if TYPE_CHECKING:
     from jettison.api.registry import AsyncRegistrySession
@@ -137,16 +138,7 @@ def rm(
         break_indexes=break_indexes,
         extent=extent_of(quick=quick, exact=exact),
     )
-    if reclaim and storage is None:
-        raise UsageError(
-            "--reclaim needs the registry's storage", hint="Add --storage CONFIG or --storage DIR."
-        )
-    if reclaim and grace == 0 and not assume_quiescent:
-        raise NotQuiescent(
-            "--grace 0 on a registry that is serving could break a push that is going on",
-            hint="Leave out --grace, or say that nobody pushes now:",
-            again=("--assume-quiescent",),
-        )
+    check_reclaim(reclaim=reclaim, storage=storage, grace=grace, assume_quiescent=assume_quiescent)
     settings = RemovalSettings(
         reclaim=reclaim,
         grace=grace,

@@ -100,12 +100,14 @@ def undo(
 
 
 def _partly(found: "JournalEntry", left: list["NotBack"]) -> PartlyDone:
-    more = f" (and {len(left) - 1} more)" if len(left) > 1 else ""
+    from jettison.jobs.outcome import and_more
+
     hint = f"When that is mended: jettison undo {found.id}"
     if any(one.taken for one in left):
         hint = f"To take such tags from other images: jettison undo {found.id} --overwrite-tags"
     return PartlyDone(
-        f"not everything could be put back: {left[0].subject}: {left[0].reason}{more}", hint=hint
+        f"not everything could be put back: {left[0].subject}: {left[0].reason}{and_more(left)}",
+        hint=hint,
     )
 
 

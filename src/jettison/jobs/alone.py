@@ -13,20 +13,20 @@ from jettison.model.journal import EntryHead, JobState, RemovalHead
 from jettison.model.restoration import Undoable
 from jettison.storage.journal import Journal
 
-__all__ = ["carrying_out", "find_unfinished", "require_as_seen", "undoing"]
+__all__ = ["carrying_out", "find_unfinished", "require_as_seen", "runs_of", "undoing"]
+
+
+def runs_of(journal: Journal, fingerprint: str) -> Iterator[RemovalHead]:
+    """Yield the runs in a journal of the command with this fingerprint."""
+    for head in journal.heads():
+        if isinstance(head, RemovalHead) and head.fingerprint == fingerprint:
+            yield head
 
 
 def find_unfinished(journal: Journal, fingerprint: str) -> RemovalHead | None:
     """Return the latest run in a journal that stopped half-way, of the command so named."""
-    return max(
-        (
-            head
-            for head in journal.heads()
-            if isinstance(head, RemovalHead) and head.unfinished and head.fingerprint == fingerprint
-        ),
-        key=lambda head: head.id,
-        default=None,
-    )
+    found = (head for head in runs_of(journal, fingerprint) if head.unfinished)
+    return max(found, key=lambda head: head.id, default=None)
 
 
 @contextmanager

@@ -9,16 +9,15 @@ from jettison.model.journal import Finding, LeftCode, RemovalEntry
 if TYPE_CHECKING:  # a removal of named images loads no policy
     from jettison.model.retention.prune_plan import PrunePlan
 
-__all__ = ["require_success", "require_verified", "require_whole"]
+__all__ = ["and_more", "require_success", "require_verified", "require_whole"]
 
 
 def require_verified(findings: Sequence[Finding], run_id: str) -> None:
     """Raise :class:`VerificationFailed` (exit 5) with the first finding that is not as promised."""
     bad = [finding for finding in findings if not finding.ok]
     if bad:
-        more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
         raise VerificationFailed(
-            f"verification failed: {bad[0].text}{more}",
+            f"verification failed: {bad[0].text}{and_more(bad)}",
             hint=f"When that is mended: jettison verify {run_id}",
         )
 
@@ -34,27 +33,31 @@ def require_success(run: RemovalEntry) -> None:
         total = len(run.plan.steps)
         steps = f"{total:,} step{'s' * (total != 1)}"
         message = f"{len(run.left)} of {steps} were not done: {run.left[0].reason}"
-        more = f" (and {len(run.left) - 1} more)" if len(run.left) > 1 else ""
         rest = "Run the command again for the rest"
         if all(left.code is LeftCode.REFUSED for left in run.left):
             rest = "The registry refuses that, so nothing is to be done again"
         hint = f"{rest}, or `jettison undo {run.id}` to take it back."
-        raise PartlyDone(message + more, hint=hint)
+        raise PartlyDone(message + and_more(run.left), hint=hint)
 
 
 def require_whole(made: "PrunePlan", *, applied: bool) -> None:
     """Raise :class:`PartlyDone` (exit 3) if a repository was left out, or what changed."""
     if made.unread:
-        more = f" (and {len(made.unread) - 1} more)" if len(made.unread) > 1 else ""
         first = made.unread[0]
-        message = f"{first.subject} could not be read, and was left alone: {first.message}{more}"
-        raise PartlyDone(message, hint="Run the command again when it can be read.")
+        message = f"{first.subject} could not be read, and was left alone: {first.message}"
+        raise PartlyDone(
+            message + and_more(made.unread), hint="Run the command again when it can be read."
+        )
     left_out = [one for one in made.objections if one.repository is not None]
     if applied and left_out:
         raise PartlyDone(left_out[0].message, hint=f"{left_out[0].option} allows it.")
     if made.left:
-        more = f" (and {len(made.left) - 1} more)" if len(made.left) > 1 else ""
         raise PartlyDone(
-            f"left, since it changed: {made.left[0]}{more}",
+            f"left, since it changed: {made.left[0]}{and_more(made.left)}",
             hint="Make a new plan for it: jettison prune … --out FILE",
         )
+
+
+def and_more(of: Sequence[object]) -> str:
+    """Return how many there are beside the first, which is told."""
+    return f" (and {len(of) - 1} more)" if len(of) > 1 else ""

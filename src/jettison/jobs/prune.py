@@ -31,7 +31,7 @@ from jettison.jobs.survey import Cache, survey
 from jettison.jobs.workspace import Workspace
 from jettison.model import codec
 from jettison.model.digest import Digest
-from jettison.model.journal import JobState, RemovalEntry, RemovalHead
+from jettison.model.journal import JobState, RemovalEntry
 from jettison.model.listing_problems import ListingProblem
 from jettison.model.names import RepoName
 from jettison.model.retention.decide import (
@@ -111,7 +111,8 @@ class PruneJob:
                 planning.leave_out(found)
             else:
                 await planning.add(found, cache)
-        await planning.add_others(name for name in names if name not in set(wanted))
+        looked_at = set(wanted)
+        await planning.add_others(name for name in names if name not in looked_at)
         return await planning.finish()
 
     async def _named(self, request: PruneRequest, error: JettisonError) -> list[RepoName]:
@@ -200,10 +201,6 @@ class PruneJob:
         if begun.state is not JobState.DONE:
             begun = await keep_what_stays(place, begun, by_now, held_at(place, held))
         return PreparedPrune(None, self.removal.plan_rest(begun, settings))
-
-    def find_done(self, fingerprint: str) -> RemovalHead | None:
-        """Return the run that applied a plan already and was not undone."""
-        return self.removal.find_done(fingerprint)
 
     async def renew(
         self,

@@ -33,6 +33,7 @@ from jettison.model.retention.prune_plan import (
     PrunePlan,
     RepositoryCount,
     Stay,
+    added_up,
     copied_note,
     count_repository,
     find_clock_objection,
@@ -41,6 +42,7 @@ from jettison.model.retention.prune_plan import (
     find_owner_objection,
     plan_decided,
     stays_of,
+    unread_note,
 )
 from jettison.model.retention.pulls import KnownPulls
 from jettison.model.retention.reasons import Decision, Reason
@@ -94,7 +96,7 @@ class Planning:
         self._decisions: dict[RepoName, tuple[Decision, ...]] = {}
         self._stays: list[Stay] = []
         self._counts: list[RepositoryCount] = []
-        self._sums: dict[str, Sums] = {}
+        self._sums: list[Sums] = []
         self._groups: list[GroupSizes] = []
         self._notes: dict[str, None] = {}
         self._copied: list[RepoName] = []
@@ -112,7 +114,7 @@ class Planning:
 
     def leave_out(self, problem: ListingProblem) -> None:
         """Note a repository that could not be read."""
-        self.note(f"{problem.subject} could not be read, and is left alone: {problem.message}")
+        self.note(unread_note(problem))
         self._unknown[problem.message] = None
         self._unread.append(problem)
 
@@ -126,13 +128,7 @@ class Planning:
         self._counts.append(count_repository(decided, removal, snapshot))
         self._stays += stays_of(decided)
         self._groups += decided.groups
-        for one in decided.sums:
-            before = self._sums.get(one.rule, Sums(one.rule, 0, 0))
-            self._sums[one.rule] = Sums(
-                one.rule,
-                before.old_and_beyond + one.old_and_beyond,
-                before.old_or_beyond + one.old_or_beyond,
-            )
+        self._sums += decided.sums
         if evidence.copied:
             self._copied.append(name)
         if evidence.unknown:
@@ -240,7 +236,7 @@ class Planning:
             stays=tuple(sorted(self._stays, key=lambda stay: stay.repository)),
             counts=counts,
             bytes=sizes,
-            sums=tuple(self._sums[name] for name in sorted(self._sums)),
+            sums=added_up(self._sums),
             groups=tuple(sorted(self._groups, key=lambda one: (one.rule, one.repository))),
             storage=None if stored is None else stored.location,
             allowed=request.allowed,

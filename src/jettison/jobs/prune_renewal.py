@@ -6,7 +6,7 @@ plan's time, and what goes is what both say.
 """
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -30,6 +30,7 @@ from jettison.model.retention.prune_plan import (
     RepositoryCount,
     count_repository,
     plan_decided,
+    unread_note,
 )
 from jettison.model.retention.pulls import KnownPulls
 from jettison.model.retention.reasons import Decision
@@ -60,9 +61,7 @@ async def renew_plan(
     is allowed beside what was allowed when the plan was made.
     """
     _check(place, made)
-    planned: dict[RepoName, list[Decision]] = {}
-    for one in made.decisions:
-        planned.setdefault(one.repository, []).append(one)
+    planned = _planned(made)
     decider = Decider(made.policy, made.decided, held)
     freed = frozenset(content.digest for content in made.plan.estimate.freed)
     parts: dict[RepoName, _Part] = {}
@@ -104,6 +103,24 @@ def _check(place: Workspace, made: PrunePlan) -> None:
         raise UsageError(message, hint=f"Add --storage {made.storage or 'DIR'}.")
 
 
+class _Planned(NamedTuple):
+    """What a plan says of one repository."""
+
+    decisions: list[Decision]
+    steps: list[Step]
+
+
+def _planned(made: PrunePlan) -> dict[RepoName, _Planned]:
+    """Return what a plan says, by the repositories that its decisions are about."""
+    found: dict[RepoName, _Planned] = {}
+    for one in made.decisions:
+        found.setdefault(one.repository, _Planned([], [])).decisions.append(one)
+    for step in made.plan.steps:
+        if step.repository in found:
+            found[step.repository].steps.append(step)
+    return found
+
+
 class _Part(msgspec.Struct, frozen=True):
     """What a plan is by now in one repository.
 
@@ -124,7 +141,7 @@ async def _part(
     made: PrunePlan,
     decider: Decider,
     found: Surveyed,
-    planned: Sequence[Decision],
+    planned: _Planned,
     cache: Cache | None,
     *,
     freed: frozenset[Digest],
@@ -132,8 +149,7 @@ async def _part(
     snapshot, decided = await decide_whole(place.source, decider, found, cache)
     decided, _ = plan_decided(snapshot, decided)
     name = snapshot.name
-    steps = [step for step in made.plan.steps if step.repository == name]
-    new: Renewed = renew(snapshot, decided, planned, steps)
+    new: Renewed = renew(snapshot, decided, planned.decisions, planned.steps)
     plan = msgspec.structs.replace(
         made.plan,
         steps=explained(new.removal.steps, new.decisions),
@@ -169,9 +185,7 @@ def _together(
     notes = list(made.notes)
     skipped = [sentence for part in parts for sentence in part.moved]
     notes += [f"left, since it changed: {sentence}" for sentence in skipped]
-    notes += [
-        f"{one.subject} could not be read, and is left alone: {one.message}" for one in unread
-    ]
+    notes += map(unread_note, unread)
     estimate = _still_freed(made.plan.estimate, parts)
     plan = msgspec.structs.replace(
         made.plan,

@@ -16,7 +16,7 @@ from jettison.collector.plausibility import find_objections, refuse, removed_con
 from jettison.collector.sweep import CollectionReceipt, recover
 from jettison.collector.undo_windows import plan_within_windows
 from jettison.errors import JettisonError, JournalError, PartlyDone, PlanStale, Refused
-from jettison.jobs.alone import carrying_out, find_unfinished, require_as_seen
+from jettison.jobs.alone import carrying_out, find_unfinished, require_as_seen, runs_of
 from jettison.jobs.apply import Applier, Deleting, NothingDone, require_deletion
 from jettison.jobs.collect import collect_and_forget
 from jettison.jobs.discover import Manifests
@@ -284,14 +284,11 @@ class RemovalJob:
 
     def find_done(self, fingerprint: str) -> RemovalHead | None:
         """Return the latest run of a command that was done and not undone."""
-        place = self._workspace
         found = [
             head
-            for journal in place.journals
-            for head in journal.heads()
-            if isinstance(head, RemovalHead)
-            and head.fingerprint == fingerprint
-            and head.state is JobState.DONE
+            for journal in self._workspace.journals
+            for head in runs_of(journal, fingerprint)
+            if head.state is JobState.DONE
         ]
         return max(found, key=lambda head: head.id, default=None)
 

@@ -128,8 +128,13 @@ class Workspace:
 
     @property
     def journals(self) -> tuple[Journal, ...]:
-        """The journals that runs are looked for in: the user's, if there is one, and the other."""
-        return (self.journal,) if self.users is None else (self.users, self.journal)
+        """The journals that runs are looked for in: the user's and the storage's, each once.
+
+        Raises :class:`UsageError` if there is neither.
+        """
+        if self.users is None or self.storage is None:
+            return (self.journal,)
+        return (self.users, self.journal)
 
     @property
     def users_journal(self) -> Journal:

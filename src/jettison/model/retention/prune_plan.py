@@ -34,6 +34,7 @@ __all__ = [
     "PrunePlan",
     "RepositoryCount",
     "Stay",
+    "added_up",
     "copied_note",
     "count_repository",
     "find_clock_objection",
@@ -42,6 +43,7 @@ __all__ = [
     "find_owner_objection",
     "plan_decided",
     "stays_of",
+    "unread_note",
 ]
 
 PRUNE_SCHEMA: Final = 1
@@ -283,6 +285,24 @@ def copied_note(names: Iterable[RepoName]) -> str:
     """Return a sentence about repositories with times that look like those of a copy."""
     what = "the times of the links look like those of a copy, so when it was pushed is not known"
     return f"{_names(names)}: {what}"
+
+
+def unread_note(problem: ListingProblem) -> str:
+    """Return a sentence about a repository that could not be read."""
+    return f"{problem.subject} could not be read, and is left alone: {problem.message}"
+
+
+def added_up(sums: Iterable[Sums]) -> tuple[Sums, ...]:
+    """Return the sums of all repositories, by rule."""
+    found: dict[str, Sums] = {}
+    for one in sums:
+        before = found.get(one.rule, Sums(one.rule, 0, 0))
+        found[one.rule] = Sums(
+            one.rule,
+            before.old_and_beyond + one.old_and_beyond,
+            before.old_or_beyond + one.old_or_beyond,
+        )
+    return tuple(found[rule] for rule in sorted(found))
 
 
 def _names(names: Iterable[RepoName]) -> str:

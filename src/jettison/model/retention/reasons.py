@@ -1,7 +1,7 @@
 """Decisions of a retention policy, with coded reasons, and the sentences for them."""
 
 import enum
-from typing import Self
+from typing import Final, Self
 
 import msgspec
 
@@ -30,6 +30,11 @@ class Reason(enum.StrEnum):
         reason.sentence = sentence
         reason.single = single or sentence
         return reason
+
+    @property
+    def brief(self) -> str:
+        """The sentence without a figure or a name: for sums."""
+        return _BRIEF.get(self, self.sentence)
 
     # What stays.
     NO_RULE = "no-rule", "no rule removes it"
@@ -92,6 +97,35 @@ class Reason(enum.StrEnum):
     REST = "rest", "the rule does not keep it"
     ALL = "all", "the rule removes all that it names"
     FOLLOWED = "followed", "belongs to {limit}, which goes"
+
+
+_BRIEF: Final = {
+    Reason.PROTECTED: "protected",
+    Reason.IMMUTABLE: "immutable",
+    Reason.IN_USE: "in use",
+    Reason.KEEP_TAG: "its tag is kept",
+    Reason.LAST: "among the newest",
+    Reason.WITHIN: "not old enough",
+    Reason.HOURLY: "the newest of its hour",
+    Reason.DAILY: "the newest of its day",
+    Reason.WEEKLY: "the newest of its week",
+    Reason.MONTHLY: "the newest of its month",
+    Reason.YEARLY: "the newest of its year",
+    Reason.PULLED: "pulled lately",
+    Reason.LAST_PULLED: "among those pulled last",
+    Reason.PULLS_UNKNOWN: "when it was pulled is not known",
+    Reason.TIME_UNKNOWN: "its age is not known, and not known is never old",
+    Reason.NOT_OLD: "not old enough",
+    Reason.NOT_BEYOND: "among the newest",
+    Reason.LEFT: "among the newest of those that are old",
+    Reason.FOLLOWS: "belongs to an image that stays",
+    Reason.OLDER: "too old",
+    Reason.BEYOND: "beyond the newest",
+    Reason.OLD_AND_BEYOND: "old, and beyond the newest",
+    Reason.NOT_PULLED: "not pulled for long",
+    Reason.FOLLOWED: "belongs to an image that goes",
+}
+"""Sentences that have a figure or a name, without it."""
 
 
 class Decision(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -1,6 +1,5 @@
 """A policy tried on a snapshot: the plan that a prune would have made at a moment."""
 
-from collections.abc import Iterable, Iterator
 from typing import Final
 
 import msgspec
@@ -19,6 +18,7 @@ from jettison.model.retention.prune_plan import (
     PrunePlan,
     RepositoryCount,
     Stay,
+    added_up,
     copied_note,
     count_repository,
     find_objections,
@@ -100,7 +100,7 @@ def try_policy(
         stays=tuple(stays),
         counts=tuple(counts),
         bytes=sizes,
-        sums=tuple(_added(sums)),
+        sums=added_up(sums),
         groups=tuple(sorted(groups, key=lambda one: (one.rule, one.repository))),
         objections=tuple(find_objections(counts, sizes, policy, allowed)),
         notes=tuple(notes),
@@ -111,18 +111,6 @@ _OVER_THE_API: Final = (
     "the snapshot was taken over an API that does not list untagged manifests, so none is removed; "
     "take it of the storage to see them"
 )
-
-
-def _added(sums: Iterable[Sums]) -> Iterator[Sums]:
-    found: dict[str, Sums] = {}
-    for one in sums:
-        before = found.get(one.rule, Sums(one.rule, 0, 0))
-        found[one.rule] = Sums(
-            one.rule,
-            before.old_and_beyond + one.old_and_beyond,
-            before.old_or_beyond + one.old_or_beyond,
-        )
-    return (found[rule] for rule in sorted(found))
 
 
 # What is expected of a policy.
