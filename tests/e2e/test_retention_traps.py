@@ -8,7 +8,7 @@ The decisions alone are in tests/model/retention/test_traps.py (1-22, 25, 27 and
 | 3, 9, 10, 28 | `test_3_9_28_…` here; test_prune.py, `test_untagged_…` |
 | 6, 7, 8, 29 | `test_6_7_8_29_…` here |
 | 16 | test_pulls.py, test_listen.py |
-| 22, 26 | tests/jobs/test_prune_interrupted.py |
+| 22, 26 | `test_22_…` here; tests/jobs/test_prune_interrupted.py |
 | 23, 24, 25 | test_prune.py, test_in_use.py |
 """
 
@@ -23,6 +23,14 @@ from tests.support.cli import Jettison
 from tests.support.registry import SERVERS, DockerRegistry
 
 pytestmark = pytest.mark.parametrize("program", SERVERS)
+KEEP = ("--match", "b*", "--keep-last", "4", "--clock", "created", "--max-removal", "60%")
+ALL = [f"b{number}" for number in range(1, 7)]
+
+
+def push_builds(registry: DockerRegistry, repo: str, first: int = 0) -> None:
+    """Six builds, one a day, b6 the newest."""
+    for number in range(1, 7):
+        registry.push(repo, f"b{number}", aged(first + number, 10 - number))
 
 
 def dated(number: int, created: str) -> Image:
@@ -107,3 +115,26 @@ def test_6_7_8_29_images_are_counted_and_shared_ones_stay(
     jettison("gc", registry.root, "--grace", "0s", "--assume-quiescent", "--yes")
     require_whole(registry, "app", aged(1, 9))
     require_whole(registry, "other", aged(2, 8))
+
+
+def test_22_a_list_that_is_not_complete_leaves_its_repository(
+    registry: DockerRegistry, jettison: Jettison
+) -> None:
+    push_builds(registry, "app")
+    push_builds(registry, "web", 10)
+    newest = aged(6, 4).digest.hex
+    data = registry.tree / "blobs" / "sha256" / newest[:2] / newest / "data"
+    whole = data.read_bytes()
+    data.write_bytes(whole[:40])
+    assert registry.manifest("app", "b6").status == 500
+    # A dry run lists what the run removes, and ends as it does.
+    for way in ("-n", "--yes"):
+        done = jettison("prune", registry.host, *KEEP, way, check=3)
+        assert "To go: 2 tags and 2 manifests (2 images)" in done.stdout
+        assert [line.split()[1] for line in done.stdout.splitlines()[1:3]] == ["web", "web"]
+        assert "app" in done.stderr
+    assert registry.tags("app") == ALL
+    assert registry.tags("web") == ["b3", "b4", "b5", "b6"]
+    data.write_bytes(whole)
+    jettison("prune", registry.host, *KEEP, "--yes")
+    assert registry.tags("app") == ["b3", "b4", "b5", "b6"]

@@ -39,30 +39,32 @@ def print_prune_plan(made: "PrunePlan", *, summary: bool, whole: bool) -> None:
 
     ``summary``: by repository and reason. ``whole``: every line, also on a terminal.
     """
-    short = summary or (not whole and len(made.decisions) > MOST_ROWS and sys.stdout.isatty())
-    if not made.decisions:
+    left_out = made.left_out
+    goes = [one for one in made.decisions if one.repository not in left_out]
+    short = summary or (not whole and len(goes) > MOST_ROWS and sys.stdout.isatty())
+    if not goes:
         pass
     elif short:
-        print_summary(made.decisions)
+        print_summary(goes)
         if not summary:
-            note(dim(f"{len(made.decisions):,} lines are summed up; --list prints each."))
+            note(dim(f"{len(goes):,} lines are summed up; --list prints each."))
     else:
-        print_decisions(made.decisions, made.deleted)
-    if made.decisions and made.stays:
+        print_decisions(goes, made.deleted)
+    if goes and made.stays:
         write("")
     print_stays(made.stays)
     _print_groups(made.groups)
     _print_sums(made.sums)
-    _print_bytes(made)
+    _print_bytes(made, sum(one.tag is None for one in goes))
     note(*(yellow(f"note: {sentence}") for sentence in made.notes[:_SHOWN]))
     if len(made.notes) > _SHOWN:
         note(yellow(f"note: and {len(made.notes) - _SHOWN:,} more (-o json has all)"))
     note(*(yellow(f"warning: {warning}") for warning in made.plan.warnings[:_SHOWN]))
-    left_out = [one for one in made.objections if one.repository is not None]
-    for one in left_out[:_SHOWN]:
+    opposed = [one for one in made.objections if one.repository is not None]
+    for one in opposed[:_SHOWN]:
         note(red(f"refused: {one.message}") + dim(f" ({one.option} allows it)"))
-    if len(left_out) > _SHOWN:
-        note(red(f"refused: and {len(left_out) - _SHOWN:,} more (-o json has all)"))
+    if len(opposed) > _SHOWN:
+        note(red(f"refused: and {len(opposed) - _SHOWN:,} more (-o json has all)"))
 
 
 def print_decisions(
@@ -152,12 +154,11 @@ def _print_sums(sums: "Sequence[Sums]") -> None:
         )
 
 
-def _print_bytes(made: "PrunePlan") -> None:
-    plan, sizes = made.plan, made.bytes
+def _print_bytes(made: "PrunePlan", untagged: int) -> None:
+    plan, sizes = made.going, made.bytes
     if not plan.steps:
         return
     write("")
-    untagged = sum(one.tag is None for one in made.decisions)
     images = counted(made.removed_images, "image")
     more = f", {untagged:,} of them untagged" if untagged else ""
     write(f"To go: {what_goes(plan.tag_count, plan.manifest_count)} ({images}{more}).")

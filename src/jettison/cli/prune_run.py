@@ -239,7 +239,7 @@ class PruneCommand:
             return
         if entry is None and not made.plan.steps and self._output is Format.TABLE:
             note("Nothing is to be removed.")
-        require_whole(made, applied=entry is not None)
+        require_whole(made)
         if exit_code and self._only and made.plan.steps:
             raise typer.Exit(CHANGES)
 

@@ -40,8 +40,11 @@ def require_success(run: RemovalEntry) -> None:
         raise PartlyDone(message + and_more(run.left), hint=hint)
 
 
-def require_whole(made: "PrunePlan", *, applied: bool) -> None:
-    """Raise :class:`PartlyDone` (exit 3) if a repository was left out, or what changed."""
+def require_whole(made: "PrunePlan") -> None:
+    """Raise :class:`PartlyDone` (exit 3) if a repository is left out, or what changed.
+
+    That is so for a plan as for its application: a dry run ends as the run would.
+    """
     if made.unread:
         first = made.unread[0]
         message = f"{first.subject} could not be read, and was left alone: {first.message}"
@@ -49,7 +52,7 @@ def require_whole(made: "PrunePlan", *, applied: bool) -> None:
             message + and_more(made.unread), hint="Run the command again when it can be read."
         )
     left_out = [one for one in made.objections if one.repository is not None]
-    if applied and left_out:
+    if left_out:
         raise PartlyDone(left_out[0].message, hint=f"{left_out[0].option} allows it.")
     if made.left:
         raise PartlyDone(

@@ -237,11 +237,9 @@ class PruneJob:
         ``once``: the fingerprint is that of the plan, which is applied once.
         Raises if the registry does not delete, and if the storage is not its storage.
         """
-        left_out = {one.repository for one in made.objections if one.repository is not None}
-        steps = tuple(step for step in made.plan.steps if step.repository not in left_out)
-        plan = msgspec.structs.replace(made.plan, steps=steps)
+        plan = made.going
         place = self._workspace
-        deleting = await _find_deletion(place.registry, sorted({s.repository for s in steps}))
+        deleting = await _find_deletion(place.registry, sorted({s.repository for s in plan.steps}))
         await place.require_same(plan)
         removal = self.removal.prepare(fingerprint, settings, plan, looked, deleting)
         return PreparedPrune(made, msgspec.structs.replace(removal, pruned=True, once=once))
@@ -308,15 +306,10 @@ def held_at(place: Workspace, held: Held) -> Held:
 def require_unopposed(made: PrunePlan) -> None:
     """Raise :class:`Refused` with the option that allows what speaks against a plan."""
     opposed = made.refused
-    if not opposed and made.objections and not _steps_left(made):
+    if not opposed and made.objections and not made.going.steps:
         opposed = made.objections
     if opposed:
         message = "; ".join(one.message for one in opposed) + "; nothing was changed"
         options = list(dict.fromkeys(one.option for one in opposed))
         again = tuple(word for option in options for word in option.split())
         raise Refused(message, hint="If that is meant, add " + " ".join(options), again=again)
-
-
-def _steps_left(made: PrunePlan) -> bool:
-    left_out = {one.repository for one in made.objections}
-    return any(step.repository not in left_out for step in made.plan.steps)

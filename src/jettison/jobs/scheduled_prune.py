@@ -122,7 +122,7 @@ class _ScheduledPrune:
             require_success(await job.apply(prepared))
         else:
             job.note_untagged(made)
-        require_whole(made, applied=bool(made.plan.steps))
+        require_whole(made)
 
     def _collect(self, place: Workspace, path: str) -> None:
         """Free what nothing needs, and no undo window holds."""

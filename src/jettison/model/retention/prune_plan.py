@@ -160,7 +160,8 @@ class PrunePlan(msgspec.Struct, frozen=True):
     @property
     def removed_images(self) -> int:
         """How many images go."""
-        return sum(count.removed_images for count in self.counts)
+        counts = (one for one in self.counts if one.repository not in self.left_out)
+        return sum(count.removed_images for count in counts)
 
     @property
     def deleted(self) -> frozenset[Node]:
@@ -172,6 +173,20 @@ class PrunePlan(msgspec.Struct, frozen=True):
     def refused(self) -> tuple[PruneObjection, ...]:
         """The objections to the whole, not to one repository."""
         return tuple(one for one in self.objections if one.repository is None)
+
+    @property
+    def left_out(self) -> frozenset[RepoName]:
+        """The repositories of which nothing goes, since something speaks against it."""
+        return frozenset(one.repository for one in self.objections if one.repository is not None)
+
+    @property
+    def going(self) -> Plan:
+        """The plan without the steps of repositories that are left out: what is carried out."""
+        left_out = self.left_out
+        if not left_out:
+            return self.plan
+        steps = tuple(step for step in self.plan.steps if step.repository not in left_out)
+        return msgspec.structs.replace(self.plan, steps=steps)
 
 
 def plan_decided(
