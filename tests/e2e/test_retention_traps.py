@@ -1,28 +1,67 @@
 """The traps of retention whose way to go wrong is in what a registry tells, on two registries.
 
-The decisions alone are in tests/model/retention/test_traps.py (1-22, 25, 27 and 30). On registries:
+Each trap by its number, and the tests that go into it. Where a line names the model alone, the trap
+is a decision that no registry has a part in.
 
 | trap | test |
 |---|---|
-| 1, 2, 30 | `test_1_2_30_…` here |
-| 3, 9, 10, 28 | `test_3_9_28_…` here; test_prune.py, `test_untagged_…` |
-| 6, 7, 8, 29 | `test_6_7_8_29_…` here |
-| 16 | test_pulls.py, test_listen.py |
-| 22, 26 | `test_22_…` here; tests/jobs/test_prune_interrupted.py |
-| 23, 24, 25 | test_prune.py, test_in_use.py |
+| 1, 2 | test_1_2_30_no_image_is_old_by_a_date_that_says_nothing |
+| 3 | test_3_9_an_index_is_as_old_as_its_newest_child |
+| 4 | model/retention/test_traps.py::test_4_ties_go_by_no_listing_order |
+| 5 | model/retention/test_traps.py::test_5_older_is_strict_to_the_second |
+| 6, 7 | test_6_7_8_29_images_are_counted_and_shared_ones_stay |
+| 8 | test_8_what_another_repository_holds_frees_nothing |
+| 9 | test_3_9_28_what_has_no_tag_of_its_own_is_not_rubbish |
+| 9 | test_3_9_an_index_is_as_old_as_its_newest_child |
+| 9 | test_9_untagged_in_use_stays_with_what_it_lists |
+| 9 | e2e/test_prune.py::test_untagged_goes_over_the_api_of_our_own_server |
+| 10 | test_10_16_17_each_age_is_by_its_own_clock |
+| 10 | e2e/test_push_times.py::test_an_overwritten_tag_tells_since_when |
+| 11 | model/retention/test_traps.py::test_11_patterns_are_of_the_whole_name |
+| 12 | model/retention/test_traps.py::test_12_a_list_is_any_of_them |
+| 13 | model/retention/test_traps.py::test_13_the_order_of_rules_changes_no_outcome |
+| 14 | model/retention/test_traps.py::test_14_what_no_rule_names_stays |
+| 15 | model/retention/test_traps.py::test_15_age_and_count_have_two_names |
+| 16 | test_10_16_17_each_age_is_by_its_own_clock |
+| 16 | e2e/test_pulls.py::test_what_was_not_pulled_goes_once_that_is_known |
+| 16 | e2e/test_listen.py::test_pulls_of_skopeo_are_known_and_the_rest_goes |
+| 17 | test_10_16_17_each_age_is_by_its_own_clock |
+| 17 | e2e/test_prune.py::test_old_images_that_were_mirrored_just_now_stay |
+| 18 | model/retention/test_traps.py::test_18_days_are_those_of_a_named_zone |
+| 19 | test_19_clocks_that_differ_refuse |
+| 20 | model/retention/test_traps.py::test_20_names_do_not_sort |
+| 21 | model/retention/test_traps.py::test_21_groups_are_told_and_most_of_one_is_warned_of |
+| 22 | test_22_a_list_that_is_not_complete_leaves_its_repository |
+| 22 | e2e/test_explain.py::test_storage_that_was_damaged_is_told_and_nothing_goes |
+| 23, 24, 25 | test_23_24_25_nothing_changes_but_by_a_plan_of_now |
+| 24 | e2e/test_prune.py::test_plan_is_stale_if_what_was_to_stay_is_gone |
+| 25 | e2e/test_in_use.py::test_what_a_cluster_runs_stays |
+| 26 | test_26_what_is_immutable_is_left_and_the_rest_goes |
+| 26 | e2e/test_prune_refused.py::test_repository_that_refuses_ends_none_of_the_others |
+| 27 | model/retention/test_traps.py::test_27_dates_and_numbers_are_computed |
+| 27 | e2e/test_explain.py::test_what_is_explained_is_what_is_done |
+| 28 | test_3_9_28_what_has_no_tag_of_its_own_is_not_rubbish |
+| 28 | e2e/test_prune.py::test_storage_alone_is_pruned_collected_and_undone |
+| 29 | test_6_7_8_29_images_are_counted_and_shared_ones_stay |
+| 29 | jobs/test_prune_interrupted.py::test_second_tool_removes_the_same_meanwhile |
+| 30 | test_1_2_30_no_image_is_old_by_a_date_that_says_nothing |
 """
 
-import time
+import re
+from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from jettison.demo import images
 from jettison.demo.images import Image, Index
+from tests.e2e.test_prune import NOW
 from tests.e2e.test_prune import image as aged
 from tests.support.cli import Jettison
-from tests.support.registry import SERVERS, DockerRegistry
+from tests.support.registry import SERVERS, DockerRegistry, RegistryFactory
 
-pytestmark = pytest.mark.parametrize("program", SERVERS)
+both = pytest.mark.parametrize("program", SERVERS)
+DAY = 86400.0
 KEEP = ("--match", "b*", "--keep-last", "4", "--clock", "created", "--max-removal", "60%")
 ALL = [f"b{number}" for number in range(1, 7)]
 
@@ -45,6 +84,7 @@ def require_whole(registry: DockerRegistry, repo: str, content: Image | Index) -
         assert registry.request("GET", f"/v2/{repo}/blobs/{blob.digest}").body == blob.raw
 
 
+@both
 def test_1_2_30_no_image_is_old_by_a_date_that_says_nothing(
     registry: DockerRegistry, jettison: Jettison
 ) -> None:
@@ -67,6 +107,7 @@ def test_1_2_30_no_image_is_old_by_a_date_that_says_nothing(
     assert [one["tag"] for one in found["decisions"]] == ["dated"]
 
 
+@both
 def test_3_9_28_what_has_no_tag_of_its_own_is_not_rubbish(
     registry: DockerRegistry, jettison: Jettison
 ) -> None:
@@ -82,7 +123,7 @@ def test_3_9_28_what_has_no_tag_of_its_own_is_not_rubbish(
     lost = aged(2, 3)
     registry.push("app", "latest", lost)
     registry.push("app", "latest", aged(3, 2))
-    time.sleep(1.5)
+    registry.age(60)
     more = ("--trust-times", "--max-removal", "100%", "--reclaim", "--without-undo", "--yes")
     now = ("--grace", "0s", "--assume-quiescent")
     jettison("prune", registry.root, "--untagged", "1s", *more, *now)
@@ -92,6 +133,7 @@ def test_3_9_28_what_has_no_tag_of_its_own_is_not_rubbish(
     assert lost.manifest.digest not in registry.blob_files()
 
 
+@both
 def test_6_7_8_29_images_are_counted_and_shared_ones_stay(
     registry: DockerRegistry, jettison: Jettison
 ) -> None:
@@ -117,6 +159,113 @@ def test_6_7_8_29_images_are_counted_and_shared_ones_stay(
     require_whole(registry, "other", aged(2, 8))
 
 
+@both
+def test_3_9_an_index_is_as_old_as_its_newest_child(
+    registry: DockerRegistry, jettison: Jettison
+) -> None:
+    shared = aged(1, 400)
+    said = {"org.opencontainers.image.created": f"{NOW - timedelta(days=5):%Y-%m-%dT%H:%M:%SZ}"}
+    indexes = {
+        "old": images.index([shared, aged(2, 300)]),
+        "new": images.index([shared, aged(3, 3)]),
+        "said": images.index([shared, aged(4, 200)], annotations=said),
+    }
+    attested = {tag: images.cosign_tag(one.digest, ".att") for tag, one in indexes.items()}
+    for tag, one in indexes.items():
+        registry.push("app", tag, one)
+        registry.push("app", attested[tag], images.signature(one))
+    options = ("--older-than", "30d", "--clock", "created", "--max-removal", "100%", "--yes")
+    jettison("prune", registry.host, *options)
+    assert registry.tags("app") == sorted(["new", "said", attested["new"], attested["said"]])
+    for tag in ("new", "said"):
+        require_whole(registry, "app", indexes[tag])
+        require_whole(registry, "app", images.signature(indexes[tag]))
+    assert registry.manifest("app", str(aged(2, 300).digest)).status == 404
+
+
+@both
+def test_8_what_another_repository_holds_frees_nothing(
+    registry: DockerRegistry, jettison: Jettison
+) -> None:
+    for number in range(1, 5):
+        registry.push("app", f"b{number}", aged(number, 100 * number))
+    registry.push("other", "stays", aged(4, 400))
+    before = registry.blob_files()
+    place = (f"{registry.host}/app", "--storage", registry.root)
+    options = ("--older-than", "350d", "--clock", "created", "--max-removal", "100%")
+    sizes = jettison("prune", *place, *options, "-n", "-o", "json").json["plan"]["bytes"]
+    assert (sizes["freed_bytes"], [one["repository"] for one in sizes["holders"]]) == (0, ["other"])
+    now = ("--reclaim", "--without-undo", "--grace", "0s", "--assume-quiescent", "--yes")
+    jettison("prune", *place, *options, *now)
+    assert registry.tags("app") == ["b1", "b2", "b3"]
+    assert registry.blob_files() == before
+    require_whole(registry, "other", aged(4, 400))
+
+
+@both
+def test_9_untagged_in_use_stays_with_what_it_lists(
+    registry: DockerRegistry, jettison: Jettison
+) -> None:
+    rubbish, inner = aged(3, 3), aged(2, 3)
+    used = images.index([aged(1, 3), images.index([inner])])
+    for content in (rubbish, used, aged(4, 3)):
+        registry.push("app", "latest", content)
+    bill = images.cosign_tag(used.digest, ".sbom")
+    registry.push("app", bill, images.signature(used))
+    registry.age(60)
+    options = ("--untagged", "1s", "--trust-times", "--max-removal", "100%", "--in-use", "-")
+    running = f"elsewhere.example/app@{inner.digest}\n"
+    jettison("prune", registry.root, *options, "--yes", stdin=running)
+    assert registry.manifest("app", str(rubbish.digest)).status == 404
+    require_whole(registry, "app", used)
+    assert registry.tags("app") == ["latest", bill]
+
+
+@both
+def test_10_16_17_each_age_is_by_its_own_clock(
+    registry: DockerRegistry, jettison: Jettison
+) -> None:
+    replaced = aged(1, 3)
+    for number, tag in enumerate(("latest", "b7", "b8", "b9"), 1):
+        registry.push("app", tag, aged(number, 3))
+    registry.age(400 * DAY)
+    registry.push("app", "latest", aged(5, 2))
+    registry.push("app", "stable", aged(2, 3))
+
+    def prune(*options: str | Path, check: int = 0) -> None:
+        trusting = ("--trust-times", "--max-removal", "100%")
+        jettison("prune", registry.root, *trusting, *options, check=check)
+
+    # Pushed long ago, and without a tag since just now.
+    prune("--untagged", "7d", "--yes")
+    assert registry.manifest("app", str(replaced.digest)).status == 200
+    # Nobody wrote down who pulled it.
+    prune("--not-pulled-within", "30d", "--yes")
+    assert registry.tags("app") == ["b7", "b8", "b9", "latest", "stable"]
+    # b7 is promoted, and so as new as that; b8 is pushed again while the plan waits.
+    plan = registry.base / "plan.json"
+    prune("--older-than", "30d", "--out", plan)
+    registry.push("app", "b8", aged(3, 3))
+    told = jettison("apply", plan, "--yes", check=13)
+    assert "b8" in told.stderr
+    jettison("apply", plan, "--yes", "--skip-moved", check=3)
+    assert registry.tags("app") == ["b7", "b8", "latest", "stable"]
+    registry.age(8 * DAY)
+    prune("--untagged", "7d", "--yes")
+    assert registry.manifest("app", str(replaced.digest)).status == 404
+    require_whole(registry, "app", aged(2, 3))
+
+
+@both
+def test_19_clocks_that_differ_refuse(registry: DockerRegistry, jettison: Jettison) -> None:
+    push_builds(registry, "app")
+    for seconds in (-120.0, 120.0):
+        told = jettison.later(seconds)("prune", registry.host, *KEEP, "--yes", check=4)
+        assert "--ignore-clock" in told.stderr
+        assert registry.tags("app") == ALL
+
+
+@both
 def test_22_a_list_that_is_not_complete_leaves_its_repository(
     registry: DockerRegistry, jettison: Jettison
 ) -> None:
@@ -138,3 +287,57 @@ def test_22_a_list_that_is_not_complete_leaves_its_repository(
     data.write_bytes(whole)
     jettison("prune", registry.host, *KEEP, "--yes")
     assert registry.tags("app") == ["b3", "b4", "b5", "b6"]
+
+
+@both
+def test_23_24_25_nothing_changes_but_by_a_plan_of_now(
+    registry: DockerRegistry, jettison: Jettison
+) -> None:
+    push_builds(registry, "app")
+    before, asked = registry.snapshot(), len(registry.accesses())
+    plan = registry.base / "plan.json"
+    jettison("prune", registry.host, *KEEP, "-n")
+    jettison("prune", registry.root, *KEEP, "--reclaim", "-n")
+    jettison("prune", registry.host, *KEEP, "--out", plan)
+    # The pattern is wrong, and so all goes.
+    everything = ("--older-than", "1h", "--clock", "created", "--max-removal", "100%", "--yes")
+    told = jettison("prune", registry.host, *everything, check=4)
+    assert "--allow-all-tags" in told.stderr
+    assert registry.snapshot() == before
+    assert {one.method for one in registry.accesses()[asked:]} <= {"GET", "HEAD"}
+    registry.push("app", "b1", aged(77, 0))
+    told = jettison("apply", plan, "--yes", check=13)
+    assert "b1" in told.stderr
+    assert registry.tags("app") == ALL
+    jettison("apply", plan, "--yes", "--skip-moved", check=3)
+    assert registry.tags("app") == ["b1", "b3", "b4", "b5", "b6"]
+    require_whole(registry, "app", aged(77, 0))
+
+
+@pytest.mark.parametrize("program", ["jettison"])
+def test_26_what_is_immutable_is_left_and_the_rest_goes(
+    registry_factory: RegistryFactory, jettison: Jettison
+) -> None:
+    registry = registry_factory(delete=True, extra={"jettison": {"immutable": ["b1"]}})
+    push_builds(registry, "app")
+    push_builds(registry, "web", 10)
+    registry.push("web", "b2-too", aged(12, 8))
+    told = jettison("prune", registry.host, *KEEP, "--yes", check=3)
+    # In each repository b1 is refused.
+    assert "2 of 4 steps were not done" in told.stderr
+    assert registry.tags("app") == registry.tags("web") == ["b1", "b3", "b4", "b5", "b6"]
+    # Who knows the configuration knows it before.
+    jettison("prune", registry.config, *KEEP, "--yes")
+    require_whole(registry, "app", aged(1, 9))
+
+
+def test_each_trap_has_tests_that_exist() -> None:
+    assert __doc__ is not None
+    rows = re.findall(r"^\| ([0-9, ]+) \| (?:(\S+)::)?(test_\w+) \|$", __doc__, re.MULTILINE)
+    numbers = {int(number) for traps, _, _ in rows for number in traps.split(",")}
+    assert numbers == set(range(1, 31))
+    assert len(rows) == __doc__.count("\n| ") - 1
+    here = Path(__file__)
+    for _, file, name in rows:
+        text = (here.parents[1] / file if file else here).read_text("utf-8")
+        assert re.search(rf"def {name}\b", text), f"{file}::{name}"
