@@ -67,7 +67,8 @@ def family(process: int) -> list[int]:
     for member in found:  # which grows meanwhile
         with contextlib.suppress(OSError):
             for task in os.listdir(f"/proc/{member}/task"):  # noqa: PTH208 - lean: no pathlib
-                found += map(int, _read(f"/proc/{member}/task/{task}/children").split())
+                with contextlib.suppress(OSError):  # a thread that ends meanwhile
+                    found += map(int, _read(f"/proc/{member}/task/{task}/children").split())
     return found
 
 

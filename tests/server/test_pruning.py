@@ -86,10 +86,11 @@ def children() -> list[int]:
     """The processes that prune for this one."""
     found = []
     for task in Path("/proc/self/task").iterdir():
-        for child in (task / "children").read_text().split():
-            with suppress(OSError):
-                if b"prune_process" in Path(f"/proc/{child}/cmdline").read_bytes():
-                    found.append(int(child))
+        with suppress(FileNotFoundError, ProcessLookupError):  # a thread ends meanwhile
+            for child in (task / "children").read_text().split():
+                with suppress(OSError):
+                    if b"prune_process" in Path(f"/proc/{child}/cmdline").read_bytes():
+                        found.append(int(child))
     return found
 
 
