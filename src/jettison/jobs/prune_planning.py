@@ -50,6 +50,7 @@ from jettison.model.retention.removed_bytes import RemovalAccounting
 from jettison.model.snapshot import RepositorySnapshot, Snapshot
 from jettison.model.times import rfc3339
 from jettison.registry import Registry
+from jettison.storage.registry import blob_sizes
 
 __all__ = ["Planning", "PruneRequest", "decide_whole", "explained", "object_to"]
 
@@ -201,7 +202,7 @@ class Planning:
             )
             raise UsageError(message, hint=hint)
         stored = place.storage
-        blobs = () if stored is None else ((blob.digest, blob.size) for blob in stored.blobs())
+        blobs = () if stored is None else blob_sizes(stored)
         sizes, freed = self._accounting.counted(blobs, stored=stored is not None)
         unknown = tuple(self._unknown)
         plans = [self._plans[name] for name in sorted(self._plans)]

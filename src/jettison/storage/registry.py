@@ -2,12 +2,12 @@
 
 import hashlib
 import time
-from collections.abc import AsyncIterator, Container, Mapping
+from collections.abc import AsyncIterator, Container, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Final
 
 from jettison.errors import InvalidManifest, NotFoundError, StorageError, VerificationFailed
-from jettison.model.digest import Digest
+from jettison.model.digest import BinaryDigest, Digest
 from jettison.model.manifest import Manifest, parse_manifest
 from jettison.model.names import RepoName, Tag
 from jettison.model.retention.evidence import Evidence
@@ -25,9 +25,18 @@ from jettison.storage.snapshots import (
 )
 from jettison.storage.tag_index import TagIndexes
 
-__all__ = ["StorageRegistry"]
+__all__ = ["StorageRegistry", "blob_sizes"]
 
 _PULLS_SECONDS: Final = 60.0
+
+
+def blob_sizes(storage: Storage) -> Iterator[tuple[BinaryDigest, int]]:
+    """Yield every blob with its size in bytes, manifests included, linked or not."""
+    for group in storage.blob_groups():
+        digests = storage.blobs_in(group)
+        for digest, size in zip(digests, storage.sizes_each(digests), strict=True):
+            if size is not None:
+                yield digest, size
 
 
 class StorageRegistry:
@@ -158,7 +167,7 @@ class StorageRegistry:
 
     async def blob_sizes(self) -> dict[Digest, int] | None:
         """Return the size in bytes of every blob file, linked or not, manifests included."""
-        return {Digest.from_binary(blob.digest): blob.size for blob in self.storage.blobs()}
+        return {Digest.from_binary(digest): size for digest, size in blob_sizes(self.storage)}
 
     async def has_blob(
         self, repository: RepoName, digest: Digest, *, size: int | None = None
@@ -176,9 +185,11 @@ class StorageRegistry:
         wanted = {digest.binary: digest for digest in sizes}
         with self.storage.repository(repository) as reader:
             linked = sorted(reader.sound_links(LinkKind.LAYER, list(wanted)))
-        found = (blob for blob in self.storage.readable_each(linked) if blob is not None)
+        found = zip(linked, self.storage.sizes_each(linked, readable=True), strict=True)
         return {
-            wanted[blob.digest] for blob in found if sizes[wanted[blob.digest]] in {None, blob.size}
+            wanted[digest]
+            for digest, size in found
+            if size is not None and sizes[wanted[digest]] in {None, size}
         }
 
     async def read_blob(

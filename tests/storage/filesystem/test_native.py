@@ -155,3 +155,24 @@ def test_sizes_and_times_of_blobs(tmp_path: Path) -> None:
     reader = tree.open()
     raw = [one.binary for one in (*blobs, ONE, holes)]
     assert reader.blobs_each(raw) == [reader.blob(digest) for digest in raw]
+
+
+def test_sizes_of_blobs_are_those_of_files_that_can_be_read(tmp_path: Path, top: Folder) -> None:
+    tree = Tree(tmp_path / "registry")
+    blobs = [tree.blob(b"x" * size) for size in (0, 1, 5000)]
+    holes, folder, linked, behind = (
+        tree.blob(name) for name in (b"holes", b"folder", b"linked", b"behind")
+    )
+    os.truncate(tree.data(holes), 1 << 20)
+    tree.data(folder).unlink()
+    tree.data(folder).mkdir()
+    tree.data(linked).unlink()
+    tree.data(linked).symlink_to(tree.data(blobs[2]))
+    tree.data(behind).unlink()
+    tree.data(behind).parent.rmdir()
+    tree.data(behind).parent.symlink_to(tree.data(blobs[2]).parent)
+    asked = [one.binary for one in (*blobs, ONE, holes, folder, linked, behind)]
+    reader = tree.open()
+    for readable in (False, True):
+        found = reader.sizes_each(asked, readable=readable)
+        assert found == [0, 1, 5000, None, 1 << 20, None, None, None]

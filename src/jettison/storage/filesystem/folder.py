@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import Final, Self
 
 from jettison.errors import StorageError, storage_error, storage_errors
+from jettison.model.digest import BinaryDigest
 from jettison.storage.filesystem import native
 from jettison.storage.filesystem.beneath import look_beneath, open_beneath
+from jettison.storage.filesystem.layout import blob_file
 from jettison.storage.filesystem.native import Look
 from jettison.storage.protocol import Outcome
 
@@ -45,6 +47,7 @@ SETTLED_NS: Final = 2_000_000_000
 """What changed so lately may change again without its time showing it: file systems have ticks."""
 
 _PIECE: Final = 16 * 1024
+_SHA256_BYTES: Final = 32
 _BLOCK: Final = 512
 """The unit of `st_blocks`, whatever the file system's own blocks are."""
 
@@ -212,6 +215,28 @@ class Folder:
             return quickly
         found = map(self.look, names)
         return [None if one is None else Look.of(one) for one in found]
+
+    def blob_sizes(
+        self, digests: Sequence[BinaryDigest], *, readable: bool
+    ) -> list[int | None] | None:
+        """Return the size of each blob below this folder of blobs, None for one that is no file.
+
+        With ``readable`` also None for one whose first byte cannot be read. None instead of a list
+        where that cannot be told of all of them at once.
+        """
+        row = b"".join(digests)
+        if len(row) != _SHA256_BYTES * len(digests):
+            return None
+        sizes = native.blob_sizes(self.descriptor, row, readable=readable)
+        if sizes is None:
+            return None
+        if min(sizes, default=0) >= 0:
+            return list(sizes)
+        for digest, size in zip(digests, sizes, strict=True):
+            if size < 0 and not readable and -size not in _BEHIND:
+                error = OSError(-size, os.strerror(-size))
+                raise storage_error("look at", f"{self.path}/{blob_file(digest)}", error)
+        return [None if size < 0 else size for size in sizes]
 
     def is_folder(self, name: str) -> bool:
         """Whether an entry is a folder itself, and no link to one."""

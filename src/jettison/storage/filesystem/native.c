@@ -19,7 +19,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define JETTISON_VERSION 2
+#define JETTISON_VERSION 3
 
 #ifndef SYS_openat2
 #define SYS_openat2 437
@@ -198,6 +198,36 @@ void jettison_look_each(int folder, const char *names, long count, int64_t *out)
             out[5] = found.st_blocks;
         }
         names += strlen(names) + 1;
+    }
+}
+
+/* Write the size of each sha256 blob below the folder of blobs, an error number below zero for one
+ * that is no file. With `readable` also for one whose first byte cannot be read. */
+void jettison_blob_sizes(int folder, const unsigned char *digests, long count, int readable,
+                         int64_t *sizes)
+{
+    char name[7 + 3 + 64 + 6], first;
+    memcpy(name, "sha256/", 7);
+    name[9] = '/';
+    memcpy(name + 74, "/data", 6);
+    for (long at = 0; at < count; at++, digests += 32) {
+        struct stat found;
+        encode(digests, name + 10);
+        memcpy(name + 7, name + 10, 2);
+        int file = beneath(folder, name, readable ? O_RDONLY | O_NONBLOCK : O_PATH);
+        if (file < 0) {
+            sizes[at] = file;
+            continue;
+        }
+        if (fstat(file, &found))
+            sizes[at] = -errno;
+        else if (!S_ISREG(found.st_mode))
+            sizes[at] = -ENOENT;
+        else if (readable && read(file, &first, 1) != (found.st_size > 0))
+            sizes[at] = -EIO;
+        else
+            sizes[at] = found.st_size;
+        close(file);
     }
 }
 

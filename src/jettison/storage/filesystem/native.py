@@ -25,6 +25,7 @@ __all__ = [
     "FILE",
     "LINKED",
     "Look",
+    "blob_sizes",
     "link_states",
     "list_digests",
     "look_each",
@@ -42,7 +43,7 @@ AT_REMOVEDIR: Final = 0x200
 LINKED: Final = 1
 ABSENT: Final = 2
 
-_VERSION: Final = 2
+_VERSION: Final = 3
 """What ``native.c`` was built from: one that is older or newer is not used."""
 
 _FIELDS: Final = 6
@@ -97,6 +98,8 @@ def _load() -> ctypes.CDLL | None:
     library.jettison_link_states.restype = None
     library.jettison_look_each.argtypes = (ctypes.c_int, text, number, where)
     library.jettison_look_each.restype = None
+    library.jettison_blob_sizes.argtypes = (ctypes.c_int, text, number, ctypes.c_int, where)
+    library.jettison_blob_sizes.restype = None
     library.jettison_unlink_each.argtypes = (ctypes.c_int, text, number, ctypes.c_int, where)
     library.jettison_unlink_each.restype = None
     library.jettison_move_each.argtypes = (ctypes.c_int, text, ctypes.c_int, text, number, where)
@@ -214,6 +217,21 @@ def look_each(
                     raise OSError(-number, os.strerror(-number), names[at])
                 found[at] = None
     return found
+
+
+def blob_sizes(folder: int, digests: bytes, *, readable: bool) -> Sequence[int] | None:
+    """Return the size of each sha256 blob in a row, below the open folder of blobs.
+
+    An error number below zero stands for one that is no file or, with ``readable``, whose first
+    byte cannot be read.
+    """
+    library = _available(folder)
+    if library is None:
+        return None
+    count = len(digests) // _DIGEST
+    sizes = array("q", b"\0" * 8 * count)
+    library.jettison_blob_sizes(folder, digests, count, readable, sizes.buffer_info()[0])
+    return sizes
 
 
 def unlink_each(folder: int, names: Sequence[str], flags: int) -> Sequence[int] | None:

@@ -473,15 +473,24 @@ class TreeReader:
                 found.append(blob)
         return found
 
-    def readable_each(self, digests: Sequence[BinaryDigest]) -> list[Blob | None]:
-        """Return the size and time of each blob whose first bytes can be read."""
+    def sizes_each(
+        self, digests: Sequence[BinaryDigest], *, readable: bool = False
+    ) -> list[int | None]:
+        """Return the size of each blob in bytes; with ``readable`` only if it can be read."""
         top = self.blobs_folder
         if top is None:
             return [None] * len(digests)
+        if readable or not self.aside:
+            sizes = top.blob_sizes(digests, readable=readable)
+            if sizes is not None:
+                return sizes
+        found = [None if blob is None else blob.size for blob in self.blobs_each(digests)]
+        if not readable:
+            return found
         begun = top.read_each(list(map(layout.blob_file, digests)), 1)
         return [
-            blob if blob is not None and (raw or (raw == b"" and not blob.size)) else None
-            for blob, raw in zip(self.blobs_each(digests), begun, strict=True)
+            size if raw or (raw == b"" and not size) else None
+            for size, raw in zip(found, begun, strict=True)
         ]
 
     def manifests(

@@ -140,9 +140,14 @@ class MemoryScanning:
         return list(map(self.blob, digests))
 
     @locked
-    def readable_each(self, digests: Sequence[BinaryDigest]) -> list[Blob | None]:
-        """Return the size and time of each blob: all can be read."""
-        return self.blobs_each(digests)
+    def sizes_each(
+        self,
+        digests: Sequence[BinaryDigest],
+        *,
+        readable: bool = False,  # noqa: ARG002 - all are
+    ) -> list[int | None]:
+        """Return the size of each blob."""
+        return [None if blob is None else blob.size for blob in self.blobs_each(digests)]
 
     @locked
     def blobs(self) -> Iterator[Blob]:

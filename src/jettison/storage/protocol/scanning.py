@@ -258,8 +258,13 @@ class Scanning(Protocol):
     def blobs_each(self, digests: Sequence[BinaryDigest]) -> list[Blob | None]:
         """Return the size and time of each blob, quicker than one by one."""
 
-    def readable_each(self, digests: Sequence[BinaryDigest]) -> list[Blob | None]:
-        """Return the same of each blob whose first bytes can be read; None for the others."""
+    def sizes_each(
+        self, digests: Sequence[BinaryDigest], *, readable: bool = False
+    ) -> list[int | None]:
+        """Return the size of each blob in bytes, quicker yet; None for one that is not there.
+
+        With ``readable`` also None for one whose first bytes cannot be read.
+        """
 
     def blobs(self) -> Iterator[Blob]:
         """Yield every blob with its size and time."""
