@@ -5,6 +5,7 @@
 
 import itertools
 from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -172,8 +173,8 @@ async def undo_last(where: Workspace) -> None:
             await work.apply(await work.plan())
 
 
-async def calls_of_a_whole_run(folder: Path) -> int:
-    registry = Met()
+async def calls_of_a_whole_run(folder: Path, kind: type[Met] = Met) -> int:
+    registry = kind()
     _, entry = await prune(place(registry, folder / "count"))
     assert entry is not None
     assert entry.receipt is not None
@@ -187,12 +188,34 @@ def kill(registry: Met) -> None:
     registry.dead = True
 
 
-async def test_killed_finished_and_undone(tmp_path: Path) -> None:
-    most = await calls_of_a_whole_run(tmp_path)
+class Outlived(Met):
+    """Tags stay in the list when their image is deleted, and it removes none by itself."""
+
+    def __init__(self, at: int | None = None, what: Callable[[Met], None] | None = None) -> None:
+        super().__init__(at, what)
+        self._untag = False
+
+    async def resolve(self, repository: RepoName, tag: Tag) -> Digest | None:
+        digest = await super().resolve(repository, tag)
+        return digest if digest in self.found[repository].manifests else None
+
+    async def delete_manifest(
+        self, repository: RepoName, digest: Digest, only: AbstractSet[Tag] | None = None
+    ) -> bool:
+        tags = dict(self.found[repository].tags)
+        deleted = await super().delete_manifest(repository, digest, only=only)
+        if any(digest == made.digest for of in CONTENT.values() for made in of.values()):
+            self.found[repository].tags = tags
+        return deleted
+
+
+@pytest.mark.parametrize("kind", [Met, Outlived])
+async def test_killed_finished_and_undone(tmp_path: Path, kind: type[Met]) -> None:
+    most = await calls_of_a_whole_run(tmp_path, kind)
     assert most > 50
     for at in range(1, most + 1):
         for again in (at % 2 == 0,):
-            registry = Met(at, kill)
+            registry = kind(at, kill)
             where = place(registry, tmp_path / f"{at}-{again}")
             with pytest.raises(Killed):
                 await prune(where)
@@ -206,6 +229,35 @@ async def test_killed_finished_and_undone(tmp_path: Path) -> None:
             await undo_last(where)
             assert registry.tags_now == ALL, at
             require_whole(registry, ALL)
+
+
+@pytest.mark.parametrize("kind", [Met, Outlived])
+async def test_what_is_pushed_again_after_an_interruption_is_let_be(
+    tmp_path: Path, kind: type[Met]
+) -> None:
+    most = await calls_of_a_whole_run(tmp_path, kind)
+    pushed = 0
+    for at in range(1, most + 1):
+        registry = kind(at, kill)
+        where = place(registry, tmp_path / f"{at}")
+        with pytest.raises(Killed):
+            await prune(where)
+        registry.dead = False
+        heads = [where.users_journal.read(one) for one in where.users_journal.ids()]
+        done = [
+            one.plan.steps[number]
+            for one in heads
+            if isinstance(one, RemovalEntry)
+            for number in where.users_journal.steps(one.id).done
+        ]
+        if not any("b1" in step.tags and step.repository == WEB for step in done):
+            continue
+        pushed += 1
+        registry.push(WEB, "b1", CONTENT[WEB]["b1"])
+        await prune(where)
+        assert registry.tags_now == {**STAY, WEB: ALL[WEB]}, at
+        require_whole(registry, registry.tags_now)
+    assert pushed
 
 
 def fails(error: type[JettisonError]) -> Callable[[Met], None]:

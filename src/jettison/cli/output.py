@@ -18,7 +18,8 @@ import re
 import sys
 import time
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final, TextIO
 
 from jettison.errors import JettisonError, UsageError
@@ -162,6 +163,9 @@ def timestamp(seconds: float | None = None) -> str:
 
 # Writing.
 
+_PIECE: Final = 1000
+"""The lines of a table that are written at once."""
+
 _PLAIN: Final = {"≤": "<=", "≥": ">=", "→": "->", "✓": "ok", "✗": "FAIL", "…": "...", "·": "-"}
 
 
@@ -263,13 +267,22 @@ def prompt(text: str) -> None:
     _STDERR.put(f"{_shown(text)} ")
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[str] = ()) -> None:
-    """Write rows in aligned columns; those in ``right`` are aligned right."""
-    cells = [list(row) for row in rows]
-    widths = [
-        max(_width(name), *(_width(row[place]) for row in cells)) if cells else _width(name)
-        for place, name in enumerate(columns)
-    ]
+def table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]] | Callable[[], Iterator[Sequence[str]]],
+    right: Sequence[str] = (),
+) -> None:
+    """Write rows in aligned columns; those in ``right`` are aligned right.
+
+    A function is called twice for its rows, so that no more than a piece of them is in memory.
+    """
+
+    def each() -> Iterator[Sequence[str]]:
+        return rows() if callable(rows) else iter(rows)
+
+    widths = list(map(_width, columns))
+    for row in each():
+        widths = list(map(max, widths, map(_width, row)))
 
     def line(row: Sequence[str]) -> str:
         padded = []
@@ -278,7 +291,10 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence
             padded.append(space + text if name in right else text + space)
         return "  ".join(padded).rstrip()
 
-    write(dim(line(columns)), *(line(row) for row in cells))
+    write(dim(line(columns)))
+    lines = map(line, each())
+    while piece := list(islice(lines, _PIECE)):
+        write(*piece)
 
 
 def _width(text: str) -> int:

@@ -2,7 +2,7 @@
 
 import sys
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from jettison.cli.output import (
@@ -68,22 +68,18 @@ def print_prune_plan(made: "PrunePlan", *, summary: bool, whole: bool) -> None:
 
 
 def print_decisions(
-    decisions: "Iterable[Decision]", deleted: "Collection[tuple[RepoName, Digest]]" = ()
+    decisions: "Collection[Decision]", deleted: "Collection[tuple[RepoName, Digest]]" = ()
 ) -> None:
     """Print a line for each tag and untagged image, with its reason.
 
     A tag whose manifest is not ``deleted`` is only untagged.
     """
-    rows = [
-        (
-            _verb(one, deleted),
-            one.repository,
-            tag_name(one.tag) if one.tag is not None else "(untagged)",
-            one.digest.short,
-            one.sentence,
-        )
-        for one in decisions
-    ]
+
+    def rows() -> "Iterator[tuple[str, ...]]":
+        for one in decisions:
+            tag = "(untagged)" if one.tag is None else tag_name(one.tag)
+            yield _verb(one, deleted), one.repository, tag, one.digest.short, one.sentence
+
     table(["", "REPOSITORY", "TAG", "DIGEST", "BECAUSE"], rows)
 
 

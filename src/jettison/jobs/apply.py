@@ -206,6 +206,7 @@ class _Work:
             if again is not None:
                 self.left[number] = again
                 self.done.discard(number)
+        self._remover.settle_later(self.done)
         pending = self._rest(list(range(len(self._steps))))
         first = next((n for n in pending if self._steps[n].deletes is not None), None)
         if first is not None and not self._order.before(first):

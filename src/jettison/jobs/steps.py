@@ -124,6 +124,7 @@ class StepRemover:
         self._present = present
         self._tags_first = False
         self._unsettled: set[int] = set()
+        self._done_before: set[int] = set()
         self.changed = False
         """Whether anything was removed."""
         self.lost: list[Finding] = []
@@ -153,6 +154,11 @@ class StepRemover:
             return None
         reason = f"{self._named(step)} was pushed again since: {step.repository}:{wanting} needs it"
         return StepLeft(number, (), LeftCode.CHANGED, reason)
+
+    def settle_later(self, done: AbstractSet[int]) -> None:
+        """Let the next :meth:`settle` look at steps that were done before an interruption too."""
+        self._done_before.update(done)
+        self._unsettled.update(done)
 
     async def keep(self, number: int, why: str) -> Failed:
         """Leave the manifest of a step, and remove its tags, each alone."""
@@ -314,6 +320,7 @@ class StepRemover:
                 continue  # verification looks at each
             left |= await self._remove_what_outlived(repository, mine, names)
             deleted = [n for n in mine if self._plan.steps[n].deletes is not None]
+            deleted = [n for n in deleted if n not in self._done_before]
             for tag, was in sorted(gone.items()):
                 found = await self._return(repository, tag, was, deleted)
                 if isinstance(found, StepLeft):
@@ -325,7 +332,11 @@ class StepRemover:
     async def _remove_what_outlived(
         self, repository: RepoName, numbers: list[int], names: AbstractSet[Tag]
     ) -> dict[int, StepLeft]:
-        """Remove tags of steps that are still listed and have no manifest, or the old one."""
+        """Remove tags of steps that are still listed and have no manifest, or the old one.
+
+        A run that was interrupted right here left its placeholder. The old manifest of a step that
+        was done before an interruption was pushed again since, and is let be.
+        """
         steps = self._plan.steps
         stays: dict[int, StepLeft] = {}
         for force in (False, True):
@@ -335,7 +346,8 @@ class StepRemover:
             for number, tag in listed:
                 try:
                     now = await self._dangling(steps[number], tag)
-                    if now is None or now == steps[number].digest:
+                    old = None if number in self._done_before else steps[number].digest
+                    if now in {None, old, self._dummy(number).digest}:
                         await self._untag(number, tag, force=force)
                         self._tags_first |= steps[number].deletes is not None
                 except JettisonError as error:
