@@ -21,7 +21,7 @@ from typing import Final, Generic, NoReturn, TypeVar
 
 from jettison.errors import StorageError
 
-__all__ = ["side_by_side"]
+__all__ = ["few_cycles", "side_by_side"]
 
 Found = TypeVar("Found")
 
@@ -33,13 +33,24 @@ AHEAD: Final = 3
 """How many each worker has to do at a time, so that none waits for the next."""
 
 SELDOM: Final = 200_000
-"""So many more objects until Python looks for cycles among them: hardly any are made here."""
+"""So many more objects until Python looks for cycles among them."""
 
 _NUMBER: Final = struct.Struct("<I")
 _SIZE: Final = struct.Struct("<IQ")
 _PIECE: Final = 1 << 18
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PIPE: Final = 1 << 20
+
+
+@contextlib.contextmanager
+def few_cycles() -> Iterator[None]:
+    """Let Python look for cycles seldom, where many objects are made and hardly any cycle."""
+    threshold = gc.get_threshold()
+    gc.set_threshold(SELDOM, *threshold[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*threshold)
 
 
 def side_by_side(
@@ -58,14 +69,12 @@ def side_by_side(
         for name in names:
             yield name, look(name)
         return
-    threshold = gc.get_threshold()
-    gc.set_threshold(SELDOM, *threshold[1:])
-    pool = _Pool(names, look, processes - 1)
-    try:
-        yield from pool.results()
-    finally:
-        pool.end()
-        gc.set_threshold(*threshold)
+    with few_cycles():
+        pool = _Pool(names, look, processes - 1)
+        try:
+            yield from pool.results()
+        finally:
+            pool.end()
 
 
 class _Pool(Generic[Found]):

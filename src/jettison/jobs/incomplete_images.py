@@ -34,7 +34,7 @@ async def note_missing(
     blobs: dict[Node, dict[Digest, int | None]] = {}
     for node in sorted(going | staying):
         repository = snapshot.repositories[node[0]]
-        below = reach([node[1]], repository.edges, {})
+        below = reach([node[1]], repository.lists, {})
         known = repository.manifests.keys() | repository.unreadable
         lacking[node] = sorted(below.lost - known)
         if node in going:

@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from jettison.collector.parallel import few_cycles
 from jettison.errors import (
     AccessDenied,
     DeletionDisabled,
@@ -83,6 +84,10 @@ class PruneJob:
         :class:`~jettison.errors.InvalidPolicy` for a policy that cannot be meant.
         """
         require_meant(request.policy)
+        with few_cycles():
+            return await self._plan(request, cache)
+
+    async def _plan(self, request: PruneRequest, cache: Cache | None) -> PrunePlan:
         place = self._workspace
         if request.trust_times:
             place = place.trusting_times()

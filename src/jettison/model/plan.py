@@ -73,7 +73,7 @@ class KeptCode(enum.StrEnum):
     """An earlier version planned it, and gave no code."""
 
 
-class Step(msgspec.Struct, frozen=True):
+class Step(msgspec.Struct, frozen=True, gc=False):
     """One request to the registry.
 
     UNTAG removes ``tags`` (one) from ``digest``; DELETE removes the manifest ``digest`` and with
@@ -109,7 +109,7 @@ class Kept(msgspec.Struct, frozen=True):
     code: KeptCode = KeptCode.UNCODED
 
 
-class Freed(msgspec.Struct, frozen=True):
+class Freed(msgspec.Struct, frozen=True, gc=False):
     """Content that nothing references after the plan; ``size`` in bytes."""
 
     digest: Digest

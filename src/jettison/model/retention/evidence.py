@@ -36,7 +36,7 @@ CLOCKS_SECONDS: Final = 3600.0
 """How far the clock of a builder may be ahead of a registry's."""
 
 
-class Moment(msgspec.Struct, frozen=True, array_like=True):
+class Moment(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A time (seconds since the epoch), and where it was had from, in a few words."""
 
     seconds: float

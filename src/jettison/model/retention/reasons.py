@@ -128,7 +128,7 @@ _BRIEF: Final = {
 """Sentences that have a figure or a name, without it."""
 
 
-class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
+class Decision(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What becomes of a tag, or (``tag`` None) of an untagged manifest, and why.
 
     ``rule`` is the name of the rule that decided, "" if none did. ``limit`` is the figure or the
