@@ -19,7 +19,8 @@ PROGRAMS := docker-registry:docker-registry skopeo:skopeo htpasswd:apache2-utils
 
 # program=module@version, what the tests run beside Debian's programs; built where Go is
 PEERS := registry=github.com/distribution/distribution/v3/cmd/registry@v3.1.1 \
-	crane=github.com/google/go-containerregistry/cmd/crane@v0.22.1
+	crane=github.com/google/go-containerregistry/cmd/crane@v0.22.1 \
+	versitygw=github.com/versity/versitygw/cmd/versitygw@v1.8.0
 
 # What bench/prune.py is measured beside; it has them built itself, where Go is
 RIVALS := regctl=github.com/regclient/regclient/cmd/regctl@v0.11.7 \

@@ -1,0 +1,227 @@
+"""A real object store for tests: versitygw, which speaks S3 and keeps objects as files.
+
+    with Gateway(tmp_path) as gateway:
+        bucket = gateway.bucket("images")
+        with S3Registry(tmp_path, bucket=bucket) as registry:
+            registry.push("app", "1", images.image([...]))
+        assert bucket.requests() == {"ListObjectsV2": 1}
+
+An object lies at `<folder>/<bucket>/<key>`, so a test can plant, age or remove one as a file. A
+file that was planted has no ETag, and its time is that of the last change. Requests are counted by
+the gateway's own access log.
+"""
+
+import contextlib
+import http.client
+import os
+import re
+import secrets
+import subprocess
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, ClassVar, Final, Self, Unpack
+
+from tests.support.missing import lack
+from tests.support.registry import (
+    PEERS,
+    START_SECONDS,
+    STOP_SECONDS,
+    DockerRegistry,
+    Options,
+    PortTakenError,
+    Program,
+    free_port,
+)
+
+ACCESS_KEY: Final = "test-access-key"
+SECRET_KEY: Final = "test-secret-key-0123456789"
+REGION: Final = "us-east-1"
+LOG_SECONDS: Final = 10.0
+_REQUEST: Final = re.compile(r"^\S+ (\S+) \[[^]]*\] \S+ \S+ \S+ s3_(\w+) (\S+) ", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request, from the access log; `key` is "-" for one about the bucket."""
+
+    bucket: str
+    operation: str
+    key: str
+
+
+class Gateway:
+    """One versitygw process; everything of it is below `base`."""
+
+    program = str(PEERS / "versitygw")
+
+    def __init__(self, base: Path) -> None:
+        if not os.access(self.program, os.X_OK):
+            lack("versitygw not found; `make setup` builds it where there is Go")
+        self.folder = base / "buckets"
+        self.folder.mkdir(parents=True)
+        self._log = base / "access.log"
+        self._output = base / "gateway.log"
+        self._port = 0
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self._port}"
+
+    def bucket(self, name: str) -> "Bucket":
+        (self.folder / name).mkdir()
+        return Bucket(self, name)
+
+    def requests(self) -> list[Request]:
+        """Every request since the first start; the log may come a moment late."""
+        mark = f"mark-{secrets.token_hex(8)}"
+        self._ask(f"/{mark}")
+        deadline = time.monotonic() + LOG_SECONDS
+        while mark not in (text := self._log.read_text(encoding="utf-8")):
+            if time.monotonic() > deadline:
+                raise RuntimeError("versitygw does not log its requests")
+            time.sleep(0.01)
+        return [Request(m[1], m[2], m[3]) for m in _REQUEST.finditer(text)]
+
+    def start(self) -> Self:
+        if self._port:
+            self._serve()
+            return self
+        for _ in range(20):
+            self._port = free_port()
+            with contextlib.suppress(PortTakenError):
+                self._serve()
+                return self
+        raise RuntimeError("no free port found for versitygw")
+
+    def stop(self) -> None:
+        """End its process, and no other."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _serve(self) -> None:
+        address = f"127.0.0.1:{self._port}"
+        log = ["--access-log", str(self._log), "--quiet", "--region", REGION]
+        with self._output.open("ab") as output:
+            self._process = subprocess.Popen(
+                [self.program, "--port", address, *log, "posix", str(self.folder)],
+                env={
+                    "PATH": os.environ["PATH"],
+                    "ROOT_ACCESS_KEY": ACCESS_KEY,
+                    "ROOT_SECRET_KEY": SECRET_KEY,
+                },
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while not self._answers():
+            if self._process.poll() is not None:
+                self._process = None
+                said = self._output.read_text(encoding="utf-8", errors="replace")
+                if "address already in use" in said:
+                    raise PortTakenError(address)
+                raise RuntimeError(f"versitygw ended:\n{said}")
+            if time.monotonic() > deadline:
+                self.stop()
+                raise RuntimeError(f"versitygw does not answer on {address}")
+            time.sleep(0.02)
+
+    def _answers(self) -> bool:
+        try:
+            return self._ask("/") > 0
+        except (OSError, http.client.HTTPException):
+            return False
+
+    def _ask(self, path: str) -> int:
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=10)
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().status
+        finally:
+            connection.close()
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """A bucket of a gateway, whose objects are the files below `folder`."""
+
+    gateway: Gateway
+    name: str
+
+    @property
+    def folder(self) -> Path:
+        return self.gateway.folder / self.name
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The keys of Distribution's s3 driver."""
+        return {
+            "accesskey": ACCESS_KEY,
+            "secretkey": SECRET_KEY,
+            "region": REGION,
+            "regionendpoint": self.gateway.endpoint,
+            "forcepathstyle": True,
+            "secure": False,
+            "bucket": self.name,
+        }
+
+    def requests(self) -> Counter[str]:
+        """How many requests of each kind there were about the bucket."""
+        return Counter(one.operation for one in self.gateway.requests() if one.bucket == self.name)
+
+    def objects(self) -> dict[str, bytes]:
+        """All objects: nothing but tests of what may not change needs it."""
+        found = (path for path in self.folder.rglob("*") if path.is_file())
+        return {str(path.relative_to(self.folder)): path.read_bytes() for path in found}
+
+    def age(self, seconds: float) -> None:
+        """Make everything in it older."""
+        for path in sorted(self.folder.rglob("*"), reverse=True):
+            status = path.stat()
+            os.utime(path, (status.st_atime - seconds, status.st_mtime - seconds))
+
+
+class S3Registry(DockerRegistry):
+    """Debian's docker-registry with its storage in a bucket."""
+
+    def __init__(self, base: Path, bucket: Bucket, **options: Unpack[Options]) -> None:
+        super().__init__(base, **options)
+        self.bucket = bucket
+
+    def _settings(self) -> dict[str, Any]:
+        found = super()._settings()
+        storage = {name: value for name, value in found["storage"].items() if name != "filesystem"}
+        found["storage"] = {"s3": self.bucket.settings, **storage}
+        return found
+
+
+class S3Distribution3(S3Registry):
+    """CNCF Distribution 3 with its storage in a bucket."""
+
+    program: ClassVar[Program] = "distribution-3"
+    command: ClassVar[tuple[str, ...]] = (str(PEERS / "registry"),)
+
+
+S3_REGISTRIES: Final = (S3Registry, S3Distribution3)
