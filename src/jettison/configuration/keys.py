@@ -21,14 +21,17 @@ State = Literal["supported", "needless", "ignored", "refused"]
 _LONGEST: Final = 60
 NEEDS_KEYS: Final = "It needs keys below it."
 _GRAVE: Final = "is not known, and may change what the storage means"
-_TELLING: Final = frozenset({"", "storage.filesystem"})
+_TELLING: Final = frozenset({"", "storage.filesystem", "storage.s3", "storage.s3aws"})
 """Sections whose unknown keys may tell that the tree is not what it seems: a fork may keep its
 metadata elsewhere, and a misspelt ``rootdirectory`` names another tree."""
 _STRICT: Final = "jettison.retention"
 """The section whose unknown keys are errors for a server: what it does by itself is as meant."""
+_ALIASES: Final = {"s3aws": "s3"}
+"""Other names of drivers, which have the same keys."""
 _FORKS: Final = frozenset({"gc", "migration", "profiling", "rate_limiter"})
 """Top-level keys of GitLab's fork that are harmless; its ``database`` is not."""
 DRIVER: Final = "only the filesystem driver is supported"
+_WRITTEN: Final = "it is about writing, and a bucket is only read yet"
 _LIMITS: Final = (
     *("body_timeout", "connections", "header_bytes", "header_timeout", "keepalive_timeout"),
     "manifest_bytes",
@@ -62,6 +65,10 @@ _SUPPORTED: Final = (
     "loglevel",
     *(f"log.{name}" for name in ("level", "formatter", "fields.*", "accesslog.disabled")),
     "storage.filesystem.rootdirectory",
+    *(f"storage.s3.{name}" for name in ("bucket", "rootdirectory", "region", "regionendpoint")),
+    *(f"storage.s3.{name}" for name in ("accesskey", "secretkey", "forcepathstyle", "secure")),
+    *(f"storage.s3.{name}" for name in ("skipverify", "useragent", "v4auth", "accelerate")),
+    *(f"storage.s3.{name}" for name in ("usedualstack", "usefipsendpoint")),
     "storage.delete.enabled",
     "storage.maintenance.readonly.enabled",
     *(
@@ -114,6 +121,16 @@ _NEEDLESS: Final = {
     "storage.cache": "blobs are looked up in the storage, so nothing goes stale",
     "storage.filesystem.maxthreads": "the number of threads is bounded anyway",
     "storage.redirect": "clients are never sent elsewhere",
+    "storage.s3.chunksize": _WRITTEN,
+    "storage.s3.encrypt": _WRITTEN,
+    "storage.s3.keyid": _WRITTEN,
+    "storage.s3.loglevel": "the requests to the store are not logged",
+    "storage.s3.multipartcopychunksize": _WRITTEN,
+    "storage.s3.multipartcopymaxconcurrency": _WRITTEN,
+    "storage.s3.multipartcopythresholdsize": _WRITTEN,
+    "storage.s3.objectacl": _WRITTEN,
+    "storage.s3.redirectendpoint": "clients are never sent elsewhere",
+    "storage.s3.storageclass": _WRITTEN,
     "storage.tag": "tags are looked up in one go",
     "validation.enabled": "only validation.disabled counts, in 2.8 too",
     "validation.manifests.indexes.platformlist": "it belongs to platforms: list",
@@ -141,8 +158,6 @@ _REFUSED: Final = {
     "storage.gcs": DRIVER,
     "storage.inmemory": DRIVER,
     "storage.oss": DRIVER,
-    "storage.s3": DRIVER,
-    "storage.s3aws": DRIVER,
     "storage.s3goamzn": DRIVER,
     "storage.swift": DRIVER,
     "validation.manifests.indexes.platforms": "a pushed index needs all its images, as with all",
@@ -173,6 +188,8 @@ def _tree() -> Node:
         for part in key.name.replace("[]", ".[]").split("."):
             node = node.children.setdefault(part, Node())
         node.key = key
+    drivers = root.children["storage"].children
+    drivers.update({name: drivers[same] for name, same in _ALIASES.items()})
     return root
 
 

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from jettison.configuration.ciphers import openssl_names
+from jettison.configuration.s3 import S3Bucket
 from jettison.model.plausibility import Owner
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ MIB: Final = 1024 * KIB
 
 DEFAULT_ROOT: Final = Path("/var/lib/registry")
 SUPPORTED: Final = "filesystem"
-"""The one driver whose storage can be opened."""
+"""The one driver whose storage can be served and changed."""
 
 ActionName = Literal["pull", "push", "overwrite", "delete", "admin"]
 Cache = Literal["inmemory", "redis"]
@@ -190,8 +191,8 @@ class UploadPurging(msgspec.Struct, frozen=True):
 class Storage(msgspec.Struct, frozen=True):
     """The tree, and what may be done to it.
 
-    ``root`` is that of the filesystem's ``driver``. ``cache`` is where a registry of Distribution
-    remembers which blobs there are.
+    ``root`` is that of the filesystem's ``driver``, ``bucket`` the one in which the tree lies
+    instead. ``cache`` is where a registry of Distribution remembers which blobs there are.
     """
 
     root: Path
@@ -200,6 +201,12 @@ class Storage(msgspec.Struct, frozen=True):
     purging: UploadPurging = UploadPurging()
     cache: Cache | None = None
     driver: str = SUPPORTED
+    bucket: S3Bucket | None = None
+
+    @property
+    def is_reachable(self) -> bool:
+        """Whether there is a way to the storage of this driver."""
+        return self.driver == SUPPORTED or self.bucket is not None
 
 
 class RedisTls(msgspec.Struct, frozen=True):

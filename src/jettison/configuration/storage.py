@@ -8,6 +8,7 @@ from typing import Final, get_args
 from jettison.configuration.addresses import parse_address
 from jettison.configuration.document import described
 from jettison.configuration.keys import DRIVER
+from jettison.configuration.s3 import read_s3
 from jettison.configuration.section import Section
 from jettison.configuration.settings import (
     DEFAULT_ROOT,
@@ -29,6 +30,8 @@ VERSION: Final = "0.1"
 DRIVERS: Final = frozenset(
     {"azure", "filesystem", "gcs", "inmemory", "oss", "s3", "s3aws", "s3goamzn", "swift"}
 )
+_BUCKETS: Final = frozenset({"s3", "s3aws"})
+_UNSERVED: Final = "is not supported: a bucket can be read, and not be served yet"
 _NOT_DRIVERS: Final = frozenset({"cache", "delete", "maintenance", "redirect", "tag"})
 _CACHES: Final[tuple[Cache, ...]] = get_args(Cache)
 _HARBOR_REALM: Final = "harbor-registry-basic-realm"
@@ -56,8 +59,11 @@ def read_storage(top: Section) -> Storage:
     # "layerinfo" is what it was called before.
     cache = section.only("storage").section("cache")
     key = "blobdescriptor" if cache.holds("blobdescriptor") else "layerinfo"
+    driver = _driver(section)
+    in_bucket = driver in _BUCKETS
     return Storage(
-        driver=_driver(section),
+        driver=driver,
+        bucket=read_s3(section.only("opening").section(driver)) if in_bucket else None,
         root=_root(section.section(SUPPORTED)),
         delete_enabled=section.section("delete").only("serving").flag("enabled", default=False),
         readonly=maintenance.section("readonly").only("serving").flag("enabled", default=False),
@@ -74,7 +80,9 @@ def read_storage(top: Section) -> Storage:
 def _driver(section: Section) -> str:
     drivers = [name for name in section.names() if name not in _NOT_DRIVERS]
     if len(drivers) == 1 and drivers[0] in DRIVERS:
-        if drivers[0] != SUPPORTED:
+        if drivers[0] in _BUCKETS:
+            section.only("serving").bad(drivers[0], _UNSERVED, "Use the filesystem driver.")
+        elif drivers[0] != SUPPORTED:
             section.only("opening").bad(drivers[0], f"is not supported: {DRIVER}", "Remove it.")
         return drivers[0]
     known = ", ".join(sorted(DRIVERS))

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Final
 
 from jettison.configuration import (
-    SUPPORTED,
     Configuration,
     Problem,
     examine_configuration,
@@ -35,7 +34,8 @@ def check_configuration(
     configuration, problems = examine_configuration(path, environment)
     storage = configuration.storage
     # What a driver keeps cannot be collected; whether it lets delete can be told.
-    problems = tuple(one for one in problems if one.key != f"storage.{storage.driver}")
+    driver = f"storage.{storage.driver}"
+    problems = tuple(one for one in problems if one.key != driver or one.scope == "serving")
     error = refusal(path, [one for one in problems if one.scope != "opening"], "storage")
     items: list[Item] = []
     if error is None:
@@ -49,7 +49,7 @@ def check_configuration(
         items.append(_scheduled(configuration.retention, now))
     items += [Item(Level.INFO, "serve", f"would warn: {one}") for one in configuration.warnings]
     items.sort(key=lambda item: _ORDER.index(item.level))
-    if storage.driver != SUPPORTED:
+    if not storage.is_reachable:
         message = f"driver {storage.driver!r}: its storage cannot be reached from here yet"
         items.append(Item(Level.INFO, "storage", message))
     elif error is None:

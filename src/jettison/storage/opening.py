@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jettison.errors import StorageError
 from jettison.storage.filesystem.containers import require_here
 from jettison.storage.filesystem.tree import StorageTree
 from jettison.storage.protocol import Absence, Storage
@@ -35,6 +36,8 @@ def open_storage(
 
 def storage_of(configuration: "Configuration") -> Storage:
     """Open the storage that a configuration names."""
+    if not configuration.storage.is_reachable or configuration.storage.bucket is not None:
+        raise StorageError(f"driver {configuration.storage.driver!r}: its storage is out of reach")
     root = configuration.storage.root
     require_here(root, configuration.path)
     tree = StorageTree(root)
