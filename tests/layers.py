@@ -55,7 +55,13 @@ LAYERS: Final = (
         strangers=True,
     ),
     Layer("configuration", {"configuration": "one reader, for all commands"}),
-    Layer("protocol", {"registry": "what any registry can do"}),
+    Layer(
+        "protocol",
+        {
+            "registry": "what any registry can do",
+            "manifest_cache": "manifests kept by digest",
+        },
+    ),
     Layer(
         "pure",
         {

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from msgspec import UNSET
 
-from jettison.client import ClientOptions, ManifestCache, RemoteRegistry
+from jettison.client import ClientOptions, RemoteRegistry
 from jettison.errors import NotFoundError
 from jettison.jobs.list import (
     Figures,
@@ -16,6 +16,7 @@ from jettison.jobs.list import (
     list_tags,
     tag_counts,
 )
+from jettison.manifest_cache import ManifestCache
 from jettison.model.digest import Digest
 from jettison.model.names import RepoName, Tag
 from tests.client.scripted import Answer, Scripted

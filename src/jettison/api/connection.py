@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from jettison.client import Credentials, ManifestCache, RemoteRegistry
+    from jettison.client import Credentials, RemoteRegistry
+    from jettison.manifest_cache import ManifestCache
 
 __all__ = ["Connection"]
 
@@ -63,6 +64,9 @@ class Connection:
 
     def cache(self) -> "ManifestCache":
         """Return the local cache of manifests; close it, or use it as a context manager."""
-        from jettison.client import ManifestCache, cache_directory  # noqa: PLC0415 - as above
+        from jettison.manifest_cache import (  # noqa: PLC0415 - as above
+            ManifestCache,
+            cache_directory,
+        )
 
         return ManifestCache(cache_directory(os.environ, Path.home()))

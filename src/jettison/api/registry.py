@@ -8,7 +8,7 @@ from typing import Any, Self, TypeVar
 
 from jettison.api.connection import Connection
 from jettison.api.journal import users_journal
-from jettison.client import Credentials, ManifestCache
+from jettison.client import Credentials
 from jettison.errors import Cancelled, NotFoundError, UsageError
 from jettison.jobs.discover import Extent, list_repositories
 from jettison.jobs.inspect import Report, inspect
@@ -17,6 +17,7 @@ from jettison.jobs.removal_plan import RemovalRequest
 from jettison.jobs.remove import FRESH_SECONDS, PreparedRemoval, RemovalJob, RemovalSettings
 from jettison.jobs.undo import UndoJob
 from jettison.jobs.workspace import Workspace, open_workspace
+from jettison.manifest_cache import ManifestCache
 from jettison.model.digest import Digest
 from jettison.model.journal import Finding, RemovalEntry, UndoEntry
 from jettison.model.listing_problems import ListingProblem

@@ -8,7 +8,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from jettison.client.cache import ManifestCache, cache_directory
     from jettison.client.credentials import (
         Credentials,
         CredentialSource,
@@ -25,16 +24,13 @@ __all__ = [
     "CredentialStore",
     "Credentials",
     "FixedCredentials",
-    "ManifestCache",
     "Proxies",
     "RemoteRegistry",
     "Timing",
-    "cache_directory",
     "is_loopback",
 ]
 
 _PLACES = {
-    "cache": ("ManifestCache", "cache_directory"),
     "credentials": ("CredentialSource", "CredentialStore", "Credentials", "FixedCredentials"),
     "proxies": ("Proxies", "is_loopback"),
     "registry": ("RemoteRegistry",),

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import msgspec
 
-from jettison.client.cache import ManifestCache
 from jettison.errors import InvalidManifest, Refused, UsageError
 from jettison.jobs.description import created_at, dated_by, what_it_is
 from jettison.jobs.discover import Extent, image_facts
 from jettison.jobs.removal_plan import RemovalRequest, decide, in_full, view
+from jettison.manifest_cache import ManifestCache
 from jettison.model.accounting import ByteAccounting
 from jettison.model.digest import Digest
 from jettison.model.graph import reach

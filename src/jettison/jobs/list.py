@@ -7,7 +7,6 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from jettison.client.cache import ManifestCache
 from jettison.errors import (
     AccessDenied,
     LoginRefused,
@@ -26,6 +25,7 @@ from jettison.jobs.discover import (
     image_facts,
 )
 from jettison.jobs.removal_plan import view, with_nearest
+from jettison.manifest_cache import ManifestCache
 from jettison.model.accounting import ByteAccounting
 from jettison.model.digest import Digest
 from jettison.model.graph import reach

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from jettison.client import ManifestCache, cache_directory
+from jettison.manifest_cache import ManifestCache, cache_directory
 from jettison.model.digest import Digest
 from jettison.model.mediatypes import OCI_MANIFEST
 from jettison.registry import ConfigFacts, RawManifest
@@ -159,7 +159,7 @@ def test_a_folder_in_the_files_place(folder: Path) -> None:
 
 
 def test_a_file_that_another_holds(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jettison.client.cache._BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("jettison.manifest_cache._BUSY_SECONDS", 0.05)
     with ManifestCache(folder) as cache:
         cache.put(manifest(0))
     holder = sqlite3.connect(file(folder), isolation_level=None)
@@ -177,7 +177,7 @@ def test_a_file_that_another_holds(folder: Path, monkeypatch: pytest.MonkeyPatch
 
 FILL = """
 import pathlib, sys
-from jettison.client import ManifestCache
+from jettison.manifest_cache import ManifestCache
 from jettison.model.digest import Digest
 from jettison.registry import RawManifest
 with ManifestCache(pathlib.Path(sys.argv[1])) as cache:
