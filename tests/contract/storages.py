@@ -13,6 +13,8 @@ from jettison.storage.memory import MemoryStorage
 from jettison.storage.protocol import LinkKind, Storage
 
 KINDS = ("filesystem", "memory")
+READABLE = (*KINDS, "objects")
+"""Those that can be read; nothing can be written to the last yet."""
 WEEK = 7 * 24 * 3600.0
 
 

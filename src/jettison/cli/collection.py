@@ -35,12 +35,13 @@ _CLASSES: Final = {
 }
 
 
-def print_collection_plan(plan: "CollectionPlan", disk_free: int) -> None:
-    """Print what goes by class, and what stays and why."""
+def print_collection_plan(plan: "CollectionPlan", disk_free: int | None) -> None:
+    """Print what goes by class, and what stays and why; None: how much is free is not known."""
     from jettison.collector.undo_windows import FOREVER
 
     where = counted(plan.repositories, "repository", "repositories")
-    write(bold(f"{plan.root}: {where}, {size(disk_free)} free on the disk"))
+    room = "" if disk_free is None else f", {size(disk_free)} free on the disk"
+    write(bold(f"{plan.root}: {where}{room}"))
     classes = plan.classes
     rows = [
         (text, f"{tally.count:,}", size_exactly(tally.bytes) if tally.bytes else "-")
@@ -124,7 +125,7 @@ def not_all(problems: int, failures: int, *, dry_run: bool = False) -> PartlyDon
     return PartlyDone("; ".join(told), hint=hint)
 
 
-def plan_document(plan: "CollectionPlan", disk_free: int) -> dict[str, Any]:
+def plan_document(plan: "CollectionPlan", disk_free: int | None) -> dict[str, Any]:
     """Return the plan for programs, without what only its execution needs."""
     from jettison.model import codec
 

@@ -192,7 +192,7 @@ class _Command:
         if self._form is not Format.TABLE:
             from jettison.cli.collection import plan_document
 
-            emit(self._form, plan_document(plan, self._job.storage.free_bytes()))
+            emit(self._form, plan_document(plan, self._disk_free()))
         self._job.require_plausible(plan)
         if plan.problems:
             raise not_all(len(plan.problems), 0, dry_run=True)
@@ -235,11 +235,15 @@ class _Command:
             self._plan = job.plan(progress=progress)
         return self._plan
 
+    def _disk_free(self) -> int | None:
+        storage = self._job.storage
+        return storage.free_bytes() if storage.features.capacity else None
+
     def _print(self, plan: "CollectionPlan") -> None:
         from jettison.cli.collection import print_collection_plan, print_problems
 
         if self._form is Format.TABLE:
-            print_collection_plan(plan, self._job.storage.free_bytes())
+            print_collection_plan(plan, self._disk_free())
         else:
             print_problems(plan)
 

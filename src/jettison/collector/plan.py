@@ -247,6 +247,7 @@ class _Planner:
         self, storage: Scanning, options: CollectOptions, now: float, progress: Progress
     ) -> None:
         self._storage = storage
+        self._processes = None if storage.features.forks else 1
         self._options = options
         self._now = now
         self._cutoffs = Cutoffs.of(options, now)
@@ -293,10 +294,10 @@ class _Planner:
         self._spoken_of.update(digest.binary for _, digest in without.manifests)
         self._progress("marking repositories", 0, len(names))
         if tracing is None:
-            scans = side_by_side(names, scanner.scan)
+            scans = side_by_side(names, scanner.scan, self._processes)
         else:
             names = by_folders(names)
-            scans = traced(names, side_by_side(names, scanner.scan), tracing)
+            scans = traced(names, side_by_side(names, scanner.scan, self._processes), tracing)
         for count, (name, scanned) in enumerate(scans, start=1):
             self._add(name, scanned)
             self._progress("marking repositories", count, len(names))
@@ -388,7 +389,7 @@ class _Planner:
         held = {run: [0, 0] for run in windows}
         blind = any(problem.protects is Protects.EVERYTHING for problem in self._problems)
         self._progress("looking for garbage", 0, len(folders))
-        for name, look in side_by_side(folders, self._look_into):
+        for name, look in side_by_side(folders, self._look_into, self._processes):
             self._add_look(name, look)
             for digest, size, stamp, arrived, kept in look.loose:
                 if blind or digest in self._protected:

@@ -90,6 +90,7 @@ class _Check:
     ) -> None:
         self._before = before
         self._storage = storage
+        self._processes = None if storage.features.forks else 1
         self._options = options
         self._idle = stamp_at(now - options.grace)
         self._abandoned = stamp_at(now - max(options.uploads, options.grace))
@@ -126,7 +127,7 @@ class _Check:
 
     def _look_at_blobs(self, groups: list[str]) -> None:
         self._progress("looking at blobs", 0, len(groups))
-        looks = side_by_side(groups, self._checking.group)
+        looks = side_by_side(groups, self._checking.group, self._processes)
         for count, (_, found) in enumerate(looks, start=1):
             self._blobs += found.blobs
             self._bytes += found.bytes
@@ -175,7 +176,8 @@ class _Check:
         )
         self._progress("checking repositories", 0, len(names))
         defects = {}
-        for count, (name, found) in enumerate(side_by_side(names, checker.check), start=1):
+        checks = side_by_side(names, checker.check, self._processes)
+        for count, (name, found) in enumerate(checks, start=1):
             defects[name] = found
             self._progress("checking repositories", count, len(names))
         self._defects += [defect for name in names for defect in defects[name]]

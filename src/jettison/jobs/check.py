@@ -148,11 +148,13 @@ def check_storage(storage: Storage) -> list[Item]:
             "storage",
             f"{storage.location}: {len(scan.names):,} "
             f"{'repository' if len(scan.names) == 1 else 'repositories'}, "
-            f"{count:,} blobs, {total:,} bytes, "
-            f"{storage.free_bytes():,} bytes free on the disk",
+            f"{count:,} blobs, {total:,} bytes{_room(storage)}",
         )
     ]
-    if not storage.writable:
+    if not storage.features.writing:
+        message = "a bucket can be read, and nothing in it can be changed yet: gc -n shows a plan"
+        items.append(Item(Level.INFO, "storage", message))
+    elif not storage.writable:
         message = "not writable by this user: it can be looked at, not collected"
         items.append(
             Item(Level.ERROR, "storage", message, f"Run as the owner of {storage.location}.")
@@ -163,6 +165,12 @@ def check_storage(storage: Storage) -> list[Item]:
         for problem in scan.problems
     ]
     return items
+
+
+def _room(storage: Storage) -> str:
+    if not storage.features.capacity:
+        return ""
+    return f", {storage.free_bytes():,} bytes free on the disk"
 
 
 def _doubts(storage: Storage, repositories: int, blobs: int) -> Iterator[Item]:

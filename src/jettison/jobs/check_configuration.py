@@ -54,7 +54,7 @@ def check_configuration(
         items.append(Item(Level.INFO, "storage", message))
     elif error is None:
         try:
-            items += check_storage(storage_of(configuration))
+            items += check_storage(storage_of(configuration, environment))
         except StorageError as missing:
             items.append(Item(Level.ERROR, "storage", missing.message, missing.hint))
     return configuration, items, error

@@ -299,7 +299,7 @@ class Journal:
             found = None if start is None else head_in(start)
             return found or self._documents.read(run_id + ending, codec.LARGEST)
         except StorageError as error:
-            raise JournalError(error.message) from error
+            raise JournalError(error.message, hint=error.hint) from error
 
     def home_of(self, run_id: str) -> "Journal":
         """Return the journal that holds the run itself: this one, or the one it points to."""
@@ -326,7 +326,7 @@ class Journal:
             names = self._documents.names()
         except StorageError as error:
             message = f"cannot read the journal {self.location}: {error.message}"
-            raise JournalError(message) from error
+            raise JournalError(message, hint=error.hint) from error
         stems = (name.removesuffix(_DOCUMENT) for name in names if name.endswith(_DOCUMENT))
         return sorted(stem for stem in stems if stem)
 

@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jettison.errors import StorageError
+from jettison.errors import ConfigurationError
 from jettison.storage.filesystem.containers import require_here
 from jettison.storage.filesystem.tree import StorageTree
 from jettison.storage.protocol import Absence, Storage
 
 if TYPE_CHECKING:
     from jettison.configuration import Configuration
+    from jettison.configuration.s3 import S3Bucket
 
 __all__ = ["make_storage", "open_storage", "storage_of"]
 
@@ -31,23 +32,49 @@ def open_storage(
     from jettison.configuration import read_configuration  # noqa: PLC0415 - see above
 
     configuration = read_configuration(path, environment)
-    return storage_of(configuration), configuration
+    return storage_of(configuration, environment), configuration
 
 
-def storage_of(configuration: "Configuration") -> Storage:
-    """Open the storage that a configuration names."""
-    if not configuration.storage.is_reachable or configuration.storage.bucket is not None:
-        raise StorageError(f"driver {configuration.storage.driver!r}: its storage is out of reach")
+def storage_of(
+    configuration: "Configuration", environment: Mapping[str, str] | None = None
+) -> Storage:
+    """Open the storage that a configuration names.
+
+    ``environment`` has the credentials for a bucket where the configuration has none. Nothing is
+    asked of a bucket yet.
+    """
+    bucket = configuration.storage.bucket
+    if bucket is not None:
+        return _with_absence(_open_bucket(bucket, environment or {}), configuration)
     root = configuration.storage.root
     require_here(root, configuration.path)
-    tree = StorageTree(root)
+    return _with_absence(StorageTree(root), configuration)
+
+
+def _with_absence(storage: Storage, configuration: "Configuration") -> Storage:
     if configuration.cache_of is not None:
-        tree.absence = Absence.ANYTHING
+        storage.absence = Absence.ANYTHING
     elif configuration.sparse_indexes:
-        tree.absence = Absence.CHILDREN
-    return tree
+        storage.absence = Absence.CHILDREN
+    return storage
+
+
+def _open_bucket(bucket: "S3Bucket", environment: Mapping[str, str]) -> Storage:
+    # Imported here: a tree on a disk needs nothing of this.
+    from jettison.manifest_cache import ManifestCache, cache_directory  # noqa: PLC0415 - see above
+    from jettison.storage.objects import ObjectStorage  # noqa: PLC0415 - same
+    from jettison.storage.objects.bucket import Bucket  # noqa: PLC0415 - same
+
+    home = environment.get("HOME")
+    folder = None if home is None else cache_directory(environment, Path(home))
+    return ObjectStorage(Bucket(bucket, environment), ManifestCache(folder))
 
 
 def make_storage(configuration: "Configuration") -> Storage:
-    """Open the storage for a server, made empty if it does not exist."""
+    """Open the storage for a server, made empty if it does not exist.
+
+    Raises :class:`~jettison.errors.ConfigurationError` for one that cannot be served.
+    """
+    if configuration.storage.driver != "filesystem":
+        raise ConfigurationError(f"driver {configuration.storage.driver!r} cannot be served")
     return StorageTree.make(configuration.storage.root)

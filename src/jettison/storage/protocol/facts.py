@@ -76,7 +76,8 @@ class Features(msgspec.Struct, frozen=True):
     ``atomic_rename``: something is put in place whole or not at all, and taken away in one step.
     ``modification_times``: stamps are times of its own clock, and a touch renews them. ``append``:
     an upload is continued in place. ``change_detection``: what has changed is told without reading
-    everything again. ``capacity``: how much room is left is known.
+    everything again. ``capacity``: how much room is left is known. ``forks``: a forked process can
+    go on asking. ``writing``: it can be changed at all.
     """
 
     atomic_rename: bool = True
@@ -84,6 +85,8 @@ class Features(msgspec.Struct, frozen=True):
     append: bool = True
     change_detection: bool = True
     capacity: bool = True
+    forks: bool = True
+    writing: bool = True
 
 
 class LinkKind(enum.Enum):

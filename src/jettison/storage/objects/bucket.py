@@ -1,0 +1,220 @@
+"""A bucket as the storage asks it: pages of keys, contents, many at a time.
+
+Keys are relative to the root of the storage. Whatever goes wrong is a
+:class:`~jettison.errors.StorageError` with one line and the next step.
+"""
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from jettison.configuration.s3 import S3Bucket
+from jettison.errors import ConfigurationError, StorageError
+from jettison.storage.objects.failures import StoreFailing, failure, is_absent
+from jettison.storage.protocol import Stamp
+
+if TYPE_CHECKING:
+    from obstore import GetResult, ObjectMeta
+    from obstore.store import ClientConfig, RetryConfig, S3Config, S3Store
+
+__all__ = ["AT_ONCE", "Bucket", "Entry"]
+
+AT_ONCE: Final = 32
+"""So many requests are on their way at a time."""
+
+_PAGE: Final = 1000
+_PATIENCE: Final = 30.0
+"""For so many seconds a store that failed is not asked again."""
+_CREDENTIALS: Final = {
+    "AWS_ACCESS_KEY_ID": "access_key_id",
+    "AWS_SECRET_ACCESS_KEY": "secret_access_key",
+    "AWS_SESSION_TOKEN": "session_token",
+    "AWS_ROLE_ARN": "role_arn",
+    "AWS_ROLE_SESSION_NAME": "role_session_name",
+    "AWS_WEB_IDENTITY_TOKEN_FILE": "web_identity_token_file",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "container_credentials_relative_uri",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI": "container_credentials_full_uri",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": "container_authorization_token_file",
+    "AWS_METADATA_ENDPOINT": "metadata_endpoint",
+}
+"""Where Amazon's own programs look for credentials, too; instances are asked last."""
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+class Entry(NamedTuple):
+    """An object in a listing: its size in bytes, when it was written, its ETag without quotes."""
+
+    key: str
+    size: int
+    stamp: Stamp
+    e_tag: str
+
+
+class Bucket:
+    """The bucket that a configuration names; ``environment`` has credentials if that has none.
+
+    Nothing is asked of the store before it has to be. Safe to use from several threads.
+    """
+
+    def __init__(self, settings: S3Bucket, environment: Mapping[str, str]) -> None:
+        self.settings = settings
+        self.location = settings.location
+        self._prefix = f"{settings.root}/" if settings.root else ""
+        self._store = _open(settings, environment)
+        self._failed: StoreFailing | None = None
+        self._failed_at = 0.0
+        self.pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="bucket")
+
+    def pages(self, prefix: str, after: str | None = None) -> Iterator[list[Entry]]:
+        """Yield the objects below ``prefix/``, a thousand in a request; those behind ``after``.
+
+        An object that a program made to look like a folder has a key without the slash at its end.
+        """
+        start = None if after is None else self._prefix + after
+        with self._errors(f"list {self.location}/{prefix}"):
+            for page in self._store.list(self._prefix + prefix, offset=start, chunk_size=_PAGE):
+                yield list(map(self._entry, page))
+
+    def _entry(self, found: "ObjectMeta") -> Entry:
+        moment = (found["last_modified"] - _EPOCH) // _MICROSECOND * 1000
+        e_tag = (found["e_tag"] or "").strip('"')
+        return Entry(found["path"][len(self._prefix) :], found["size"], Stamp(moment), e_tag)
+
+    def folders(self, prefix: str) -> list[str]:
+        """Return the names that keys below ``prefix/`` have up to the next slash, sorted."""
+        with self._errors(f"list {self.location}/{prefix}"):
+            found = self._store.list_with_delimiter(self._prefix + prefix)["common_prefixes"]
+        return sorted(one.rpartition("/")[2] for one in found)
+
+    def exists(self, key: str) -> bool:
+        """Whether there is an object of this key, or any below it."""
+        if any(entry.key.startswith(f"{key}/") for page in self.pages(key) for entry in page):
+            return True
+        above, _, _ = key.rpartition("/")
+        return any(entry.key == key for page in self.pages(above) for entry in page)
+
+    def _get(self, key: str) -> "GetResult | None":
+        """Ask for an object; None if it is absent."""
+        try:
+            return self._store.get(self._prefix + key)
+        except FileNotFoundError as error:
+            if is_absent(error):
+                return None
+            raise
+
+    def get(self, key: str, limit: int) -> bytes | None:
+        """Return an object's bytes, None if it is absent; raises for more than ``limit``."""
+        with self._errors(f"read {self.location}/{key}"):
+            found = self._get(key)
+            if found is None or found.meta["size"] <= limit:
+                return None if found is None else bytes(found.bytes())
+        raise StorageError(f"{self.location}/{key} has more than {limit:,} bytes")
+
+    def beginning(self, key: str, size: int) -> bytes | None:
+        """Return an object's first ``size`` bytes, None if it is absent."""
+        with self._errors(f"read {self.location}/{key}"):
+            found = self._get(key)
+            return None if found is None else next(_pieces(found, size), b"")
+
+    def get_each(
+        self, keys: Sequence[str], limit: int
+    ) -> Iterator[tuple[str, bytes | StorageError | None]]:
+        """Yield each key with what :meth:`get` returns or raises, in order, many at once."""
+
+        def get(key: str) -> bytes | StorageError | None:
+            try:
+                return self.get(key, limit)
+            except StorageError as error:
+                return error
+
+        return zip(keys, self.pool.map(get, keys), strict=True)
+
+    def are_readable(self, keys: Sequence[str]) -> list[bool]:
+        """Tell of each object whether its beginning can be read, many at once.
+
+        Raises for a store that fails as a whole.
+        """
+
+        def is_readable(key: str) -> bool:
+            try:
+                return self.beginning(key, 1) is not None
+            except StoreFailing:
+                raise
+            except StorageError:
+                return False
+
+        return list(self.pool.map(is_readable, keys))
+
+    def pieces(self, key: str, size: int) -> Iterator[bytes]:
+        """Yield an object's bytes in pieces of ``size``; nothing if it is absent."""
+        with self._errors(f"read {self.location}/{key}"):
+            found = self._get(key)
+            if found is not None:
+                yield from _pieces(found, size)
+
+    @contextlib.contextmanager
+    def _errors(self, action: str) -> Iterator[None]:
+        from obstore.exceptions import BaseError  # noqa: PLC0415 - see _open
+
+        # Each would try for a minute, and there may be thousands to come.
+        if self._failed is not None and time.monotonic() < self._failed_at + _PATIENCE:
+            raise StoreFailing(self._failed.message, hint=self._failed.hint)
+        try:
+            yield
+        except (BaseError, OSError, ValueError) as error:
+            found = failure(self.settings, action, error)
+            if isinstance(found, StoreFailing):
+                self._failed, self._failed_at = found, time.monotonic()
+            raise found from error
+
+
+def _pieces(found: "GetResult", size: int) -> Iterator[bytes]:
+    """Yield the bytes of an object in pieces of ``size``, of which the last may be shorter."""
+    rest = b""
+    for piece in found.stream(min_chunk_size=size):
+        rest += piece
+        whole = len(rest) - len(rest) % size
+        yield from (rest[first : first + size] for first in range(0, whole, size))
+        rest = rest[whole:]
+    if rest:
+        yield rest
+
+
+def _open(settings: S3Bucket, environment: Mapping[str, str]) -> "S3Store":
+    # Imported here: whoever has no bucket need not have it, and it takes a while to load.
+    try:
+        from obstore.store import S3Store  # noqa: PLC0415 - see above
+    except ImportError:
+        hint = "Install it: pip install 'jettison[objects]'."
+        raise ConfigurationError("a storage in a bucket needs obstore", hint=hint) from None
+
+    config: S3Config = {
+        "bucket": settings.name,
+        "region": settings.region,
+        # Its own variables would count before what the configuration says.
+        "endpoint": settings.url,
+        "aws_endpoint_url_s3": settings.url,
+        "virtual_hosted_style_request": settings.by_host,
+    }
+    if settings.access_key is not None and settings.secret_key is not None:
+        config["access_key_id"] = settings.access_key
+        config["secret_access_key"] = settings.secret_key
+    else:
+        for variable, key in _CREDENTIALS.items():
+            if environment.get(variable):
+                config[key] = environment[variable]  # type: ignore[literal-required] # those above
+    options: ClientConfig = {
+        "allow_http": True,
+        "allow_invalid_certificates": not settings.verify,
+        "connect_timeout": timedelta(seconds=5),
+        "read_timeout": timedelta(seconds=30),
+        "timeout": timedelta(days=1),  # of a whole blob; what hangs ends by the two above
+    }
+    if settings.user_agent is not None:
+        options["user_agent"] = settings.user_agent
+    retries: RetryConfig = {"max_retries": 5, "retry_timeout": timedelta(seconds=60)}
+    return S3Store(client_options=options, retry_config=retries, config=config)

@@ -1,0 +1,158 @@
+"""What a store's refusals mean, each as one line with the next step.
+
+A store answers 404 for an object that is absent, and also for a bucket that is, or for a key that
+it does not know. Only the code in the answer's body tells these apart, and what is not known to be
+absent counts as unreadable: it protects.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from jettison.configuration.s3 import S3Bucket
+from jettison.errors import StorageError
+from jettison.model.printable import printable
+
+__all__ = ["StoreFailing", "failure", "is_absent"]
+
+_CODE: Final = re.compile(r"<Code>([A-Za-z]{1,64})</Code>")
+_STATUS: Final = re.compile(r"status code: (\d{3})\b")
+_REGION: Final = re.compile(r"<Region>([a-z0-9-]{1,40})</Region>")
+_BAD_KEY: Final = re.compile(r'Error parsing Path "(.{1,200}?)": ', re.DOTALL)
+_ABSENT: Final = frozenset({"NoSuchKey"})
+_NO_CREDENTIALS: Final = (
+    *("169.254.169.254", "169.254.170.2", "/latest/api/token", "/latest/meta-data"),
+    *("security-credentials", "AssumeRoleWithWebIdentity"),
+)
+"""What an error names if the credentials of the environment were looked for, and not found."""
+
+
+class StoreFailing(StorageError):
+    """The store is out of reach, or overloaded: the next request would fail like this one."""
+
+
+class _Meaning(NamedTuple):
+    message: str
+    hint: str
+    failing: bool = False
+
+
+Explain = Callable[[S3Bucket, str], _Meaning]
+
+
+def is_absent(error: Exception) -> bool:
+    """Whether an answer says that an object is not there, and nothing else."""
+    return isinstance(error, FileNotFoundError) and _code(str(error)) in _ABSENT
+
+
+def failure(bucket: S3Bucket, action: str, error: Exception) -> StorageError:
+    """Return the error to raise: what could not be done, why, and the next step.
+
+    ``action`` is the rest of "cannot …". No text of the store's is in it but its error code.
+    """
+    text = str(error)
+    meaning = _meaning(bucket, text)
+    kind = StoreFailing if meaning.failing else StorageError
+    return kind(f"cannot {action}: {meaning.message}", hint=meaning.hint)
+
+
+def _code(text: str) -> str:
+    found = _CODE.search(text)
+    return "" if found is None else found[1]
+
+
+def _meaning(bucket: S3Bucket, text: str) -> _Meaning:
+    code = _code(text)
+    if code in _MEANINGS:
+        return _MEANINGS[code](bucket, text)
+    bad_key = _BAD_KEY.search(text)
+    if bad_key is not None:
+        message = f"the key {printable(bad_key[1])!r} has a part that is empty or cannot be printed"
+        return _Meaning(message, "No registry makes such a key: remove that object, or move it.")
+    if any(sign in text for sign in _NO_CREDENTIALS):
+        return _no_credentials(bucket, text)
+    status = _STATUS.search(text)
+    if status is not None and status[1] == "403":
+        return _denied(bucket, text)
+    if status is not None:
+        said = f"{status[1]} {code}".strip()
+        hint = "Look at the store's own log, and try again."
+        return _Meaning(f"the store answers {said}", hint, failing=status[1].startswith("5"))
+    if "retries" in text or "HTTP error" in text or "error sending request" in text:
+        return _unreachable(bucket, text)
+    return _Meaning("the store's answer is not understood", "Look at the store's own log.")
+
+
+def _access_key(bucket: S3Bucket, _: str) -> _Meaning:
+    where = "storage.s3.accesskey" if bucket.access_key else "the AWS_ACCESS_KEY_ID used here"
+    return _Meaning("the store does not know the access key", f"Look at {where}.")
+
+
+def _secret(bucket: S3Bucket, _: str) -> _Meaning:
+    where = "storage.s3.secretkey" if bucket.access_key else "the AWS_SECRET_ACCESS_KEY used here"
+    return _Meaning("the secret does not belong to the access key", f"Look at {where}.")
+
+
+def _no_bucket(bucket: S3Bucket, _: str) -> _Meaning:
+    message = f"there is no bucket {bucket.name} at {bucket.url}"
+    return _Meaning(message, "Look at storage.s3.bucket, region and regionendpoint.")
+
+
+def _region(bucket: S3Bucket, text: str) -> _Meaning:
+    found = _REGION.search(text)
+    other = f"it is {found[1]}" if found is not None else "it is another"
+    message = f"the region of bucket {bucket.name} is not {bucket.region}: {other}"
+    to = f"Set storage.s3.region: {found[1]}" if found is not None else "Look at storage.s3.region"
+    return _Meaning(message, f"{to}.")
+
+
+def _denied(bucket: S3Bucket, _: str) -> _Meaning:
+    hint = (
+        f"Reading needs the rights s3:ListBucket on {bucket.name} and s3:GetObject on what is in it"
+    )
+    return _Meaning("the credentials have no right to do that", f"{hint}.")
+
+
+def _throttled(_: S3Bucket, text: str) -> _Meaning:
+    code = _code(text)
+    said = f" ({code})" if code else ""
+    message = f"the store asks for fewer requests{said}, and went on doing so"
+    return _Meaning(message, "Try again when there is less to do.", failing=True)
+
+
+def _clock(_: S3Bucket, __: str) -> _Meaning:
+    message = "the clock of this machine and that of the store are too far apart"
+    return _Meaning(message, "Set the clock of this machine.")
+
+
+def _no_credentials(_: S3Bucket, __: str) -> _Meaning:
+    message = "there are no credentials: none in the configuration, and none of the environment"
+    hint = (
+        "Set storage.s3.accesskey and secretkey, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; "
+        "profiles in ~/.aws are not read."
+    )
+    return _Meaning(message, hint)
+
+
+def _unreachable(bucket: S3Bucket, _: str) -> _Meaning:
+    hint = "See that the store runs, and look at storage.s3.regionendpoint, secure and skipverify."
+    return _Meaning(f"{bucket.url} does not answer", hint, failing=True)
+
+
+_MEANINGS: Final[dict[str, Explain]] = {
+    "AccessDenied": _denied,
+    "AllAccessDisabled": _denied,
+    "AuthorizationHeaderMalformed": _region,
+    "ExpiredToken": _no_credentials,
+    "InvalidAccessKeyId": _access_key,
+    "InvalidBucketName": _no_bucket,
+    "NoSuchBucket": _no_bucket,
+    "PermanentRedirect": _region,
+    "RequestTimeTooSkewed": _clock,
+    "ServiceUnavailable": _throttled,
+    "SignatureDoesNotMatch": _secret,
+    "SlowDown": _throttled,
+    "SlowDownRead": _throttled,
+    "TooManyRequests": _throttled,
+    "XAdminUserNotFound": _access_key,  # versitygw's
+}

@@ -1,0 +1,186 @@
+"""One listing of a bucket, sorted into repositories, tags, links and blobs.
+
+The keys hold nearly all that a tree says: the digests stand in them. What a link leads to stands in
+it, and its ETag tells as much without a request: that of an object that was put in one piece is the
+MD5 of its bytes, and the bytes of a link follow from its name. So a link is *sound* if it has the
+ETag of the link that its key calls for. Where ETags are no MD5 (SSE-KMS, other stores) none matches
+by chance, and every link is read.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from typing import Final
+
+from jettison.model.digest import BinaryDigest, Digest, binary_digest
+from jettison.storage.filesystem import layout
+from jettison.storage.objects.bucket import Entry
+from jettison.storage.objects.table import DigestTable
+from jettison.storage.protocol import LinkKind, Stamp
+
+__all__ = ["SOUND", "Listing", "RepositoryListing", "TagListing", "is_sound", "link_tag"]
+
+SOUND: Final = 1
+"""The number of a link in a table that needs not be read."""
+
+_BLOBS: Final = f"{layout.BLOBS}/"
+_REPOSITORIES: Final = f"{layout.REPOSITORIES}/"
+_PARTS: Final = frozenset({"_layers", "_manifests", "_uploads"})
+_BLOB_DEPTH: Final = 4
+_LINK_DEPTH: Final = 3
+
+
+def is_sound(entry: Entry, digest: BinaryDigest) -> bool:
+    """Whether the ETag of a link, and its size, are those of a link to a digest."""
+    return entry.size == len(Digest.from_binary(digest)) and entry.e_tag == link_tag(digest)
+
+
+def link_tag(digest: BinaryDigest) -> str:
+    """Return the ETag of a link to a digest, put in one piece and not encrypted with a key."""
+    text = Digest.from_binary(digest).encode()
+    return hashlib.md5(text, usedforsecurity=False).hexdigest()
+
+
+class TagListing:
+    """A tag: its link, if there is one, and what its history names, with the ETag of each link."""
+
+    def __init__(self) -> None:
+        self.current: Entry | None = None
+        self.history: dict[BinaryDigest, Entry] = {}
+        self.strange: list[Entry] = []
+
+
+class RepositoryListing:
+    """What is in a repository.
+
+    ``links`` are the links by kind, the number :data:`SOUND` or 0. ``emptied`` are digests that
+    have a place without a link, and when something was last written there. ``strays`` are the
+    objects that are nothing of a registry's, ``uploads`` those of each upload.
+    """
+
+    def __init__(self) -> None:
+        self.links = {kind: DigestTable() for kind in LinkKind}
+        self.emptied: dict[LinkKind, dict[BinaryDigest, Stamp]] = {kind: {} for kind in LinkKind}
+        self.misnamed: dict[LinkKind, list[Entry]] = {kind: [] for kind in LinkKind}
+        self.tags: dict[str, TagListing] = {}
+        self.uploads: dict[str, list[Entry]] = {}
+        self.strays: list[Entry] = []
+        self.parts: set[str] = set()
+        self.newest = Stamp(0)
+
+    def settle(self) -> None:
+        """Put in order what was added."""
+        for kind, table in self.links.items():
+            table.settle()
+            self.emptied[kind] = {d: s for d, s in self.emptied[kind].items() if d not in table}
+
+    # Adding what a key says; ``parts`` are those below the repository.
+
+    def add(self, parts: list[str], entry: Entry) -> None:
+        """Add an object."""
+        self.parts.add(parts[0])
+        self.newest = max(self.newest, entry.stamp)
+        match parts:
+            case ["_layers", *below]:
+                self._add_link(LinkKind.LAYER, below, entry)
+            case ["_manifests", "revisions", *below]:
+                self._add_link(LinkKind.REVISION, below, entry)
+            case ["_manifests", "tags", tag, *below]:
+                self._add_to_tag(self.tags.setdefault(tag, TagListing()), below, entry)
+            case ["_uploads", upload, *_]:
+                self.uploads.setdefault(upload, []).append(entry)
+            case _:
+                self._add_stray(entry)
+
+    def _add_link(self, kind: LinkKind, below: list[str], entry: Entry) -> None:
+        digest = binary_digest(*below[:2]) if len(below) > 1 else None
+        if digest is None:
+            if len(below) == _LINK_DEPTH and below[-1] == layout.LINK:
+                self.misnamed[kind].append(entry)
+            self._add_stray(entry)
+        elif below[2:] == [layout.LINK]:
+            sound = SOUND if is_sound(entry, digest) else 0
+            self.links[kind].add(digest, entry.stamp, sound)
+        else:
+            emptied = self.emptied[kind]
+            emptied[digest] = max(emptied.get(digest, Stamp(0)), entry.stamp)
+            self._add_stray(entry)
+
+    def _add_to_tag(self, tag: TagListing, below: list[str], entry: Entry) -> None:
+        match below:
+            case ["current", layout.LINK]:
+                tag.current = entry
+                return
+            case ["index", algorithm, encoded, layout.LINK]:
+                digest = binary_digest(algorithm, encoded)
+                if digest is not None:
+                    tag.history[digest] = entry
+                    return
+                tag.strange.append(entry)
+            case ["index", *_] if entry.size:
+                tag.strange.append(entry)
+        self._add_stray(entry)
+
+    def _add_stray(self, entry: Entry) -> None:
+        self.strays.append(entry)
+
+
+class Listing:
+    """What is in a bucket; the number of a blob is its size in bytes.
+
+    ``drafts`` are the objects in a blob's place other than its content. ``names`` are those of
+    objects that look like folders, among repositories. ``made`` is when the listing had ended.
+    """
+
+    def __init__(self) -> None:
+        self.made = Stamp(0)
+        self.blobs = DigestTable()
+        self.drafts: dict[BinaryDigest, list[Entry]] = {}
+        self.repositories: dict[str, RepositoryListing] = {}
+        self.names: dict[str, Stamp] = {}
+        self.strays: list[Entry] = []
+
+    def add(self, entries: Iterable[Entry]) -> None:
+        """Add objects."""
+        for entry in entries:
+            key = entry.key
+            if key.startswith(_BLOBS):
+                self._add_blob(key[len(_BLOBS) :].split("/"), entry)
+            elif key.startswith(_REPOSITORIES):
+                self._add_to_repository(key[len(_REPOSITORIES) :].split("/"), entry)
+            else:
+                self.strays.append(entry)
+
+    def settle(self, now: Stamp) -> None:
+        """Put in order what was added; the listing has ended at ``now``.
+
+        By the store's own clock it may have been later.
+        """
+        self.blobs.settle()
+        for repository in self.repositories.values():
+            repository.settle()
+        self.made = max([now, *(one.newest for one in self.repositories.values())])
+
+    def _add_blob(self, parts: list[str], entry: Entry) -> None:
+        digest = None
+        if len(parts) >= _BLOB_DEPTH - 1 and parts[2].startswith(parts[1]):
+            digest = binary_digest(parts[0], parts[2])
+        if digest is None:
+            self.strays.append(entry)
+        elif parts[3:] == ["data"]:
+            self.blobs.add(digest, entry.stamp, entry.size)
+        else:
+            self.drafts.setdefault(digest, []).append(entry)
+
+    def _add_to_repository(self, parts: list[str], entry: Entry) -> None:
+        for place, part in enumerate(parts):
+            if part in _PARTS and place:
+                name = "/".join(parts[:place])
+                found = self.repositories.get(name)
+                if found is None:
+                    found = self.repositories[name] = RepositoryListing()
+                found.add(parts[place:], entry)
+                return
+        if entry.size == 0:
+            self.names["/".join(parts)] = entry.stamp
+        else:
+            self.strays.append(entry)

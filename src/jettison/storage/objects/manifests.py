@@ -1,0 +1,127 @@
+"""Manifests of a bucket: each is asked for once, and kept by its digest from then on."""
+
+import contextlib
+import hashlib
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Final
+
+from jettison.errors import InvalidManifest, StorageError
+from jettison.manifest_cache import ManifestCache
+from jettison.model.digest import BinaryDigest, Digest
+from jettison.model.manifest import parse_manifest
+from jettison.registry import RawManifest
+from jettison.storage.filesystem import layout
+from jettison.storage.objects.bucket import Bucket
+from jettison.storage.objects.failures import StoreFailing
+
+__all__ = ["LARGEST_MANIFEST", "ManifestReader"]
+
+LARGEST_MANIFEST: Final = 64 * 1024 * 1024
+"""In bytes; what is larger is no manifest."""
+
+_USUAL: Final = 4 * 1024 * 1024
+"""No registry takes a larger manifest."""
+_BATCH: Final = 256
+_MOST_AHEAD: Final = 4 * _BATCH
+_UNKNOWN_TYPE: Final = "application/octet-stream"
+
+
+class ManifestReader:
+    """Reads manifests through a cache; what has another digest than asked for is never kept.
+
+    ``size`` tells how large a blob is in the bucket (bytes), None if it is not there. A manifest in
+    the cache counts only as long as the one in the bucket is there, and as large.
+    """
+
+    def __init__(
+        self, bucket: Bucket, cache: ManifestCache, size: Callable[[BinaryDigest], int | None]
+    ) -> None:
+        self._bucket = bucket
+        self._cache = cache
+        self._size = size
+        self._coming: Iterator[BinaryDigest] = iter(())
+        self._ahead: dict[BinaryDigest, bytes] = {}
+        # What it has not written yet, it writes at the end of the process, too.
+        weakref.finalize(self, cache.close)
+
+    def expect(self, digests: Iterable[BinaryDigest]) -> None:
+        """Note which manifests will be asked for next, in this order: some are read ahead."""
+        self._coming = iter(digests)
+        self._ahead.clear()
+
+    def each(self, digests: Sequence[BinaryDigest]) -> Iterator[tuple[BinaryDigest, bytes]]:
+        """Yield manifests that are whole and of usual size, each with its digest."""
+        for first in range(0, len(digests), _BATCH):
+            yield from self._batch(digests[first : first + _BATCH])
+
+    def _batch(self, digests: Sequence[BinaryDigest]) -> Iterator[tuple[BinaryDigest, bytes]]:
+        found: dict[BinaryDigest, bytes] = {}
+        lacking = []
+        for digest in digests:
+            raw = self._ahead.pop(digest, None) or self._kept(digest)
+            if raw is None:
+                if self._is_usual(digest):
+                    lacking.append(digest)
+            else:
+                found[digest] = raw
+        if lacking:
+            asked = set(lacking)
+            more = [one for one in self._next(_BATCH - len(lacking)) if one not in asked]
+            for digest, raw in self._ask([*lacking, *more]):
+                (found if digest in asked else self._ahead)[digest] = raw
+        yield from ((digest, found[digest]) for digest in digests if digest in found)
+
+    def _next(self, count: int) -> Iterator[BinaryDigest]:
+        """Yield the next manifests that will be asked for and are not known."""
+        if len(self._ahead) < _MOST_AHEAD:
+            unknown = (d for d in self._coming if d not in self._ahead and self._is_usual(d))
+            yield from islice((one for one in unknown if self._kept(one) is None), count)
+
+    def _is_usual(self, digest: BinaryDigest) -> bool:
+        size = self._size(digest)
+        return size is not None and 0 < size <= _USUAL
+
+    def _kept(self, digest: BinaryDigest) -> bytes | None:
+        size = self._size(digest)
+        found = None if size is None else self._cache.get(Digest.from_binary(digest))
+        return found.raw if found is not None and len(found.raw) == size else None
+
+    def _ask(self, digests: Sequence[BinaryDigest]) -> Iterator[tuple[BinaryDigest, bytes]]:
+        keys = {f"{layout.BLOBS}/{layout.blob_file(digest)}": digest for digest in digests}
+        for key, raw in self._bucket.get_each(list(keys), _USUAL):
+            if isinstance(raw, StoreFailing):
+                raise raw  # it is not this manifest's fault
+            digest = keys[key]
+            if isinstance(raw, bytes) and _matches(raw, digest):
+                self._keep(digest, raw)
+                yield digest, raw
+
+    def _keep(self, digest: BinaryDigest, raw: bytes) -> None:
+        """Keep a manifest whose type can be told: the cache is for registries too."""
+        long = Digest.from_binary(digest)
+        with contextlib.suppress(InvalidManifest):
+            media_type = parse_manifest(raw, digest=long).media_type
+            if media_type and media_type != _UNKNOWN_TYPE:
+                self._cache.put(RawManifest(long, media_type, raw))
+
+    def read(self, digest: BinaryDigest) -> bytes | None:
+        """Return a manifest's bytes, whatever they are, or None if there is no such blob."""
+        kept = self._kept(digest)
+        size = self._size(digest)
+        if kept is not None or size is None:
+            return kept
+        if size > LARGEST_MANIFEST:
+            place = f"{self._bucket.location}/{layout.BLOBS}/{layout.blob_file(digest)}"
+            raise StorageError(f"{place} is too large for a manifest")
+        key = f"{layout.BLOBS}/{layout.blob_file(digest)}"
+        raw = self._bucket.get(key, LARGEST_MANIFEST)
+        if raw is not None and len(raw) <= _USUAL and _matches(raw, digest):
+            self._keep(digest, raw)
+        return raw
+
+
+def _matches(raw: bytes, digest: BinaryDigest) -> bool:
+    hasher = "sha256" if len(digest) == 32 else "sha512"  # noqa: PLR2004 - the two there are
+    return hashlib.new(hasher, raw, usedforsecurity=False).digest() == digest

@@ -1,0 +1,180 @@
+"""A whole bucket listed, with many requests at a time where it is large.
+
+A store answers with a thousand keys, and with the next thousand only when it is told where the last
+ended. A listing is made quick by beginning at several keys at once. Where those are is told by what
+was listed so far: digests are spread evenly, so how far the last one has come tells how many more
+there are; repositories are divided by their names.
+"""
+
+import queue
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from jettison.errors import StorageError
+from jettison.storage.filesystem import layout
+from jettison.storage.objects.bucket import AT_ONCE, Bucket, Entry
+
+__all__ = ["Splitting", "list_tree"]
+
+_DIGITS: Final = 8
+_SPACE: Final = 16**_DIGITS
+_END: Final = "\x7f"
+"""Behind every part of a key that a registry makes."""
+_WAITING: Final = 2 * AT_ONCE
+
+
+class Splitting(NamedTuple):
+    """When a listing is divided: numbers of keys.
+
+    One that goes on after ``after`` keys is divided, into ranges of ``least`` keys or more, as far
+    as that can be told.
+    """
+
+    after: int = 4000
+    least: int = 8000
+
+
+class _Range(NamedTuple):
+    """The keys below ``prefix/`` behind one key and up to another, without it."""
+
+    prefix: str
+    after: str | None = None
+    until: str | None = None
+    divided: bool = False
+
+
+_Page = list[Entry] | StorageError | None
+
+
+def list_tree(bucket: Bucket, splitting: Splitting | None = None) -> Iterator[list[Entry]]:
+    """Yield all objects of a registry's tree, in no promised order.
+
+    Raises :class:`~jettison.errors.StorageError` for the first request that fails: what is not
+    listed is not known.
+    """
+    return _Lister(bucket, splitting or Splitting()).run()
+
+
+class _Lister:
+    def __init__(self, bucket: Bucket, splitting: Splitting) -> None:
+        self._bucket = bucket
+        self._splitting = splitting
+        self._found: queue.Queue[_Page] = queue.Queue(_WAITING)
+        self._todo: list[_Range] = [_Range(layout.REPOSITORIES), _Range(layout.BLOBS)]
+        self._ended = False
+
+    def run(self) -> Iterator[list[Entry]]:
+        running = 0
+        try:
+            while self._todo or running:
+                while self._todo and running < AT_ONCE:
+                    self._bucket.pool.submit(self._list, self._todo.pop())
+                    running += 1
+                page = self._found.get()
+                if isinstance(page, StorageError):
+                    raise page
+                if page is None:
+                    running -= 1
+                else:
+                    yield page
+        finally:
+            self._ended = True
+            while running:  # none is to be left waiting for room
+                running -= self._found.get() is None
+
+    def _list(self, asked: _Range) -> None:
+        try:
+            self._list_range(asked)
+        except StorageError as error:
+            self._found.put(error)
+        except BaseException as error:  # noqa: BLE001 - it is raised where somebody waits for it
+            self._found.put(StorageError(f"cannot list {self._bucket.location}: {error}"))
+        finally:
+            self._found.put(None)
+
+    def _list_range(self, asked: _Range) -> None:
+        count, limit, last = 0, self._splitting.after, ""
+        for page in self._bucket.pages(asked.prefix, asked.after):
+            if self._ended:
+                return
+            if asked.after is not None:
+                last = self._in_order(page, last)
+            # Some stores begin at the first key whatever they are told.
+            within = [one for one in page if asked.after is None or one.key > asked.after]
+            ends = asked.until is not None and any(one.key >= asked.until for one in within)
+            if ends:
+                within = [one for one in within if one.key < (asked.until or "")]
+            self._found.put(within)
+            count += len(within)
+            if ends:
+                return
+            if count >= limit and within:
+                rest = self._divide(asked, within)
+                if rest:
+                    # Before the end of this one is told, so that it is not taken for the last.
+                    self._todo += rest
+                    return
+                limit += self._splitting.after
+
+    def _in_order(self, page: list[Entry], last: str) -> str:
+        """Return the last key of a page; raise if a store lists in no order, and ranges lie."""
+        for entry in page:
+            # What looks like a folder is told without the slash that its place is by.
+            if entry.size:
+                if entry.key < last:
+                    message = f"{self._bucket.location} is not listed in the order of its keys"
+                    raise StorageError(message, hint="Only general purpose buckets are supported.")
+                last = entry.key
+        return last
+
+    def _divide(self, asked: _Range, page: list[Entry]) -> list[_Range]:
+        """Return the rest of a range, behind a page, in several; none if that is not worth it."""
+        last = max(one.key for one in page)
+        starts: list[str] = []
+        if asked.prefix == layout.REPOSITORIES and not asked.divided:
+            names = self._bucket.folders(asked.prefix)
+            found = [f"{asked.prefix}/{name}/" for name in names]
+            starts = _some([one for one in found if one > last])
+        return _between(asked, last, starts or self._by_digest(page, last))
+
+    def _by_digest(self, page: list[Entry], last: str) -> list[str]:
+        """Divide what is left of the folder of digests that the last key is in."""
+        above, found, _ = last.partition("/sha256/")
+        folder, grouped = f"{above}/sha256/", above == layout.BLOBS
+        keys = [one.key for one in page if one.key.startswith(folder)]
+        if not found or not keys:
+            return []
+        skipped = len(folder) + (3 if grouped else 0)  # its folder comes first
+        try:
+            first, come = (int(key[skipped : skipped + _DIGITS], 16) for key in (keys[0], last))
+        except ValueError:
+            return []
+        left = len(keys) * (_SPACE - come) // max(1, come - first)
+        parts = min(AT_ONCE, left // max(1, self._splitting.least))
+        if parts < 2:  # noqa: PLR2004 - one is what there is already
+            return []
+        starts = [come + (_SPACE - come) * part // parts for part in range(1, parts)]
+        return [*(_digest_key(folder, start, grouped=grouped) for start in starts), folder + _END]
+
+
+def _digest_key(folder: str, start: int, *, grouped: bool) -> str:
+    digits = f"{start:0{_DIGITS}x}"
+    return f"{folder}{digits[:2]}/{digits}" if grouped else f"{folder}{digits}"
+
+
+def _some(names: list[str]) -> list[str]:
+    """Return as many as there are requests at a time, evenly spread."""
+    step = max(1, len(names) // AT_ONCE)
+    return names[::step]
+
+
+def _between(asked: _Range, last: str, starts: list[str]) -> list[_Range]:
+    starts = sorted(one for one in starts if one > last and one < (asked.until or "\U0010ffff"))
+    if not starts:
+        return []
+    keys = [last, *starts]
+    ends: list[str | None] = [*starts, asked.until]
+    # A range begins behind a key, which none of the starts but the first is.
+    return [
+        _Range(asked.prefix, key, end, divided=True) for key, end in zip(keys, ends, strict=True)
+    ]

@@ -1,0 +1,281 @@
+"""What is in a bucket: a listing of it, and the manifests that it names."""
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from jettison.errors import InvalidManifest, InvalidName
+from jettison.manifest_cache import ManifestCache
+from jettison.model.digest import ALGORITHMS, BinaryDigest, Digest
+from jettison.model.manifest_references import References, references_of
+from jettison.model.names import RepoName
+from jettison.storage.filesystem import layout
+from jettison.storage.filesystem.places import TreePlaces
+from jettison.storage.objects.bucket import Bucket
+from jettison.storage.objects.listing import Listing
+from jettison.storage.objects.manifests import ManifestReader
+from jettison.storage.objects.pages import Splitting, list_tree
+from jettison.storage.objects.repository import ObjectRepository, leftovers_among
+from jettison.storage.protocol import (
+    Absence,
+    Blob,
+    EmptyBlob,
+    Features,
+    LinkKind,
+    Problem,
+    Protects,
+    Repositories,
+    Stamp,
+    make_problem,
+    stamp_at,
+)
+
+__all__ = ["ObjectScanning"]
+
+_NOT_TOLD: Final = -1
+_LARGEST_DRAFT: Final = 4 * 1024 * 1024
+_FEATURES: Final = Features(
+    atomic_rename=False,
+    append=False,
+    change_detection=False,
+    capacity=False,
+    forks=False,
+    writing=False,
+)
+_PLACES: Final = TreePlaces()
+
+
+class ObjectScanning:
+    """Looks into a bucket (:class:`~jettison.storage.protocol.Scanning`).
+
+    The bucket is listed once, when it is first asked about, and anew by each further call of
+    :meth:`scan_repositories` or :meth:`repositories`: everything else is answered from the last
+    listing. Contents are read when they are asked for. Listings are divided as ``splitting`` says.
+    """
+
+    def __init__(
+        self, bucket: Bucket, cache: ManifestCache, *, splitting: Splitting | None = None
+    ) -> None:
+        self.bucket = bucket
+        self.absence = Absence.NOTHING
+        self._manifests = ManifestReader(bucket, cache, self._size)
+        self._splitting = splitting
+        self._listed: Listing | None = None
+        self._scanned = False
+
+    @property
+    def location(self) -> str:
+        """The bucket and the root in it: ``s3://bucket/root``."""
+        return self.bucket.location
+
+    @property
+    def features(self) -> Features:
+        """What a bucket can do: nothing is renamed, and what went leaves no trace."""
+        return _FEATURES
+
+    @property
+    def places(self) -> TreePlaces:
+        """The keys of things, relative to the root."""
+        return _PLACES
+
+    def _size(self, digest: BinaryDigest) -> int | None:
+        found = self.listing.blobs.get(digest)
+        return None if found is None else found.number
+
+    def trust_nothing_kept(self) -> None:
+        """Read manifests from the bucket from now on, and not from the cache."""
+        self._manifests = ManifestReader(self.bucket, ManifestCache(None), self._size)
+
+    # The listing.
+
+    @property
+    def listing(self) -> Listing:
+        """The last listing, made if there is none."""
+        if self._listed is None:
+            found = Listing()
+            for page in list_tree(self.bucket, self._splitting):
+                found.add(page)
+            found.settle(stamp_at(time.time()))
+            self._listed = found
+        return self._listed
+
+    def look_again(self) -> None:
+        """Forget the listing: what is asked next is answered from a new one."""
+        self._listed = None
+        self._scanned = False
+
+    def _scan(self) -> Listing:
+        if self._scanned:
+            self.look_again()
+        found = self.listing
+        self._scanned = True
+        return found
+
+    # Repositories.
+
+    def scan_repositories(self) -> Repositories:
+        """Return all repositories; their manifests are expected to be asked for in this order."""
+        listing = self._scan()
+        found = Repositories([], [], [], [])
+        for name in sorted(listing.repositories):
+            try:
+                found.names.append(RepoName(name))
+            except InvalidName:
+                found.misnamed.append(name)
+        taken = {above for name in listing.names for above in _above(name)}
+        taken.update(above for name in listing.repositories for above in (name, *_above(name)))
+        found.empty.extend(sorted(listing.names.keys() - taken))
+        self._manifests.expect(
+            digest
+            for name in (*found.names, *found.misnamed)
+            for digest in listing.repositories[name].links[LinkKind.REVISION]
+        )
+        return found
+
+    def repositories(self) -> list[RepoName]:
+        """Return the names of all repositories, sorted."""
+        found = []
+        for name in sorted(self._scan().repositories):
+            with contextlib.suppress(InvalidName):
+                found.append(RepoName(name))
+        return found
+
+    def repository(self, name: str) -> ObjectRepository:
+        """Look into a repository."""
+        return ObjectRepository(self.bucket, name, lambda: self.listing)
+
+    def has_repository(self, name: str) -> bool:
+        """Whether there is a repository of this name; a name above others is none."""
+        return name in self.listing.repositories
+
+    def name_stamp(self, name: str) -> Stamp | None:
+        """Return when something was last written under a name of repositories."""
+        listing, below = self.listing, f"{name}/"
+        stamps = [
+            *(s for n, s in listing.names.items() if n == name or n.startswith(below)),
+            *(r.newest for n, r in listing.repositories.items() if n.startswith(below)),
+        ]
+        if name in listing.repositories:
+            stamps.append(listing.repositories[name].newest)
+        return max(stamps, default=None)
+
+    def changes_each(self, names: Sequence[str], kind: LinkKind) -> list[tuple[Stamp, ...]]:  # noqa: ARG002 - of none it can be told
+        """Return nothing for each repository: a bucket does not tell that something went."""
+        return [()] * len(names)
+
+    def are_linked(self, kind: LinkKind, pairs: Sequence[tuple[str, BinaryDigest]]) -> list[bool]:
+        """Tell of each repository and digest whether there is a link of that kind."""
+        repositories = self.listing.repositories
+        return [
+            name in repositories and digest in repositories[name].links[kind]
+            for name, digest in pairs
+        ]
+
+    # Blobs.
+
+    def blob_groups(self, problems: list[Problem] | None = None) -> list[str]:
+        """Return the groups of blobs, sorted. What is none is noted in ``problems``."""
+        for entry in self.listing.strays if problems is not None else ():
+            if entry.key.startswith(f"{layout.BLOBS}/") and problems is not None:
+                message = "is no blob, and has no place among them"
+                problems.append(make_problem(None, entry.key, message, Protects.NOTHING))
+        digests = (*self.listing.blobs, *self.listing.drafts)
+        return sorted({_group_of(digest) for digest in digests})
+
+    def blobs_in(self, group: str, problems: list[Problem] | None = None) -> list[BinaryDigest]:  # noqa: ARG002 - noted with the groups
+        """Return the blobs that have a place in a group, sorted."""
+        algorithm, _, first = group.partition("/")
+        if algorithm == "sha256":
+            found = self.listing.blobs.beginning_with(int(first, 16))
+        else:
+            found = [one for one in self.listing.blobs.long if _group_of(one) == group]
+        drafts = [one for one in self.listing.drafts if _group_of(one) == group]
+        return sorted({*found, *drafts}) if drafts else found
+
+    def group_change(self, group: str) -> int:  # noqa: ARG002 - of none it can be told
+        """Return that a group may have changed."""
+        return _NOT_TOLD
+
+    def changed_blob_groups(self, seen: dict[str, int]) -> Iterator[tuple[str, list[BinaryDigest]]]:
+        """Yield all groups, with all blobs: each may have changed."""
+        for group in self.blob_groups():
+            seen[group] = _NOT_TOLD
+            yield group, self.blobs_in(group)
+
+    def blob(self, digest: BinaryDigest) -> Blob | None:
+        """Return a blob's size and time, or None if there is none."""
+        found = self.listing.blobs.get(digest)
+        return None if found is None else Blob(digest, found.number, found.stamp, found.stamp)
+
+    def blobs_each(self, digests: Sequence[BinaryDigest]) -> list[Blob | None]:
+        """Return the size and time of each blob."""
+        return list(map(self.blob, digests))
+
+    def readable_each(self, digests: Sequence[BinaryDigest]) -> list[Blob | None]:
+        """Return the same of each blob whose first bytes can be read: a request for each."""
+        blobs = self.blobs_each(digests)
+        keys = [f"{layout.BLOBS}/{layout.blob_file(digest)}" for digest in digests]
+        asked = [key for key, blob in zip(keys, blobs, strict=True) if blob is not None]
+        there = dict(zip(asked, self.bucket.are_readable(asked), strict=True))
+        return [blob if there.get(key) else None for key, blob in zip(keys, blobs, strict=True)]
+
+    def blobs(self) -> Iterator[Blob]:
+        """Yield every blob with its size and time."""
+        for digest, row in self.listing.blobs.items():
+            yield Blob(digest, row.number, row.stamp, row.stamp)
+
+    def empty_blob(self, digest: BinaryDigest, before: Stamp) -> EmptyBlob | None:
+        """Look at what else is in the place of a blob; no place is empty in a bucket."""
+        others = self.listing.drafts.get(digest, [])
+        if not others:
+            known = digest in self.listing.blobs
+            return EmptyBlob([], removable=False, drafts=[]) if known else None
+        left = leftovers_among(others, before)
+        small = [one.key for one in others if 0 < one.size <= _LARGEST_DRAFT]
+        contents = self.bucket.get_each(small, _LARGEST_DRAFT)
+        drafts = [raw for _, raw in contents if isinstance(raw, bytes)]
+        removable = digest not in self.listing.blobs and len(left) == len(others)
+        return EmptyBlob(left, removable, drafts)
+
+    # Contents.
+
+    def manifests(
+        self, digests: Sequence[BinaryDigest]
+    ) -> Iterator[tuple[BinaryDigest, References]]:
+        """Yield what manifests reference, those that are whole and understood."""
+        for digest, raw in self.whole_manifests(digests):
+            with contextlib.suppress(InvalidManifest):
+                references = references_of(raw)
+                if references.edges is not None:
+                    yield digest, references
+
+    def whole_manifests(
+        self, digests: Sequence[BinaryDigest]
+    ) -> Iterator[tuple[BinaryDigest, bytes]]:
+        """Yield the bytes of manifests that have the digest asked for."""
+        yield from self._manifests.each(digests)
+
+    def read_manifest(self, digest: BinaryDigest) -> bytes | None:
+        """Return a manifest's bytes, whatever they are, or None if there is no such blob."""
+        return self._manifests.read(digest)
+
+    def read_blob(self, digest: BinaryDigest, chunk: int = 256 * 1024) -> Iterator[bytes]:
+        """Yield a blob's bytes in pieces of ``chunk`` bytes; nothing if there is no such blob."""
+        key = f"{layout.BLOBS}/{layout.blob_file(digest)}"
+        return self.bucket.pieces(key, chunk) if digest in self.listing.blobs else iter(())
+
+    def free_bytes(self) -> int:
+        """Return 0: a bucket has no bounds that are known."""
+        return 0
+
+
+def _above(name: str) -> Iterator[str]:
+    """Yield the names above one."""
+    while name := name.rpartition("/")[0]:
+        yield name
+
+
+def _group_of(digest: BinaryDigest) -> str:
+    algorithm = next(name for name, length in ALGORITHMS.items() if length == 2 * len(digest))
+    return f"{algorithm}/{Digest.from_binary(digest).hex[:2]}"

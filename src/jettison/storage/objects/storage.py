@@ -1,0 +1,46 @@
+"""A storage in a bucket, asked as any other, and changed by nothing yet."""
+
+from collections.abc import Iterator
+
+from jettison.model.digest import BinaryDigest, Digest
+from jettison.model.plausibility import Owner
+from jettison.storage.objects.checking import ObjectCheck
+from jettison.storage.objects.documents import ObjectDocuments
+from jettison.storage.objects.scanning import ObjectScanning
+from jettison.storage.objects.unwritten import Unwritten
+from jettison.storage.protocol import Stamp, Writer
+
+__all__ = ["ObjectStorage"]
+
+
+class ObjectStorage(ObjectScanning, Unwritten):
+    """Distribution's tree in a bucket (:class:`~jettison.storage.protocol.Storage`)."""
+
+    def documents(self, collection: str) -> ObjectDocuments:
+        """Open a collection of documents of ours, such as ``runs``."""
+        return ObjectDocuments(self.bucket, collection)
+
+    def exists(self, place: str) -> bool:
+        """Whether anything is in a place."""
+        return self.bucket.exists(place)
+
+    def checking(self, idle: Stamp) -> ObjectCheck:
+        """Begin a check; what was written after ``idle`` may still be being written."""
+        self.trust_nothing_kept()
+        return ObjectCheck(self, idle)
+
+    def is_blob_gone(self, digest: BinaryDigest) -> bool:
+        """Whether a blob is not in its place now, whatever the last listing says."""
+        return not self.bucket.exists(self.places.blob(Digest.from_binary(digest)))
+
+    def owners(self) -> tuple[Owner, ...]:
+        """Return none: a bucket has no files of other programs that would tell."""
+        return ()
+
+    def detached(self) -> tuple[str, ...]:
+        """Return none: a bucket is one."""
+        return ()
+
+    def writers(self, configuration: str) -> Iterator[Writer]:  # noqa: ARG002 - they may be anywhere
+        """Yield none: who writes to a bucket may be on any machine."""
+        return iter(())
