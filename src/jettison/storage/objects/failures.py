@@ -19,6 +19,8 @@ _CODE: Final = re.compile(r"<Code>([A-Za-z]{1,64})</Code>")
 _STATUS: Final = re.compile(r"status code: (\d{3})\b")
 _REGION: Final = re.compile(r"<Region>([a-z0-9-]{1,40})</Region>")
 _BAD_KEY: Final = re.compile(r'Error parsing Path "(.{1,200}?)": ', re.DOTALL)
+_REDIRECTED: Final = "redirect without LOCATION"
+"""What the client says of an answer that Amazon gives for a bucket of another region."""
 _ABSENT: Final = frozenset({"NoSuchKey"})
 _NO_CREDENTIALS: Final = (
     *("169.254.169.254", "169.254.170.2", "/latest/api/token", "/latest/meta-data"),
@@ -71,6 +73,8 @@ def _meaning(bucket: S3Bucket, text: str) -> _Meaning:
         return _Meaning(message, "No registry makes such a key: remove that object, or move it.")
     if any(sign in text for sign in _NO_CREDENTIALS):
         return _no_credentials(bucket, text)
+    if _REDIRECTED in text:
+        return _region(bucket, text)
     status = _STATUS.search(text)
     if status is not None and status[1] == "403":
         return _denied(bucket, text)

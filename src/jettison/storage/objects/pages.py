@@ -18,8 +18,9 @@ __all__ = ["Splitting", "list_tree"]
 
 _DIGITS: Final = 8
 _SPACE: Final = 16**_DIGITS
-_END: Final = "\x7f"
-"""Behind every part of a key that a registry makes."""
+_FIRST: Final = "!"
+_LAST: Final = "~"
+"""Ahead of, and behind, every part of a key that a registry makes."""
 _WAITING: Final = 2 * AT_ONCE
 
 
@@ -133,7 +134,7 @@ class _Lister:
         starts: list[str] = []
         if asked.prefix == layout.REPOSITORIES and not asked.divided:
             names = self._bucket.folders(asked.prefix)
-            found = [f"{asked.prefix}/{name}/" for name in names]
+            found = [f"{asked.prefix}/{name}/{_FIRST}" for name in names]
             starts = _some([one for one in found if one > last])
         return _between(asked, last, starts or self._by_digest(page, last))
 
@@ -154,7 +155,7 @@ class _Lister:
         if parts < 2:  # noqa: PLR2004 - one is what there is already
             return []
         starts = [come + (_SPACE - come) * part // parts for part in range(1, parts)]
-        return [*(_digest_key(folder, start, grouped=grouped) for start in starts), folder + _END]
+        return [*(_digest_key(folder, start, grouped=grouped) for start in starts), folder + _LAST]
 
 
 def _digest_key(folder: str, start: int, *, grouped: bool) -> str:
