@@ -117,7 +117,7 @@ def _elsewhere(target: BinaryDigest) -> str:
 
 
 def _histories(repository: ObjectRepository) -> Iterator[Defect]:
-    for entry, digest, target in repository.unread_history():
+    for key, digest, target in repository.unread_history():
         if target is None or target == digest:
             continue
         bad = _judged(digest, target)
@@ -126,4 +126,4 @@ def _histories(repository: ObjectRepository) -> Iterator[Defect]:
         sentence = f"is malformed: {why}"
         if isinstance(bad, BadLink) and bad.unread:
             kind, sentence = DefectClass.UNREADABLE, why
-        yield make_defect(kind, Severity.NOTICE, entry.key, sentence, repository=repository.name)
+        yield make_defect(kind, Severity.NOTICE, key, sentence, repository=repository.name)

@@ -8,10 +8,10 @@ by chance, and every link is read.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
-from jettison.model.digest import BinaryDigest, Digest, binary_digest
+from jettison.model.digest import ALGORITHMS, BinaryDigest, Digest, binary_digest
 from jettison.storage.filesystem import layout
 from jettison.storage.objects.bucket import Entry
 from jettison.storage.objects.table import DigestTable
@@ -27,6 +27,7 @@ _REPOSITORIES: Final = f"{layout.REPOSITORIES}/"
 _PARTS: Final = frozenset({"_layers", "_manifests", "_uploads"})
 _BLOB_DEPTH: Final = 4
 _LINK_DEPTH: Final = 3
+_LINK_SIZES: Final = frozenset(len(name) + 1 + length for name, length in ALGORITHMS.items())
 
 
 def is_sound(entry: Entry, digest: BinaryDigest) -> bool:
@@ -41,12 +42,41 @@ def link_tag(digest: BinaryDigest) -> str:
 
 
 class TagListing:
-    """A tag: its link, if there is one, and what its history names, with the ETag of each link."""
+    """A tag: when its link was written, None without one, and what it leads to, None if unread.
+
+    ``history`` are the digests that its history names, each with the time of its link, and
+    ``unread`` those of them whose links are not sound. ``strange`` are the keys of what else is in
+    the history. There are as many of these as there are tags, so nothing is kept twice.
+    """
+
+    __slots__ = ("_e_tag", "history", "stamp", "strange", "target", "unread")
 
     def __init__(self) -> None:
-        self.current: Entry | None = None
-        self.history: dict[BinaryDigest, Entry] = {}
-        self.strange: list[Entry] = []
+        self.stamp: Stamp | None = None
+        self.target: BinaryDigest | None = None
+        self.history: list[tuple[BinaryDigest, Stamp]] = []
+        self.unread: tuple[BinaryDigest, ...] = ()
+        self.strange: tuple[str, ...] = ()
+        self._e_tag: str | None = None
+
+    def add_link(self, entry: Entry) -> None:
+        """Add the link of the tag."""
+        self.stamp = entry.stamp
+        self._e_tag = entry.e_tag if entry.size in _LINK_SIZES else None
+
+    def add_history(self, digest: BinaryDigest, entry: Entry) -> None:
+        """Add a link of its history."""
+        self.history.append((digest, entry.stamp))
+        if not is_sound(entry, digest):
+            self.unread = (*self.unread, digest)
+
+    def settle(self, known: Mapping[str, BinaryDigest]) -> None:
+        """Tell what the link leads to, of the manifests to which links have these ETags."""
+        self.target = None if self._e_tag is None else known.get(self._e_tag)
+        self._e_tag = None
+        target = self.target
+        if target is not None and len(self.history) == 1 and self.history[0][0] == target:
+            self.history = [(target, self.history[0][1])]
 
 
 class RepositoryListing:
@@ -72,6 +102,9 @@ class RepositoryListing:
         for kind, table in self.links.items():
             table.settle()
             self.emptied[kind] = {d: s for d, s in self.emptied[kind].items() if d not in table}
+        known = {link_tag(digest): digest for digest in self.links[LinkKind.REVISION]}
+        for tag in self.tags.values():
+            tag.settle(known)
 
     # Adding what a key says; ``parts`` are those below the repository.
 
@@ -108,16 +141,16 @@ class RepositoryListing:
     def _add_to_tag(self, tag: TagListing, below: list[str], entry: Entry) -> None:
         match below:
             case ["current", layout.LINK]:
-                tag.current = entry
+                tag.add_link(entry)
                 return
             case ["index", algorithm, encoded, layout.LINK]:
                 digest = binary_digest(algorithm, encoded)
                 if digest is not None:
-                    tag.history[digest] = entry
+                    tag.add_history(digest, entry)
                     return
-                tag.strange.append(entry)
+                tag.strange = (*tag.strange, entry.key)
             case ["index", *_] if entry.size:
-                tag.strange.append(entry)
+                tag.strange = (*tag.strange, entry.key)
         self._add_stray(entry)
 
     def _add_stray(self, entry: Entry) -> None:

@@ -1,6 +1,6 @@
 """One repository of a bucket, as a listing shows it."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, Self
 
 from jettison.errors import InvalidName, StorageError
@@ -16,8 +16,6 @@ from jettison.storage.objects.listing import (
     Listing,
     RepositoryListing,
     TagListing,
-    is_sound,
-    link_tag,
 )
 from jettison.storage.protocol import (
     History,
@@ -101,7 +99,6 @@ class ObjectRepository:
     def tags(self) -> Tags:
         """Return what each tag points to; only a link whose ETag tells nothing is read."""
         found = Tags({}, {}, [], [], [])
-        known = self._known_tags()
         unread: dict[str, Tag] = {}
         for name, one in self._found.tags.items():
             try:
@@ -109,11 +106,10 @@ class ObjectRepository:
             except InvalidName:
                 self._add_strange(name, one, found)
                 continue
-            digest = None if one.current is None else _target(one.current, known)
-            if digest is not None:
-                found.current[tag] = digest
-            elif one.current is not None:
-                unread[one.current.key] = tag
+            if one.target is not None:
+                found.current[tag] = one.target
+            elif one.stamp is not None:
+                unread[layout.current_link(self.name, name)] = tag
             else:
                 self._add_broken(tag, self._missing(name), found)
         for key, link in self._read_links(unread):
@@ -123,14 +119,9 @@ class ObjectRepository:
                 found.current[unread[key]] = link
         return found
 
-    def _known_tags(self) -> dict[str, BinaryDigest]:
-        """Return the manifests of the repository by the ETag that a link to them has."""
-        revisions = self._found.links[LinkKind.REVISION]
-        return {link_tag(digest): digest for digest in revisions}
-
     def _add_strange(self, name: str, one: TagListing, found: Tags) -> None:
         key = layout.tag_folder(self.name, name)
-        if layout.is_foreign(name) and one.current is None and not one.history:
+        if layout.is_foreign(name) and one.stamp is None and not one.history:
             found.foreign.append(self._problem(key, _FOREIGN))
             return
         message = "is a tag whose name the specification does not allow"
@@ -150,24 +141,23 @@ class ObjectRepository:
         one = self._found.tags.get(tag)
         if one is None:
             return None
-        if one.current is None:
+        if one.stamp is None:
             return self._missing(tag)
-        digest = _target(one.current, self._known_tags())
-        return digest if digest is not None else self._read_link(one.current.key)
+        link = layout.current_link(self.name, tag)
+        return one.target if one.target is not None else self._read_link(link)
 
     def meant_by_tag(self, name: str) -> set[BinaryDigest]:
         """Return what a tag's link and history name, whatever else is in them."""
         one = self._found.tags.get(name)
         if one is None:
             return set()
-        read = [one.current] if one.current is not None else []
-        found = set(one.history)
-        for entry in (*read, *one.strange):
-            found |= digests_in(entry.key) if entry is not one.current else self._meant(entry)
-        return found
+        found = {digest for digest, _ in one.history}
+        for key in one.strange:
+            found |= digests_in(key)
+        return found | self._meant(layout.current_link(self.name, name))
 
-    def _meant(self, entry: Entry) -> set[BinaryDigest]:
-        raw = self._bucket.get(entry.key, LONGEST_LINK) if entry.size <= LONGEST_LINK else None
+    def _meant(self, key: str) -> set[BinaryDigest]:
+        raw = self._raw(key)
         return set() if raw is None else digests_in(raw.decode("latin-1"))
 
     def had_others(self, tag: Tag) -> bool:
@@ -180,20 +170,19 @@ class ObjectRepository:
         one = self._found.tags.get(tag)
         if one is None:
             return History([], [])
-        problems = [self._problem(entry.key, _NO_DIGEST) for entry in one.strange]
-        return History(list(one.history), problems)
+        problems = [self._problem(key, _NO_DIGEST) for key in one.strange]
+        return History([digest for digest, _ in one.history], problems)
 
     def tag_stamps(self, tags: Sequence[Tag]) -> list[Stamp | None]:
         """Return when each tag was last pushed; None for one without a link."""
         found = map(self._found.tags.get, tags)
-        entries = [None if one is None else one.current for one in found]
-        return [None if entry is None else entry.stamp for entry in entries]
+        return [None if one is None else one.stamp for one in found]
 
     def history_stamps(self, tag: Tag, digests: Sequence[BinaryDigest]) -> list[Stamp | None]:
         """Return when a tag was last pushed to point to each digest; None where it is not noted."""
         one = self._found.tags.get(tag)
-        entries = [None if one is None else one.history.get(digest) for digest in digests]
-        return [None if entry is None else entry.stamp for entry in entries]
+        history: dict[BinaryDigest, Stamp] = {} if one is None else dict(one.history)
+        return list(map(history.get, digests))
 
     def tags_stamp(self) -> Stamp | None:
         """Return when the bucket was listed: a tag that went before has left no trace.
@@ -219,7 +208,7 @@ class ObjectRepository:
         found.emptied.extend(emptied)
         for entry in self._found.misnamed[LinkKind.REVISION]:
             found.problems.append(self._problem(entry.key, _NO_DIGEST))
-            found.meant.update(digests_in(entry.key), self._meant(entry))
+            found.meant.update(digests_in(entry.key), self._meant(entry.key))
         for key, link in self._read_links(unread):
             self._add_revision(unread[key], key, link, found)
         return found
@@ -230,8 +219,7 @@ class ObjectRepository:
         if isinstance(link, Problem):
             found.damaged.add(digest)
             found.problems.append(link)
-            raw = self._raw(key)
-            found.meant.update(set() if raw is None else digests_in(raw.decode("latin-1")))
+            found.meant.update(self._meant(key))
         elif link is None:
             found.emptied.append(digest)
         elif link == digest:
@@ -299,16 +287,15 @@ class ObjectRepository:
         """The objects in the repository that are nothing of a registry's."""
         return self._found.strays
 
-    def unread_history(self) -> Iterator[tuple[Entry, BinaryDigest, BinaryDigest | Problem | None]]:
-        """Yield links of histories whose ETags tell nothing: the digest called for, and theirs."""
+    def unread_history(self) -> Iterator[tuple[str, BinaryDigest, BinaryDigest | Problem | None]]:
+        """Yield links of histories whose ETags tell nothing: key, the digest called for, theirs."""
         unread = {
-            entry.key: (entry, digest)
-            for one in self._found.tags.values()
-            for digest, entry in one.history.items()
-            if not is_sound(entry, digest)
+            layout.history_link(self.name, name, Digest.from_binary(digest)): digest
+            for name, one in self._found.tags.items()
+            for digest in one.unread
         }
         for key, link in self._read_links(unread):
-            yield *unread[key], link
+            yield key, unread[key], link
 
     def uploads(self) -> list[Upload]:
         """Return the unfinished uploads; parts that have arrived are seen by nobody who lists."""
@@ -372,12 +359,6 @@ class ObjectRepository:
                     yield key, parse_link(raw).binary
                 except MalformedLinkError as error:
                     yield key, self._problem(key, str(error))
-
-
-def _target(link: Entry, known: Mapping[str, BinaryDigest]) -> BinaryDigest | None:
-    """Return what a link leads to, of the digests whose links have these ETags."""
-    found = known.get(link.e_tag)
-    return found if found is not None and is_sound(link, found) else None
 
 
 def leftovers_among(entries: Iterable[Entry], before: Stamp) -> list[Leftover]:
