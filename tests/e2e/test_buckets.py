@@ -260,3 +260,49 @@ class OtherKeys(Bucket):
     def settings(self) -> dict[str, Any]:
         found: dict[str, Any] = super().settings | getattr(self, "_keys", {})
         return found
+
+
+# What no registry made.
+
+
+def test_keys_that_are_no_keys_of_a_registry(
+    registry: S3Registry, bucket: Bucket, jettison: Jettison
+) -> None:
+    digest = registry.push("app", "1", an_image("one"))
+    base = bucket.folder / "docker/registry/v2"
+    strange = ["blobs/notes", "repositories/app/_layers/notes", "repositories/readme"]
+    for name in strange:
+        (base / name).write_bytes(b"by hand")
+    (bucket.folder / "elsewhere").write_bytes(b"another program's")
+    found = json.loads(jettison("fsck", registry.config, "-o", "json", check=0).stdout)
+    assert sorted(one["path"] for one in found["flaws"]) == [
+        f"docker/registry/v2/{name}" for name in strange
+    ]
+    assert found["damage"] == 0
+    plan = json.loads(
+        jettison("gc", registry.config, "-n", "--grace", "0s", "-o", "json", check=0).stdout
+    )["plan"]
+    assert (plan["blobs"], plan["repositories"], plan["kept_blobs"]) == ([], 1, 3)
+    (base / "blobs/sha256/notes").write_bytes(b"by hand")
+    done = jettison("gc", registry.config, "-n", check=3)
+    assert "blobs/sha256/notes: is no blob, and lies among them" in done.stderr
+    tags = jettison("ls", f"{registry.host}/app", "--storage", registry.config, check=0)
+    assert "1" in tags.stdout.split()
+    assert digest.encode() in bucket.objects().values()
+
+
+def test_damaged_content_is_found_though_the_cache_has_the_manifest(
+    registry: S3Registry, bucket: Bucket, jettison: Jettison
+) -> None:
+    digest = registry.push("app", "1", an_image("one"))
+    jettison("gc", registry.config, "-n", check=0)  # now the cache has it
+    data = f"docker/registry/v2/blobs/sha256/{digest.hex[:2]}/{digest.hex}/data"
+    raw = (bucket.folder / data).read_bytes()
+    (bucket.folder / data).write_bytes(raw.replace(b"layers", b"Layers"))
+    bucket.age(7200)
+    for more in ([], ["--quick"]):
+        done = jettison("fsck", registry.config, *more, check=5)
+        assert "app:1" in done.stdout
+    (bucket.folder / data).write_bytes(b"shorter")
+    done = jettison("gc", registry.config, "-n", check=3)
+    assert "its bytes have another digest" in done.stderr

@@ -44,6 +44,7 @@ _FEATURES: Final = Features(
     writing=False,
 )
 _PLACES: Final = TreePlaces()
+_AMONG_BLOBS: Final = tuple(f"{layout.BLOBS}/{name}/" for name in ALGORITHMS)
 
 
 class ObjectScanning:
@@ -176,10 +177,14 @@ class ObjectScanning:
 
     def blob_groups(self, problems: list[Problem] | None = None) -> list[str]:
         """Return the groups of blobs, sorted. What is none is noted in ``problems``."""
-        for entry in self.listing.strays if problems is not None else ():
-            if entry.key.startswith(f"{layout.BLOBS}/") and problems is not None:
-                message = "is no blob, and has no place among them"
-                problems.append(make_problem(None, entry.key, message, Protects.NOTHING))
+        if problems is not None:
+            message = "is no blob, and lies among them"
+            problems += [
+                make_problem(None, entry.key, message, Protects.NOTHING)
+                for entry in self.listing.strays
+                if entry.key.startswith(_AMONG_BLOBS)
+                and not layout.is_foreign(entry.key.rpartition("/")[2])
+            ]
         digests = (*self.listing.blobs, *self.listing.drafts)
         return sorted({_group_of(digest) for digest in digests})
 
