@@ -87,16 +87,21 @@ def test_the_same_is_said_of_a_bucket_as_of_a_disk(
             ["ls", "{host}", "-l"],
             ["ls", "{host}/team/app", "-l", "--created", "--exclusive"],
             ["ls", "{host}/team/app-2", "-l"],
+            ["ls", "{config}", "-l"],
+            ["ls", "{config}/team/app", "-l", "--exclusive"],
             ["inspect", "{host}/team/app:v1"],
             ["inspect", "{host}/team/app-2:multi"],
         ):
             told = [
                 json.loads(
                     jettison(
-                        *(part.format(host=one.host) for part in command),
-                        *("--storage", str(one.config), "-o", "json"),
+                        *(part.format(host=one.host, config=one.config) for part in command),
+                        *(("--storage", str(one.config)) if "{host}" in command[1] else ()),
+                        *("-o", "json"),
                         check=0,
-                    ).stdout.replace(one.host, "HOST")
+                    )
+                    .stdout.replace(one.host, "HOST")
+                    .replace(str(one.config), "CONFIG")
                 )
                 for one in (disk, registry)
             ]

@@ -150,3 +150,22 @@ def test_a_document_of_what_could_be_listed_stands_beside_the_error(
     assert [problem["subject"] for problem in done.json["problems"]] == ["v1"]
     assert json.loads(done.stderr.splitlines()[-1])["error"]["code"] == "partly_done"
     assert first_words(jettison("ls", place).stdout)[1:] == ["big", "v1", "v2", "v2.1"]
+
+
+def test_a_storage_is_listed_without_its_registry(
+    place: str, registry: DockerRegistry, jettison: Jettison
+) -> None:
+    registry.stop()
+    for storage in (registry.config, registry.root):
+        found = jettison("ls", storage, check=0).stdout
+        assert first_words(found) == ["REPOSITORY", "app", "team/other"]
+        rows = jettison("ls", f"{storage}/app", "-l", "-o", "json", check=0).json["tags"]
+        assert [row["tag"] for row in rows] == ["big", "v1", "v2", "v2.1"]
+        inner = jettison("ls", f"{storage}/team/other", check=0).stdout
+        assert first_words(inner) == ["TAG", "1"]
+    done = jettison("ls", f"{registry.config}/nothing", check=1)
+    assert "has no repository nothing" in done.stderr
+    done = jettison("ls", "absent.yml", check=1)
+    assert "absent.yml" in done.stderr
+    done = jettison("ls", registry.config, "--storage", registry.root, check=2)
+    assert "are two storages; give one" in done.stderr

@@ -4,6 +4,7 @@ import enum
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -37,8 +38,27 @@ EXAMPLE = (
     "Example: jettison ls localhost:5000 · jettison ls localhost:5000/team/app · "
     "jettison ls localhost:5000/team/app -l --filter 'v1.*' · "
     "jettison ls localhost:5000/team/app --sort created --limit 20 · "
-    "jettison ls localhost:5000/team/app --exclusive -o json"
+    "jettison ls localhost:5000/team/app --exclusive -o json · "
+    "jettison ls config.yml/team/app"
 )
+
+
+def find_storage(text: str) -> "Location | None":
+    """Return what ``CONFIG[/REPO]`` or ``DIR[/REPO]`` means; None for a registry's host.
+
+    The storage is the shortest path that is a file, or a folder with a registry in it.
+    """
+    from jettison.model.names import Location, RepoName
+
+    path = Path(text)
+    for above in (*reversed(path.parents), path):
+        if above.is_file() or (above / "docker" / "registry").is_dir():
+            rest = str(path.relative_to(above))
+            return Location(str(above), None if rest == "." else RepoName(rest))
+    misspelt = text.startswith(("/", "./", "../"))
+    # No host ends so.
+    misspelt = misspelt or ("/" not in text and path.suffix in {".yml", ".yaml"})
+    return Location(text) if misspelt else None
 
 
 class Sort(enum.StrEnum):
@@ -54,7 +74,11 @@ class Sort(enum.StrEnum):
 @with_connection
 def ls(
     location: Annotated[
-        str, typer.Argument(metavar="HOST[/REPO]", help="The registry, or a repository of it.")
+        str,
+        typer.Argument(
+            metavar="HOST[/REPO]|CONFIG|DIR",
+            help="The registry, its configuration file, or its storage; with /REPO a repository.",
+        ),
     ],
     long: Annotated[
         bool,
@@ -107,7 +131,10 @@ def ls(
     """
     from jettison.model.names import Location
 
-    where = Location.parse(location)
+    local = find_storage(location)
+    where = Location.parse(location) if local is None else local
+    if local is not None and storage is not None:
+        raise UsageError(f"{local.host} and --storage {storage} are two storages; give one")
     mine = {Sort.NAME, Sort.TAGS} if where.repository is None else {*Sort} - {Sort.TAGS}
     if sort is not None and sort not in mine:
         keys = ", ".join(key for key in Sort if key in mine)
@@ -123,7 +150,7 @@ def ls(
     exclusive |= sort is Sort.EXCLUSIVE
     long |= created or exclusive or sort in {Sort.TAGS, Sort.SIZE}
     asked = _Ls(where, long, created, exclusive, quick, pattern, sort, reverse, limit, output)
-    run(asked.run(storage, connection))
+    run(asked.run(storage, connection) if local is None else asked.run_alone(connection))
 
 
 @dataclass
@@ -147,13 +174,21 @@ class _Ls:
         from jettison.jobs.workspace import open_workspace
 
         async with connection.open(self.where.host) as remote:
-            registry = open_workspace(storage).connected_to(remote).source
-            if not self.long:
-                await self._names(registry)
-            elif self.where.repository is None:
-                await self._repositories(registry)
-            else:
-                await self._tags(registry, self.where.repository, connection)
+            await self._list(open_workspace(storage).connected_to(remote).source, connection)
+
+    async def run_alone(self, connection: Connection) -> None:
+        """List what is in a storage, without its registry."""
+        from jettison.jobs.workspace import open_workspace
+
+        await self._list(open_workspace(self.where.host).without_api().source, connection)
+
+    async def _list(self, registry: "Registry", connection: Connection) -> None:
+        if not self.long:
+            await self._names(registry)
+        elif self.where.repository is None:
+            await self._repositories(registry)
+        else:
+            await self._tags(registry, self.where.repository, connection)
         for problem in self.problems:
             note(yellow(f"warning: {problem}"))
         lacking = [problem for problem in self.problems if problem.lacking]
