@@ -69,14 +69,14 @@ class TagListing:
         self.history.append((digest, entry.stamp))
         if not is_sound(entry, digest):
             self.unread = (*self.unread, digest)
+        elif entry.e_tag == self._e_tag:
+            # The tag's own link has the same bytes. It is known at once, to keep little meanwhile.
+            self.target, self._e_tag = digest, None
 
     def settle(self, known: Mapping[str, BinaryDigest]) -> None:
         """Tell what the link leads to, of the manifests to which links have these ETags."""
-        self.target = None if self._e_tag is None else known.get(self._e_tag)
-        self._e_tag = None
-        target = self.target
-        if target is not None and len(self.history) == 1 and self.history[0][0] == target:
-            self.history = [(target, self.history[0][1])]
+        if self._e_tag is not None:
+            self.target, self._e_tag = known.get(self._e_tag), None
 
 
 class RepositoryListing:

@@ -5,7 +5,7 @@ A Python dict of bytes takes about 200 bytes for each; a bucket has millions of 
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from jettison.model.digest import BinaryDigest, in_a_row
@@ -53,18 +53,23 @@ class DigestTable:
         self._row, self._filling = bytes(self._filling), bytearray()
         if self._in_order:
             return
-        places = sorted(
-            range(len(self._stamps)), key=lambda at: (self._digest(at), self._stamps[at])
-        )
-        kept = [
-            at
-            for at, following in zip(places, [*places[1:], None], strict=True)
-            if following is None or self._digest(at) != self._digest(following)
-        ]
-        self._row = b"".join(map(self._digest, kept))
-        self._stamps = array("q", [self._stamps[at] for at in kept])
-        self._numbers = array("q", [self._numbers[at] for at in kept])
+        # By the first byte, so that little more memory is needed meanwhile.
+        groups = [array("q") for _ in range(256)]
+        for at, first in enumerate(self._row[::_LENGTH]):
+            groups[first].append(at)
+        row, stamps, numbers = bytearray(), array("q"), array("q")
+        for group in groups:
+            for at in self._youngest(group):
+                row += self._digest(at)
+                stamps.append(self._stamps[at])
+                numbers.append(self._numbers[at])
+        self._row, self._stamps, self._numbers = bytes(row), stamps, numbers
         self._in_order = True
+
+    def _youngest(self, group: Iterable[int]) -> list[int]:
+        """Return the places of a group in the order of its digests, of each the youngest."""
+        places = sorted(group, key=lambda at: (self._digest(at), self._stamps[at]))
+        return list({self._digest(at): at for at in places}.values())
 
     def _digest(self, at: int) -> bytes:
         return self._row[at * _LENGTH : (at + 1) * _LENGTH]
