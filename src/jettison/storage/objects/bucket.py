@@ -133,22 +133,6 @@ class Bucket:
 
         return zip(keys, self.pool.map(get, keys), strict=True)
 
-    def are_readable(self, keys: Sequence[str]) -> list[bool]:
-        """Tell of each object whether its beginning can be read, many at once.
-
-        Raises for a store that fails as a whole.
-        """
-
-        def is_readable(key: str) -> bool:
-            try:
-                return self.beginning(key, 1) is not None
-            except StoreFailing:
-                raise
-            except StorageError:
-                return False
-
-        return list(self.pool.map(is_readable, keys))
-
     def pieces(self, key: str, size: int) -> Iterator[bytes]:
         """Yield an object's bytes in pieces of ``size``; nothing if it is absent."""
         with self._errors(f"read {self.location}/{key}"):
