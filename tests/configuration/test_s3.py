@@ -10,6 +10,7 @@ from ruamel.yaml import YAML
 from jettison.configuration import read_configuration
 from jettison.configuration.s3 import S3Bucket
 from jettison.errors import ConfigurationError
+from jettison.storage.objects.bucket import Bucket
 
 SECRET = "s3cret/of+mine"
 AMAZON = {"bucket": "images", "region": "eu-central-1"}
@@ -113,9 +114,26 @@ def test_what_is_refused(config: Path, keys: Mapping[str, object], said: str) ->
 
 
 def test_what_is_about_writing_is_needless(config: Path) -> None:
-    keys = {"encrypt": True, "keyid": "k", "chunksize": 10485760, "objectacl": "public-read"}
+    keys = {"chunksize": 10485760, "objectacl": "public-read"}
     read(config, {**MINIO, **keys})
     assert read_configuration(config, {}).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("keys", "encryption", "key_id"),
+    [
+        ({}, None, None),
+        ({"encrypt": True}, "AES256", None),
+        ({"encrypt": "true", "keyid": "k"}, "aws:kms", "k"),
+        ({"encrypt": False, "keyid": "k"}, None, None),
+    ],
+)
+def test_how_the_store_encrypts(
+    config: Path, keys: dict[str, object], encryption: str | None, key_id: str | None
+) -> None:
+    found = read(config, {**MINIO, **keys})
+    assert (found.encryption, found.key_id) == (encryption, key_id)
+    Bucket(found, {})
 
 
 def test_a_bucket_is_not_served_yet(config: Path) -> None:

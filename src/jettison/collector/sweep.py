@@ -27,12 +27,12 @@ from jettison.collector.count import Count
 from jettison.collector.interrupts import uninterrupted
 from jettison.collector.link_sweep import AT_ONCE, LinkSweep
 from jettison.collector.plan import CollectionPlan, SweptBlob, Tally
-from jettison.errors import StorageError, UsageError
+from jettison.errors import NotQuiescent, StorageError, UsageError
 from jettison.model.digest import BinaryDigest, Digest
 from jettison.progress import Progress, silent
 from jettison.storage.protocol import Problem, Quarantine, Storage
 
-__all__ = ["CollectionReceipt", "collect", "recover"]
+__all__ = ["CollectionReceipt", "collect", "recover", "require_hiding"]
 
 SETTLE_SECONDS: Final = 0.5
 """How long a registry may take from looking at what a manifest references to storing or linking it.
@@ -117,15 +117,19 @@ def collect(
     sleep: Callable[[float], None] = time.sleep,
     progress: Progress = silent,
     begin: Callable[[], None] = _nothing,
+    quiescent: bool = False,
 ) -> CollectionReceipt:
     """Remove what the plan lists and nobody has come to want since.
 
     Takes the tree's lock, and then calls ``begin``. Errors on single files are counted, and the
-    rest goes on. Raises
+    rest goes on. ``quiescent``: nothing is pushed meanwhile, which some storages need. Raises
+    :class:`~jettison.errors.NotQuiescent` where that is needed and not so,
     :class:`~jettison.errors.Locked` if another collection is at it,
     :class:`~jettison.errors.StorageError` if the tree cannot be written at all, and
     :class:`~jettison.errors.UsageError` for a plan that is not about this tree as it is.
     """
+    if not quiescent:
+        require_hiding(storage)
     if plan.hypothetical:
         raise UsageError("this plan is about a removal that was not made, and cannot be executed")
     if plan.root != storage.location:
@@ -133,6 +137,20 @@ def collect(
     with storage.lease("collection"), storage.quarantine() as aside:
         begin()
         return _Sweep(storage, plan, aside, clock, sleep, progress).run()
+
+
+def require_hiding(storage: Storage) -> None:
+    """Raise :class:`NotQuiescent` for a storage in which nothing can be hidden from a registry.
+
+    To take it away beside one that takes pushes would break images.
+    """
+    if not storage.features.atomic_rename:
+        message = f"nothing can be hidden in {storage.location} from a registry that takes pushes"
+        hint = (
+            "Stop the registry, or set storage.maintenance.readonly.enabled: true and restart it; "
+            "then: jettison gc CONFIG"
+        )
+        raise NotQuiescent(f"{message}, so it cannot be collected beside one", hint=hint)
 
 
 def recover(storage: Storage) -> list[Digest]:
@@ -377,7 +395,8 @@ class _Sweep:
 
     def _settled(self) -> float:
         """Return when what is taken by now will have settled, by the monotonic clock."""
-        return time.monotonic() + (SETTLE_SECONDS if self._plan.options.grace > 0 else 0.0)
+        beside = self._plan.options.grace > 0 and self._storage.features.atomic_rename
+        return time.monotonic() + (SETTLE_SECONDS if beside else 0.0)
 
     def _settle(self, until: float, waiting: "Iterable[_Hidden] | None" = None) -> None:
         """Look again until whatever was under way has shown itself; put back what is wanted.

@@ -31,7 +31,7 @@ _ALIASES: Final = {"s3aws": "s3"}
 _FORKS: Final = frozenset({"gc", "migration", "profiling", "rate_limiter"})
 """Top-level keys of GitLab's fork that are harmless; its ``database`` is not."""
 DRIVER: Final = "only the filesystem driver is supported"
-_WRITTEN: Final = "it is about writing, and a bucket is only read yet"
+_WRITTEN: Final = "it is about images, and none is written to a bucket yet"
 _LIMITS: Final = (
     *("body_timeout", "connections", "header_bytes", "header_timeout", "keepalive_timeout"),
     "manifest_bytes",
@@ -68,7 +68,7 @@ _SUPPORTED: Final = (
     *(f"storage.s3.{name}" for name in ("bucket", "rootdirectory", "region", "regionendpoint")),
     *(f"storage.s3.{name}" for name in ("accesskey", "secretkey", "forcepathstyle", "secure")),
     *(f"storage.s3.{name}" for name in ("skipverify", "useragent", "v4auth", "accelerate")),
-    *(f"storage.s3.{name}" for name in ("usedualstack", "usefipsendpoint")),
+    *(f"storage.s3.{name}" for name in ("usedualstack", "usefipsendpoint", "encrypt", "keyid")),
     "storage.delete.enabled",
     "storage.maintenance.readonly.enabled",
     *(
@@ -122,8 +122,6 @@ _NEEDLESS: Final = {
     "storage.filesystem.maxthreads": "the number of threads is bounded anyway",
     "storage.redirect": "clients are never sent elsewhere",
     "storage.s3.chunksize": _WRITTEN,
-    "storage.s3.encrypt": _WRITTEN,
-    "storage.s3.keyid": _WRITTEN,
     "storage.s3.loglevel": "the requests to the store are not logged",
     "storage.s3.multipartcopychunksize": _WRITTEN,
     "storage.s3.multipartcopymaxconcurrency": _WRITTEN,

@@ -28,7 +28,8 @@ class S3Bucket(msgspec.Struct, frozen=True):
 
     ``root`` is what all keys begin with, without a slash at either end. ``url`` is where requests
     go: with ``by_host`` the bucket's own host. ``access_key`` and ``secret_key`` are both there or
-    neither is. ``verify`` is False where any certificate will do. The secret is in no
+    neither is. ``verify`` is False where any certificate will do. ``encryption`` is how the store
+    encrypts what is put, ``AES256`` or ``aws:kms`` with the key ``key_id``. The secret is in no
     representation.
     """
 
@@ -41,6 +42,8 @@ class S3Bucket(msgspec.Struct, frozen=True):
     secret_key: str | None = None
     verify: bool = True
     user_agent: str | None = None
+    encryption: str | None = None
+    key_id: str | None = None
 
     @property
     def location(self) -> str:
@@ -71,6 +74,10 @@ def read_s3(section: Section) -> S3Bucket:
     if not _flag(section, "v4auth", default=True):
         section.bad("v4auth", "is false", "Signatures of version 2 are not spoken; remove it.")
     url, by_host = _address(section, name)
+    key_id = section.text("keyid")
+    encryption = None
+    if _flag(section, "encrypt", default=False):
+        encryption = "AES256" if key_id is None else "aws:kms"
     return S3Bucket(
         name,
         url,
@@ -81,6 +88,8 @@ def read_s3(section: Section) -> S3Bucket:
         secret_key=secret_key,
         verify=not _flag(section, "skipverify", default=False),
         user_agent=section.text("useragent"),
+        encryption=encryption,
+        key_id=key_id if encryption else None,
     )
 
 

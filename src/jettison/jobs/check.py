@@ -152,7 +152,7 @@ def check_storage(storage: Storage) -> list[Item]:
         )
     ]
     if not storage.features.writing:
-        message = "a bucket can be read, and nothing in it can be changed yet: gc -n shows a plan"
+        message = "a bucket can be read and collected (gc), with the registry stopped or read-only"
         items.append(Item(Level.INFO, "storage", message))
     elif not storage.writable:
         message = "not writable by this user: it can be looked at, not collected"

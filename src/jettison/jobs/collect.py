@@ -20,7 +20,7 @@ from jettison.collector.undo_windows import (
 )
 from jettison.errors import JournalError, NotFoundError, StorageError
 from jettison.jobs.quiescence import Evidence, probe_address, require_quiescent
-from jettison.jobs.verify_collection import verify_collection, verify_gone
+from jettison.jobs.verify_collection import medium, verify_collection, verify_gone
 from jettison.jobs.workspace import Workspace
 from jettison.model.digest import Digest
 from jettison.model.journal import (
@@ -93,10 +93,12 @@ class CollectionJob:
     def require_quiescent(self, *, quiesced: bool = False) -> None:
         """Raise :class:`~jettison.errors.NotQuiescent` if pushes are possible and must not be.
 
-        Without a grace period, or with ``end_undo``, the registry must be stopped or read-only.
+        Without a grace period, with ``end_undo``, and for images in a bucket, the registry must be
+        stopped or read-only.
         ``quiesced``: a command has just stopped it.
         """
-        if self._options.grace <= 0 or self._end_undo:
+        hides = self.storage.features.atomic_rename
+        if self._options.grace <= 0 or self._end_undo or not hides:
             now = self._workspace.clock()
             evidence = Evidence(self.storage, now, self.addresses(), quiesced)
             require_quiescent(self.configuration, evidence=evidence)
@@ -153,6 +155,8 @@ class CollectionJob:
     ) -> Collection:
         """Execute the plan and note it in the journal, with its receipt and its proof.
 
+        :meth:`require_quiescent` comes first, or somebody who knows better.
+
         Removed blobs are forgotten in a Redis that the configuration names. A collection of nothing
         is not noted: it may run every hour.
         """
@@ -164,10 +168,12 @@ class CollectionJob:
             place.clock,
             progress or place.progress,
             end=self._windows,
+            quiescent=True,
         )
         recovered = receipt.recovered + len(self._recovered)
         receipt = msgspec.structs.replace(receipt, recovered=recovered)
         findings = [*_findings(self.storage, plan, receipt), *forgotten]
+        has_bounds = self.storage.features.capacity
         run = CollectionEntry(
             id=new_run_id(plan.started),
             state=JobState.DONE,
@@ -180,8 +186,8 @@ class CollectionJob:
                 manifests=receipt.revisions.count,
                 predicted_bytes=receipt.predicted_bytes,
                 freed_bytes=receipt.blobs.bytes,
-                disk_free_before=receipt.disk_free_before,
-                disk_free_after=receipt.disk_free_after,
+                disk_free_before=receipt.disk_free_before if has_bounds else None,
+                disk_free_after=receipt.disk_free_after if has_bounds else None,
                 findings=tuple(findings),
                 notes=tuple(f"{problem.path}: {problem.message}" for problem in receipt.problems),
             ),
@@ -254,7 +260,8 @@ def _findings(
         gone = storage.blobs_each([blob.digest.binary for blob in plan.blobs]).count(None)
         subject = f"{gone:,} of {len(plan.blobs):,} blob files"
         ok = gone == len(plan.blobs) or not (receipt.failures or receipt.ended)
-        yield Finding(FindingCode.BLOB_GONE, ok=ok, subject=subject, sentence="gone from the disk")
+        sentence = f"gone from the {medium(storage)}"
+        yield Finding(FindingCode.BLOB_GONE, ok=ok, subject=subject, sentence=sentence)
     if plan.kept.count:
         subject = f"{plan.kept.count:,} of the blobs, {plan.kept.bytes:,} bytes"
         sentence = "gave the disk nothing back: hard links show them elsewhere, or they are holes"
@@ -292,12 +299,13 @@ def collect_and_forget(
     progress: Progress,
     *,
     end: AbstractSet[str] = frozenset(),
+    quiescent: bool = False,
 ) -> tuple[CollectionReceipt, list[Finding]]:
     """Execute a plan, and make the configured Redis forget what went.
 
-    Returns the receipt, with a problem if Redis still remembers, and the findings about it. The
-    undo windows of the runs ``end`` end first. Redis is made to forget even if an error or Ctrl-C
-    ends the collection.
+    Returns the receipt, with a problem if Redis still remembers, and the findings about it.
+    ``quiescent`` as in :func:`~jettison.collector.sweep.collect`. The undo windows of the runs
+    ``end`` end first. Redis is made to forget even if an error or Ctrl-C ends the collection.
     """
     cache = None if configuration is None else configuration.storage.cache
     findings: list[Finding] = []
@@ -309,6 +317,7 @@ def collect_and_forget(
             progress=progress,
             # First, since nothing may promise what is gone; and only once it is certain to go.
             begin=lambda: _end_windows(storage, plan, end),
+            quiescent=quiescent,
         )
     finally:
         if configuration is not None and cache == "redis" and not plan.empty:

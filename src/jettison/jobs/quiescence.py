@@ -34,10 +34,10 @@ _ENDING: Final = (signal.SIGTERM, signal.SIGHUP)
 _IMPOSSIBLE: Final = Digest("sha256:" + "0" * 64)
 _EVERYWHERE: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read, not listened on
 _NOBODY_BEHIND: Final = frozenset({502, 503, 504})
-_HINT: Final = (
-    "Stop the registry, or set storage.maintenance.readonly.enabled: true and restart it, "
-    "or leave out --now and --grace 0; --assume-quiescent if you know better."
-)
+_STOP: Final = "Stop the registry, or set storage.maintenance.readonly.enabled: true and restart it"
+_KNOW_BETTER: Final = "--assume-quiescent if you know better."
+_HINT: Final = f"{_STOP}, or leave out --now and --grace 0; {_KNOW_BETTER}"
+_ALWAYS: Final = f"{_STOP}; {_KNOW_BETTER}"
 
 
 class Evidence(msgspec.Struct, frozen=True):
@@ -65,16 +65,19 @@ def require_quiescent(
     listens at ``http.addr`` shows little: it may run in a container, or with another configuration.
     So ``evidence`` must not contradict: no process writes to the tree, nothing answers at its other
     addresses, and nothing in the tree is younger than the usual grace period, unless a command has
-    just stopped the registry. Raises :class:`~jettison.errors.NotQuiescent` in every other case,
-    also where there is no configuration to take the address from.
+    just stopped the registry. For a bucket that is not enough, as any machine may serve it. Raises
+    :class:`~jettison.errors.NotQuiescent` in every other case, also where there is no configuration
+    to take the address from.
     """
+    hides = evidence is None or evidence.storage.features.atomic_rename
+    hint = _HINT if hides else _ALWAYS
     if configuration is None:
         message = "without the registry's configuration nobody knows whether a push is under way"
-        raise _refusal(message, f"Give the configuration instead of the folder. {_HINT}")
+        raise _refusal(message, f"Give the configuration instead of the folder. {hint}")
     address = probe_address(configuration)
     if address is None:
         found = configuration.address or "no http.addr"
-        raise _refusal(f"{configuration.path}: {found} cannot be asked")
+        raise _refusal(f"{configuration.path}: {found} cannot be asked", hint)
     from http.client import HTTPException  # noqa: PLC0415 - see `_ask`
 
     host, port = address
@@ -83,13 +86,14 @@ def require_quiescent(
     except ConnectionRefusedError:
         readonly = None
     except (OSError, HTTPException) as error:
-        raise _refusal(f"something listens at {host}:{port} and cannot be asked: {error}") from None
+        message = f"something listens at {host}:{port} and cannot be asked: {error}"
+        raise _refusal(message, hint) from None
     if readonly is False:
-        raise _refusal(f"the registry at {host}:{port} takes pushes")
+        raise _refusal(f"the registry at {host}:{port} takes pushes", hint)
     if evidence is not None:
         stopped = f"nothing listens at {host}:{port}" if readonly is None else "it is read-only"
         for contradiction in _contradictions(configuration, evidence, timeout, sure=bool(readonly)):
-            raise _refusal(f"{stopped}, but {contradiction}")
+            raise _refusal(f"{stopped}, but {contradiction}", hint)
 
 
 def _contradictions(
@@ -103,6 +107,9 @@ def _contradictions(
             yield f"it was used at {name}, and something answers there"
     if sure or evidence.quiesced:
         return
+    if not evidence.storage.features.atomic_rename:
+        # Not like a folder, which is mostly served by this machine.
+        yield f"any other machine may serve {evidence.storage.location}"
     for process in evidence.storage.writers(str(configuration.path)):
         yield f"process {process.pid} is at work: {process.clue}"
     young = _youngest(evidence.storage, evidence.now)
@@ -143,7 +150,7 @@ def _answers(address: tuple[str, int], timeout: float) -> bool:
         connection.close()
 
 
-def _refusal(message: str, hint: str = _HINT) -> NotQuiescent:
+def _refusal(message: str, hint: str) -> NotQuiescent:
     return NotQuiescent(message, hint=hint, again=("--assume-quiescent",))
 
 

@@ -13,7 +13,7 @@ import msgspec
 from jettison.collector.mark import AssumedRemoval
 from jettison.collector.options import CollectOptions
 from jettison.collector.plausibility import find_objections, refuse, removed_content
-from jettison.collector.sweep import CollectionReceipt, recover
+from jettison.collector.sweep import CollectionReceipt, recover, require_hiding
 from jettison.collector.undo_windows import plan_within_windows
 from jettison.errors import JettisonError, JournalError, PartlyDone, PlanStale, Refused
 from jettison.jobs.alone import carrying_out, find_unfinished, require_as_seen, runs_of
@@ -169,6 +169,7 @@ class RemovalJob:
         """Return what applying a plan that was made ``now`` does, with what a collection frees."""
         prediction, found = None, list[Objection]()
         if self._workspace.storage is not None and settings.reclaim:
+            require_hiding(self._workspace.storage)
             prediction, found = self._predict(self._workspace.storage, made, settings, now)
         return PreparedRemoval(
             fingerprint, settings, made, now, prediction, tuple(found), deleting, deleting.product

@@ -28,6 +28,7 @@ from jettison.jobs.image_lookup import (
 from jettison.jobs.removal_plan import planned_nodes
 from jettison.jobs.verify_collection import (
     SAMPLE,
+    medium,
     not_looked_at,
     number,
     sample,
@@ -326,7 +327,7 @@ def verify_storage(
     findings = []
     if len(left) < len(sizes):
         subject = f"{number(len(sizes) - len(left), 'blob file')}, {gone:,} bytes"
-        sentence = "gone from the disk"
+        sentence = f"gone from the {medium(storage)}"
         findings.append(Finding(FindingCode.BLOB_GONE, ok=True, subject=subject, sentence=sentence))
     if left:
         findings += _why_left(storage, run, left, now, progress)

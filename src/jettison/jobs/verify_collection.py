@@ -91,12 +91,17 @@ async def verify_collected(
     return findings
 
 
+def medium(storage: Storage) -> str:
+    """Return what a storage is on, for messages: ``disk`` or ``bucket``."""
+    return "disk" if storage.features.capacity else "bucket"
+
+
 def verify_gone(storage: Storage, run: CollectionEntry) -> list[Finding]:
-    """Check that the blobs that a collection removed are gone from the disk."""
+    """Check that the blobs that a collection removed are gone from the storage."""
     if not run.blobs:
         return []
     back = sum(storage.blob(digest.binary) is not None for digest in run.blobs)
-    sentence = "gone from the disk"
+    sentence = f"gone from the {medium(storage)}"
     if back:
         sentence = f"looked for; {number(back, 'file')} of these came back since"
     subject = number(len(run.blobs), "removed blob")

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from jettison.configuration.s3 import S3Bucket
 from jettison.errors import ConfigurationError, StorageError
 from jettison.storage.objects.failures import StoreFailing, failure, is_absent
-from jettison.storage.protocol import Stamp
+from jettison.storage.protocol import Outcome, Stamp
 
 if TYPE_CHECKING:
-    from obstore import GetResult, ObjectMeta
+    from obstore import GetResult, ObjectMeta, PutMode
     from obstore.store import ClientConfig, RetryConfig, S3Config, S3Store
 
 __all__ = ["AT_ONCE", "Bucket", "Entry"]
@@ -140,6 +140,79 @@ class Bucket:
             if found is not None:
                 yield from _pieces(found, size)
 
+    def look(self, key: str) -> Entry | None:
+        """Return what a listing says of one object, None if it is absent."""
+        with self._errors(f"read {self.location}/{key}"):
+            try:
+                return self._entry(self._store.head(self._prefix + key))
+            except FileNotFoundError:
+                return None  # the answer to HEAD has no body that would tell more
+
+    # Changing.
+
+    def put(self, key: str, content: bytes) -> None:
+        """Store an object in place of the one that may be there."""
+        with self._errors(f"write {self.location}/{key}"):
+            self._store.put(self._prefix + key, content, use_multipart=False)
+
+    def put_new(self, key: str, content: bytes) -> bool:
+        """Store an object, unless there is one; whether it was stored."""
+        return self._put_if(key, content, "create")
+
+    def put_over(self, key: str, content: bytes, old: Entry) -> bool:
+        """Store an object in place of just this one; False if it is another by now.
+
+        Some stores never can (Ceph 16), and answer as if it were another.
+        """
+        return self._put_if(key, content, {"e_tag": f'"{old.e_tag}"'})
+
+    def _put_if(self, key: str, content: bytes, mode: "PutMode") -> bool:
+        from obstore.exceptions import (  # noqa: PLC0415 - see _open
+            AlreadyExistsError,
+            PreconditionError,
+        )
+
+        with self._errors(f"write {self.location}/{key}"):
+            try:
+                self._store.put(self._prefix + key, content, mode=mode)
+            except (AlreadyExistsError, PreconditionError):
+                return False
+        return True
+
+    def remove_each(self, keys: Sequence[str]) -> list[Outcome]:
+        """Remove objects, a thousand in a request; True also for one that was not there.
+
+        What cannot be removed has its error in place of True.
+        """
+        found: list[Outcome] = []
+        for first in range(0, len(keys), _PAGE):
+            some = keys[first : first + _PAGE]
+            try:
+                with self._errors(f"remove objects of {self.location}"):
+                    self._store.delete([self._prefix + key for key in some])
+                found += [True] * len(some)
+            except StoreFailing as error:
+                found += [error] * len(some)
+            except StorageError:
+                found += self.pool.map(self._remove, some)  # which of them it was
+        return found
+
+    def _remove(self, key: str) -> Outcome:
+        try:
+            with self._errors(f"remove {self.location}/{key}"):
+                self._store.delete(self._prefix + key)
+        except StorageError as error:
+            return error
+        return True
+
+    def now(self, key: str) -> Stamp:
+        """Return the store's own time, as it dates what is stored; writes the object ``key``."""
+        self.put(key, b"")
+        found = self.look(key)
+        if found is None:
+            raise StorageError(f"{self.location}/{key} is not there right after it was written")
+        return found.stamp
+
     @contextlib.contextmanager
     def _errors(self, action: str) -> Iterator[None]:
         from obstore.exceptions import BaseError  # noqa: PLC0415 - see _open
@@ -191,6 +264,10 @@ def _open(settings: S3Bucket, environment: Mapping[str, str]) -> "S3Store":
         for variable, key in _CREDENTIALS.items():
             if environment.get(variable):
                 config[key] = environment[variable]  # type: ignore[literal-required] # those above
+    if settings.encryption is not None:
+        config["server_side_encryption"] = settings.encryption
+    if settings.key_id is not None:
+        config["sse_kms_key_id"] = settings.key_id
     options: ClientConfig = {
         "allow_http": True,
         "allow_invalid_certificates": not settings.verify,

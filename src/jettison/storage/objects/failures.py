@@ -112,9 +112,10 @@ def _region(bucket: S3Bucket, text: str) -> _Meaning:
 
 def _denied(bucket: S3Bucket, _: str) -> _Meaning:
     hint = (
-        f"Reading needs the rights s3:ListBucket on {bucket.name} and s3:GetObject on what is in it"
+        f"Reading needs the rights s3:ListBucket on {bucket.name} and s3:GetObject on what is in "
+        "it, collecting s3:PutObject and s3:DeleteObject too."
     )
-    return _Meaning("the credentials have no right to do that", f"{hint}.")
+    return _Meaning("the credentials have no right to do that", hint)
 
 
 def _throttled(_: S3Bucket, text: str) -> _Meaning:

@@ -64,6 +64,8 @@ class ObjectScanning:
         self._splitting = splitting
         self._listed: Listing | None = None
         self._scanned = False
+        self.aside: dict[str, Stamp] = {}
+        """Keys that listings leave out, as long as these are their times."""
 
     @property
     def location(self) -> str:
@@ -95,8 +97,9 @@ class ObjectScanning:
         """The last listing, made if there is none."""
         if self._listed is None:
             found = Listing()
+            aside = self.aside
             for page in list_tree(self.bucket, self._splitting):
-                found.add(page)
+                found.add(one for one in page if aside.get(one.key) != one.stamp)
             found.settle(stamp_at(time.time()))
             self._listed = found
         return self._listed

@@ -1,19 +1,18 @@
-"""A storage in a bucket, asked as any other, and changed by nothing yet."""
+"""A storage in a bucket, asked as any other; only a collection changes it yet."""
 
 from collections.abc import Iterator
 
-from jettison.model.digest import BinaryDigest, Digest
 from jettison.model.plausibility import Owner
 from jettison.storage.objects.checking import ObjectCheck
 from jettison.storage.objects.documents import ObjectDocuments
-from jettison.storage.objects.scanning import ObjectScanning
+from jettison.storage.objects.sweeping import ObjectSweeping
 from jettison.storage.objects.unwritten import Unwritten
 from jettison.storage.protocol import Stamp, Writer
 
 __all__ = ["ObjectStorage"]
 
 
-class ObjectStorage(ObjectScanning, Unwritten):
+class ObjectStorage(ObjectSweeping, Unwritten):
     """Distribution's tree in a bucket (:class:`~jettison.storage.protocol.Storage`)."""
 
     def documents(self, collection: str) -> ObjectDocuments:
@@ -28,10 +27,6 @@ class ObjectStorage(ObjectScanning, Unwritten):
         """Begin a check; what was written after ``idle`` may still be being written."""
         self.trust_nothing_kept()
         return ObjectCheck(self, idle)
-
-    def is_blob_gone(self, digest: BinaryDigest) -> bool:
-        """Whether a blob is not in its place now, whatever the last listing says."""
-        return not self.bucket.exists(self.places.blob(Digest.from_binary(digest)))
 
     def owners(self) -> tuple[Owner, ...]:
         """Return none: a bucket has no files of other programs that would tell."""
