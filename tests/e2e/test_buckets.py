@@ -150,7 +150,7 @@ def test_requests_of_a_dry_collection(
     counted("gc", registry.config, "-n")
     assert counted.requests == {"GetObject": 1, "ListObjectsV2": 4}
     counted("check", registry.config)
-    assert counted.requests == {"ListObjectsV2": 2}
+    assert counted.requests == {"ListObjectsV2": 2, "HeadObject": 1}
 
 
 def test_an_untagged_manifest_is_in_the_plan(registry: S3Registry, jettison: Jettison) -> None:
@@ -316,6 +316,22 @@ def test_what_a_window_holds_is_collected_when_it_ends(
     assert done.code != 0
     whole(registry, {name: one for name, one in KEPT.items() if name != ("team/app", "v0")})
     assert registry.manifest("team/app", "v0").status == 404
+
+
+def test_a_bucket_that_keeps_versions_frees_nothing(tmp_path: Path, jettison: Jettison) -> None:
+    with Gateway(tmp_path / "gateway", versions=True) as gateway:
+        bucket = gateway.bucket("images")
+        with S3Registry(tmp_path / "registry", bucket, delete=True) as registry:
+            populate(registry)
+            told = jettison("check", registry.config, check=None).stdout
+            assert "the bucket keeps versions" in told
+            dry = jettison("gc", registry.config, "-n", "--grace", "0s", check=0)
+            assert "The bucket keeps versions" in dry.stderr
+            done = stopped(jettison, registry, "--grace", "0s")
+            assert "bytes removed, as predicted" in done.stdout
+            assert "hidden and not freed" in done.stdout
+            assert "freed           0 bytes" in done.stdout
+            whole(registry, KEPT)
 
 
 def test_one_collection_at_a_time(registry: S3Registry, bucket: Bucket, jettison: Jettison) -> None:

@@ -57,11 +57,12 @@ class Gateway:
 
     program = str(PEERS / "versitygw")
 
-    def __init__(self, base: Path) -> None:
+    def __init__(self, base: Path, *, versions: bool = False) -> None:
         if not os.access(self.program, os.X_OK):
             lack("versitygw not found; `make setup` builds it where there is Go")
         self.folder = base / "buckets"
         self.folder.mkdir(parents=True)
+        self._versions = base / "versions" if versions else None
         self._log = base / "access.log"
         self._output = base / "gateway.log"
         self._port = 0
@@ -73,6 +74,8 @@ class Gateway:
 
     def bucket(self, name: str) -> "Bucket":
         (self.folder / name).mkdir()
+        if self._versions is not None:
+            os.setxattr(self.folder / name, "user.versioning", b"\x01")
         return Bucket(self, name)
 
     def requests(self) -> list[Request]:
@@ -123,9 +126,13 @@ class Gateway:
     def _serve(self) -> None:
         address = f"127.0.0.1:{self._port}"
         log = ["--access-log", str(self._log), "--quiet", "--region", REGION]
+        kind = ["posix"]
+        if self._versions is not None:
+            self._versions.mkdir(exist_ok=True)
+            kind += ["--versioning-dir", str(self._versions)]
         with self._output.open("ab") as output:
             self._process = subprocess.Popen(
-                [self.program, "--port", address, *log, "posix", str(self.folder)],
+                [self.program, "--port", address, *log, *kind, str(self.folder)],
                 env={
                     "PATH": os.environ["PATH"],
                     "ROOT_ACCESS_KEY": ACCESS_KEY,

@@ -22,7 +22,7 @@ from jettison.cli.options import (
     optional_values,
     parse_duration,
 )
-from jettison.cli.output import Format, counted, emit, note, size, write, yellow
+from jettison.cli.output import Format, counted, dim, emit, note, size, write, yellow
 from jettison.cli.progress import Log, reporting
 from jettison.errors import Interrupted, JettisonError, UsageError
 
@@ -246,6 +246,8 @@ class _Command:
             print_collection_plan(plan, self._disk_free())
         else:
             print_problems(plan)
+        if plan.blobs and self._job.storage.keeps_removed():
+            note(dim("The bucket keeps versions: what goes is hidden, and freed by a rule of it."))
 
     def _ask(self, plan: "CollectionPlan", *, yes: bool) -> None:
         if not plan.empty:

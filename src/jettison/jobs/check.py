@@ -154,6 +154,10 @@ def check_storage(storage: Storage) -> list[Item]:
     if not storage.features.writing:
         message = "a bucket can be read and collected (gc), with the registry stopped or read-only"
         items.append(Item(Level.INFO, "storage", message))
+        if storage.keeps_removed():
+            message = "the bucket keeps versions: what is removed is hidden, and not freed"
+            hint = "Let a rule of the bucket end noncurrent versions."
+            items.append(Item(Level.WARNING, "storage", message, hint))
     elif not storage.writable:
         message = "not writable by this user: it can be looked at, not collected"
         items.append(

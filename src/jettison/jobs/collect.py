@@ -161,6 +161,7 @@ class CollectionJob:
         is not noted: it may run every hour.
         """
         place = self._workspace
+        keeps_removed = self.storage.keeps_removed()  # while there is something to ask about
         receipt, forgotten = collect_and_forget(
             self.storage,
             self.configuration,
@@ -185,7 +186,7 @@ class CollectionJob:
                 finished=place.now(),
                 manifests=receipt.revisions.count,
                 predicted_bytes=receipt.predicted_bytes,
-                freed_bytes=receipt.blobs.bytes,
+                freed_bytes=0 if keeps_removed else receipt.blobs.bytes,
                 disk_free_before=receipt.disk_free_before if has_bounds else None,
                 disk_free_after=receipt.disk_free_after if has_bounds else None,
                 findings=tuple(findings),
@@ -234,12 +235,13 @@ def _findings(
 ) -> Iterator[Finding]:
     """Compare freed and predicted bytes, and both with the disk."""
     freed = receipt.blobs.bytes
+    hidden = freed and storage.keeps_removed()
     if freed == plan.bytes:
         yield Finding(
             FindingCode.FREED,
             ok=not receipt.ended,
             subject=f"{freed:,} bytes",
-            sentence="freed, as predicted",
+            sentence="removed, as predicted" if hidden else "freed, as predicted",
         )
     else:
         reasons = []
@@ -262,6 +264,10 @@ def _findings(
         ok = gone == len(plan.blobs) or not (receipt.failures or receipt.ended)
         sentence = f"gone from the {medium(storage)}"
         yield Finding(FindingCode.BLOB_GONE, ok=ok, subject=subject, sentence=sentence)
+    if hidden:
+        sentence = "hidden and not freed: the bucket keeps versions until a rule of it ends them"
+        subject = f"{freed:,} bytes"
+        yield Finding(FindingCode.FREED_NOTHING, ok=True, subject=subject, sentence=sentence)
     if plan.kept.count:
         subject = f"{plan.kept.count:,} of the blobs, {plan.kept.bytes:,} bytes"
         sentence = "gave the disk nothing back: hard links show them elsewhere, or they are holes"

@@ -130,6 +130,10 @@ class TreeReader:
         """Return the full path of something in the tree."""
         return self._prefix + relative
 
+    def keeps_removed(self) -> bool:
+        """Whether what is removed stays, hidden: no."""
+        return False
+
     def free_bytes(self) -> int:
         """Return how many bytes are free on the file system, for those who are not root."""
         with storage_errors("look at", self.root):

@@ -210,6 +210,10 @@ class MemoryScanning:
             for first in range(0, len(found.content), chunk):
                 yield found.content[first : first + chunk]
 
+    def keeps_removed(self) -> bool:
+        """Whether what is removed stays, hidden: no."""
+        return False
+
     def free_bytes(self) -> int:
         """Return 0: it is not known."""
         return 0

@@ -148,6 +148,14 @@ class Bucket:
             except FileNotFoundError:
                 return None  # the answer to HEAD has no body that would tell more
 
+    def has_version(self, key: str) -> bool:
+        """Whether an object has a version: the bucket then keeps what is removed."""
+        with self._errors(f"read {self.location}/{key}"):
+            try:
+                return self._store.head(self._prefix + key)["version"] is not None
+            except FileNotFoundError:
+                return False
+
     # Changing.
 
     def put(self, key: str, content: bytes) -> None:

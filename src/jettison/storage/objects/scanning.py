@@ -64,6 +64,7 @@ class ObjectScanning:
         self._splitting = splitting
         self._listed: Listing | None = None
         self._scanned = False
+        self._versions: bool | None = None
         self.aside: dict[str, Stamp] = {}
         """Keys that listings leave out, as long as these are their times."""
 
@@ -274,6 +275,14 @@ class ObjectScanning:
         """Yield a blob's bytes in pieces of ``chunk`` bytes; nothing if there is no such blob."""
         key = f"{layout.BLOBS}/{layout.blob_file(digest)}"
         return self.bucket.pieces(key, chunk) if digest in self.listing.blobs else iter(())
+
+    def keeps_removed(self) -> bool:
+        """Whether the bucket keeps versions: asked of one blob, once."""
+        if self._versions is None:
+            first = next(iter(self.listing.blobs), None)
+            key = None if first is None else self.places.blob(Digest.from_binary(first))
+            self._versions = key is not None and self.bucket.has_version(key)
+        return self._versions
 
     def free_bytes(self) -> int:
         """Return 0: a bucket has no bounds that are known."""

@@ -305,3 +305,6 @@ class Scanning(Protocol):
 
     def free_bytes(self) -> int:
         """Return how much room is left, in bytes; 0 where that is not known."""
+
+    def keeps_removed(self) -> bool:
+        """Whether what is removed stays, hidden and not freed: a bucket that keeps versions."""
