@@ -30,6 +30,7 @@ from jettison.storage.filesystem.reading import references_of_each
 from jettison.storage.protocol import (
     Absence,
     Blob,
+    Features,
     Layers,
     LinkKind,
     Problem,
@@ -91,6 +92,7 @@ class _Storage:
     location = "/simulated"
     places = TreePlaces()
     absence = Absence.NOTHING
+    features = Features()
 
     def __init__(self, index: int, repositories: int) -> None:
         self._index = index
