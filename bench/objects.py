@@ -145,7 +145,7 @@ def lines(found: Sequence[Measured]) -> list[str]:
     ]
     for one in found:
         first = next(other for other in found if other.section == one.section)
-        slower = "" if one is first else f"{one.seconds / first.seconds:.2g}×"
+        slower = "" if one is first else f"{digits(one.seconds / first.seconds)}×"
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in one.requests.most_common())
         figures = (f"{one.manifests:,}", f"{digits(one.seconds)} s", slower)
         counts = (f"{one.requests.total():,}", f"{one.each:.3g}", kinds)

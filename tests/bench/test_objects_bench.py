@@ -59,7 +59,7 @@ def test_ratios_are_to_the_first_of_a_section() -> None:
     ]
     assert [line.split("|")[5:9] for line in lines(found)[2:]] == [
         ["  ", " 11 ", " 1.1 ", " 11 GetObject "],
-        [" 30× ", " 120 ", " 12 ", " 100 GetObject, 20 HeadObject "],
+        [" 30.0× ", " 120 ", " 12 ", " 100 GetObject, 20 HeadObject "],
     ]
 
 
