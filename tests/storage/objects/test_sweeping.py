@@ -65,6 +65,22 @@ def test_what_goes_is_what_was_predicted(bucket: Bucket) -> None:
     assert again.empty
 
 
+def test_what_a_repository_loses_altogether_goes_too(bucket: Bucket) -> None:
+    """Nothing of it is in a listing that leaves out what is taken."""
+    tree = filled(bucket)
+    tree.blob(b"left behind", "abandoned")
+    gone = tree.image("untagged", "1", [b"base", b"lost"])
+    tree.tag_path("untagged", "1").unlink()
+    tree.history_path("untagged", "1", gone).unlink()
+    long = Digest.of(b"long", "sha512")
+    tree.write(tree.data(long), b"long")
+    tree.write(tree.layer_path("abandoned", long), long.encode())
+    assert collected(opened(open_bucket(bucket))).ok
+    left = objects(bucket)
+    assert not [key for key in left if "/abandoned/" in key or "/untagged/" in key]
+    assert plan_collection(opened(open_bucket(bucket)), UNTAGGED, NOW).empty
+
+
 def test_a_registry_that_takes_pushes_keeps_all(bucket: Bucket) -> None:
     filled(bucket)
     storage = opened(open_bucket(bucket))
@@ -248,7 +264,7 @@ def test_links_that_are_taken_are_out_of_sight_until_they_are_written_again(
     def seen() -> Any:
         storage.look_again()
         with storage.repository("app") as repository:
-            return loose.binary in repository.layers().named
+            return repository.layer_target(loose.binary) is not None
 
     assert seen()
     group = storage.link_quarantine().group(LinkKind.LAYER, "app", "sha256")

@@ -25,6 +25,7 @@ SOUND: Final = 1
 _BLOBS: Final = f"{layout.BLOBS}/"
 _REPOSITORIES: Final = f"{layout.REPOSITORIES}/"
 _PARTS: Final = frozenset({"_layers", "_manifests", "_uploads"})
+_NOTHING_TAKEN: Final[Mapping[str, Stamp]] = {}
 _BLOB_DEPTH: Final = 4
 _LINK_DEPTH: Final = 3
 _LINK_SIZES: Final = frozenset(len(name) + 1 + length for name, length in ALGORITHMS.items())
@@ -106,6 +107,15 @@ class RepositoryListing:
         for tag in self.tags.values():
             tag.settle(known)
 
+    def add_taken(self, parts: list[str], entry: Entry) -> None:
+        """Add a link that a sweep has taken: its place is still there, as on a disk."""
+        self.parts.add(parts[0])
+        below = parts[1:] if parts[0] == "_layers" else parts[2:]
+        digest = binary_digest(*below[:2]) if len(below) > 1 else None
+        if digest is not None and parts[:2] != ["_manifests", "tags"]:
+            kind = LinkKind.LAYER if parts[0] == "_layers" else LinkKind.REVISION
+            self.emptied[kind][digest] = entry.stamp
+
     # Adding what a key says; ``parts`` are those below the repository.
 
     def add(self, parts: list[str], entry: Entry) -> None:
@@ -172,11 +182,15 @@ class Listing:
         self.names: dict[str, Stamp] = {}
         self.strays: list[Entry] = []
 
-    def add(self, entries: Iterable[Entry]) -> None:
-        """Add objects."""
+    def add(self, entries: Iterable[Entry], taken: Mapping[str, Stamp] = _NOTHING_TAKEN) -> None:
+        """Add objects; those that are ``taken``, and were not written again, are out of sight."""
         for entry in entries:
             key = entry.key
-            if key.startswith(_BLOBS):
+            if taken and taken.get(key) == entry.stamp:
+                if key.startswith(_REPOSITORIES):
+                    parts = key[len(_REPOSITORIES) :].split("/")
+                    self._add_to_repository(parts, entry, taken=True)
+            elif key.startswith(_BLOBS):
                 self._add_blob(key[len(_BLOBS) :].split("/"), entry)
             elif key.startswith(_REPOSITORIES):
                 self._add_to_repository(key[len(_REPOSITORIES) :].split("/"), entry)
@@ -204,14 +218,14 @@ class Listing:
         else:
             self.drafts.setdefault(digest, []).append(entry)
 
-    def _add_to_repository(self, parts: list[str], entry: Entry) -> None:
+    def _add_to_repository(self, parts: list[str], entry: Entry, *, taken: bool = False) -> None:
         for place, part in enumerate(parts):
             if part in _PARTS and place:
                 name = "/".join(parts[:place])
                 found = self.repositories.get(name)
                 if found is None:
                     found = self.repositories[name] = RepositoryListing()
-                found.add(parts[place:], entry)
+                (found.add_taken if taken else found.add)(parts[place:], entry)
                 return
         if entry.size == 0:
             self.names["/".join(parts)] = entry.stamp

@@ -98,9 +98,8 @@ class ObjectScanning:
         """The last listing, made if there is none."""
         if self._listed is None:
             found = Listing()
-            aside = self.aside
             for page in list_tree(self.bucket, self._splitting):
-                found.add(one for one in page if aside.get(one.key) != one.stamp)
+                found.add(page, self.aside)
             found.settle(stamp_at(time.time()))
             self._listed = found
         return self._listed

@@ -9,7 +9,7 @@ that is killed leaves nothing to put back. What goes for good is deleted a thous
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from jettison.errors import Locked, StorageError
 from jettison.model.digest import BinaryDigest, Digest
@@ -18,6 +18,9 @@ from jettison.storage.filesystem import layout
 from jettison.storage.objects.leases import LEASE_SECONDS, hold, holder
 from jettison.storage.objects.scanning import ObjectScanning
 from jettison.storage.protocol import Leftover, LinkKind, Outcome, Place, Stamp
+
+if TYPE_CHECKING:
+    from jettison.storage.objects.listing import Listing
 
 __all__ = ["ObjectSweeping"]
 
@@ -186,10 +189,8 @@ class ObjectLinkQuarantine:
         """Whether a sweep goes on, or was killed."""
         return self._bucket.look(layout.LINKS_ASIDE) is not None
 
-    def group(self, kind: LinkKind, repository: str, algorithm: str) -> ObjectLinkGroup | None:
-        """Return the links of a kind; None if there is no such repository."""
-        if repository not in self._storage.listing.repositories:
-            return None
+    def group(self, kind: LinkKind, repository: str, algorithm: str) -> ObjectLinkGroup:
+        """Return the links of a kind, also where the last listing leaves out all there are."""
         place = self._storage.places.links(kind, repository, algorithm)
 
         def listed(digest: Digest) -> Stamp | None:
@@ -199,14 +200,22 @@ class ObjectLinkQuarantine:
 
         return ObjectLinkGroup(self._storage, place, listed)
 
-    def history(self, repository: str, tag: str, algorithm: str) -> ObjectLinkGroup | None:
-        """Return the history of a tag; None if there is none."""
-        found = self._storage.listing.repositories.get(repository)
-        if found is None or tag not in found.tags:
-            return None
-        stamps = dict(found.tags[tag].history)
+    def history(self, repository: str, tag: str, algorithm: str) -> ObjectLinkGroup:
+        """Return the history of a tag, also where the last listing leaves out all of it."""
         place = self._storage.places.history(repository, tag, algorithm)
-        return ObjectLinkGroup(self._storage, place, lambda digest: stamps.get(digest.binary))
+        listing: Listing | None = None
+        stamps: dict[BinaryDigest, Stamp] = {}
+
+        def listed(digest: Digest) -> Stamp | None:
+            nonlocal listing, stamps
+            if listing is not self._storage.listing:
+                listing = self._storage.listing
+                found = listing.repositories.get(repository)
+                one = None if found is None else found.tags.get(tag)
+                stamps = {} if one is None else dict(one.history)
+            return stamps.get(digest.binary)
+
+        return ObjectLinkGroup(self._storage, place, listed)
 
     def recover(self) -> None:
         """Remove the note of a killed sweep, which left nothing aside."""
