@@ -64,6 +64,8 @@ Run = TypeVar("Run", JournalEntry, EntryHead)
 
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _DOCUMENT: Final = ".json"
+_BUCKET: Final = "://"
+"""What the name of a storage in a bucket has: ``s3://images``."""
 _STEPS: Final = ".steps"
 _COLLECTION: Final = "runs"
 _ROOM: Final = 256 * 1024
@@ -132,8 +134,13 @@ class Journal:
         return cls(FolderDocuments.at(folder))
 
     @classmethod
-    def pointed_to(cls, folder: Path) -> Self:
-        """Return the journal that a pointer leads to."""
+    def pointed_to(cls, where: str) -> Self:
+        """Return the journal that a pointer leads to; raises for one in a bucket."""
+        if _BUCKET in where:
+            # What is in a bucket is reached with what its configuration says.
+            message = f"its journal is {where}"
+            raise JournalError(message, hint="Add --storage CONFIG, its registry's configuration.")
+        folder = Path(where)
         is_trees = folder.parts[-2:] == tuple(layout.RUNS.split("/"))
         return cls.in_tree(folder.parents[1]) if is_trees else cls.at(folder)
 
@@ -151,7 +158,10 @@ class Journal:
 
     def point(self, run: EntryHead, to: "Journal") -> None:
         """Note that the run lies in another journal."""
-        label = Label(run.id, RUN_SCHEMA, os.path.abspath(to.location))  # noqa: PTH100 - a text
+        where = to.location
+        if _BUCKET not in where:
+            where = os.path.abspath(where)  # noqa: PTH100 - a text
+        label = Label(run.id, RUN_SCHEMA, where)
         self._replace(run, lambda: codec.encode(label))
 
     def _encoded(self, encode: Callable[[], bytes]) -> bytes:
@@ -277,7 +287,7 @@ class Journal:
                 if not may_point or self._storage is not None:
                     message = f"run {run_id} is pointed to, and only points on: {path}"
                     raise JournalError(message)
-                there = Journal.pointed_to(Path(label.elsewhere))
+                there = Journal.pointed_to(label.elsewhere)
                 return there._decoded(run_id, decode, may_point=False)  # noqa: SLF001 - of the same class
             run = decode(document, label.schema_version)
         except InvalidDocument as error:
@@ -305,7 +315,7 @@ class Journal:
         """Return the journal that holds the run itself: this one, or the one it points to."""
         document = self._head(run_id) if self._storage is None else None
         where = None if document is None else label_of(document).elsewhere
-        return self if where is None else Journal.pointed_to(Path(where))
+        return self if where is None else Journal.pointed_to(where)
 
     def steps(self, run_id: str) -> StepLog:
         """Return how far a run came. A line cut short by a crash does not count."""
