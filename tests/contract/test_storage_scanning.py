@@ -45,6 +45,7 @@ def test_a_new_storage_is_empty(subject: Subject) -> None:
     assert list(storage.blobs()) == []
     assert storage.blob_groups() == []
     assert (storage.free_bytes() > 0) == storage.features.capacity
+    assert not storage.keeps_removed()
 
 
 def test_places_have_names_of_their_own(subject: Subject) -> None:
