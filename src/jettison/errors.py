@@ -16,6 +16,7 @@
     │   ├── NotSynced                         the disk refused what was written; it is lost
     │   └── Unsettled                         it is being written just now; ask again
     ├── JournalError                 exit 1   a journal entry that this version cannot read
+    │   ├── JournalInBucket                   one that a configuration is needed for
     │   └── JournalNewer                      one that a newer version wrote
     ├── PartlyDone                   exit 3   some of the work was done, some was not
     ├── Refused                      exit 4   needs an option that allows it
@@ -63,6 +64,7 @@ __all__ = [
     "InvalidReference",
     "JettisonError",
     "JournalError",
+    "JournalInBucket",
     "JournalNewer",
     "Locked",
     "LoginRefused",
@@ -175,6 +177,10 @@ class Unsettled(StorageError):
 
 class JournalError(JettisonError):
     """A journal entry that is damaged or was written by a newer version."""
+
+
+class JournalInBucket(JournalError):
+    """A run whose journal is in a bucket, which is reached with its registry's configuration."""
 
 
 class JournalNewer(JournalError):

@@ -28,6 +28,7 @@ from jettison.errors import (
     InvalidDocument,
     JettisonError,
     JournalError,
+    JournalInBucket,
     JournalNewer,
     NotFoundError,
     StorageError,
@@ -134,12 +135,17 @@ class Journal:
         return cls(FolderDocuments.at(folder))
 
     @classmethod
-    def pointed_to(cls, where: str) -> Self:
-        """Return the journal that a pointer leads to; raises for one in a bucket."""
+    def pointed_to(cls, where: str, run_id: str) -> Self:
+        """Return the journal that the pointer of a run leads to.
+
+        Raises :class:`JournalInBucket` for one in a bucket.
+        """
         if _BUCKET in where:
             # What is in a bucket is reached with what its configuration says.
-            message = f"its journal is {where}"
-            raise JournalError(message, hint="Add --storage CONFIG, its registry's configuration.")
+            message = f"run {run_id} is in the journal {where}"
+            raise JournalInBucket(
+                message, hint="Add --storage CONFIG, its registry's configuration."
+            )
         folder = Path(where)
         is_trees = folder.parts[-2:] == tuple(layout.RUNS.split("/"))
         return cls.in_tree(folder.parents[1]) if is_trees else cls.at(folder)
@@ -287,7 +293,7 @@ class Journal:
                 if not may_point or self._storage is not None:
                     message = f"run {run_id} is pointed to, and only points on: {path}"
                     raise JournalError(message)
-                there = Journal.pointed_to(label.elsewhere)
+                there = Journal.pointed_to(label.elsewhere, run_id)
                 return there._decoded(run_id, decode, may_point=False)  # noqa: SLF001 - of the same class
             run = decode(document, label.schema_version)
         except InvalidDocument as error:
@@ -315,7 +321,7 @@ class Journal:
         """Return the journal that holds the run itself: this one, or the one it points to."""
         document = self._head(run_id) if self._storage is None else None
         where = None if document is None else label_of(document).elsewhere
-        return self if where is None else Journal.pointed_to(where)
+        return self if where is None else Journal.pointed_to(where, run_id)
 
     def steps(self, run_id: str) -> StepLog:
         """Return how far a run came. A line cut short by a crash does not count."""
@@ -395,7 +401,7 @@ class Journal:
                 head = self.head(run_id)
                 if head.kind in kinds and on in {None, head.registry}:
                     return self.read(run_id)
-            except JournalNewer:
+            except (JournalInBucket, JournalNewer):
                 raise  # it may well be the latest of these
             except (JournalError, NotFoundError):
                 continue
