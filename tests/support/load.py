@@ -321,6 +321,7 @@ class Retirer(Client):
         super().__init__(shared, "retirer")
         self._number = 0
         self._serving: deque[tuple[str, Image]] = deque()
+        self._retired: list[tuple[str, Image]] = []
         self.garbage: set[Digest] = set()
         """What a collection must have taken at the end."""
 
@@ -335,7 +336,13 @@ class Retirer(Client):
     def retire(self, repo: str, made: Image) -> None:
         if self.delete(repo, made.digest) is not None:
             self.age(repo, made)
+            self._retired.append((repo, made))
             self.garbage |= {one.digest for one in everything(made)} - {OLD_BASE.digest}
+
+    def age_again(self) -> None:
+        """For what a registry still wrote after its answer, which a slow disk makes it do."""
+        for repo, made in self._retired:
+            self.age(repo, made)
 
     def seed(self) -> None:
         """What there is from yesterday: 6 images that stay for ever, 9 that were deleted."""
@@ -404,7 +411,9 @@ class Collector:
         self._shared = shared
         self._jettison = jettison
         options = ["--grace", grace] if grace else []
-        self._command = ["gc", str(shared.registry.config), *options, "--yes", "-o", "json"]
+        # Most of so small a registry may be garbage at one time.
+        options += ["--max-removal", "100%", "--yes", "-o", "json"]
+        self._command = ["gc", str(shared.registry.config), *options]
 
     def collect(self) -> None:
         shared = self._shared
@@ -576,6 +585,7 @@ class Load:
             return
         if self._grace is not None:
             time.sleep(self.shared.grace + 0.5)
+        self._retirer.age_again()
         self._collector.collect()
         self.check()
         model = self.shared.model
