@@ -15,6 +15,7 @@
     ├── StorageError                 exit 1   the storage tree cannot be read or written
     │   ├── NotSynced                         the disk refused what was written; it is lost
     │   └── Unsettled                         it is being written just now; ask again
+    │       └── SweptMeanwhile                a collection took it; do all of it again
     ├── JournalError                 exit 1   a journal entry that this version cannot read
     │   ├── JournalInBucket                   one that a configuration is needed for
     │   └── JournalNewer                      one that a newer version wrote
@@ -79,6 +80,7 @@ __all__ = [
     "RegistryError",
     "RegistryFailing",
     "StorageError",
+    "SweptMeanwhile",
     "TagsAppeared",
     "UnexpectedResponse",
     "Unreachable",
@@ -173,6 +175,13 @@ class NotSynced(StorageError):
 
 class Unsettled(StorageError):
     """Something that another program may be writing at this moment: a moment later it is whole."""
+
+
+class SweptMeanwhile(Unsettled):
+    """A collection has taken what a push relies on.
+
+    Its writer has waited until that was over, so it is to be done again at once.
+    """
 
 
 class JournalError(JettisonError):

@@ -47,6 +47,28 @@ def test_a_tag_leads_to_what_was_put_last(subject: Subject) -> None:
     assert serving.tag(APP, ONE) is None
 
 
+def test_a_tag_resolves_to_a_manifest_of_its_repository(subject: Subject) -> None:
+    storage, serving = subject.storage, subject.storage.serving()
+    assert serving.resolve(APP, ONE) is None
+    digest = push(storage, ONE)
+    assert serving.resolve(APP, ONE) == digest
+    assert serving.resolve(APP, TWO) is None
+    assert serving.resolve(INNER, ONE) is None
+    storage.delete_revision(APP, digest)
+    assert serving.resolve(APP, ONE) is None
+
+
+def test_a_tag_of_a_manifest_that_is_no_part_of_the_repository_resolves_to_none(
+    subject: Subject,
+) -> None:
+    if not subject.storage.features.local:
+        pytest.skip("there a manifest goes after its tags, so what a tag names is not looked for")
+    subject.plant.plant_tag(APP, ONE, ABSENT.encode())
+    serving = subject.storage.serving()
+    assert serving.tag(APP, ONE) == ABSENT
+    assert serving.resolve(APP, ONE) is None
+
+
 def test_a_damaged_tag_is_an_error(subject: Subject) -> None:
     push(subject.storage, ONE)
     subject.plant.plant_tag(APP, TWO, b"sha256:12")
@@ -54,6 +76,8 @@ def test_a_damaged_tag_is_an_error(subject: Subject) -> None:
     serving = subject.storage.serving()
     with pytest.raises(StorageError):
         serving.tag(APP, TWO)
+    with pytest.raises(StorageError):
+        serving.resolve(APP, TWO)
     assert serving.tag(APP, ONE) is not None
 
 
@@ -100,6 +124,12 @@ def test_a_small_blob_is_read_at_once_and_a_large_one_is_opened(subject: Subject
     assert serving.small(LARGE_DIGEST) is None
     assert serving.size(LARGE_DIGEST) == len(LARGE)
     assert (serving.size(ABSENT), serving.small(ABSENT), serving.open(ABSENT)) == (None,) * 3
+
+
+def test_what_is_near_is_sent_by_the_server(subject: Subject) -> None:
+    storage = subject.storage
+    storage.put_blob(APP, DIGEST, [BLOB])
+    assert (storage.serving().url(DIGEST) is None) == storage.features.local
 
 
 def test_any_part_of_an_open_blob_can_be_read(subject: Subject) -> None:

@@ -46,6 +46,19 @@ def test_it_is_continued_by_whoever_opens_it_next(subject: Subject) -> None:
     assert b"".join(subject.storage.read_blob(DIGEST.binary)) == BLOB
 
 
+def test_what_is_flushed_is_seen_by_everybody(subject: Subject) -> None:
+    uploading = subject.storage.uploading()
+    name = uploading.start(APP)
+    with uploading.open(APP, name) as upload:
+        assert not upload.elsewhere
+        upload.append([BLOB[:3]])
+        upload.flush()
+        assert subject.again().uploading().size(APP, name) == 3
+        upload.flush()
+    with uploading.open(APP, name) as upload:
+        assert (upload.size, upload.elsewhere) == (3, False)
+
+
 def test_what_came_too_much_is_taken_back(subject: Subject) -> None:
     uploading = subject.storage.uploading()
     name = uploading.start(APP)

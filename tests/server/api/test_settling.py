@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from jettison.errors import Unsettled
+from jettison.errors import SweptMeanwhile, Unsettled
 from jettison.model.digest import Digest
 from jettison.server.api import settling
 from jettison.server.api.settling import settled
@@ -49,3 +49,49 @@ async def test_a_link_that_stays_broken_is_an_error_after_a_while(
 
     with pytest.raises(Unsettled):
         await settled(look)
+
+
+class Swept:
+    """What fails so often because of a collection, then once because of a writer, and goes well."""
+
+    def __init__(self, times: int, *, writer: bool = False) -> None:
+        self.asked = 0
+        self._left = times
+        self._writer = writer
+
+    async def look(self) -> str:
+        self.asked += 1
+        if self._left:
+            self._left -= 1
+            if self._writer:
+                await asyncio.sleep(0.3)
+            raise SweptMeanwhile("a collection has taken what is relied on")
+        if self._writer:
+            self._writer = False
+            raise Unsettled("half written")
+        return "done"
+
+
+async def test_what_was_swept_is_done_again_however_long_that_took(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(settling, "_SETTLE_SECONDS", -1.0)
+    swept = Swept(10)
+    assert await settled(swept.look) == "done"
+    assert swept.asked == 11
+
+
+async def test_after_a_collection_there_is_time_for_a_writer_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(settling, "_SETTLE_SECONDS", 0.2)
+    swept = Swept(1, writer=True)
+    assert await settled(swept.look) == "done"
+    assert swept.asked == 3
+
+
+async def test_what_is_swept_again_and_again_is_an_error() -> None:
+    swept = Swept(100)
+    with pytest.raises(SweptMeanwhile):
+        await settled(swept.look)
+    assert swept.asked == 11

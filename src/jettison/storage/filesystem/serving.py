@@ -94,6 +94,11 @@ class TreeServing:
         """
         return self._link(f"{repository}/_manifests/tags/{tag}/current/link")
 
+    def resolve(self, repository: RepoName, tag: Tag) -> Digest | None:
+        """Return what a tag points to, if that manifest is part of the repository."""
+        found = self.tag(repository, tag)
+        return found if found is not None and self.has_revision(repository, found) else None
+
     def layer(self, repository: RepoName, digest: Digest) -> Digest | None:
         """Return the blob that a repository's link of a digest leads to; None if it has none."""
         return self._link(f"{repository}/_layers/{digest.algorithm}/{digest.hex}/link")
@@ -311,6 +316,9 @@ class TreeServing:
         path = _path(digest)
         descriptor = _descriptor(self._blobs, path)
         return None if descriptor is None else OpenFile.of(descriptor)
+
+    def url(self, digest: Digest) -> None:
+        """Return None: a disk is no server."""
 
     # Saying that somebody wants something (decision 0003).
 

@@ -118,8 +118,10 @@ def _make(uploads: Folder, name: str) -> None:
 class UploadFile:
     """One upload, held open and locked (:class:`~jettison.storage.protocol.OpenUpload`).
 
-    ``size`` is how many bytes it has so far.
+    ``size`` is how many bytes it has so far. Whoever writes to it, that shows in the size.
     """
+
+    elsewhere = False
 
     def __init__(
         self,
@@ -165,6 +167,9 @@ class UploadFile:
         """
         with self._removed_if_lost():
             sync_file(self.descriptor, self._path, times=False)
+
+    def flush(self) -> None:
+        """Do nothing: the system shows what is written to all."""
 
     @contextlib.contextmanager
     def _removed_if_lost(self) -> Iterator[None]:

@@ -52,6 +52,12 @@ class MemoryServing:
         return self._parsed(self.memory.places.tag(repository, tag), found.link)
 
     @locked
+    def resolve(self, repository: RepoName, tag: Tag) -> Digest | None:
+        """Return what a tag points to, if that manifest is part of the repository."""
+        found = self.tag(repository, tag)
+        return found if found is not None and self.has_revision(repository, found) else None
+
+    @locked
     def layer(self, repository: RepoName, digest: Digest) -> Digest | None:
         """Return the blob that a repository's link of a digest leads to; None if it has none."""
         link = self._link(LinkKind.LAYER, repository, digest)
@@ -128,6 +134,9 @@ class MemoryServing:
         """Open a blob to be sent; None if there is none."""
         found = self._content(digest)
         return None if found is None else MemoryContent(found)
+
+    def url(self, digest: Digest) -> None:
+        """Return None: nobody else can look in here."""
 
     # Saying that somebody wants something.
 

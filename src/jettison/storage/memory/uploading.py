@@ -52,6 +52,8 @@ class MemoryUploading:
 class MemoryUpload:
     """One upload, for its holder alone (:class:`~jettison.storage.protocol.OpenUpload`)."""
 
+    elsewhere = False
+
     def __init__(self, memory: Memory, repository: RepoName, name: str, content: bytearray) -> None:
         self.memory = memory
         self._repository = repository
@@ -75,6 +77,9 @@ class MemoryUpload:
 
     def sync(self) -> None:
         """Nothing is more durable than memory here."""
+
+    def flush(self) -> None:
+        """Nothing is held back."""
 
     @locked
     def truncate(self, size: int) -> None:

@@ -1,8 +1,9 @@
 """Answering requests: the interface of the server.
 
-Most methods answer at once, at a handful of calls of the system, so that the event loop may call
-them; those that may take a while say so. Nothing is promised from memory: what somebody else has
-changed is seen by the next question (decision 0005).
+Where :attr:`Features.local` says so, most methods answer at once, at a handful of calls of the
+system, so that the event loop may call them; those that may take a while say so. Of any other
+storage threads alone ask anything. Nothing is promised from memory: what somebody else has changed
+is seen by the next question (decision 0005).
 """
 
 from collections.abc import Iterator
@@ -64,6 +65,9 @@ class Serving(Protocol):
     def tag(self, repository: RepoName, tag: Tag) -> Digest | None:
         """Return what a tag points to; None if there is no such tag."""
 
+    def resolve(self, repository: RepoName, tag: Tag) -> Digest | None:
+        """Return what a tag points to, if that manifest is part of the repository."""
+
     def layer(self, repository: RepoName, digest: Digest) -> Digest | None:
         """Return the blob that a repository's link of a digest leads to; None if it has none."""
 
@@ -95,6 +99,12 @@ class Serving(Protocol):
 
     def open(self, digest: Digest) -> OpenContent | None:
         """Open a blob to be sent; None if there is none."""
+
+    def url(self, digest: Digest) -> str | None:
+        """Return a URL from which a client may fetch a blob itself for 20 minutes.
+
+        None where the server sends contents. Whether there is such a blob is not looked at.
+        """
 
     # Saying that somebody wants something (decision 0003).
 

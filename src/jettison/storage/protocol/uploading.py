@@ -16,10 +16,13 @@ __all__ = ["OpenUpload", "Uploading"]
 class OpenUpload(Protocol):
     """One upload, open for its holder alone, in a ``with`` block.
 
-    ``size`` is how many bytes it has so far.
+    ``size`` is how many bytes it has so far. ``elsewhere``: whether another process may have
+    written to it since this one last did. Others may see what is appended only when it is flushed;
+    with nothing left to be flushed, the end of the block waits for nothing.
     """
 
     size: int
+    elsewhere: bool
 
     def __enter__(self) -> Self: ...
 
@@ -34,6 +37,9 @@ class OpenUpload(Protocol):
         Raises :class:`~jettison.errors.NotSynced` where that fails: the upload is gone then, and
         the client has to begin again.
         """
+
+    def flush(self) -> None:
+        """Let every other process see what was appended so far."""
 
     def truncate(self, size: int) -> None:
         """Take back what came after the first ``size`` bytes."""
