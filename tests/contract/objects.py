@@ -1,25 +1,21 @@
-"""A storage in a bucket, in the form in which the contract tries what can be read of it.
+"""A storage in a bucket, in the form in which the contract tries it.
 
-Nothing can be written to a bucket yet. The contract writes as everywhere: here into the folder that
-the gateway keeps the bucket in, as a tree on a disk. Such objects have no ETag, so every link is
-read; what ETags tell is tried with registries, in `tests/e2e/test_buckets.py`.
+What no orderly writer makes is planted in the folder that the gateway keeps the bucket in. Such
+objects have no ETag, so every link is read; what ETags tell is tried with registries, in
+`tests/e2e/test_buckets.py`.
 """
 
 import os
 import time
-from collections.abc import Iterable
-from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 from jettison.configuration.s3 import S3Bucket
 from jettison.manifest_cache import ManifestCache
 from jettison.model.digest import Digest
-from jettison.model.names import RepoName, Tag
-from jettison.storage.filesystem.tree import StorageTree
 from jettison.storage.objects import ObjectStorage
 from jettison.storage.objects.bucket import Bucket as OpenBucket
 from jettison.storage.objects.pages import Splitting
-from jettison.storage.protocol import LinkKind, TagsByManifest
+from jettison.storage.protocol import LinkKind
 from tests.contract.storages import Subject, TreePlanter
 from tests.support.buckets import ACCESS_KEY, REGION, SECRET_KEY, Bucket
 
@@ -40,50 +36,15 @@ def open_bucket(bucket: Bucket, root: str = "") -> OpenBucket:
     return OpenBucket(settings, {})
 
 
-class WrittenBeside(ObjectStorage):
-    """A bucket that something else writes to, and that is listed anew whenever it did."""
-
-    def __init__(self, bucket: Bucket) -> None:
-        super().__init__(open_bucket(bucket), ManifestCache(None))
-        self.tree = StorageTree.make(bucket.folder)
-
-    def put_blob(self, repository: RepoName, digest: Digest, chunks: Iterable[bytes]) -> None:
-        self.tree.put_blob(repository, digest, chunks)
-        self.look_again()
-
-    def put_manifest(
-        self, repository: RepoName, digest: Digest, raw: bytes, tags: Iterable[Tag] = ()
-    ) -> None:
-        self.tree.put_manifest(repository, digest, raw, tags)
-        self.look_again()
-
-    def link_layer(self, repository: RepoName, digest: Digest) -> None:
-        self.tree.link_layer(repository, digest)
-        self.look_again()
-
-    def untag(self, repository: RepoName, tag: Tag, expected: Digest | None = None) -> bool:
-        self.look_again()
-        return self.tree.untag(repository, tag, expected)
-
-    def delete_revision(
-        self,
-        repository: RepoName,
-        digest: Digest,
-        only: AbstractSet[Tag] | None = None,
-        tagged: TagsByManifest | None = None,
-    ) -> bool:
-        self.look_again()
-        return self.tree.delete_revision(repository, digest, only, tagged)
-
-
 class ObjectPlanter(TreePlanter):
     """Writes what looks like Distribution's tree into the folder of a bucket."""
 
-    def __init__(self, storage: WrittenBeside) -> None:
-        super().__init__(storage.tree.root)
+    def __init__(self, bucket: Bucket, storage: ObjectStorage) -> None:
+        super().__init__(bucket.folder)
         self._storage = storage
 
     def _write(self, path: Path, content: bytes) -> None:
+        path.unlink(missing_ok=True)  # with the ETag that the gateway keeps beside it
         super()._write(path, content)
         self._storage.look_again()
 
@@ -102,7 +63,7 @@ class ObjectPlanter(TreePlanter):
 
 
 def in_bucket(bucket: Bucket) -> Subject:
-    storage = WrittenBeside(bucket)
+    storage = open_objects(bucket)
 
     def let_pass(seconds: float) -> None:
         for above, folders, files in os.walk(bucket.folder):
@@ -112,6 +73,5 @@ def in_bucket(bucket: Bucket) -> Subject:
                 os.utime(path, ns=(moment, moment))
         storage.look_again()
 
-    return Subject(
-        storage, ObjectPlanter(storage), time.time, let_pass, lambda: open_objects(bucket)
-    )
+    plant = ObjectPlanter(bucket, storage)
+    return Subject(storage, plant, time.time, let_pass, lambda: open_objects(bucket))

@@ -7,14 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import pytest
+
 from jettison.model.digest import Digest
 from jettison.storage.filesystem.tree import StorageTree
 from jettison.storage.memory import MemoryStorage
 from jettison.storage.protocol import LinkKind, Storage
 
-KINDS = ("filesystem", "memory")
-READABLE = (*KINDS, "objects")
-"""Those that can be read; nothing can be written to the last yet."""
+HIDING = ("filesystem", "memory")
+"""Those in which something can be hidden in one step."""
+KINDS = (*HIDING, "objects")
+ON_A_DISK = pytest.mark.parametrize("subject", HIDING, indirect=True)
+"""For what a bucket cannot do: hide in one step, touch, lock, and tell that something went."""
 WEEK = 7 * 24 * 3600.0
 
 

@@ -50,7 +50,7 @@ from tests.contract import (
     test_storage_writing,
 )
 from tests.contract.content import ABSENT, APP, DIGEST, ONE, TWO, push
-from tests.contract.storages import Subject, in_memory
+from tests.contract.storages import ON_A_DISK, Subject, in_memory
 
 # Documents.
 
@@ -79,6 +79,7 @@ def test_documents_are_whole_and_replaced_whole(subject: Subject) -> None:
     assert subject.storage.scan_repositories() == ([], [], [], [])
 
 
+@ON_A_DISK
 def test_lines_are_added_to_a_document(subject: Subject) -> None:
     found = subject.storage.documents("runs")
     with pytest.raises(StorageError):
@@ -132,6 +133,7 @@ def test_lease_is_never_held_by_two(subject: Subject) -> None:
 # What there is, and around it.
 
 
+@ON_A_DISK
 def test_places_hold_something_or_nothing(subject: Subject) -> None:
     storage, places = subject.storage, subject.storage.places
     digest = push(storage, ONE)

@@ -1,14 +1,10 @@
 """What is wrong in a storage itself, as every kind of storage tells it."""
 
-import pytest
-
 from jettison.model.check_report import DefectClass, RepairAction, Severity
 from jettison.model.digest import Digest
 from jettison.storage.protocol import BadLink, LinkKind, Stamp
 from tests.contract.content import ABSENT, APP, BLOB, DIGEST, ONE, group_name, push
-from tests.contract.storages import READABLE, WEEK, Subject
-
-pytestmark = pytest.mark.parametrize("subject", READABLE, indirect=True)
+from tests.contract.storages import ON_A_DISK, WEEK, Subject
 
 EVER = Stamp(2**62)
 
@@ -71,12 +67,11 @@ def test_bad_links_say_why(subject: Subject) -> None:
     assert checking.defect_class(problem) is DefectClass.UNEXPECTED_FILE
 
 
+@ON_A_DISK
 def test_what_killed_processes_left_is_a_notice(subject: Subject) -> None:
     push(subject.storage)
-    writing = subject.storage.features.writing
-    if writing:
-        with subject.storage.quarantine() as aside:
-            aside.put([DIGEST.binary])
+    with subject.storage.quarantine() as aside:
+        aside.put([DIGEST.binary])
     subject.plant.plant_draft(ABSENT, BLOB)
     subject.plant.plant_link_draft(LinkKind.REVISION, APP, ABSENT)
     checking = subject.storage.checking(EVER)
@@ -87,12 +82,11 @@ def test_what_killed_processes_left_is_a_notice(subject: Subject) -> None:
     ]
     assert [one.kind for one in found] == [DefectClass.LEFTOVER] * len(found)
     assert {one.severity for one in found} == {Severity.NOTICE}
-    assert [one.repository for one in found] == [None, None, APP][not writing :]
-    if writing:
-        remedy = found[0].remedy
-        assert remedy is not None
-        assert remedy.action is RepairAction.RECOVER_BLOB
-        assert remedy.path == subject.storage.places.aside_blob(DIGEST)
+    assert [one.repository for one in found] == [None, None, APP]
+    remedy = found[0].remedy
+    assert remedy is not None
+    assert remedy.action is RepairAction.RECOVER_BLOB
+    assert remedy.path == subject.storage.places.aside_blob(DIGEST)
     young = subject.storage.checking(Stamp(0))
     assert young.group(group_name(ABSENT)).defects == []
     assert young.repository(APP).defects == []

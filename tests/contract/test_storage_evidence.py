@@ -14,7 +14,7 @@ from jettison.storage.evidence import OF_MANIFEST, OF_TAG, OF_TAGS, SEEN, read_e
 from jettison.storage.protocol import LinkKind
 from jettison.storage.untagged_seen import note_untagged, seen_untagged
 from tests.contract.content import ABSENT, APP, INNER, ONE, TWO, image, index, push
-from tests.contract.storages import Subject
+from tests.contract.storages import ON_A_DISK, Subject
 from tests.support.trees import image_document
 
 DAY: Final = 24 * 3600.0
@@ -67,6 +67,7 @@ def test_layers_and_blobs_tell_nothing(subject: Subject) -> None:
     assert told(subject) == before
 
 
+@ON_A_DISK
 def test_a_replaced_manifest_lost_its_tag_with_the_next_push(subject: Subject) -> None:
     first = push(subject.storage, ONE)
     subject.let_pass(10 * DAY)
@@ -85,6 +86,7 @@ def test_a_replaced_manifest_lost_its_tag_with_the_next_push(subject: Subject) -
     assert untagged(subject, second)[0] == 2
 
 
+@ON_A_DISK
 def test_the_last_of_several_tags_counts(subject: Subject) -> None:
     digest = push(subject.storage, ONE, TWO)
     subject.let_pass(10 * DAY)
@@ -96,6 +98,7 @@ def test_the_last_of_several_tags_counts(subject: Subject) -> None:
     assert untagged(subject, digest) == (3, "next push of the tag 2")
 
 
+@ON_A_DISK
 def test_a_removed_tag_counts_though_its_history_is_gone(subject: Subject) -> None:
     digest = push(subject.storage, ONE, TWO)
     subject.let_pass(10 * DAY)
@@ -133,6 +136,7 @@ def test_what_was_seen_without_a_tag_keeps_that_time(subject: Subject) -> None:
     assert storage.documents(f"untagged/{APP}").names() == []
 
 
+@ON_A_DISK
 def test_a_note_is_no_younger_than_a_tag_that_is_known_to_be_replaced(subject: Subject) -> None:
     digest = push(subject.storage, ONE)
     push(subject.storage, ONE, layers=[b"2"])

@@ -9,7 +9,9 @@ from jettison.model.check_report import CheckReport, DefectClass
 from jettison.model.digest import Digest
 from jettison.storage.protocol import InTheWayError, LinkKind, Storage, stamp_at
 from tests.contract.content import ABSENT, APP, BLOB, DIGEST, ONE, TWO, image, push
-from tests.contract.storages import WEEK, Subject
+from tests.contract.storages import ON_A_DISK, WEEK, Subject
+
+pytestmark = ON_A_DISK
 
 FOLDER = "jettison/fsck/r"
 

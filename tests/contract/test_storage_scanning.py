@@ -22,9 +22,7 @@ from tests.contract.content import (
     index,
     push,
 )
-from tests.contract.storages import READABLE, WEEK, Subject
-
-pytestmark = pytest.mark.parametrize("subject", READABLE, indirect=True)
+from tests.contract.storages import WEEK, Subject
 
 EVER = Stamp(2**62)
 """After everything that is written here."""

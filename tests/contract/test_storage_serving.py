@@ -8,7 +8,7 @@ from jettison.model.mediatypes import OCI_MANIFEST
 from jettison.model.names import RepoName
 from jettison.storage.protocol import LinkKind, Stamp, Storage
 from tests.contract.content import ABSENT, APP, BLOB, DIGEST, INNER, ONE, TWO, image, push
-from tests.contract.storages import WEEK, Subject
+from tests.contract.storages import ON_A_DISK, WEEK, Subject
 
 LARGE = b"0123456789" * 20_000
 LARGE_DIGEST = Digest.of(LARGE)
@@ -146,6 +146,7 @@ def test_any_part_of_an_open_blob_can_be_read(subject: Subject) -> None:
     opened.close()
 
 
+@ON_A_DISK
 def test_what_is_open_can_be_read_also_when_it_is_taken_away(subject: Subject) -> None:
     storage = subject.storage
     storage.put_blob(APP, DIGEST, [BLOB])
@@ -204,6 +205,7 @@ def test_a_manifest_with_other_bytes_is_an_error(subject: Subject) -> None:
 # Saying that somebody wants something.
 
 
+@ON_A_DISK
 def test_what_is_wanted_is_young_and_so_is_its_link(subject: Subject) -> None:
     storage, serving = subject.storage, subject.storage.serving()
     digest = push(storage, ONE)
@@ -246,6 +248,7 @@ def test_an_empty_blob_that_should_not_be_empty_has_to_be_pushed_again(subject: 
 # Lists.
 
 
+@ON_A_DISK
 def test_tags_are_sorted_and_their_stamp_tells_of_a_change(subject: Subject) -> None:
     storage, serving = subject.storage, subject.storage.serving()
     assert serving.tags(APP) is None
@@ -298,6 +301,7 @@ def test_repositories_come_in_lexical_order_from_any_name_on(subject: Subject) -
 # How it is.
 
 
+@ON_A_DISK
 def test_a_storage_that_is_there_is_well(subject: Subject) -> None:
     monitoring = subject.storage.monitoring()
     assert monitoring.check_health(write=True)

@@ -17,7 +17,9 @@ from tests.contract.content import (
     image,
     push,
 )
-from tests.contract.storages import WEEK, Subject
+from tests.contract.storages import ON_A_DISK, WEEK, Subject
+
+pytestmark = ON_A_DISK
 
 EVER = Stamp(2**62)
 

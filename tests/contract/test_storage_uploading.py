@@ -6,7 +6,7 @@ from jettison.errors import Locked, NotFoundError, StorageError
 from jettison.model.digest import Digest
 from jettison.storage.protocol import LinkKind, Storage
 from tests.contract.content import APP, BLOB, DIGEST, INNER
-from tests.contract.storages import WEEK, Subject
+from tests.contract.storages import ON_A_DISK, WEEK, Subject
 
 
 def uploads(storage: Storage) -> list[str]:
@@ -73,6 +73,7 @@ def test_what_came_too_much_is_taken_back(subject: Subject) -> None:
     assert uploading.size(APP, name) == 5
 
 
+@ON_A_DISK
 def test_it_is_open_for_one_alone(subject: Subject) -> None:
     uploading = subject.storage.uploading()
     name, other = uploading.start(APP), uploading.start(APP)
@@ -137,6 +138,7 @@ def test_an_upload_that_moves_is_not_idle(subject: Subject) -> None:
     assert storage.remove_upload(APP, name, after.moved)
 
 
+@ON_A_DISK
 def test_one_that_was_purged_meanwhile_becomes_no_blob(subject: Subject) -> None:
     storage, uploading = subject.storage, subject.storage.uploading()
     name = uploading.start(APP)

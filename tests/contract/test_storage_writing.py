@@ -11,7 +11,7 @@ from jettison.model.names import Tag
 from jettison.storage.protocol import LinkKind, Stamp, Storage
 from jettison.storage.tag_index import TagIndex
 from tests.contract.content import ABSENT, APP, BLOB, DIGEST, INNER, ONE, TWO, image, push
-from tests.contract.storages import WEEK, Subject
+from tests.contract.storages import ON_A_DISK, WEEK, Subject
 
 
 def stamp_of(storage: Storage, digest: Digest) -> Stamp:
@@ -144,6 +144,7 @@ def test_links_alone(subject: Subject) -> None:
     assert storage.blob(DIGEST.binary) is None
 
 
+@ON_A_DISK
 def test_touch_renews_the_stamp_and_nothing_else(subject: Subject) -> None:
     storage = subject.storage
     assert not storage.touch(DIGEST)
@@ -241,6 +242,7 @@ def test_who_knows_the_tags_by_manifest_spares_reading_all(subject: Subject) -> 
 # Beside others.
 
 
+@ON_A_DISK
 def test_writers_of_a_repository_wait_for_each_other(subject: Subject) -> None:
     storage = subject.storage
     order: list[str] = []

@@ -118,23 +118,25 @@ def collect(
     progress: Progress = silent,
     begin: Callable[[], None] = _nothing,
     quiescent: bool = False,
+    heeded: bool = False,
 ) -> CollectionReceipt:
     """Remove what the plan lists and nobody has come to want since.
 
     Takes the tree's lock, and then calls ``begin``. Errors on single files are counted, and the
-    rest goes on. ``quiescent``: nothing is pushed meanwhile, which some storages need. Raises
-    :class:`~jettison.errors.NotQuiescent` where that is needed and not so,
+    rest goes on. A storage that cannot hide things needs one of two: ``quiescent``, nothing is
+    pushed meanwhile, or ``heeded``, all who push heed what a collection announces, as our own
+    server does. Raises :class:`~jettison.errors.NotQuiescent` where neither is so,
     :class:`~jettison.errors.Locked` if another collection is at it,
     :class:`~jettison.errors.StorageError` if the tree cannot be written at all, and
     :class:`~jettison.errors.UsageError` for a plan that is not about this tree as it is.
     """
-    if not quiescent:
+    if not quiescent and not heeded:
         require_hiding(storage)
     if plan.hypothetical:
         raise UsageError("this plan is about a removal that was not made, and cannot be executed")
     if plan.root != storage.location:
         raise UsageError(f"this plan is about {plan.root}, not about {storage.location}")
-    with storage.lease("collection"), storage.quarantine() as aside:
+    with storage.lease("collection", quiescent=quiescent), storage.quarantine() as aside:
         begin()
         return _Sweep(storage, plan, aside, clock, sleep, progress).run()
 
@@ -163,7 +165,7 @@ def recover(storage: Storage) -> list[Digest]:
     with storage.quarantine() as aside:
         if not links.any_left and not any(True for _ in aside.digests()):
             return []
-        with storage.lease("collection"):
+        with storage.lease("collection", quiescent=True):  # nothing is removed
             if links.any_left:
                 links.recover()
             found = [digest for digest in list(aside.digests()) if aside.put_back(digest)]

@@ -151,8 +151,11 @@ def check_storage(storage: Storage) -> list[Item]:
             f"{count:,} blobs, {total:,} bytes{_room(storage)}",
         )
     ]
-    if not storage.features.writing:
-        message = "a bucket can be read and collected (gc), with the registry stopped or read-only"
+    if not storage.features.atomic_rename:
+        message = (
+            "gc needs jettison serve as the only server of this bucket, or a registry that is "
+            "stopped or read-only"
+        )
         items.append(Item(Level.INFO, "storage", message))
         if storage.keeps_removed():
             message = "the bucket keeps versions: what is removed is hidden, and not freed"

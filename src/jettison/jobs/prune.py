@@ -244,12 +244,6 @@ class PruneJob:
         """
         plan = made.going
         place = self._workspace
-        storage = place.storage
-        alone = storage is not None and place.registry.name == storage.location
-        if storage is not None and alone and not storage.features.writing:
-            message = f"images in {storage.location} are removed over their registry's API"
-            hint = "jettison prune HOST … --storage CONFIG"
-            raise Refused(f"{message}; nothing was changed", hint=hint)
         deleting = await _find_deletion(place.registry, sorted({s.repository for s in plan.steps}))
         await place.require_same(plan)
         removal = self.removal.prepare(fingerprint, settings, plan, looked, deleting)

@@ -12,6 +12,7 @@ from jettison.manifest_cache import ManifestCache
 from jettison.model.digest import Digest
 from jettison.storage.objects import ObjectStorage
 from jettison.storage.objects.bucket import Bucket as OpenBucket
+from jettison.storage.objects.leases import LEASE_SECONDS
 from jettison.storage.protocol import LinkKind, Outcome
 from tests.contract.objects import open_bucket
 from tests.support.buckets import Bucket
@@ -161,7 +162,7 @@ def test_killed_at_each_change_it_leaves_no_broken_image(
         with pytest.raises(Killed):
             collected(opened(Met.of(bucket, at, die)))
         assert expected <= objects(bucket), at
-        # The lease of a killed process is over two minutes later.
+        # The lease of a killed process is over half a minute later.
         open_bucket(bucket).remove_each(["jettison/lease"])
         assert collected(opened(open_bucket(bucket))).ok, at
         assert objects(bucket) == expected, at
@@ -223,7 +224,7 @@ def test_a_lease_that_its_holder_keeps_is_respected(bucket: Bucket) -> None:
     with one.lease("collection"):
         with pytest.raises(Locked, match="collection by process"), two.lease("repair"):
             pass
-        bucket.age(60)
+        bucket.age(LEASE_SECONDS / 2)
         with pytest.raises(Locked), two.lease("repair"):
             pass
     with two.lease("repair"):

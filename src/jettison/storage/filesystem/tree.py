@@ -108,7 +108,12 @@ class StorageTree(TreeRemover):
 
     # Taking aside.
 
-    def lease(self, purpose: str) -> contextlib.AbstractContextManager[object]:
+    def lease(
+        self,
+        purpose: str,
+        *,
+        quiescent: bool = False,  # noqa: ARG002 - what is aside is hidden
+    ) -> contextlib.AbstractContextManager[object]:
         """Hold the tree's lock: one collection or repair at a time."""
         return StorageLock(self, purpose)
 

@@ -21,7 +21,7 @@ class MemorySweeping:
         self.memory = memory
 
     @contextlib.contextmanager
-    def lease(self, purpose: str) -> Iterator[None]:
+    def lease(self, purpose: str, *, quiescent: bool = False) -> Iterator[None]:  # noqa: ARG002 - what is aside is hidden
         """Hold the storage's lock: one collection or repair at a time."""
         memory = self.memory
         with memory.lock:

@@ -6,8 +6,9 @@ Keys are relative to the root of the storage. Whatever goes wrong is a
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -17,15 +18,20 @@ from jettison.storage.objects.failures import StoreFailing, failure, is_absent
 from jettison.storage.protocol import Outcome, Stamp
 
 if TYPE_CHECKING:
-    from obstore import GetResult, ObjectMeta, PutMode
+    from obstore import HTTP_METHOD, GetOptions, GetResult, ObjectMeta, PutMode, WritableFile
     from obstore.store import ClientConfig, RetryConfig, S3Config, S3Store
 
-__all__ = ["AT_ONCE", "Bucket", "Entry"]
+__all__ = ["AT_ONCE", "LARGEST_COPY", "Bucket", "Entry", "Writer"]
 
 AT_ONCE: Final = 32
 """So many requests are on their way at a time."""
 
+LARGEST_COPY: Final = 5 * 1024**3
+"""Bytes of the largest object that a store copies in one request."""
+
 _PAGE: Final = 1000
+_PART: Final = 8 * 1024 * 1024
+_LARGE_PART: Final = 32 * 1024 * 1024
 _PATIENCE: Final = 30.0
 """For so many seconds a store that failed is not asked again."""
 _CREDENTIALS: Final = {
@@ -140,6 +146,42 @@ class Bucket:
             if found is not None:
                 yield from _pieces(found, size)
 
+    def small(self, key: str, limit: int) -> bytes | int | None:
+        """Return an object's bytes, or its size alone if it has more than ``limit``; one request.
+
+        None if it is absent.
+        """
+        with self._errors(f"read {self.location}/{key}"):
+            found = self._get(key)
+            if found is None:
+                return None
+            size = found.meta["size"]
+            return size if size > limit else bytes(found.bytes())
+
+    def stream(self, key: str, offset: int, size: int) -> Iterator[bytes]:
+        """Yield an object's bytes from ``offset`` on, about ``size`` at a time; one request."""
+        with self._errors(f"read {self.location}/{key}"):
+            options: GetOptions = {"range": {"offset": offset}} if offset else {}
+            for piece in self._store.get(self._prefix + key, options=options).stream(size):
+                yield bytes(piece)
+
+    def part(self, key: str, offset: int, length: int) -> bytes:
+        """Return ``length`` bytes of an object from ``offset`` on; raises if it is absent."""
+        with self._errors(f"read {self.location}/{key}"):
+            found = self._store.get_range(self._prefix + key, start=offset, length=length)
+            return bytes(found)
+
+    def url(self, method: "HTTP_METHOD", key: str, seconds: float) -> str:
+        """Return a URL that lets whoever has it do one thing to an object, for so long.
+
+        By the store's clock, from now on as this machine's clock has it. No request is made.
+        """
+        with self._errors(f"sign for {self.location}/{key}"):
+            import obstore  # noqa: PLC0415 - see _open
+
+            lasts = timedelta(seconds=seconds)
+            return obstore.sign(self._store, method, self._prefix + key, lasts)
+
     def look(self, key: str) -> Entry | None:
         """Return what a listing says of one object, None if it is absent."""
         with self._errors(f"read {self.location}/{key}"):
@@ -162,6 +204,35 @@ class Bucket:
         """Store an object in place of the one that may be there."""
         with self._errors(f"write {self.location}/{key}"):
             self._store.put(self._prefix + key, content, use_multipart=False)
+
+    def copy(self, key: str, to: str, size: int) -> None:
+        """Store what an object of ``size`` bytes has under another key too; one request.
+
+        The store does it by itself, but for one that is too large for that. Raises
+        :class:`~jettison.errors.StorageError` if there is none.
+        """
+        if size > LARGEST_COPY:
+            writer = self.writer(to, _LARGE_PART)
+            for piece in self.stream(key, 0, _PART):
+                writer.write(piece)
+            writer.close()
+            return
+        with self._errors(f"copy {self.location}/{key}"):
+            self._store.copy(self._prefix + key, self._prefix + to)
+
+    def writer(self, key: str, part: int = _PART) -> "Writer":
+        """Return what stores an object piece by piece; it is there when that is closed.
+
+        Up to ``part`` bytes take one request, else each part does, and two more.
+        """
+        import obstore  # noqa: PLC0415 - see _open
+
+        action = f"write {self.location}/{key}"
+        with self._errors(action):
+            opened = obstore.open_writer(
+                self._store, self._prefix + key, buffer_size=part, max_concurrency=1
+            )
+        return Writer(opened, lambda: self._errors(action))
 
     def put_new(self, key: str, content: bytes) -> bool:
         """Store an object, unless there is one; whether it was stored."""
@@ -235,6 +306,29 @@ class Bucket:
             if isinstance(found, StoreFailing):
                 self._failed, self._failed_at = found, time.monotonic()
             raise found from error
+
+
+class Writer:
+    """An object that is being stored; one that is not closed is not there.
+
+    Its parts so far are seen by nobody who lists, and the bucket's own rule ends them.
+    """
+
+    def __init__(
+        self, opened: "WritableFile", errors: Callable[[], AbstractContextManager[None]]
+    ) -> None:
+        self._opened = opened
+        self._errors = errors
+
+    def write(self, piece: bytes) -> None:
+        """Append to the object."""
+        with self._errors():
+            self._opened.write(piece)
+
+    def close(self) -> None:
+        """Let the object be there."""
+        with self._errors():
+            self._opened.close()
 
 
 def _pieces(found: "GetResult", size: int) -> Iterator[bytes]:

@@ -23,7 +23,7 @@ from jettison.storage.objects.bucket import Bucket
 
 __all__ = ["LEASE_SECONDS", "hold", "holder"]
 
-LEASE_SECONDS: Final = 120.0
+LEASE_SECONDS: Final = 30.0
 _NANOSECONDS: Final = 1_000_000_000
 _PAUSE: Final = 0.5
 _LARGEST: Final = 4096

@@ -7,14 +7,18 @@ there are; repositories are divided by their names.
 """
 
 import queue
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from jettison.errors import StorageError
 from jettison.storage.filesystem import layout
 from jettison.storage.objects.bucket import AT_ONCE, Bucket, Entry
+from jettison.storage.objects.listing import Listing
+from jettison.storage.protocol import Stamp, stamp_at
 
-__all__ = ["Splitting", "list_tree"]
+__all__ = ["Splitting", "list_repository", "list_tree"]
 
 _DIGITS: Final = 8
 _SPACE: Final = 16**_DIGITS
@@ -54,6 +58,25 @@ def list_tree(bucket: Bucket, splitting: Splitting | None = None) -> Iterator[li
     listed is not known.
     """
     return _Lister(bucket, splitting or Splitting()).run()
+
+
+_PARTS: Final = ("_layers", "_manifests", "_uploads")
+
+
+def list_repository(
+    bucket: Bucket,
+    name: str,
+    parts: Sequence[str] = _PARTS,
+    taken: Mapping[str, Stamp] = MappingProxyType({}),
+) -> Listing:
+    """List one repository, and of it only these parts; what is ``taken`` is out of sight."""
+    found = Listing()
+    places = [f"{layout.repository(name)}/{part}" for part in parts]
+    for pages in bucket.pool.map(lambda place: list(bucket.pages(place)), places):
+        for page in pages:
+            found.add(page, taken)
+    found.settle(stamp_at(time.time()))
+    return found
 
 
 class _Lister:

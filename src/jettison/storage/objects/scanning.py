@@ -15,7 +15,8 @@ from jettison.storage.filesystem.places import TreePlaces
 from jettison.storage.objects.bucket import Bucket
 from jettison.storage.objects.listing import Listing
 from jettison.storage.objects.manifests import ManifestReader
-from jettison.storage.objects.pages import Splitting, list_tree
+from jettison.storage.objects.names import is_repository, names_after
+from jettison.storage.objects.pages import Splitting, list_repository, list_tree
 from jettison.storage.objects.repository import ObjectRepository, leftovers_among
 from jettison.storage.protocol import (
     Absence,
@@ -34,6 +35,9 @@ from jettison.storage.protocol import (
 __all__ = ["ObjectScanning"]
 
 _NOT_TOLD: Final = -1
+_MANY: Final = 1000
+"""Blobs that are not asked for one by one."""
+
 _LARGEST_DRAFT: Final = 4 * 1024 * 1024
 _FEATURES: Final = Features(
     atomic_rename=False,
@@ -41,7 +45,7 @@ _FEATURES: Final = Features(
     change_detection=False,
     capacity=False,
     forks=False,
-    writing=False,
+    local=False,
 )
 _PLACES: Final = TreePlaces()
 _AMONG_BLOBS: Final = tuple(f"{layout.BLOBS}/{name}/" for name in ALGORITHMS)
@@ -50,21 +54,29 @@ _AMONG_BLOBS: Final = tuple(f"{layout.BLOBS}/{name}/" for name in ALGORITHMS)
 class ObjectScanning:
     """Looks into a bucket (:class:`~jettison.storage.protocol.Scanning`).
 
-    The bucket is listed once, when it is first asked about, and anew by each further call of
-    :meth:`scan_repositories` or :meth:`repositories`: everything else is answered from the last
-    listing. Contents are read when they are asked for. Listings are divided as ``splitting`` says.
+    The bucket is listed by each call of :meth:`scan_repositories` or :meth:`repositories`, and from
+    then on everything is answered from the last listing; before that, and after something was
+    written, single things are asked for as they are now. ``live``: they always are, as a server
+    needs it. Contents are read when they are asked for. Listings are divided as ``splitting`` says.
     """
 
     def __init__(
-        self, bucket: Bucket, cache: ManifestCache, *, splitting: Splitting | None = None
+        self,
+        bucket: Bucket,
+        cache: ManifestCache,
+        *,
+        splitting: Splitting | None = None,
+        live: bool = False,
     ) -> None:
         self.bucket = bucket
+        self._live = live
         self.absence = Absence.NOTHING
         self._manifests = ManifestReader(bucket, cache, self._size)
         self._splitting = splitting
         self._listed: Listing | None = None
         self._scanned = False
         self._versions: bool | None = None
+        self._changes = 0
         self.aside: dict[str, Stamp] = {}
         """Keys that listings leave out, as long as these are their times."""
 
@@ -84,8 +96,8 @@ class ObjectScanning:
         return _PLACES
 
     def _size(self, digest: BinaryDigest) -> int | None:
-        found = self.listing.blobs.get(digest)
-        return None if found is None else found.number
+        found = self.blob(digest)
+        return None if found is None else found.size
 
     def trust_nothing_kept(self) -> None:
         """Read manifests from the bucket from now on, and not from the cache."""
@@ -96,18 +108,31 @@ class ObjectScanning:
     @property
     def listing(self) -> Listing:
         """The last listing, made if there is none."""
-        if self._listed is None:
-            found = Listing()
-            for page in list_tree(self.bucket, self._splitting):
-                found.add(page, self.aside)
-            found.settle(stamp_at(time.time()))
+        if self._listed is not None:
+            return self._listed
+        found = self._list()
+        if not self._live:
             self._listed = found
-        return self._listed
+        return found
+
+    def _list(self) -> Listing:
+        """List the bucket."""
+        found = Listing()
+        for page in list_tree(self.bucket, self._splitting):
+            found.add(page, self.aside)
+        found.settle(stamp_at(time.time()))
+        return found
 
     def look_again(self) -> None:
         """Forget the listing: what is asked next is answered from a new one."""
         self._listed = None
         self._scanned = False
+
+    def changed(self) -> None:
+        """Forget the listing, since something was written; one that sweeps goes on with its own."""
+        self._changes += 1
+        if not self.aside:
+            self.look_again()
 
     def _scan(self) -> Listing:
         if self._scanned:
@@ -139,6 +164,8 @@ class ObjectScanning:
 
     def repositories(self) -> list[RepoName]:
         """Return the names of all repositories, sorted."""
+        if self._live:
+            return list(names_after(self.bucket))
         found = []
         for name in sorted(self._scan().repositories):
             with contextlib.suppress(InvalidName):
@@ -146,12 +173,26 @@ class ObjectScanning:
         return found
 
     def repository(self, name: str) -> ObjectRepository:
-        """Look into a repository."""
-        return ObjectRepository(self.bucket, name, lambda: self.listing)
+        """Look into a repository: as the last listing shows it, or without one as it is now."""
+        listing: Listing | None = None
+        made = -1
+
+        def listed() -> Listing:
+            nonlocal listing, made
+            if self._listed is not None:
+                return self._listed
+            if listing is None or made != self._changes:
+                made = self._changes
+                listing = list_repository(self.bucket, name, taken=self.aside)
+            return listing
+
+        return ObjectRepository(self.bucket, name, listed)
 
     def has_repository(self, name: str) -> bool:
         """Whether there is a repository of this name; a name above others is none."""
-        return name in self.listing.repositories
+        if self._listed is None:
+            return is_repository(self.bucket.folders(layout.repository(name)))
+        return name in self._listed.repositories
 
     def name_stamp(self, name: str) -> Stamp | None:
         """Return when something was last written under a name of repositories."""
@@ -213,12 +254,18 @@ class ObjectScanning:
 
     def blob(self, digest: BinaryDigest) -> Blob | None:
         """Return a blob's size and time, or None if there is none."""
-        found = self.listing.blobs.get(digest)
+        if self._listed is None:
+            entry = self.bucket.look(self.places.blob(Digest.from_binary(digest)))
+            return None if entry is None else Blob(digest, entry.size, entry.stamp, entry.stamp)
+        found = self._listed.blobs.get(digest)
         return None if found is None else Blob(digest, found.number, found.stamp, found.stamp)
 
     def blobs_each(self, digests: Sequence[BinaryDigest]) -> list[Blob | None]:
         """Return the size and time of each blob."""
-        return list(map(self.blob, digests))
+        if self._listed is None and len(digests) > _MANY:
+            _ = self.listing  # that takes fewer requests
+        each = self.bucket.pool.map if self._listed is None else map
+        return list(each(self.blob, digests))
 
     def sizes_each(
         self,
@@ -227,8 +274,7 @@ class ObjectScanning:
         readable: bool = False,  # noqa: ARG002 - a request for each would take hours
     ) -> list[int | None]:
         """Return the size of each blob; what is listed counts as readable."""
-        found = map(self.listing.blobs.get, digests)
-        return [None if row is None else row.number for row in found]
+        return [None if found is None else found.size for found in self.blobs_each(digests)]
 
     def blobs(self) -> Iterator[Blob]:
         """Yield every blob with its size and time."""
@@ -273,7 +319,9 @@ class ObjectScanning:
     def read_blob(self, digest: BinaryDigest, chunk: int = 256 * 1024) -> Iterator[bytes]:
         """Yield a blob's bytes in pieces of ``chunk`` bytes; nothing if there is no such blob."""
         key = f"{layout.BLOBS}/{layout.blob_file(digest)}"
-        return self.bucket.pieces(key, chunk) if digest in self.listing.blobs else iter(())
+        if self._listed is not None and digest not in self._listed.blobs:
+            return iter(())
+        return self.bucket.pieces(key, chunk)
 
     def keeps_removed(self) -> bool:
         """Whether the bucket keeps versions: asked of one blob, once."""

@@ -1,18 +1,20 @@
-"""A storage in a bucket, asked as any other; only a collection changes it yet."""
+"""A storage in a bucket, asked as any other."""
 
 from collections.abc import Iterator
 
 from jettison.model.plausibility import Owner
 from jettison.storage.objects.checking import ObjectCheck
 from jettison.storage.objects.documents import ObjectDocuments
-from jettison.storage.objects.sweeping import ObjectSweeping
+from jettison.storage.objects.serving import ObjectServing
 from jettison.storage.objects.unwritten import Unwritten
+from jettison.storage.objects.uploading import ObjectUploading
+from jettison.storage.objects.writing import ObjectWriting
 from jettison.storage.protocol import Stamp, Writer
 
 __all__ = ["ObjectStorage"]
 
 
-class ObjectStorage(ObjectSweeping, Unwritten):
+class ObjectStorage(ObjectWriting, Unwritten):
     """Distribution's tree in a bucket (:class:`~jettison.storage.protocol.Storage`)."""
 
     def documents(self, collection: str) -> ObjectDocuments:
@@ -27,6 +29,14 @@ class ObjectStorage(ObjectSweeping, Unwritten):
         """Begin a check; what was written after ``idle`` may still be being written."""
         self.trust_nothing_kept()
         return ObjectCheck(self, idle)
+
+    def serving(self) -> ObjectServing:
+        """Return what answers requests."""
+        return ObjectServing(self)
+
+    def uploading(self) -> ObjectUploading:
+        """Return what takes in blobs piece by piece."""
+        return ObjectUploading(self)
 
     def owners(self) -> tuple[Owner, ...]:
         """Return none: a bucket has no files of other programs that would tell."""

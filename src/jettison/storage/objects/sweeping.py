@@ -1,26 +1,33 @@
-"""Taking garbage out of a bucket into which nothing is pushed meanwhile.
+"""Taking garbage out of a bucket.
 
-In a bucket nothing can be renamed, so nothing can be hidden from a registry that runs. A sweep
-therefore needs one that is stopped or read-only (:func:`jettison.collector.sweep.collect` insists
-on that). What it takes aside stays where it is: it is only left out of each new listing, for as
-long as it has not been written again, so that the sweep's looks tell the same as on a disk. A sweep
-that is killed leaves nothing to put back. What goes for good is deleted a thousand at a time.
+In a bucket nothing can be renamed, so nothing can be hidden from a registry that runs. What a sweep
+takes aside stays where it is: it is only left out of each new listing, for as long as it has not
+been written again, so that the sweep's looks tell the same as on a disk. A sweep that is killed
+leaves nothing to put back.
+
+Where pushes go on meanwhile, what is aside is announced before each listing
+(:mod:`~jettison.storage.objects.sweeps`), and removed only if it was announced before the last one.
+Only our own servers heed that; beside another registry nothing may be pushed, and then what goes is
+deleted a thousand at a time.
 """
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple, Self
+from typing import Final, NamedTuple, Self
 
 from jettison.errors import Locked, StorageError
+from jettison.manifest_cache import ManifestCache
 from jettison.model.digest import BinaryDigest, Digest
 from jettison.model.names import RepoName
 from jettison.storage.filesystem import layout
+from jettison.storage.objects.announcing import AnnouncedKeys
+from jettison.storage.objects.bucket import Bucket
 from jettison.storage.objects.leases import LEASE_SECONDS, hold, holder
+from jettison.storage.objects.listing import Listing
+from jettison.storage.objects.pages import Splitting
 from jettison.storage.objects.scanning import ObjectScanning
+from jettison.storage.objects.sweeps import Sweeps
 from jettison.storage.protocol import Leftover, LinkKind, Outcome, Place, Stamp
-
-if TYPE_CHECKING:
-    from jettison.storage.objects.listing import Listing
 
 __all__ = ["ObjectSweeping"]
 
@@ -91,7 +98,7 @@ class ObjectQuarantine:
     def put_back(self, digest: BinaryDigest) -> bool:
         """Undo :meth:`put` for a blob; False if it was not left out."""
         key = self._digests.pop(digest, None)
-        return key is not None and self._storage.aside.pop(key, None) is not None
+        return key is not None and self._storage.keep_aside(key)
 
     def digests(self) -> Iterator[BinaryDigest]:
         """Yield the blobs that are left out: of this process, as one that was killed left none."""
@@ -148,7 +155,7 @@ class ObjectLinkGroup:
 
     def put_back(self, digest: Digest) -> bool:
         """Undo :meth:`take` for a link; False if it was not left out."""
-        return self._storage.aside.pop(self.place(digest), None) is not None
+        return self._storage.keep_aside(self.place(digest))
 
     def remove(self, digests: Sequence[Digest]) -> list[Outcome]:
         """Delete links that are left out, for good; False for another."""
@@ -225,8 +232,20 @@ class ObjectLinkQuarantine:
 class ObjectSweeping(ObjectScanning):
     """Removes what a plan lists (:class:`~jettison.storage.protocol.Sweeping`)."""
 
+    def __init__(
+        self,
+        bucket: Bucket,
+        cache: ManifestCache,
+        *,
+        splitting: Splitting | None = None,
+        live: bool = False,
+    ) -> None:
+        super().__init__(bucket, cache, splitting=splitting, live=live)
+        self.sweeps = Sweeps(bucket)
+        self._announced: AnnouncedKeys | None = None
+
     @contextlib.contextmanager
-    def lease(self, purpose: str) -> Iterator[None]:
+    def lease(self, purpose: str, *, quiescent: bool = False) -> Iterator[None]:
         """Hold the bucket's lease: one collection at a time. Raises :class:`Locked`."""
         with hold(self.bucket, _LEASE, purpose) as held:
             if not held:
@@ -236,7 +255,33 @@ class ObjectSweeping(ObjectScanning):
                     f"{LEASE_SECONDS:.0f} s. If it never does, remove {self.location}/{_LEASE}."
                 )
                 raise Locked(message, hint=hint)
-            yield
+            if quiescent:
+                yield
+                return
+            self._announced = AnnouncedKeys(self.bucket, self.sweeps)
+            try:
+                yield
+            finally:
+                self._announced.end()
+                self._announced = None
+                self.aside.clear()
+
+    @property
+    def sweeping(self) -> bool:
+        """Whether this process holds the lease and announces what it removes."""
+        return self._announced is not None
+
+    def _list(self) -> Listing:
+        if self._announced is None:
+            return super()._list()
+        with self._announced.looking(self.aside):
+            return super()._list()
+
+    def keep_aside(self, key: str) -> bool:
+        """Show an object in listings again; False if it was not left out."""
+        if self._announced is not None:
+            self._announced.spare(key)
+        return self.aside.pop(key, None) is not None
 
     def quarantine(self) -> ObjectQuarantine:
         """Return what leaves blobs out of listings."""
@@ -254,7 +299,8 @@ class ObjectSweeping(ObjectScanning):
     def remove_aside(self, keys: Sequence[str | None]) -> list[Outcome]:
         """Delete objects that are left out of listings; False for another."""
         going = [key for key in keys if key is not None and key in self.aside]
-        outcomes = dict(zip(going, self.bucket.remove_each(going), strict=True))
+        remove = self.bucket.remove_each if self._announced is None else self._announced.remove
+        outcomes = dict(zip(going, remove(going), strict=True))
         for key, outcome in outcomes.items():
             if outcome is True:
                 del self.aside[key]
@@ -264,24 +310,13 @@ class ObjectSweeping(ObjectScanning):
         """Whether a blob is not in its place now, whatever the last listing says."""
         return self.bucket.look(self.places.blob(Digest.from_binary(digest))) is None
 
-    def link_layer(self, repository: RepoName, digest: Digest) -> None:
-        """Make a blob readable through a repository again."""
-        self._link(LinkKind.LAYER, repository, digest)
-
-    def link_revision(self, repository: RepoName, digest: Digest) -> None:
-        """Make a manifest part of a repository again."""
-        self._link(LinkKind.REVISION, repository, digest)
-
-    def _link(self, kind: LinkKind, repository: RepoName, digest: Digest) -> None:
-        self.bucket.put(self.places.link(kind, repository, digest), digest.encode())
-
     def remove_upload(self, repository: RepoName, upload: str, moved: Stamp | None = None) -> bool:
         """Remove the objects of an upload; False if none is there, or it moved since ``moved``.
 
         Parts that no listing shows are ended by the bucket's own rule (docs/object-storage.md).
         """
-        found = self.listing.repositories.get(repository)
-        entries = [] if found is None else found.uploads.get(upload, [])
+        place = self.places.upload(repository, upload)
+        entries = [entry for page in self.bucket.pages(place) for entry in page]
         if not entries or (moved is not None and max(one.stamp for one in entries) > moved):
             return False
         for outcome in self.bucket.remove_each([one.key for one in entries]):

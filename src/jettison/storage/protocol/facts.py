@@ -77,7 +77,7 @@ class Features(msgspec.Struct, frozen=True):
     ``modification_times``: stamps are times of its own clock, and a touch renews them. ``append``:
     an upload is continued in place. ``change_detection``: what has changed is told without reading
     everything again. ``capacity``: how much room is left is known. ``forks``: a forked process can
-    go on asking. ``writing``: it can be changed at all. ``local``: what a server asks (``Serving``)
+    go on asking. ``local``: what a server asks (``Serving``)
     is answered at once, so that an event loop may ask it.
     """
 
@@ -87,7 +87,6 @@ class Features(msgspec.Struct, frozen=True):
     change_detection: bool = True
     capacity: bool = True
     forks: bool = True
-    writing: bool = True
     local: bool = True
 
 

@@ -121,9 +121,10 @@ class LinkQuarantine(Protocol):
 class Sweeping(Protocol):
     """Removes what a plan lists."""
 
-    def lease(self, purpose: str) -> AbstractContextManager[object]:
+    def lease(self, purpose: str, *, quiescent: bool = False) -> AbstractContextManager[object]:
         """Hold the storage's lock: one collection or repair at a time.
 
+        ``quiescent``: nothing is pushed until it is let go, so nobody has to heed what is removed.
         Raises :class:`~jettison.errors.Locked` if another holds it.
         """
 

@@ -1,0 +1,111 @@
+"""Deleting objects with signed URLs that end soon, so that no request can land late.
+
+A store takes a request that was long on its way as well as any other. What a collection removes may
+be pushed anew a moment after it is over, so each of its deletes carries its own end, which the
+store enforces. None is sent twice.
+"""
+
+import asyncio
+import math
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from jettison.errors import StorageError
+from jettison.storage.filesystem import layout
+from jettison.storage.objects.bucket import Bucket
+from jettison.storage.protocol import age
+
+if TYPE_CHECKING:
+    import aiohttp
+
+__all__ = ["ClockDifference", "Deleted", "SignedDeletes", "measure_clock"]
+
+_AT_ONCE: Final = 64
+_LASTS: Final = 30.0
+_CONNECT_SECONDS: Final = 5.0
+_CLOCK: Final = f"{layout.OURS}/clock"
+_GONE: Final = frozenset({200, 202, 204, 404})
+_DENIED: Final = 403
+_FAILING: Final = 500
+
+
+class ClockDifference(NamedTuple):
+    """How far this machine's clock is ahead of the store's (seconds): between these two."""
+
+    least: float
+    most: float
+
+
+def measure_clock(bucket: Bucket) -> ClockDifference:
+    """Compare the clocks; writes an object. Stores tell the time of an object in whole seconds."""
+    before = time.time()
+    stamp = bucket.now(_CLOCK)
+    return ClockDifference(age(stamp, before) - 1.0, age(stamp, time.time()))
+
+
+class Deleted(NamedTuple):
+    """What became of one: True, or its error; and until when it may still land (monotonic)."""
+
+    outcome: bool | StorageError
+    lands_until: float = 0.0
+
+
+class SignedDeletes:
+    """Deletes objects of a bucket, many at a time."""
+
+    def __init__(self, bucket: Bucket, clock: ClockDifference) -> None:
+        self._bucket = bucket
+        # Long enough for the store to take it, and no longer.
+        self._valid = _LASTS + max(0.0, math.ceil(-clock.least))
+        self._lands = self._valid + max(0.0, clock.most)
+
+    @property
+    def seconds(self) -> float:
+        """For how long after it is sent a delete may land."""
+        return self._lands
+
+    def delete(self, keys: Sequence[str], end: float) -> list[Deleted]:
+        """Delete objects, none of which may be there after ``end`` (monotonic) and be deleted then.
+
+        What there is no time left for is not sent. True also for one that was not there.
+        """
+        return asyncio.run(self._delete(keys, end)) if keys else []
+
+    async def _delete(self, keys: Sequence[str], end: float) -> list[Deleted]:
+        # Imported here: a collection of a folder does not need it.
+        import aiohttp  # noqa: PLC0415 - see above
+
+        verify = self._bucket.settings.verify
+        connector = aiohttp.TCPConnector(limit=_AT_ONCE, ssl=verify)
+        timeout = aiohttp.ClientTimeout(total=self._lands, sock_connect=_CONNECT_SECONDS)
+        turns = asyncio.Semaphore(_AT_ONCE)
+        async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+
+            async def one(key: str) -> Deleted:
+                async with turns:
+                    return await self._one(session, key, end)
+
+            return list(await asyncio.gather(*map(one, keys)))
+
+    async def _one(self, session: "aiohttp.ClientSession", key: str, end: float) -> Deleted:
+        import aiohttp  # noqa: PLC0415 - see above
+        from yarl import URL  # noqa: PLC0415 - comes with it
+
+        place = f"{self._bucket.location}/{key}"
+        lands_until = time.monotonic() + self._lands
+        if lands_until > end:
+            message = f"{place} was not removed: the time of its sweep is over"
+            return Deleted(StorageError(message, hint="The next collection removes it."))
+        url = URL(self._bucket.url("DELETE", key, self._valid), encoded=True)
+        try:
+            async with session.delete(url, allow_redirects=False) as answer:
+                status = answer.status
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            message = f"{place}: whether it was removed is not known: {type(error).__name__}"
+            return Deleted(StorageError(message, hint="The next collection looks."), lands_until)
+        if status in _GONE:
+            return Deleted(outcome=True)
+        hint = "It needs the right s3:DeleteObject." if status == _DENIED else "Try again later."
+        refused = StorageError(f"{place} was not removed: the store answers {status}", hint=hint)
+        return Deleted(refused, lands_until if status >= _FAILING else 0.0)

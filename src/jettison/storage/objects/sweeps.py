@@ -1,0 +1,205 @@
+"""Sweeps as a bucket announces them: which keys a collection is about to remove, and until when.
+
+In a bucket nothing can be hidden in one step. So a collection first writes down what it wants to
+remove, then looks at everything once more, and removes last; and a push looks at the end whether
+anything that it relies on stands there. The numbers only grow, and no announcement is ever written
+over: whoever knows that all sweeps up to a number are over needs to look at later ones alone. No
+clock is compared with another: how long a sweep lasts is counted from when it was first seen.
+
+Argued in ``docs/internals/collecting-in-buckets.md``.
+"""
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable
+from typing import Final, NamedTuple
+
+import msgspec
+
+from jettison.errors import InvalidDocument, StorageError
+from jettison.model import codec
+from jettison.storage.filesystem import layout
+from jettison.storage.objects.bucket import Bucket, Entry
+
+__all__ = ["SLACK_SECONDS", "Announcement", "Sweeps"]
+
+SLACK_SECONDS: Final = 60.0
+"""How long after its end a request that was accepted may still take effect."""
+
+_SWEEPS: Final = f"{layout.OURS}/sweeps"
+_SHUT: Final = ".shut"
+_DIGITS: Final = 16
+_LARGEST: Final = 256 * 1024 * 1024
+_MOST_KNOWN: Final = 64
+_POLL_SECONDS: Final = 0.1
+_DAY_NS: Final = 24 * 3600 * 1_000_000_000
+
+
+class Announcement(msgspec.Struct, frozen=True):
+    """What a sweep removes: ``keys``, within ``seconds`` after it was announced, or not at all."""
+
+    by: str
+    seconds: float
+    keys: tuple[str, ...]
+
+
+class _Seen(NamedTuple):
+    """An announcement, and when it was first seen here (monotonic clock)."""
+
+    keys: frozenset[str]
+    seconds: float
+    at: float
+
+
+def _key(number: int) -> str:
+    return f"{_SWEEPS}/{number:0{_DIGITS}d}"
+
+
+def _number(entry: Entry) -> int | None:
+    name = entry.key.rpartition("/")[2].removesuffix(_SHUT)
+    return int(name) if len(name) == _DIGITS and name.isascii() and name.isdecimal() else None
+
+
+class Sweeps:
+    """The sweeps of a bucket; safe to use from several threads."""
+
+    def __init__(
+        self,
+        bucket: Bucket,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._bucket = bucket
+        self._clock = clock
+        self._sleep = sleep
+        self._lock = threading.Lock()
+        self._seen: dict[int, _Seen] = {}
+        self._shut: set[int] = set()
+        self._settled = 0
+
+    @property
+    def settled(self) -> int:
+        """A number up to which all sweeps are over, by the last look at them."""
+        return self._settled
+
+    # Of a push.
+
+    def naming(self, keys: Collection[str], after: int) -> list[int]:
+        """Return the sweeps later than number ``after`` that name any of these keys; one request.
+
+        Those that are over are among them: what they have removed was there a moment ago.
+        """
+        wanted = frozenset(keys)
+        return [one for one in self._look(after) if not wanted.isdisjoint(self._read(one).keys)]
+
+    def open_naming(self, keys: Collection[str]) -> bool:
+        """Whether a sweep that goes on names any of these keys."""
+        return any(not self._is_over(one) for one in self.naming(keys, self._settled))
+
+    def wait(self, sweeps: Iterable[int]) -> None:
+        """Return when these sweeps are over."""
+        waited = list(sweeps)
+        while waited:
+            self._look(min(waited) - 1)
+            waited = [one for one in waited if not self._is_over(one)]
+            if waited:
+                self._sleep(_POLL_SECONDS)
+
+    def _look(self, after: int) -> list[int]:
+        """List the sweeps later than ``after``, and note which are over."""
+        found: set[int] = set()
+        shut: set[int] = set()
+        # From the first that may go on: its end counts too.
+        first = min(after, self._settled)
+        for page in self._bucket.pages(_SWEEPS, f"{_key(first)}{_SHUT}"):
+            for entry in page:
+                number = _number(entry)
+                if number is not None and number > first:
+                    (shut if entry.key.endswith(_SHUT) else found).add(number)
+        with self._lock:
+            self._shut |= shut & found
+        settled = self._settled
+        for number in sorted(found):
+            if not self._is_over(number):
+                break
+            settled = max(settled, number)
+        with self._lock:
+            self._settled = max(self._settled, settled)
+        return sorted(one for one in found if one > after)
+
+    def _is_over(self, number: int) -> bool:
+        if number in self._shut:
+            return True
+        seen = self._read(number)
+        return self._clock() - seen.at > seen.seconds + SLACK_SECONDS
+
+    def _read(self, number: int) -> _Seen:
+        with self._lock:
+            known = self._seen.get(number)
+        if known is not None:
+            return known
+        at = self._clock()
+        raw = self._bucket.get(_key(number), _LARGEST)
+        if raw is None:  # removed with its end, long after it
+            return _Seen(frozenset(), 0.0, at)
+        try:
+            found: Announcement = codec.decode(raw, Announcement)
+        except InvalidDocument as error:
+            place = f"{self._bucket.location}/{_key(number)}"
+            message = f"{place} is no announcement of a sweep: {error.message}"
+            hint = "Remove it when no collection runs; until then nothing can be pushed."
+            raise StorageError(message, hint=hint) from None
+        seen = _Seen(frozenset(found.keys), found.seconds, at)
+        with self._lock:
+            while len(self._seen) >= _MOST_KNOWN:
+                del self._seen[min(self._seen)]
+            return self._seen.setdefault(number, seen)
+
+    # Of a collection.
+
+    def announce(self, keys: Collection[str], seconds: float) -> int:
+        """Announce that keys are removed within so many seconds, or not at all; return its number.
+
+        The record is read by every push until then. Records that are over for a day are removed.
+        """
+        by = f"process {os.getpid()} on {socket.gethostname()}"
+        raw = codec.encode(Announcement(by, seconds, tuple(sorted(keys))))
+        number = self._tidy()
+        while True:
+            number += 1
+            if not self._bucket.put_new(_key(number), raw):
+                continue
+            # Somebody who stood still for a day may have made one that nobody looks at any more.
+            last = self._last()
+            if last == number:
+                return number
+            self.shut(number)
+            number = last
+
+    def shut(self, number: int) -> None:
+        """Note that a sweep is over: all that it removes is removed, and nothing is on its way."""
+        self._bucket.put(f"{_key(number)}{_SHUT}", b"")
+        with self._lock:
+            self._shut.add(number)
+
+    def _last(self) -> int:
+        entries = (entry for page in self._bucket.pages(_SWEEPS) for entry in page)
+        return max((number for one in entries if (number := _number(one)) is not None), default=0)
+
+    def _tidy(self) -> int:
+        """Remove what is over for a day, but for the last number, and return that."""
+        entries = [entry for page in self._bucket.pages(_SWEEPS) for entry in page]
+        numbers = {number for entry in entries if (number := _number(entry)) is not None}
+        last = max(numbers, default=0)
+        newest = max((entry.stamp for entry in entries), default=0)
+        old = [
+            entry.key
+            for entry in entries
+            if newest - entry.stamp > _DAY_NS and _number(entry) not in {None, last}
+        ]
+        if old:
+            self._bucket.remove_each(old)
+        return last

@@ -1,0 +1,332 @@
+"""Changing a bucket: references come after what they lead to, and go before it (rule 3).
+
+Each object is there whole or not at all. Nobody can be kept out of a bucket: of two writers of a
+tag the last one wins, and a collection beside them is met as
+:mod:`~jettison.storage.objects.reliance` says.
+"""
+
+import contextlib
+import hashlib
+import threading
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from itertools import chain
+from typing import Final, Self
+
+from jettison.errors import (
+    PlanStale,
+    StorageError,
+    TagsAppeared,
+    VerificationFailed,
+)
+from jettison.manifest_cache import ManifestCache
+from jettison.model.digest import Digest
+from jettison.model.names import RepoName, Tag
+from jettison.storage.filesystem import layout
+from jettison.storage.filesystem.layout import MalformedLinkError, parse_link
+from jettison.storage.objects.bucket import Bucket, Writer
+from jettison.storage.objects.pages import Splitting, list_repository
+from jettison.storage.objects.reliance import Reliance
+from jettison.storage.objects.repository import LONGEST_LINK, ObjectRepository
+from jettison.storage.objects.sweeping import ObjectSweeping
+from jettison.storage.protocol import LinkKind, Problem, TagsByManifest
+
+__all__ = ["ObjectBlobWriter", "ObjectWriting"]
+
+_HINT: Final = "Run the command again to see the new plan."
+_MANIFESTS: Final = ("_manifests",)
+_DRAFTS: Final = f"{layout.OURS}/drafts"
+
+
+class ObjectBlobWriter:
+    """A blob being written, in a ``with`` block; what was not committed is thrown away.
+
+    It is drafted elsewhere, so that wrong bytes never lie under a digest.
+    """
+
+    def __init__(self, storage: "ObjectWriting", repository: RepoName, digest: Digest) -> None:
+        self._storage = storage
+        self._repository = repository
+        self._digest = digest
+        self._hash = hashlib.new(digest.algorithm)
+        self._key = f"{_DRAFTS}/{uuid.uuid4()}"
+        self._size = 0
+        self._writer: Writer | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._writer = None
+
+    def write(self, chunk: bytes) -> None:
+        """Append to the blob."""
+        if self._writer is None:
+            self._writer = self._storage.bucket.writer(self._key)
+        self._hash.update(chunk)
+        self._size += len(chunk)
+        self._writer.write(chunk)
+
+    def commit(self) -> None:
+        """Put the blob in its place and link it, or raise if its digest is another."""
+        digest, storage = self._digest, self._storage
+        if self._hash.hexdigest() != digest.hex:
+            raise VerificationFailed(f"the bytes written for blob {digest} do not have that digest")
+        if self._writer is None:
+            storage.place_blob(self._repository, digest, [])
+            return
+        self._writer.close()
+        storage.place_blob(self._repository, digest, [(self._key, self._size)])
+        with contextlib.suppress(StorageError):  # it grows old
+            storage.bucket.remove_each([self._key])
+
+
+class _Held:
+    """The lock of a repository's writers, and how many want it."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.wanted = 0
+
+
+class ObjectWriting(ObjectSweeping):
+    """Puts and deletes (:class:`~jettison.storage.protocol.Writing`)."""
+
+    def __init__(
+        self,
+        bucket: Bucket,
+        cache: ManifestCache,
+        *,
+        splitting: Splitting | None = None,
+        live: bool = False,
+    ) -> None:
+        super().__init__(bucket, cache, splitting=splitting, live=live)
+        self.reliance = Reliance(self.sweeps)
+        self._writers: dict[str, _Held] = {}
+        self._writers_lock = threading.Lock()
+
+    @property
+    def writable(self) -> bool:
+        """Whether this process may change the storage: only trying would tell, so yes."""
+        return True
+
+    @contextlib.contextmanager
+    def writing(self, repository: RepoName, *, make: bool = False) -> Iterator[None]:  # noqa: ARG002 - there is no place to make
+        """Keep other writers of this process out, and be sure at the end of what is relied on.
+
+        Raises :class:`~jettison.errors.SweptMeanwhile` where a collection has taken something of
+        that: then all of it is to be done again.
+        """
+        with self._alone(repository), self.reliance.sure():
+            yield
+
+    @contextlib.contextmanager
+    def _alone(self, repository: RepoName) -> Iterator[None]:
+        with self._writers_lock:
+            held = self._writers.setdefault(repository, _Held())
+            held.wanted += 1
+        try:
+            with held.lock:
+                yield
+        finally:
+            with self._writers_lock:
+                held.wanted -= 1
+                if not held.wanted:
+                    del self._writers[repository]
+
+    # Putting.
+
+    def new_blob(self, repository: RepoName, digest: Digest) -> ObjectBlobWriter:
+        """Return a draft to write a blob into."""
+        return ObjectBlobWriter(self, repository, digest)
+
+    def put_blob(self, repository: RepoName, digest: Digest, chunks: Iterable[bytes]) -> None:
+        """Store a blob and link it into the repository.
+
+        Raises :class:`~jettison.errors.VerificationFailed`, and stores nothing, if the bytes do
+        not have the digest.
+        """
+        with self.new_blob(repository, digest) as draft:
+            for chunk in chunks:
+                draft.write(chunk)
+            draft.commit()
+
+    def place_blob(
+        self, repository: RepoName, digest: Digest, drafts: Sequence[tuple[str, int]]
+    ) -> None:
+        """Make drafts, which together have a digest, a blob of the repository.
+
+        ``drafts`` are keys and sizes in bytes. They stay.
+        """
+        data, link = self._data(digest), self._link_key(LinkKind.LAYER, repository, digest)
+
+        def place() -> None:
+            match drafts:
+                case []:
+                    self.bucket.put(data, b"")
+                case [(key, size)]:
+                    self.bucket.copy(key, data, size)
+                case _:
+                    writer = self.bucket.writer(data)
+                    for key, _ in drafts:
+                        for piece in self.bucket.stream(key, 0, 1024 * 1024):
+                            writer.write(piece)
+                    writer.close()
+            self.bucket.put(link, digest.encode())
+
+        self.reliance.again((data, link), place)
+        self.changed()
+
+    def put_manifest(
+        self, repository: RepoName, digest: Digest, raw: bytes, tags: Iterable[Tag] = ()
+    ) -> None:
+        """Store a manifest and link it into the repository, then point ``tags`` to it."""
+        if not digest.matches(raw):
+            raise VerificationFailed(f"the manifest to store does not have the digest {digest}")
+        link = self._link_key(LinkKind.REVISION, repository, digest)
+        data, content = self._data(digest), digest.encode()
+        known: dict[Tag, None] = {}
+        further = iter(tags)
+
+        def put() -> None:
+            self.bucket.put(data, raw)
+            self.bucket.put(link, content)
+            for tag in chain(list(known), further):
+                known[tag] = None
+                history = self.places.history_link(repository, tag, digest)
+                self.reliance.on(history)
+                self.bucket.put(history, content)
+                self.bucket.put(self.places.tag(repository, tag), content)
+
+        self.reliance.again((data, link), put)
+        self.changed()
+
+    def link_layer(self, repository: RepoName, digest: Digest) -> None:
+        """Make a blob readable through a repository.
+
+        Raises :class:`~jettison.errors.SweptMeanwhile` if a collection has taken the blob.
+        """
+        self._put_link(LinkKind.LAYER, repository, digest)
+
+    def link_revision(self, repository: RepoName, digest: Digest) -> None:
+        """Make a manifest part of a repository; raises as :meth:`link_layer`."""
+        self._put_link(LinkKind.REVISION, repository, digest)
+
+    def _put_link(self, kind: LinkKind, repository: RepoName, digest: Digest) -> None:
+        key = self._link_key(kind, repository, digest)
+        if self.sweeping:  # it puts back what it has taken itself
+            self.bucket.put(key, digest.encode())
+            return
+        with self.reliance.sure():
+            self.reliance.on(self._data(digest), key)
+            self.bucket.put(key, digest.encode())
+        self.changed()
+
+    def touch(self, digest: Digest) -> bool:
+        """Note that a blob is wanted, so that no sweep takes it (rule 6); False: there is none.
+
+        In a block of :meth:`writing`, in which it is linked or referenced: else nothing keeps it.
+        """
+        key = self._data(digest)
+        self.reliance.on(key)
+        return self.bucket.look(key) is not None
+
+    # Removing.
+
+    def untag(self, repository: RepoName, tag: Tag, expected: Digest | None = None) -> bool:
+        """Remove a tag and nothing else; False if it was not there."""
+        key = self.places.tag(repository, tag)
+        if expected is not None:
+            raw = self.bucket.get(key, LONGEST_LINK)
+            if raw is None:
+                return False
+            if raw != expected.encode():
+                message = f"{repository}:{tag} does not point to {expected.short} any more"
+                raise PlanStale(message, hint=_HINT)
+        place = layout.tag_folder(repository, tag)
+        keys = [entry.key for page in self.bucket.pages(place) for entry in page]
+        # The link first: a history alone is no tag, and what is left of one can be taken any time.
+        keys.sort(key=lambda one: one != key)
+        if key in keys:
+            self._remove([key])
+        self._remove([one for one in keys if one != key])
+        self.changed()
+        return bool(keys)
+
+    def unlink_layer(self, repository: RepoName, digest: Digest) -> bool:
+        """Remove a blob from a repository, and nothing else; False if it was not there."""
+        return self._unlink(LinkKind.LAYER, repository, digest)
+
+    def _unlink(self, kind: LinkKind, repository: RepoName, digest: Digest) -> bool:
+        key = self._link_key(kind, repository, digest)
+        found = self.bucket.look(key) is not None
+        if found:
+            self._remove([key])
+            self.changed()
+        return found
+
+    def delete_revision(
+        self,
+        repository: RepoName,
+        digest: Digest,
+        only: AbstractSet[Tag] | None = None,
+        tagged: TagsByManifest | None = None,  # noqa: ARG002 - a listing tells as much
+    ) -> bool:
+        """Remove the tags that point to a manifest, then it itself from the repository.
+
+        With ``only``, raises :class:`~jettison.errors.TagsAppeared`, and removes nothing, if any
+        other tag points to it, or one of these to anything else.
+        """
+        listing = list_repository(self.bucket, repository, _MANIFESTS)
+        with ObjectRepository(self.bucket, repository, lambda: listing) as reader:
+            found = reader.tags()
+        unread = [one for one in found.broken.values() if _is_unread(one)]
+        if unread:
+            message = f"{unread[0].path} {unread[0].message}"
+            raise StorageError(message, hint="Try again: it may be a tag of the manifest.")
+        tags = {tag for tag, target in found.current.items() if target == digest.binary}
+        for tag in sorted(() if only is None else (tags ^ only) & found.current.keys()):
+            now = Digest.from_binary(found.current[tag]).short
+            raise TagsAppeared(f"{repository}:{tag} points to {now} now", hint=_HINT)
+        for tag in tags:
+            self.untag(repository, tag, digest)
+        return self._unlink(LinkKind.REVISION, repository, digest) or bool(tags)
+
+    def _remove(self, keys: Sequence[str]) -> None:
+        for outcome in self.bucket.remove_each(keys) if keys else ():
+            if isinstance(outcome, StorageError):
+                raise outcome
+
+    # Keys.
+
+    def _data(self, digest: Digest) -> str:
+        return self.places.blob(digest)
+
+    def _link_key(self, kind: LinkKind, repository: RepoName, digest: Digest) -> str:
+        return self.places.link(kind, repository, digest)
+
+    # For who answers requests.
+
+    def target(self, kind: LinkKind, repository: RepoName, digest: Digest) -> Digest | None:
+        """Return what a link leads to, None without one; one request."""
+        return self.read_link(self._link_key(kind, repository, digest))
+
+    def read_link(self, key: str) -> Digest | None:
+        """Return what the link at a key leads to, None if it is absent.
+
+        Raises :class:`~jettison.errors.StorageError` for one that is damaged.
+        """
+        raw = self.bucket.get(key, LONGEST_LINK)
+        if raw is None:
+            return None
+        try:
+            return parse_link(raw)
+        except MalformedLinkError as error:
+            message = f"{self.bucket.location}/{key}: {error}"
+            hint = "Push the image again, or look at `jettison fsck`."
+            raise StorageError(message, hint=hint) from None
+
+
+def _is_unread(problem: Problem) -> bool:
+    return problem.message.startswith("cannot be read")
