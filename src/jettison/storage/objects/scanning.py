@@ -125,6 +125,7 @@ class ObjectScanning:
 
     def look_again(self) -> None:
         """Forget the listing: what is asked next is answered from a new one."""
+        self._changes += 1
         self._listed = None
         self._scanned = False
 
