@@ -3,114 +3,26 @@
 import asyncio
 import errno
 import os
-from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
 
 import pytest
 
-from jettison.configuration import Configuration
-from jettison.configuration.settings import Limits, Notifications, Storage
 from jettison.demo import images
 from jettison.model.digest import Digest
-from jettison.server.access import Guard
-from jettison.server.api.app import RegistryApp
-from jettison.server.api.context import Context
-from jettison.server.api.events import Events
-from jettison.server.http.sharing import Buffers
-from jettison.server.observing import Exchange, Notifier
-from jettison.server.placement import Placement
 from jettison.storage.filesystem.tree import StorageTree
-from tests.server.asgi import scope
+from tests.server.application import Application
 
-P = ParamSpec("P")
-T = TypeVar("T")
 RAW = b"some bytes"
 BLOB = Digest.of(RAW)
 
 
-class Counted(Executor):
-    """Threads, and how often they were asked."""
-
-    def __init__(self) -> None:
-        self.calls = 0
-        self._threads = ThreadPoolExecutor(4)
-
-    def submit(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        self.calls += 1
-        return self._threads.submit(call, *args, **kwargs)
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        self._threads.shutdown(wait, cancel_futures=cancel_futures)
-
-
-class Nothing:
-    """Is told of each request, and does nothing."""
-
-    def begin(self, route: str, method: str) -> None:
-        pass
-
-    def end(self, exchange: Exchange) -> None:
-        pass
-
-
-class Registry:
-    """The application without a network."""
+class Registry(Application):
+    """The application on a tree."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.threads = Counted()
-        self.buffers = Buffers(1_000_000)
-        limits = Limits(body_timeout=5)
-        configuration = Configuration(Storage(root), limits=limits)
-        events = Events(Notifier(Notifications(), "127.0.0.1:5000"))
-        tree = StorageTree.make(root)
-        self.placement = Placement()
-        context = Context(configuration, tree, events, self.threads, self.buffers, self.placement)
-        self._app = RegistryApp(context, Guard(), Nothing())
-
-    async def ask(
-        self,
-        method: str,
-        target: str,
-        pieces: Sequence[bytes | asyncio.Event | None] = (b"",),
-        headers: Mapping[str, str] = {},
-    ) -> tuple[int, dict[bytes, bytes], bytes]:
-        """Send a request; at a piece None the client goes away, at an event it waits."""
-        path, _, query = target.partition("?")
-        more = {
-            "path": path,
-            "raw_path": path.encode(),
-            "http_version": "1.1",
-            "client": ("::1", 1),
-        }
-        waiting, sent = list(pieces), []
-
-        async def receive() -> MutableMapping[str, Any]:
-            while isinstance(waiting[0], asyncio.Event):
-                await waiting[0].wait()
-                waiting.pop(0)
-            piece = waiting[0]
-            if piece is None:
-                return {"type": "http.disconnect"}
-            waiting.pop(0)
-            return {"type": "http.request", "body": piece, "more_body": bool(waiting)}
-
-        async def send(message: MutableMapping[str, Any]) -> None:
-            sent.append(message)
-
-        asked = scope(method, headers, query.encode(), **more)
-        await self._app(asked, receive, send)
-        if not sent:
-            return 499, {}, b""
-        return sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"]
-
-    async def begin(self) -> str:
-        """Begin an upload; return where it goes on."""
-        status, headers, _ = await self.ask("POST", "/v2/app/blobs/uploads/")
-        assert status == 202
-        return headers[b"location"].decode()
+        super().__init__(StorageTree.make(root))
 
     def uploaded(self) -> bytes:
         """Return what the only upload under way has on the disk."""

@@ -84,7 +84,8 @@ class Notifier:
         self._include_references = notifications.include_references
         self._clock = clock
         self._source = _Source(_source_address(address), str(uuid.uuid4()))
-        self._encode = msgspec.json.Encoder().encode
+        # Names and digests are strings in it.
+        self._encode = msgspec.json.Encoder(enc_hook=str).encode
         self._session: aiohttp.ClientSession | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
