@@ -24,7 +24,7 @@ def test_what_the_file_says(config: Path) -> None:
     config.write_text(
         "version: 0.1\nstorage:\n  filesystem: {rootdirectory: /data}\n  delete: {enabled: true}\n"
         "  cache: {blobdescriptor: redis}\n  maintenance:\n    readonly: {enabled: true}\n"
-        "    uploadpurging: {enabled: false}\n"
+        "    uploadpurging: {enabled: false}\n  redirect: {disable: true}\n"
         "http:\n  addr: :5000\n  prefix: /registry/\n  tls: {certificate: a, key: b}\n"
         "auth:\n  htpasswd: {realm: r, path: p}\njettison: {anything: goes}\n",
         encoding="utf-8",
@@ -34,6 +34,7 @@ def test_what_the_file_says(config: Path) -> None:
     assert (storage.driver, storage.root) == ("filesystem", Path("/data"))
     assert (storage.delete_enabled, storage.readonly, storage.cache) == (True, True, "redis")
     assert not storage.purging.enabled
+    assert not storage.redirect
     assert (found.address, found.http.prefix, found.secure) == (":5000", "/registry/", True)
 
 

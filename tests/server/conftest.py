@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.registry import JettisonRegistry, MemoryRegistry, Program
+from tests.support.registry import DistantRegistry, JettisonRegistry, MemoryRegistry, Program
 
 
 @pytest.fixture
@@ -30,7 +30,14 @@ def memory_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jettison
         yield running
 
 
-@pytest.fixture(scope="module", params=["tree", "memory"])
+@pytest.fixture(scope="module")
+def distant_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JettisonRegistry]:
+    """The same with a storage that is far away."""
+    with DistantRegistry(tmp_path_factory.mktemp("api"), delete=True, extra=URLS) as running:
+        yield running
+
+
+@pytest.fixture(scope="module", params=["tree", "memory", "distant"])
 def server(request: pytest.FixtureRequest) -> JettisonRegistry:
     """One server for most of the tests, on each storage; each test has repositories of its own."""
     found: JettisonRegistry = request.getfixturevalue(f"{request.param}_server")

@@ -497,6 +497,15 @@ class MemoryRegistry(JettisonRegistry):
     )
 
 
+class DistantRegistry(JettisonRegistry):
+    """The same on a storage that no event loop may ask (`tests.support.distant`)."""
+
+    command: ClassVar[tuple[str, ...]] = (
+        sys.executable,
+        str(Path(__file__).with_name("distant.py")),
+    )
+
+
 PEERS: Final = Path(sys.prefix) / "peers"
 """Where `make setup` builds what comes as Go modules."""
 

@@ -57,5 +57,6 @@ def serve(
         path = config or Path(os.environ[_VARIABLE])
         configuration = read_configuration(path, os.environ, "serving")
     storage = configuration.storage
-    note(f"Serving {storage.root}; Ctrl-C ends it.")
+    where = storage.root if storage.bucket is None else storage.bucket.location
+    note(f"Serving {where}; Ctrl-C ends it.")
     serve_registry(configuration, lambda url: note(f"Listening at {url}"))

@@ -70,6 +70,7 @@ _SUPPORTED: Final = (
     *(f"storage.s3.{name}" for name in ("skipverify", "useragent", "v4auth", "accelerate")),
     *(f"storage.s3.{name}" for name in ("usedualstack", "usefipsendpoint", "encrypt", "keyid")),
     "storage.delete.enabled",
+    "storage.redirect.disable",
     "storage.maintenance.readonly.enabled",
     *(
         f"storage.maintenance.uploadpurging.{name}"
@@ -120,7 +121,6 @@ _NEEDLESS: Final = {
     "proxy.username": "it belongs to proxy.remoteurl",
     "storage.cache": "blobs are looked up in the storage, so nothing goes stale",
     "storage.filesystem.maxthreads": "the number of threads is bounded anyway",
-    "storage.redirect": "clients are never sent elsewhere",
     "storage.s3.chunksize": _WRITTEN,
     "storage.s3.loglevel": "the requests to the store are not logged",
     "storage.s3.multipartcopychunksize": _WRITTEN,

@@ -193,6 +193,7 @@ class Storage(msgspec.Struct, frozen=True):
 
     ``root`` is that of the filesystem's ``driver``, ``bucket`` the one in which the tree lies
     instead. ``cache`` is where a registry of Distribution remembers which blobs there are.
+    ``redirect``: whether clients may be sent to a store that they can fetch blobs from themselves.
     """
 
     root: Path
@@ -202,6 +203,7 @@ class Storage(msgspec.Struct, frozen=True):
     cache: Cache | None = None
     driver: str = SUPPORTED
     bucket: S3Bucket | None = None
+    redirect: bool = True
 
     @property
     def is_reachable(self) -> bool:

@@ -74,6 +74,7 @@ def read_storage(top: Section) -> Storage:
             dry_run=purging.flag("dryrun", default=default.dry_run),
         ),
         cache=cache.choice(key, _CACHES, None),
+        redirect=not section.section("redirect").only("serving").flag("disable", default=False),
     )
 
 

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Final
 
 from jettison.configuration import read_configuration
-from jettison.errors import Interrupted, JettisonError
+from jettison.errors import Interrupted, JettisonError, StorageError
 from jettison.jobs.scheduled_prune import prune_as_scheduled
 from jettison.server.pruning import ELSEWHERE
 from jettison.storage.opening import open_storage
+from jettison.storage.protocol import Storage
 
 __all__ = ["main"]
 
@@ -32,13 +33,24 @@ def main(config: str, root: str, due: str) -> int | str:
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     read = partial(read_configuration, Path(config), os.environ, "serving")
     try:
-        storage, _ = open_storage(Path(root), {})
+        storage = _open(Path(config), root)
         found = asyncio.run(prune_as_scheduled(storage, float(due), read))
     except KeyboardInterrupt:
         return Interrupted.exit_code
     except JettisonError as error:
         return error.message
     return ELSEWHERE if found is None else 0
+
+
+def _open(config: Path, root: str) -> Storage:
+    """Open the storage that the server serves, whatever its configuration says by now."""
+    if "://" not in root:
+        return open_storage(Path(root), {})[0]
+    storage, _ = open_storage(config, os.environ)
+    if storage.location != root:
+        message = f"{config} names {storage.location}, and the server serves {root}"
+        raise StorageError(message, hint="Restart the server.")
+    return storage
 
 
 if __name__ == "__main__":

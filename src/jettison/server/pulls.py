@@ -172,10 +172,13 @@ class PullKeeper:
             return
         # Whoever reads it is not to take what is not written down for what was not pulled.
         try:
-            if self._book.exists():
-                await run(lambda: self._book.change(PullBook.end_watch))
+            await run(self._end_watch)
         except StorageError as error:
             _log.error("the book of pulls still says that it is kept: %s", error)
+
+    def _end_watch(self) -> None:
+        if self._book.exists():
+            self._book.change(PullBook.end_watch)
 
     async def stop(self, run: Run) -> None:
         """Write down the last pulls; none may be served after that."""

@@ -24,6 +24,7 @@ import uvloop
 
 from jettison.configuration import Configuration, is_local
 from jettison.configuration.settings import Http
+from jettison.errors import StorageError
 from jettison.server.access import make_guard
 from jettison.server.allocation import keep_memory
 from jettison.server.api.app import RegistryApp
@@ -37,13 +38,13 @@ from jettison.server.placement import Placement
 from jettison.server.pruning import RetentionKeeper
 from jettison.server.purging import keep_purging
 from jettison.server.running import http_server, listen_at, serve_until_told
-from jettison.server.workers import watch_over
+from jettison.server.shares import shares_of
+from jettison.server.workers import call_apart, watch_over
 from jettison.storage.opening import make_storage
 from jettison.storage.protocol import Storage
 
 __all__ = ["serve", "warn_of_the_open"]
 
-_THREADS: Final = 16
 _NOT_FOR_OTHERS: Final = 0o027
 """Bits of a mode: images and uploads are no business of the machine's other users."""
 
@@ -87,7 +88,7 @@ def serve(
             stack.callback(debug.close)
         # Not before: who may connect to a local socket is the operator's umask to say.
         os.umask(os.umask(_NOT_FOR_OTHERS) | _NOT_FOR_OTHERS)
-        storage = make(configuration)
+        opened = _opened(configuration, make)
         shared = None
         if configuration.workers > 1:
             shared = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="jettison-")))
@@ -95,7 +96,7 @@ def serve(
 
         def work(number: int, ready: Callable[[], None]) -> None:
             own = debug if number == 0 else None
-            server = _Server(configuration, storage, (listening, own), context, shared)
+            server = _Server(configuration, opened(), (listening, own), context, shared)
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(server.run(ready, first=number == 0))
 
@@ -105,6 +106,34 @@ def serve(
             watch_over(configuration.workers, work, lambda: announce(url))
         if http.net == "unix":
             Path(http.addr).unlink(missing_ok=True)
+
+
+def _opened(
+    configuration: Configuration, make: Callable[[Configuration], Storage]
+) -> Callable[[], Storage]:
+    """Return what gives each worker its storage: that of all, or one of its own if that is needed.
+
+    Of a storage that is far away one question is asked, so that a server that cannot reach it, or
+    has no right to it, does not start.
+    """
+    storage = make(configuration)
+    readonly = configuration.storage.readonly
+    if storage.features.forks or configuration.workers == 1:
+        if not storage.features.local:
+            _check_health(storage, readonly=readonly)
+        return lambda: storage
+    if not storage.features.local:
+        # Asked here, it could not be asked again by those that are forked.
+        call_apart(lambda: _check_health(make(configuration), readonly=readonly))
+    return lambda: make(configuration)
+
+
+def _check_health(storage: Storage, *, readonly: bool) -> None:
+    try:
+        storage.monitoring().check_health(write=not readonly)
+    except StorageError as error:
+        message = f"cannot serve {storage.location}: {error.message}"
+        raise StorageError(message, hint=error.hint) from error
 
 
 def warn_of_the_open(configuration: Configuration) -> None:
@@ -193,7 +222,7 @@ class _Server:
         """Serve until told to stop; the ``first`` process also does what only one has to do."""
         configuration = self._configuration
         async with contextlib.AsyncExitStack() as stack:
-            executor = ThreadPoolExecutor(_THREADS, "disk")
+            executor = ThreadPoolExecutor(shares_of(self._storage.features).threads, "disk")
             stack.callback(executor.shutdown)
             notifier = Notifier(configuration.notifications, configuration.http.addr)
             await notifier.start()

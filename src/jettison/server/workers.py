@@ -8,11 +8,13 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
-from typing import Final
+from typing import Final, NoReturn
 
-from jettison.errors import JettisonError
+import msgspec
 
-__all__ = ["watch_over"]
+from jettison.errors import JettisonError, StorageError
+
+__all__ = ["call_apart", "watch_over"]
 
 _log: Final = logging.getLogger(__name__)
 
@@ -64,6 +66,40 @@ def watch_over(count: int, work: Work, ready: Callable[[], None]) -> None:
     finally:
         for one, handler in before.items():
             signal.signal(one, handler)
+
+
+def call_apart(function: Callable[[], None]) -> None:
+    """Call a function in a process of its own, so that nothing of what it opens stays in this one.
+
+    Raises :class:`~jettison.errors.StorageError` with the message of whatever it raises.
+    """
+    reading, writing = os.pipe()
+    process = os.fork()
+    if not process:
+        _call_and_end(function, writing)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        raw = pipe.read()
+    _, status = os.waitpid(process, 0)
+    if raw:
+        message, hint = msgspec.json.decode(raw, type=tuple[str, str | None])
+        raise StorageError(message, hint=hint)
+    if status:
+        code = os.waitstatus_to_exitcode(status)
+        raise StorageError(f"the process that looks at the storage ended with {code}")
+
+
+def _call_and_end(function: Callable[[], None], writing: int) -> NoReturn:
+    code = 1
+    try:
+        function()
+        code = 0
+    except JettisonError as error:
+        os.write(writing, msgspec.json.encode((error.message, error.hint)))
+    except BaseException as error:  # noqa: BLE001 - whatever it is, this process ends here
+        os.write(writing, msgspec.json.encode((f"{type(error).__name__}: {error}", None)))
+    finally:
+        os._exit(code)
 
 
 def _hand_on(number: int, processes: Iterable[int]) -> None:

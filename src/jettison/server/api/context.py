@@ -23,6 +23,7 @@ from jettison.server.http.sharing import Bodies, Buffers, Turns
 from jettison.server.observing.exchange import Exchange
 from jettison.server.placement import Placement
 from jettison.server.pulls import PullKeeper
+from jettison.server.shares import shares_of
 from jettison.storage.protocol import Storage
 from jettison.storage.pulls import book_of
 from jettison.storage.referrers_index import ReferrersIndexes
@@ -36,12 +37,6 @@ T = TypeVar("T")
 _Locks = weakref.WeakValueDictionary[RepoName, asyncio.Lock]
 
 _KEPT: Final = 4096
-_THREADS: Final = 16
-_THREADS_EACH: Final = 12
-"""Threads that wait for the disk; one client leaves some of them to the others."""
-
-_SEARCHES: Final = 4
-_SEARCHES_EACH: Final = 2
 _MOST_WAITING: Final = 128
 _MOST_WAITING_ALL: Final = 1024
 _LARGE_BYTES: Final = 64 * 1024 * 1024
@@ -64,6 +59,8 @@ class Context:
         self.storage = storage
         self.events = events
         self.serving = storage.serving()
+        self.local = storage.features.local
+        """Whether the event loop may ask :attr:`serving`."""
         self.immutable = ImmutableTags(configuration.immutable, self.serving)
         self.uploading = storage.uploading()
         self.registry = StorageRegistry(storage)
@@ -77,8 +74,11 @@ class Context:
         """How many files are being sent."""
         self.large_bodies = Bodies(_LARGE_BYTES)
         """Manifests of a size that few have, from their first byte until they are stored."""
-        self._threads = Turns(_THREADS, _THREADS_EACH)
-        self._searches = Turns(_SEARCHES, _SEARCHES_EACH, _MOST_WAITING, _MOST_WAITING_ALL)
+        shares = shares_of(storage.features)
+        self._threads = Turns(shares.threads, shares.threads_each)
+        self._searches = Turns(
+            shares.searches, shares.searches_each, _MOST_WAITING, _MOST_WAITING_ALL
+        )
         self._parsing = Turns(1, 1, _MOST_WAITING, _MOST_WAITING_ALL)
         self.pushed: OrderedDict[Digest, RepoName] = OrderedDict()
         """Where blobs were pushed last: a hint for who mounts one without naming a source."""
@@ -192,6 +192,12 @@ class Call:
     def client(self) -> str:
         """Who takes turns with others: the user, or without a name the address."""
         return self.grant.user or self.request.client
+
+    async def ask(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call a function that only asks the storage: at once, or in a thread where that waits."""
+        if self.context.local:
+            return function(*args, **kwargs)
+        return await self.context.run(self.client, function, *args, **kwargs)
 
     async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """See :meth:`Context.run`."""

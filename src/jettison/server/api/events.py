@@ -21,7 +21,7 @@ class Events:
 
     def __init__(self, notifier: Notifier) -> None:
         self._notifier = notifier
-        self._enabled = notifier.enabled
+        self.enabled = notifier.enabled
 
     def manifest(
         self,
@@ -35,7 +35,7 @@ class Events:
         references: Iterable[Descriptor] = (),
     ) -> None:
         """Note that a manifest was pushed, pulled or deleted, with the ``tag`` that named it."""
-        if not self._enabled:
+        if not self.enabled:
             return
         self._notifier.emit(
             Event(
@@ -62,7 +62,7 @@ class Events:
         source: RepoName | None = None,
     ) -> None:
         """Note that a blob was pushed, pulled, deleted, or mounted from ``source``."""
-        if not self._enabled:
+        if not self.enabled:
             return
         gone = action == "delete"
         self._notifier.emit(
@@ -80,5 +80,5 @@ class Events:
 
     def untagged(self, call: "Call", tag: Tag) -> None:
         """Note that a tag was removed."""
-        if self._enabled:
+        if self.enabled:
             self._notifier.emit(Event("delete", call.repository, call.exchange, tag=tag))

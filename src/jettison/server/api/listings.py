@@ -18,11 +18,11 @@ _PIECE: Final = 64 * 1024
 async def get_tags(call: Call) -> Answer:
     """List tags in lexical order: all of them, or ``n`` after ``last``."""
     listings = call.context.listings
-    found = listings.kept(call.repository)
+    found = listings.kept(call.repository) if call.context.local else None
     if found is None:
         if listings.full:
             raise Busy
-        found = await call.search(listings.read, call.repository)
+        found = await call.search(listings.current, call.repository)
     if found is None:
         detail = {"name": call.repository}
         raise ApiError(404, Code.NAME_UNKNOWN, "there is no such repository", detail)

@@ -29,6 +29,7 @@ from jettison.server.http.answers import (
     shown,
 )
 from jettison.server.http.content_headers import manifest_headers, prepared_manifest
+from jettison.storage.protocol import ManifestContent, Serving
 
 __all__ = ["delete_manifest", "get_manifest", "put_manifest"]
 
@@ -50,43 +51,58 @@ _OCI: Final = "application/vnd.oci."
 
 async def get_manifest(call: Call) -> Answer:
     """Send a manifest, or for HEAD its headers."""
-    context, serving = call.context, call.context.serving
-    if ":" in call.reference:
-        digest: Digest | None = parse_digest(call.reference)
-    else:
-        digest = serving.tag(call.repository, _known_tag(call.reference))
-    if digest is None or not serving.has_revision(call.repository, digest):
+    context = call.context
+    by_digest = ":" in call.reference
+    wanted = parse_digest(call.reference) if by_digest else _known_tag(call.reference)
+    found = await call.ask(_find, context.serving, call.repository, wanted)
+    if found is None:
         raise _unknown(call)
-    content = serving.manifest(digest)
-    if content is None:
-        answer, kind, size = await _large(call, digest)
+    digest, content = found
+    if not isinstance(content, ManifestContent):
+        answer, kind, size = await _large(call, digest, content)
     else:
         kind, size = content.media_type, len(content.raw)
         _check_acceptable(call, digest, kind)
         headers, encoded = prepared_manifest(digest, size, kind)
         answer = content_answer(call.request, digest, headers, content.raw, encoded)
-    tag = "" if ":" in call.reference else call.reference
+    tag = "" if by_digest else call.reference
     if call.request.method == "GET":
         context.pulls.note(call.exchange, call.repository, digest, tag)
     context.events.manifest(call, "pull", digest, media_type=kind, size=size, tag=tag)
     return answer
 
 
-async def _large(call: Call, digest: Digest) -> tuple[Answer, str, int]:
+def _find(
+    serving: Serving, repository: RepoName, wanted: Digest | Tag
+) -> tuple[Digest, ManifestContent | str | None] | None:
+    """Return a manifest of the repository: its digest, and its content, or the type of a large one.
+
+    None in place of a type that is not known yet.
+    """
+    if isinstance(wanted, Digest):
+        digest = wanted if serving.has_revision(repository, wanted) else None
+    else:
+        digest = serving.resolve(repository, wanted)
+    if digest is None:
+        return None
+    content = serving.manifest(digest)
+    return digest, serving.large_type(digest) if content is None else content
+
+
+async def _large(call: Call, digest: Digest, kind: str | None) -> tuple[Answer, str, int]:
     """Answer with a manifest of a size that few have: read and parsed once, then sent as a file."""
     context = call.context
-    kind = context.serving.large_type(digest)
     if kind is None:
         kind = await context.parse(call.client, context.serving.examine, digest)
     if kind is None:
         raise _unknown(call)
     _check_acceptable(call, digest, kind)
-    opened = context.serving.open(digest)
+    opened = await call.ask(context.serving.open, digest)
     if opened is None:
         raise _unknown(call)
     size = opened.size
     headers = manifest_headers(digest, size, kind)
-    return open_answer(call, digest, headers, opened), kind, size
+    return await open_answer(call, digest, headers, opened), kind, size
 
 
 def _known_tag(text: str) -> Tag:

@@ -42,17 +42,19 @@ def content_answer(
     return Answer(206, _in_part(headers, first, length, len(raw)), raw[first : first + length])
 
 
-def open_answer(call: Call, digest: str, headers: list[Header], opened: OpenContent) -> Answer:
+async def open_answer(
+    call: Call, digest: str, headers: list[Header], opened: OpenContent
+) -> Answer:
     """Answer with an open file and its size; the file is closed when it is sent, or at once."""
     request = call.request
     size = opened.size
     try:
         part = _part(request, digest, size)
     except BaseException:
-        opened.close()
+        await call.ask(opened.close)
         raise
     if part is None or request.method == "HEAD":
-        opened.close()
+        await call.ask(opened.close)
     if part is None:
         return _not_modified(headers)
     first, length, partial_ = part
@@ -99,7 +101,7 @@ async def _stream(
     """
     context = call.context
     ahead: asyncio.Future[bytes] | None = None
-    waits = False
+    waits = not context.local
     context.downloads += 1
     try:
         while length > 0:
@@ -122,4 +124,4 @@ async def _stream(
         context.downloads -= 1
         if ahead is not None:
             await asyncio.wait([ahead])  # it uses what is open
-        opened.close()
+        await call.ask(opened.close)

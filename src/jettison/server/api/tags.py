@@ -65,6 +65,10 @@ class Listings:
                 self._kept.move_to_end(repository)
         return found
 
+    def current(self, repository: RepoName) -> SortedNames | None:
+        """Return the tags of a repository, kept or not; None if there is no such repository."""
+        return self.kept(repository) or self.read(repository)
+
     def read(self, repository: RepoName) -> SortedNames | None:
         """List the tags of a repository; None if there is no such repository."""
         names = self._storage.tags(repository)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import re
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Final, ParamSpec, TypeVar
 
 from jettison.errors import Locked, NotFoundError, StorageError, VerificationFailed
@@ -12,6 +13,7 @@ from jettison.server.allocation import give_memory_back
 from jettison.server.api.context import Call, parse_digest
 from jettison.server.api.mounts import mount
 from jettison.server.api.sessions import Session
+from jettison.server.api.settling import settled
 from jettison.server.api.upload_writer import MOST_PIECES, UploadWriter
 from jettison.server.http.answers import Answer, ApiError, Code, Header, shown
 from jettison.server.http.requests import Disconnected
@@ -57,7 +59,7 @@ async def begin_upload(call: Call) -> Answer:
     if digest is not None:
         async with _gathered(call) as pieces:
             if request.finished and request.header(b"content-range") is None:
-                await call.brief(_put_whole, call, pieces, digest)
+                await settled(partial(call.brief, _put_whole, call, pieces, digest))
                 return _pushed(call, digest, sum(map(len, pieces)))
     call.reference = await call.brief(context.uploading.start, call.repository)
     context.sessions.add(call.reference, algorithm)
@@ -187,6 +189,7 @@ def _store(
     None, with nothing done, where the file would have to be read for its digest.
     """
     with call.context.uploading.open(call.repository, call.reference) as upload:
+        _forget_if_elsewhere(upload, session)
         if digest is not None and not session.knows(upload, digest.algorithm):
             return None
         with _given_up_if_full(upload, session):
@@ -199,9 +202,17 @@ def _store(
                     session.update(pieces)
             _check_length(upload, session, start, expected)
             size = upload.size
-            if digest is not None:
+            if digest is None:
+                upload.flush()
+            else:
                 _complete(upload, session, digest)
             return size
+
+
+def _forget_if_elsewhere(upload: OpenUpload, session: Session) -> None:
+    """Let the digest so far be read again where this process may not have seen all of it."""
+    if upload.elsewhere:
+        session.forget()
 
 
 def _complete(upload: OpenUpload, session: Session, digest: Digest) -> None:
@@ -265,6 +276,7 @@ async def _opened(call: Call) -> AsyncIterator[tuple[OpenUpload, Session]]:
         uploading = call.context.uploading
         opened = await _patiently(call, deadline, uploading.open, call.repository, call.reference)
         with opened as upload:
+            _forget_if_elsewhere(upload, session)
             try:
                 yield upload, session
             except StorageError as error:
@@ -300,13 +312,18 @@ async def _append(
     """Append the body, which begins with ``pieces``, if it goes where the file ends."""
     request, start = call.request, upload.size
     expected = _expected_length(call, start)
-    async with UploadWriter(call, upload, session) as writer:
-        for piece in pieces:
-            await writer.add(piece)
-        async for piece in request.pieces():
-            await writer.add(piece)
+    try:
+        async with UploadWriter(call, upload, session) as writer:
+            for piece in pieces:
+                await writer.add(piece)
+            async for piece in request.pieces():
+                await writer.add(piece)
+    except (ApiError, Disconnected):
+        await call.ask(upload.flush)  # the client can go on there
+        raise
     if expected is not None and upload.size - start != expected:
         await call.run(_check_length, upload, session, start, expected)
+    await call.ask(upload.flush)
 
 
 def _check_length(upload: OpenUpload, session: Session, start: int, expected: int | None) -> None:
