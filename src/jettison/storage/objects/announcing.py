@@ -13,7 +13,7 @@ from typing import Final
 
 from jettison.errors import StorageError
 from jettison.storage.objects.bucket import Bucket
-from jettison.storage.objects.deleting import SignedDeletes, measure_clock
+from jettison.storage.objects.deleting import SignedDeletes, measure_clock, uptime
 from jettison.storage.objects.sweeps import Sweeps
 from jettison.storage.protocol import Outcome
 
@@ -27,7 +27,8 @@ _LISTINGS: Final = 10
 class _Open:
     """An announcement that is not shut: what of it may still go, until when, and if it was looked.
 
-    Times are those of the monotonic clock. ``lands_until``: a delete may be on its way until then.
+    Times are those of :func:`~jettison.storage.objects.deleting.uptime`. ``lands_until``: a delete
+    may be on its way until then.
     """
 
     def __init__(self, number: int, keys: Iterable[str], end: float) -> None:
@@ -46,7 +47,7 @@ class AnnouncedKeys:
         bucket: Bucket,
         sweeps: Sweeps,
         *,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = uptime,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._sweeps = sweeps

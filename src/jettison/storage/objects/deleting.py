@@ -19,33 +19,46 @@ from jettison.storage.protocol import age
 if TYPE_CHECKING:
     import aiohttp
 
-__all__ = ["ClockDifference", "Deleted", "SignedDeletes", "measure_clock"]
+__all__ = ["ClockDifference", "Deleted", "SignedDeletes", "measure_clock", "uptime"]
 
 _AT_ONCE: Final = 64
 _LASTS: Final = 30.0
 _CONNECT_SECONDS: Final = 5.0
 _CLOCK: Final = f"{layout.OURS}/clock"
 _GONE: Final = frozenset({200, 202, 204, 404})
+_UPTIME: Final[int] = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+_MOST_MOVED: Final = 1.0
+"""So many seconds the clock may have been put forward or back since it was compared."""
 _DENIED: Final = 403
 _FAILING: Final = 500
 
 
 class ClockDifference(NamedTuple):
-    """How far this machine's clock is ahead of the store's (seconds): between these two."""
+    """How far this machine's clock is ahead of the store's (seconds): between these two.
+
+    ``base`` is what it was ahead of :func:`uptime` then.
+    """
 
     least: float
     most: float
+    base: float
+
+
+def uptime() -> float:
+    """Return seconds that go on whatever is done to the clock, also while the machine sleeps."""
+    return time.clock_gettime(_UPTIME)
 
 
 def measure_clock(bucket: Bucket) -> ClockDifference:
     """Compare the clocks; writes an object. Stores tell the time of an object in whole seconds."""
     before = time.time()
+    base = before - uptime()
     stamp = bucket.now(_CLOCK)
-    return ClockDifference(age(stamp, before) - 1.0, age(stamp, time.time()))
+    return ClockDifference(age(stamp, before) - 1.0, age(stamp, time.time()), base)
 
 
 class Deleted(NamedTuple):
-    """What became of one: True, or its error; and until when it may still land (monotonic)."""
+    """What became of one: True, or its error; and until when it may still land (uptime)."""
 
     outcome: bool | StorageError
     lands_until: float = 0.0
@@ -59,14 +72,15 @@ class SignedDeletes:
         # Long enough for the store to take it, and no longer.
         self._valid = _LASTS + max(0.0, math.ceil(-clock.least))
         self._lands = self._valid + max(0.0, clock.most)
+        self._base = clock.base
 
     @property
     def seconds(self) -> float:
         """For how long after it is sent a delete may land."""
-        return self._lands
+        return self._lands + _MOST_MOVED
 
     def delete(self, keys: Sequence[str], end: float) -> list[Deleted]:
-        """Delete objects, none of which may be there after ``end`` (monotonic) and be deleted then.
+        """Delete objects, none of which may be there after ``end`` (uptime) and be deleted then.
 
         What there is no time left for is not sent. True also for one that was not there.
         """
@@ -78,7 +92,7 @@ class SignedDeletes:
 
         verify = self._bucket.settings.verify
         connector = aiohttp.TCPConnector(limit=_AT_ONCE, ssl=verify)
-        timeout = aiohttp.ClientTimeout(total=self._lands, sock_connect=_CONNECT_SECONDS)
+        timeout = aiohttp.ClientTimeout(total=self.seconds, sock_connect=_CONNECT_SECONDS)
         turns = asyncio.Semaphore(_AT_ONCE)
         async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
 
@@ -93,11 +107,17 @@ class SignedDeletes:
         from yarl import URL  # noqa: PLC0415 - comes with it
 
         place = f"{self._bucket.location}/{key}"
-        lands_until = time.monotonic() + self._lands
-        if lands_until > end:
-            message = f"{place} was not removed: the time of its sweep is over"
-            return Deleted(StorageError(message, hint="The next collection removes it."))
         url = URL(self._bucket.url("DELETE", key, self._valid), encoded=True)
+        # Only now: it lasts from when it was signed, however long this process then stands still.
+        lands_until = uptime() + self._lands + _MOST_MOVED
+        reason = ""
+        if lands_until > end:
+            reason = "the time of its sweep is over"
+        if abs(time.time() - uptime() - self._base) > _MOST_MOVED:
+            reason = "this machine's clock was put forward or back"
+        if reason:
+            message = f"{place} was not removed: {reason}"
+            return Deleted(StorageError(message, hint="The next collection removes it."))
         try:
             async with session.delete(url, allow_redirects=False) as answer:
                 status = answer.status

@@ -90,10 +90,21 @@ class Sweeps:
     def naming(self, keys: Collection[str], after: int) -> list[int]:
         """Return the sweeps later than number ``after`` that name any of these keys; one request.
 
-        Those that are over are among them: what they have removed was there a moment ago.
+        Those that are over are among them: what they have removed was there a moment ago. So is one
+        whose record is removed by now, whatever it named.
         """
         wanted = frozenset(keys)
-        return [one for one in self._look(after) if not wanted.isdisjoint(self._read(one).keys)]
+        later = self._look(after)
+        read = {number: self._read(number) for number in later}
+        named = [
+            number
+            for number, seen in read.items()
+            if seen is None or not wanted.isdisjoint(seen.keys)
+        ]
+        # Numbers follow one another, and records go long after their ends, but for the last.
+        all_later = range(after + 1, later[-1] + 1 if later else 0)
+        gone = next((number for number in all_later if number not in read), None)
+        return named if gone is None else [gone, *named]
 
     def open_naming(self, keys: Collection[str]) -> bool:
         """Whether a sweep that goes on names any of these keys."""
@@ -134,17 +145,18 @@ class Sweeps:
         if number in self._shut:
             return True
         seen = self._read(number)
-        return self._clock() - seen.at > seen.seconds + SLACK_SECONDS
+        return seen is None or self._clock() - seen.at > seen.seconds + SLACK_SECONDS
 
-    def _read(self, number: int) -> _Seen:
+    def _read(self, number: int) -> _Seen | None:
+        """Return what a sweep has announced; None if its record was removed, long after its end."""
         with self._lock:
             known = self._seen.get(number)
         if known is not None:
             return known
         at = self._clock()
         raw = self._bucket.get(_key(number), _LARGEST)
-        if raw is None:  # removed with its end, long after it
-            return _Seen(frozenset(), 0.0, at)
+        if raw is None:
+            return None
         try:
             found: Announcement = codec.decode(raw, Announcement)
         except InvalidDocument as error:
