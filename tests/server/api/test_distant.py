@@ -14,7 +14,7 @@ from jettison.model.names import RepoName, Tag
 from tests.server.application import Application
 from tests.server.asking import LARGE
 from tests.server.observing.sinks import Sink, serving
-from tests.support.distant import DistantStorage
+from tests.support.distant import DistantServing, DistantStorage
 
 APP = RepoName("app")
 RAW = b"some bytes"
@@ -24,22 +24,37 @@ ORIGIN = "https://store.example"
 IMAGE = images.image([images.layer({"file": b"x"})])
 
 
+class SweptServing(DistantServing):
+    """What is asked of that one."""
+
+    def __init__(self, storage: "Sweeping") -> None:
+        super().__init__(storage.memory, None)
+        self._storage = storage
+
+    def touch_layer(self, repository: RepoName, digest: Digest, size: int | None = None) -> bool:
+        self._storage.sweep()
+        return super().touch_layer(repository, digest, size)
+
+
 class Sweeping(DistantStorage):
     """In which a collection takes what the next pushes rely on, so often."""
 
     swept = 0
 
+    def serving(self) -> SweptServing:
+        return SweptServing(self)
+
     def put_manifest(
         self, repository: RepoName, digest: Digest, raw: bytes, tags: Iterable[Tag] = ()
     ) -> None:
-        self._sweep()
+        self.sweep()
         super().put_manifest(repository, digest, raw, tags)
 
     def link_layer(self, repository: RepoName, digest: Digest) -> None:
-        self._sweep()
+        self.sweep()
         super().link_layer(repository, digest)
 
-    def _sweep(self) -> None:
+    def sweep(self) -> None:
         if self.swept:
             self.swept -= 1
             raise SweptMeanwhile("a collection has taken what is relied on")
@@ -105,6 +120,15 @@ async def test_a_manifest_and_a_mount_are_done_again_after_a_collection(
     digest = IMAGE.blobs()[0].digest
     status, _, _ = await app.ask("POST", f"/v2/other/blobs/uploads/?mount={digest}&from=app")
     assert (status, storage.swept) == (201, 0)
+
+
+async def test_so_is_the_question_whether_a_blob_is_there(
+    app: Application, storage: Sweeping
+) -> None:
+    assert await push(app) == 201
+    storage.swept = 10
+    status, _, _ = await app.ask("HEAD", f"/v2/app/blobs/{IMAGE.blobs()[0].digest}")
+    assert (status, storage.swept) == (200, 0)
 
 
 async def test_a_push_that_is_swept_again_and_again_fails(
