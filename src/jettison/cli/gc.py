@@ -103,6 +103,14 @@ def gc(
     allow_foreign_owner: AllowForeignOwner = False,
     max_removal: MaxRemoval = "50%",  # type: ignore[assignment] # parsed by the option
     assume_quiescent: AssumeQuiescent = False,
+    served_by_jettison: Annotated[
+        bool,
+        typer.Option(
+            "--served-by-jettison",
+            help="For a bucket: no other program than jettison serve takes pushes into it. "
+            "Known without this where one answers at the configuration's address.",
+        ),
+    ] = False,
     quiesce: Annotated[
         str | None,
         typer.Option(metavar="CMD", help="Run this before: stop the registry, or its pushes."),
@@ -126,7 +134,8 @@ def gc(
 
     Safe beside a running registry: takes only what was not touched within the grace period, and
     puts back what a push comes to need meanwhile. --grace 0s and --now require a registry that is
-    stopped or read-only. Exit code 3: something could not be read, and everything that it may need
+    stopped or read-only; so does a bucket, unless jettison serve alone takes pushes into it.
+    Exit code 3: something could not be read, and everything that it may need
     stays.
     """
     from jettison.collector.options import CollectOptions
@@ -148,7 +157,7 @@ def gc(
         if dry_run:
             job.show()
         else:
-            job.run(yes, assume_quiescent, quiesce, resume)
+            job.run(yes, assume_quiescent, quiesce, resume, heeded=served_by_jettison)
     except KeyboardInterrupt:
         if textfile is not None:
             job.write_textfile(textfile, Interrupted.exit_code)
@@ -198,7 +207,13 @@ class _Command:
             raise not_all(len(plan.problems), 0, dry_run=True)
 
     def run(
-        self, yes: bool, assume_quiescent: bool, quiesce: str | None, resume: str | None
+        self,
+        yes: bool,
+        assume_quiescent: bool,
+        quiesce: str | None,
+        resume: str | None,
+        *,
+        heeded: bool,
     ) -> None:
         """Plan, ask, collect, and print the receipt."""
         from jettison.jobs.quiescence import quiesced
@@ -212,7 +227,7 @@ class _Command:
             yes = True
         with quiesced(quiesce, resume):
             if not assume_quiescent:
-                self._job.require_quiescent(quiesced=quiesce is not None)
+                self._job.require_quiescent(quiesced=quiesce is not None, heeded=heeded)
             self._job.recover()
             plan = self._make_plan()
             self._print(plan)

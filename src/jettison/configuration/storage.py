@@ -31,7 +31,6 @@ DRIVERS: Final = frozenset(
     {"azure", "filesystem", "gcs", "inmemory", "oss", "s3", "s3aws", "s3goamzn", "swift"}
 )
 _BUCKETS: Final = frozenset({"s3", "s3aws"})
-_UNSERVED: Final = "is not supported: a bucket can be read, and not be served yet"
 _NOT_DRIVERS: Final = frozenset({"cache", "delete", "maintenance", "redirect", "tag"})
 _CACHES: Final[tuple[Cache, ...]] = get_args(Cache)
 _HARBOR_REALM: Final = "harbor-registry-basic-realm"
@@ -81,9 +80,7 @@ def read_storage(top: Section) -> Storage:
 def _driver(section: Section) -> str:
     drivers = [name for name in section.names() if name not in _NOT_DRIVERS]
     if len(drivers) == 1 and drivers[0] in DRIVERS:
-        if drivers[0] in _BUCKETS:
-            section.only("serving").bad(drivers[0], _UNSERVED, "Use the filesystem driver.")
-        elif drivers[0] != SUPPORTED:
+        if drivers[0] not in {SUPPORTED, *_BUCKETS}:
             section.only("opening").bad(drivers[0], f"is not supported: {DRIVER}", "Remove it.")
         return drivers[0]
     known = ", ".join(sorted(DRIVERS))

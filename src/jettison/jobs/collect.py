@@ -19,7 +19,7 @@ from jettison.collector.undo_windows import (
     used_addresses,
 )
 from jettison.errors import JournalError, NotFoundError, StorageError
-from jettison.jobs.quiescence import Evidence, probe_address, require_quiescent
+from jettison.jobs.quiescence import Evidence, is_heeded, probe_address, require_quiescent
 from jettison.jobs.verify_collection import medium, verify_collection, verify_gone
 from jettison.jobs.workspace import Workspace
 from jettison.model.digest import Digest
@@ -89,15 +89,20 @@ class CollectionJob:
         self._recovered: list[Digest] = []
         self._unlinked: list[Digest] = []
         self._windows: set[str] = set()
+        self._heeded = False
 
-    def require_quiescent(self, *, quiesced: bool = False) -> None:
+    def require_quiescent(self, *, quiesced: bool = False, heeded: bool = False) -> None:
         """Raise :class:`~jettison.errors.NotQuiescent` if pushes are possible and must not be.
 
-        Without a grace period, with ``end_undo``, and for images in a bucket, the registry must be
-        stopped or read-only.
-        ``quiesced``: a command has just stopped it.
+        Without a grace period, with ``end_undo``, and for images in a bucket that another registry
+        than ours serves, the registry must be stopped or read-only. ``quiesced``: a command has
+        just stopped it. ``heeded``: whoever pushes does so through our own server.
         """
         hides = self.storage.features.atomic_rename
+        if not hides and self._options.grace > 0 and not self._end_undo and not quiesced:
+            self._heeded = heeded or is_heeded(self.configuration, self.addresses())
+            if self._heeded:
+                return
         if self._options.grace <= 0 or self._end_undo or not hides:
             now = self._workspace.clock()
             evidence = Evidence(self.storage, now, self.addresses(), quiesced)
@@ -118,7 +123,8 @@ class CollectionJob:
         with self.storage.seeing_quarantine() as aside:
             noted = (*self._unlinked, *self.storage.link_quarantine().unlinked())
             unlinked = (*self._recovered, *noted, *map(Digest.from_binary, aside))
-            now = self._workspace.clock()
+            # Beside pushes, what is young is told by the clock that has dated it.
+            now = self.storage.now() if self._heeded else self._workspace.clock()
             plan = self._plan(now, unlinked, progress or self._workspace.progress, tracing)
         return msgspec.structs.replace(plan, aside=len(aside)) if aside else plan
 
@@ -169,7 +175,8 @@ class CollectionJob:
             place.clock,
             progress or place.progress,
             end=self._windows,
-            quiescent=True,
+            quiescent=not self._heeded,
+            heeded=self._heeded,
         )
         recovered = receipt.recovered + len(self._recovered)
         receipt = msgspec.structs.replace(receipt, recovered=recovered)
@@ -306,12 +313,14 @@ def collect_and_forget(
     *,
     end: AbstractSet[str] = frozenset(),
     quiescent: bool = False,
+    heeded: bool = False,
 ) -> tuple[CollectionReceipt, list[Finding]]:
     """Execute a plan, and make the configured Redis forget what went.
 
     Returns the receipt, with a problem if Redis still remembers, and the findings about it.
-    ``quiescent`` as in :func:`~jettison.collector.sweep.collect`. The undo windows of the runs
-    ``end`` end first. Redis is made to forget even if an error or Ctrl-C ends the collection.
+    ``quiescent`` and ``heeded`` as in :func:`~jettison.collector.sweep.collect`. The undo windows
+    of the runs ``end`` end first. Redis is made to forget even if an error or Ctrl-C ends the
+    collection.
     """
     cache = None if configuration is None else configuration.storage.cache
     findings: list[Finding] = []
@@ -324,6 +333,7 @@ def collect_and_forget(
             # First, since nothing may promise what is gone; and only once it is certain to go.
             begin=lambda: _end_windows(storage, plan, end),
             quiescent=quiescent,
+            heeded=heeded,
         )
     finally:
         if configuration is not None and cache == "redis" and not plan.empty:

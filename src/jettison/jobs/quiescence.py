@@ -23,9 +23,11 @@ from jettison.model.digest import Digest
 from jettison.storage.protocol import Storage, stamp_at
 
 if TYPE_CHECKING:
+    import http.client
+
     from jettison.configuration import Configuration
 
-__all__ = ["Evidence", "probe_address", "quiesced", "require_quiescent"]
+__all__ = ["OUR_SERVER", "Evidence", "is_heeded", "probe_address", "quiesced", "require_quiescent"]
 
 TIMEOUT: Final = 5.0
 """Seconds to wait for a connection and for an answer."""
@@ -35,6 +37,9 @@ _IMPOSSIBLE: Final = Digest("sha256:" + "0" * 64)
 _EVERYWHERE: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read, not listened on
 _NOBODY_BEHIND: Final = frozenset({502, 503, 504})
 _STOP: Final = "Stop the registry, or set storage.maintenance.readonly.enabled: true and restart it"
+OUR_SERVER: Final = "jettison"
+"""What our own server calls itself in each answer."""
+
 _KNOW_BETTER: Final = "--assume-quiescent if you know better."
 _HINT: Final = f"{_STOP}, or leave out --now and --grace 0; {_KNOW_BETTER}"
 _ALWAYS: Final = f"{_STOP}; {_KNOW_BETTER}"
@@ -94,6 +99,30 @@ def require_quiescent(
         stopped = f"nothing listens at {host}:{port}" if readonly is None else "it is read-only"
         for contradiction in _contradictions(configuration, evidence, timeout, sure=bool(readonly)):
             raise _refusal(f"{stopped}, but {contradiction}", hint)
+
+
+def is_heeded(
+    configuration: "Configuration | None", addresses: tuple[str, ...], timeout: float = TIMEOUT
+) -> bool:
+    """Whether our own server answers for a configuration, and nothing else at ``addresses``.
+
+    It heeds what a collection announces in a bucket, so that one may go on beside it.
+    """
+    asked = None if configuration is None else probe_address(configuration)
+    if configuration is None or asked is None:
+        return False
+    from http.client import HTTPException  # noqa: PLC0415 - see `_ask`
+
+    each = {asked, *(found for name in addresses if (found := _parse(name)) is not None)}
+    servers: set[str | None] = set()
+    for host, port in each:
+        try:
+            servers.add(_probe(configuration, host, port, timeout).headers.get("Server"))
+        except ConnectionRefusedError:
+            continue
+        except (OSError, HTTPException):
+            return False
+    return servers == {OUR_SERVER}
 
 
 def _contradictions(
@@ -174,6 +203,21 @@ def _parse(text: str) -> tuple[str, int] | None:
 
 def _ask(configuration: "Configuration", host: str, port: int, timeout: float) -> bool:
     """Return whether the registry is read-only."""
+    import http.client  # noqa: PLC0415 - see `_probe`
+
+    answer = _probe(configuration, host, port, timeout)
+    allowed = {method.strip() for method in answer.headers.get("Allow", "").split(",")}
+    return (
+        answer.status == http.client.METHOD_NOT_ALLOWED
+        and answer.headers.get_content_type() == "text/plain"
+        and allowed == {"GET", "HEAD"}
+    )
+
+
+def _probe(
+    configuration: "Configuration", host: str, port: int, timeout: float
+) -> "http.client.HTTPResponse":
+    """Return the answer to the deletion of a manifest that cannot exist, without its body."""
     # Imported here: most collections ask nobody, and are to start at once and stay small.
     import http.client  # noqa: PLC0415 - see above
     import ssl  # noqa: PLC0415 - same
@@ -192,13 +236,7 @@ def _ask(configuration: "Configuration", host: str, port: int, timeout: float) -
         prefix = configuration.http.prefix.strip("/")
         top = f"/{prefix}/v2" if prefix else "/v2"
         connection.request("DELETE", f"{top}/jettison/probe/manifests/{_IMPOSSIBLE}")
-        answer = connection.getresponse()
-        allowed = {method.strip() for method in answer.headers.get("Allow", "").split(",")}
-        return (
-            answer.status == http.client.METHOD_NOT_ALLOWED
-            and answer.headers.get_content_type() == "text/plain"
-            and allowed == {"GET", "HEAD"}
-        )
+        return connection.getresponse()
     finally:
         connection.close()
 

@@ -1,5 +1,6 @@
 """Opens the storage that a path names: a folder, or a registry's configuration."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,7 +60,9 @@ def _with_absence(storage: Storage, configuration: "Configuration") -> Storage:
     return storage
 
 
-def _open_bucket(bucket: "S3Bucket", environment: Mapping[str, str]) -> Storage:
+def _open_bucket(
+    bucket: "S3Bucket", environment: Mapping[str, str], *, live: bool = False
+) -> Storage:
     # Imported here: a tree on a disk needs nothing of this.
     from jettison.manifest_cache import ManifestCache, cache_directory  # noqa: PLC0415 - see above
     from jettison.storage.objects import ObjectStorage  # noqa: PLC0415 - same
@@ -67,7 +70,7 @@ def _open_bucket(bucket: "S3Bucket", environment: Mapping[str, str]) -> Storage:
 
     home = environment.get("HOME")
     folder = None if home is None else cache_directory(environment, Path(home))
-    return ObjectStorage(Bucket(bucket, environment), ManifestCache(folder))
+    return ObjectStorage(Bucket(bucket, environment), ManifestCache(folder), live=live)
 
 
 def make_storage(configuration: "Configuration") -> Storage:
@@ -75,6 +78,9 @@ def make_storage(configuration: "Configuration") -> Storage:
 
     Raises :class:`~jettison.errors.ConfigurationError` for one that cannot be served.
     """
+    bucket = configuration.storage.bucket
+    if bucket is not None:
+        return _open_bucket(bucket, os.environ, live=True)
     if configuration.storage.driver != "filesystem":
         raise ConfigurationError(f"driver {configuration.storage.driver!r} cannot be served")
     return StorageTree.make(configuration.storage.root)

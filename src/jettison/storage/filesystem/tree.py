@@ -1,6 +1,7 @@
 """The storage tree of a registry on a disk: whatever the protocol of storages asks."""
 
 import contextlib
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
@@ -107,6 +108,10 @@ class StorageTree(TreeRemover):
         return TreeMover(self)
 
     # Taking aside.
+
+    def now(self) -> float:
+        """Return the time of this machine, which is that of its disks (seconds)."""
+        return time.time()
 
     def lease(
         self,

@@ -34,6 +34,10 @@ class MemorySweeping:
         finally:
             memory.leased_for = None
 
+    def now(self) -> float:
+        """Return the time of its clock (seconds)."""
+        return self.memory.now() / 1e9
+
     def quarantine(self) -> MemoryQuarantine:
         """Open where blobs lie aside."""
         return MemoryQuarantine(self.memory)

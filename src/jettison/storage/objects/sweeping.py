@@ -283,6 +283,10 @@ class ObjectSweeping(ObjectScanning):
             self._announced.spare(key)
         return self.aside.pop(key, None) is not None
 
+    def now(self) -> float:
+        """Return the store's time, or up to two seconds less: it dates in whole seconds."""
+        return self.bucket.now(f"{layout.OURS}/clock") / 1_000_000_000 - 1.0
+
     def quarantine(self) -> ObjectQuarantine:
         """Return what leaves blobs out of listings."""
         return ObjectQuarantine(self)

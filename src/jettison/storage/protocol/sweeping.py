@@ -128,6 +128,12 @@ class Sweeping(Protocol):
         Raises :class:`~jettison.errors.Locked` if another holds it.
         """
 
+    def now(self) -> float:
+        """Return the time of the clock that dates what is written, or a little less.
+
+        In seconds since the epoch.
+        """
+
     def quarantine(self) -> Quarantine:
         """Open where blobs lie aside."""
 
