@@ -17,6 +17,7 @@ import os
 import re
 import secrets
 import subprocess
+import sys
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -229,6 +230,17 @@ class S3Distribution3(S3Registry):
 
     program: ClassVar[Program] = "distribution-3"
     command: ClassVar[tuple[str, ...]] = (str(PEERS / "registry"),)
+
+
+class S3Jettison(S3Registry):
+    """`jettison serve` with its storage in a bucket, whose folder is its storage's."""
+
+    program: ClassVar[Program] = "jettison"
+    command: ClassVar[tuple[str, ...]] = (sys.executable, "-m", "jettison")
+
+    def __init__(self, base: Path, bucket: Bucket, **options: Unpack[Options]) -> None:
+        super().__init__(base, bucket, **options)
+        self.root = bucket.folder
 
 
 S3_REGISTRIES: Final = (S3Registry, S3Distribution3)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from jettison.model.plausibility import Owner
 from jettison.storage.objects.checking import ObjectCheck
 from jettison.storage.objects.documents import ObjectDocuments
+from jettison.storage.objects.monitoring import ObjectMonitoring
 from jettison.storage.objects.serving import ObjectServing
 from jettison.storage.objects.unwritten import Unwritten
 from jettison.storage.objects.uploading import ObjectUploading
@@ -37,6 +38,10 @@ class ObjectStorage(ObjectWriting, Unwritten):
     def uploading(self) -> ObjectUploading:
         """Return what takes in blobs piece by piece."""
         return ObjectUploading(self)
+
+    def monitoring(self) -> ObjectMonitoring:
+        """Return what tells how the bucket is."""
+        return ObjectMonitoring(self.bucket)
 
     def owners(self) -> tuple[Owner, ...]:
         """Return none: a bucket has no files of other programs that would tell."""

@@ -10,7 +10,6 @@ from jettison.errors import Refused
 from jettison.storage.objects.bucket import Bucket
 from jettison.storage.protocol import (
     Mending,
-    Monitoring,
 )
 
 __all__ = ["Unwritten", "refusal"]
@@ -34,7 +33,3 @@ class Unwritten:
     def mending(self) -> Mending:
         """Refuse."""
         self._refuse("repair")
-
-    def monitoring(self) -> Monitoring:
-        """Refuse."""
-        self._refuse("serve")

@@ -1,0 +1,29 @@
+"""How a bucket is, asked of it anew each time."""
+
+from typing import Final
+
+from jettison.storage.filesystem import layout
+from jettison.storage.objects.bucket import Bucket
+
+__all__ = ["ObjectMonitoring"]
+
+_PROBE: Final = f"{layout.OURS}/health"
+
+
+class ObjectMonitoring:
+    """Health checks of a bucket (:class:`~jettison.storage.protocol.Monitoring`)."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+
+    def check_health(self, *, write: bool) -> bool:
+        """List what is at the top, with ``write`` also store a small object; two requests.
+
+        Returns whether a registry is there.
+        """
+        if write:
+            self._bucket.put(_PROBE, b"")
+        return bool(self._bucket.folders(layout.MARKER))
+
+    def capacity(self) -> None:
+        """Return None: a bucket has no bounds that are known."""
