@@ -1,6 +1,7 @@
 """What the threads of a load share: what was acknowledged, what went wrong, a log, a gate."""
 
 import contextlib
+import itertools
 import math
 import re
 import threading
@@ -211,7 +212,12 @@ class Shared:
     failures: list[Failure] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
+    ports: Iterator[int] = field(init=False)
+    """Those of the servers, for one client after the other."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self.ports = itertools.repeat(self.registry.port)
 
     def count(self, what: str, number: int = 1) -> None:
         with self._lock:

@@ -242,5 +242,10 @@ class S3Jettison(S3Registry):
         super().__init__(base, bucket, **options)
         self.root = bucket.folder
 
+    def _settings(self) -> dict[str, Any]:
+        found = super()._settings()
+        found["storage"]["redirect"] = {"disable": True}
+        return found
+
 
 S3_REGISTRIES: Final = (S3Registry, S3Distribution3)

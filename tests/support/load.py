@@ -24,7 +24,7 @@ import threading
 import time
 import traceback
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from urllib.parse import quote, urlsplit
 
 from jettison.demo.images import Content, Image, Index, image, index, layer, random_bytes
@@ -35,7 +35,8 @@ from tests.support.cli import Jettison
 from tests.support.registry import DockerRegistry, Response
 
 DAY = 86_400.0
-GRACE = {None: 3600.0, "1s": 1.0}
+LOCKED = 12
+GRACE = {None: 3600.0, "1s": 1.0, "2s": 2.0}
 WORKERS = 6
 REPOSITORIES = ["team/a", "team/b", "team/b/inner", "team/c", "d", "e"]
 RETIRED = ["old/one", "old/two"]
@@ -68,7 +69,7 @@ class Client:
         self.shared = shared
         self.name = name
         self.random = random.Random(name)
-        self._connection = http.client.HTTPConnection("127.0.0.1", shared.registry.port, timeout=60)
+        self._connection = http.client.HTTPConnection("127.0.0.1", next(shared.ports), timeout=60)
 
     def close(self) -> None:
         self._connection.close()
@@ -431,6 +432,9 @@ class Collector:
             shared.count("blobs put back", receipt["put_back"]["count"])
         if done.code == 3 and all(map(self._passing, receipt["problems"])):
             shared.count("collections that met a write under way (exit 3)")
+        elif done.code == LOCKED and "is locked: " in done.stderr + done.stdout:
+            shared.count("collections that met another (exit 12)")
+            shared.ended.wait(0.2)
         elif done.code != 0:
             text = f"collection {number}: exit {done.code}\n{done.stdout}\n{done.stderr}"
             shared.fail(f"gc: exit {done.code}", text)
@@ -503,8 +507,11 @@ class Load:
         grace: str | None = None,
         *,
         returning: bool = False,
+        beside: Sequence[DockerRegistry] = (),
+        collectors: int = 1,
     ) -> None:
         self.shared = Shared(registry, GRACE[grace], refusals=returning or grace is not None)
+        self.shared.ports = itertools.cycle([registry.port, *(one.port for one in beside)])
         for content in POOL:
             self.shared.model.know(content)
         self._grace = grace
@@ -513,6 +520,7 @@ class Load:
         kind = Returner if returning else Client
         self._clients = [kind(self.shared, f"client-{n}") for n in range(WORKERS)]
         self._collector = Collector(self.shared, jettison, grace) if jettison else None
+        self._collectors = collectors
         self._seconds: Counter[str] = Counter()
 
     @property
@@ -539,7 +547,7 @@ class Load:
         jobs: list[tuple[str, Callable[[], None]]] = [(c.name, c.work) for c in self._clients]
         jobs.append(("retirer", self._retirer.work))
         if self._collector is not None:
-            jobs.append(("gc", self._collector.work))
+            jobs += [("gc", self._collector.work)] * self._collectors
         threads = [
             threading.Thread(target=self._guarded, args=job, name=job[0], daemon=True)
             for job in jobs

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from jettison.configuration import Configuration
 
-__all__ = ["OUR_SERVER", "Evidence", "is_heeded", "probe_address", "quiesced", "require_quiescent"]
+__all__ = ["Evidence", "is_heeded", "probe_address", "quiesced", "require_quiescent"]
 
 TIMEOUT: Final = 5.0
 """Seconds to wait for a connection and for an answer."""
@@ -37,8 +37,8 @@ _IMPOSSIBLE: Final = Digest("sha256:" + "0" * 64)
 _EVERYWHERE: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read, not listened on
 _NOBODY_BEHIND: Final = frozenset({502, 503, 504})
 _STOP: Final = "Stop the registry, or set storage.maintenance.readonly.enabled: true and restart it"
-OUR_SERVER: Final = "jettison"
-"""What our own server calls itself in each answer."""
+_OUR_SERVER: Final = "Jettison/"
+"""What our own server calls itself in each answer, before its version."""
 
 _KNOW_BETTER: Final = "--assume-quiescent if you know better."
 _HINT: Final = f"{_STOP}, or leave out --now and --grace 0; {_KNOW_BETTER}"
@@ -114,15 +114,16 @@ def is_heeded(
     from http.client import HTTPException  # noqa: PLC0415 - see `_ask`
 
     each = {asked, *(found for name in addresses if (found := _parse(name)) is not None)}
-    servers: set[str | None] = set()
+    ours: set[bool] = set()
     for host, port in each:
         try:
-            servers.add(_probe(configuration, host, port, timeout).headers.get("Server"))
+            name = _probe(configuration, host, port, timeout).headers.get("Server", "")
         except ConnectionRefusedError:
             continue
         except (OSError, HTTPException):
             return False
-    return servers == {OUR_SERVER}
+        ours.add(name.startswith(_OUR_SERVER))
+    return ours == {True}
 
 
 def _contradictions(

@@ -23,7 +23,6 @@ from jettison.server.http.answers import (
     API_VERSION,
     ENCODED,
     LENGTH,
-    NAME,
     Answer,
     ApiError,
     Code,
@@ -97,7 +96,7 @@ class RegistryApp:
         self._prefix = http.prefix.rstrip("/")
         self._timeout = context.configuration.limits.body_timeout
         self._readonly = context.configuration.storage.readonly
-        self._headers: list[Header] = [API_VERSION, NAME]
+        self._headers: list[Header] = [API_VERSION]
         for name, values in http.headers.items():
             lower = name.lower().encode("latin-1")
             self._headers += [(lower, value.encode("latin-1")) for value in values]

@@ -14,7 +14,6 @@ __all__ = [
     "ENCODED",
     "JSON",
     "LENGTH",
-    "NAME",
     "Answer",
     "ApiError",
     "Code",
@@ -38,8 +37,6 @@ Header = tuple[bytes, bytes]
 Piece = bytes | bytearray
 
 API_VERSION: Final = (b"docker-distribution-api-version", b"registry/2.0")
-NAME: Final = (b"server", b"jettison")
-"""A collection of a bucket goes on beside a server of this name, which heeds it."""
 JSON: Final = (b"content-type", b"application/json")
 _TEXT: Final = (b"content-type", b"text/plain; charset=utf-8")
 _NO_SNIFFING: Final = (b"x-content-type-options", b"nosniff")

@@ -96,7 +96,11 @@ class ObjectScanning:
         return _PLACES
 
     def _size(self, digest: BinaryDigest) -> int | None:
-        found = self.blob(digest)
+        listed = None if self._listed is None else self._listed.blobs.get(digest)
+        if listed is not None:
+            return listed.number
+        # Blobs may have been listed before it was pushed, and what leads to it after that.
+        found = self.bucket.look(self.places.blob(Digest.from_binary(digest)))
         return None if found is None else found.size
 
     def trust_nothing_kept(self) -> None:
