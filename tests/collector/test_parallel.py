@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -29,12 +29,17 @@ def scanner(tree: Tree) -> Scanner:
     return Scanner(tree.open(), Cutoffs.of(CollectOptions(), NOW))
 
 
-def no_children() -> bool:
-    try:
-        os.waitpid(-1, os.WNOHANG)
-    except ChildProcessError:
-        return True
-    return False
+def children() -> set[str]:
+    tasks = Path("/proc/self/task").glob("*/children")
+    return {child for task in tasks for child in task.read_text(encoding="ascii").split()}
+
+
+@pytest.fixture(autouse=True)
+def no_children_are_left() -> Iterator[None]:
+    """No others than before: other tests of this process have theirs."""
+    before = children()
+    yield
+    assert children() <= before
 
 
 @pytest.mark.parametrize("processes", [2, 3, 8])
@@ -53,7 +58,6 @@ def test_several_find_what_one_finds(tree: Tree, processes: int) -> None:
             alone[name][1].problems,
         )
     assert together["app7"][1].problems
-    assert no_children()
 
 
 def failing(tree: Tree, error: BaseException) -> Callable[[str], RepositoryScanned]:
@@ -73,7 +77,6 @@ def test_an_error_in_a_worker_is_the_parents(tree: Tree) -> None:
     with pytest.raises(StorageError, match="cannot list it") as caught:
         list(side_by_side(names, failing(tree, error), 2))
     assert caught.value.hint == "Look at it."
-    assert no_children()
 
 
 def test_a_killed_worker_is_noticed(tree: Tree) -> None:
@@ -87,14 +90,12 @@ def test_a_killed_worker_is_noticed(tree: Tree) -> None:
 
     with pytest.raises(StorageError, match="was killed"):
         list(side_by_side(names, killed, 2))
-    assert no_children()
 
 
 def test_who_stops_reading_leaves_no_process(tree: Tree) -> None:
     scans = side_by_side([f"app{number}" for number in range(40)], scanner(tree).scan, 2)
     next(iter(scans))
     scans.close()  # type: ignore[attr-defined] # it is a generator
-    assert no_children()
 
 
 def test_nothing_is_forked_beside_other_threads(tree: Tree) -> None:

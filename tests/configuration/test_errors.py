@@ -146,7 +146,7 @@ def test_errors_say_the_key_what_was_found_and_what_is_allowed(
         ("version: 0.2\nstorage: {filesystem: }\n", "version is 0.2. Only 0.1 is known."),
         ("version: 0.1\n", "storage names no driver"),
         ("version: 0.1\nstorage: 5\n", "storage is 5. It needs keys below it."),
-        ("version: 0.1\nstorage: {s3: {bucket: b}}\n", "storage.s3 is not supported: a bucket can"),
+        ("version: 0.1\nstorage: {s3: {bucket: b}}\n", "storage.s3.region is missing"),
         ("version: 0.1\nstorage: inmemory\n", "storage.inmemory is not supported: only the"),
         ("version: 0.1\nstorage: {filesystem: , s3: {}}\n", "'filesystem' and 's3'"),
         ("version: 0.1\nstorage: {floppy: {}}\n", "unknown driver 'floppy'"),

@@ -286,3 +286,11 @@ def test_threads_write_side_by_side(subject: Subject) -> None:
     assert {blob.digest for blob in storage.blobs()} == expected
     with storage.repository(APP) as repository:
         assert repository.layers().named == expected
+
+
+def test_what_is_written_is_no_older_than_its_clock(subject: Subject) -> None:
+    before = subject.storage.now()
+    subject.storage.put_blob(APP, DIGEST, [BLOB])
+    found = subject.storage.blob(DIGEST.binary)
+    assert found is not None
+    assert before <= found.stamp / 1e9

@@ -408,11 +408,6 @@ def test_a_repair_is_refused(registry: S3Registry, bucket: Bucket, jettison: Jet
     assert bucket.objects() == before
 
 
-def test_a_bucket_is_not_served(registry: S3Registry, jettison: Jettison) -> None:
-    done = jettison("serve", registry.config, check=2)
-    assert "storage.s3 is not supported: a bucket can be read, and not be served yet" in done.stderr
-
-
 Change = Callable[[dict[str, Any]], None]
 
 
