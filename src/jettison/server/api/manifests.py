@@ -291,7 +291,7 @@ def _put(
     """Store a manifest unless something that it references is missing; return that."""
     context, repository = call.context, call.repository
     sparse = context.configuration.sparse_manifests
-    if not context.serving.has_manifests(repository):
+    if context.storage.features.local and not context.serving.has_manifests(repository):
         # No folder is made for a manifest that is refused.
         missing = _touch(context, repository, manifest)
         if missing and not sparse:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from jettison.configuration.s3 import S3Bucket
 from jettison.errors import ConfigurationError, StorageError
-from jettison.storage.objects.failures import StoreFailing, failure, is_absent
+from jettison.storage.objects.failures import StoreFailing, failure, is_absent, is_conflict
 from jettison.storage.protocol import Outcome, Stamp
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ LARGEST_COPY: Final = 5 * 1024**3
 _PAGE: Final = 1000
 _PART: Final = 8 * 1024 * 1024
 _LARGE_PART: Final = 32 * 1024 * 1024
+_CONFLICT_PAUSES: Final = (0.01, 0.05, 0.2)
+"""Seconds until an object is put again that met something else of its place."""
 _PATIENCE: Final = 30.0
 """For so many seconds a store that failed is not asked again."""
 _CREDENTIALS: Final = {
@@ -203,6 +205,17 @@ class Bucket:
     def put(self, key: str, content: bytes) -> None:
         """Store an object in place of the one that may be there."""
         with self._errors(f"write {self.location}/{key}"):
+            from obstore.exceptions import BaseError  # noqa: PLC0415 - see _open
+
+            for pause in _CONFLICT_PAUSES:
+                try:
+                    self._store.put(self._prefix + key, content, use_multipart=False)
+                except BaseError as error:
+                    if not is_conflict(error):
+                        raise
+                    time.sleep(pause)
+                else:
+                    return
             self._store.put(self._prefix + key, content, use_multipart=False)
 
     def copy(self, key: str, to: str, size: int) -> None:

@@ -13,7 +13,7 @@ from jettison.configuration.s3 import S3Bucket
 from jettison.errors import StorageError
 from jettison.model.printable import printable
 
-__all__ = ["StoreFailing", "failure", "is_absent"]
+__all__ = ["StoreFailing", "failure", "is_absent", "is_conflict"]
 
 _CODE: Final = re.compile(r"<Code>([A-Za-z]{1,64})</Code>")
 _STATUS: Final = re.compile(r"status code: (\d{3})\b")
@@ -45,6 +45,12 @@ Explain = Callable[[S3Bucket, str], _Meaning]
 def is_absent(error: Exception) -> bool:
     """Whether an answer says that an object is not there, and nothing else."""
     return isinstance(error, FileNotFoundError) and _code(str(error)) in _ABSENT
+
+
+def is_conflict(error: Exception) -> bool:
+    """Whether a request met another one, so that it may well succeed a moment later (409)."""
+    status = _STATUS.search(str(error))
+    return status is not None and status[1] == "409"
 
 
 def failure(bucket: S3Bucket, action: str, error: Exception) -> StorageError:
