@@ -31,7 +31,7 @@ _ALIASES: Final = {"s3aws": "s3"}
 _FORKS: Final = frozenset({"gc", "migration", "profiling", "rate_limiter"})
 """Top-level keys of GitLab's fork that are harmless; its ``database`` is not."""
 DRIVER: Final = "only the filesystem driver is supported"
-_WRITTEN: Final = "it is about images, and none is written to a bucket yet"
+_SIZES: Final = "requests have sizes of our own"
 _LIMITS: Final = (
     *("body_timeout", "connections", "header_bytes", "header_timeout", "keepalive_timeout"),
     "manifest_bytes",
@@ -121,14 +121,14 @@ _NEEDLESS: Final = {
     "proxy.username": "it belongs to proxy.remoteurl",
     "storage.cache": "blobs are looked up in the storage, so nothing goes stale",
     "storage.filesystem.maxthreads": "the number of threads is bounded anyway",
-    "storage.s3.chunksize": _WRITTEN,
+    "storage.s3.chunksize": _SIZES,
     "storage.s3.loglevel": "the requests to the store are not logged",
-    "storage.s3.multipartcopychunksize": _WRITTEN,
-    "storage.s3.multipartcopymaxconcurrency": _WRITTEN,
-    "storage.s3.multipartcopythresholdsize": _WRITTEN,
-    "storage.s3.objectacl": _WRITTEN,
-    "storage.s3.redirectendpoint": "clients are never sent elsewhere",
-    "storage.s3.storageclass": _WRITTEN,
+    "storage.s3.multipartcopychunksize": _SIZES,
+    "storage.s3.multipartcopymaxconcurrency": _SIZES,
+    "storage.s3.multipartcopythresholdsize": _SIZES,
+    "storage.s3.objectacl": "objects are as private as the bucket makes them",
+    "storage.s3.redirectendpoint": "clients are referred to regionendpoint",
+    "storage.s3.storageclass": "objects have the class that the bucket gives them",
     "storage.tag": "tags are looked up in one go",
     "validation.enabled": "only validation.disabled counts, in 2.8 too",
     "validation.manifests.indexes.platformlist": "it belongs to platforms: list",

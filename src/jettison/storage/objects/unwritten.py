@@ -1,8 +1,4 @@
-"""Whatever would change a bucket: refused in words. There is no code here that could do it.
-
-Reading needs a few answers of what changes storages: that nothing lies aside, since nothing ever
-was set aside.
-"""
+"""What cannot be done to a bucket yet: refused in words."""
 
 from typing import NoReturn
 
@@ -17,12 +13,12 @@ __all__ = ["Unwritten", "refusal"]
 
 def refusal(action: str) -> Refused:
     """Return the error for what cannot be done to a bucket; ``action`` follows "cannot"."""
-    hint = "A storage in a bucket can be read and collected: check, ls, inspect, fsck and gc work."
+    hint = "Push again what is damaged, or delete it; `jettison fsck` without --repair reports it."
     return Refused(f"cannot {action}: in a bucket that cannot be done yet", hint=hint)
 
 
 class Unwritten:
-    """All that writes, sweeps, mends and serves, refused."""
+    """All that mends, refused."""
 
     bucket: Bucket
 

@@ -1,0 +1,206 @@
+"""`jettison serve` on a bucket, and the registries that share it one after another."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from jettison.demo.images import Image, Index, image, index, layer, random_bytes
+from jettison.model.digest import Digest
+from tests.support.buckets import Bucket, Gateway, S3Distribution3, S3Jettison, S3Registry
+from tests.support.cli import Jettison
+from tests.support.missing import need
+from tests.support.registry import DockerRegistry
+
+BASE = layer({"base": random_bytes("base of the bucket", 200_000)})
+
+
+def made(name: str) -> Image:
+    return image([BASE, layer({"own": random_bytes(name, 3000)})], labels={"name": name})
+
+
+def both(name: str) -> Index:
+    members = [image([BASE], architecture=cpu, labels={"name": name}) for cpu in ("amd64", "arm64")]
+    return index(members)
+
+
+@pytest.fixture
+def bucket(tmp_path: Path) -> Iterator[Bucket]:
+    with Gateway(tmp_path / "gateway") as gateway:
+        yield gateway.bucket("images")
+
+
+def test_three_registries_take_turns_on_one_bucket(
+    bucket: Bucket, tmp_path: Path, jettison: Jettison
+) -> None:
+    """Each reads what the others wrote, digest by digest, also after our collections."""
+    need("docker-registry", "skopeo")
+    tags: dict[str, Image | Index] = {}
+
+    def check(registry: DockerRegistry) -> None:
+        assert registry.tags("team/app") == sorted(tags)
+        for tag, content in tags.items():
+            pulled = registry.pull_skopeo("team/app", tag)
+            assert pulled.manifest == content.manifest.raw
+            assert pulled.blobs == {one.digest: one.raw for one in content.blobs()}
+            shutil.rmtree(pulled.path)
+
+    kinds = (S3Registry, S3Jettison, S3Distribution3, S3Jettison, S3Registry)
+    for number, kind in enumerate(kinds):
+        with kind(tmp_path / f"{number}", bucket, delete=True) as registry:
+            check(registry)
+            tags[f"image-{number}"] = made(f"image {number}")
+            tags[f"index-{number}"] = both(f"index {number}")
+            going = made(f"going {number}")
+            for tag in (f"image-{number}", f"index-{number}"):
+                registry.push("team/app", tag, tags[tag])
+            registry.push("team/app", "going", going)
+            assert registry.delete("team/app", going.digest) == 202
+            check(registry)
+            bucket.age(7200)
+            if kind is S3Jettison:
+                done = jettison("gc", registry.config, "--yes", "-o", "json", check=0)
+                assert done.json["collection"]["removed"]["blobs"]["count"] >= 3
+                check(registry)
+        own = going.layers[-1].digest
+        assert (own in registry_blobs(bucket)) is (kind is not S3Jettison)
+
+
+def registry_blobs(bucket: Bucket) -> set[Digest]:
+    files = (bucket.folder / "docker/registry/v2/blobs/sha256").glob("*/*/data")
+    return {Digest(f"sha256:{file.parent.name}") for file in files}
+
+
+def test_an_upload_goes_on_at_another_server(bucket: Bucket, tmp_path: Path) -> None:
+    content = random_bytes("an upload", 100_000)
+    digest = Digest.of(content)
+    with (
+        S3Jettison(tmp_path / "one", bucket) as one,
+        S3Jettison(tmp_path / "two", bucket) as two,
+    ):
+        answer = one.request("POST", "/v2/app/blobs/uploads/")
+        place = urlsplit(answer.headers["Location"]).path
+        for server, first, last in ((two, 0, 30_000), (one, 30_000, 70_000)):
+            headers = {"Content-Range": f"{first}-{last - 1}"}
+            answer = server.request("PATCH", place, headers, content[first:last])
+            assert answer.status == 202
+            assert answer.headers["Range"] == f"0-{last - 1}"
+        assert one.request("GET", place).headers["Range"] == "0-69999"
+        answer = two.request("PUT", f"{place}?digest={digest}", {}, content[70_000:])
+        assert answer.status == 201
+        for server in (one, two):
+            assert server.request("GET", f"/v2/app/blobs/{digest}").body == content
+            assert server.request("GET", place).status == 404
+    assert not [key for key in bucket.objects() if "/_uploads/" in key]
+
+
+def test_wrong_bytes_never_lie_under_a_digest(bucket: Bucket, tmp_path: Path) -> None:
+    digest = Digest.of(b"right")
+    with S3Jettison(tmp_path / "one", bucket) as one:
+        answer = one.request("POST", "/v2/app/blobs/uploads/")
+        place = urlsplit(answer.headers["Location"]).path
+        answer = one.request("PUT", f"{place}?digest={digest}", {}, b"wrong")
+        assert answer.status == 400
+        assert one.request("HEAD", f"/v2/app/blobs/{digest}").status == 404
+    assert digest not in registry_blobs(bucket)
+
+
+class RedirectingJettison(S3Jettison):
+    """Refers clients to the store, as it does unless it is told not to."""
+
+    def _settings(self) -> dict[str, Any]:
+        found = super()._settings()
+        del found["storage"]["redirect"]
+        return found
+
+
+def test_a_client_is_referred_to_the_store(bucket: Bucket, tmp_path: Path) -> None:
+    need("skopeo")
+    content = made("referred")
+    with RedirectingJettison(tmp_path / "one", bucket) as one:
+        one.push("app", "1", content)
+        answer = one.request("GET", f"/v2/app/blobs/{BASE.digest}")
+        assert answer.status == 307
+        assert answer.headers["Location"].startswith(f"{bucket.gateway.endpoint}/images/docker/")
+        assert one.request("GET", f"/v2/app/blobs/{Digest.of(b'absent')}").status == 404
+        pulled = one.pull_skopeo("app", "1")
+        assert pulled.blobs == {one.digest: one.raw for one in content.blobs()}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("secretkey", "wr0ng", "the secret does not belong to the access key"),
+        ("bucket", "absent", "there is no bucket absent"),
+        ("regionendpoint", "http://127.0.0.1:1", "http://127.0.0.1:1 does not answer"),
+    ],
+)
+def test_a_bucket_that_cannot_be_used_ends_the_start(
+    bucket: Bucket, tmp_path: Path, key: str, value: str, said: str
+) -> None:
+    server = S3Jettison(tmp_path / "one", Changed(bucket.gateway, bucket.name, {key: value}))
+    with pytest.raises(RuntimeError, match="cannot serve s3://") as caught:
+        server.start()
+    assert said in str(caught.value)
+    assert "Traceback" not in str(caught.value)
+
+
+@dataclass(frozen=True)
+class Changed(Bucket):
+    """A bucket that is configured wrongly."""
+
+    change: dict[str, str]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return super().settings | self.change
+
+
+def test_a_collection_goes_on_beside_no_other_registry(
+    bucket: Bucket, tmp_path: Path, jettison: Jettison
+) -> None:
+    with S3Jettison(tmp_path / "one", bucket, delete=True) as one:
+        one.push("app", "1", made("one"))
+        jettison("gc", one.config, "--yes", "--now", check=12)
+    jettison("gc", one.config, "--yes", check=12)
+    jettison("gc", one.config, "--yes", "--served-by-jettison", check=0)
+    with S3Registry(tmp_path / "two", bucket, delete=True) as two:
+        jettison("gc", two.config, "--yes", check=12)
+
+
+def test_a_killed_collection_is_gone_on_with(
+    bucket: Bucket, tmp_path: Path, jettison: Jettison
+) -> None:
+    """Killed at any moment it leaves garbage at worst, and pushes go on."""
+    kept = made("kept")
+    with S3Jettison(tmp_path / "one", bucket, delete=True) as one:
+        one.push("app", "kept", kept)
+        for number in range(3):
+            going = made(f"going {number}")
+            one.push("app", "going", going)
+            assert one.delete("app", going.digest) == 202
+            bucket.age(7200)
+            command = [*jettison.command, "gc", str(one.config), "--yes"]
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+            try:
+                process.wait(0.9 + 0.15 * number)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            one.push("app", "again", made("again"))
+            for tag, content in (("kept", kept), ("again", made("again"))):
+                assert one.manifest("app", tag).body == content.manifest.raw
+                for blob in content.blobs():
+                    assert one.request("GET", f"/v2/app/blobs/{blob.digest}").body == blob.raw
+            bucket.age(7200)
+            jettison("gc", one.config, "--yes", check=0)
+        assert registry_blobs(bucket) == {
+            content.digest
+            for one_image in (kept, made("again"))
+            for content in (*one_image.manifests(), *one_image.blobs())
+        }
