@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from jettison.demo.images import Image, Index, image, index, layer, random_bytes
 from jettison.model.digest import Digest
 from tests.support.buckets import Bucket, Gateway, S3Distribution3, S3Jettison, S3Registry
 from tests.support.cli import Jettison
+from tests.support.faulty_store import FaultyStore
 from tests.support.missing import need
 from tests.support.registry import DockerRegistry
 
@@ -204,3 +206,40 @@ def test_a_killed_collection_is_gone_on_with(
             for one_image in (kept, made("again"))
             for content in (*one_image.manifests(), *one_image.blobs())
         }
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("late", [4.0, 30.0])
+def test_a_delete_that_lands_late_takes_nothing_that_was_pushed_again(
+    bucket: Bucket, tmp_path: Path, jettison: Jettison, late: float
+) -> None:
+    """Sent on while its signature lasts, it lands before the push ends; later the store refuses."""
+    going = made("going")
+    with FaultyStore(bucket.gateway, late=late) as store:
+        faulty = Changed(bucket.gateway, bucket.name, {"regionendpoint": store.endpoint})
+        with (
+            S3Jettison(tmp_path / "one", bucket, delete=True) as one,
+            S3Jettison(tmp_path / "two", faulty, delete=True) as two,
+        ):
+            one.push("app", "kept", made("kept"))
+            one.push("app", "1", going)
+            assert one.delete("app", going.digest) == 202
+            bucket.age(7200)
+            collection = jettison.start("gc", two.config, "--yes")
+            deadline = time.monotonic() + 60
+            while not (bucket.folder / "jettison" / "sweeps").exists():
+                assert time.monotonic() < deadline
+                assert collection.poll() is None, collection.communicate()
+                time.sleep(0.02)
+            one.push("app", "1", going)
+            collection.communicate(timeout=200)
+            assert collection.returncode in {0, 3}
+            pause = deadline - time.monotonic() + late
+            time.sleep(max(0.0, pause))
+            assert one.manifest("app", "1").body == going.manifest.raw
+            for blob in going.blobs():
+                assert one.request("GET", f"/v2/app/blobs/{blob.digest}").body == blob.raw
+    if late > 31:
+        assert set(store.landed) <= {403}
+    else:
+        assert store.landed

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["ClockDifference", "Deleted", "SignedDeletes", "measure_clock", "uptime"]
 
 _AT_ONCE: Final = 64
-_LASTS: Final = 30.0
+_LASTS: Final = 10.0
 _CONNECT_SECONDS: Final = 5.0
 _CLOCK: Final = f"{layout.OURS}/clock"
 _GONE: Final = frozenset({200, 202, 204, 404})
