@@ -175,6 +175,25 @@ def test_a_collection_goes_on_beside_no_other_registry(
         jettison("gc", two.config, "--yes", check=12)
 
 
+def test_an_image_is_removed_and_its_space_is_free_at_once(
+    bucket: Bucket, tmp_path: Path, jettison: Jettison
+) -> None:
+    going = made("going")
+    with S3Jettison(tmp_path / "one", bucket, delete=True) as one:
+        one.push("app", "kept", made("kept"))
+        one.push("app", "1", going)
+        bucket.age(7200)
+        where = ("--storage", one.config)
+        done = jettison("rm", f"{one.host}/app:1", "--yes", "--reclaim", *where, check=0)
+        assert "freed, as predicted" in done.stdout
+        assert going.layers[-1].digest not in registry_blobs(bucket)
+        jettison("undo", "last", "--yes", *where, check=None)
+        one.push("app", "2", made("two"))
+        jettison("rm", f"{one.host}/app:2", "--yes", *where, check=0)
+        jettison("undo", "last", "--yes", *where, check=0)
+        assert one.manifest("app", "2").body == made("two").manifest.raw
+
+
 def test_a_killed_collection_is_gone_on_with(
     bucket: Bucket, tmp_path: Path, jettison: Jettison
 ) -> None:

@@ -14,12 +14,13 @@ from jettison.collector.mark import AssumedRemoval
 from jettison.collector.options import CollectOptions
 from jettison.collector.plausibility import find_objections, refuse, removed_content
 from jettison.collector.sweep import CollectionReceipt, recover, require_hiding
-from jettison.collector.undo_windows import plan_within_windows
+from jettison.collector.undo_windows import plan_within_windows, used_addresses
 from jettison.errors import JettisonError, JournalError, PartlyDone, PlanStale, Refused
 from jettison.jobs.alone import carrying_out, find_unfinished, require_as_seen, runs_of
 from jettison.jobs.apply import Applier, Deleting, NothingDone, require_deletion
 from jettison.jobs.collect import collect_and_forget
 from jettison.jobs.discover import Manifests
+from jettison.jobs.quiescence import is_heeded
 from jettison.jobs.removal_plan import RemovalRequest, plan, planned_nodes
 from jettison.jobs.verify import Proof, verify_blobs, verify_references, verify_storage
 from jettison.jobs.workspace import Workspace
@@ -169,11 +170,19 @@ class RemovalJob:
         """Return what applying a plan that was made ``now`` does, with what a collection frees."""
         prediction, found = None, list[Objection]()
         if self._workspace.storage is not None and settings.reclaim:
-            require_hiding(self._workspace.storage)
+            if not self._is_heeded(self._workspace.storage):
+                require_hiding(self._workspace.storage)
             prediction, found = self._predict(self._workspace.storage, made, settings, now)
         return PreparedRemoval(
             fingerprint, settings, made, now, prediction, tuple(found), deleting, deleting.product
         )
+
+    def _is_heeded(self, storage: Storage) -> bool:
+        """Whether a bucket is served by our own server, beside which it can be collected."""
+        if storage.features.atomic_rename:
+            return False
+        addresses = (self._workspace.registry.name, *used_addresses(storage))
+        return is_heeded(self._workspace.configuration, addresses)
 
     def promise(self, prepared: PreparedRemoval) -> UndoPromise:
         """Return what an undo can do after the plan is applied."""
@@ -371,7 +380,12 @@ class RemovalJob:
         meant = list(removed_content(run.saved))
         refuse(find_objections(storage, place.configuration, made, consent, meant))
         receipt, forgotten = collect_and_forget(
-            storage, place.configuration, made, place.clock, place.progress
+            storage,
+            place.configuration,
+            made,
+            place.clock,
+            place.progress,
+            heeded=self._is_heeded(storage),
         )
         left = (storage.blob(blob.digest.binary) for blob in made.blobs)
         return _Collected(

@@ -9,6 +9,7 @@ import asyncio
 import math
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from jettison.errors import StorageError
@@ -84,7 +85,11 @@ class SignedDeletes:
 
         What there is no time left for is not sent. True also for one that was not there.
         """
-        return asyncio.run(self._delete(keys, end)) if keys else []
+        if not keys:
+            return []
+        # In a thread of its own, as this one may have a loop that runs.
+        with ThreadPoolExecutor(1, "deletes") as thread:
+            return thread.submit(lambda: asyncio.run(self._delete(keys, end))).result()
 
     async def _delete(self, keys: Sequence[str], end: float) -> list[Deleted]:
         # Imported here: a collection of a folder does not need it.
