@@ -173,6 +173,13 @@ def test_a_collection_goes_on_beside_no_other_registry(
     jettison("gc", one.config, "--yes", "--served-by-jettison", check=0)
     with S3Registry(tmp_path / "two", bucket, delete=True) as two:
         jettison("gc", two.config, "--yes", check=12)
+    # A server of ours that serves something else says nothing of this bucket.
+    other = bucket.gateway.bucket("other")
+    with S3Jettison(tmp_path / "three", other, delete=True) as three:
+        text = three.config.read_text(encoding="utf-8")
+        config = tmp_path / "mistaken.yml"
+        config.write_text(text.replace("other", "images"), encoding="utf-8")
+        jettison("gc", config, "--yes", check=12)
 
 
 def test_an_image_is_removed_and_its_space_is_free_at_once(

@@ -6,6 +6,7 @@ a bucket by path where there is an endpoint, and 3.x by host. By path is what ne
 an endpoint of their own understand, and is taken here.
 """
 
+import hashlib
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -49,6 +50,12 @@ class S3Bucket(msgspec.Struct, frozen=True):
     def location(self) -> str:
         """The name for people: ``s3://bucket/root``."""
         return f"s3://{self.name}/{self.root}".rstrip("/")
+
+    @property
+    def identity(self) -> str:
+        """What tells it from any other bucket, and where it is to nobody: 32 hex digits."""
+        text = f"{self.url}\n{self.name}\n{self.root}"
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     def __rich_repr__(self) -> list[tuple[str, object]]:
         found = {name: getattr(self, name) for name in self.__struct_fields__}

@@ -20,6 +20,7 @@ import msgspec
 from jettison.collector.options import CollectOptions
 from jettison.errors import NotQuiescent, PartlyDone
 from jettison.model.digest import Digest
+from jettison.model.preconditions import BUCKET_HEADER
 from jettison.storage.protocol import Storage, stamp_at
 
 if TYPE_CHECKING:
@@ -37,9 +38,6 @@ _IMPOSSIBLE: Final = Digest("sha256:" + "0" * 64)
 _EVERYWHERE: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read, not listened on
 _NOBODY_BEHIND: Final = frozenset({502, 503, 504})
 _STOP: Final = "Stop the registry, or set storage.maintenance.readonly.enabled: true and restart it"
-_OUR_SERVER: Final = "Jettison/"
-"""What our own server calls itself in each answer, before its version."""
-
 _KNOW_BETTER: Final = "--assume-quiescent if you know better."
 _HINT: Final = f"{_STOP}, or leave out --now and --grace 0; {_KNOW_BETTER}"
 _ALWAYS: Final = f"{_STOP}; {_KNOW_BETTER}"
@@ -104,12 +102,13 @@ def require_quiescent(
 def is_heeded(
     configuration: "Configuration | None", addresses: tuple[str, ...], timeout: float = TIMEOUT
 ) -> bool:
-    """Whether our own server answers for a configuration, and nothing else at ``addresses``.
+    """Whether our own server of the same bucket answers, and nothing else at ``addresses``.
 
     It heeds what a collection announces in a bucket, so that one may go on beside it.
     """
+    bucket = None if configuration is None else configuration.storage.bucket
     asked = None if configuration is None else probe_address(configuration)
-    if configuration is None or asked is None:
+    if configuration is None or bucket is None or asked is None:
         return False
     from http.client import HTTPException  # noqa: PLC0415 - see `_ask`
 
@@ -117,12 +116,12 @@ def is_heeded(
     ours: set[bool] = set()
     for host, port in each:
         try:
-            name = _probe(configuration, host, port, timeout).headers.get("Server", "")
+            served = _probe(configuration, host, port, timeout).headers.get(BUCKET_HEADER)
         except ConnectionRefusedError:
             continue
         except (OSError, HTTPException):
             return False
-        ours.add(name.startswith(_OUR_SERVER))
+        ours.add(served == bucket.identity)
     return ours == {True}
 
 

@@ -7,7 +7,10 @@ answers 412 if there are others. Other registries ignore the header.
 
 from typing import Final
 
-__all__ = ["HEEDED", "MOST_NAMED", "ONLY_TAGS", "TAGS_CHANGED"]
+__all__ = ["BUCKET_HEADER", "HEEDED", "MOST_NAMED", "ONLY_TAGS", "TAGS_CHANGED"]
+
+BUCKET_HEADER: Final = "Jettison-Bucket"
+"""The header in each answer of a server that heeds collections of a bucket: which one it serves."""
 
 HEEDED: Final = "Jettison-Preconditions"
 """The header in the answer to ``GET /v2/`` of a server that heeds preconditions."""

@@ -72,3 +72,15 @@ def test_a_sweep_that_is_never_shut_ends() -> None:
     server.wait([number])
     assert machine.simulation.now - began > 90.0
     assert server.settled == number
+
+
+def test_sweeps_that_nobody_ended_are_over_however_many_there_are() -> None:
+    """What they name is not kept of so many, and their time does not begin again for that."""
+    machine = Machine()
+    collector, server = machine.sweeps(), machine.sweeps()
+    last = [collector.announce([f"blob {number}"], 90.0) for number in range(70)][-1]
+    for _ in range(4):
+        server.naming(["another"], server.settled)
+        machine.simulation.sleep(60.0)
+    server.naming(["another"], server.settled)
+    assert server.settled == last

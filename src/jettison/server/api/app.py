@@ -12,7 +12,7 @@ from urllib.parse import quote
 from jettison.configuration.settings import Token
 from jettison.errors import StorageError
 from jettison.model.names import RepoName
-from jettison.model.preconditions import HEEDED
+from jettison.model.preconditions import BUCKET_HEADER, HEEDED
 from jettison.server.access import AccessAction, Grant, Guard, TooManyLogins, Unauthorized, Wanted
 from jettison.server.api import blobs, images, listings, manifests, referrers, uploads
 from jettison.server.api.context import Call, Context, parse_name
@@ -97,6 +97,10 @@ class RegistryApp:
         self._timeout = context.configuration.limits.body_timeout
         self._readonly = context.configuration.storage.readonly
         self._headers: list[Header] = [API_VERSION]
+        bucket = context.configuration.storage.bucket
+        if bucket is not None:
+            # So a collection beside this server knows that it is of the same bucket.
+            self._headers.append((BUCKET_HEADER.lower().encode(), bucket.identity.encode()))
         for name, values in http.headers.items():
             lower = name.lower().encode("latin-1")
             self._headers += [(lower, value.encode("latin-1")) for value in values]

@@ -31,7 +31,7 @@ _UPTIME: Final[int] = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 _MOST_MOVED: Final = 1.0
 """So many seconds the clock may have been put forward or back since it was compared."""
 _DENIED: Final = 403
-_FAILING: Final = 500
+_REFUSED: Final = frozenset({400, 401, _DENIED, 405, 501})
 
 
 class ClockDifference(NamedTuple):
@@ -133,4 +133,5 @@ class SignedDeletes:
             return Deleted(outcome=True)
         hint = "It needs the right s3:DeleteObject." if status == _DENIED else "Try again later."
         refused = StorageError(f"{place} was not removed: the store answers {status}", hint=hint)
-        return Deleted(refused, lands_until if status >= _FAILING else 0.0)
+        # A refusal is the store's last word; anything else may be that of somebody in between.
+        return Deleted(refused, 0.0 if status in _REFUSED else lands_until)

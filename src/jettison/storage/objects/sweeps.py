@@ -77,6 +77,7 @@ class Sweeps:
         self._sleep = sleep
         self._lock = threading.Lock()
         self._seen: dict[int, _Seen] = {}
+        self._first_seen: dict[int, float] = {}
         self._shut: set[int] = set()
         self._settled = 0
 
@@ -153,7 +154,8 @@ class Sweeps:
             known = self._seen.get(number)
         if known is not None:
             return known
-        at = self._clock()
+        with self._lock:  # kept when the keys are not, or its time would begin again
+            at = self._first_seen.setdefault(number, self._clock())
         raw = self._bucket.get(_key(number), _LARGEST)
         if raw is None:
             return None

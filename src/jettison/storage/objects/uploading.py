@@ -200,6 +200,8 @@ class ObjectUpload:
 
     def append(self, pieces: Sequence[bytes]) -> None:
         """Write pieces at the end."""
+        if not any(pieces):
+            return  # an object without bytes would have no place in the order
         if self._writer is None:
             self._part = self._uploading.part()
             name = f"{self.size:016d}-{secrets.token_hex(8)}"
