@@ -13,6 +13,7 @@ from typing import Final, NoReturn
 import msgspec
 
 from jettison.errors import JettisonError, StorageError
+from jettison.model import strict_json
 
 __all__ = ["call_apart", "watch_over"]
 
@@ -82,7 +83,7 @@ def call_apart(function: Callable[[], None]) -> None:
         raw = pipe.read()
     _, status = os.waitpid(process, 0)
     if raw:
-        message, hint = msgspec.json.decode(raw, type=tuple[str, str | None])
+        message, hint = strict_json.decode(raw, tuple[str, str | None])
         raise StorageError(message, hint=hint)
     if status:
         code = os.waitstatus_to_exitcode(status)

@@ -1,19 +1,12 @@
 """A storage as a :class:`~jettison.registry.Registry`: the same protocol, without a server."""
 
-import contextlib
 import hashlib
 import time
 from collections.abc import AsyncIterator, Container, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Final
 
-from jettison.errors import (
-    InvalidManifest,
-    NotFoundError,
-    StorageError,
-    SweptMeanwhile,
-    VerificationFailed,
-)
+from jettison.errors import InvalidManifest, NotFoundError, StorageError, VerificationFailed
 from jettison.model.digest import BinaryDigest, Digest
 from jettison.model.manifest import Manifest, parse_manifest
 from jettison.model.names import RepoName, Tag
@@ -34,7 +27,6 @@ from jettison.storage.tag_index import TagIndexes
 
 __all__ = ["StorageRegistry", "blob_sizes"]
 
-_MORE_TRIES: Final = 5
 _PULLS_SECONDS: Final = 60.0
 
 
@@ -247,28 +239,18 @@ class StorageRegistry:
         if isinstance(reference, Digest) and reference != manifest.digest:
             message = f"manifest {manifest.digest} cannot be stored as {reference}"
             raise VerificationFailed(message)
+        parsed = _parse(manifest.raw)
+        if parsed is not None:
+            for descriptor in (*parsed.blobs, *parsed.children):
+                if descriptor.digest in lacking or not descriptor.distributable:
+                    self.storage.touch(descriptor.digest)
+                elif not self.storage.touch(descriptor.digest):
+                    message = f"{repository}: {descriptor.digest} is not there any more"
+                    raise StorageError(message, hint="It was collected just now; use a backup.")
         tags = () if isinstance(reference, Digest) else (reference,)
         self._referrers.pop(repository, None)
-
-        def put() -> None:
-            with self.storage.writing(repository, make=True):
-                self._touch_all(repository, manifest.raw, lacking)
-                self.storage.put_manifest(repository, manifest.digest, manifest.raw, tags)
-
-        for _ in range(_MORE_TRIES):
-            with contextlib.suppress(SweptMeanwhile):
-                return put()
-        return put()
-
-    def _touch_all(self, repository: RepoName, raw: bytes, lacking: Container[Digest]) -> None:
-        """Touch what a manifest references; raise StorageError for what is not there."""
-        parsed = _parse(raw)
-        for descriptor in () if parsed is None else (*parsed.blobs, *parsed.children):
-            if descriptor.digest in lacking or not descriptor.distributable:
-                self.storage.touch(descriptor.digest)
-            elif not self.storage.touch(descriptor.digest):
-                message = f"{repository}: {descriptor.digest} is not there any more"
-                raise StorageError(message, hint="It was collected just now; use a backup.")
+        with self.storage.writing(repository, make=True):
+            self.storage.put_manifest(repository, manifest.digest, manifest.raw, tags)
 
     async def untag(self, repository: RepoName, tag: Tag, expected: Digest | None = None) -> bool:
         """Remove a tag and nothing else."""
