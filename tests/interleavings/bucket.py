@@ -20,6 +20,7 @@ T = TypeVar("T")
 
 _TREE: Final = f"{layout.MARKER}/"
 _SECOND: Final = 1_000_000_000
+_CLOCK = "jettison/clock"
 _PRIVATE: Final = tuple(f"{layout.OURS}/{name}" for name in ("lease", "clock", "drafts", "links"))
 
 
@@ -178,15 +179,18 @@ class SimulatedBucket:
     def writer(self, key: str, part: int = 0) -> _Writer:  # noqa: ARG002 - there are no parts
         return _Writer(self, key)
 
-    def remove(self, key: str) -> None:
+    def remove_one(self, key: str) -> None:
         self._step("DELETE", key)
         self.objects.pop(key, None)
 
-    def remove_each(self, keys: Sequence[str]) -> list[Outcome]:
+    def remove(self, keys: Sequence[str]) -> None:
         for key in keys:
-            self.remove(key)
+            self.remove_one(key)
+
+    def remove_each(self, keys: Sequence[str]) -> list[Outcome]:
+        self.remove(keys)
         return [True] * len(keys)
 
-    def now(self, key: str) -> Stamp:
-        self.put(key, b"")
-        return self.objects[key].stamp
+    def now(self) -> Stamp:
+        self.put(_CLOCK, b"")
+        return self.objects[_CLOCK].stamp

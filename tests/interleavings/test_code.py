@@ -85,7 +85,7 @@ class SimulatedDeletes:
         if lands_until > end:
             return Deleted(StorageError("there is no time left"))
         if not self._world.late:
-            self._world.bucket.remove(key)
+            self._world.bucket.remove_one(key)
             return Deleted(outcome=True)
 
         def land() -> str:

@@ -135,8 +135,7 @@ def gc(
     Safe beside a running registry: takes only what was not touched within the grace period, and
     puts back what a push comes to need meanwhile. --grace 0s and --now require a registry that is
     stopped or read-only; so does a bucket, unless jettison serve alone takes pushes into it.
-    Exit code 3: something could not be read, and everything that it may need
-    stays.
+    Exit code 3: something could not be read, and everything that it may need stays.
     """
     from jettison.collector.options import CollectOptions
     from jettison.model.plausibility import Consent

@@ -25,6 +25,7 @@ from jettison.storage.filesystem.beneath import open_beneath
 from jettison.storage.filesystem.draft import Draft, open_record, rename, sync_file, write_file
 from jettison.storage.filesystem.folder import ATTEMPTS, BlockedError, Folder, adopt, storage_errors
 from jettison.storage.filesystem.reading import TreeReader
+from jettison.storage.whole_blobs import WholeBlobs
 
 __all__ = ["NO_LOCKS", "OCCUPIED", "BlobDraft", "TreeWriter", "make_below"]
 
@@ -37,7 +38,7 @@ OCCUPIED: Final = frozenset({errno.ENOTEMPTY, errno.EEXIST})
 _PIECE: Final = 256 * 1024
 
 
-class TreeWriter(TreeReader):
+class TreeWriter(TreeReader, WholeBlobs):
     """Writes the storage tree at ``root``."""
 
     def __init__(self, root: Path) -> None:
@@ -61,17 +62,6 @@ class TreeWriter(TreeReader):
     def new_blob(self, repository: RepoName, digest: Digest) -> "BlobDraft":
         """Return a draft to write a blob into; see :class:`BlobDraft`."""
         return BlobDraft(self, repository, digest)
-
-    def put_blob(self, repository: RepoName, digest: Digest, chunks: Iterable[bytes]) -> None:
-        """Store a blob and link it into the repository.
-
-        Raises :class:`~jettison.errors.VerificationFailed`, and stores nothing, if the bytes do
-        not have the digest.
-        """
-        with self.new_blob(repository, digest) as draft:
-            for chunk in chunks:
-                draft.write(chunk)
-            draft.commit()
 
     def put_manifest(
         self, repository: RepoName, digest: Digest, raw: bytes, tags: Iterable[Tag] = ()

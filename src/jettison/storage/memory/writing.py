@@ -12,13 +12,14 @@ from jettison.model.names import RepoName, Tag
 from jettison.storage.memory.repository import MemoryRepository
 from jettison.storage.memory.state import CONTENT, TAGS, Memory, Slot, locked
 from jettison.storage.protocol import LinkKind, TagsByManifest
+from jettison.storage.whole_blobs import WholeBlobs
 
 __all__ = ["MemoryBlobWriter", "MemoryWriting"]
 
 _HINT: Final = "Run the command again to see the new plan."
 
 
-class MemoryWriting:
+class MemoryWriting(WholeBlobs):
     """Puts and deletes (:class:`~jettison.storage.protocol.Writing`)."""
 
     def __init__(self, memory: Memory) -> None:
@@ -40,17 +41,6 @@ class MemoryWriting:
     def new_blob(self, repository: RepoName, digest: Digest) -> "MemoryBlobWriter":
         """Return a draft to write a blob into."""
         return MemoryBlobWriter(self.memory, repository, digest)
-
-    def put_blob(self, repository: RepoName, digest: Digest, chunks: Iterable[bytes]) -> None:
-        """Store a blob and link it into the repository.
-
-        Raises :class:`~jettison.errors.VerificationFailed`, and stores nothing, if the bytes do
-        not have the digest.
-        """
-        with self.new_blob(repository, digest) as draft:
-            for chunk in chunks:
-                draft.write(chunk)
-            draft.commit()
 
     @locked
     def put_manifest(

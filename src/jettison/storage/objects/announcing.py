@@ -94,14 +94,11 @@ class AnnouncedKeys:
                 one.lands_until = max(one.lands_until, deleted.lands_until)
                 outcomes[key] = deleted.outcome
                 if deleted.outcome is True:
-                    self._drop(key)
+                    self.drop(key)
         return [outcomes[key] for key in keys]
 
-    def spare(self, key: str) -> None:
-        """Note that a key is not removed."""
-        self._drop(key)
-
-    def _drop(self, key: str) -> None:
+    def drop(self, key: str) -> None:
+        """Note that a key is removed, or spared; the last one of an announcement shuts that."""
         one = self._by_key.pop(key, None)
         if one is not None:
             one.keys.discard(key)

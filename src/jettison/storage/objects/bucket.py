@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from jettison.configuration.s3 import S3Bucket
 from jettison.errors import ConfigurationError, StorageError
+from jettison.storage.filesystem import layout
 from jettison.storage.objects.failures import StoreFailing, failure, is_absent, is_conflict
 from jettison.storage.protocol import Outcome, Stamp
 
@@ -21,14 +22,15 @@ if TYPE_CHECKING:
     from obstore import HTTP_METHOD, GetOptions, GetResult, ObjectMeta, PutMode, WritableFile
     from obstore.store import ClientConfig, RetryConfig, S3Config, S3Store
 
-__all__ = ["AT_ONCE", "LARGEST_COPY", "Bucket", "Entry", "Writer"]
+__all__ = ["AT_ONCE", "Bucket", "Entry", "Writer"]
 
 AT_ONCE: Final = 32
 """So many requests are on their way at a time."""
 
-LARGEST_COPY: Final = 5 * 1024**3
+_LARGEST_COPY: Final = 5 * 1024**3
 """Bytes of the largest object that a store copies in one request."""
 
+_CLOCK: Final = f"{layout.OURS}/clock"
 _PAGE: Final = 1000
 _PART: Final = 8 * 1024 * 1024
 _LARGE_PART: Final = 32 * 1024 * 1024
@@ -116,11 +118,10 @@ class Bucket:
 
     def get(self, key: str, limit: int) -> bytes | None:
         """Return an object's bytes, None if it is absent; raises for more than ``limit``."""
-        with self._errors(f"read {self.location}/{key}"):
-            found = self._get(key)
-            if found is None or found.meta["size"] <= limit:
-                return None if found is None else bytes(found.bytes())
-        raise StorageError(f"{self.location}/{key} has more than {limit:,} bytes")
+        found = self.small(key, limit)
+        if isinstance(found, int):
+            raise StorageError(f"{self.location}/{key} has more than {limit:,} bytes")
+        return found
 
     def beginning(self, key: str, size: int) -> bytes | None:
         """Return an object's first ``size`` bytes, None if it is absent."""
@@ -224,7 +225,7 @@ class Bucket:
         The store does it by itself, but for one that is too large for that. Raises
         :class:`~jettison.errors.StorageError` if there is none.
         """
-        if size > LARGEST_COPY:
+        if size > _LARGEST_COPY:
             writer = self.writer(to, _LARGE_PART)
             for piece in self.stream(key, 0, _PART):
                 writer.write(piece)
@@ -271,6 +272,12 @@ class Bucket:
                 return False
         return True
 
+    def remove(self, keys: Sequence[str]) -> None:
+        """Remove objects, as :meth:`remove_each`; raises for the first that cannot be removed."""
+        for outcome in self.remove_each(keys):
+            if isinstance(outcome, StorageError):
+                raise outcome
+
     def remove_each(self, keys: Sequence[str]) -> list[Outcome]:
         """Remove objects, a thousand in a request; True also for one that was not there.
 
@@ -297,12 +304,12 @@ class Bucket:
             return error
         return True
 
-    def now(self, key: str) -> Stamp:
-        """Return the store's own time, as it dates what is stored; writes the object ``key``."""
-        self.put(key, b"")
-        found = self.look(key)
+    def now(self) -> Stamp:
+        """Return the store's own time, as it dates what is stored; writes an object of ours."""
+        self.put(_CLOCK, b"")
+        found = self.look(_CLOCK)
         if found is None:
-            raise StorageError(f"{self.location}/{key} is not there right after it was written")
+            raise StorageError(f"{self.location}/{_CLOCK} is not there right after it was written")
         return found.stamp
 
     @contextlib.contextmanager

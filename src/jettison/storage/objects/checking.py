@@ -8,7 +8,7 @@ from jettison.model.check_report import Defect, DefectClass, Severity, make_defe
 from jettison.model.digest import BinaryDigest, Digest
 from jettison.storage.filesystem.layout import MalformedLinkError, parse_link
 from jettison.storage.objects.bucket import Entry
-from jettison.storage.objects.repository import LONGEST_LINK, ObjectRepository
+from jettison.storage.objects.repository import LONGEST_LINK, ObjectRepository, is_unread
 from jettison.storage.objects.scanning import ObjectScanning
 from jettison.storage.protocol import (
     BadLink,
@@ -105,7 +105,7 @@ class ObjectCheck:
 
 def _judged(digest: BinaryDigest, target: BinaryDigest | Problem) -> BinaryDigest | BadLink:
     if isinstance(target, Problem):
-        return BadLink(target.message, unread=target.message.startswith("cannot be read"))
+        return BadLink(target.message, unread=is_unread(target))
     # Content pushed under another algorithm lies under its canonical digest.
     if target == digest or len(target) != len(digest):
         return target

@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from jettison.errors import StorageError
-from jettison.storage.filesystem import layout
 from jettison.storage.objects.bucket import Bucket
 from jettison.storage.protocol import age
 
@@ -25,7 +24,6 @@ __all__ = ["ClockDifference", "Deleted", "SignedDeletes", "measure_clock", "upti
 _AT_ONCE: Final = 64
 _LASTS: Final = 10.0
 _CONNECT_SECONDS: Final = 5.0
-_CLOCK: Final = f"{layout.OURS}/clock"
 _GONE: Final = frozenset({200, 202, 204, 404})
 _UPTIME: Final[int] = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 _MOST_MOVED: Final = 1.0
@@ -54,7 +52,7 @@ def measure_clock(bucket: Bucket) -> ClockDifference:
     """Compare the clocks; writes an object. Stores tell the time of an object in whole seconds."""
     before = time.time()
     base = before - uptime()
-    stamp = bucket.now(_CLOCK)
+    stamp = bucket.now()
     return ClockDifference(age(stamp, before) - 1.0, age(stamp, time.time()), base)
 
 

@@ -63,9 +63,7 @@ class ObjectDocuments:
         key = self._key(name)
         if self._bucket.look(key) is None:
             return False
-        [outcome] = self._bucket.remove_each([key])
-        if isinstance(outcome, StorageError):
-            raise outcome
+        self._bucket.remove([key])
         return True
 
     def has_room(self, size: int) -> bool:  # noqa: ARG002 - a bucket has no bounds that are known

@@ -18,7 +18,6 @@ from typing import Final
 
 from jettison.errors import StorageError
 from jettison.model import codec
-from jettison.storage.filesystem import layout
 from jettison.storage.objects.bucket import Bucket
 
 __all__ = ["LEASE_SECONDS", "hold", "holder"]
@@ -69,7 +68,7 @@ def _take(bucket: Bucket, key: str, content: bytes) -> bool:
     found = bucket.look(key)
     if found is None:
         return bucket.put_new(key, content)
-    if bucket.now(f"{layout.OURS}/clock") - found.stamp < LEASE_SECONDS * _NANOSECONDS:
+    if bucket.now() - found.stamp < LEASE_SECONDS * _NANOSECONDS:
         return False
     return bucket.put_over(key, content, found)
 

@@ -17,14 +17,15 @@ from jettison.storage.objects.bucket import Entry
 from jettison.storage.objects.table import DigestTable
 from jettison.storage.protocol import LinkKind, Stamp
 
-__all__ = ["SOUND", "Listing", "RepositoryListing", "TagListing", "is_sound", "link_tag"]
+__all__ = ["PARTS", "SOUND", "Listing", "RepositoryListing", "TagListing", "is_sound", "link_tag"]
 
 SOUND: Final = 1
 """The number of a link in a table that needs not be read."""
 
 _BLOBS: Final = f"{layout.BLOBS}/"
 _REPOSITORIES: Final = f"{layout.REPOSITORIES}/"
-_PARTS: Final = frozenset({"_layers", "_manifests", "_uploads"})
+PARTS: Final = ("_layers", "_manifests", "_uploads")
+"""What a repository has in it, beside others whose names begin with its own."""
 _NOTHING_TAKEN: Final[Mapping[str, Stamp]] = {}
 _BLOB_DEPTH: Final = 4
 _LINK_DEPTH: Final = 3
@@ -220,7 +221,7 @@ class Listing:
 
     def _add_to_repository(self, parts: list[str], entry: Entry, *, taken: bool = False) -> None:
         for place, part in enumerate(parts):
-            if part in _PARTS and place:
+            if part in PARTS and place:
                 name = "/".join(parts[:place])
                 found = self.repositories.get(name)
                 if found is None:

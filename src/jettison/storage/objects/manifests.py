@@ -60,12 +60,12 @@ class ManifestReader:
         found: dict[BinaryDigest, bytes] = {}
         lacking = []
         for digest in digests:
-            raw = self._ahead.pop(digest, None) or self._kept(digest)
-            if raw is None:
-                if self._is_usual(digest):
-                    lacking.append(digest)
-            else:
+            size = self._size(digest)
+            raw = self._ahead.pop(digest, None) or self._kept(digest, size)
+            if raw is not None:
                 found[digest] = raw
+            elif _is_usual(size):
+                lacking.append(digest)
         if lacking:
             asked = set(lacking)
             more = [one for one in self._next(_BATCH - len(lacking)) if one not in asked]
@@ -76,15 +76,13 @@ class ManifestReader:
     def _next(self, count: int) -> Iterator[BinaryDigest]:
         """Yield the next manifests that will be asked for and are not known."""
         if len(self._ahead) < _MOST_AHEAD:
-            unknown = (d for d in self._coming if d not in self._ahead and self._is_usual(d))
-            yield from islice((one for one in unknown if self._kept(one) is None), count)
+            sizes = ((one, self._size(one)) for one in self._coming if one not in self._ahead)
+            unknown = (
+                one for one, size in sizes if _is_usual(size) and self._kept(one, size) is None
+            )
+            yield from islice(unknown, count)
 
-    def _is_usual(self, digest: BinaryDigest) -> bool:
-        size = self._size(digest)
-        return size is not None and 0 < size <= _USUAL
-
-    def _kept(self, digest: BinaryDigest) -> bytes | None:
-        size = self._size(digest)
+    def _kept(self, digest: BinaryDigest, size: int | None) -> bytes | None:
         found = None if size is None else self._cache.get(Digest.from_binary(digest))
         return found.raw if found is not None and len(found.raw) == size else None
 
@@ -108,8 +106,8 @@ class ManifestReader:
 
     def read(self, digest: BinaryDigest) -> bytes | None:
         """Return a manifest's bytes, whatever they are, or None if there is no such blob."""
-        kept = self._kept(digest)
         size = self._size(digest)
+        kept = self._kept(digest, size)
         if kept is not None or size is None:
             return kept
         if size > LARGEST_MANIFEST:
@@ -120,6 +118,10 @@ class ManifestReader:
         if raw is not None and len(raw) <= _USUAL and _matches(raw, digest):
             self._keep(digest, raw)
         return raw
+
+
+def _is_usual(size: int | None) -> bool:
+    return size is not None and 0 < size <= _USUAL
 
 
 def _matches(raw: bytes, digest: BinaryDigest) -> bool:

@@ -9,20 +9,20 @@ from jettison.errors import InvalidName
 from jettison.model.names import RepoName
 from jettison.storage.filesystem import layout
 from jettison.storage.objects.bucket import Bucket
+from jettison.storage.objects.listing import PARTS
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
 __all__ = ["is_repository", "names_after"]
 
-_PARTS: Final = frozenset({"_layers", "_manifests", "_uploads"})
 _AHEAD: Final = 32
 """Names that are asked about at a time."""
 
 
 def is_repository(folders: Collection[str]) -> bool:
     """Whether a place with these places in it is a repository."""
-    return not _PARTS.isdisjoint(folders)
+    return any(part in folders for part in PARTS)
 
 
 def names_after(bucket: Bucket, name: str = "", part: str = "") -> Iterator[RepoName]:

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from jettison.errors import StorageError
 from jettison.storage.filesystem import layout
 from jettison.storage.objects.bucket import AT_ONCE, Bucket, Entry
-from jettison.storage.objects.listing import Listing
+from jettison.storage.objects.listing import PARTS, Listing
 from jettison.storage.protocol import Stamp, stamp_at
 
 __all__ = ["Splitting", "list_repository", "list_tree"]
@@ -60,13 +60,10 @@ def list_tree(bucket: Bucket, splitting: Splitting | None = None) -> Iterator[li
     return _Lister(bucket, splitting or Splitting()).run()
 
 
-_PARTS: Final = ("_layers", "_manifests", "_uploads")
-
-
 def list_repository(
     bucket: Bucket,
     name: str,
-    parts: Sequence[str] = _PARTS,
+    parts: Sequence[str] = PARTS,
     taken: Mapping[str, Stamp] = MappingProxyType({}),
 ) -> Listing:
     """List one repository, and of it only these parts; what is ``taken`` is out of sight."""

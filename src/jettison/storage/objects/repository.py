@@ -31,7 +31,7 @@ from jettison.storage.protocol import (
     make_problem,
 )
 
-__all__ = ["LONGEST_LINK", "ObjectLinks", "ObjectRepository"]
+__all__ = ["LONGEST_LINK", "ObjectLinks", "ObjectRepository", "is_unread"]
 
 LONGEST_LINK: Final = 4096
 """In bytes; what is longer is no link."""
@@ -40,6 +40,7 @@ _NEVER: Final = RepositoryListing()
 _LEFTOVER: Final = ".tmp"
 _PLACES: Final = TreePlaces()
 _NO_DIGEST: Final = "is named after something that is no digest"
+_UNREAD: Final = "cannot be read"
 _FOREIGN: Final = "was made by no registry, and is left alone"
 
 
@@ -351,7 +352,7 @@ class ObjectRepository:
             if isinstance(raw, StoreFailing):
                 raise raw
             if isinstance(raw, StorageError):
-                yield key, self._problem(key, f"cannot be read: {raw.message}")
+                yield key, self._problem(key, f"{_UNREAD}: {raw.message}")
             elif raw is None:
                 yield key, None
             else:
@@ -359,6 +360,11 @@ class ObjectRepository:
                     yield key, parse_link(raw).binary
                 except MalformedLinkError as error:
                     yield key, self._problem(key, str(error))
+
+
+def is_unread(problem: Problem) -> bool:
+    """Whether a link could not be read, so that nobody knows what it leads to."""
+    return problem.message.startswith(_UNREAD)
 
 
 def leftovers_among(entries: Iterable[Entry], before: Stamp) -> list[Leftover]:

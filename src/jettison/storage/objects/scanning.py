@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Final, TypedDict, Unpack
 
 from jettison.errors import InvalidManifest, InvalidName
 from jettison.manifest_cache import ManifestCache
@@ -32,7 +32,7 @@ from jettison.storage.protocol import (
     stamp_at,
 )
 
-__all__ = ["ObjectScanning"]
+__all__ = ["ObjectScanning", "ScanOptions"]
 
 _NOT_TOLD: Final = -1
 _MANY: Final = 1000
@@ -51,6 +51,13 @@ _PLACES: Final = TreePlaces()
 _AMONG_BLOBS: Final = tuple(f"{layout.BLOBS}/{name}/" for name in ALGORITHMS)
 
 
+class ScanOptions(TypedDict, total=False):
+    """How a bucket is looked into: see :class:`ObjectScanning`."""
+
+    splitting: Splitting | None
+    live: bool
+
+
 class ObjectScanning:
     """Looks into a bucket (:class:`~jettison.storage.protocol.Scanning`).
 
@@ -61,18 +68,13 @@ class ObjectScanning:
     """
 
     def __init__(
-        self,
-        bucket: Bucket,
-        cache: ManifestCache,
-        *,
-        splitting: Splitting | None = None,
-        live: bool = False,
+        self, bucket: Bucket, cache: ManifestCache, **options: Unpack[ScanOptions]
     ) -> None:
         self.bucket = bucket
-        self._live = live
+        self._live = options.get("live", False)
         self.absence = Absence.NOTHING
         self._manifests = ManifestReader(bucket, cache, self._size)
-        self._splitting = splitting
+        self._splitting = options.get("splitting")
         self._listed: Listing | None = None
         self._scanned = False
         self._versions: bool | None = None
@@ -100,7 +102,7 @@ class ObjectScanning:
         if listed is not None:
             return listed.number
         # Blobs may have been listed before it was pushed, and what leads to it after that.
-        found = self.bucket.look(self.places.blob(Digest.from_binary(digest)))
+        found = self._look_at(digest)
         return None if found is None else found.size
 
     def trust_nothing_kept(self) -> None:
@@ -259,18 +261,20 @@ class ObjectScanning:
 
     def blob(self, digest: BinaryDigest) -> Blob | None:
         """Return a blob's size and time, or None if there is none."""
-        if self._listed is None:
-            entry = self.bucket.look(self.places.blob(Digest.from_binary(digest)))
-            return None if entry is None else Blob(digest, entry.size, entry.stamp, entry.stamp)
-        found = self._listed.blobs.get(digest)
-        return None if found is None else Blob(digest, found.number, found.stamp, found.stamp)
+        return self._look_at(digest) if self._listed is None else _listed(self._listed, digest)
+
+    def _look_at(self, digest: BinaryDigest) -> Blob | None:
+        """Ask the bucket for what it has of a blob now."""
+        entry = self.bucket.look(self.places.blob(Digest.from_binary(digest)))
+        return None if entry is None else Blob(digest, entry.size, entry.stamp, entry.stamp)
 
     def blobs_each(self, digests: Sequence[BinaryDigest]) -> list[Blob | None]:
         """Return the size and time of each blob."""
-        if self._listed is None and len(digests) > _MANY:
-            _ = self.listing  # that takes fewer requests
-        each = self.bucket.pool.map if self._listed is None else map
-        return list(each(self.blob, digests))
+        # To list everything takes fewer requests than to ask for many.
+        listing = self.listing if len(digests) > _MANY else self._listed
+        if listing is None:
+            return list(self.bucket.pool.map(self._look_at, digests))
+        return [_listed(listing, digest) for digest in digests]
 
     def sizes_each(
         self,
@@ -339,6 +343,11 @@ class ObjectScanning:
     def free_bytes(self) -> int:
         """Return 0: a bucket has no bounds that are known."""
         return 0
+
+
+def _listed(listing: Listing, digest: BinaryDigest) -> Blob | None:
+    found = listing.blobs.get(digest)
+    return None if found is None else Blob(digest, found.number, found.stamp, found.stamp)
 
 
 def _above(name: str) -> Iterator[str]:

@@ -7,7 +7,7 @@ removed after all that leads to it, so one that is led to is there.
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from jettison.model.digest import Digest
@@ -94,22 +94,19 @@ class ObjectServing:
 
     def layer(self, repository: RepoName, digest: Digest) -> Digest | None:
         """Return the blob that a repository's link of a digest leads to; None if it has none."""
-        return self._storage.read_link(self._link(LinkKind.LAYER, repository, digest))
+        return self._storage.read_link(self._places.link(LinkKind.LAYER, repository, digest))
 
     def has_revision(self, repository: RepoName, digest: Digest) -> bool:
         """Whether a manifest is part of a repository: its link is there, and as long as a digest.
 
         What a link of that length says is not read: nobody writes another than its key's name.
         """
-        found = self._bucket.look(self._link(LinkKind.REVISION, repository, digest))
+        found = self._bucket.look(self._places.link(LinkKind.REVISION, repository, digest))
         return found is not None and found.size == len(digest)
 
     def has_manifests(self, repository: RepoName) -> bool:
         """Whether there is a manifest, or a tag, in a repository."""
         return "_manifests" in self._bucket.folders(layout.repository(repository))
-
-    def _link(self, kind: LinkKind, repository: RepoName, digest: Digest) -> str:
-        return self._places.link(kind, repository, digest)
 
     # Contents.
 
@@ -186,7 +183,7 @@ class ObjectServing:
         So is a blob that has another ``size`` in bytes than it should have, if that is known. A
         push that writes what leads to it (:meth:`ObjectWriting.writing`) need not make it young.
         """
-        link = self._link(LinkKind.LAYER, repository, digest)
+        link = self._places.link(LinkKind.LAYER, repository, digest)
 
         def touch() -> bool:
             target = self._storage.read_link(link)
@@ -203,11 +200,11 @@ class ObjectServing:
                 self._bucket.put(link, target.encode())
             return True
 
-        return self._rely(link, touch)
+        return self._storage.reliance.again((link,), touch)
 
     def touch_revision(self, repository: RepoName, digest: Digest) -> bool:
         """Write a revision's link anew, so that no sweep takes it; False if it is not there."""
-        link = self._link(LinkKind.REVISION, repository, digest)
+        link = self._places.link(LinkKind.REVISION, repository, digest)
         data = self._places.blob(digest)
 
         def touch() -> bool:
@@ -218,9 +215,6 @@ class ObjectServing:
                 self._bucket.put(link, digest.encode())
             return True
 
-        return self._rely(link, touch)
-
-    def _rely(self, link: str, touch: Callable[[], bool]) -> bool:
         return self._storage.reliance.again((link,), touch)
 
     def is_aside(self, digest: Digest) -> bool:

@@ -13,9 +13,9 @@ deleted a thousand at a time.
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final, NamedTuple, Self
+from typing import Final, NamedTuple, Self, Unpack
 
-from jettison.errors import Locked, StorageError
+from jettison.errors import Locked
 from jettison.manifest_cache import ManifestCache
 from jettison.model.digest import BinaryDigest, Digest
 from jettison.model.names import RepoName
@@ -24,8 +24,7 @@ from jettison.storage.objects.announcing import AnnouncedKeys
 from jettison.storage.objects.bucket import Bucket
 from jettison.storage.objects.leases import LEASE_SECONDS, hold, holder
 from jettison.storage.objects.listing import Listing
-from jettison.storage.objects.pages import Splitting
-from jettison.storage.objects.scanning import ObjectScanning
+from jettison.storage.objects.scanning import ObjectScanning, ScanOptions
 from jettison.storage.objects.sweeps import Sweeps
 from jettison.storage.protocol import Leftover, LinkKind, Outcome, Place, Stamp
 
@@ -187,9 +186,7 @@ class ObjectLinkQuarantine:
 
     def end(self) -> None:
         """Remove that note."""
-        [outcome] = self._bucket.remove_each([layout.LINKS_ASIDE])
-        if isinstance(outcome, StorageError):
-            raise outcome
+        self._bucket.remove([layout.LINKS_ASIDE])
 
     @property
     def any_left(self) -> bool:
@@ -233,14 +230,9 @@ class ObjectSweeping(ObjectScanning):
     """Removes what a plan lists (:class:`~jettison.storage.protocol.Sweeping`)."""
 
     def __init__(
-        self,
-        bucket: Bucket,
-        cache: ManifestCache,
-        *,
-        splitting: Splitting | None = None,
-        live: bool = False,
+        self, bucket: Bucket, cache: ManifestCache, **options: Unpack[ScanOptions]
     ) -> None:
-        super().__init__(bucket, cache, splitting=splitting, live=live)
+        super().__init__(bucket, cache, **options)
         self.sweeps = Sweeps(bucket)
         self._announced: AnnouncedKeys | None = None
 
@@ -280,12 +272,12 @@ class ObjectSweeping(ObjectScanning):
     def keep_aside(self, key: str) -> bool:
         """Show an object in listings again; False if it was not left out."""
         if self._announced is not None:
-            self._announced.spare(key)
+            self._announced.drop(key)
         return self.aside.pop(key, None) is not None
 
     def now(self) -> float:
         """Return the store's time, or up to two seconds less: it dates in whole seconds."""
-        return self.bucket.now(f"{layout.OURS}/clock") / 1_000_000_000 - 1.0
+        return self.bucket.now() / 1_000_000_000 - 1.0
 
     def quarantine(self) -> ObjectQuarantine:
         """Return what leaves blobs out of listings."""
@@ -323,9 +315,7 @@ class ObjectSweeping(ObjectScanning):
         entries = [entry for page in self.bucket.pages(place) for entry in page]
         if not entries or (moved is not None and max(one.stamp for one in entries) > moved):
             return False
-        for outcome in self.bucket.remove_each([one.key for one in entries]):
-            if isinstance(outcome, StorageError):
-                raise outcome
+        self.bucket.remove([one.key for one in entries])
         return True
 
     def remove_leftover(self, leftover: Leftover) -> bool:
@@ -333,9 +323,7 @@ class ObjectSweeping(ObjectScanning):
         found = self.bucket.look(leftover.path)
         if found is None or found.stamp != leftover.stamp:
             return False
-        [outcome] = self.bucket.remove_each([leftover.path])
-        if isinstance(outcome, StorageError):
-            raise outcome
+        self.bucket.remove([leftover.path])
         return True
 
     def remove_empty(self, place: Place, names: Sequence[str]) -> Iterator[str]:  # noqa: ARG002 - there is none

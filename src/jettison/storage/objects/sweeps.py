@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -23,9 +23,9 @@ from jettison.model import codec
 from jettison.storage.filesystem import layout
 from jettison.storage.objects.bucket import Bucket, Entry
 
-__all__ = ["SLACK_SECONDS", "Announcement", "Sweeps"]
+__all__ = ["Announcement", "Sweeps"]
 
-SLACK_SECONDS: Final = 60.0
+_SLACK_SECONDS: Final = 60.0
 """How long after its end a request that was accepted may still take effect."""
 
 _SWEEPS: Final = f"{layout.OURS}/sweeps"
@@ -43,14 +43,6 @@ class Announcement(msgspec.Struct, frozen=True):
     by: str
     seconds: float
     keys: tuple[str, ...]
-
-
-class _Seen(NamedTuple):
-    """An announcement, and when it was first seen here (monotonic clock)."""
-
-    keys: frozenset[str]
-    seconds: float
-    at: float
 
 
 def _key(number: int) -> str:
@@ -76,8 +68,8 @@ class Sweeps:
         self._clock = clock
         self._sleep = sleep
         self._lock = threading.Lock()
-        self._seen: dict[int, _Seen] = {}
-        self._first_seen: dict[int, float] = {}
+        self._named: dict[int, frozenset[str]] = {}
+        self._over_at: dict[int, float] = {}
         self._shut: set[int] = set()
         self._settled = 0
 
@@ -99,8 +91,8 @@ class Sweeps:
         read = {number: self._read(number) for number in later}
         named = [
             number
-            for number, seen in read.items()
-            if seen is None or not wanted.isdisjoint(seen.keys)
+            for number, keys_of_it in read.items()
+            if keys_of_it is None or not wanted.isdisjoint(keys_of_it)
         ]
         # Numbers follow one another, and records go long after their ends, but for the last.
         all_later = range(after + 1, later[-1] + 1 if later else 0)
@@ -145,17 +137,15 @@ class Sweeps:
     def _is_over(self, number: int) -> bool:
         if number in self._shut:
             return True
-        seen = self._read(number)
-        return seen is None or self._clock() - seen.at > seen.seconds + SLACK_SECONDS
+        return self._read(number) is None or self._clock() > self._over_at[number]
 
-    def _read(self, number: int) -> _Seen | None:
-        """Return what a sweep has announced; None if its record was removed, long after its end."""
+    def _read(self, number: int) -> frozenset[str] | None:
+        """Return what a sweep names; None if its record was removed, long after its end."""
         with self._lock:
-            known = self._seen.get(number)
+            known = self._named.get(number)
         if known is not None:
             return known
-        with self._lock:  # kept when the keys are not, or its time would begin again
-            at = self._first_seen.setdefault(number, self._clock())
+        at = self._clock()
         raw = self._bucket.get(_key(number), _LARGEST)
         if raw is None:
             return None
@@ -166,11 +156,12 @@ class Sweeps:
             message = f"{place} is no announcement of a sweep: {error.message}"
             hint = "Remove it when no collection runs; until then nothing can be pushed."
             raise StorageError(message, hint=hint) from None
-        seen = _Seen(frozenset(found.keys), found.seconds, at)
         with self._lock:
-            while len(self._seen) >= _MOST_KNOWN:
-                del self._seen[min(self._seen)]
-            return self._seen.setdefault(number, seen)
+            # Kept when what it names is not, or its time would begin again.
+            self._over_at.setdefault(number, at + found.seconds + _SLACK_SECONDS)
+            while len(self._named) >= _MOST_KNOWN:
+                del self._named[min(self._named)]
+            return self._named.setdefault(number, frozenset(found.keys))
 
     # Of a collection.
 

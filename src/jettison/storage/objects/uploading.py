@@ -241,7 +241,7 @@ class ObjectUpload:
         if kept < size:
             self.append([self._read_chunk(going[0], 0, size - kept)])
             self.flush()
-        self._remove([one.key for one in going])
+        self._bucket.remove([one.key for one in going])
         self._uploading.note(self._name, list(self._chunks))
 
     def read(self, offset: int, length: int) -> bytes:
@@ -272,10 +272,5 @@ class ObjectUpload:
         self._is_over = True
         self._end_writer()
         self._uploading.forget(self._name)
-        self._remove([f"{self._place}/{_STARTED}", *(one.key for one in self._chunks)])
+        self._bucket.remove([f"{self._place}/{_STARTED}", *(one.key for one in self._chunks)])
         self._storage.changed()
-
-    def _remove(self, keys: Sequence[str]) -> None:
-        for outcome in self._bucket.remove_each(keys) if keys else ():
-            if isinstance(outcome, StorageError):
-                raise outcome

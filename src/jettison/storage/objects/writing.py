@@ -12,7 +12,8 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import chain
-from typing import Final, Self
+from typing import Final, Self, Unpack
+from weakref import WeakValueDictionary
 
 from jettison.errors import (
     PlanStale,
@@ -26,11 +27,13 @@ from jettison.model.names import RepoName, Tag
 from jettison.storage.filesystem import layout
 from jettison.storage.filesystem.layout import MalformedLinkError, parse_link
 from jettison.storage.objects.bucket import Bucket, Writer
-from jettison.storage.objects.pages import Splitting, list_repository
+from jettison.storage.objects.pages import list_repository
 from jettison.storage.objects.reliance import Reliance
-from jettison.storage.objects.repository import LONGEST_LINK, ObjectRepository
+from jettison.storage.objects.repository import LONGEST_LINK, ObjectRepository, is_unread
+from jettison.storage.objects.scanning import ScanOptions
 from jettison.storage.objects.sweeping import ObjectSweeping
-from jettison.storage.protocol import LinkKind, Problem, TagsByManifest
+from jettison.storage.protocol import LinkKind, TagsByManifest
+from jettison.storage.whole_blobs import WholeBlobs
 
 __all__ = ["ObjectBlobWriter", "ObjectWriting"]
 
@@ -82,28 +85,15 @@ class ObjectBlobWriter:
             storage.bucket.remove_each([self._key])
 
 
-class _Held:
-    """The lock of a repository's writers, and how many want it."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.wanted = 0
-
-
-class ObjectWriting(ObjectSweeping):
+class ObjectWriting(ObjectSweeping, WholeBlobs):
     """Puts and deletes (:class:`~jettison.storage.protocol.Writing`)."""
 
     def __init__(
-        self,
-        bucket: Bucket,
-        cache: ManifestCache,
-        *,
-        splitting: Splitting | None = None,
-        live: bool = False,
+        self, bucket: Bucket, cache: ManifestCache, **options: Unpack[ScanOptions]
     ) -> None:
-        super().__init__(bucket, cache, splitting=splitting, live=live)
+        super().__init__(bucket, cache, **options)
         self.reliance = Reliance(self.sweeps)
-        self._writers: dict[str, _Held] = {}
+        self._writers: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
         self._writers_lock = threading.Lock()
 
     @property
@@ -118,39 +108,16 @@ class ObjectWriting(ObjectSweeping):
         Raises :class:`~jettison.errors.SweptMeanwhile` where a collection has taken something of
         that: then all of it is to be done again.
         """
-        with self._alone(repository), self.reliance.sure():
-            yield
-
-    @contextlib.contextmanager
-    def _alone(self, repository: RepoName) -> Iterator[None]:
         with self._writers_lock:
-            held = self._writers.setdefault(repository, _Held())
-            held.wanted += 1
-        try:
-            with held.lock:
-                yield
-        finally:
-            with self._writers_lock:
-                held.wanted -= 1
-                if not held.wanted:
-                    del self._writers[repository]
+            lock = self._writers.setdefault(repository, threading.Lock())
+        with lock, self.reliance.sure():
+            yield
 
     # Putting.
 
     def new_blob(self, repository: RepoName, digest: Digest) -> ObjectBlobWriter:
         """Return a draft to write a blob into."""
         return ObjectBlobWriter(self, repository, digest)
-
-    def put_blob(self, repository: RepoName, digest: Digest, chunks: Iterable[bytes]) -> None:
-        """Store a blob and link it into the repository.
-
-        Raises :class:`~jettison.errors.VerificationFailed`, and stores nothing, if the bytes do
-        not have the digest.
-        """
-        with self.new_blob(repository, digest) as draft:
-            for chunk in chunks:
-                draft.write(chunk)
-            draft.commit()
 
     def place_blob(
         self, repository: RepoName, digest: Digest, drafts: Sequence[tuple[str, int]]
@@ -159,7 +126,7 @@ class ObjectWriting(ObjectSweeping):
 
         ``drafts`` are keys and sizes in bytes. They stay.
         """
-        data, link = self._data(digest), self._link_key(LinkKind.LAYER, repository, digest)
+        data, link = self.places.blob(digest), self.places.link(LinkKind.LAYER, repository, digest)
 
         def place() -> None:
             match drafts:
@@ -184,8 +151,8 @@ class ObjectWriting(ObjectSweeping):
         """Store a manifest and link it into the repository, then point ``tags`` to it."""
         if not digest.matches(raw):
             raise VerificationFailed(f"the manifest to store does not have the digest {digest}")
-        link = self._link_key(LinkKind.REVISION, repository, digest)
-        data, content = self._data(digest), digest.encode()
+        link = self.places.link(LinkKind.REVISION, repository, digest)
+        data, content = self.places.blob(digest), digest.encode()
         known: dict[Tag, None] = {}
         further = iter(tags)
 
@@ -214,12 +181,12 @@ class ObjectWriting(ObjectSweeping):
         self._put_link(LinkKind.REVISION, repository, digest)
 
     def _put_link(self, kind: LinkKind, repository: RepoName, digest: Digest) -> None:
-        key = self._link_key(kind, repository, digest)
+        key = self.places.link(kind, repository, digest)
         if self.sweeping:  # it puts back what it has taken itself
             self.bucket.put(key, digest.encode())
             return
         with self.reliance.sure():
-            self.reliance.on(self._data(digest), key)
+            self.reliance.on(self.places.blob(digest), key)
             self.bucket.put(key, digest.encode())
         self.changed()
 
@@ -228,7 +195,7 @@ class ObjectWriting(ObjectSweeping):
 
         In a block of :meth:`writing`, in which it is linked or referenced: else nothing keeps it.
         """
-        key = self._data(digest)
+        key = self.places.blob(digest)
         self.reliance.on(key)
         return self.bucket.look(key) is not None
 
@@ -249,8 +216,8 @@ class ObjectWriting(ObjectSweeping):
         # The link first: a history alone is no tag, and what is left of one can be taken any time.
         keys.sort(key=lambda one: one != key)
         if key in keys:
-            self._remove([key])
-        self._remove([one for one in keys if one != key])
+            self.bucket.remove([key])
+        self.bucket.remove([one for one in keys if one != key])
         self.changed()
         return bool(keys)
 
@@ -259,10 +226,10 @@ class ObjectWriting(ObjectSweeping):
         return self._unlink(LinkKind.LAYER, repository, digest)
 
     def _unlink(self, kind: LinkKind, repository: RepoName, digest: Digest) -> bool:
-        key = self._link_key(kind, repository, digest)
+        key = self.places.link(kind, repository, digest)
         found = self.bucket.look(key) is not None
         if found:
-            self._remove([key])
+            self.bucket.remove([key])
             self.changed()
         return found
 
@@ -281,7 +248,7 @@ class ObjectWriting(ObjectSweeping):
         listing = list_repository(self.bucket, repository, _MANIFESTS)
         with ObjectRepository(self.bucket, repository, lambda: listing) as reader:
             found = reader.tags()
-        unread = [one for one in found.broken.values() if _is_unread(one)]
+        unread = [one for one in found.broken.values() if is_unread(one)]
         if unread:
             message = f"{unread[0].path} {unread[0].message}"
             raise StorageError(message, hint="Try again: it may be a tag of the manifest.")
@@ -293,24 +260,7 @@ class ObjectWriting(ObjectSweeping):
             self.untag(repository, tag, digest)
         return self._unlink(LinkKind.REVISION, repository, digest) or bool(tags)
 
-    def _remove(self, keys: Sequence[str]) -> None:
-        for outcome in self.bucket.remove_each(keys) if keys else ():
-            if isinstance(outcome, StorageError):
-                raise outcome
-
-    # Keys.
-
-    def _data(self, digest: Digest) -> str:
-        return self.places.blob(digest)
-
-    def _link_key(self, kind: LinkKind, repository: RepoName, digest: Digest) -> str:
-        return self.places.link(kind, repository, digest)
-
     # For who answers requests.
-
-    def target(self, kind: LinkKind, repository: RepoName, digest: Digest) -> Digest | None:
-        """Return what a link leads to, None without one; one request."""
-        return self.read_link(self._link_key(kind, repository, digest))
 
     def read_link(self, key: str) -> Digest | None:
         """Return what the link at a key leads to, None if it is absent.
@@ -326,7 +276,3 @@ class ObjectWriting(ObjectSweeping):
             message = f"{self.bucket.location}/{key}: {error}"
             hint = "Push the image again, or look at `jettison fsck`."
             raise StorageError(message, hint=hint) from None
-
-
-def _is_unread(problem: Problem) -> bool:
-    return problem.message.startswith("cannot be read")

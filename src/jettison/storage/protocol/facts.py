@@ -77,8 +77,8 @@ class Features(msgspec.Struct, frozen=True):
     ``modification_times``: stamps are times of its own clock, and a touch renews them. ``append``:
     an upload is continued in place. ``change_detection``: what has changed is told without reading
     everything again. ``capacity``: how much room is left is known. ``forks``: a forked process can
-    go on asking. ``local``: what a server asks (``Serving``)
-    is answered at once, so that an event loop may ask it.
+    go on asking. ``local``: what a server asks (``Serving``) is answered at once, so that an event
+    loop may ask it.
     """
 
     atomic_rename: bool = True
