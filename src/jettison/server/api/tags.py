@@ -2,7 +2,7 @@
 
 import threading
 import weakref
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from typing import Final
 
 from jettison.model.names import RepoName
@@ -48,12 +48,24 @@ class Listings:
         self._kept: OrderedDict[str, SortedNames] = OrderedDict()
         self._count = 0
         self._lock = threading.Lock()
-        self._alive: weakref.WeakSet[SortedNames] = weakref.WeakSet()
+        # Lists come and go in threads: so they are counted, and never looked through.
+        self._bytes = 0
+        self._gone: deque[int] = deque()
 
     @property
     def full(self) -> bool:
         """Whether no more lists may be made, because slow clients hold on to too many."""
-        return sum(len(one.body) for one in self._alive) > _MOST_BYTES
+        with self._lock:
+            while self._gone:
+                self._bytes -= self._gone.popleft()
+            return self._bytes > _MOST_BYTES
+
+    def _count_in(self, found: SortedNames) -> None:
+        size = len(found.body)
+        with self._lock:
+            self._bytes += size
+        # Whoever drops a list may hold the lock just then: so this takes none.
+        weakref.finalize(found, self._gone.append, size).atexit = False
 
     def kept(self, repository: RepoName) -> SortedNames | None:
         """Return the kept list if it is still right, which costs one look."""
@@ -75,7 +87,7 @@ class Listings:
         if names is None:
             return None
         found = SortedNames(repository, names.stamp, names.names)
-        self._alive.add(found)
+        self._count_in(found)
         if found.stamp is not None:
             self._keep(repository, found)
         return found
