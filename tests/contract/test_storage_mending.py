@@ -11,8 +11,6 @@ from jettison.storage.protocol import InTheWayError, LinkKind, Storage, stamp_at
 from tests.contract.content import ABSENT, APP, BLOB, DIGEST, ONE, TWO, image, push
 from tests.contract.storages import ON_A_DISK, WEEK, Subject
 
-pytestmark = ON_A_DISK
-
 FOLDER = "jettison/fsck/r"
 
 
@@ -40,7 +38,8 @@ def test_what_is_in_a_place_is_told_apart(subject: Subject) -> None:
         assert not mending.fingerprint(absent).exists
         assert mending.read(absent) is None
         assert not mending.has_digest(absent, ABSENT.binary)
-    subject.let_pass(1.0)
+    subject.let_pass(5.0)
+    found = mending.fingerprint(link)
     push(subject.storage, ONE)
     assert mending.fingerprint(link) != found
 
@@ -49,8 +48,8 @@ def test_what_is_taken_is_what_was_seen(subject: Subject) -> None:
     push(subject.storage, ONE)
     places, mending = subject.storage.places, subject.storage.mending()
     place, to = places.tag(APP, ONE), f"{FOLDER}/moved/tag"
+    subject.let_pass(5.0)
     seen = mending.fingerprint(place)
-    subject.let_pass(1.0)
     push(subject.storage, ONE)
     with pytest.raises(InTheWayError):
         mending.take(place, to, (seen,))
@@ -113,6 +112,7 @@ def check(storage: Storage, now: float) -> CheckReport:
     return check_tree(storage, CheckOptions(), now)
 
 
+@ON_A_DISK
 def test_a_repair_mends_what_it_can_and_is_undone(subject: Subject) -> None:
     storage, places = subject.storage, subject.storage.places
     digest = push(storage, ONE)
@@ -151,3 +151,49 @@ def test_a_repair_mends_what_it_can_and_is_undone(subject: Subject) -> None:
     after = {defect.key for defect in check(storage, now).defects if defect.is_damage}
     gone = (DefectClass.ABSENT_BLOB, APP, places.blob(Digest.of(b"gone")))
     assert after == {one.key for one in before.defects if one.is_damage} - {gone}
+
+
+def test_a_repair_of_what_any_storage_may_have(subject: Subject) -> None:
+    storage, places = subject.storage, subject.storage.places
+    digest = push(storage, ONE)
+    storage.unlink_layer(APP, DIGEST)
+    subject.plant.plant_link(LinkKind.REVISION, APP, digest, b"")
+    subject.plant.plant_blob(Digest.of(b"other"), b"damaged")
+    subject.plant.plant_tag(APP, "lost", ABSENT.encode())
+    now = now_of(subject)
+    before = check(storage, now)
+    place = Workspace(storage=storage, clock=lambda: now)
+    job = RepairJob(place, CheckOptions())
+    entry = job.apply(job.plan(before), ("here",))
+    assert entry.receipt is not None
+    assert entry.receipt.ok, entry.receipt
+    assert job.verify(before).damage == 0
+    assert not storage.exists(places.whole_tag(APP, "lost"))
+    assert storage.blob(Digest.of(b"other").binary) is None
+    mending = storage.mending()
+    written = places.link(LinkKind.REVISION, APP, digest)
+    assert mending.read(written) == digest.encode()
+    undone = RepairUndoJob(place, entry).apply()
+    assert undone.receipt is not None
+    assert undone.receipt.ok, undone.receipt
+    assert mending.read(written) == b""
+    assert not mending.fingerprint(places.link(LinkKind.LAYER, APP, DIGEST)).exists
+    subject.let_pass(WEEK)  # where things are copied to move them, they are new
+    after = {defect.key for defect in check(storage, now).defects if defect.is_damage}
+    assert after == {one.key for one in before.defects if one.is_damage}
+
+
+def test_what_was_written_since_a_repair_stays(subject: Subject) -> None:
+    storage = subject.storage
+    digest = push(storage, ONE)
+    subject.plant.plant_link(LinkKind.REVISION, APP, digest, b"")
+    now = now_of(subject) - 60.0  # so that no time of what is written later is the repair's
+    place = Workspace(storage=storage, clock=lambda: now)
+    job = RepairJob(place, CheckOptions())
+    entry = job.apply(job.plan(check(storage, now)), ("here",))
+    subject.let_pass(5.0)
+    storage.link_revision(APP, digest)  # the same bytes, as a push of the same image writes them
+    undone = RepairUndoJob(place, entry).apply()
+    assert undone.receipt is not None
+    assert not undone.receipt.ok
+    assert check(storage, now).damage == 0

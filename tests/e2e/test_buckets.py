@@ -398,16 +398,6 @@ def test_a_policy_is_carried_out_over_the_api(
     whole(registry, {("app", "1"): an_image("one"), ("app", "2"): an_image("two")})
 
 
-def test_a_repair_is_refused(registry: S3Registry, bucket: Bucket, jettison: Jettison) -> None:
-    digest = registry.push("app", "1", an_image("one"))
-    link = f"docker/registry/v2/repositories/app/_manifests/revisions/sha256/{digest.hex}/link"
-    (bucket.folder / link).write_bytes(b"")
-    before = bucket.objects()
-    done = jettison("fsck", registry.config, "--repair", "--yes", check=4)
-    assert "in a bucket that cannot be done yet" in done.stderr
-    assert bucket.objects() == before
-
-
 Change = Callable[[dict[str, Any]], None]
 
 

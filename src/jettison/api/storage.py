@@ -125,9 +125,17 @@ class StorageSession:
         plan: "RepairPlan",
         options: "CheckOptions | None" = None,
         consent: Consent = NOTHING_SAID,
+        *,
+        assume_quiescent: bool = False,
     ) -> "RepairEntry":
-        """Carry a repair out; return its journal entry. Nothing is deleted, only moved aside."""
+        """Carry a repair out; return its journal entry. Nothing is deleted, only moved aside.
+
+        Raises :class:`~jettison.errors.NotQuiescent` where the storage is in a bucket and a
+        registry may be taking pushes, unless ``assume_quiescent``.
+        """
         job = self._repair(options)
+        if not assume_quiescent:
+            job.require_quiescent()
         job.require_own_tree(consent)
         return job.apply(plan, (self.location,))
 
@@ -138,8 +146,11 @@ class StorageSession:
 
         return RepairJob(self._workspace, options or CheckOptions())
 
-    def undo_repair(self, entry: "RepairEntry") -> "UndoEntry":
-        """Take a repair back; return the journal entry of that."""
+    def undo_repair(self, entry: "RepairEntry", *, assume_quiescent: bool = False) -> "UndoEntry":
+        """Take a repair back; return the journal entry of that. Raises as :meth:`repair`."""
         from jettison.jobs.repair import RepairUndoJob  # noqa: PLC0415 - as in `_repair`
 
-        return RepairUndoJob(self._workspace, entry).apply()
+        job = RepairUndoJob(self._workspace, entry)
+        if not assume_quiescent:
+            job.require_quiescent()
+        return job.apply()

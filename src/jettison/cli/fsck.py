@@ -7,6 +7,7 @@ import typer
 
 from jettison.cli.options import (
     AllowForeignOwner,
+    AssumeQuiescent,
     DryRun,
     Grace,
     Output,
@@ -70,6 +71,7 @@ def fsck(
     dry_run: DryRun = False,
     yes: Yes = False,
     grace: Grace = "1h",  # type: ignore[assignment] # parsed by the option
+    assume_quiescent: AssumeQuiescent = False,
     allow_foreign_owner: AllowForeignOwner = False,
     output: Output = Format.TABLE,
 ) -> None:
@@ -78,7 +80,8 @@ def fsck(
     Exit code 5: damage keeps an image from being pulled, or holds up the collector. --repair
     deletes nothing: it moves damaged files into jettison/fsck/ in the storage, and `jettison undo`
     moves them back, unless a `gc --now` came in between. Exit code 3: some damage remains that only
-    a push can heal.
+    a push can heal. In a bucket a repair needs a registry that is stopped or read-only; else exit
+    code 12.
     """
     from jettison.fsck import HASHING, CheckOptions
     from jettison.jobs.repair import RepairJob
@@ -89,6 +92,8 @@ def fsck(
         raise UsageError("--dry-run is about --repair: without it, nothing is ever changed")
     place = open_workspace(target, users=user_journal())
     options = CheckOptions(grace=grace, quick=quick)
+    if repair and not (dry_run or assume_quiescent):
+        RepairJob(place, options).require_quiescent()
     with reporting(in_bytes=frozenset({HASHING})) as progress:
         report = RepairJob(place.reporting_to(progress), options).check()
     if output is Format.TABLE:
@@ -109,13 +114,7 @@ def fsck(
             _emit(output, report, {"plan": plan, "moved_tags": plan.moved_tags}, closing=True)
         _require_sound(report, target, plan)
         return
-    configuration = place.configuration
     confirm(f"Repair {report.root} in {counted(len(plan.steps), 'step')}?", yes=yes)
-    if configuration is not None and configuration.storage.cache == "inmemory":
-        note(
-            yellow("warning: the registry remembers blobs (inmemory); restart it after this, ")
-            + yellow("else pushes may skip what was moved aside.")
-        )
     _repair(place, plan, report, options, (target,), output)
 
 
@@ -129,6 +128,12 @@ def _repair(
 ) -> None:
     from jettison.jobs.repair import RepairJob
 
+    configuration = place.configuration
+    if configuration is not None and configuration.storage.cache == "inmemory":
+        note(
+            yellow("warning: the registry remembers blobs (inmemory); restart it after this, ")
+            + yellow("else pushes may skip what was moved aside.")
+        )
     with reporting() as progress:
         run = RepairJob(place.reporting_to(progress), options).apply(plan, request)
     with reporting() as progress:

@@ -8,6 +8,7 @@ import typer
 
 from jettison.cli.last_run import confirm_last, tell_last
 from jettison.cli.options import (
+    AssumeQuiescent,
     Connection,
     DryRun,
     Output,
@@ -45,6 +46,7 @@ def undo(
         typer.Option("--overwrite-tags", help="Take back tags that point to other images by now."),
     ] = False,
     storage: Storage = None,
+    assume_quiescent: AssumeQuiescent = False,
     registry: Annotated[
         str | None,
         typer.Option(metavar="HOST", help="With `last`: the last run on this registry."),
@@ -61,7 +63,8 @@ def undo(
     put back, and nothing was changed. `last` is your last removal, or with --storage the last in
     that storage; if your last run was on another registry, the command asks first. A repair by
     `fsck` is undone in the storage itself (that of --storage, else the one of the repair); what was
-    written there since stays, with exit code 3.
+    written there since stays, with exit code 3, and the registry of a bucket must be stopped or
+    read-only for it.
     """
     from jettison.jobs.undo import require_undoable
     from jettison.jobs.workspace import open_workspace
@@ -79,7 +82,7 @@ def undo(
     if not dry_run:
         confirm_last(run_id, found, journal, named=bool(storage or registry), yes=yes)
     if isinstance(found, RepairEntry):
-        _undo_repair(found, place, output, dry_run=dry_run)
+        _undo_repair(found, place, output, dry_run=dry_run, assume_quiescent=assume_quiescent)
         return
     taken = require_undoable(found)
     undone = run(
@@ -154,6 +157,7 @@ def _undo_repair(
     output: Format,
     *,
     dry_run: bool,
+    assume_quiescent: bool,
 ) -> None:
     from jettison.cli.receipt import print_receipt
     from jettison.jobs.repair import RepairUndoJob
@@ -175,6 +179,8 @@ def _undo_repair(
         write(f"Undo of {what}, where it still can be taken back:")
         table(["STEP", "PATH", "FROM"], [_taken_back(step) for step in plan.steps[::-1]])
         return
+    if not assume_quiescent:
+        RepairUndoJob(there, found).require_quiescent()
     with reporting() as progress:
         done = RepairUndoJob(there.reporting_to(progress), found).apply()
     if place.storage is None:

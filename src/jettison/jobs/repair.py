@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from jettison.collector.plausibility import require_own_tree
+from jettison.collector.undo_windows import used_addresses
 from jettison.fsck.check import CheckOptions, check_again, check_tree
 from jettison.fsck.repair import Outcome, execute, plan_repair, take_back
 from jettison.jobs.collect import forget_in_redis
+from jettison.jobs.quiescence import Evidence, require_quiescent
 from jettison.jobs.workspace import Workspace
 from jettison.model.check_report import CheckReport
 from jettison.model.journal import Finding, FindingCode, JobState, Receipt, RepairEntry, UndoEntry
@@ -47,15 +49,23 @@ class RepairJob:
         """Raise :class:`~jettison.errors.Refused` where another program owns a part of the tree."""
         require_own_tree(self._storage, self._workspace.configuration, consent)
 
+    def require_quiescent(self) -> None:
+        """Raise :class:`~jettison.errors.NotQuiescent` if a push could meet the repair.
+
+        In a bucket nothing can be hidden from a registry, so that it must be stopped or read-only.
+        """
+        _require_quiescent(self._workspace)
+
     def apply(self, plan: RepairPlan, request: tuple[str, ...]) -> RepairEntry:
         """Execute the plan and return its entry, which is in the tree's journal.
 
         Plan and entry are on the disk, and the user's journal points to it, before the first step.
         Where the configuration names a Redis that remembers blobs, what was moved is forgotten
         there. Raises :class:`~jettison.errors.Locked` if a collection or another repair is at it.
+        :meth:`require_quiescent` comes first, or somebody who knows better.
         """
         place, storage = self._workspace, self._storage
-        with storage.lease("repair"):
+        with storage.lease("repair", quiescent=_must_be_quiescent(storage)):
             keep_plan(storage, plan)
             entry = RepairEntry(
                 id=plan.id,
@@ -98,13 +108,18 @@ class RepairUndoJob:
         """Return the plan of the repair, each step of which is taken back where it still can be."""
         return load_plan(self._storage, self._entry.id)
 
+    def require_quiescent(self) -> None:
+        """Raise :class:`~jettison.errors.NotQuiescent` if a push could meet it, as the repair."""
+        _require_quiescent(self._workspace)
+
     def apply(self) -> UndoEntry:
         """Take it back and return the entry of that, which is in the tree's journal.
 
         What was written since is left, and is among the receipt's findings.
+        :meth:`require_quiescent` comes first, or somebody who knows better.
         """
         place, storage, run = self._workspace, self._storage, self._entry
-        with storage.lease("undo of a repair"):
+        with storage.lease("undo of a repair", quiescent=_must_be_quiescent(storage)):
             now = place.clock()
             outcome = take_back(storage, self.plan(), place.progress)
             steps = outcome.done + len(outcome.left)
@@ -122,6 +137,18 @@ class RepairUndoJob:
             if not outcome.left:
                 place.journal.write(msgspec.structs.replace(run, state=JobState.UNDONE))
             return done
+
+
+def _must_be_quiescent(storage: Storage) -> bool:
+    """Whether nothing may be pushed while things are moved: between a look and a removal."""
+    return not storage.features.atomic_rename
+
+
+def _require_quiescent(place: Workspace) -> None:
+    storage = place.own_storage
+    if _must_be_quiescent(storage):
+        evidence = Evidence(storage, place.clock(), tuple(used_addresses(storage)))
+        require_quiescent(place.configuration, evidence=evidence)
 
 
 def _moved(storage: Storage, plan: RepairPlan) -> list[Move]:

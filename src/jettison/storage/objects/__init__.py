@@ -1,7 +1,6 @@
 """Distribution's tree in a bucket: the keys are the paths of the tree, and one listing tells most.
 
-It can be read, and nothing can be written to it yet. The package needs ``obstore``, the extra
-``jettison[objects]``.
+The package needs ``obstore``, the extra ``jettison[objects]``.
 """
 
 from jettison.storage.objects.storage import ObjectStorage

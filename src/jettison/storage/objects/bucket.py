@@ -19,7 +19,15 @@ from jettison.storage.objects.failures import StoreFailing, failure, is_absent, 
 from jettison.storage.protocol import Outcome, Stamp
 
 if TYPE_CHECKING:
-    from obstore import HTTP_METHOD, GetOptions, GetResult, ObjectMeta, PutMode, WritableFile
+    from obstore import (
+        HTTP_METHOD,
+        Attributes,
+        GetOptions,
+        GetResult,
+        ObjectMeta,
+        PutMode,
+        WritableFile,
+    )
     from obstore.store import ClientConfig, RetryConfig, S3Config, S3Store
 
 __all__ = ["AT_ONCE", "Bucket", "Entry", "Writer"]
@@ -51,6 +59,8 @@ _CREDENTIALS: Final = {
     "AWS_METADATA_ENDPOINT": "metadata_endpoint",
 }
 """Where Amazon's own programs look for credentials, too; instances are asked last."""
+_NOTED: Final = "jettison-stamp"
+"""Whoever stores an object says what is noted beside it."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
@@ -193,6 +203,16 @@ class Bucket:
             except FileNotFoundError:
                 return None  # the answer to HEAD has no body that would tell more
 
+    def look_noted(self, key: str) -> Entry | None:
+        """Return what :meth:`look` does, with the time that :meth:`put_noted` has noted, if any."""
+        with self._errors(f"read {self.location}/{key}"):
+            try:
+                found = self._store.get(self._prefix + key, options={"head": True})
+            except FileNotFoundError:
+                return None
+            entry, noted = self._entry(found.meta), found.attributes.get(_NOTED, "")
+            return entry._replace(stamp=Stamp(int(noted))) if noted.isdecimal() else entry
+
     def has_version(self, key: str) -> bool:
         """Whether an object has a version: the bucket then keeps what is removed."""
         with self._errors(f"read {self.location}/{key}"):
@@ -252,6 +272,13 @@ class Bucket:
         """Store an object, unless there is one; whether it was stored."""
         return self._put_if(key, content, "create")
 
+    def put_noted(self, key: str, content: bytes, stamp: Stamp) -> bool:
+        """Do as :meth:`put_new`, and note a time beside the object, for :meth:`look_noted`.
+
+        The note goes with it where the store copies it.
+        """
+        return self._put_if(key, content, "create", {_NOTED: str(stamp)})
+
     def put_over(self, key: str, content: bytes, old: Entry) -> bool:
         """Store an object in place of just this one; False if it is another by now.
 
@@ -259,7 +286,9 @@ class Bucket:
         """
         return self._put_if(key, content, {"e_tag": f'"{old.e_tag}"'})
 
-    def _put_if(self, key: str, content: bytes, mode: "PutMode") -> bool:
+    def _put_if(
+        self, key: str, content: bytes, mode: "PutMode", attributes: "Attributes | None" = None
+    ) -> bool:
         from obstore.exceptions import (  # noqa: PLC0415 - see _open
             AlreadyExistsError,
             PreconditionError,
@@ -267,7 +296,7 @@ class Bucket:
 
         with self._errors(f"write {self.location}/{key}"):
             try:
-                self._store.put(self._prefix + key, content, mode=mode)
+                self._store.put(self._prefix + key, content, mode=mode, attributes=attributes)
             except (AlreadyExistsError, PreconditionError):
                 return False
         return True

@@ -4,7 +4,14 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 
 from jettison.errors import StorageError
-from jettison.model.check_report import Defect, DefectClass, Severity, make_defect
+from jettison.model.check_report import (
+    Defect,
+    DefectClass,
+    Remedy,
+    RepairAction,
+    Severity,
+    make_defect,
+)
 from jettison.model.digest import BinaryDigest, Digest
 from jettison.storage.filesystem.layout import MalformedLinkError, parse_link
 from jettison.storage.objects.bucket import Entry
@@ -28,10 +35,7 @@ _SIGNATURES = "signatures"
 
 
 class ObjectCheck:
-    """Checks a bucket; what was written after ``idle`` may still be being written.
-
-    There is no remedy for any defect as long as nothing can be written.
-    """
+    """Checks a bucket; what was written after ``idle`` may still be being written."""
 
     def __init__(self, storage: ObjectScanning, idle: Stamp) -> None:
         self._storage = storage
@@ -65,12 +69,21 @@ class ObjectCheck:
     def _defects(self, entries: Iterable[Entry], repository: str | None = None) -> Iterator[Defect]:
         for entry in entries:
             kind, sentence = DefectClass.UNEXPECTED_FILE, "does not belong there"
+            remedy = None
             if entry.key.endswith(".tmp"):
                 if entry.stamp > self._idle:
                     continue
                 kind = DefectClass.LEFTOVER
                 sentence = f"is a temporary file of {entry.size:,} bytes that was never finished"
-            yield make_defect(kind, Severity.NOTICE, entry.key, sentence, repository=repository)
+                remedy = Remedy(RepairAction.MOVE_LEFTOVER, entry.key)
+            yield make_defect(
+                kind,
+                Severity.NOTICE,
+                entry.key,
+                sentence,
+                repository=repository,
+                remedy=remedy,
+            )
 
     def mismatch(self, digest: BinaryDigest, told: Callable[[int], bool]) -> Blob | None:
         """Return a blob whose content has another digest."""
@@ -123,7 +136,9 @@ def _histories(repository: ObjectRepository) -> Iterator[Defect]:
         bad = _judged(digest, target)
         why = bad.why if isinstance(bad, BadLink) else _elsewhere(bad)
         kind = DefectClass.MALFORMED_LINK
+        remedy: Remedy | None = Remedy(RepairAction.MOVE_LINK, key)
         sentence = f"is malformed: {why}"
         if isinstance(bad, BadLink) and bad.unread:
-            kind, sentence = DefectClass.UNREADABLE, why
-        yield make_defect(kind, Severity.NOTICE, key, sentence, repository=repository.name)
+            kind, sentence, remedy = DefectClass.UNREADABLE, why, None
+        notice = Severity.NOTICE
+        yield make_defect(kind, notice, key, sentence, repository=repository.name, remedy=remedy)

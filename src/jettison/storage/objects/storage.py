@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from jettison.model.plausibility import Owner
 from jettison.storage.objects.checking import ObjectCheck
 from jettison.storage.objects.documents import ObjectDocuments
+from jettison.storage.objects.mending import ObjectMending
 from jettison.storage.objects.monitoring import ObjectMonitoring
 from jettison.storage.objects.serving import ObjectServing
-from jettison.storage.objects.unwritten import Unwritten
 from jettison.storage.objects.uploading import ObjectUploading
 from jettison.storage.objects.writing import ObjectWriting
 from jettison.storage.protocol import Stamp, Writer
@@ -15,7 +15,7 @@ from jettison.storage.protocol import Stamp, Writer
 __all__ = ["ObjectStorage"]
 
 
-class ObjectStorage(ObjectWriting, Unwritten):
+class ObjectStorage(ObjectWriting):
     """Distribution's tree in a bucket (:class:`~jettison.storage.protocol.Storage`)."""
 
     def documents(self, collection: str) -> ObjectDocuments:
@@ -30,6 +30,10 @@ class ObjectStorage(ObjectWriting, Unwritten):
         """Begin a check; what was written after ``idle`` may still be being written."""
         self.trust_nothing_kept()
         return ObjectCheck(self, idle)
+
+    def mending(self) -> ObjectMending:
+        """Begin a repair, or its undo."""
+        return ObjectMending(self)
 
     def serving(self) -> ObjectServing:
         """Return what answers requests."""

@@ -1,0 +1,31 @@
+"""How a bucket is, as a health check sees it."""
+
+import os
+
+import pytest
+
+from jettison.errors import StorageError
+from jettison.storage.objects.monitoring import ObjectMonitoring
+from tests.contract.content import ONE, push
+from tests.contract.objects import open_bucket, open_objects
+from tests.support.buckets import Bucket
+
+
+def test_a_health_check_leaves_nothing(bucket: Bucket) -> None:
+    monitoring = open_objects(bucket).monitoring()
+    assert not monitoring.check_health(write=True)
+    assert bucket.objects() == {}
+    push(open_objects(bucket), ONE)
+    before = bucket.objects()
+    assert monitoring.check_health(write=True)
+    assert monitoring.check_health(write=False)
+    assert bucket.objects() == before
+    assert monitoring.capacity() is None
+
+
+def test_a_bucket_that_is_gone_is_no_health(bucket: Bucket) -> None:
+    monitoring = ObjectMonitoring(open_bucket(bucket))
+    os.rename(bucket.folder, f"{bucket.folder}-away")
+    for write in (False, True):
+        with pytest.raises(StorageError, match="there is no bucket"):
+            monitoring.check_health(write=write)
