@@ -64,6 +64,7 @@ class Gateway:
         self.folder = base / "buckets"
         self.folder.mkdir(parents=True)
         self._versions = base / "versions" if versions else None
+        self.readonly = False
         self._log = base / "access.log"
         self._output = base / "gateway.log"
         self._port = 0
@@ -127,6 +128,7 @@ class Gateway:
     def _serve(self) -> None:
         address = f"127.0.0.1:{self._port}"
         log = ["--access-log", str(self._log), "--quiet", "--region", REGION]
+        log += ["--readonly"] if self.readonly else []
         kind = ["posix"]
         if self._versions is not None:
             self._versions.mkdir(exist_ok=True)

@@ -18,7 +18,8 @@ __all__ = ["EXAMPLE", "check"]
 
 EXAMPLE = (
     "Example: jettison check localhost:5000 · "
-    "jettison check --fix /etc/docker/registry/config.yml · jettison check /var/lib/registry"
+    "jettison check --fix /etc/docker/registry/config.yml · jettison check /var/lib/registry · "
+    "jettison check --probe /etc/docker/registry/config.yml"
 )
 
 
@@ -35,6 +36,13 @@ def check(
         bool,
         typer.Option("--fix", help="Enable deletion in CONFIG, keeping its comments."),
     ] = False,
+    probe: Annotated[
+        bool,
+        typer.Option(
+            "--probe",
+            help="Try what the store of a bucket enforces: writes to it, and removes that again.",
+        ),
+    ] = False,
     storage: Storage = None,
     output: Output = Format.TABLE,
     *,
@@ -42,7 +50,9 @@ def check(
 ) -> None:
     """Check whether images can be deleted and space freed, and what to change.
 
-    Changes nothing, except CONFIG with --fix. Exit code 11: deletion is not enabled.
+    Changes nothing, except CONFIG with --fix, and with --probe a few objects below jettison/probe/
+    in a bucket, for some seconds. Exit code 11: deletion is not enabled. Exit code 4: the store's
+    listing is behind what was written, so that gc and serve would lose images.
     """
     path = Path(target)
     local = path.exists() or target.startswith(("/", "./", "../"))
@@ -50,9 +60,12 @@ def check(
     local = local or ("/" not in target and path.suffix in {".yml", ".yaml"})
     if fix and not local:
         raise UsageError("--fix needs a configuration file", hint="jettison check --fix CONFIG")
+    if probe and (not local or path.is_dir()):
+        message = "--probe needs the configuration file of a storage in a bucket"
+        raise UsageError(message, hint="jettison check --probe CONFIG")
     problem = None
     if local:
-        items, problem = _check_path(path, fix=fix)
+        items, problem = _check_path(path, fix=fix, probe=probe)
     else:
         items, problem = run(_check_host(target, storage, connection))
     if output is Format.TABLE:
@@ -63,7 +76,7 @@ def check(
         raise problem
 
 
-def _check_path(path: Path, *, fix: bool) -> tuple[list["Item"], JettisonError | None]:
+def _check_path(path: Path, *, fix: bool, probe: bool) -> tuple[list["Item"], JettisonError | None]:
     from jettison.jobs.check import check_storage
     from jettison.jobs.check_configuration import DELETE_VARIABLE, check_configuration
     from jettison.storage.filesystem.containers import require_here
@@ -84,7 +97,7 @@ def _check_path(path: Path, *, fix: bool) -> tuple[list["Item"], JettisonError |
             note(f"{change.path}: {change.key} is now true. Restart the registry to apply it.")
         else:
             note(f"{change.path}: {change.key} is true already; nothing was changed.")
-    configuration, items, error = check_configuration(path, os.environ, time.time())
+    configuration, items, error = check_configuration(path, os.environ, time.time(), probe=probe)
     if error is not None:
         return items, error
     if configuration.storage.delete_enabled:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from jettison.configuration import (
     Configuration,
@@ -11,9 +11,13 @@ from jettison.configuration import (
     refusal,
 )
 from jettison.configuration.settings import ScheduledRetention
-from jettison.errors import ConfigurationError, StorageError
+from jettison.errors import JettisonError, Refused, StorageError, UsageError
 from jettison.jobs.check import Item, Level, check_storage
-from jettison.storage.opening import storage_of
+from jettison.jobs.check_bucket import bucket_items, probe_items, weakness
+from jettison.storage.opening import probe_bucket, storage_of
+
+if TYPE_CHECKING:
+    from jettison.configuration.s3 import S3Bucket
 
 __all__ = ["DELETE_VARIABLE", "check_configuration"]
 
@@ -23,16 +27,21 @@ _ORDER: Final = (Level.OK, Level.ERROR, Level.WARNING, Level.INFO)
 
 
 def check_configuration(
-    path: Path, environment: Mapping[str, str], now: float
-) -> tuple[Configuration, list[Item], ConfigurationError | None]:
+    path: Path, environment: Mapping[str, str], now: float, *, probe: bool = False
+) -> tuple[Configuration, list[Item], JettisonError | None]:
     """Read a configuration and report what keeps space from being freed.
 
-    ``now`` is in seconds since the epoch. Also returns the error with which every command ends, or
-    None if the configuration is valid. Raises :class:`~jettison.errors.ConfigurationError` for a
-    file without keys.
+    ``now`` is in seconds since the epoch. With ``probe`` it is tried what the store of a bucket
+    enforces, which writes to it. Also returns the error with which every command ends, or that of a
+    store that cannot be used, or None if all is valid. Raises
+    :class:`~jettison.errors.ConfigurationError` for a file without keys, and
+    :class:`~jettison.errors.UsageError` for a ``probe`` of what is no bucket.
     """
     configuration, problems = examine_configuration(path, environment)
     storage = configuration.storage
+    if probe and storage.bucket is None:
+        message = f"--probe is about a storage in a bucket, and that of {path} is none"
+        raise UsageError(message, hint=f"Run: jettison check {path}")
     # What a driver keeps cannot be collected; whether it lets delete can be told.
     driver = f"storage.{storage.driver}"
     problems = tuple(one for one in problems if one.key != driver or one.scope == "serving")
@@ -57,7 +66,22 @@ def check_configuration(
             items += check_storage(storage_of(configuration, environment))
         except StorageError as missing:
             items.append(Item(Level.ERROR, "storage", missing.message, missing.hint))
+        else:
+            if storage.bucket is not None:
+                more, weak = _store(storage.bucket, environment, probe=probe)
+                return configuration, [*items, *more], weak
     return configuration, items, error
+
+
+def _store(
+    bucket: "S3Bucket", environment: Mapping[str, str], *, probe: bool
+) -> tuple[list[Item], Refused | None]:
+    items = list(bucket_items(bucket))
+    try:
+        found = probe_bucket(bucket, environment) if probe else None
+    except StorageError as error:
+        return [*items, Item(Level.ERROR, "store", error.message, error.hint)], None
+    return [*items, *probe_items(found)], weakness(found)
 
 
 def _scheduled(retention: ScheduledRetention, now: float) -> Item:

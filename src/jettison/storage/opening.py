@@ -13,8 +13,9 @@ from jettison.storage.protocol import Absence, Storage
 if TYPE_CHECKING:
     from jettison.configuration import Configuration
     from jettison.configuration.s3 import S3Bucket
+    from jettison.storage.protocol.probing import StoreProbe
 
-__all__ = ["make_storage", "open_storage", "storage_of"]
+__all__ = ["make_storage", "open_storage", "probe_bucket", "storage_of"]
 
 
 def open_storage(
@@ -71,6 +72,17 @@ def _open_bucket(
     home = environment.get("HOME")
     folder = None if home is None else cache_directory(environment, Path(home))
     return ObjectStorage(Bucket(bucket, environment), ManifestCache(folder), live=live)
+
+
+def probe_bucket(bucket: "S3Bucket", environment: Mapping[str, str]) -> "StoreProbe":
+    """Try what the store of a bucket enforces; writes to it, and removes what it wrote.
+
+    Raises :class:`~jettison.errors.StorageError` where the store fails.
+    """
+    from jettison.storage.objects.bucket import Bucket  # noqa: PLC0415 - as in `_open_bucket`
+    from jettison.storage.objects.probing import probe_store  # noqa: PLC0415 - same
+
+    return probe_store(Bucket(bucket, environment))
 
 
 def make_storage(configuration: "Configuration") -> Storage:

@@ -13,7 +13,7 @@ from jettison.configuration.s3 import S3Bucket
 from jettison.errors import StorageError
 from jettison.model.printable import printable
 
-__all__ = ["StoreFailing", "failure", "is_absent", "is_conflict"]
+__all__ = ["StoreDenied", "StoreFailing", "failure", "is_absent", "is_conflict"]
 
 _CODE: Final = re.compile(r"<Code>([A-Za-z]{1,64})</Code>")
 _STATUS: Final = re.compile(r"status code: (\d{3})\b")
@@ -33,10 +33,15 @@ class StoreFailing(StorageError):
     """The store is out of reach, or overloaded: the next request would fail like this one."""
 
 
+class StoreDenied(StorageError):
+    """The credentials have no right to do something; others may be done."""
+
+
 class _Meaning(NamedTuple):
     message: str
     hint: str
     failing: bool = False
+    denied: bool = False
 
 
 Explain = Callable[[S3Bucket, str], _Meaning]
@@ -60,7 +65,7 @@ def failure(bucket: S3Bucket, action: str, error: Exception) -> StorageError:
     """
     text = str(error)
     meaning = _meaning(bucket, text)
-    kind = StoreFailing if meaning.failing else StorageError
+    kind = StoreFailing if meaning.failing else StoreDenied if meaning.denied else StorageError
     return kind(f"cannot {action}: {meaning.message}", hint=meaning.hint)
 
 
@@ -121,7 +126,7 @@ def _denied(bucket: S3Bucket, _: str) -> _Meaning:
         f"Reading needs the rights s3:ListBucket on {bucket.name} and s3:GetObject on what is in "
         "it, collecting s3:PutObject and s3:DeleteObject too."
     )
-    return _Meaning("the credentials have no right to do that", hint)
+    return _Meaning("the credentials have no right to do that", hint, denied=True)
 
 
 def _throttled(_: S3Bucket, text: str) -> _Meaning:

@@ -1,0 +1,23 @@
+"""What a store does and enforces, as far as it was tried: plain data."""
+
+import msgspec
+
+__all__ = ["StoreProbe"]
+
+
+class StoreProbe(msgspec.Struct, frozen=True):
+    """What a store of objects was seen to do; None is what could not be tried.
+
+    ``untried`` says why nothing was, or not all. In ``stale`` of ``rounds`` a listing did not show
+    what was written, or showed what was removed. ``creates``: an object is stored only if there is
+    none, where that is asked for. ``expires``: a signed DELETE is refused when its time is over.
+    ``versions``: what is removed is kept. ``left`` is what was written and could not be removed.
+    """
+
+    untried: str = ""
+    rounds: int = 0
+    stale: int = 0
+    creates: bool | None = None
+    expires: bool | None = None
+    versions: bool | None = None
+    left: str = ""
