@@ -1,14 +1,17 @@
 """``jettison check CONFIG`` of a storage in a bucket, and what it tries with ``--probe``."""
 
 import json
+import re
 import shlex
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from jettison.demo import images
-from tests.support.buckets import Gateway, S3Registry
+from tests.support.buckets import Bucket, Gateway, Request, S3Jettison, S3Registry
 from tests.support.cli import Jettison
 from tests.support.registry import DockerRegistry
 
@@ -94,3 +97,91 @@ def test_a_folder_has_no_store_to_try(
     for target in (disk.config, disk.root, registry.host):
         told = jettison("check", "--probe", target, check=2)
         assert "in a bucket" in told.stderr
+
+
+# The rights that docs/object-storage.md tells people to give.
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "object-storage.md"
+ACTIONS = {
+    "ListObjectsV2": "s3:ListBucket",
+    "GetObject": "s3:GetObject",
+    "HeadObject": "s3:GetObject",
+    "PutObject": "s3:PutObject",
+    "CopyObject": "s3:PutObject",
+    "CreateMultipartUpload": "s3:PutObject",
+    "UploadPart": "s3:PutObject",
+    "CompleteMultipartUpload": "s3:PutObject",
+    "AbortMultipartUpload": "s3:AbortMultipartUpload",
+    "DeleteObject": "s3:DeleteObject",
+    "DeleteObjects": "s3:DeleteObject",
+}
+
+
+class Rooted(Bucket):
+    """A bucket that has a registry below a root, as in the document."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        found: dict[str, Any] = super().settings | {"rootdirectory": "/registry"}
+        return found
+
+
+def policies() -> list[dict[str, Any]]:
+    blocks = re.findall(r"^```json\n(.*?)^```", DOCUMENT.read_text(), re.DOTALL | re.MULTILINE)
+    return [found for found in map(json.loads, blocks) if "Statement" in found]
+
+
+def allows(policy: dict[str, Any], request: Request) -> bool:
+    """Whether a policy allows what the access log shows; of a bulk delete it shows no keys."""
+    action = ACTIONS[request.operation]
+    whole = f"arn:aws:s3:::{request.bucket}"
+    name = whole if action == "s3:ListBucket" else f"{whole}/{request.key}"
+    for one in policy["Statement"]:
+        actions = one["Action"] if isinstance(one["Action"], list) else [one["Action"]]
+        reached = request.operation == "DeleteObjects" or fnmatchcase(name, one["Resource"])
+        if action in actions and reached:
+            return True
+    return False
+
+
+def test_the_policies_of_the_document_are_enough(
+    tmp_path: Path, gateway: Gateway, jettison: Jettison
+) -> None:
+    (gateway.folder / "images").mkdir()
+    bucket = Rooted(gateway, "images")
+    reading, collecting, serving = policies()
+    seen = len(gateway.requests())
+
+    def asked() -> list[Request]:
+        nonlocal seen
+        found = [one for one in gateway.requests()[seen:] if one.bucket == "images"]
+        seen += len(gateway.requests()[seen:])
+        return found
+
+    def enough(policy: dict[str, Any]) -> None:
+        found = asked()
+        assert found
+        assert [one for one in found if not allows(policy, one)] == []
+
+    with S3Jettison(tmp_path / "ours", bucket, delete=True) as ours:
+        ours.push("app", "1", images.image([images.layer({"one": b"one"})]))
+        gone = ours.push("app", "2", images.image([images.layer({"two": b"two"})]))
+        ours.delete("app", gone)
+        enough(serving)
+        assert any(one.operation == "PutObject" for one in gateway.requests())
+    asked()
+    for command in (["check"], ["ls"], ["fsck"], ["gc", "-n"]):
+        jettison(*command, ours.config, check=0)
+        enough(reading)
+    jettison("gc", ours.config, "--grace", "0s", "--yes", "--assume-quiescent", check=0)
+    enough(collecting)
+    jettison("prune", ours.config, "--keep-last", "1", "--trust-times", "--yes", check=None)
+    enough(serving)
+    link = bucket.folder / "registry/docker/registry/v2/repositories/app/_manifests/tags/1"
+    (link / "current" / "link").write_bytes(b"")
+    words = ("--grace", "0s", "--repair", "--yes", "--assume-quiescent")
+    jettison("fsck", ours.config, *words, check=0)
+    jettison("undo", "last", "--storage", ours.config, "--yes", "--assume-quiescent", check=0)
+    enough(serving)
+    assert not allows(reading, Request("images", "PutObject", "registry/jettison/x"))
+    assert not allows(collecting, Request("images", "PutObject", "registry/docker/x"))
