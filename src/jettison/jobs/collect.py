@@ -320,10 +320,12 @@ def collect_and_forget(
     Returns the receipt, with a problem if Redis still remembers, and the findings about it.
     ``quiescent`` and ``heeded`` as in :func:`~jettison.collector.sweep.collect`. The undo windows
     of the runs ``end`` end first. Redis is made to forget even if an error or Ctrl-C ends the
-    collection.
+    collection. Raises :class:`~jettison.errors.Refused` where listings are behind.
     """
     cache = None if configuration is None else configuration.storage.cache
     findings: list[Finding] = []
+    if not plan.empty:
+        storage.require_listing()
     try:
         receipt = collect(
             storage,

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from jettison.errors import Refused
 from jettison.jobs.check import Level
 from jettison.jobs.check_bucket import probe_items, weakness
 from jettison.storage.objects.bucket import Bucket as OpenBucket
 from jettison.storage.objects.bucket import Entry
-from jettison.storage.objects.probing import probe_store
+from jettison.storage.objects.probing import probe_store, require_listing
 from jettison.storage.protocol.probing import StoreProbe
-from tests.contract.objects import open_bucket
+from tests.contract.objects import open_bucket, open_objects
 from tests.support.buckets import Bucket
 
 if TYPE_CHECKING:
@@ -53,6 +54,16 @@ def test_a_listing_that_is_behind_is_refused(bucket: Bucket) -> None:
     assert "gc would take what is needed" in error.message
     [listing] = [item for item in probe_items(found) if item.subject == "listing"]
     assert listing.level is Level.ERROR
+    assert not bucket.objects()
+
+
+def test_gc_and_serve_refuse_it(bucket: Bucket) -> None:
+    with pytest.raises(Refused, match="does not show what was just written") as caught:
+        require_listing(Behind(open_bucket(bucket)))
+    assert "check --probe" in (caught.value.hint or "")
+    assert not bucket.objects()
+    open_objects(bucket).require_listing()
+    assert bucket.requests()["ListObjectsV2"] >= 4
     assert not bucket.objects()
 
 

@@ -112,6 +112,9 @@ class TreeRemover(TreeWriter):
                 if error.errno not in OCCUPIED:
                     raise
 
+    def require_listing(self) -> None:
+        """Return: a folder shows what is in it."""
+
     def remove_remains(self, before: float) -> None:
         """Remove what killed processes left among what is ours.
 

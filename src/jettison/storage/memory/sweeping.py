@@ -123,5 +123,8 @@ class MemorySweeping:
                 above = above.rpartition("/")[0]
         return True
 
+    def require_listing(self) -> None:
+        """Return: what is there is shown."""
+
     def remove_remains(self, before: float) -> None:
         """Remove nothing: a killed process takes what is ours with it."""

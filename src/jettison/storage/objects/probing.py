@@ -13,17 +13,18 @@ from collections.abc import Callable
 from typing import Final
 from urllib.parse import urlsplit
 
-from jettison.errors import StorageError
+from jettison.errors import Refused, StorageError
 from jettison.storage.filesystem import layout
 from jettison.storage.objects.bucket import Bucket
 from jettison.storage.objects.failures import StoreDenied
 from jettison.storage.protocol import age
 from jettison.storage.protocol.probing import StoreProbe
 
-__all__ = ["probe_store"]
+__all__ = ["probe_store", "require_listing"]
 
 _FOLDER: Final = f"{layout.OURS}/probe"
 _ROUNDS: Final = 5
+_FEW_ROUNDS: Final = 2
 _LASTS: Final = 1.0
 _MOST_AHEAD: Final = 30.0
 """Seconds that the store's clock may be behind: so long is waited for a request to expire."""
@@ -56,6 +57,22 @@ def probe_store(bucket: Bucket, sleep: Callable[[float], None] = time.sleep) -> 
     return found
 
 
+def require_listing(bucket: Bucket) -> None:
+    """Raise :class:`~jettison.errors.Refused` for a store whose listing is behind what was written.
+
+    Eight requests. Raises :class:`~jettison.errors.StorageError` where it cannot be tried.
+    """
+    prober = _Prober(bucket, f"{_FOLDER}/{secrets.token_hex(8)}", time.sleep)
+    try:
+        stale = sum(prober.is_stale(number) for number in range(_FEW_ROUNDS))
+    finally:
+        prober.tidy()
+    if stale:
+        message = f"the listing of {bucket.location} does not show what was just written or removed"
+        hint = "See `jettison check --probe CONFIG`; some stores have a setting for it."
+        raise Refused(f"{message}: images would be lost", hint=hint)
+
+
 class _Prober:
     def __init__(self, bucket: Bucket, folder: str, sleep: Callable[[float], None]) -> None:
         self.folder = folder
@@ -78,7 +95,7 @@ class _Prober:
         first = self.key("first")
         versions = self._bucket.has_version(first)
         creates = not self._bucket.put_new(first, b"again")
-        stale = sum(self._is_stale(number) for number in range(_ROUNDS))
+        stale = sum(self.is_stale(number) for number in range(_ROUNDS))
         return StoreProbe(
             rounds=_ROUNDS,
             stale=stale,
@@ -87,7 +104,7 @@ class _Prober:
             versions=versions,
         )
 
-    def _is_stale(self, number: int) -> bool:
+    def is_stale(self, number: int) -> bool:
         """Whether a listing does not show what was just written, or shows what was just removed."""
         key = self.key(f"round-{number}")
         self._bucket.put(key, b"")
@@ -95,6 +112,7 @@ class _Prober:
         [outcome] = self._bucket.remove_each([key])
         if isinstance(outcome, StorageError):
             raise outcome
+        self._keys.remove(key)
         return not shown or self._shows(key)
 
     def _shows(self, key: str) -> bool:

@@ -128,6 +128,12 @@ class Sweeping(Protocol):
         Raises :class:`~jettison.errors.Locked` if another holds it.
         """
 
+    def require_listing(self) -> None:
+        """Raise :class:`~jettison.errors.Refused` where listings are behind what was written.
+
+        Whatever is removed or served then would be by what no longer is so. Tried anew each time.
+        """
+
     def now(self) -> float:
         """Return the time of the clock that dates what is written, or a little less.
 
