@@ -47,6 +47,14 @@ class Reliance:
         if self._here.keys is not None:
             self._here.keys.update(keys)
 
+    def on_nothing(self) -> None:
+        """Note that this thread found nothing, so there is nothing to be sure of.
+
+        Not in a part of a block: whatever else is in the block relies on what it has noted.
+        """
+        if self._here.keys is not None and not self.is_part:
+            self._here.keys.clear()
+
     @contextlib.contextmanager
     def sure(self) -> Iterator[None]:
         """Make sure, at the end of a ``with`` block, that no sweep takes what is relied on in it.

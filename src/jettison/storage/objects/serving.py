@@ -7,7 +7,7 @@ removed after all that leads to it, so one that is led to is there.
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from jettison.model.digest import Digest
@@ -200,7 +200,7 @@ class ObjectServing:
                 self._bucket.put(link, target.encode())
             return True
 
-        return self._storage.reliance.again((link,), touch)
+        return self._rely(link, touch)
 
     def touch_revision(self, repository: RepoName, digest: Digest) -> bool:
         """Write a revision's link anew, so that no sweep takes it; False if it is not there."""
@@ -215,7 +215,18 @@ class ObjectServing:
                 self._bucket.put(link, digest.encode())
             return True
 
-        return self._storage.reliance.again((link,), touch)
+        return self._rely(link, touch)
+
+    def _rely(self, link: str, touch: Callable[[], bool]) -> bool:
+        reliance = self._storage.reliance
+
+        def rely() -> bool:
+            found = touch()
+            if not found:
+                reliance.on_nothing()  # "no" makes a client send it, which is right at any time
+            return found
+
+        return reliance.again((link,), rely)
 
     def is_aside(self, digest: Digest) -> bool:
         """Whether a sweep that goes on names a blob."""
