@@ -32,9 +32,7 @@ LOG_SECONDS: Final = 30.0
 DELAY: Final = Path(__file__).with_name("delay.py")
 _REQUEST: Final = re.compile(r"^\S+ (\S+) \[[^]]*\] \S+ \S+ \S+ s3_(\w+) ", re.MULTILINE)
 
-CONFIG: Final = """\
-version: 0.1
-storage:
+DRIVER: Final = """\
   s3:
     bucket: {bucket}
     region: {region}
@@ -42,7 +40,11 @@ storage:
     forcepathstyle: true
     secure: false
     accesskey: {keys[0]}
-    secretkey: {keys[1]}
+    secretkey: {keys[1]}"""
+CONFIG: Final = """\
+version: 0.1
+storage:
+{driver}
   delete:
     enabled: true
 http:
@@ -128,9 +130,12 @@ class Gateway:
     def config(self, bucket: str) -> Path:
         """Write a registry's configuration for a bucket."""
         path = self._home / f"{bucket}.yml"
-        text = CONFIG.format(bucket=bucket, region=REGION, port=self._late_port, keys=KEYS)
-        path.write_text(text, encoding="utf-8")
+        path.write_text(CONFIG.format(driver=self.driver(bucket)), encoding="utf-8")
         return path
+
+    def driver(self, bucket: str) -> str:
+        """Return the lines of a registry's configuration that say where a bucket is."""
+        return DRIVER.format(bucket=bucket, region=REGION, port=self._late_port, keys=KEYS)
 
     def requests(self, bucket: str) -> Counter[str]:
         """Count the requests about a bucket since the start, by operation."""

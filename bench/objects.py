@@ -4,7 +4,7 @@ Each answer of the store is brought 10 ms late. Requests are counted by the stor
 `dry`: the same bucket, none changed; Jettison cold, with nothing in its cache, and warm, once more.
 `collect`: each collects a copy of its own, and what blobs are left is compared. `large`: Jettison
 alone, on a larger bucket. An image has a manifest, a config and eight layers, six of them shared;
-every eleventh was deleted, every tenth of the others has no tag.
+every eleventh was deleted, every tenth of the others has no tag. `serving`: see its own table.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from typing import Final, NamedTuple
 # The folder above, for `bench.…`, wherever this is started from.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import machine, servers
+from bench import bucket_serving, machine, servers
 from bench.buckets import Gateway, add_etags
 from bench.options import positive, say, scratch, shown_command, terminated
 from bench.programs import BenchError, clean_environment
@@ -31,7 +31,7 @@ from bench.report import digits, write_block
 from bench.trees import Shape, make_tree
 
 HERE: Final = Path(__file__).resolve().parent
-SECTIONS: Final = ("dry", "collect", "large")
+SECTIONS: Final = ("dry", "collect", "large", "serving")
 IMAGES: Final = 100
 """In each repository."""
 OTHERS: Final = {"docker-registry": "docker-registry", "Distribution 3": "registry"}
@@ -56,12 +56,21 @@ class Measured(NamedTuple):
 class Collections:
     """Measures in buckets of a gateway below ``folder``."""
 
-    def __init__(self, folder: Path, manifests: int, large: int, milliseconds: float) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        manifests: int,
+        large: int,
+        milliseconds: float,
+        scale: bucket_serving.Scale,
+    ) -> None:
         self._folder = folder
         self._counts = {"small": manifests, "large": large}
         self._environment = clean_environment(folder) | {"OTEL_TRACES_EXPORTER": "none"}
         self._milliseconds = milliseconds
+        self._scale = scale
         self.found: list[Measured] = []
+        self.served: list[bucket_serving.Figure] = []
 
     def run(self, sections: Sequence[str]) -> None:
         """Measure these sections."""
@@ -75,6 +84,15 @@ class Collections:
             if "large" in sections:
                 self._make(gateway, "large")
                 self._ours(gateway, "large", "large")
+            if "serving" in sections:
+                self._serve(gateway)
+
+    def _serve(self, gateway: Gateway) -> None:
+        serving = bucket_serving.BucketServing(
+            self._folder, gateway, self._environment, self._scale
+        )
+        self.served = serving.found
+        serving.run()
 
     def _make(self, gateway: Gateway, bucket: str) -> None:
         count = self._counts[bucket]
@@ -162,32 +180,46 @@ def main(arguments: Sequence[str] | None = None) -> int:
     large = options.large or (200 if options.quick else 20_000)
     sections = options.only or SECTIONS
     try:
-        for program in OTHERS if {"dry", "collect"} & set(sections) else ():
+        for program in () if set(sections) == {"large"} else OTHERS:
             servers.require(program)
         with scratch(options.dir) as folder:
-            collections = Collections(folder, manifests, large, options.delay)
+            scale = bucket_serving.QUICK if options.quick else bucket_serving.FULL
+            collections = Collections(folder, manifests, large, options.delay, scale)
             collections.run(sections)
             facts = machine.facts(folder, servers.JETTISON)
     except BenchError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    table = lines(collections.found)
-    print(*table, sep="\n")
+    table = lines(collections.found) if collections.found else []
+    served = bucket_serving.lines(collections.served) if collections.served else []
+    print(*table, *served, sep="\n")
     if options.json is not None:
         document = [one._asdict() for one in collections.found]
+        document += map(bucket_serving.document, collections.served)
         options.json.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     if options.write:
-        _write(given, table, facts)
+        if table:
+            _write("objects", "## Buckets", __doc__, table, given, facts)
+        if served:
+            title = "### Servers on buckets"
+            _write("objects-serving", title, bucket_serving.__doc__, served, given, facts)
     return 0
 
 
-def _write(given: Sequence[str], table: Sequence[str], facts: Mapping[str, str]) -> None:
+def _write(
+    name: str,
+    title: str,
+    about: str | None,
+    table: Sequence[str],
+    given: Sequence[str],
+    facts: Mapping[str, str],
+) -> None:
     command = shown_command("bench/objects.py", given, ("--dir", "--json"))
     today = dt.datetime.now(dt.UTC).date().isoformat()
-    about = [f"- {name}: {value}" for name, value in facts.items()]
-    told = " ".join((__doc__ or "").split())
-    text = "\n".join(["## Buckets", "", told, "", *table, "", f"{today}, `{command}`", *about])
-    write_block(HERE / "RESULTS.md", "objects", text + "\n")
+    machines = [f"- {fact}: {value}" for fact, value in facts.items()]
+    told = " ".join((about or "").split())
+    text = "\n".join([title, "", told, "", *table, "", f"{today}, `{command}`", *machines])
+    write_block(HERE / "RESULTS.md", name, text + "\n")
     say("wrote RESULTS.md")
 
 

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from bench.programs import BenchError
 from bench.transfer import finish
 
-__all__ = ["CLIENTS", "MANIFEST", "Pushes", "push_load"]
+__all__ = ["CLIENTS", "CONFIG", "LAYER", "MANIFEST", "Pushes", "push_load"]
 
 CLIENTS: Final = 16
 BLOBS: Final = 3

@@ -38,8 +38,7 @@ COMMANDS: Final[Mapping[str, str]] = {
 CONFIG: Final = """\
 version: 0.1
 storage:
-  filesystem:
-    rootdirectory: {root}
+{driver}
   delete:
     enabled: true
 http:
@@ -49,6 +48,9 @@ catalog:
 tags:
   maxtags: 100000
 """
+FILES: Final = """\
+  filesystem:
+    rootdirectory: {root}"""
 
 
 def serve_command(name: str, config: Path) -> list[str]:
@@ -85,6 +87,8 @@ class Server:
     folder: Path
     root: Path
     environment: Mapping[str, str]
+    driver: str | None = None
+    """The lines of the storage's driver in the configuration; None for files below ``root``."""
     port: int = field(default=0, init=False)
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
@@ -93,8 +97,8 @@ class Server:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.port = _free_port()
         config = self.folder / "config.yml"
-        root = json.dumps(str(self.root))
-        config.write_text(CONFIG.format(root=root, port=self.port), encoding="utf-8")
+        driver = self.driver or FILES.format(root=json.dumps(str(self.root)))
+        config.write_text(CONFIG.format(driver=driver, port=self.port), encoding="utf-8")
         with self._log.open("ab") as log:
             began = time.perf_counter()
             self._process = subprocess.Popen(

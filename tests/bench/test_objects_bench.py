@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from bench import bucket_serving
+from bench.bucket_serving import COLD, PUSHES, REQUESTS_OF_PUSH, WARM, Figure
 from bench.buckets import Gateway, add_etags
 from bench.objects import Measured, lines
 from bench.programs import clean_environment
@@ -31,6 +33,7 @@ def _programs() -> None:
 def test_small_run_counts_the_requests_of_each(tmp_path: Path) -> None:
     document = tmp_path / "it.json"
     options = ["--manifests", "12", "--large", "20", "--delay", "1", "--json", str(document)]
+    options += ["--only", "dry", "collect", "large"]
     done = subprocess.run(
         [sys.executable, str(OBJECTS), *options, "--dir", str(tmp_path)],
         capture_output=True,
@@ -50,6 +53,45 @@ def test_small_run_counts_the_requests_of_each(tmp_path: Path) -> None:
     assert found["large", "Jettison, cold"]["requests"]["GetObject"] == 21
     assert "| dry | Jettison, cold | 12 |" in done.stdout
     assert not list(tmp_path.glob("jettison-bench-*"))
+
+
+def test_quick_run_counts_the_requests_of_servers(tmp_path: Path) -> None:
+    document = tmp_path / "it.json"
+    options = ["--only", "serving", "--quick", "--delay", "1", "--json", str(document)]
+    done = subprocess.run(
+        [sys.executable, str(OBJECTS), *options, "--dir", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = {(one["measure"], one["server"]): one for one in json.loads(document.read_text())}
+    ours = found[REQUESTS_OF_PUSH, "Jettison"]
+    # For each blob a copy into its place and one to remove its upload.
+    assert (ours["requests"]["CopyObject"], ours["requests"]["DeleteObjects"]) == (2, 2)
+    assert ours["value"] <= 27
+    for name in ("docker-registry", "Distribution 3"):
+        assert found[REQUESTS_OF_PUSH, name]["value"] > 2 * ours["value"]
+    assert found[COLD, "Jettison"]["requests"] == {"GetObject": 2}
+    assert found[WARM, "Jettison"]["requests"] == {"GetObject": 1}
+    assert all(one["rates"] for (measure, _), one in found.items() if measure == PUSHES)
+    assert f"| {WARM} | Jettison | 1 |" in done.stdout
+    assert not list(tmp_path.glob("jettison-bench-*"))
+
+
+def test_aims_are_about_jettison() -> None:
+    found = [
+        Figure(REQUESTS_OF_PUSH, "Distribution 3", Counter(PutObject=60)),
+        Figure(REQUESTS_OF_PUSH, "Jettison", Counter(GetObject=6, PutObject=20)),
+        Figure(PUSHES, "Distribution 3", None, (10.0, 12.0, 11.0)),
+        Figure(PUSHES, "Jettison", None, (20.0, 33.0, 40.0)),
+    ]
+    assert [line.split("|")[3:7] for line in bucket_serving.lines(found)[2:]] == [
+        [" 60 ", "  ", "  ", " 60 PutObject "],
+        [" 26 ", " ≤ 25 ", " no ", " 20 PutObject, 6 GetObject "],
+        [" 11.0 /s (10.0–12.0) ", "  ", "  ", "  "],
+        [" 33.0 /s (20.0–40.0), 3.00× ", " ≥ 2× ", " yes ", "  "],
+    ]
 
 
 def test_ratios_are_to_the_first_of_a_section() -> None:
