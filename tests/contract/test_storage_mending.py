@@ -139,12 +139,12 @@ def test_a_repair_mends_what_it_can_and_is_undone(subject: Subject) -> None:
     }
     place = Workspace(storage=storage, clock=lambda: now)
     job = RepairJob(place, CheckOptions())
-    entry = job.apply(job.plan(before), ("here",))
+    entry = job.apply(job.plan(before), ("here",), assume_quiescent=True)
     assert entry.receipt is not None
     assert entry.receipt.ok, entry.receipt
     assert job.verify(before).damage == 0
     assert not storage.exists(places.whole_tag(APP, "lost"))
-    undone = RepairUndoJob(place, entry).apply()
+    undone = RepairUndoJob(place, entry).apply(assume_quiescent=True)
     assert undone.receipt is not None
     assert undone.receipt.ok, undone.receipt
     # What a sweep had left aside stays where it belongs.
@@ -164,7 +164,7 @@ def test_a_repair_of_what_any_storage_may_have(subject: Subject) -> None:
     before = check(storage, now)
     place = Workspace(storage=storage, clock=lambda: now)
     job = RepairJob(place, CheckOptions())
-    entry = job.apply(job.plan(before), ("here",))
+    entry = job.apply(job.plan(before), ("here",), assume_quiescent=True)
     assert entry.receipt is not None
     assert entry.receipt.ok, entry.receipt
     assert job.verify(before).damage == 0
@@ -173,7 +173,7 @@ def test_a_repair_of_what_any_storage_may_have(subject: Subject) -> None:
     mending = storage.mending()
     written = places.link(LinkKind.REVISION, APP, digest)
     assert mending.read(written) == digest.encode()
-    undone = RepairUndoJob(place, entry).apply()
+    undone = RepairUndoJob(place, entry).apply(assume_quiescent=True)
     assert undone.receipt is not None
     assert undone.receipt.ok, undone.receipt
     assert mending.read(written) == b""
@@ -190,10 +190,10 @@ def test_what_was_written_since_a_repair_stays(subject: Subject) -> None:
     now = now_of(subject) - 60.0  # so that no time of what is written later is the repair's
     place = Workspace(storage=storage, clock=lambda: now)
     job = RepairJob(place, CheckOptions())
-    entry = job.apply(job.plan(check(storage, now)), ("here",))
+    entry = job.apply(job.plan(check(storage, now)), ("here",), assume_quiescent=True)
     subject.let_pass(5.0)
     storage.link_revision(APP, digest)  # the same bytes, as a push of the same image writes them
-    undone = RepairUndoJob(place, entry).apply()
+    undone = RepairUndoJob(place, entry).apply(assume_quiescent=True)
     assert undone.receipt is not None
     assert not undone.receipt.ok
     assert check(storage, now).damage == 0

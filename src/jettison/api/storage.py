@@ -134,10 +134,8 @@ class StorageSession:
         registry may be taking pushes, unless ``assume_quiescent``.
         """
         job = self._repair(options)
-        if not assume_quiescent:
-            job.require_quiescent()
         job.require_own_tree(consent)
-        return job.apply(plan, (self.location,))
+        return job.apply(plan, (self.location,), assume_quiescent=assume_quiescent)
 
     def _repair(self, options: "CheckOptions | None") -> "RepairJob":
         # A collection loads nothing of a check.
@@ -150,7 +148,4 @@ class StorageSession:
         """Take a repair back; return the journal entry of that. Raises as :meth:`repair`."""
         from jettison.jobs.repair import RepairUndoJob  # noqa: PLC0415 - as in `_repair`
 
-        job = RepairUndoJob(self._workspace, entry)
-        if not assume_quiescent:
-            job.require_quiescent()
-        return job.apply()
+        return RepairUndoJob(self._workspace, entry).apply(assume_quiescent=assume_quiescent)

@@ -115,7 +115,7 @@ def fsck(
         _require_sound(report, target, plan)
         return
     confirm(f"Repair {report.root} in {counted(len(plan.steps), 'step')}?", yes=yes)
-    _repair(place, plan, report, options, (target,), output)
+    _repair(place, plan, report, options, (target,), output, assume_quiescent=assume_quiescent)
 
 
 def _repair(
@@ -125,6 +125,8 @@ def _repair(
     options: "CheckOptions",
     request: tuple[str, ...],
     output: Format,
+    *,
+    assume_quiescent: bool,
 ) -> None:
     from jettison.jobs.repair import RepairJob
 
@@ -135,7 +137,8 @@ def _repair(
             + yellow("else pushes may skip what was moved aside.")
         )
     with reporting() as progress:
-        run = RepairJob(place.reporting_to(progress), options).apply(plan, request)
+        job = RepairJob(place.reporting_to(progress), options)
+        run = job.apply(plan, request, assume_quiescent=assume_quiescent)
     with reporting() as progress:
         after = RepairJob(place.reporting_to(progress), options).verify(before)
     if output is Format.TABLE:

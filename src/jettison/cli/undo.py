@@ -179,10 +179,9 @@ def _undo_repair(
         write(f"Undo of {what}, where it still can be taken back:")
         table(["STEP", "PATH", "FROM"], [_taken_back(step) for step in plan.steps[::-1]])
         return
-    if not assume_quiescent:
-        RepairUndoJob(there, found).require_quiescent()
     with reporting() as progress:
-        done = RepairUndoJob(there.reporting_to(progress), found).apply()
+        job = RepairUndoJob(there.reporting_to(progress), found)
+        done = job.apply(assume_quiescent=assume_quiescent)
     if place.storage is None:
         place.journal.point(done, there.journal)
     if output is Format.TABLE:

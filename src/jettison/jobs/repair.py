@@ -53,18 +53,23 @@ class RepairJob:
         """Raise :class:`~jettison.errors.NotQuiescent` if a push could meet the repair.
 
         In a bucket nothing can be hidden from a registry, so that it must be stopped or read-only.
+        :meth:`apply` asks again; asked before a check, it saves waiting for that.
         """
         _require_quiescent(self._workspace)
 
-    def apply(self, plan: RepairPlan, request: tuple[str, ...]) -> RepairEntry:
+    def apply(
+        self, plan: RepairPlan, request: tuple[str, ...], *, assume_quiescent: bool = False
+    ) -> RepairEntry:
         """Execute the plan and return its entry, which is in the tree's journal.
 
         Plan and entry are on the disk, and the user's journal points to it, before the first step.
         Where the configuration names a Redis that remembers blobs, what was moved is forgotten
-        there. Raises :class:`~jettison.errors.Locked` if a collection or another repair is at it.
-        :meth:`require_quiescent` comes first, or somebody who knows better.
+        there. Raises :class:`~jettison.errors.Locked` if a collection or another repair is at it,
+        and as :meth:`require_quiescent` unless ``assume_quiescent``.
         """
         place, storage = self._workspace, self._storage
+        if not assume_quiescent:
+            _require_quiescent(place)
         with storage.lease("repair", quiescent=_must_be_quiescent(storage)):
             keep_plan(storage, plan)
             entry = RepairEntry(
@@ -108,17 +113,15 @@ class RepairUndoJob:
         """Return the plan of the repair, each step of which is taken back where it still can be."""
         return load_plan(self._storage, self._entry.id)
 
-    def require_quiescent(self) -> None:
-        """Raise :class:`~jettison.errors.NotQuiescent` if a push could meet it, as the repair."""
-        _require_quiescent(self._workspace)
-
-    def apply(self) -> UndoEntry:
+    def apply(self, *, assume_quiescent: bool = False) -> UndoEntry:
         """Take it back and return the entry of that, which is in the tree's journal.
 
-        What was written since is left, and is among the receipt's findings.
-        :meth:`require_quiescent` comes first, or somebody who knows better.
+        What was written since is left, and is among the receipt's findings. Raises
+        :class:`~jettison.errors.NotQuiescent` as :meth:`RepairJob.apply`.
         """
         place, storage, run = self._workspace, self._storage, self._entry
+        if not assume_quiescent:
+            _require_quiescent(place)
         with storage.lease("undo of a repair", quiescent=_must_be_quiescent(storage)):
             now = place.clock()
             outcome = take_back(storage, self.plan(), place.progress)

@@ -187,7 +187,11 @@ def test_killed_at_any_change_a_repair_can_be_undone(bucket: Bucket) -> None:
         dying.left = changes
         job = RepairJob(workspace(dying, now), CheckOptions())
         try:
-            entry = job.apply(job.plan(check_tree(job_storage(dying), CheckOptions(), now)), ())
+            entry = job.apply(
+                job.plan(check_tree(job_storage(dying), CheckOptions(), now)),
+                (),
+                assume_quiescent=True,
+            )
         except KilledError:
             entry = None
         if entry is not None:
@@ -215,7 +219,7 @@ def undo(bucket: Bucket, entry: RepairEntry, now: float) -> None:
     for changes in range(1000):
         dying.left = changes
         try:
-            RepairUndoJob(workspace(dying, now), entry).apply()
+            RepairUndoJob(workspace(dying, now), entry).apply(assume_quiescent=True)
         except KilledError:
             continue
         return
