@@ -399,3 +399,12 @@ def test_parents_go_with_the_last_repository_below(subject: Subject) -> None:
     assert storage.remove_repository(INNER)
     assert storage.scan_repositories() == ([], [], [], [])
     assert storage.name_stamp(APP) is None
+
+
+def test_it_is_tried_whether_listings_are_behind_and_nothing_is_left(subject: Subject) -> None:
+    storage = subject.storage
+    push(storage, ONE)
+    before = storage.scan_repositories()
+    storage.require_strong_listing()
+    assert storage.scan_repositories() == before
+    assert not storage.exists("jettison/probe")

@@ -325,7 +325,7 @@ def collect_and_forget(
     cache = None if configuration is None else configuration.storage.cache
     findings: list[Finding] = []
     if not plan.empty:
-        storage.require_listing()
+        storage.require_strong_listing()
     try:
         receipt = collect(
             storage,

@@ -132,7 +132,7 @@ def _check_health(storage: Storage, *, readonly: bool) -> None:
     try:
         storage.monitoring().check_health(write=not readonly)
         if not readonly:
-            storage.require_listing()
+            storage.require_strong_listing()
     except StorageError as error:
         message = f"cannot serve {storage.location}: {error.message}"
         raise StorageError(message, hint=error.hint) from error

@@ -11,7 +11,7 @@ from jettison.jobs.check import Level
 from jettison.jobs.check_bucket import probe_items, weakness
 from jettison.storage.objects.bucket import Bucket as OpenBucket
 from jettison.storage.objects.bucket import Entry
-from jettison.storage.objects.probing import probe_store, require_listing
+from jettison.storage.objects.probing import probe_store, require_strong_listing
 from jettison.storage.protocol.probing import StoreProbe
 from tests.contract.objects import open_bucket, open_objects
 from tests.support.buckets import Bucket
@@ -59,10 +59,10 @@ def test_a_listing_that_is_behind_is_refused(bucket: Bucket) -> None:
 
 def test_gc_and_serve_refuse_it(bucket: Bucket) -> None:
     with pytest.raises(Refused, match="does not show what was just written") as caught:
-        require_listing(Behind(open_bucket(bucket)))
+        require_strong_listing(Behind(open_bucket(bucket)))
     assert "check --probe" in (caught.value.hint or "")
     assert not bucket.objects()
-    open_objects(bucket).require_listing()
+    open_objects(bucket).require_strong_listing()
     assert bucket.requests()["ListObjectsV2"] >= 4
     assert not bucket.objects()
 

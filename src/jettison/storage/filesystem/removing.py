@@ -112,7 +112,7 @@ class TreeRemover(TreeWriter):
                 if error.errno not in OCCUPIED:
                     raise
 
-    def require_listing(self) -> None:
+    def require_strong_listing(self) -> None:
         """Return: a folder shows what is in it."""
 
     def remove_remains(self, before: float) -> None:

@@ -123,7 +123,7 @@ class MemorySweeping:
                 above = above.rpartition("/")[0]
         return True
 
-    def require_listing(self) -> None:
+    def require_strong_listing(self) -> None:
         """Return: what is there is shown."""
 
     def remove_remains(self, before: float) -> None:

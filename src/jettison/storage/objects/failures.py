@@ -40,8 +40,7 @@ class StoreDenied(StorageError):
 class _Meaning(NamedTuple):
     message: str
     hint: str
-    failing: bool = False
-    denied: bool = False
+    kind: type[StorageError] = StorageError
 
 
 Explain = Callable[[S3Bucket, str], _Meaning]
@@ -65,8 +64,7 @@ def failure(bucket: S3Bucket, action: str, error: Exception) -> StorageError:
     """
     text = str(error)
     meaning = _meaning(bucket, text)
-    kind = StoreFailing if meaning.failing else StoreDenied if meaning.denied else StorageError
-    return kind(f"cannot {action}: {meaning.message}", hint=meaning.hint)
+    return meaning.kind(f"cannot {action}: {meaning.message}", hint=meaning.hint)
 
 
 def _code(text: str) -> str:
@@ -92,7 +90,8 @@ def _meaning(bucket: S3Bucket, text: str) -> _Meaning:
     if status is not None:
         said = f"{status[1]} {code}".strip()
         hint = "Look at the store's own log, and try again."
-        return _Meaning(f"the store answers {said}", hint, failing=status[1].startswith("5"))
+        kind = StoreFailing if status[1].startswith("5") else StorageError
+        return _Meaning(f"the store answers {said}", hint, kind)
     if "retries" in text or "HTTP error" in text or "error sending request" in text:
         return _unreachable(bucket, text)
     return _Meaning("the store's answer is not understood", "Look at the store's own log.")
@@ -126,14 +125,14 @@ def _denied(bucket: S3Bucket, _: str) -> _Meaning:
         f"Reading needs the rights s3:ListBucket on {bucket.name} and s3:GetObject on what is in "
         "it, collecting s3:PutObject and s3:DeleteObject too."
     )
-    return _Meaning("the credentials have no right to do that", hint, denied=True)
+    return _Meaning("the credentials have no right to do that", hint, StoreDenied)
 
 
 def _throttled(_: S3Bucket, text: str) -> _Meaning:
     code = _code(text)
     said = f" ({code})" if code else ""
     message = f"the store asks for fewer requests{said}, and went on doing so"
-    return _Meaning(message, "Try again when there is less to do.", failing=True)
+    return _Meaning(message, "Try again when there is less to do.", StoreFailing)
 
 
 def _clock(_: S3Bucket, __: str) -> _Meaning:
@@ -152,7 +151,7 @@ def _no_credentials(_: S3Bucket, __: str) -> _Meaning:
 
 def _unreachable(bucket: S3Bucket, _: str) -> _Meaning:
     hint = "See that the store runs, and look at storage.s3.regionendpoint, secure and skipverify."
-    return _Meaning(f"{bucket.url} does not answer", hint, failing=True)
+    return _Meaning(f"{bucket.url} does not answer", hint, StoreFailing)
 
 
 _MEANINGS: Final[dict[str, Explain]] = {

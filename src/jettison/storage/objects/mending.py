@@ -4,12 +4,12 @@ In a bucket nothing can be renamed. What moves is copied first, by the store its
 original are looked at, and only then the original goes. A process that is killed in between leaves
 both, and whoever moves the same thing again, in either direction, comes to its end.
 
-Between the last look and the removal somebody may write the same key, so nothing may be pushed
-meanwhile: who repairs makes sure of that (:mod:`jettison.jobs.quiescence`).
+What is written to the same key between the last look and the removal would be lost, so nothing may
+be pushed meanwhile. The jobs make sure of that (:mod:`jettison.jobs.quiescence`).
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Final, Protocol
 
@@ -109,7 +109,7 @@ class ObjectMending:
         ):
             self._remove(made)
             raise InTheWayError("has changed just now, and is left")
-        # A tag's link goes first, and comes last: so its history is never all there is of it.
+        # A tag's link goes first, and comes last: where there is one, the tag is whole.
         self._remove([one.key for one in entries])
         return True
 
@@ -194,15 +194,9 @@ class ObjectMending:
 
     def _remove(self, keys: Sequence[str]) -> None:
         """Remove objects, the first of them before the others."""
-        for some in _first_and_rest(keys):
-            for outcome in self._bucket.remove_each(some):
-                if isinstance(outcome, StorageError):
-                    raise outcome
+        self._bucket.remove(keys[:1])
+        self._bucket.remove(keys[1:])
         self._storage.look_again()
-
-
-def _first_and_rest(keys: Sequence[str]) -> Iterator[Sequence[str]]:
-    yield from (some for some in (keys[:1], keys[1:]) if some)
 
 
 def _is_within(path: str, place: str) -> bool:

@@ -20,7 +20,7 @@ from jettison.storage.objects.failures import StoreDenied
 from jettison.storage.protocol import age
 from jettison.storage.protocol.probing import StoreProbe
 
-__all__ = ["probe_store", "require_listing"]
+__all__ = ["probe_store", "require_strong_listing"]
 
 _FOLDER: Final = f"{layout.OURS}/probe"
 _ROUNDS: Final = 5
@@ -57,7 +57,7 @@ def probe_store(bucket: Bucket, sleep: Callable[[float], None] = time.sleep) -> 
     return found
 
 
-def require_listing(bucket: Bucket) -> None:
+def require_strong_listing(bucket: Bucket) -> None:
     """Raise :class:`~jettison.errors.Refused` for a store whose listing is behind what was written.
 
     Eight requests. Raises :class:`~jettison.errors.StorageError` where it cannot be tried.
@@ -109,9 +109,7 @@ class _Prober:
         key = self.key(f"round-{number}")
         self._bucket.put(key, b"")
         shown = self._shows(key)
-        [outcome] = self._bucket.remove_each([key])
-        if isinstance(outcome, StorageError):
-            raise outcome
+        self._bucket.remove([key])
         self._keys.remove(key)
         return not shown or self._shows(key)
 

@@ -7,7 +7,7 @@ from jettison.storage.objects.checking import ObjectCheck
 from jettison.storage.objects.documents import ObjectDocuments
 from jettison.storage.objects.mending import ObjectMending
 from jettison.storage.objects.monitoring import ObjectMonitoring
-from jettison.storage.objects.probing import require_listing
+from jettison.storage.objects.probing import require_strong_listing
 from jettison.storage.objects.serving import ObjectServing
 from jettison.storage.objects.uploading import ObjectUploading
 from jettison.storage.objects.writing import ObjectWriting
@@ -32,9 +32,9 @@ class ObjectStorage(ObjectWriting):
         self.trust_nothing_kept()
         return ObjectCheck(self, idle)
 
-    def require_listing(self) -> None:
+    def require_strong_listing(self) -> None:
         """Raise :class:`~jettison.errors.Refused` for a store whose listings are behind."""
-        require_listing(self.bucket)
+        require_strong_listing(self.bucket)
 
     def mending(self) -> ObjectMending:
         """Begin a repair, or its undo."""

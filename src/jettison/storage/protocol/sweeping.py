@@ -128,10 +128,11 @@ class Sweeping(Protocol):
         Raises :class:`~jettison.errors.Locked` if another holds it.
         """
 
-    def require_listing(self) -> None:
+    def require_strong_listing(self) -> None:
         """Raise :class:`~jettison.errors.Refused` where listings are behind what was written.
 
-        Whatever is removed or served then would be by what no longer is so. Tried anew each time.
+        A collection would remove what has come into use, and a push not see a collection that is
+        about to. It is tried anew each time.
         """
 
     def now(self) -> float:
