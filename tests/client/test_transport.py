@@ -6,6 +6,7 @@ import gzip
 import socket
 import ssl
 import subprocess
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -347,6 +348,34 @@ async def test_a_head_that_drips_is_not_waited_for(
         ):
             with pytest.raises(RegistryError, match="no answer in time"):
                 await asked
+
+
+async def test_who_still_takes_a_piece_when_the_time_is_over() -> None:
+    """The pieces are sent by a task of its own, which may come between the end and its word."""
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"one"
+        yield b"two"
+
+    async def send(body: AsyncIterator[bytes]) -> int:
+        count = 0
+        async for _ in body:
+            count += 1
+            time.sleep(0.05)  # noqa: ASYNC251 - so the end is due in the next turn, or after it
+            for _ in range(count):
+                await asyncio.sleep(0)
+        return count
+
+    sending: list[asyncio.Task[int]] = []
+
+    async def upload() -> None:
+        async with bounds.paced(pieces(), 0.01) as body:
+            sending.append(asyncio.create_task(send(body)))
+            await asyncio.Event().wait()
+
+    with pytest.raises(TimeoutError):
+        await upload()
+    assert await sending[0] == 2
 
 
 async def test_a_blob_without_end_is_not_read_on(server: Scripted, connect: Connect) -> None:

@@ -40,7 +40,8 @@ async def paced(body: AsyncIterator[bytes], patience: float) -> AsyncIterator[As
     is_over = False
 
     def allow(more: float | None) -> None:
-        if not is_over:  # an answer may come before all is sent
+        # An answer may come before all is sent; the time may be over, and the end of it under way.
+        if not (is_over or deadline.expired()):
             now = asyncio.get_running_loop().time()
             deadline.reschedule(None if more is None else now + more)
 

@@ -130,6 +130,28 @@ async def test_the_slowest_body_makes_room_for_others() -> None:
         held.grow(100)
 
 
+async def test_a_body_whose_time_is_over_makes_room_for_others() -> None:
+    """Its end may be under way, and then nobody may end it again."""
+    bodies, loop, patience = Bodies(100), asyncio.get_running_loop(), asyncio.timeout(60)
+
+    async def slow() -> None:
+        with bodies.hold(patience) as held:
+            async with patience:
+                held.grow(60)
+                await asyncio.Event().wait()
+
+    lasting = asyncio.create_task(slow())
+    await asyncio.sleep(0)
+    ended = loop.create_future()
+    with bodies.hold(asyncio.timeout(60)) as held:
+        patience.reschedule(loop.time())
+        loop.call_soon(lambda: (held.grow(60), ended.set_result(patience.expired())))
+        assert await asyncio.wait_for(ended, 5)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(lasting, 5)
+        held.grow(40)
+
+
 # Connections.
 
 

@@ -225,7 +225,8 @@ class Bodies:
             del self._coming[id(oldest)]
             oldest.given_up = True
             self._used -= oldest.size
-            oldest.patience.reschedule(asyncio.get_running_loop().time())
+            if not oldest.patience.expired():  # or it goes by itself in this very turn
+                oldest.patience.reschedule(asyncio.get_running_loop().time())
 
     def _settle(self, body: _Body) -> None:
         self._coming.pop(id(body), None)
