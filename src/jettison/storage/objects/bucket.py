@@ -5,11 +5,13 @@ Keys are relative to the root of the storage. Whatever goes wrong is a
 """
 
 import contextlib
+import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from jettison.configuration.s3 import S3Bucket
@@ -42,8 +44,8 @@ _CLOCK: Final = f"{layout.OURS}/clock"
 _PAGE: Final = 1000
 _PART: Final = 8 * 1024 * 1024
 _LARGE_PART: Final = 32 * 1024 * 1024
-_CONFLICT_PAUSES: Final = (0.01, 0.05, 0.2)
-"""Seconds until an object is put again that met something else of its place."""
+_CONFLICT_PAUSES: Final = (0.01, 0.05, 0.2, 0.5, 1.0, 2.0)
+"""Seconds until an object is put again that met something else of its place, give or take half."""
 _PATIENCE: Final = 30.0
 """For so many seconds a store that failed is not asked again."""
 _CREDENTIALS: Final = {
@@ -234,7 +236,7 @@ class Bucket:
                 except BaseError as error:
                     if not is_conflict(error):
                         raise
-                    time.sleep(pause)
+                    time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
                 else:
                     return
             self._store.put(self._prefix + key, content, use_multipart=False)
@@ -259,14 +261,16 @@ class Bucket:
 
         Up to ``part`` bytes take one request, else each part does, and two more.
         """
-        import obstore  # noqa: PLC0415 - see _open
 
-        action = f"write {self.location}/{key}"
-        with self._errors(action):
-            opened = obstore.open_writer(
+        def open_parts() -> "WritableFile":
+            import obstore  # noqa: PLC0415 - see _open
+
+            return obstore.open_writer(
                 self._store, self._prefix + key, buffer_size=part, max_concurrency=1
             )
-        return Writer(opened, lambda: self._errors(action))
+
+        action = f"write {self.location}/{key}"
+        return Writer(part, partial(self.put, key), open_parts, lambda: self._errors(action))
 
     def put_new(self, key: str, content: bytes) -> bool:
         """Store an object, unless there is one; whether it was stored."""
@@ -364,20 +368,38 @@ class Writer:
     """
 
     def __init__(
-        self, opened: "WritableFile", errors: Callable[[], AbstractContextManager[None]]
+        self,
+        part: int,
+        put: Callable[[bytes], None],
+        open_parts: Callable[[], "WritableFile"],
+        errors: Callable[[], AbstractContextManager[None]],
     ) -> None:
-        self._opened = opened
+        self._part = part
+        self._put = put
+        self._open_parts = open_parts
         self._errors = errors
+        self._held = bytearray()
+        self._parts: WritableFile | None = None
 
     def write(self, piece: bytes) -> None:
         """Append to the object."""
+        if self._parts is None and len(self._held) + len(piece) <= self._part:
+            self._held += piece  # stored as a whole, it can be put again
+            return
         with self._errors():
-            self._opened.write(piece)
+            if self._parts is None:
+                self._parts = self._open_parts()
+                self._parts.write(bytes(self._held))
+                self._held.clear()
+            self._parts.write(piece)
 
     def close(self) -> None:
         """Let the object be there."""
+        if self._parts is None:
+            self._put(bytes(self._held))
+            return
         with self._errors():
-            self._opened.close()
+            self._parts.close()
 
 
 def _pieces(found: "GetResult", size: int) -> Iterator[bytes]:

@@ -114,10 +114,12 @@ class ObjectScanning:
     @property
     def listing(self) -> Listing:
         """The last listing, made if there is none."""
-        if self._listed is not None:
-            return self._listed
+        kept, changes = self._listed, self._changes
+        if kept is not None:
+            return kept
         found = self._list()
-        if not self._live:
+        # What another thread wrote meanwhile may be missing in it.
+        if not self._live and changes == self._changes:
             self._listed = found
         return found
 
@@ -186,8 +188,8 @@ class ObjectScanning:
 
         def listed() -> Listing:
             nonlocal listing, made
-            if self._listed is not None:
-                return self._listed
+            if (kept := self._listed) is not None:
+                return kept
             if listing is None or made != self._changes:
                 made = self._changes
                 listing = list_repository(self.bucket, name, taken=self.aside)
