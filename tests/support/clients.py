@@ -27,7 +27,7 @@ from tests.support.missing import lack, need
 from tests.support.registry import DockerRegistry
 
 TIMEOUT: Final = 60
-START_SECONDS: Final = 20.0
+START_SECONDS: Final = 60.0
 
 # /run and /var/lib are empty for them, and so is /etc/docker; the last argument's name is taken for
 # another address of loopback, as dockerd trusts any certificate where a name means 127.0.0.0/8.

@@ -12,7 +12,7 @@ from jettison.configuration.settings import RedisServer, RedisTls
 from tests.support.missing import need
 from tests.support.registry import free_port
 
-START_SECONDS = 10.0
+START_SECONDS = 60.0
 
 
 class Server:

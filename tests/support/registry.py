@@ -38,7 +38,7 @@ from tests.support.missing import need
 # Below Linux's range for outgoing connections, so that a restart finds its port free. Chosen by the
 # system's own chance: hypothesis seeds the other, and then all workers would try the same port.
 PORTS = range(20_000, 32_000)
-START_SECONDS = 20.0
+START_SECONDS = 60.0
 STOP_SECONDS = 10.0
 LOG_SECONDS = 10.0
 
