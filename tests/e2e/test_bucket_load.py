@@ -27,16 +27,17 @@ def servers(tmp_path: Path) -> Iterator[list[S3Jettison]]:
 
 def stress(servers: list[S3Jettison], jettison: Jettison, seconds: float) -> None:
     first, *others = servers
+    wanted = ("pushes", "pulls in full", "manifests deleted", "blobs collected")
     load = Load(first, jettison, "2s", beside=others, collectors=2)
     try:
         load.seed()
-        load.run(seconds, check_every=max(7.0, seconds / 15))
+        load.run(seconds, check_every=max(7.0, seconds / 15), wanted=wanted)
         load.finish()
     finally:
         load.close()
     print(f"\n{load.report()}")  # noqa: T201 - what `pytest -s` is asked for
     assert not load.failures, load.report()
-    for what in ("pushes", "pulls in full", "manifests deleted", "blobs collected"):
+    for what in wanted:
         assert load.counts[what] > 0, load.report()
 
 
