@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from jettison.server.http.connections import Connections
-from jettison.server.http.sharing import Bodies, Buffers, Busy, Turns, client_key
+from jettison.server.http.sharing import Bodies, Buffers, Busy, Holding, Turns, client_key
 
 
 @pytest.mark.parametrize(
@@ -142,10 +142,15 @@ async def test_a_body_whose_time_is_over_makes_room_for_others() -> None:
 
     lasting = asyncio.create_task(slow())
     await asyncio.sleep(0)
-    ended = loop.create_future()
+    ended: asyncio.Future[bool] = loop.create_future()
+
+    def grow(held: Holding) -> None:
+        held.grow(60)
+        ended.set_result(patience.expired())
+
     with bodies.hold(asyncio.timeout(60)) as held:
         patience.reschedule(loop.time())
-        loop.call_soon(lambda: (held.grow(60), ended.set_result(patience.expired())))
+        loop.call_soon(grow, held)
         assert await asyncio.wait_for(ended, 5)
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(lasting, 5)
