@@ -8,13 +8,13 @@ import pytest
 
 from jettison.configuration.settings import Endpoint, Notifications, Storage
 from jettison.demo import images
-from jettison.errors import SweptMeanwhile
+from jettison.errors import StorageError, SweptMeanwhile
 from jettison.model.digest import Digest
 from jettison.model.names import RepoName, Tag
 from tests.server.application import Application
 from tests.server.asking import LARGE
 from tests.server.observing.sinks import Sink, serving
-from tests.support.distant import DistantServing, DistantStorage
+from tests.support.distant import DistantServing, DistantStorage, DistantUpload
 
 APP = RepoName("app")
 RAW = b"some bytes"
@@ -169,6 +169,25 @@ async def test_the_digest_of_what_another_server_wrote_is_read(
     await asyncio.to_thread(rewrite)
     status, _, _ = await app.ask("PUT", f"{target}&digest={BLOB}")
     assert status == 201
+
+
+@pytest.mark.parametrize(("asked", "expected"), [(b"first", 400), (b"other", 201)])
+async def test_the_digest_of_what_could_not_be_written_is_forgotten(
+    app: Application, monkeypatch: pytest.MonkeyPatch, asked: bytes, expected: int
+) -> None:
+    def fail(upload: DistantUpload) -> None:
+        upload.truncate(0)
+        raise StorageError("the store fails")
+
+    target = await app.begin()
+    with monkeypatch.context() as failing:
+        failing.setattr(DistantUpload, "flush", fail)
+        status, _, _ = await app.ask("PATCH", target, [b"first"])
+        assert status == 500
+    status, _, _ = await app.ask("PATCH", target, [b"other"])
+    assert status == 202
+    status, _, _ = await app.ask("PUT", f"{target}&digest={Digest.of(asked)}")
+    assert status == expected
 
 
 # Redirects.

@@ -210,8 +210,11 @@ def _store(
 
 
 def _forget_if_elsewhere(upload: OpenUpload, session: Session) -> None:
-    """Let the digest so far be read again where this process may not have seen all of it."""
-    if upload.elsewhere:
+    """Let the digest so far be read again where it may not be that of what is there.
+
+    What was hashed and then could not be written is no part of it.
+    """
+    if upload.elsewhere or session.offset != upload.size:
         session.forget()
 
 
