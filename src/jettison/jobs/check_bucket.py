@@ -1,4 +1,4 @@
-"""``check`` of a storage in a bucket: what its store does and enforces, and what nobody sees."""
+"""``check`` of a storage in a bucket: what its store does and enforces, and what is not seen."""
 
 import json
 import shlex
@@ -33,7 +33,7 @@ def lifecycle_rule(bucket: "S3Bucket") -> str:
 
 
 def bucket_items(bucket: "S3Bucket") -> Iterator[Item]:
-    """Yield what is to be said of a bucket before anything is asked of it."""
+    """Yield what can be said of a bucket without asking its store."""
     message = f"speaks S3 at {bucket.url}; which program it is cannot be seen from here"
     yield Item(Level.INFO, _STORE, message)
     message = (

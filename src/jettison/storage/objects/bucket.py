@@ -62,7 +62,7 @@ _CREDENTIALS: Final = {
 }
 """Where Amazon's own programs look for credentials, too; instances are asked last."""
 _NOTED: Final = "jettison-stamp"
-"""Whoever stores an object says what is noted beside it."""
+_MOST_DIGITS: Final = 19
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
@@ -213,7 +213,8 @@ class Bucket:
             except FileNotFoundError:
                 return None
             entry, noted = self._entry(found.meta), found.attributes.get(_NOTED, "")
-            return entry._replace(stamp=Stamp(int(noted))) if noted.isdecimal() else entry
+            is_stamp = noted.isdecimal() and len(noted) <= _MOST_DIGITS
+            return entry._replace(stamp=Stamp(int(noted))) if is_stamp else entry
 
     def has_version(self, key: str) -> bool:
         """Whether an object has a version: the bucket then keeps what is removed."""

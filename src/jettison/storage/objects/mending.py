@@ -2,7 +2,7 @@
 
 In a bucket nothing can be renamed. What moves is copied first, by the store itself; then copy and
 original are looked at, and only then the original goes. A process that is killed in between leaves
-both, and whoever moves the same thing again, in either direction, comes to its end.
+both, and moving the same thing again, in either direction, ends it.
 
 What is written to the same key between the last look and the removal would be lost, so nothing may
 be pushed meanwhile. The jobs make sure of that (:mod:`jettison.jobs.quiescence`).
@@ -159,8 +159,8 @@ class ObjectMending:
     def write(self, place: str, content: bytes, stamp: Stamp) -> None:
         """Write an object where there is none.
 
-        A bucket dates what is written by itself: ``stamp`` is kept as a note beside the object, by
-        which :meth:`fingerprint` tells it. Whoever writes the object anew writes no such note.
+        The store dates what is written: ``stamp`` is kept as a note beside the object, and
+        :meth:`fingerprint` tells that. A registry that writes the object anew writes no such note.
         """
         made = self._bucket.look(place) is None and self._bucket.put_noted(place, content, stamp)
         self._storage.look_again()
