@@ -123,8 +123,8 @@ class DistantUploading(Distant, MemoryUploading):
         super().__init__(memory)
         self._writers = writers
 
-    def open(self, repository: RepoName, upload: str) -> DistantUpload:
-        found = super().open(repository, upload)
+    def open(self, repository: RepoName, upload: str, written: int | None = None) -> DistantUpload:
+        found = super().open(repository, upload, written)
         opened = DistantUpload(self.memory, repository, upload, found._content)
         opened.elsewhere = self._writers.get(upload, self) is not self
         self._writers[upload] = self

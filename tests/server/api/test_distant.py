@@ -8,7 +8,7 @@ import pytest
 
 from jettison.configuration.settings import Endpoint, Notifications, Storage
 from jettison.demo import images
-from jettison.errors import StorageError, SweptMeanwhile
+from jettison.errors import NotFoundError, StorageError, SweptMeanwhile
 from jettison.model.digest import Digest
 from jettison.model.names import RepoName, Tag
 from tests.server.application import Application
@@ -188,6 +188,21 @@ async def test_the_digest_of_what_could_not_be_written_is_forgotten(
     assert status == 202
     status, _, _ = await app.ask("PUT", f"{target}&digest={Digest.of(asked)}")
     assert status == expected
+
+
+async def test_the_end_of_an_upload_that_another_server_removed_is_told(
+    app: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(_: DistantUpload, digest: Digest) -> None:
+        raise NotFoundError(f"app has no upload of {digest}")
+
+    target = await app.begin()
+    status, _, _ = await app.ask("PATCH", target, [RAW])
+    assert status == 202
+    with monkeypatch.context() as failing:
+        failing.setattr(DistantUpload, "commit", gone)
+        status, _, _ = await app.ask("PUT", f"{target}&digest={BLOB}")
+    assert status == 404
 
 
 # Redirects.

@@ -50,6 +50,11 @@ class Session:
         """Whether the digest of all bytes is known without reading it."""
         return self.offset == upload.size and self._hash.name == algorithm
 
+    def written(self, digest: Digest) -> int | None:
+        """Return how many bytes were hashed, if they have a digest; None if not."""
+        known = self.offset > 0 and self._hash.name == digest.algorithm
+        return self.offset if known and self._hash.hexdigest() == digest.hex else None
+
     def digest(self, upload: OpenUpload, algorithm: str) -> Digest:
         """Return the digest of all bytes, reading the upload if necessary."""
         found = self._hash

@@ -188,7 +188,9 @@ def _store(
 
     None, with nothing done, where the file would have to be read for its digest.
     """
-    with call.context.uploading.open(call.repository, call.reference) as upload:
+    # Where all of it was hashed here, and is what it should be, nothing else matters.
+    written = session.written(digest) if digest is not None and not pieces else None
+    with call.context.uploading.open(call.repository, call.reference, written) as upload:
         _forget_if_elsewhere(upload, session)
         if digest is not None and not session.knows(upload, digest.algorithm):
             return None
@@ -224,7 +226,11 @@ def _complete(upload: OpenUpload, session: Session, digest: Digest) -> None:
     if found != digest:
         _give_up(upload, session)
         raise _mismatch(digest, found)
-    upload.commit(digest)
+    try:
+        upload.commit(digest)
+    except NotFoundError:
+        session.ended = True
+        raise ApiError(404, Code.BLOB_UPLOAD_UNKNOWN, _UNKNOWN) from None
     session.ended = True
 
 

@@ -62,7 +62,12 @@ class TreeUploads:
             found = folder.look(_DATA)
         return None if found is None else found.st_size
 
-    def open(self, repository: RepoName, upload: str) -> "UploadFile":
+    def open(
+        self,
+        repository: RepoName,
+        upload: str,
+        written: int | None = None,  # noqa: ARG002 - a look at a file costs nothing
+    ) -> "UploadFile":
         """Open an upload, for the caller alone. No symbolic link on the way is followed."""
         try:
             if _ID.fullmatch(upload) is not None:

@@ -36,7 +36,12 @@ class MemoryUploading:
         return None if found is None else len(found.content)
 
     @locked
-    def open(self, repository: RepoName, upload: str) -> "MemoryUpload":
+    def open(
+        self,
+        repository: RepoName,
+        upload: str,
+        written: int | None = None,  # noqa: ARG002 - a look costs nothing
+    ) -> "MemoryUpload":
         """Open an upload, for the caller alone."""
         state = self.memory.repositories.get(repository)
         found = None if state is None else state.uploads.get(upload)

@@ -2,8 +2,9 @@
 
 What one request brings becomes an object ``_uploads/<uuid>/jettison/<offset>-<random>``, beside
 Distribution's ``startedat``; how far an upload has come follows from their sizes. Such an object is
-never written again, so what was hashed when it was written is what becomes the blob. Two servers
-that were told to write to one place have left two objects there: then nobody goes on.
+never written again, so what was hashed when it was written is what becomes the blob: a server that
+has written and hashed all of that needs no listing at the end, whatever others have done. Two
+servers that were told to write to one place have left two objects there: then none goes on.
 """
 
 import contextlib
@@ -100,10 +101,11 @@ class ObjectUploading:
         chunks.sort(key=lambda one: one.offset)
         return chunks
 
-    def open(self, repository: RepoName, upload: str) -> "ObjectUpload":
+    def open(self, repository: RepoName, upload: str, written: int | None = None) -> "ObjectUpload":
         """Open an upload, for the caller alone in this process.
 
         Raises :class:`~jettison.errors.Locked` also where two servers have written to one place.
+        With ``written`` bytes of this process nothing is listed: their objects never change.
         """
         with self._lock:
             if upload in self._open:
@@ -112,7 +114,7 @@ class ObjectUploading:
             self._open[upload] = None
         with contextlib.ExitStack() as stack:
             stack.callback(self.close, upload)
-            chunks = self._whole(repository, upload)
+            chunks = self._own(repository, upload, written) or self._whole(repository, upload)
             stack.pop_all()
         with self._lock:
             elsewhere = self._written.get(upload) != chunks
@@ -121,10 +123,23 @@ class ObjectUploading:
             self._open[upload] = opened
         return opened
 
-    def _whole(self, repository: RepoName, upload: str) -> list[_Chunk]:
+    def _own(self, repository: RepoName, upload: str, written: int | None) -> list[_Chunk] | None:
+        """Return what this process has written, if that is so many bytes of this repository."""
+        with self._lock:
+            chunks = list(self._written.get(upload, ()))
+        place = f"{self._storage.places.upload(repository, upload)}/"
+        ours = _size(chunks) == written and all(one.key.startswith(place) for one in chunks)
+        return chunks if ours else None
+
+    def listed(self, repository: RepoName, upload: str) -> list[_Chunk]:
+        """Return what an upload consists of, in order; raises if it is not there."""
         chunks = self._list(repository, upload)
         if chunks is None:
             raise NotFoundError(f"{repository} has no upload of this id")
+        return chunks
+
+    def _whole(self, repository: RepoName, upload: str) -> list[_Chunk]:
+        chunks = self.listed(repository, upload)
         if [one.offset for one in chunks] != _offsets(chunks):
             message = f"two servers have written to the upload {upload} at once"
             raise Locked(message, hint="Begin another upload.")
@@ -261,9 +276,13 @@ class ObjectUpload:
         """Make it a blob of the repository; that it has the digest is known. It is then gone."""
         self.flush()
         drafts = [(one.key, one.size) for one in self._chunks if one.size]
-        if not drafts and self._bucket.look(f"{self._place}/{_STARTED}") is None:
-            raise StorageError(f"the upload {self._name} was removed meanwhile")
-        self._storage.place_blob(self.repository, digest, drafts)
+        if not drafts:
+            self._uploading.listed(self.repository, self._name)
+        try:
+            self._storage.place_blob(self.repository, digest, drafts)
+        except StorageError:
+            self._uploading.listed(self.repository, self._name)  # it may have been removed
+            raise
         with contextlib.suppress(StorageError):  # it is purged some day
             self.discard()
 

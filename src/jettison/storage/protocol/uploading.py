@@ -51,7 +51,9 @@ class OpenUpload(Protocol):
         """Make it a blob of the repository; that it has the digest is known. It is then gone.
 
         When this returns, blob and link are durable. It is gone too where only the link could not
-        be written: there is nothing left to go on with.
+        be written: there is nothing left to go on with. Raises
+        :class:`~jettison.errors.NotFoundError` or :class:`~jettison.errors.StorageError` where it
+        was removed meanwhile.
         """
 
     def discard(self) -> None:
@@ -70,9 +72,11 @@ class Uploading(Protocol):
         ``upload`` may be any text.
         """
 
-    def open(self, repository: RepoName, upload: str) -> OpenUpload:
+    def open(self, repository: RepoName, upload: str, written: int | None = None) -> OpenUpload:
         """Open an upload, for the caller alone; ``upload`` may be any text.
 
+        ``written``: it is to be committed as so many bytes that this process has written. What
+        others have done to it since need not be looked at then, so ``size`` may leave that out.
         Raises :class:`~jettison.errors.NotFoundError` if there is none of that id, and
         :class:`~jettison.errors.Locked` if somebody else has it open.
         """
