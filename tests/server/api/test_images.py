@@ -5,6 +5,7 @@ from pathlib import Path
 
 from jettison.demo import images
 from jettison.demo.images import Image
+from jettison.model.mediatypes import ACCEPT
 from tests.server.asking import code, starting
 from tests.support.registry import JettisonRegistry, Response
 
@@ -37,7 +38,7 @@ def test_lists_what_is_tagged_and_what_is_not(tmp_path: Path) -> None:
 def test_tells_pulls(tmp_path: Path) -> None:
     with starting(tmp_path) as server:
         server.push("app", "1", image("one"))
-        server.manifest("app", "1")
+        server.request("GET", "/v2/app/manifests/1", {"Accept": ACCEPT})
         server.stop()  # what was pulled is in the book then
         server.start()
         assert "pulled" in listed(server).json["evidence"]["tags"]["1"]
