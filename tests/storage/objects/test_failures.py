@@ -86,9 +86,11 @@ def test_only_an_absent_object_is_absent() -> None:
 
 def test_a_store_that_throttles_is_asked_again_and_then_left_alone() -> None:
     with a_store_that_answers(503, "SlowDown") as (bucket, asked):
-        with pytest.raises(StoreFailing, match=r"asks for fewer requests \(SlowDown\)"):
-            bucket.get("a", 10)
-        assert len(asked) > 2
+        for _ in range(3):  # one alone may be the fault of that object
+            before = len(asked)
+            with pytest.raises(StoreFailing, match=r"asks for fewer requests \(SlowDown\)"):
+                bucket.get("a", 10)
+            assert len(asked) > before + 2
         before = len(asked)
         with pytest.raises(StoreFailing, match=r"asks for fewer requests \(SlowDown\)"):
             bucket.get("b", 10)

@@ -48,6 +48,8 @@ _CONFLICT_PAUSES: Final = (0.01, 0.05, 0.2, 0.5, 1.0, 2.0)
 """Seconds until an object is put again that met something else of its place, give or take half."""
 _PATIENCE: Final = 30.0
 """For so many seconds a store that failed is not asked again."""
+_MOST_FAILURES: Final = 3
+"""A store has failed where so many requests in a row did; one may be the fault of one object."""
 _CREDENTIALS: Final = {
     "AWS_ACCESS_KEY_ID": "access_key_id",
     "AWS_SECRET_ACCESS_KEY": "secret_access_key",
@@ -88,6 +90,7 @@ class Bucket:
         self._prefix = f"{settings.root}/" if settings.root else ""
         self._store = _open(settings, environment)
         self._failed: StoreFailing | None = None
+        self._failures = 0
         self._failed_at = 0.0
         self.pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="bucket")
 
@@ -351,15 +354,20 @@ class Bucket:
         from obstore.exceptions import BaseError  # noqa: PLC0415 - see _open
 
         # Each would try for a minute, and there may be thousands to come.
-        if self._failed is not None and time.monotonic() < self._failed_at + _PATIENCE:
-            raise StoreFailing(self._failed.message, hint=self._failed.hint)
+        if self._failed is not None and self._failures >= _MOST_FAILURES:
+            if time.monotonic() < self._failed_at + _PATIENCE:
+                raise StoreFailing(self._failed.message, hint=self._failed.hint)
+            self._failures = _MOST_FAILURES - 1  # the next one tells
         try:
             yield
         except (BaseError, OSError, ValueError) as error:
             found = failure(self.settings, action, error)
             if isinstance(found, StoreFailing):
+                self._failures += 1
                 self._failed, self._failed_at = found, time.monotonic()
             raise found from error
+        else:
+            self._failures = 0
 
 
 class Writer:
