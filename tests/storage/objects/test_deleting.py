@@ -1,6 +1,9 @@
 """Signed deletes: what is not sent, because it could land too late."""
 
+import socket
+import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -46,3 +49,63 @@ def test_nothing_is_sent_once_the_clock_was_moved(
 ) -> None:
     base = time.time() - uptime() + moved
     assert "put forward or back" in message(Signing(monkeypatch, 0), base, uptime() + 90)
+
+
+class HangingUp:
+    """A store that takes a request on each connection, answers none, and hangs up."""
+
+    settings = type("Settings", (), {"verify": True})
+    location = "s3://images"
+
+    def __init__(self) -> None:
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.requests: list[bytes] = []
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            connection, _ = self._socket.accept()
+            with connection:
+                connection.settimeout(60)
+                request = connection.recv(65536)
+                if not request:
+                    return
+                self.requests.append(request.partition(b" HTTP/")[0])
+
+    def url(self, *_: object) -> str:
+        return f"http://127.0.0.1:{self._socket.getsockname()[1]}/images/key"
+
+    def close(self) -> None:
+        socket.create_connection(self._socket.getsockname()).close()
+        self._thread.join(60)
+        self._socket.close()
+
+
+@pytest.fixture
+def hanging_up() -> Iterator[HangingUp]:
+    store = HangingUp()
+    yield store
+    store.close()
+
+
+def test_a_delete_without_an_answer_is_not_sent_again(hanging_up: HangingUp) -> None:
+    """The second one would be answered, and the first could land after that."""
+    store: Any = hanging_up
+    deletes = SignedDeletes(store, ClockDifference(0.0, 0.0, time.time() - uptime()))
+    before = uptime()
+    [deleted] = deletes.delete(["key"], before + 90)
+    assert hanging_up.requests == [b"DELETE /images/key"]
+    assert isinstance(deleted.outcome, StorageError)
+    assert "not known" in deleted.outcome.message
+    assert deleted.lands_until > before
+
+
+@pytest.mark.parametrize(
+    ("ahead", "lasts"), [(-600.0, 12.0), (0.0, 12.0), (600.0, 611.0)], ids=["behind", "", "ahead"]
+)
+def test_a_clock_that_is_behind_makes_nobody_wait(ahead: float, lasts: float) -> None:
+    """Its URLs are signed for longer, and end no later for that."""
+    store: Any = None
+    seconds = SignedDeletes(store, ClockDifference(ahead - 1.0, ahead, 0.0)).seconds
+    assert seconds == lasts

@@ -63,6 +63,21 @@ class Deleted(NamedTuple):
     lands_until: float = 0.0
 
 
+async def _send_once(
+    request: "aiohttp.ClientRequest", send: "aiohttp.ClientHandlerType"
+) -> "aiohttp.ClientResponse":
+    """Keep the client from sending a DELETE again whose connection was lost, which it does.
+
+    The answer to the second one would tell nothing of the first, which may be on its way still.
+    """
+    import aiohttp  # noqa: PLC0415 - see below
+
+    try:
+        return await send(request)
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise aiohttp.ClientError("the connection was lost") from error
+
+
 class SignedDeletes:
     """Deletes objects of a bucket, many at a time."""
 
@@ -70,7 +85,8 @@ class SignedDeletes:
         self._bucket = bucket
         # Long enough for the store to take it, and no longer.
         self._valid = _LASTS + max(0.0, math.ceil(-clock.least))
-        self._lands = self._valid + max(0.0, clock.most)
+        # Signed by a clock that is behind, it ends by the store's so much before that.
+        self._lands = self._valid + clock.most
         self._base = clock.base
 
     @property
@@ -97,7 +113,9 @@ class SignedDeletes:
         connector = aiohttp.TCPConnector(limit=_AT_ONCE, ssl=verify)
         timeout = aiohttp.ClientTimeout(total=self.seconds, sock_connect=_CONNECT_SECONDS)
         turns = asyncio.Semaphore(_AT_ONCE)
-        async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+        async with aiohttp.ClientSession(
+            connector=connector, timeout=timeout, middlewares=[_send_once]
+        ) as session:
 
             async def one(key: str) -> Deleted:
                 async with turns:
