@@ -14,11 +14,14 @@
     ├── NotFoundError                exit 1   a repository, tag, digest or run that does not exist
     ├── StorageError                 exit 1   the storage tree cannot be read or written
     │   ├── NotSynced                         the disk refused what was written; it is lost
+    │   ├── StorageFull                       a store has no room for what was to be written
+    │   ├── StorageUnavailable                all of it is out of reach, the rest is as well
     │   └── Unsettled                         it is being written just now; ask again
     │       └── SweptMeanwhile                a collection took it; do all of it again
     ├── JournalError                 exit 1   a journal entry that this version cannot read
     │   ├── JournalInBucket                   one that a configuration is needed for
-    │   └── JournalNewer                      one that a newer version wrote
+    │   ├── JournalNewer                      one that a newer version wrote
+    │   └── JournalUnread                     one that the storage did not give
     ├── PartlyDone                   exit 3   some of the work was done, some was not
     ├── Refused                      exit 4   needs an option that allows it
     │   └── Declined                          the person at the terminal said no
@@ -67,6 +70,7 @@ __all__ = [
     "JournalError",
     "JournalInBucket",
     "JournalNewer",
+    "JournalUnread",
     "Locked",
     "LoginRefused",
     "NotARegistry",
@@ -80,6 +84,8 @@ __all__ = [
     "RegistryError",
     "RegistryFailing",
     "StorageError",
+    "StorageFull",
+    "StorageUnavailable",
     "SweptMeanwhile",
     "TagsAppeared",
     "UnexpectedResponse",
@@ -173,6 +179,22 @@ class NotSynced(StorageError):
     """The disk refused what was written to a file; that it takes it later proves nothing."""
 
 
+class StorageFull(StorageError):
+    """A store has no room for what was to be written, or allows no more."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there was no room: yes."""
+        return True
+
+
+class StorageUnavailable(StorageError):
+    """The whole storage is out of reach, or refuses who asks: the next look fails like this one.
+
+    So it is nothing that one item has, and ends what goes through many of them.
+    """
+
+
 class Unsettled(StorageError):
     """Something that another program may be writing at this moment: a moment later it is whole."""
 
@@ -194,6 +216,10 @@ class JournalInBucket(JournalError):
 
 class JournalNewer(JournalError):
     """A journal entry that a newer version of Jettison wrote; what it did is not known here."""
+
+
+class JournalUnread(JournalError):
+    """A journal entry that could not be read: what it says is not known."""
 
 
 class PartlyDone(JettisonError):

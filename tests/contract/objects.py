@@ -27,7 +27,7 @@ def open_objects(bucket: Bucket, splitting: Splitting | None = None) -> ObjectSt
 def open_bucket(bucket: Bucket, root: str = "") -> OpenBucket:
     settings = S3Bucket(
         bucket.name,
-        bucket.gateway.endpoint,
+        bucket.settings["regionendpoint"],
         region=REGION,
         root=root,
         access_key=ACCESS_KEY,

@@ -13,6 +13,7 @@ the gateway's own access log.
 
 import contextlib
 import http.client
+import json
 import os
 import re
 import secrets
@@ -65,6 +66,8 @@ class Gateway:
         self.folder.mkdir(parents=True)
         self._versions = base / "versions" if versions else None
         self.readonly = False
+        self._users = base / "users"
+        self._users.mkdir()
         self._log = base / "access.log"
         self._output = base / "gateway.log"
         self._port = 0
@@ -79,6 +82,12 @@ class Gateway:
         if self._versions is not None:
             os.setxattr(self.folder / name, "user.versioning", b"\x01")
         return Bucket(self, name)
+
+    def add_user(self, access_key: str, secret_key: str) -> None:
+        """Let another ask, who may do what policies of buckets say, and nothing else."""
+        admin = ["admin", "-a", ACCESS_KEY, "-s", SECRET_KEY, "-er", self.endpoint, "-r", REGION]
+        user = ["create-user", "-a", access_key, "-s", secret_key, "-r", "user"]
+        subprocess.run([self.program, *admin, *user], check=True, capture_output=True)
 
     def requests(self) -> list[Request]:
         """Every request since the first start; the log may come a moment late."""
@@ -129,6 +138,7 @@ class Gateway:
         address = f"127.0.0.1:{self._port}"
         log = ["--access-log", str(self._log), "--quiet", "--region", REGION]
         log += ["--readonly"] if self.readonly else []
+        log += ["--iam-dir", str(self._users)]
         kind = ["posix"]
         if self._versions is not None:
             self._versions.mkdir(exist_ok=True)
@@ -173,6 +183,9 @@ class Gateway:
             connection.close()
 
 
+_LIMITED: Final = ("limited-access-key", "limited-secret-key")
+
+
 @dataclass(frozen=True)
 class Bucket:
     """A bucket of a gateway, whose objects are the files below `folder`."""
@@ -211,6 +224,29 @@ class Bucket:
         for path in sorted(self.folder.rglob("*"), reverse=True):
             status = path.stat()
             os.utime(path, (status.st_atime - seconds, status.st_mtime - seconds))
+
+
+class LimitedBucket(Bucket):
+    """A bucket as one sees it who has the rights that a policy gives, and the store enforces."""
+
+    def __init__(self, bucket: Bucket, policy: dict[str, Any]) -> None:
+        super().__init__(bucket.gateway, bucket.name)
+        self.gateway.add_user(*_LIMITED)
+        # A bucket that was made as a folder has no owner, and a copy needs one.
+        os.setxattr(self.folder, "user.acl", json.dumps({"Owner": ACCESS_KEY}).encode())
+        self.allow(policy)
+
+    def allow(self, policy: dict[str, Any]) -> None:
+        """Give these rights in place of those before."""
+        said = [one | {"Principal": _LIMITED[0]} for one in policy["Statement"]]
+        document = json.dumps(policy | {"Statement": said})
+        os.setxattr(self.folder, "user.policy", document.encode())
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The keys of Distribution's s3 driver, for that one."""
+        access_key, secret_key = _LIMITED
+        return super().settings | {"accesskey": access_key, "secretkey": secret_key}
 
 
 class S3Registry(DockerRegistry):

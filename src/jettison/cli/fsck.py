@@ -183,7 +183,7 @@ def _by_hand(report: "CheckReport") -> Iterator[str]:
     ]
     if unread:
         yield (
-            "See that what cannot be read can be: owner and mode, the disk; "
+            "See that what cannot be read can be: owner and mode, the disk, rights in a bucket; "
             "or run this as the registry's user."
         )
     if any(defect.tags for defect in rest):

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from jettison.errors import InvalidManifest, InvalidName, StorageError
+from jettison.errors import InvalidManifest, InvalidName, StorageError, StorageUnavailable
 from jettison.model.digest import BinaryDigest, Digest
 from jettison.model.graph import Edges, Reached, reach
 from jettison.model.manifest_references import references_of
@@ -258,9 +258,7 @@ class _Marker:
             return self._edges[digest]
         found: Edges[BinaryDigest] | None = None
         try:
-            raw = self._raw.get(digest)
-            if raw is None or not _matches(raw, digest):
-                raw = self._storage.read_manifest(digest)
+            raw = self._content(digest)
             if raw is None:
                 found = self._absent(digest)
             elif not raw:
@@ -274,12 +272,19 @@ class _Marker:
                     self._why[digest] = f"is of {kind}, and what it references is not understood"
                 if subject is not None:
                     self._subjects.setdefault(subject, []).append(digest)
+        except StorageUnavailable:
+            raise
         except (InvalidManifest, StorageError) as error:
             self._why[digest] = f"cannot be read: {error.message}"
         if found is not None:
             found = self._with_members(found)
         self._edges[digest] = found
         return found
+
+    def _content(self, digest: BinaryDigest) -> bytes | None:
+        """Return a manifest's bytes as they are in the journal, else in the storage."""
+        raw = self._raw.get(digest)
+        return raw if raw and _matches(raw, digest) else self._storage.read_manifest(digest)
 
     def _absent(self, digest: BinaryDigest) -> Edges[BinaryDigest] | None:
         """Return no edges for a manifest that has lawfully never come, or has gone again."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import Final, NamedTuple
 
-from jettison.errors import StorageError
+from jettison.errors import StorageError, StorageUnavailable
 from jettison.model.digest import BinaryDigest
 from jettison.progress import Progress, silent
 from jettison.storage.protocol import Blob, Checking, Scanning, Stamp
@@ -94,6 +94,8 @@ class _Worker:
         while (digest := self._source.next()) is not None:
             try:
                 self._look(digest)
+            except StorageUnavailable:
+                raise
             except StorageError as error:
                 self._found.unreadable[digest] = f"cannot be read here: {error.message}"
 

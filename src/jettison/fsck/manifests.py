@@ -4,7 +4,7 @@ import enum
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from jettison.errors import InvalidManifest, StorageError
+from jettison.errors import InvalidManifest, StorageError, StorageUnavailable
 from jettison.model.check_report import Remedy, RepairAction
 from jettison.model.digest import BinaryDigest, Digest
 from jettison.model.graph import Edges
@@ -103,6 +103,8 @@ class Manifests:
     def _read(self, digest: BinaryDigest) -> Manifest:
         try:
             raw = self._storage.read_manifest(digest)
+        except StorageUnavailable:
+            raise
         except StorageError as error:
             return Manifest(State.UNREADABLE, error.message)
         if raw is None:

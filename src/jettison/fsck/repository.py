@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
-from jettison.errors import InvalidName, StorageError
+from jettison.errors import InvalidName, StorageError, StorageUnavailable
 from jettison.fsck.broken_links import BrokenLinks
 from jettison.fsck.hashing import BlobHashes
 from jettison.fsck.images import Images
@@ -66,6 +66,8 @@ class RepositoryChecker:
                 physical = listing.defects
                 defects += self._images(scan, listing)
                 defects += self._uploads(scan)
+        except StorageUnavailable:
+            raise
         except StorageError as error:
             place, sentence = (
                 self._storage.places.repository(name),

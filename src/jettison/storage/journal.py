@@ -30,6 +30,7 @@ from jettison.errors import (
     JournalError,
     JournalInBucket,
     JournalNewer,
+    JournalUnread,
     NotFoundError,
     StorageError,
 )
@@ -253,8 +254,8 @@ class Journal:
 
     def _not_writable(self, error: StorageError) -> JournalError:
         message = f"cannot write the journal {self.location}: {error.message}"
-        hint = "Nothing is removed without a journal; make that folder writable."
-        return JournalError(message, hint=hint)
+        hint = error.hint or "Make that folder writable."
+        return JournalError(message, hint=f"Nothing is removed without a journal. {hint}")
 
     # Reading.
 
@@ -315,7 +316,7 @@ class Journal:
             found = None if start is None else head_in(start)
             return found or self._documents.read(run_id + ending, codec.LARGEST)
         except StorageError as error:
-            raise JournalError(error.message, hint=error.hint) from error
+            raise JournalUnread(error.message, hint=error.hint) from error
 
     def home_of(self, run_id: str) -> "Journal":
         """Return the journal that holds the run itself: this one, or the one it points to."""
@@ -401,7 +402,7 @@ class Journal:
                 head = self.head(run_id)
                 if head.kind in kinds and on in {None, head.registry}:
                     return self.read(run_id)
-            except (JournalInBucket, JournalNewer):
+            except (JournalInBucket, JournalNewer, JournalUnread):
                 raise  # it may well be the latest of these
             except (JournalError, NotFoundError):
                 continue

@@ -9,11 +9,23 @@ import msgspec
 import pytest
 
 from jettison.configuration.s3 import S3Bucket
-from jettison.errors import ConfigurationError, StorageError
+from jettison.errors import (
+    ConfigurationError,
+    JournalUnread,
+    NotFoundError,
+    StorageError,
+    StorageUnavailable,
+)
+from jettison.manifest_cache import ManifestCache
+from jettison.storage.journal import tree_journal
+from jettison.storage.objects import ObjectStorage
 from jettison.storage.objects.bucket import Bucket as OpenBucket
+from jettison.storage.objects.checking import ObjectCheck
 from jettison.storage.objects.failures import StoreFailing
-from tests.contract.objects import open_bucket
+from jettison.storage.protocol import BadLink, Stamp
+from tests.contract.objects import open_bucket, open_objects
 from tests.support.buckets import Bucket, Gateway
+from tests.support.refusing import BehindRelay, RefusingStore
 
 SETTINGS = S3Bucket("images", "", access_key="me", secret_key="s3cret")
 
@@ -53,6 +65,8 @@ def a_store_that_answers(status: int, code: str) -> Iterator[tuple[OpenBucket, l
         (403, "AccessDenied", "the credentials have no right to do that", "s3:ListBucket"),
         (403, "InvalidAccessKeyId", "the store does not know the access key", "accesskey"),
         (403, "RequestTimeTooSkewed", "the clock of this machine", "Set the clock"),
+        (400, "ExpiredToken", "the credentials are not valid any more", "AWS_SESSION_TOKEN"),
+        (403, "QuotaExceeded", "the store has no room for it (QuotaExceeded)", "quota"),
         (301, "PermanentRedirect", "the region of bucket images is not us-east-1", "region"),
         (404, "NoSuchBucket", "there is no bucket images at http://127.0.0.1", "bucket"),
         (404, "Strange", "the store answers 404 Strange", "log"),
@@ -77,6 +91,50 @@ def test_answers_of_stores(status: int, code: str, said: str, step: str) -> None
             assert "secret" not in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (400, "ExpiredToken"),
+        (403, "InvalidAccessKeyId"),
+        (403, "RequestTimeTooSkewed"),
+        (403, "SignatureDoesNotMatch"),
+        (404, "NoSuchBucket"),
+    ],
+)
+def test_what_no_object_is_at_fault_for_ends_a_check(status: int, code: str) -> None:
+    with a_store_that_answers(status, code) as (bucket, _):
+        check = ObjectCheck(ObjectStorage(bucket, ManifestCache(None)), Stamp(0))
+        with pytest.raises(StorageUnavailable):
+            check.link("a")
+
+
+def test_one_object_that_cannot_be_read_does_not_end_a_check() -> None:
+    with a_store_that_answers(403, "AccessDenied") as (bucket, _):
+        check = ObjectCheck(ObjectStorage(bucket, ManifestCache(None)), Stamp(0))
+        assert all(isinstance(check.link("a"), BadLink) for _ in range(5))
+
+
+def test_a_store_without_room_is_full() -> None:
+    with a_store_that_answers(507, "InsufficientStorage") as (bucket, _):
+        with pytest.raises(StorageError) as caught:
+            bucket.get("a", 10)
+        assert caught.value.is_full
+
+
+def test_an_entry_that_cannot_be_read_may_be_the_latest(bucket: Bucket) -> None:
+    journal = tree_journal(open_objects(bucket))
+    folder = bucket.folder / "jettison" / "runs"
+    folder.mkdir(parents=True)
+    (folder / "20260101-000000-aaaaa.json").write_bytes(b"damaged")
+    with pytest.raises(NotFoundError, match="nothing was removed yet"):
+        journal.find_undoable("last")
+    with RefusingStore(bucket.gateway) as store:
+        store.refuse = lambda asked: None if asked.lists else (403, "AccessDenied")
+        journal = tree_journal(open_objects(BehindRelay(bucket, store)))
+        with pytest.raises(JournalUnread, match="have no right"):
+            journal.find_undoable("last")
+
+
 def test_only_an_absent_object_is_absent() -> None:
     with a_store_that_answers(404, "NoSuchKey") as (bucket, _):
         assert bucket.get("a", 10) is None
@@ -92,8 +150,9 @@ def test_a_store_that_throttles_is_asked_again_and_then_left_alone() -> None:
                 bucket.get("a", 10)
             assert len(asked) > before + 2
         before = len(asked)
-        with pytest.raises(StoreFailing, match=r"asks for fewer requests \(SlowDown\)"):
-            bucket.get("b", 10)
+        check = ObjectCheck(ObjectStorage(bucket, ManifestCache(None)), Stamp(0))
+        with pytest.raises(StorageUnavailable, match=r"asks for fewer requests \(SlowDown\)"):
+            check.link("b")
         assert len(asked) == before
 
 

@@ -15,9 +15,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from jettison.configuration.s3 import S3Bucket
-from jettison.errors import ConfigurationError, StorageError
+from jettison.errors import ConfigurationError, StorageError, StorageUnavailable
 from jettison.storage.filesystem import layout
-from jettison.storage.objects.failures import StoreFailing, failure, is_absent, is_conflict
+from jettison.storage.objects.failures import (
+    StoreFailing,
+    StoreLost,
+    failure,
+    is_absent,
+    is_conflict,
+)
 from jettison.storage.protocol import Outcome, Stamp
 
 if TYPE_CHECKING:
@@ -327,7 +333,7 @@ class Bucket:
                 with self._errors(f"remove objects of {self.location}"):
                     self._store.delete([self._prefix + key for key in some])
                 found += [True] * len(some)
-            except StoreFailing as error:
+            except (StoreFailing, StorageUnavailable) as error:
                 found += [error] * len(some)
             except StorageError:
                 found += self.pool.map(self._remove, some)  # which of them it was
@@ -356,7 +362,7 @@ class Bucket:
         # Each would try for a minute, and there may be thousands to come.
         if self._failed is not None and self._failures >= _MOST_FAILURES:
             if time.monotonic() < self._failed_at + _PATIENCE:
-                raise StoreFailing(self._failed.message, hint=self._failed.hint)
+                raise StoreLost(self._failed.message, hint=self._failed.hint)
             self._failures = _MOST_FAILURES - 1  # the next one tells
         try:
             yield
@@ -365,6 +371,8 @@ class Bucket:
             if isinstance(found, StoreFailing):
                 self._failures += 1
                 self._failed, self._failed_at = found, time.monotonic()
+                if self._failures >= _MOST_FAILURES:
+                    raise StoreLost(found.message, hint=found.hint) from error
             raise found from error
         else:
             self._failures = 0

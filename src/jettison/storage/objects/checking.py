@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 
-from jettison.errors import StorageError
+from jettison.errors import StorageError, StorageUnavailable
 from jettison.model.check_report import (
     Defect,
     DefectClass,
@@ -106,6 +106,8 @@ class ObjectCheck:
         try:
             raw = self._storage.bucket.get(place, LONGEST_LINK)
             return None if raw is None else parse_link(raw).binary
+        except StorageUnavailable:
+            raise
         except StorageError as error:
             return BadLink(f"cannot be read: {error.message}", unread=True)
         except MalformedLinkError as error:

@@ -10,12 +10,14 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from jettison.configuration.s3 import S3Bucket
-from jettison.errors import StorageError
+from jettison.errors import StorageError, StorageFull, StorageUnavailable
 from jettison.model.printable import printable
 
-__all__ = ["StoreDenied", "StoreFailing", "failure", "is_absent", "is_conflict"]
+__all__ = ["StoreDenied", "StoreFailing", "StoreLost", "failure", "is_absent", "is_conflict"]
 
 _CODE: Final = re.compile(r"<Code>([A-Za-z]{1,64})</Code>")
+_ONE_OF_MANY: Final = re.compile(r'^\s+code: "([A-Za-z]{1,64})",$', re.MULTILINE)
+"""How the client tells of an object that a bulk delete, answered with 200, did not remove."""
 _STATUS: Final = re.compile(r"status code: (\d{3})\b")
 _REGION: Final = re.compile(r"<Region>([a-z0-9-]{1,40})</Region>")
 _BAD_KEY: Final = re.compile(r'Error parsing Path "(.{1,200}?)": ', re.DOTALL)
@@ -30,7 +32,11 @@ _NO_CREDENTIALS: Final = (
 
 
 class StoreFailing(StorageError):
-    """The store is out of reach, or overloaded: the next request would fail like this one."""
+    """The store did not answer, or was overloaded; it may be the fault of one object."""
+
+
+class StoreLost(StoreFailing, StorageUnavailable):
+    """Several requests in a row failed so: the next one would, too."""
 
 
 class StoreDenied(StorageError):
@@ -69,7 +75,10 @@ def failure(bucket: S3Bucket, action: str, error: Exception) -> StorageError:
 
 def _code(text: str) -> str:
     found = _CODE.search(text)
-    return "" if found is None else found[1]
+    if found is not None:
+        return found[1]
+    named = _ONE_OF_MANY.findall(text)
+    return named[-1] if named else ""  # a key is told before it
 
 
 def _meaning(bucket: S3Bucket, text: str) -> _Meaning:
@@ -87,6 +96,10 @@ def _meaning(bucket: S3Bucket, text: str) -> _Meaning:
     status = _STATUS.search(text)
     if status is not None and status[1] == "403":
         return _denied(bucket, text)
+    if status is not None and status[1] == "507":
+        return _full(bucket, text)
+    if status is None and code:
+        return _Meaning(f"the store answers {code}", "Look at the store's own log, and try again.")
     if status is not None:
         said = f"{status[1]} {code}".strip()
         hint = "Look at the store's own log, and try again."
@@ -99,17 +112,20 @@ def _meaning(bucket: S3Bucket, text: str) -> _Meaning:
 
 def _access_key(bucket: S3Bucket, _: str) -> _Meaning:
     where = "storage.s3.accesskey" if bucket.access_key else "the AWS_ACCESS_KEY_ID used here"
-    return _Meaning("the store does not know the access key", f"Look at {where}.")
+    message = "the store does not know the access key"
+    return _Meaning(message, f"Look at {where}.", StorageUnavailable)
 
 
 def _secret(bucket: S3Bucket, _: str) -> _Meaning:
     where = "storage.s3.secretkey" if bucket.access_key else "the AWS_SECRET_ACCESS_KEY used here"
-    return _Meaning("the secret does not belong to the access key", f"Look at {where}.")
+    message = "the secret does not belong to the access key"
+    return _Meaning(message, f"Look at {where}.", StorageUnavailable)
 
 
 def _no_bucket(bucket: S3Bucket, _: str) -> _Meaning:
     message = f"there is no bucket {bucket.name} at {bucket.url}"
-    return _Meaning(message, "Look at storage.s3.bucket, region and regionendpoint.")
+    hint = "Look at storage.s3.bucket, region and regionendpoint."
+    return _Meaning(message, hint, StorageUnavailable)
 
 
 def _region(bucket: S3Bucket, text: str) -> _Meaning:
@@ -117,7 +133,7 @@ def _region(bucket: S3Bucket, text: str) -> _Meaning:
     other = f"it is {found[1]}" if found is not None else "it is another"
     message = f"the region of bucket {bucket.name} is not {bucket.region}: {other}"
     to = f"Set storage.s3.region: {found[1]}" if found is not None else "Look at storage.s3.region"
-    return _Meaning(message, f"{to}.")
+    return _Meaning(message, f"{to}.", StorageUnavailable)
 
 
 def _denied(bucket: S3Bucket, _: str) -> _Meaning:
@@ -137,7 +153,19 @@ def _throttled(_: S3Bucket, text: str) -> _Meaning:
 
 def _clock(_: S3Bucket, __: str) -> _Meaning:
     message = "the clock of this machine and that of the store are too far apart"
-    return _Meaning(message, "Set the clock of this machine.")
+    return _Meaning(message, "Set the clock of this machine.", StorageUnavailable)
+
+
+def _expired(_: S3Bucket, __: str) -> _Meaning:
+    message = "the credentials are not valid any more, or not yet: their token is refused"
+    hint = "Renew AWS_SESSION_TOKEN and its keys, or the token in AWS_WEB_IDENTITY_TOKEN_FILE."
+    return _Meaning(message, hint, StorageUnavailable)
+
+
+def _full(_: S3Bucket, text: str) -> _Meaning:
+    message = f"the store has no room for it ({_code(text) or 507})"
+    hint = "Raise the quota of the bucket or make room in the store; then run the command again."
+    return _Meaning(message, hint, StorageFull)
 
 
 def _no_credentials(_: S3Bucket, __: str) -> _Meaning:
@@ -146,7 +174,7 @@ def _no_credentials(_: S3Bucket, __: str) -> _Meaning:
         "Set storage.s3.accesskey and secretkey, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; "
         "profiles in ~/.aws are not read."
     )
-    return _Meaning(message, hint)
+    return _Meaning(message, hint, StorageUnavailable)
 
 
 def _unreachable(bucket: S3Bucket, _: str) -> _Meaning:
@@ -158,16 +186,26 @@ _MEANINGS: Final[dict[str, Explain]] = {
     "AccessDenied": _denied,
     "AllAccessDisabled": _denied,
     "AuthorizationHeaderMalformed": _region,
-    "ExpiredToken": _no_credentials,
+    "ExpiredToken": _expired,
+    "ExpiredTokenException": _expired,
+    "InsufficientCapacity": _full,
+    "InsufficientStorage": _full,
     "InvalidAccessKeyId": _access_key,
     "InvalidBucketName": _no_bucket,
+    "InvalidIdentityToken": _expired,
+    "InvalidToken": _expired,
     "NoSuchBucket": _no_bucket,
     "PermanentRedirect": _region,
+    "QuotaExceeded": _full,
     "RequestTimeTooSkewed": _clock,
     "ServiceUnavailable": _throttled,
     "SignatureDoesNotMatch": _secret,
     "SlowDown": _throttled,
     "SlowDownRead": _throttled,
+    "SlowDownWrite": _throttled,
+    "TokenRefreshRequired": _expired,
     "TooManyRequests": _throttled,
     "XAdminUserNotFound": _access_key,  # versitygw's
+    "XMinioAdminBucketQuotaExceeded": _full,
+    "XMinioStorageFull": _full,
 }

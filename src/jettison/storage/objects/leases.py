@@ -26,14 +26,19 @@ LEASE_SECONDS: Final = 30.0
 _NANOSECONDS: Final = 1_000_000_000
 _PAUSE: Final = 0.5
 _LARGEST: Final = 4096
+_ABSENT: Final = "absent"
 
 
 @contextlib.contextmanager
 def hold(bucket: Bucket, key: str, purpose: str, patience: float = 0.0) -> Iterator[bool]:
     """Hold the lease ``key`` in a ``with`` block; False: another process does.
 
-    ``patience`` is how many seconds to wait for it.
+    ``patience`` is how many seconds to wait for it. Raises
+    :class:`~jettison.errors.StorageError` for who has no right to delete, before anything is
+    written: a lease is held by who removes something, and a store refuses the delete of an absent
+    object just as any other.
     """
+    bucket.remove([f"{key}-{_ABSENT}"])
     end = time.monotonic() + patience
     content = codec.encode({"purpose": purpose, "host": socket.gethostname(), "pid": os.getpid()})
     while not (held := _take(bucket, key, content)) and time.monotonic() < end:

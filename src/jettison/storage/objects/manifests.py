@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final
 
-from jettison.errors import InvalidManifest, StorageError
+from jettison.errors import InvalidManifest, StorageError, StorageUnavailable
 from jettison.manifest_cache import ManifestCache
 from jettison.model.digest import BinaryDigest, Digest
 from jettison.model.manifest import parse_manifest
@@ -89,7 +89,7 @@ class ManifestReader:
     def _ask(self, digests: Sequence[BinaryDigest]) -> Iterator[tuple[BinaryDigest, bytes]]:
         keys = {f"{layout.BLOBS}/{layout.blob_file(digest)}": digest for digest in digests}
         for key, raw in self._bucket.get_each(list(keys), _USUAL):
-            if isinstance(raw, StoreFailing):
+            if isinstance(raw, StoreFailing | StorageUnavailable):
                 raise raw  # it is not this manifest's fault
             digest = keys[key]
             if isinstance(raw, bytes) and _matches(raw, digest):

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Final, Protocol
 
-from jettison.errors import StorageError
+from jettison.errors import StorageError, StorageUnavailable
 from jettison.model.digest import BinaryDigest, Digest
 from jettison.model.repair import FileFingerprint
 from jettison.storage.objects.bucket import Bucket, Entry
@@ -64,7 +64,7 @@ class ObjectMending:
         """Return the bytes of a small object, None if it is absent, larger, or cannot be read."""
         try:
             found = self._bucket.small(place, LONGEST_LINK)
-        except StoreFailing:
+        except (StoreFailing, StorageUnavailable):
             raise
         except StorageError:
             return None

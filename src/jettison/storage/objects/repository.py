@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, Self
 
-from jettison.errors import InvalidName, StorageError
+from jettison.errors import InvalidName, StorageError, StorageUnavailable
 from jettison.model.digest import BinaryDigest, Digest
 from jettison.model.names import Tag
 from jettison.storage.filesystem import layout
@@ -349,7 +349,7 @@ class ObjectRepository:
         self, keys: Iterable[str]
     ) -> Iterator[tuple[str, BinaryDigest | Problem | None]]:
         for key, raw in self._bucket.get_each(list(keys), LONGEST_LINK):
-            if isinstance(raw, StoreFailing):
+            if isinstance(raw, StoreFailing | StorageUnavailable):
                 raise raw
             if isinstance(raw, StorageError):
                 yield key, self._problem(key, f"{_UNREAD}: {raw.message}")
