@@ -17,6 +17,7 @@ import json
 import os
 import re
 import secrets
+import ssl
 import subprocess
 import sys
 import time
@@ -24,7 +25,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, Final, Self, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, Unpack
 
 from tests.support.missing import lack
 from tests.support.registry import (
@@ -37,6 +38,9 @@ from tests.support.registry import (
     Program,
     free_port,
 )
+
+if TYPE_CHECKING:
+    from tests.support.authority import Authority
 
 ACCESS_KEY: Final = "test-access-key"
 SECRET_KEY: Final = "test-secret-key-0123456789"
@@ -66,6 +70,7 @@ class Gateway:
         self.folder.mkdir(parents=True)
         self._versions = base / "versions" if versions else None
         self.readonly = False
+        self.authority: Authority | None = None  # of its certificate; without one it speaks http
         self._users = base / "users"
         self._users.mkdir()
         self._log = base / "access.log"
@@ -75,7 +80,7 @@ class Gateway:
 
     @property
     def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self._port}"
+        return f"http{'s' if self.authority else ''}://127.0.0.1:{self._port}"
 
     def bucket(self, name: str) -> "Bucket":
         (self.folder / name).mkdir()
@@ -139,6 +144,8 @@ class Gateway:
         log = ["--access-log", str(self._log), "--quiet", "--region", REGION]
         log += ["--readonly"] if self.readonly else []
         log += ["--iam-dir", str(self._users)]
+        if self.authority is not None:
+            log += ["--cert", str(self.authority.certificate), "--key", str(self.authority.key)]
         kind = ["posix"]
         if self._versions is not None:
             self._versions.mkdir(exist_ok=True)
@@ -176,6 +183,11 @@ class Gateway:
 
     def _ask(self, path: str) -> int:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=10)
+        if self.authority is not None:
+            trusting = ssl.create_default_context(cafile=self.authority.file)
+            connection = http.client.HTTPSConnection(
+                "127.0.0.1", self._port, timeout=10, context=trusting
+            )
         try:
             connection.request("GET", path)
             return connection.getresponse().status

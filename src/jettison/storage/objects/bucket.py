@@ -24,9 +24,12 @@ from jettison.storage.objects.failures import (
     is_absent,
     is_conflict,
 )
+from jettison.storage.objects.tls import authorities, tls_context
 from jettison.storage.protocol import Outcome, Stamp
 
 if TYPE_CHECKING:
+    import ssl
+
     from obstore import (
         HTTP_METHOD,
         Attributes,
@@ -94,7 +97,9 @@ class Bucket:
         self.settings = settings
         self.location = settings.location
         self._prefix = f"{settings.root}/" if settings.root else ""
-        self._store = _open(settings, environment)
+        besides = authorities(environment)
+        self._store = _open(settings, environment, besides)
+        self._besides = besides
         self._failed: StoreFailing | None = None
         self._failures = 0
         self._failed_at = 0.0
@@ -205,6 +210,10 @@ class Bucket:
 
             lasts = timedelta(seconds=seconds)
             return obstore.sign(self._store, method, self._prefix + key, lasts)
+
+    def tls(self) -> "ssl.SSLContext":
+        """Return how a request to a URL of :meth:`url` looks at the store's certificate."""
+        return tls_context(self.settings, self._besides)
 
     def look(self, key: str) -> Entry | None:
         """Return what a listing says of one object, None if it is absent."""
@@ -431,7 +440,7 @@ def _pieces(found: "GetResult", size: int) -> Iterator[bytes]:
         yield rest
 
 
-def _open(settings: S3Bucket, environment: Mapping[str, str]) -> "S3Store":
+def _open(settings: S3Bucket, environment: Mapping[str, str], besides: bytes | None) -> "S3Store":
     # Imported here: whoever has no bucket need not have it, and it takes a while to load.
     try:
         from obstore.store import S3Store  # noqa: PLC0415 - see above
@@ -465,6 +474,8 @@ def _open(settings: S3Bucket, environment: Mapping[str, str]) -> "S3Store":
         "read_timeout": timedelta(seconds=30),
         "timeout": timedelta(days=1),  # of a whole blob; what hangs ends by the two above
     }
+    if besides is not None:
+        options["root_certificate"] = besides
     if settings.user_agent is not None:
         options["user_agent"] = settings.user_agent
     retries: RetryConfig = {"max_retries": 5, "retry_timeout": timedelta(seconds=60)}

@@ -109,8 +109,7 @@ class SignedDeletes:
         # Imported here: a collection of a folder does not need it.
         import aiohttp  # noqa: PLC0415 - see above
 
-        verify = self._bucket.settings.verify
-        connector = aiohttp.TCPConnector(limit=_AT_ONCE, ssl=verify)
+        connector = aiohttp.TCPConnector(limit=_AT_ONCE, ssl=self._bucket.tls())
         timeout = aiohttp.ClientTimeout(total=self.seconds, sock_connect=_CONNECT_SECONDS)
         turns = asyncio.Semaphore(_AT_ONCE)
         async with aiohttp.ClientSession(

@@ -21,9 +21,21 @@ _ONE_OF_MANY: Final = re.compile(r'^\s+code: "([A-Za-z]{1,64})",$', re.MULTILINE
 _STATUS: Final = re.compile(r"status code: (\d{3})\b")
 _REGION: Final = re.compile(r"<Region>([a-z0-9-]{1,40})</Region>")
 _BAD_KEY: Final = re.compile(r'Error parsing Path "(.{1,200}?)": ', re.DOTALL)
+_CERTIFICATE: Final = re.compile(r"InvalidCertificate\(\s*([A-Za-z]{1,40})")
+_CERTIFICATES: Final = {
+    "Expired": "its time is over",
+    "NotValidForName": "it is for another name",
+    "NotValidYet": "its time has not begun",
+    "UnknownIssuer": "its authority is not known here",
+}
+_PLAIN: Final = "InvalidContentType"
+"""What the client says of a store that answers a TLS handshake with something else."""
+_NOT_PLAIN: Final = re.compile(r"HTTP request (?:was sent )?to (?:an )?HTTPS")
+"""What servers answer to a request without TLS where it is needed."""
 _REDIRECTED: Final = "redirect without LOCATION"
 """What the client says of an answer that Amazon gives for a bucket of another region."""
 _ABSENT: Final = frozenset({"NoSuchKey"})
+_NO_ANSWER: Final = ("retries", "HTTP error", "error sending request")
 _NO_CREDENTIALS: Final = (
     *("169.254.169.254", "169.254.170.2", "/latest/api/token", "/latest/meta-data"),
     *("security-credentials", "AssumeRoleWithWebIdentity"),
@@ -85,6 +97,24 @@ def _meaning(bucket: S3Bucket, text: str) -> _Meaning:
     code = _code(text)
     if code in _MEANINGS:
         return _MEANINGS[code](bucket, text)
+    by_client = _before_an_answer(bucket, text)
+    if by_client is not None:
+        return by_client
+    status = _STATUS.search(text)
+    if status is None and code:
+        return _Meaning(f"the store answers {code}", "Look at the store's own log, and try again.")
+    if status is None:
+        return _unreachable(bucket, text)
+    if status[1] in _BY_STATUS:
+        return _BY_STATUS[status[1]](bucket, text)
+    said = f"{status[1]} {code}".strip()
+    hint = "Look at the store's own log, and try again."
+    kind = StoreFailing if status[1].startswith("5") else StorageError
+    return _Meaning(f"the store answers {said}", hint, kind)
+
+
+def _before_an_answer(bucket: S3Bucket, text: str) -> _Meaning | None:
+    """Return what the client says itself, if the store had no say in it."""
     bad_key = _BAD_KEY.search(text)
     if bad_key is not None:
         message = f"the key {printable(bad_key[1])!r} has a part that is empty or cannot be printed"
@@ -93,21 +123,27 @@ def _meaning(bucket: S3Bucket, text: str) -> _Meaning:
         return _no_credentials(bucket, text)
     if _REDIRECTED in text:
         return _region(bucket, text)
-    status = _STATUS.search(text)
-    if status is not None and status[1] == "403":
-        return _denied(bucket, text)
-    if status is not None and status[1] == "507":
-        return _full(bucket, text)
-    if status is None and code:
-        return _Meaning(f"the store answers {code}", "Look at the store's own log, and try again.")
-    if status is not None:
-        said = f"{status[1]} {code}".strip()
-        hint = "Look at the store's own log, and try again."
-        kind = StoreFailing if status[1].startswith("5") else StorageError
-        return _Meaning(f"the store answers {said}", hint, kind)
-    if "retries" in text or "HTTP error" in text or "error sending request" in text:
-        return _unreachable(bucket, text)
-    return _Meaning("the store's answer is not understood", "Look at the store's own log.")
+    return _encrypted(bucket, text)
+
+
+def _encrypted(bucket: S3Bucket, text: str) -> _Meaning | None:
+    """Return what is wrong with a connection that is encrypted, or is not, None if nothing is."""
+    certificate = _CERTIFICATE.search(text)
+    if certificate is not None:
+        why = _CERTIFICATES.get(certificate[1].removesuffix("Context"), certificate[1])
+        message = f"the certificate of {bucket.url} is not accepted: {why}"
+        hint = (
+            "Name a file with the certificate of its authority in AWS_CA_BUNDLE or SSL_CERT_FILE; "
+            "storage.s3.skipverify: true accepts any."
+        )
+        return _Meaning(message, hint, StorageUnavailable)
+    if _PLAIN in text:
+        hint = "Begin storage.s3.regionendpoint with http://, or see that it names the port of TLS."
+        return _Meaning(f"{bucket.url} does not speak TLS", hint, StorageUnavailable)
+    if _NOT_PLAIN.search(text) is not None:
+        hint = "Begin storage.s3.regionendpoint with https://, or set storage.s3.secure: true."
+        return _Meaning(f"{bucket.url} wants TLS", hint, StorageUnavailable)
+    return None
 
 
 def _access_key(bucket: S3Bucket, _: str) -> _Meaning:
@@ -177,11 +213,14 @@ def _no_credentials(_: S3Bucket, __: str) -> _Meaning:
     return _Meaning(message, hint, StorageUnavailable)
 
 
-def _unreachable(bucket: S3Bucket, _: str) -> _Meaning:
+def _unreachable(bucket: S3Bucket, text: str) -> _Meaning:
+    if not any(sign in text for sign in _NO_ANSWER):
+        return _Meaning("the store's answer is not understood", "Look at the store's own log.")
     hint = "See that the store runs, and look at storage.s3.regionendpoint, secure and skipverify."
     return _Meaning(f"{bucket.url} does not answer", hint, StoreFailing)
 
 
+_BY_STATUS: Final[dict[str, Explain]] = {"403": _denied, "507": _full}
 _MEANINGS: Final[dict[str, Explain]] = {
     "AccessDenied": _denied,
     "AllAccessDisabled": _denied,

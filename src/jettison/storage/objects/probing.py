@@ -7,7 +7,6 @@ its time is over (docs/internals/collecting-in-buckets.md).
 
 import http.client
 import secrets
-import ssl
 import time
 from collections.abc import Callable
 from typing import Final
@@ -139,12 +138,8 @@ class _Prober:
         parts = urlsplit(url)
         connection: http.client.HTTPConnection
         if parts.scheme == "https":
-            context = ssl.create_default_context()
-            if not self._bucket.settings.verify:
-                context.check_hostname = False
-                context.verify_mode = ssl.CERT_NONE
             connection = http.client.HTTPSConnection(
-                parts.netloc, timeout=_TIMEOUT, context=context
+                parts.netloc, timeout=_TIMEOUT, context=self._bucket.tls()
             )
         else:
             connection = http.client.HTTPConnection(parts.netloc, timeout=_TIMEOUT)
