@@ -163,8 +163,9 @@ class ObjectWriting(ObjectSweeping, WholeBlobs):
                 known[tag] = None
                 history = self.places.history_link(repository, tag, digest)
                 self.reliance.on(history)
-                self.bucket.put(history, content)
+                # A history alone, of whoever is killed between the two, would be listed as a tag.
                 self.bucket.put(self.places.tag(repository, tag), content)
+                self.bucket.put(history, content)
 
         self.reliance.again((data, link), put)
         self.changed()
@@ -213,11 +214,10 @@ class ObjectWriting(ObjectSweeping, WholeBlobs):
                 raise PlanStale(message, hint=_HINT)
         place = layout.tag_folder(repository, tag)
         keys = [entry.key for page in self.bucket.pages(place) for entry in page]
-        # The link first: a history alone is no tag, and what is left of one can be taken any time.
+        # In one request, where a store takes many keys in one: whoever is killed between two would
+        # leave a history alone, which is no tag and yet is listed.
         keys.sort(key=lambda one: one != key)
-        if key in keys:
-            self.bucket.remove([key])
-        self.bucket.remove([one for one in keys if one != key])
+        self.bucket.remove(keys)
         self.changed()
         return bool(keys)
 
