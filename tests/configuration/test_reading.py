@@ -288,7 +288,8 @@ def test_unknown_variables_are_not_even_parsed(read: Reader) -> None:
 
 
 def test_every_key_has_a_variable() -> None:
-    for name in KEYS:
+    # Distribution parts those two as well, so that no variable sets them there.
+    for name in KEYS.keys() - {"storage.azure.max_retries", "storage.azure.retry_delay"}:
         parts = name.replace("[]", ".0").replace("*", "x").split(".")
         assert split_variable("_".join(parts)) == parts
 

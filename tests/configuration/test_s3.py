@@ -32,7 +32,7 @@ def read(
         YAML().dump({"version": "0.1", "storage": {driver: keys}}, out)
     found = read_configuration(config, environment or {})
     assert found.storage.driver == driver
-    assert found.storage.bucket is not None
+    assert isinstance(found.storage.bucket, S3Bucket)
     return found.storage.bucket
 
 

@@ -72,10 +72,10 @@ def test_what_the_server_would_warn_of(config: Path) -> None:
 
 
 def test_a_driver_whose_storage_cannot_be_reached(config: Path) -> None:
-    config.write_text("version: 0.1\nstorage: {gcs: {bucket: b}, delete: {enabled: on}}\n")
+    config.write_text("version: 0.1\nstorage: {oss: {bucket: b}, delete: {enabled: on}}\n")
     found, items, error = check_configuration(config, {}, NOW)
     assert (found.storage.delete_enabled, error, graves(items)) == (True, None, [])
-    assert items[-1].message == "driver 'gcs': its storage cannot be reached from here yet"
+    assert items[-1].message == "driver 'oss': its storage cannot be reached from here yet"
 
 
 def caught(config: Path, environment: dict[str, str], command: str) -> str:

@@ -45,8 +45,8 @@ def test_what_may_be_absent(config: Path, variable: str, value: str, absence: Ab
 
 
 def test_other_drivers_are_not_supported_yet(config: Path) -> None:
-    config.write_text("version: 0.1\nstorage: {gcs: {bucket: images}}\n", encoding="utf-8")
-    with pytest.raises(ConfigurationError, match=r"storage\.gcs is not supported: only the files"):
+    config.write_text("version: 0.1\nstorage: {swift: {container: images}}\n", encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=r"storage\.swift is not supported: only the d"):
         open_storage(config, {})
 
 

@@ -21,7 +21,9 @@ State = Literal["supported", "needless", "ignored", "refused"]
 _LONGEST: Final = 60
 NEEDS_KEYS: Final = "It needs keys below it."
 _GRAVE: Final = "is not known, and may change what the storage means"
-_TELLING: Final = frozenset({"", "storage.filesystem", "storage.s3", "storage.s3aws"})
+_TELLING: Final = frozenset(
+    {"", *(f"storage.{name}" for name in ("azure", "filesystem", "gcs", "s3", "s3aws"))}
+)
 """Sections whose unknown keys may tell that the tree is not what it seems: a fork may keep its
 metadata elsewhere, and a misspelt ``rootdirectory`` names another tree."""
 _STRICT: Final = "jettison.retention"
@@ -30,7 +32,7 @@ _ALIASES: Final = {"s3aws": "s3"}
 """Other names of drivers, which have the same keys."""
 _FORKS: Final = frozenset({"gc", "migration", "profiling", "rate_limiter"})
 """Top-level keys of GitLab's fork that are harmless; its ``database`` is not."""
-DRIVER: Final = "only the filesystem driver is supported"
+DRIVER: Final = "only the drivers azure, filesystem, gcs and s3 are supported"
 _SIZES: Final = "requests have sizes of our own"
 _LIMITS: Final = (
     *("body_timeout", "connections", "header_bytes", "header_timeout", "keepalive_timeout"),
@@ -69,6 +71,12 @@ _SUPPORTED: Final = (
     *(f"storage.s3.{name}" for name in ("accesskey", "secretkey", "forcepathstyle", "secure")),
     *(f"storage.s3.{name}" for name in ("skipverify", "useragent", "v4auth", "accelerate")),
     *(f"storage.s3.{name}" for name in ("usedualstack", "usefipsendpoint", "encrypt", "keyid")),
+    *(f"storage.azure.{name}" for name in ("accountname", "accountkey", "container", "realm")),
+    *(f"storage.azure.{name}" for name in ("rootdirectory", "serviceurl", "skipverify")),
+    *(f"storage.azure.{name}" for name in ("legacyrootprefix", "trimlegacyrootprefix")),
+    *(f"storage.azure.credentials.{name}" for name in ("type", "clientid", "tenantid", "secret")),
+    *(f"storage.gcs.{name}" for name in ("bucket", "rootdirectory", "keyfile", "credentials")),
+    "storage.gcs.useragent",
     "storage.delete.enabled",
     "storage.redirect.disable",
     "storage.maintenance.readonly.enabled",
@@ -119,8 +127,12 @@ _NEEDLESS: Final = {
     "proxy.remotenamespace": "it belongs to proxy.remoteurl",
     "proxy.ttl": "it belongs to proxy.remoteurl",
     "proxy.username": "it belongs to proxy.remoteurl",
+    "storage.azure.max_retries": "a copy is waited for as long as it goes on",
+    "storage.azure.retry_delay": "a copy is waited for as long as it goes on",
     "storage.cache": "blobs are looked up in the storage, so nothing goes stale",
     "storage.filesystem.maxthreads": "the number of threads is bounded anyway",
+    "storage.gcs.chunksize": _SIZES,
+    "storage.gcs.maxconcurrency": "the number of requests at a time is bounded anyway",
     "storage.s3.chunksize": _SIZES,
     "storage.s3.loglevel": "the requests to the store are not logged",
     "storage.s3.multipartcopychunksize": _SIZES,
@@ -141,6 +153,7 @@ _IGNORED: Final = {
     "http.h2c": "only HTTP/1.1 is spoken",
     "log.hooks": "no mail is sent; the log goes to standard error",
     "redis": "no Redis is used; another registry that caches in it does not hear of deletions",
+    "storage.azure.connectionstring": "accountname and accountkey are what counts, in 3.1 too",
     "reporting": "no errors are sent elsewhere",
 }
 
@@ -152,8 +165,6 @@ _REFUSED: Final = {
     "middleware": "there are no such extensions",
     "policy.repository.classes": "kinds of images are not told apart",
     "proxy.remoteurl": "it is no cache of another registry",
-    "storage.azure": DRIVER,
-    "storage.gcs": DRIVER,
     "storage.inmemory": DRIVER,
     "storage.oss": DRIVER,
     "storage.s3goamzn": DRIVER,

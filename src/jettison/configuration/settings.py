@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from jettison.configuration.buckets import StoreBucket
 from jettison.configuration.ciphers import openssl_names
-from jettison.configuration.s3 import S3Bucket
 from jettison.model.plausibility import Owner
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ class Storage(msgspec.Struct, frozen=True):
     purging: UploadPurging = UploadPurging()
     cache: Cache | None = None
     driver: str = SUPPORTED
-    bucket: S3Bucket | None = None
+    bucket: StoreBucket | None = None
     redirect: bool = True
 
     @property

@@ -1,12 +1,15 @@
 """The sections ``storage`` and ``redis``, and whose a storage is."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, get_args
 
 from jettison.configuration.addresses import parse_address
+from jettison.configuration.azure import read_azure
+from jettison.configuration.buckets import StoreBucket
 from jettison.configuration.document import described
+from jettison.configuration.gcs import read_gcs
 from jettison.configuration.keys import DRIVER
 from jettison.configuration.s3 import read_s3
 from jettison.configuration.section import Section
@@ -30,7 +33,12 @@ VERSION: Final = "0.1"
 DRIVERS: Final = frozenset(
     {"azure", "filesystem", "gcs", "inmemory", "oss", "s3", "s3aws", "s3goamzn", "swift"}
 )
-_BUCKETS: Final = frozenset({"s3", "s3aws"})
+_BUCKETS: Final[Mapping[str, Callable[[Section], StoreBucket]]] = {
+    "azure": read_azure,
+    "gcs": read_gcs,
+    "s3": read_s3,
+    "s3aws": read_s3,
+}
 _NOT_DRIVERS: Final = frozenset({"cache", "delete", "maintenance", "redirect", "tag"})
 _CACHES: Final[tuple[Cache, ...]] = get_args(Cache)
 _HARBOR_REALM: Final = "harbor-registry-basic-realm"
@@ -59,10 +67,10 @@ def read_storage(top: Section) -> Storage:
     cache = section.only("storage").section("cache")
     key = "blobdescriptor" if cache.holds("blobdescriptor") else "layerinfo"
     driver = _driver(section)
-    in_bucket = driver in _BUCKETS
+    read_bucket = _BUCKETS.get(driver)
     return Storage(
         driver=driver,
-        bucket=read_s3(section.only("opening").section(driver)) if in_bucket else None,
+        bucket=read_bucket(section.only("opening").section(driver)) if read_bucket else None,
         root=_root(section.section(SUPPORTED)),
         delete_enabled=section.section("delete").only("serving").flag("enabled", default=False),
         readonly=maintenance.section("readonly").only("serving").flag("enabled", default=False),

@@ -10,11 +10,13 @@ from jettison.jobs.check import Item, Level
 from jettison.storage.protocol.probing import StoreProbe
 
 if TYPE_CHECKING:
+    from jettison.configuration.buckets import StoreBucket
     from jettison.configuration.s3 import S3Bucket
 
 __all__ = ["bucket_items", "lifecycle_rule", "probe_items", "weakness"]
 
 _STORE: Final = "store"
+_SIGNED: Final = "signed DELETE"
 _DAYS: Final = 7
 _STOPPED: Final = (
     "Collect this bucket only while no registry takes pushes into it, `jettison serve` neither."
@@ -32,8 +34,40 @@ def lifecycle_rule(bucket: "S3Bucket") -> str:
     return json.dumps({"Rules": [rule]})
 
 
-def bucket_items(bucket: "S3Bucket") -> Iterator[Item]:
+def bucket_items(bucket: "StoreBucket") -> Iterator[Item]:
     """Yield what can be said of a bucket without asking its store."""
+    from jettison.configuration.azure import AzureContainer  # noqa: PLC0415 - few have a bucket
+    from jettison.configuration.s3 import S3Bucket  # noqa: PLC0415 - same
+
+    if isinstance(bucket, S3Bucket):
+        yield from _s3_items(bucket)
+        return
+    yield Item(Level.INFO, _STORE, f"is {bucket.store} at {bucket.url}")
+    if isinstance(bucket, AzureContainer):
+        message = (
+            "where the account keeps deleted blobs for some days (soft delete), what is removed is "
+            "billed until then; that cannot be seen from here"
+        )
+        command = (
+            "az storage account blob-service-properties show --account-name "
+            f"{shlex.quote(bucket.account)} --query deleteRetentionPolicy"
+        )
+        yield Item(Level.INFO, "deleted blobs", message, f"To see it: {command}")
+        return
+    message = "this store was tried on a stub alone, and never on Google's own"
+    yield Item(Level.WARNING, _STORE, message, "Try it on a copy of the bucket first.")
+    message = (
+        "a bucket keeps what is removed for seven days (soft delete) unless it was made without, "
+        "or keeps versions; until then that is billed, and it cannot be seen from here"
+    )
+    command = (
+        f"gcloud storage buckets describe gs://{shlex.quote(bucket.name)} "
+        "--format 'default(soft_delete_policy, versioning_enabled, lifecycle_config)'"
+    )
+    yield Item(Level.INFO, "deleted objects", message, f"To see it: {command}")
+
+
+def _s3_items(bucket: "S3Bucket") -> Iterator[Item]:
     message = f"speaks S3 at {bucket.url}; which program it is cannot be seen from here"
     yield Item(Level.INFO, _STORE, message)
     message = (
@@ -60,7 +94,7 @@ def probe_items(found: StoreProbe | None) -> Iterator[Item]:
         return
     if found.left:
         message = f"{found.left} was written, and could not be removed: no right to delete"
-        yield Item(Level.WARNING, _STORE, message, "Give it the right s3:DeleteObject.")
+        yield Item(Level.WARNING, _STORE, message, "Give it the right to delete.")
     if found.untried:
         message = f"what it enforces: not tried: {found.untried}"
         yield Item(Level.INFO, _STORE, message)
@@ -72,12 +106,7 @@ def probe_items(found: StoreProbe | None) -> Iterator[Item]:
             "is enforced: of two who make the same object one is told",
             "is not enforced: of two collections each may take the other's place",
         )
-        yield _enforced(
-            "signed DELETE",
-            found.expires,
-            "is refused when its time is over: none can land late",
-            "lands also when its time is over: it may remove what was pushed meanwhile",
-        )
+        yield _signed(found)
     if found.versions is False:
         yield Item(Level.OK, "versions", "are off: what is removed is freed")
     elif found.versions:
@@ -85,6 +114,19 @@ def probe_items(found: StoreProbe | None) -> Iterator[Item]:
         yield Item(
             Level.INFO, "versions", message, "Let a rule of the bucket end noncurrent versions."
         )
+
+
+def _signed(found: StoreProbe) -> Item:
+    if found.unsigned is not None:
+        message = f"cannot be made, so gc is refused beside pushes: {found.unsigned}"
+        advice = f"{_STOPPED} To serve: storage.redirect.disable: true, as pulls are signed too."
+        return Item(Level.WARNING, _SIGNED, message, advice)
+    return _enforced(
+        _SIGNED,
+        found.expires,
+        "is refused when its time is over: none can land late",
+        "lands also when its time is over: it may remove what was pushed meanwhile",
+    )
 
 
 def _listing(found: StoreProbe) -> Item:

@@ -17,7 +17,7 @@ from jettison.jobs.check_bucket import bucket_items, probe_items, weakness
 from jettison.storage.opening import probe_bucket, storage_of
 
 if TYPE_CHECKING:
-    from jettison.configuration.s3 import S3Bucket
+    from jettison.configuration.buckets import StoreBucket
 
 __all__ = ["DELETE_VARIABLE", "check_configuration"]
 
@@ -74,7 +74,7 @@ def check_configuration(
 
 
 def _store(
-    bucket: "S3Bucket", environment: Mapping[str, str], *, probe: bool
+    bucket: "StoreBucket", environment: Mapping[str, str], *, probe: bool
 ) -> tuple[list[Item], Refused | None]:
     items = list(bucket_items(bucket))
     try:

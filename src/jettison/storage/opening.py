@@ -12,7 +12,7 @@ from jettison.storage.protocol import Absence, Storage
 
 if TYPE_CHECKING:
     from jettison.configuration import Configuration
-    from jettison.configuration.s3 import S3Bucket
+    from jettison.configuration.buckets import StoreBucket
     from jettison.storage.protocol.probing import StoreProbe
 
 __all__ = ["make_storage", "open_storage", "probe_bucket", "storage_of"]
@@ -62,7 +62,7 @@ def _with_absence(storage: Storage, configuration: "Configuration") -> Storage:
 
 
 def _open_bucket(
-    bucket: "S3Bucket", environment: Mapping[str, str], *, live: bool = False
+    bucket: "StoreBucket", environment: Mapping[str, str], *, live: bool = False
 ) -> Storage:
     # Imported here: a tree on a disk needs nothing of this.
     from jettison.manifest_cache import ManifestCache, cache_directory  # noqa: PLC0415 - see above
@@ -74,7 +74,7 @@ def _open_bucket(
     return ObjectStorage(Bucket(bucket, environment), ManifestCache(folder), live=live)
 
 
-def probe_bucket(bucket: "S3Bucket", environment: Mapping[str, str]) -> "StoreProbe":
+def probe_bucket(bucket: "StoreBucket", environment: Mapping[str, str]) -> "StoreProbe":
     """Try what the store of a bucket enforces; writes to it, and removes what it wrote.
 
     Raises :class:`~jettison.errors.StorageError` where the store fails.

@@ -16,8 +16,10 @@ from jettison.storage.objects.deleting import ClockDifference, SignedDeletes, up
 class Signing:
     """A bucket that signs, and whose process stands still for some seconds before that."""
 
-    settings = type("Settings", (), {"verify": True})
     location = "s3://images"
+
+    def tls(self) -> bool:
+        return True
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, still: float) -> None:
         self._patch = monkeypatch
@@ -54,8 +56,10 @@ def test_nothing_is_sent_once_the_clock_was_moved(
 class HangingUp:
     """A store that takes a request on each connection, answers none, and hangs up."""
 
-    settings = type("Settings", (), {"verify": True})
     location = "s3://images"
+
+    def tls(self) -> bool:
+        return True
 
     def __init__(self) -> None:
         self._socket = socket.create_server(("127.0.0.1", 0))

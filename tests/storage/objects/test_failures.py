@@ -185,6 +185,7 @@ def test_an_object_that_is_too_large_is_not_read(bucket: Bucket) -> None:
 def test_credentials_of_the_environment(bucket: Bucket) -> None:
     (bucket.folder / "a").write_bytes(b"content")
     known = open_bucket(bucket).settings
+    assert isinstance(known, S3Bucket)
     settings = msgspec.structs.replace(known, access_key=None, secret_key=None)
     environment = {
         "AWS_ACCESS_KEY_ID": known.access_key or "",

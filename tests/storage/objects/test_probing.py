@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jettison.errors import Refused
+from jettison.errors import NotQuiescent, Refused, StorageError
 from jettison.jobs.check import Level
 from jettison.jobs.check_bucket import probe_items, weakness
+from jettison.manifest_cache import ManifestCache
+from jettison.storage.objects import ObjectStorage
 from jettison.storage.objects.bucket import Bucket as OpenBucket
 from jettison.storage.objects.bucket import Entry
 from jettison.storage.objects.probing import probe_store, require_strong_listing
@@ -43,6 +45,31 @@ class Careless(OpenBucket):
 
     def url(self, method: "HTTP_METHOD", key: str, seconds: float) -> str:
         return super().url(method, key, seconds + 3600)
+
+
+class Unsigned(OpenBucket):
+    """One whose credentials have no right to sign."""
+
+    def url(self, method: "HTTP_METHOD", key: str, seconds: float) -> str:
+        raise StorageError(f"cannot sign {method} for {key} for {seconds} s: no right to")
+
+
+def test_without_signed_deletes_nothing_is_collected_beside_pushes(bucket: Bucket) -> None:
+    unsigned = Unsigned(open_bucket(bucket).settings, {})
+    found = probe_store(unsigned)
+    assert found.expires is None
+    [item] = [item for item in probe_items(found) if item.subject == "signed DELETE"]
+    assert item.level is Level.WARNING
+    assert "cannot be made, so gc is refused beside pushes: cannot sign DELETE" in item.message
+    assert "storage.redirect.disable" in (item.next or "")
+    storage = ObjectStorage(unsigned, ManifestCache(None))
+    with (
+        pytest.raises(NotQuiescent, match="none can be signed: cannot sign DELETE"),
+        storage.lease("collection"),
+    ):
+        pass
+    with storage.lease("collection", quiescent=True):
+        pass
 
 
 def test_a_listing_that_is_behind_is_refused(bucket: Bucket) -> None:

@@ -14,9 +14,10 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from jettison.configuration.s3 import S3Bucket
-from jettison.errors import ConfigurationError, StorageError, StorageUnavailable
+from jettison.configuration.buckets import StoreBucket
+from jettison.errors import StorageError, StorageUnavailable
 from jettison.storage.filesystem import layout
+from jettison.storage.objects.clients import open_client
 from jettison.storage.objects.failures import (
     StoreFailing,
     StoreLost,
@@ -24,7 +25,6 @@ from jettison.storage.objects.failures import (
     is_absent,
     is_conflict,
 )
-from jettison.storage.objects.tls import authorities, tls_context
 from jettison.storage.protocol import Outcome, Stamp
 
 if TYPE_CHECKING:
@@ -39,15 +39,11 @@ if TYPE_CHECKING:
         PutMode,
         WritableFile,
     )
-    from obstore.store import ClientConfig, RetryConfig, S3Config, S3Store
 
 __all__ = ["AT_ONCE", "Bucket", "Entry", "Writer"]
 
 AT_ONCE: Final = 32
 """So many requests are on their way at a time."""
-
-_LARGEST_COPY: Final = 5 * 1024**3
-"""Bytes of the largest object that a store copies in one request."""
 
 _CLOCK: Final = f"{layout.OURS}/clock"
 _PAGE: Final = 1000
@@ -59,23 +55,12 @@ _PATIENCE: Final = 30.0
 """For so many seconds a store that failed is not asked again."""
 _MOST_FAILURES: Final = 3
 """A store has failed where so many requests in a row did; one may be the fault of one object."""
-_CREDENTIALS: Final = {
-    "AWS_ACCESS_KEY_ID": "access_key_id",
-    "AWS_SECRET_ACCESS_KEY": "secret_access_key",
-    "AWS_SESSION_TOKEN": "session_token",
-    "AWS_ROLE_ARN": "role_arn",
-    "AWS_ROLE_SESSION_NAME": "role_session_name",
-    "AWS_WEB_IDENTITY_TOKEN_FILE": "web_identity_token_file",
-    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "container_credentials_relative_uri",
-    "AWS_CONTAINER_CREDENTIALS_FULL_URI": "container_credentials_full_uri",
-    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": "container_authorization_token_file",
-    "AWS_METADATA_ENDPOINT": "metadata_endpoint",
-}
-"""Where Amazon's own programs look for credentials, too; instances are asked last."""
-_NOTED: Final = "jettison-stamp"
+_NOTED: Final = "jettisonstamp"
+"""Whoever stores an object says what is noted beside it. Azure allows letters and digits alone."""
 _MOST_DIGITS: Final = 19
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
+_SECOND: Final = 1_000_000_000
 
 
 class Entry(NamedTuple):
@@ -93,13 +78,17 @@ class Bucket:
     Nothing is asked of the store before it has to be. Safe to use from several threads.
     """
 
-    def __init__(self, settings: S3Bucket, environment: Mapping[str, str]) -> None:
+    def __init__(self, settings: StoreBucket, environment: Mapping[str, str]) -> None:
         self.settings = settings
         self.location = settings.location
         self._prefix = f"{settings.root}/" if settings.root else ""
-        besides = authorities(environment)
-        self._store = _open(settings, environment, besides)
-        self._besides = besides
+        self._client = open_client(settings, environment)
+        self._store = self._client.store
+        self.begins_anywhere = self._client.begins_anywhere
+        self.tells_versions = self._client.tells_versions
+        self.parts_over = self._client.parts_over
+        self._looked_elsewhere = False
+        self._misplaced: str | None = None
         self._failed: StoreFailing | None = None
         self._failures = 0
         self._failed_at = 0.0
@@ -110,13 +99,32 @@ class Bucket:
 
         An object that a program made to look like a folder has a key without the slash at its end.
         """
-        start = None if after is None else self._prefix + after
+        start = self._prefix + after if after is not None and self.begins_anywhere else None
         with self._errors(f"list {self.location}/{prefix}"):
+            empty = after is None
             for page in self._store.list(self._prefix + prefix, offset=start, chunk_size=_PAGE):
-                yield list(map(self._entry, page))
+                empty = empty and not page
+                entries = list(map(self._entry, page))
+                if after is not None and start is None:
+                    entries = [entry for entry in entries if entry.key > after]
+                yield entries
+            if empty:
+                self._look_elsewhere()
+
+    def _look_elsewhere(self) -> None:
+        """Raise if the tree is where it cannot be reached: nothing was found where it should be."""
+        if not self._looked_elsewhere:
+            self._misplaced = self._client.misplaced()
+            self._looked_elsewhere = True
+        if self._misplaced is not None:
+            message = f"{self.location} cannot be used: {self._misplaced}"
+            hint = "Copy what is in it into a container without that, and name that one."
+            raise StorageError(message, hint=hint)
 
     def _entry(self, found: "ObjectMeta") -> Entry:
         moment = (found["last_modified"] - _EPOCH) // _MICROSECOND * 1000
+        if self._client.lists_finer:
+            moment -= moment % _SECOND
         e_tag = (found["e_tag"] or "").strip('"')
         return Entry(found["path"][len(self._prefix) :], found["size"], Stamp(moment), e_tag)
 
@@ -124,6 +132,8 @@ class Bucket:
         """Return the names that keys below ``prefix/`` have up to the next slash, sorted."""
         with self._errors(f"list {self.location}/{prefix}"):
             found = self._store.list_with_delimiter(self._prefix + prefix)["common_prefixes"]
+            if not found:
+                self._look_elsewhere()
         return sorted(one.rpartition("/")[2] for one in found)
 
     def exists(self, key: str) -> bool:
@@ -206,14 +216,11 @@ class Bucket:
         By the store's clock, from now on as this machine's clock has it. No request is made.
         """
         with self._errors(f"sign for {self.location}/{key}"):
-            import obstore  # noqa: PLC0415 - see _open
-
-            lasts = timedelta(seconds=seconds)
-            return obstore.sign(self._store, method, self._prefix + key, lasts)
+            return self._client.url(method, self._prefix + key, seconds)
 
     def tls(self) -> "ssl.SSLContext":
         """Return how a request to a URL of :meth:`url` looks at the store's certificate."""
-        return tls_context(self.settings, self._besides)
+        return self._client.tls()
 
     def look(self, key: str) -> Entry | None:
         """Return what a listing says of one object, None if it is absent."""
@@ -235,30 +242,34 @@ class Bucket:
             return entry._replace(stamp=Stamp(int(noted))) if is_stamp else entry
 
     def has_version(self, key: str) -> bool:
-        """Whether an object has a version: the bucket then keeps what is removed."""
+        """Whether an object has a version: the bucket then keeps what is removed.
+
+        False too where that cannot be told (``tells_versions``).
+        """
         with self._errors(f"read {self.location}/{key}"):
             try:
-                return self._store.head(self._prefix + key)["version"] is not None
+                found = self._store.head(self._prefix + key)["version"]
             except FileNotFoundError:
                 return False
+        return self.tells_versions and found is not None
 
     # Changing.
 
     def put(self, key: str, content: bytes) -> None:
         """Store an object in place of the one that may be there."""
         with self._errors(f"write {self.location}/{key}"):
-            from obstore.exceptions import BaseError  # noqa: PLC0415 - see _open
+            from obstore.exceptions import BaseError  # noqa: PLC0415 - see open_client
 
             for pause in _CONFLICT_PAUSES:
                 try:
-                    self._store.put(self._prefix + key, content, use_multipart=False)
+                    self._client.put(self._prefix + key, content)
                 except BaseError as error:
                     if not is_conflict(error):
                         raise
                     time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
                 else:
                     return
-            self._store.put(self._prefix + key, content, use_multipart=False)
+            self._client.put(self._prefix + key, content)
 
     def copy(self, key: str, to: str, size: int) -> None:
         """Store what an object of ``size`` bytes has under another key too; one request.
@@ -266,14 +277,15 @@ class Bucket:
         The store does it by itself, but for one that is too large for that. Raises
         :class:`~jettison.errors.StorageError` if there is none.
         """
-        if size > _LARGEST_COPY:
+        largest = self._client.largest_copy
+        if largest is not None and size > largest:
             writer = self.writer(to, _LARGE_PART)
             for piece in self.stream(key, 0, _PART):
                 writer.write(piece)
             writer.close()
             return
         with self._errors(f"copy {self.location}/{key}"):
-            self._store.copy(self._prefix + key, self._prefix + to)
+            self._client.copy(self._prefix + key, self._prefix + to)
 
     def writer(self, key: str, part: int = _PART) -> "Writer":
         """Return what stores an object piece by piece; it is there when that is closed.
@@ -282,7 +294,7 @@ class Bucket:
         """
 
         def open_parts() -> "WritableFile":
-            import obstore  # noqa: PLC0415 - see _open
+            import obstore  # noqa: PLC0415 - see open_client
 
             return obstore.open_writer(
                 self._store, self._prefix + key, buffer_size=part, max_concurrency=1
@@ -307,12 +319,16 @@ class Bucket:
 
         Some stores never can (Ceph 16), and answer as if it were another.
         """
-        return self._put_if(key, content, {"e_tag": f'"{old.e_tag}"'})
+        with self._errors(f"read {self.location}/{key}"):
+            mode = self._client.just(
+                self._prefix + key, old.e_tag, lambda found: self._entry(found) == old
+            )
+        return mode is not None and self._put_if(key, content, mode)
 
     def _put_if(
         self, key: str, content: bytes, mode: "PutMode", attributes: "Attributes | None" = None
     ) -> bool:
-        from obstore.exceptions import (  # noqa: PLC0415 - see _open
+        from obstore.exceptions import (  # noqa: PLC0415 - see open_client
             AlreadyExistsError,
             PreconditionError,
         )
@@ -351,7 +367,11 @@ class Bucket:
     def _remove(self, key: str) -> Outcome:
         try:
             with self._errors(f"remove {self.location}/{key}"):
-                self._store.delete(self._prefix + key)
+                try:
+                    self._store.delete(self._prefix + key)
+                except FileNotFoundError as error:
+                    if not is_absent(error):
+                        raise
         except StorageError as error:
             return error
         return True
@@ -366,7 +386,7 @@ class Bucket:
 
     @contextlib.contextmanager
     def _errors(self, action: str) -> Iterator[None]:
-        from obstore.exceptions import BaseError  # noqa: PLC0415 - see _open
+        from obstore.exceptions import BaseError  # noqa: PLC0415 - see open_client
 
         # Each would try for a minute, and there may be thousands to come.
         if self._failed is not None and self._failures >= _MOST_FAILURES:
@@ -438,45 +458,3 @@ def _pieces(found: "GetResult", size: int) -> Iterator[bytes]:
         rest = rest[whole:]
     if rest:
         yield rest
-
-
-def _open(settings: S3Bucket, environment: Mapping[str, str], besides: bytes | None) -> "S3Store":
-    # Imported here: whoever has no bucket need not have it, and it takes a while to load.
-    try:
-        from obstore.store import S3Store  # noqa: PLC0415 - see above
-    except ImportError:
-        hint = "Install it: pip install 'jettison[objects]'."
-        raise ConfigurationError("a storage in a bucket needs obstore", hint=hint) from None
-
-    config: S3Config = {
-        "bucket": settings.name,
-        "region": settings.region,
-        # Its own variables would count before what the configuration says.
-        "endpoint": settings.url,
-        "aws_endpoint_url_s3": settings.url,
-        "virtual_hosted_style_request": settings.by_host,
-    }
-    if settings.access_key is not None and settings.secret_key is not None:
-        config["access_key_id"] = settings.access_key
-        config["secret_access_key"] = settings.secret_key
-    else:
-        for variable, key in _CREDENTIALS.items():
-            if environment.get(variable):
-                config[key] = environment[variable]  # type: ignore[literal-required] # those above
-    if settings.encryption is not None:
-        config["server_side_encryption"] = settings.encryption
-    if settings.key_id is not None:
-        config["sse_kms_key_id"] = settings.key_id
-    options: ClientConfig = {
-        "allow_http": True,
-        "allow_invalid_certificates": not settings.verify,
-        "connect_timeout": timedelta(seconds=5),
-        "read_timeout": timedelta(seconds=30),
-        "timeout": timedelta(days=1),  # of a whole blob; what hangs ends by the two above
-    }
-    if besides is not None:
-        options["root_certificate"] = besides
-    if settings.user_agent is not None:
-        options["user_agent"] = settings.user_agent
-    retries: RetryConfig = {"max_retries": 5, "retry_timeout": timedelta(seconds=60)}
-    return S3Store(client_options=options, retry_config=retries, config=config)

@@ -12,15 +12,26 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from jettison.errors import StorageError
+from jettison.errors import NotQuiescent, StorageError
+from jettison.storage.filesystem import layout
 from jettison.storage.objects.bucket import Bucket
+from jettison.storage.objects.failures import StoreFailing
 from jettison.storage.protocol import age
 
 if TYPE_CHECKING:
     import aiohttp
 
-__all__ = ["ClockDifference", "Deleted", "SignedDeletes", "measure_clock", "uptime"]
+__all__ = [
+    "ClockDifference",
+    "Deleted",
+    "SignedDeletes",
+    "measure_clock",
+    "require_signing",
+    "uptime",
+    "why_unsigned",
+]
 
+_NOTHING: Final = f"{layout.OURS}/nothing"
 _AT_ONCE: Final = 64
 _LASTS: Final = 10.0
 _CONNECT_SECONDS: Final = 5.0
@@ -54,6 +65,29 @@ def measure_clock(bucket: Bucket) -> ClockDifference:
     base = before - uptime()
     stamp = bucket.now()
     return ClockDifference(age(stamp, before) - 1.0, age(stamp, time.time()), base)
+
+
+def why_unsigned(bucket: Bucket) -> str | None:
+    """Return why no DELETE can be signed for a bucket; None if one can. Nothing is removed.
+
+    A request or two, where the store makes the signature.
+    """
+    try:
+        bucket.url("DELETE", _NOTHING, 1.0)
+    except StoreFailing:
+        raise
+    except StorageError as error:
+        return error.message
+    return None
+
+
+def require_signing(bucket: Bucket) -> None:
+    """Raise :class:`~jettison.errors.NotQuiescent` where no DELETE can be made to end in time."""
+    reason = why_unsigned(bucket)
+    if reason is not None:
+        message = f"beside pushes no DELETE may land late, and none can be signed: {reason}"
+        hint = "Stop the registry, or make it read-only; or see `jettison check --probe CONFIG`."
+        raise NotQuiescent(message, hint=hint)
 
 
 class Deleted(NamedTuple):
@@ -146,7 +180,8 @@ class SignedDeletes:
             return Deleted(StorageError(message, hint="The next collection looks."), lands_until)
         if status in _GONE:
             return Deleted(outcome=True)
-        hint = "It needs the right s3:DeleteObject." if status == _DENIED else "Try again later."
+        right = f"It needs the right {self._bucket.settings.deleting}."
+        hint = right if status == _DENIED else "Try again later."
         refused = StorageError(f"{place} was not removed: the store answers {status}", hint=hint)
         # A refusal is the store's last word; anything else may be that of somebody in between.
         return Deleted(refused, 0.0 if status in _REFUSED else lands_until)

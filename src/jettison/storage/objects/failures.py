@@ -6,12 +6,24 @@ absent counts as unreadable: it protects.
 """
 
 import re
-from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final
 
-from jettison.configuration.s3 import S3Bucket
-from jettison.errors import StorageError, StorageFull, StorageUnavailable
+from jettison.configuration.azure import AzureContainer
+from jettison.configuration.buckets import StoreBucket
+from jettison.configuration.gcs import GoogleBucket
+from jettison.errors import StorageError, StorageUnavailable
 from jettison.model.printable import printable
+from jettison.storage.objects.meanings import (
+    AZURE,
+    GOOGLE,
+    S3,
+    Meaning,
+    Meanings,
+    StoreDenied,
+    StoreFailing,
+    StoreLost,
+    full,
+)
 
 __all__ = ["StoreDenied", "StoreFailing", "StoreLost", "failure", "is_absent", "is_conflict"]
 
@@ -19,7 +31,6 @@ _CODE: Final = re.compile(r"<Code>([A-Za-z]{1,64})</Code>")
 _ONE_OF_MANY: Final = re.compile(r'^\s+code: "([A-Za-z]{1,64})",$', re.MULTILINE)
 """How the client tells of an object that a bulk delete, answered with 200, did not remove."""
 _STATUS: Final = re.compile(r"status code: (\d{3})\b")
-_REGION: Final = re.compile(r"<Region>([a-z0-9-]{1,40})</Region>")
 _BAD_KEY: Final = re.compile(r'Error parsing Path "(.{1,200}?)": ', re.DOTALL)
 _CERTIFICATE: Final = re.compile(r"InvalidCertificate\(\s*([A-Za-z]{1,40})")
 _CERTIFICATES: Final = {
@@ -32,41 +43,17 @@ _PLAIN: Final = "InvalidContentType"
 """What the client says of a store that answers a TLS handshake with something else."""
 _NOT_PLAIN: Final = re.compile(r"HTTP request (?:was sent )?to (?:an )?HTTPS")
 """What servers answer to a request without TLS where it is needed."""
-_REDIRECTED: Final = "redirect without LOCATION"
-"""What the client says of an answer that Amazon gives for a bucket of another region."""
-_ABSENT: Final = frozenset({"NoSuchKey"})
 _NO_ANSWER: Final = ("retries", "HTTP error", "error sending request")
-_NO_CREDENTIALS: Final = (
-    *("169.254.169.254", "169.254.170.2", "/latest/api/token", "/latest/meta-data"),
-    *("security-credentials", "AssumeRoleWithWebIdentity"),
-)
-"""What an error names if the credentials of the environment were looked for, and not found."""
-
-
-class StoreFailing(StorageError):
-    """The store did not answer, or was overloaded; it may be the fault of one object."""
-
-
-class StoreLost(StoreFailing, StorageUnavailable):
-    """Several requests in a row failed so: the next one would, too."""
-
-
-class StoreDenied(StorageError):
-    """The credentials have no right to do something; others may be done."""
-
-
-class _Meaning(NamedTuple):
-    message: str
-    hint: str
-    kind: type[StorageError] = StorageError
-
-
-Explain = Callable[[S3Bucket, str], _Meaning]
+_ABSENT: Final = frozenset({"NoSuchKey", "BlobNotFound"})
+_ABSENT_IN_BATCH: Final = 'reason: "The specified blob does not exist'
+"""What Azure says in place of a code where many blobs are removed at once."""
 
 
 def is_absent(error: Exception) -> bool:
     """Whether an answer says that an object is not there, and nothing else."""
-    return isinstance(error, FileNotFoundError) and _code(str(error)) in _ABSENT
+    if not isinstance(error, FileNotFoundError):
+        return False
+    return _code(str(error)) in _ABSENT or _ABSENT_IN_BATCH in str(error)
 
 
 def is_conflict(error: Exception) -> bool:
@@ -75,7 +62,7 @@ def is_conflict(error: Exception) -> bool:
     return status is not None and status[1] == "409"
 
 
-def failure(bucket: S3Bucket, action: str, error: Exception) -> StorageError:
+def failure(bucket: StoreBucket, action: str, error: Exception) -> StorageError:
     """Return the error to raise: what could not be done, why, and the next step.
 
     ``action`` is the rest of "cannot …". No text of the store's is in it but its error code.
@@ -93,158 +80,59 @@ def _code(text: str) -> str:
     return named[-1] if named else ""  # a key is told before it
 
 
-def _meaning(bucket: S3Bucket, text: str) -> _Meaning:
-    code = _code(text)
-    if code in _MEANINGS:
-        return _MEANINGS[code](bucket, text)
-    by_client = _before_an_answer(bucket, text)
+def _meanings(bucket: StoreBucket) -> Meanings:
+    if isinstance(bucket, AzureContainer):
+        return AZURE
+    return GOOGLE if isinstance(bucket, GoogleBucket) else S3
+
+
+def _meaning(bucket: StoreBucket, text: str) -> Meaning:
+    code, known = _code(text), _meanings(bucket)
+    if code in known.codes:
+        return known.codes[code](bucket, text)
+    by_client = _before_an_answer(bucket, known, text)
     if by_client is not None:
         return by_client
     status = _STATUS.search(text)
     if status is None and code:
-        return _Meaning(f"the store answers {code}", "Look at the store's own log, and try again.")
+        return Meaning(f"the store answers {code}", "Look at the store's own log, and try again.")
     if status is None:
-        return _unreachable(bucket, text)
-    if status[1] in _BY_STATUS:
-        return _BY_STATUS[status[1]](bucket, text)
+        if any(sign in text for sign in _NO_ANSWER):
+            return known.unreachable(bucket, text)
+        return Meaning("the store's answer is not understood", "Look at the store's own log.")
+    by_status = {"403": known.denied, "507": full}
+    if status[1] in by_status:
+        return by_status[status[1]](bucket, text)
     said = f"{status[1]} {code}".strip()
     hint = "Look at the store's own log, and try again."
     kind = StoreFailing if status[1].startswith("5") else StorageError
-    return _Meaning(f"the store answers {said}", hint, kind)
+    return Meaning(f"the store answers {said}", hint, kind)
 
 
-def _before_an_answer(bucket: S3Bucket, text: str) -> _Meaning | None:
+def _before_an_answer(bucket: StoreBucket, known: Meanings, text: str) -> Meaning | None:
     """Return what the client says itself, if the store had no say in it."""
     bad_key = _BAD_KEY.search(text)
     if bad_key is not None:
         message = f"the key {printable(bad_key[1])!r} has a part that is empty or cannot be printed"
-        return _Meaning(message, "No registry makes such a key: remove that object, or move it.")
-    if any(sign in text for sign in _NO_CREDENTIALS):
-        return _no_credentials(bucket, text)
-    if _REDIRECTED in text:
-        return _region(bucket, text)
-    return _encrypted(bucket, text)
+        return Meaning(message, "No registry makes such a key: remove that object, or move it.")
+    for sign, explain in known.signs:
+        if sign in text:
+            return explain(bucket, text)
+    return _encrypted(bucket, known, text)
 
 
-def _encrypted(bucket: S3Bucket, text: str) -> _Meaning | None:
+def _encrypted(bucket: StoreBucket, known: Meanings, text: str) -> Meaning | None:
     """Return what is wrong with a connection that is encrypted, or is not, None if nothing is."""
     certificate = _CERTIFICATE.search(text)
     if certificate is not None:
         why = _CERTIFICATES.get(certificate[1].removesuffix("Context"), certificate[1])
         message = f"the certificate of {bucket.url} is not accepted: {why}"
-        hint = (
-            "Name a file with the certificate of its authority in AWS_CA_BUNDLE or SSL_CERT_FILE; "
-            "storage.s3.skipverify: true accepts any."
-        )
-        return _Meaning(message, hint, StorageUnavailable)
+        hint = "Name a file with the certificate of its authority in AWS_CA_BUNDLE or SSL_CERT_FILE"
+        return Meaning(message, f"{hint}{known.any_certificate}.", StorageUnavailable)
     if _PLAIN in text:
-        hint = "Begin storage.s3.regionendpoint with http://, or see that it names the port of TLS."
-        return _Meaning(f"{bucket.url} does not speak TLS", hint, StorageUnavailable)
+        hint = f"Begin {known.address} with http://, or see that it names the port of TLS."
+        return Meaning(f"{bucket.url} does not speak TLS", hint, StorageUnavailable)
     if _NOT_PLAIN.search(text) is not None:
-        hint = "Begin storage.s3.regionendpoint with https://, or set storage.s3.secure: true."
-        return _Meaning(f"{bucket.url} wants TLS", hint, StorageUnavailable)
+        hint = f"Begin {known.address} with https://."
+        return Meaning(f"{bucket.url} wants TLS", hint, StorageUnavailable)
     return None
-
-
-def _access_key(bucket: S3Bucket, _: str) -> _Meaning:
-    where = "storage.s3.accesskey" if bucket.access_key else "the AWS_ACCESS_KEY_ID used here"
-    message = "the store does not know the access key"
-    return _Meaning(message, f"Look at {where}.", StorageUnavailable)
-
-
-def _secret(bucket: S3Bucket, _: str) -> _Meaning:
-    where = "storage.s3.secretkey" if bucket.access_key else "the AWS_SECRET_ACCESS_KEY used here"
-    message = "the secret does not belong to the access key"
-    return _Meaning(message, f"Look at {where}.", StorageUnavailable)
-
-
-def _no_bucket(bucket: S3Bucket, _: str) -> _Meaning:
-    message = f"there is no bucket {bucket.name} at {bucket.url}"
-    hint = "Look at storage.s3.bucket, region and regionendpoint."
-    return _Meaning(message, hint, StorageUnavailable)
-
-
-def _region(bucket: S3Bucket, text: str) -> _Meaning:
-    found = _REGION.search(text)
-    other = f"it is {found[1]}" if found is not None else "it is another"
-    message = f"the region of bucket {bucket.name} is not {bucket.region}: {other}"
-    to = f"Set storage.s3.region: {found[1]}" if found is not None else "Look at storage.s3.region"
-    return _Meaning(message, f"{to}.", StorageUnavailable)
-
-
-def _denied(bucket: S3Bucket, _: str) -> _Meaning:
-    hint = (
-        f"Reading needs the rights s3:ListBucket on {bucket.name} and s3:GetObject on what is in "
-        "it, collecting s3:PutObject and s3:DeleteObject too."
-    )
-    return _Meaning("the credentials have no right to do that", hint, StoreDenied)
-
-
-def _throttled(_: S3Bucket, text: str) -> _Meaning:
-    code = _code(text)
-    said = f" ({code})" if code else ""
-    message = f"the store asks for fewer requests{said}, and went on doing so"
-    return _Meaning(message, "Try again when there is less to do.", StoreFailing)
-
-
-def _clock(_: S3Bucket, __: str) -> _Meaning:
-    message = "the clock of this machine and that of the store are too far apart"
-    return _Meaning(message, "Set the clock of this machine.", StorageUnavailable)
-
-
-def _expired(_: S3Bucket, __: str) -> _Meaning:
-    message = "the credentials are not valid any more, or not yet: their token is refused"
-    hint = "Renew AWS_SESSION_TOKEN and its keys, or the token in AWS_WEB_IDENTITY_TOKEN_FILE."
-    return _Meaning(message, hint, StorageUnavailable)
-
-
-def _full(_: S3Bucket, text: str) -> _Meaning:
-    message = f"the store has no room for it ({_code(text) or 507})"
-    hint = "Raise the quota of the bucket or make room in the store; then run the command again."
-    return _Meaning(message, hint, StorageFull)
-
-
-def _no_credentials(_: S3Bucket, __: str) -> _Meaning:
-    message = "there are no credentials: none in the configuration, and none of the environment"
-    hint = (
-        "Set storage.s3.accesskey and secretkey, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; "
-        "profiles in ~/.aws are not read."
-    )
-    return _Meaning(message, hint, StorageUnavailable)
-
-
-def _unreachable(bucket: S3Bucket, text: str) -> _Meaning:
-    if not any(sign in text for sign in _NO_ANSWER):
-        return _Meaning("the store's answer is not understood", "Look at the store's own log.")
-    hint = "See that the store runs, and look at storage.s3.regionendpoint, secure and skipverify."
-    return _Meaning(f"{bucket.url} does not answer", hint, StoreFailing)
-
-
-_BY_STATUS: Final[dict[str, Explain]] = {"403": _denied, "507": _full}
-_MEANINGS: Final[dict[str, Explain]] = {
-    "AccessDenied": _denied,
-    "AllAccessDisabled": _denied,
-    "AuthorizationHeaderMalformed": _region,
-    "ExpiredToken": _expired,
-    "ExpiredTokenException": _expired,
-    "InsufficientCapacity": _full,
-    "InsufficientStorage": _full,
-    "InvalidAccessKeyId": _access_key,
-    "InvalidBucketName": _no_bucket,
-    "InvalidIdentityToken": _expired,
-    "InvalidToken": _expired,
-    "NoSuchBucket": _no_bucket,
-    "PermanentRedirect": _region,
-    "QuotaExceeded": _full,
-    "RequestTimeTooSkewed": _clock,
-    "ServiceUnavailable": _throttled,
-    "SignatureDoesNotMatch": _secret,
-    "SlowDown": _throttled,
-    "SlowDownRead": _throttled,
-    "SlowDownWrite": _throttled,
-    "TokenRefreshRequired": _expired,
-    "TooManyRequests": _throttled,
-    "XAdminUserNotFound": _access_key,  # versitygw's
-    "XMinioAdminBucketQuotaExceeded": _full,
-    "XMinioStorageFull": _full,
-}

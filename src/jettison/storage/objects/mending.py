@@ -9,6 +9,7 @@ be pushed meanwhile. The jobs make sure of that (:mod:`jettison.jobs.quiescence`
 """
 
 import hashlib
+import re
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Final, Protocol
@@ -25,6 +26,8 @@ __all__ = ["ObjectMending"]
 
 _PIECE: Final = 1 << 20
 _IDENTITY_DIGITS: Final = 15
+_OF_CONTENT: Final = re.compile(r"[0-9a-f]{32}(?:-[0-9]+)?")
+"""An ETag that is made of what is in the object, or in its parts."""
 
 
 class _Mended(Protocol):
@@ -151,9 +154,10 @@ class ObjectMending:
     def _is_same(self, one: Entry, other: Entry) -> bool:
         if one.size != other.size:
             return False
-        if one.e_tag and one.e_tag == other.e_tag:
+        if one.e_tag == other.e_tag and _OF_CONTENT.fullmatch(one.e_tag):
             return True
-        # Of an upload in parts, or encrypted by a key, a copy has another ETag.
+        # Of an upload in parts, or encrypted by a key, a copy has another ETag. Elsewhere it is no
+        # more than a time.
         return self._hashed(one.key, "sha256") == self._hashed(other.key, "sha256")
 
     def write(self, place: str, content: bytes, stamp: Stamp) -> None:

@@ -7,6 +7,7 @@ there are; repositories are divided by their names.
 """
 
 import queue
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
@@ -79,7 +80,8 @@ def list_repository(
 class _Lister:
     def __init__(self, bucket: Bucket, splitting: Splitting) -> None:
         self._bucket = bucket
-        self._splitting = splitting
+        # A store that begins at the first key whatever it is told is listed in one go.
+        self._splitting = splitting if bucket.begins_anywhere else Splitting(sys.maxsize)
         self._found: queue.Queue[_Page] = queue.Queue(_WAITING)
         self._todo: list[_Range] = [_Range(layout.REPOSITORIES), _Range(layout.BLOBS)]
         self._ended = False

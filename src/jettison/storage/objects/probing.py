@@ -5,16 +5,16 @@ and removed, an object can be stored only where there is none, and a signed requ
 its time is over (docs/internals/collecting-in-buckets.md).
 """
 
-import http.client
 import secrets
 import time
 from collections.abc import Callable
 from typing import Final
-from urllib.parse import urlsplit
 
 from jettison.errors import Refused, StorageError
 from jettison.storage.filesystem import layout
 from jettison.storage.objects.bucket import Bucket
+from jettison.storage.objects.deleting import why_unsigned
+from jettison.storage.objects.direct import request
 from jettison.storage.objects.failures import StoreDenied
 from jettison.storage.protocol import age
 from jettison.storage.protocol.probing import StoreProbe
@@ -28,7 +28,6 @@ _LASTS: Final = 1.0
 _MOST_AHEAD: Final = 30.0
 """Seconds that the store's clock may be behind: so long is waited for a request to expire."""
 _LONG: Final = 60.0
-_TIMEOUT: Final = 10.0
 _FORBIDDEN: Final = frozenset({400, 401, 403})
 _GONE: Final = frozenset({200, 202, 204})
 
@@ -92,14 +91,16 @@ class _Prober:
 
     def run(self) -> StoreProbe:
         first = self.key("first")
-        versions = self._bucket.has_version(first)
+        versions = self._bucket.has_version(first) if self._bucket.tells_versions else None
         creates = not self._bucket.put_new(first, b"again")
         stale = sum(self.is_stale(number) for number in range(_ROUNDS))
+        unsigned = why_unsigned(self._bucket)
         return StoreProbe(
             rounds=_ROUNDS,
             stale=stale,
             creates=creates,
-            expires=self._expires(),
+            expires=self._expires() if unsigned is None else None,
+            unsigned=unsigned,
             versions=versions,
         )
 
@@ -135,19 +136,4 @@ class _Prober:
         return True if self._ask(self._bucket.url("DELETE", key, _LONG)) in _GONE else None
 
     def _ask(self, url: str) -> int:
-        parts = urlsplit(url)
-        connection: http.client.HTTPConnection
-        if parts.scheme == "https":
-            connection = http.client.HTTPSConnection(
-                parts.netloc, timeout=_TIMEOUT, context=self._bucket.tls()
-            )
-        else:
-            connection = http.client.HTTPConnection(parts.netloc, timeout=_TIMEOUT)
-        try:
-            connection.request("DELETE", f"{parts.path}?{parts.query}")
-            return connection.getresponse().status
-        except (OSError, http.client.HTTPException) as error:
-            message = f"{self._bucket.settings.url} does not answer: {type(error).__name__}"
-            raise StorageError(message, hint="See that the store runs.") from error
-        finally:
-            connection.close()
+        return request(self._bucket.tls, "DELETE", url).status

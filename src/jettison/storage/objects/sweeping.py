@@ -22,6 +22,7 @@ from jettison.model.names import RepoName
 from jettison.storage.filesystem import layout
 from jettison.storage.objects.announcing import AnnouncedKeys
 from jettison.storage.objects.bucket import Bucket
+from jettison.storage.objects.deleting import require_signing
 from jettison.storage.objects.leases import LEASE_SECONDS, hold, holder
 from jettison.storage.objects.listing import Listing
 from jettison.storage.objects.scanning import ObjectScanning, ScanOptions
@@ -238,7 +239,11 @@ class ObjectSweeping(ObjectScanning):
 
     @contextlib.contextmanager
     def lease(self, purpose: str, *, quiescent: bool = False) -> Iterator[None]:
-        """Hold the bucket's lease: one collection at a time. Raises :class:`Locked`."""
+        """Hold the bucket's lease: one collection at a time.
+
+        Raises :class:`Locked`, and :class:`~jettison.errors.NotQuiescent` where pushes go on and no
+        DELETE can be signed.
+        """
         with hold(self.bucket, _LEASE, purpose) as held:
             if not held:
                 message = f"{self.location} is locked: {holder(self.bucket, _LEASE)}"
@@ -250,6 +255,7 @@ class ObjectSweeping(ObjectScanning):
             if quiescent:
                 yield
                 return
+            require_signing(self.bucket)
             self._announced = AnnouncedKeys(self.bucket, self.sweeps)
             try:
                 yield

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from jettison.configuration.s3 import S3Bucket
+from jettison.configuration.buckets import StoreBucket
 from jettison.errors import ConfigurationError
 
 __all__ = ["authorities", "tls_context"]
@@ -39,7 +39,7 @@ def authorities(environment: Mapping[str, str]) -> bytes | None:
     return found
 
 
-def tls_context(settings: S3Bucket, besides: bytes | None) -> ssl.SSLContext:
+def tls_context(settings: StoreBucket, besides: bytes | None) -> ssl.SSLContext:
     """Return how a request of our own looks at the store's certificate."""
     context = ssl.create_default_context()
     if besides is not None:

@@ -134,16 +134,24 @@ class ObjectWriting(ObjectSweeping, WholeBlobs):
                     self.bucket.put(data, b"")
                 case [(key, size)]:
                     self.bucket.copy(key, data, size)
+                case _ if self.bucket.parts_over:
+                    self._join(drafts, data)
                 case _:
-                    writer = self.bucket.writer(data)
-                    for key, _ in drafts:
-                        for piece in self.bucket.stream(key, 0, 1024 * 1024):
-                            writer.write(piece)
-                    writer.close()
+                    joined = f"{_DRAFTS}/{uuid.uuid4()}"
+                    self._join(drafts, joined)
+                    self.bucket.copy(joined, data, sum(size for _, size in drafts))
+                    self.bucket.remove_each([joined])
             self.bucket.put(link, digest.encode())
 
         self.reliance.again((data, link), place)
         self.changed()
+
+    def _join(self, drafts: Sequence[tuple[str, int]], to: str) -> None:
+        writer = self.bucket.writer(to)
+        for key, _ in drafts:
+            for piece in self.bucket.stream(key, 0, 1024 * 1024):
+                writer.write(piece)
+        writer.close()
 
     def put_manifest(
         self, repository: RepoName, digest: Digest, raw: bytes, tags: Iterable[Tag] = ()

@@ -11,7 +11,8 @@ class StoreProbe(msgspec.Struct, frozen=True):
     ``untried`` says why nothing was, or not all. In ``stale`` of ``rounds`` a listing did not show
     what was written, or showed what was removed. ``creates``: an object is stored only if there is
     none, where that is asked for. ``expires``: a signed DELETE is refused when its time is over.
-    ``versions``: what is removed is kept. ``left`` is what was written and could not be removed.
+    ``unsigned`` is why no DELETE can be signed. ``versions``: what is removed is kept. ``left`` is
+    what was written and could not be removed.
     """
 
     untried: str = ""
@@ -19,5 +20,6 @@ class StoreProbe(msgspec.Struct, frozen=True):
     stale: int = 0
     creates: bool | None = None
     expires: bool | None = None
+    unsigned: str | None = None
     versions: bool | None = None
     left: str = ""
