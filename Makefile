@@ -26,7 +26,10 @@ PEERS := registry=github.com/distribution/distribution/v3/cmd/registry@v3.1.1 \
 RIVALS := regctl=github.com/regclient/regclient/cmd/regctl@v0.11.7 \
 	regbot=github.com/regclient/regclient/cmd/regbot@v0.11.7
 
-.PHONY: help setup system python peers rivals demo test lint soak bench fix lock clean docs
+# Microsoft's emulator of its store, for `make soak`; from npm, where that is
+AZURITE := azurite@3.35.0
+
+.PHONY: help setup system python peers azurite rivals demo test lint soak bench fix lock clean docs
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -82,6 +85,16 @@ peers: $(STAMP)
 			echo "setup: $${pair%%=*} was not built; tests that need it are skipped" >&2; \
 	done
 
+azurite: $(STAMP)
+	@if [ -x .venv/peers/azurite/node_modules/.bin/azurite-blob ]; then exit 0; fi; \
+	if ! command -v npm >/dev/null; then \
+		echo "setup: no npm, so $(AZURITE) is not installed; tests on it are skipped" >&2; \
+		exit 0; \
+	fi; \
+	echo "setup: installing $(AZURITE)" >&2; \
+	npm install --silent --no-audit --no-fund --prefix .venv/peers/azurite $(AZURITE) >&2 || \
+		echo "setup: $(AZURITE) was not installed; tests on it are skipped" >&2
+
 rivals: PEERS := $(RIVALS)
 rivals: peers
 
@@ -97,7 +110,7 @@ lint: python $(STAMP) ## ruff (rules and format) and mypy
 	@$(BIN)/ruff format --check $(SOURCES)
 	@$(BIN)/mypy $(SOURCES)
 
-soak: setup ## The long tests
+soak: setup azurite ## The long tests
 	@$(BIN)/pytest -n 4 --dist worksteal -m soak $(ARGS)
 
 bench: setup ## jettison gc and serve beside docker-registry; ARGS=--quick takes seconds

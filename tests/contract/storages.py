@@ -16,7 +16,7 @@ from jettison.storage.protocol import LinkKind, Storage
 
 HIDING = ("filesystem", "memory")
 """Those in which something can be hidden in one step."""
-KINDS = (*HIDING, "objects")
+KINDS = (*HIDING, "objects", "google", pytest.param("azure", marks=pytest.mark.soak))
 ON_A_DISK = pytest.mark.parametrize("subject", HIDING, indirect=True)
 """For what a bucket cannot do: hide in one step, touch, lock, and tell that something went."""
 WEEK = 7 * 24 * 3600.0

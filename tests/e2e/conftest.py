@@ -1,11 +1,28 @@
 """Every test in this folder is marked `e2e`."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.support.buckets import Bucket
+from tests.support.stores import STORES, SlowStores, bucket_in, slow_stores
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.e2e)
+
+
+@pytest.fixture(scope="session")
+def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlowStores]:
+    with slow_stores(tmp_path_factory.mktemp("stores")) as stores:
+        yield stores
+
+
+@pytest.fixture(params=STORES)
+def bucket(request: pytest.FixtureRequest, tmp_path: Path, slow: SlowStores) -> Iterator[Bucket]:
+    """A bucket of each store; all but versitygw in `make soak` alone."""
+    with bucket_in(request.param, tmp_path / "gateway", slow) as found:
+        yield found

@@ -12,24 +12,21 @@ import pytest
 
 from jettison.demo import images
 from jettison.demo.images import Image
-from tests.contract.objects import open_bucket
+from tests.contract.objects import opened
 from tests.support.buckets import S3_REGISTRIES, Bucket, Gateway, S3Registry
 from tests.support.cli import Jettison
 from tests.support.registry import DockerRegistry
+from tests.support.stores import ON_VERSITYGW
 
 pytestmark = pytest.mark.e2e
-
-
-@pytest.fixture
-def bucket(tmp_path: Path) -> Iterator[Bucket]:
-    with Gateway(tmp_path / "gateway") as gateway:
-        yield gateway.bucket("images")
 
 
 @pytest.fixture(params=S3_REGISTRIES, ids=lambda kind: kind.program)
 def registry(
     request: pytest.FixtureRequest, tmp_path: Path, bucket: Bucket
 ) -> Iterator[S3Registry]:
+    if bucket.driver == "azure" and request.param is S3Registry:
+        pytest.skip("Debian's docker-registry 2.8 has no driver for Azure")
     with request.param(tmp_path / "registry", bucket, delete=True) as found:
         yield found
 
@@ -75,7 +72,8 @@ def test_a_registry_keeps_its_images_in_a_bucket(registry: S3Registry, bucket: B
     objects = bucket.objects()
     link = "docker/registry/v2/repositories/team/app/_manifests/tags/1/current/link"
     assert objects[link] == digest.encode()
-    assert bucket.requests()["PutObject"] > 3
+    if bucket.driver == "s3" and not bucket.grace:
+        assert bucket.requests()["PutObject"] > 3
 
 
 def test_the_same_is_said_of_a_bucket_as_of_a_disk(
@@ -136,6 +134,7 @@ def report_of(jettison: Jettison, registry: DockerRegistry) -> dict[str, Any]:
     return {name: found[name] for name in ("hashed", "repositories", "blobs", "bytes", "damage")}
 
 
+@ON_VERSITYGW
 def test_requests_of_a_dry_collection(
     registry: S3Registry, counted: Counted, bucket: Bucket
 ) -> None:
@@ -167,8 +166,8 @@ def test_damage_protects_as_on_a_disk(
     registry: S3Registry, bucket: Bucket, jettison: Jettison
 ) -> None:
     populate(registry)
-    tag = bucket.folder / "docker/registry/v2/repositories/team/app/_manifests/tags/v1/current/link"
-    tag.write_bytes(b"")
+    tag = "docker/registry/v2/repositories/team/app/_manifests/tags/v1/current/link"
+    bucket.write(tag, b"")
     done = jettison("gc", registry.config, "-n", "--grace", "0s", check=3)
     assert "the link is empty" in done.stderr
     done = jettison("fsck", registry.config, check=5)
@@ -181,6 +180,9 @@ def test_damage_protects_as_on_a_disk(
 def stopped(jettison: Jettison, registry: DockerRegistry, *more: str, check: int = 0) -> Any:
     """A collection of a registry that is stopped meanwhile."""
     registry.stop()
+    grace = registry.bucket.grace if isinstance(registry, S3Registry) else ()
+    if "--grace" not in more:
+        more = (*grace, *more)
     try:
         return jettison("gc", registry.config, "--yes", "--assume-quiescent", *more, check=check)
     finally:
@@ -195,6 +197,9 @@ def whole(registry: DockerRegistry, made: dict[tuple[str, str], Image | images.I
             assert answer.body == content.raw, tag
         for blob in one.blobs():
             answer = registry.request("GET", f"/v2/{repository}/blobs/{blob.digest}")
+            if answer.status == 200:
+                assert answer.body == blob.raw, tag
+                continue
             assert answer.status == 307
             at = urlsplit(answer.headers["Location"])
             store = http.client.HTTPConnection(at.netloc, timeout=10)
@@ -233,7 +238,7 @@ def test_a_bucket_is_collected_as_a_disk(
         }
     before = sum(map(len, bucket.objects().values()))
     registry.stop()
-    done = counted("gc", registry.config, "--yes", "--assume-quiescent", *more)
+    done = counted("gc", registry.config, "--yes", "--assume-quiescent", *bucket.grace, *more)
     removed = counted.requests["DeleteObjects"]
     registry.start()
     for line in ("blobs that nothing needs", "layer links that nothing uses", "freed  "):
@@ -246,7 +251,8 @@ def test_a_bucket_is_collected_as_a_disk(
     assert here.keys() - ours == {key for key in left if not key.startswith("jettison/")}
     assert {key.split("/")[1] for key in ours} == {"runs"}
     assert sum(len(raw) for key, raw in here.items() if key not in ours) < before
-    assert 0 < removed < 10
+    if counted.requests:
+        assert 0 < removed < 10
     whole(registry, KEPT)
     again = stopped(jettison, registry, *more)
     assert bucket.objects().keys() == here.keys()
@@ -259,11 +265,11 @@ def test_a_bucket_is_not_collected_beside_a_registry_that_takes_pushes(
     populate(registry)
     bucket.age(7200)
     before = bucket.objects()
-    done = jettison("gc", registry.config, "--yes", check=12)
+    done = jettison("gc", registry.config, "--yes", *bucket.grace, check=12)
     assert "takes pushes" in done.stderr
     tag = f"{registry.host}/team/app:v1"
     done = jettison("rm", tag, "--yes", "--reclaim", "--storage", registry.config, check=12)
-    assert "nothing can be hidden in s3://images" in done.stderr
+    assert f"nothing can be hidden in {bucket.place}" in done.stderr
     assert "jettison gc CONFIG" in done.stderr
     assert bucket.objects() == before
     whole(registry, KEPT)
@@ -276,13 +282,14 @@ def test_a_registry_that_is_stopped_here_may_run_elsewhere(
     bucket.age(7200)
     before = bucket.objects()
     registry.stop()
-    done = jettison("gc", registry.config, "--yes", check=12)
-    assert "any other machine may serve s3://images" in done.stderr
+    done = jettison("gc", registry.config, "--yes", *bucket.grace, check=12)
+    assert f"any other machine may serve {bucket.place}" in done.stderr
     assert "--assume-quiescent" in done.stderr
     assert bucket.objects() == before
     registry.start()
     registry.stop()
-    jettison("gc", registry.config, "--yes", "--quiesce", "true", "--resume", "true", check=0)
+    by = ("--quiesce", "true", "--resume", "true")
+    jettison("gc", registry.config, "--yes", *by, *bucket.grace, check=0)
     assert len(bucket.objects()) < len(before)
 
 
@@ -295,7 +302,7 @@ def test_a_registry_that_is_read_only_is_collected(
     kind = type(registry)
     before = bucket.objects()
     with kind(tmp_path / "readonly", bucket, readonly=True) as readonly:
-        jettison("gc", readonly.config, "--yes", check=0)
+        jettison("gc", readonly.config, "--yes", *bucket.grace, check=0)
         assert len(bucket.objects()) < len(before)
         whole(readonly, KEPT)
 
@@ -335,9 +342,11 @@ def test_a_bucket_that_keeps_versions_frees_nothing(tmp_path: Path, jettison: Je
 
 
 def test_one_collection_at_a_time(registry: S3Registry, bucket: Bucket, jettison: Jettison) -> None:
+    if bucket.grace:
+        pytest.skip("no lease can be made older")
     populate(registry)
     lease = b'{"purpose": "collection", "host": "elsewhere", "pid": 7}'
-    assert open_bucket(bucket).put_new("jettison/lease", lease)
+    assert opened(bucket).put_new("jettison/lease", lease)
     done = stopped(jettison, registry, "--grace", "0s", check=12)
     assert "is locked: collection by process 7 on elsewhere" in done.stderr
     bucket.age(1000)
@@ -347,6 +356,8 @@ def test_one_collection_at_a_time(registry: S3Registry, bucket: Bucket, jettison
 
 
 def test_garbage_collect_asks_too(registry: S3Registry, bucket: Bucket, jettison: Jettison) -> None:
+    if bucket.grace:
+        pytest.skip("its grace period is an hour, and nothing can be made older")
     populate(registry)
     bucket.age(7200)
     before = bucket.objects()
@@ -389,7 +400,7 @@ def test_a_policy_is_carried_out_over_the_api(
     assert registry.tags("app") == ["2"]
     # Without the configuration nobody knows how to ask the bucket.
     runs = jettison("runs", check=0).stdout
-    assert "is in the journal s3://images/jettison/runs" in runs
+    assert f"is in the journal {bucket.place}/jettison/runs" in runs
     run = runs.splitlines()[1].split()[0]
     for which in (run, "last"):
         assert "--storage CONFIG" in jettison("undo", which, "--yes", check=1).stderr
@@ -413,6 +424,7 @@ Change = Callable[[dict[str, Any]], None]
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 @pytest.mark.parametrize("command", ["gc", "fsck"])
+@ON_VERSITYGW
 def test_one_line_for_what_is_wrong(
     tmp_path: Path,
     bucket: Bucket,
@@ -456,11 +468,11 @@ def test_keys_that_are_no_keys_of_a_registry(
     registry: S3Registry, bucket: Bucket, jettison: Jettison
 ) -> None:
     digest = registry.push("app", "1", an_image("one"))
-    base = bucket.folder / "docker/registry/v2"
+    base = "docker/registry/v2"
     strange = ["blobs/notes", "repositories/app/_layers/notes", "repositories/readme"]
     for name in strange:
-        (base / name).write_bytes(b"by hand")
-    (bucket.folder / "elsewhere").write_bytes(b"another program's")
+        bucket.write(f"{base}/{name}", b"by hand")
+    bucket.write("elsewhere", b"another program's")
     found = json.loads(jettison("fsck", registry.config, "-o", "json", check=0).stdout)
     assert sorted(one["path"] for one in found["flaws"]) == [
         f"docker/registry/v2/{name}" for name in strange
@@ -470,7 +482,7 @@ def test_keys_that_are_no_keys_of_a_registry(
         jettison("gc", registry.config, "-n", "--grace", "0s", "-o", "json", check=0).stdout
     )["plan"]
     assert (plan["blobs"], plan["repositories"], plan["kept_blobs"]) == ([], 1, 3)
-    (base / "blobs/sha256/notes").write_bytes(b"by hand")
+    bucket.write(f"{base}/blobs/sha256/notes", b"by hand")
     done = jettison("gc", registry.config, "-n", check=3)
     assert "blobs/sha256/notes: is no blob, and lies among them" in done.stderr
     tags = jettison("ls", f"{registry.host}/app", "--storage", registry.config, check=0)
@@ -484,12 +496,12 @@ def test_damaged_content_is_found_though_the_cache_has_the_manifest(
     digest = registry.push("app", "1", an_image("one"))
     jettison("gc", registry.config, "-n", check=0)  # now the cache has it
     data = f"docker/registry/v2/blobs/sha256/{digest.hex[:2]}/{digest.hex}/data"
-    raw = (bucket.folder / data).read_bytes()
-    (bucket.folder / data).write_bytes(raw.replace(b"layers", b"Layers"))
+    raw = bucket.objects()[data]
+    bucket.write(data, raw.replace(b"layers", b"Layers"))
     bucket.age(7200)
     for more in ([], ["--quick"]):
         done = jettison("fsck", registry.config, *more, check=5)
         assert "app:1" in done.stdout
-    (bucket.folder / data).write_bytes(b"shorter")
+    bucket.write(data, b"shorter")
     done = jettison("gc", registry.config, "-n", check=3)
     assert "its bytes have another digest" in done.stderr
