@@ -72,3 +72,41 @@ def test_a_store_that_gives_every_object_the_same_e_tag_is_not_believed() -> Non
     listing.settle(Stamp(9))
     [row] = [row for _, row in listing.repositories["app"].links[LinkKind.REVISION].items()]
     assert row.number == 0
+
+
+def test_what_looks_like_a_folder_says_nothing() -> None:
+    blob = Digest.of(b"blob")
+    folder = layout.revision_link("app", NEW).removesuffix("/link")
+    names = (
+        layout.BLOBS,
+        layout.REPOSITORIES,
+        f"{layout.BLOBS}/sha256",
+        f"{layout.BLOBS}/sha256/{blob.hex[:2]}",
+        f"{layout.BLOBS}/sha256/{blob.hex[:2]}/{blob.hex}",
+        f"{layout.REPOSITORIES}/app/_layers/sha256",
+        f"{layout.REPOSITORIES}/app/_uploads",
+        f"{layout.REPOSITORIES}/app/_uploads/7",
+        folder,
+    )
+    listing = Listing()
+    listing.add([link(CURRENT, NEW), *HISTORY])
+    listing.add([Entry(name, 0, Stamp(7), "") for name in names])
+    listing.settle(Stamp(9))
+    found = listing.repositories["app"]
+    assert (listing.strays, listing.drafts, found.strays, found.uploads) == ([], {}, [], {})
+    assert not any(found.emptied.values())
+    assert found.tags.keys() == {"1"}
+
+
+def test_what_is_empty_and_no_folder_is_still_seen() -> None:
+    base = f"{layout.REPOSITORIES}/app"
+    listing = Listing()
+    listing.add([Entry(f"{base}/_manifests/tags/2", 0, Stamp(7), "")])
+    listing.add([Entry(f"{base}/_uploads/7/data", 0, Stamp(7), "")])
+    listing.add([Entry(f"{base}/_layers/x.tmp", 0, Stamp(7), "")])
+    listing.add([Entry(f"{layout.BLOBS}/sha256/note", 1, Stamp(7), "")])
+    listing.settle(Stamp(9))
+    found = listing.repositories["app"]
+    assert found.tags["2"].stamp is None
+    assert found.uploads.keys() == {"7"}
+    assert (len(found.strays), len(listing.strays)) == (2, 1)

@@ -113,8 +113,9 @@ def _before_an_answer(bucket: StoreBucket, known: Meanings, text: str) -> Meanin
     """Return what the client says itself, if the store had no say in it."""
     bad_key = _BAD_KEY.search(text)
     if bad_key is not None:
-        message = f"the key {printable(bad_key[1])!r} has a part that is empty or cannot be printed"
-        return Meaning(message, "No registry makes such a key: remove that object, or move it.")
+        message = f"the key {printable(bad_key[1])!r} has a part that no key of a registry has"
+        hint = "Remove that object, or move it: a part is empty, . or .., or cannot be printed."
+        return Meaning(message, hint)
     for sign, explain in known.signs:
         if sign in text:
             return explain(bucket, text)

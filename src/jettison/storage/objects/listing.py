@@ -27,14 +27,28 @@ _REPOSITORIES: Final = f"{layout.REPOSITORIES}/"
 PARTS: Final = ("_layers", "_manifests", "_uploads")
 """What a repository has in it, beside others whose names begin with its own."""
 _NOTHING_TAKEN: Final[Mapping[str, Stamp]] = {}
+_TOP: Final = frozenset({layout.BLOBS, layout.REPOSITORIES})
+_TAGS: Final = ["_manifests", "tags"]
+_TAG_DEPTH: Final = 3
 _BLOB_DEPTH: Final = 4
 _LINK_DEPTH: Final = 3
+_FILES: Final = frozenset({"data", layout.LINK, "startedat"})
+"""What has a name of its own in a tree; the rest of what is empty looks like a folder."""
 _LINK_SIZES: Final = frozenset(len(name) + 1 + length for name, length in ALGORITHMS.items())
 
 
 def is_sound(entry: Entry, digest: BinaryDigest) -> bool:
     """Whether the ETag of a link, and its size, are those of a link to a digest."""
     return entry.size == len(Digest.from_binary(digest)) and entry.e_tag == link_tag(digest)
+
+
+def _is_folder(parts: list[str], entry: Entry) -> bool:
+    """Whether an object is empty and named as a folder of the tree: nothing is in it, or lost.
+
+    A console makes such an object, and whatever copies a tree with its folders into a bucket. The
+    slash at the end of its key is not told.
+    """
+    return not entry.size and parts[-1] not in _FILES and not parts[-1].endswith(".tmp")
 
 
 def link_tag(digest: BinaryDigest) -> str:
@@ -123,6 +137,9 @@ class RepositoryListing:
         """Add an object."""
         self.parts.add(parts[0])
         self.newest = max(self.newest, entry.stamp)
+        is_tag = parts[:2] == _TAGS and len(parts) == _TAG_DEPTH  # as on a disk: without a link
+        if _is_folder(parts, entry) and not is_tag:
+            return
         match parts:
             case ["_layers", *below]:
                 self._add_link(LinkKind.LAYER, below, entry)
@@ -195,7 +212,7 @@ class Listing:
                 self._add_blob(key[len(_BLOBS) :].split("/"), entry)
             elif key.startswith(_REPOSITORIES):
                 self._add_to_repository(key[len(_REPOSITORIES) :].split("/"), entry)
-            else:
+            elif entry.size or key not in _TOP:
                 self.strays.append(entry)
 
     def settle(self, now: Stamp) -> None:
@@ -209,6 +226,8 @@ class Listing:
         self.made = max([now, *(one.newest for one in self.repositories.values())])
 
     def _add_blob(self, parts: list[str], entry: Entry) -> None:
+        if len(parts) < _BLOB_DEPTH and _is_folder(parts, entry):
+            return
         digest = None
         if len(parts) >= _BLOB_DEPTH - 1 and parts[2].startswith(parts[1]):
             digest = binary_digest(parts[0], parts[2])
