@@ -252,7 +252,8 @@ def test_a_bucket_is_collected_as_a_disk(
     assert {key.split("/")[1] for key in ours} == {"runs"}
     assert sum(len(raw) for key, raw in here.items() if key not in ours) < before
     if counted.requests:
-        assert 0 < removed < 10
+        # With that of an object that is not there, which tells whether it may delete at all.
+        assert 0 < removed <= 10
     whole(registry, KEPT)
     again = stopped(jettison, registry, *more)
     assert bucket.objects().keys() == here.keys()
