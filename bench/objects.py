@@ -4,7 +4,8 @@ Each answer of the store is brought 10 ms late. Requests are counted by the stor
 `dry`: the same bucket, none changed; Jettison cold, with nothing in its cache, and warm, once more.
 `collect`: each collects a copy of its own, and what blobs are left is compared. `large`: Jettison
 alone, on a larger bucket. An image has a manifest, a config and eight layers, six of them shared;
-every eleventh was deleted, every tenth of the others has no tag. `serving`: see its own table.
+every eleventh was deleted, every tenth of the others has no tag. `serving` and `simulated`: see
+their own tables.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from typing import Final, NamedTuple
 # The folder above, for `bench.…`, wherever this is started from.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import bucket_serving, machine, servers
+from bench import bucket_planning, bucket_serving, machine, servers
 from bench.buckets import Gateway, add_etags
 from bench.options import positive, say, scratch, shown_command, terminated
 from bench.programs import BenchError, clean_environment
@@ -31,7 +32,8 @@ from bench.report import digits, write_block
 from bench.trees import Shape, make_tree
 
 HERE: Final = Path(__file__).resolve().parent
-SECTIONS: Final = ("dry", "collect", "large", "serving")
+SECTIONS: Final = ("dry", "collect", "large", "serving", "simulated")
+_OURS_ALONE: Final = {"large", "simulated"}
 IMAGES: Final = 100
 """In each repository."""
 OTHERS: Final = {"docker-registry": "docker-registry", "Distribution 3": "registry"}
@@ -61,19 +63,26 @@ class Collections:
         folder: Path,
         manifests: int,
         large: int,
+        simulated: int,
         milliseconds: float,
         scale: bucket_serving.Scale,
     ) -> None:
         self._folder = folder
-        self._counts = {"small": manifests, "large": large}
+        self._counts = {"small": manifests, "large": large, "simulated": simulated}
         self._environment = clean_environment(folder) | {"OTEL_TRACES_EXPORTER": "none"}
         self._milliseconds = milliseconds
         self._scale = scale
         self.found: list[Measured] = []
         self.served: list[bucket_serving.Figure] = []
+        self.planned: list[bucket_planning.Planned] = []
 
     def run(self, sections: Sequence[str]) -> None:
         """Measure these sections."""
+        if "simulated" in sections:
+            manifests = self._counts["simulated"]
+            self.planned = bucket_planning.measure(self._folder, manifests, self._environment)
+        if set(sections) == {"simulated"}:
+            return
         with Gateway(self._folder, self._milliseconds, self._environment) as gateway:
             if {"dry", "collect"} & set(sections):
                 self._make(gateway, "small")
@@ -178,13 +187,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, terminated)
     manifests = options.manifests or (100 if options.quick else 500)
     large = options.large or (200 if options.quick else 20_000)
+    simulated = options.simulated or (200 if options.quick else 1_000_000)
     sections = options.only or SECTIONS
     try:
-        for program in () if set(sections) == {"large"} else OTHERS:
+        for program in () if set(sections) <= _OURS_ALONE else OTHERS:
             servers.require(program)
         with scratch(options.dir) as folder:
             scale = bucket_serving.QUICK if options.quick else bucket_serving.FULL
-            collections = Collections(folder, manifests, large, options.delay, scale)
+            counts = (manifests, large, simulated)
+            collections = Collections(folder, *counts, options.delay, scale)
             collections.run(sections)
             facts = machine.facts(folder, servers.JETTISON)
     except BenchError as error:
@@ -192,10 +203,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     table = lines(collections.found) if collections.found else []
     served = bucket_serving.lines(collections.served) if collections.served else []
-    print(*table, *served, sep="\n")
+    planned = bucket_planning.lines(collections.planned) if collections.planned else []
+    print(*table, *served, *planned, sep="\n")
     if options.json is not None:
         document = [one._asdict() for one in collections.found]
         document += map(bucket_serving.document, collections.served)
+        document += [{"section": "simulated"} | one._asdict() for one in collections.planned]
         options.json.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     if options.write:
         if table:
@@ -203,6 +216,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if served:
             title = "### Servers on buckets"
             _write("objects-serving", title, bucket_serving.__doc__, served, given, facts)
+        if planned:
+            title = "### A large bucket, simulated"
+            _write("objects-simulated", title, bucket_planning.__doc__, planned, given, facts)
     return 0
 
 
@@ -233,6 +249,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--quick", action="store_true", help="next to nothing: no result")
     add("--manifests", type=positive, default=None, help="of the bucket that all collect")
     add("--large", type=positive, default=None, help="of the bucket that Jettison reads alone")
+    add("--simulated", type=positive, default=None, help="of the bucket that is made up")
     add("--delay", type=float, default=10.0, metavar="MS", help="of each answer (default 10)")
     add("--only", nargs="+", choices=SECTIONS, metavar="SECTION", help=", ".join(SECTIONS))
     add("--dir", type=Path, default=None, help="where buckets and logs lie")

@@ -42,7 +42,16 @@ from jettison.storage.protocol import (
     stamp_at,
 )
 
-__all__ = ["BLOBS_OF_IMAGE", "DELETED", "IMAGES", "main"]
+__all__ = [
+    "BLOBS_OF_IMAGE",
+    "DELETED",
+    "IMAGES",
+    "SHARED",
+    "made_blob",
+    "made_manifest",
+    "main",
+    "own_blobs",
+]
 
 IMAGES: Final = 100
 DELETED: Final = 5
@@ -59,24 +68,27 @@ _CONFIG: Final = "application/vnd.oci.image.config.v1+json"
 _LAYER: Final = "application/vnd.oci.image.layer.v1.tar+gzip"
 
 
-def _blob(number: int) -> BinaryDigest:
+def made_blob(number: int) -> BinaryDigest:
     """Return the digest of a config or layer: any will do, as long as the folders fill evenly."""
     return BinaryDigest(bytes([number & 255]) + number.to_bytes(8) + bytes(23))
 
 
-SHARED: Final = [_blob(number) for number in range(5)]
+SHARED: Final = [made_blob(number) for number in range(5)]
 
 
-def _own(repository: int, image: int) -> list[BinaryDigest]:
+def own_blobs(repository: int, image: int) -> list[BinaryDigest]:
+    """Return the config and the layers that no other image has."""
     first = ((repository * (IMAGES + DELETED) + image) * OWN) + len(SHARED)
-    return [_blob(first + place) for place in range(OWN)]
+    return [made_blob(first + place) for place in range(OWN)]
 
 
-def _manifest(repository: int, image: int) -> bytes:
+def made_manifest(repository: int, image: int) -> bytes:
+    """Return the bytes of an image's manifest."""
+
     def descriptor(kind: str, digest: BinaryDigest) -> dict[str, Any]:
         return {"mediaType": kind, "digest": f"sha256:{digest.hex()}", "size": 32654}
 
-    config, *layers = _own(repository, image)
+    config, *layers = own_blobs(repository, image)
     document = {
         "schemaVersion": 2,
         "mediaType": "application/vnd.oci.image.manifest.v1+json",
@@ -120,7 +132,7 @@ class _Storage:
         raw = os.pread(self._index, ends[1] - ends[0], ends[0])
         found = [BinaryDigest(raw[at : at + _ROW]) for at in range(0, len(raw), _ROW)]
         count = self._repositories * (IMAGES + DELETED) * OWN + len(SHARED)
-        return found + [_blob(number) for number in range(first, count, 256)]
+        return found + [made_blob(number) for number in range(first, count, 256)]
 
     def group_change(self, group: str) -> int:
         return 0
@@ -154,7 +166,7 @@ class _Repository(_Links):
     def __init__(self, storage: _Storage, name: str) -> None:
         self.name = name
         self._number = int(name[-6:])
-        raws = [_manifest(self._number, image) for image in range(IMAGES)]
+        raws = [made_manifest(self._number, image) for image in range(IMAGES)]
         digests = [hashlib.sha256(raw) for raw in raws]
         storage.raws = {BinaryDigest(d.digest()): raw for d, raw in zip(digests, raws, strict=True)}
         self._digests = [BinaryDigest(digest.digest()) for digest in digests]
@@ -169,7 +181,7 @@ class _Repository(_Links):
 
     def layers(self) -> Layers:
         images = range(IMAGES + DELETED)
-        own = (digest for image in images for digest in _own(self._number, image))
+        own = (digest for image in images for digest in own_blobs(self._number, image))
         return Layers({*SHARED, *own}, [])
 
     def links(self, kind: LinkKind) -> _Links:
@@ -190,7 +202,7 @@ def _prepare(file: Path, repositories: int) -> None:
     rows = [bytearray() for _ in range(256)]
     for repository in range(repositories):
         for image in range(IMAGES + DELETED):
-            digest = hashlib.sha256(_manifest(repository, image)).digest()
+            digest = hashlib.sha256(made_manifest(repository, image)).digest()
             rows[digest[0]] += digest
     with file.open("wb") as output:
         at = 257 * 8

@@ -13,6 +13,7 @@ import pytest
 
 from bench import bucket_serving
 from bench.bucket_serving import COLD, PUSHES, REQUESTS_OF_PUSH, WARM, Figure
+from bench.bucket_simulation import bill
 from bench.buckets import Gateway, add_etags
 from bench.objects import Measured, lines
 from bench.programs import clean_environment
@@ -53,6 +54,26 @@ def test_small_run_counts_the_requests_of_each(tmp_path: Path) -> None:
     assert found["large", "Jettison, cold"]["requests"]["GetObject"] == 21
     assert "| dry | Jettison, cold | 12 |" in done.stdout
     assert not list(tmp_path.glob("jettison-bench-*"))
+
+
+def test_a_simulated_bucket_is_planned_for(tmp_path: Path) -> None:
+    document = tmp_path / "it.json"
+    options = ["--only", "simulated", "--simulated", "300", "--json", str(document)]
+    done = subprocess.run(
+        [sys.executable, str(OBJECTS), *options, "--dir", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    cold, warm = json.loads(document.read_text())
+    # Each image has its manifest and four more, each of 15 deleted ones too; five are shared.
+    assert (cold["kept"], cold["garbage"]) == (300 * 5 + 5, 15 * 5)
+    assert cold["requests"]["GET"] == 300
+    assert warm["requests"] == {"LIST": cold["requests"]["LIST"]}
+    assert (warm["kept"], warm["garbage"]) == (cold["kept"], cold["garbage"])
+    assert "| warm | 300 | 1,505 | 75 |" in done.stdout
+    assert bill({"LIST": 2000, "GET": 10_000}) == pytest.approx(0.014)
 
 
 def test_quick_run_counts_the_requests_of_servers(tmp_path: Path) -> None:

@@ -8,13 +8,14 @@ by chance, and every link is read.
 """
 
 import hashlib
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Final
 
 from jettison.model.digest import ALGORITHMS, BinaryDigest, Digest, binary_digest
 from jettison.storage.filesystem import layout
 from jettison.storage.objects.bucket import Entry
-from jettison.storage.objects.table import DigestTable
+from jettison.storage.objects.table import BlobTable, DigestTable
 from jettison.storage.protocol import LinkKind, Stamp
 
 __all__ = ["PARTS", "SOUND", "Listing", "RepositoryListing", "TagListing", "is_sound", "link_tag"]
@@ -104,7 +105,7 @@ class RepositoryListing:
     """
 
     def __init__(self) -> None:
-        self.links = {kind: DigestTable() for kind in LinkKind}
+        self.links = {kind: DigestTable("b") for kind in LinkKind}
         self.emptied: dict[LinkKind, dict[BinaryDigest, Stamp]] = {kind: {} for kind in LinkKind}
         self.misnamed: dict[LinkKind, list[Entry]] = {kind: [] for kind in LinkKind}
         self.tags: dict[str, TagListing] = {}
@@ -146,11 +147,18 @@ class RepositoryListing:
             case ["_manifests", "revisions", *below]:
                 self._add_link(LinkKind.REVISION, below, entry)
             case ["_manifests", "tags", tag, *below]:
-                self._add_to_tag(self.tags.setdefault(tag, TagListing()), below, entry)
+                self._add_to_tag(self._tag(tag), below, entry)
             case ["_uploads", upload, *_]:
                 self.uploads.setdefault(upload, []).append(entry)
             case _:
                 self._add_stray(entry)
+
+    def _tag(self, name: str) -> TagListing:
+        found = self.tags.get(name)
+        if found is None:
+            # The same names are in many repositories.
+            found = self.tags[sys.intern(name)] = TagListing()
+        return found
 
     def _add_link(self, kind: LinkKind, below: list[str], entry: Entry) -> None:
         digest = binary_digest(*below[:2]) if len(below) > 1 else None
@@ -194,7 +202,7 @@ class Listing:
 
     def __init__(self) -> None:
         self.made = Stamp(0)
-        self.blobs = DigestTable()
+        self.blobs = BlobTable()
         self.drafts: dict[BinaryDigest, list[Entry]] = {}
         self.repositories: dict[str, RepositoryListing] = {}
         self.names: dict[str, Stamp] = {}

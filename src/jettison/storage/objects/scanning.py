@@ -238,8 +238,9 @@ class ObjectScanning:
                 if entry.key.startswith(_AMONG_BLOBS)
                 and not layout.is_foreign(entry.key.rpartition("/")[2])
             ]
-        digests = (*self.listing.blobs, *self.listing.drafts)
-        return sorted({_group_of(digest) for digest in digests})
+        short = {f"sha256/{first:02x}" for first in self.listing.blobs.first_bytes()}
+        others = (*self.listing.blobs.long, *self.listing.drafts)
+        return sorted(short.union(map(_group_of, others)))
 
     def blobs_in(self, group: str, problems: list[Problem] | None = None) -> list[BinaryDigest]:  # noqa: ARG002 - noted with the groups
         """Return the blobs that have a place in a group, sorted."""

@@ -1,17 +1,17 @@
-"""Digests of a listing, each with a time and a number, in 48 bytes each.
+"""Digests of a listing, each with a time and a number, in some 48 bytes each.
 
-A Python dict of bytes takes about 200 bytes for each; a bucket has millions of links.
+A Python dict of bytes takes about 200 bytes for each; a bucket has millions of links and blobs.
 """
 
 from array import array
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from jettison.model.digest import BinaryDigest, in_a_row
 from jettison.storage.protocol import Stamp
 
-__all__ = ["DigestTable", "Row"]
+__all__ = ["BlobTable", "DigestTable", "Row"]
 
 _LENGTH: Final = 32
 
@@ -24,13 +24,16 @@ class Row(NamedTuple):
 
 
 class DigestTable:
-    """A table by digest, filled in any order and then read; :meth:`settle` comes in between."""
+    """A table by digest, filled in any order and then read; :meth:`settle` comes in between.
 
-    def __init__(self) -> None:
+    ``kind`` is what an array calls its numbers: "b" for those of one byte.
+    """
+
+    def __init__(self, kind: Literal["b", "q"] = "q") -> None:
         self._filling = bytearray()
         self._row = b""
         self._stamps = array("q")
-        self._numbers = array("q")
+        self._numbers = array(kind)
         self._long: dict[BinaryDigest, Row] = {}
         self._in_order = True
 
@@ -52,23 +55,20 @@ class DigestTable:
         """Put in order what was added."""
         self._row, self._filling = bytes(self._filling), bytearray()
         if self._in_order:
+            # As long as they are, without the room for more.
+            self._stamps, self._numbers = self._stamps[:], self._numbers[:]
             return
-        # By the first byte, so that little more memory is needed meanwhile.
-        groups = [array("q") for _ in range(256)]
-        for at, first in enumerate(self._row[::_LENGTH]):
-            groups[first].append(at)
-        row, stamps, numbers = bytearray(), array("q"), array("q")
-        for group in groups:
-            for at in self._youngest(group):
-                row += self._digest(at)
-                stamps.append(self._stamps[at])
-                numbers.append(self._numbers[at])
+        row, stamps, numbers = bytearray(), array("q"), array(self._numbers.typecode)
+        for at in self._youngest(range(len(self._stamps))):
+            row += self._digest(at)
+            stamps.append(self._stamps[at])
+            numbers.append(self._numbers[at])
         self._row, self._stamps, self._numbers = bytes(row), stamps, numbers
         self._in_order = True
 
-    def _youngest(self, group: Iterable[int]) -> list[int]:
-        """Return the places of a group in the order of its digests, of each the youngest."""
-        places = sorted(group, key=lambda at: (self._digest(at), self._stamps[at]))
+    def _youngest(self, places: Iterable[int]) -> list[int]:
+        """Return places in the order of their digests, of each the youngest."""
+        places = sorted(places, key=lambda at: (self._digest(at), self._stamps[at]))
         return list({self._digest(at): at for at in places}.values())
 
     def _digest(self, at: int) -> bytes:
@@ -101,14 +101,64 @@ class DigestTable:
             yield digest, Row(Stamp(stamp), number)
         yield from sorted(self._long.items())
 
+
+class BlobTable:
+    """A table of many digests: one for each first byte, which takes little more to put in order."""
+
+    def __init__(self) -> None:
+        self._parts: dict[int, DigestTable] = {}
+        self._long = DigestTable()
+
+    def _part(self, digest: BinaryDigest) -> DigestTable:
+        if len(digest) != _LENGTH:
+            return self._long
+        return self._parts.get(digest[0], _EMPTY)
+
+    def add(self, digest: BinaryDigest, stamp: Stamp, number: int) -> None:
+        """Add a digest; of one that is added twice the younger counts."""
+        if len(digest) == _LENGTH and digest[0] not in self._parts:
+            self._parts[digest[0]] = DigestTable()
+        self._part(digest).add(digest, stamp, number)
+
+    def settle(self) -> None:
+        """Put in order what was added."""
+        self._parts = dict(sorted(self._parts.items()))
+        for part in self._parts.values():
+            part.settle()
+        self._long.settle()
+
+    def get(self, digest: BinaryDigest) -> Row | None:
+        """Return what is known of a digest; None if it is not in the table."""
+        return self._part(digest).get(digest)
+
+    def __contains__(self, digest: BinaryDigest) -> bool:
+        return self.get(digest) is not None
+
+    def __len__(self) -> int:
+        return sum(map(len, self._parts.values())) + len(self._long)
+
+    def __iter__(self) -> Iterator[BinaryDigest]:
+        """Yield the digests, those of sha256 first, sorted."""
+        for part in (*self._parts.values(), self._long):
+            yield from part
+
+    def items(self) -> Iterator[tuple[BinaryDigest, Row]]:
+        """Yield each digest with what is known of it, in the order of :meth:`__iter__`."""
+        for part in (*self._parts.values(), self._long):
+            yield from part.items()
+
+    def first_bytes(self) -> list[int]:
+        """Return with which bytes digests of sha256 begin, sorted."""
+        return sorted(self._parts)
+
     def beginning_with(self, first: int) -> list[BinaryDigest]:
         """Return the digests of sha256 whose first byte is this, sorted."""
-        places = range(len(self._stamps))
-        start = bisect_left(places, bytes([first]), key=self._digest)
-        end = bisect_right(places, bytes([first]), key=lambda at: self._digest(at)[:1])
-        return in_a_row(self._row[start * _LENGTH : end * _LENGTH])
+        return list(self._parts.get(first, ()))
 
     @property
     def long(self) -> list[BinaryDigest]:
         """The digests of another algorithm than sha256, sorted."""
-        return sorted(self._long)
+        return list(self._long)
+
+
+_EMPTY: Final = DigestTable()
