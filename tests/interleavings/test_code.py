@@ -21,9 +21,6 @@ from jettison.storage.filesystem.places import TreePlaces
 from jettison.storage.objects import ObjectStorage, announcing, pages, scanning, sweeping, sweeps
 from jettison.storage.objects.announcing import AnnouncedKeys
 from jettison.storage.objects.deleting import Deleted
-from jettison.storage.objects.listing import Listing
-from jettison.storage.objects.scanning import ObjectScanning
-from jettison.storage.objects.sweeping import ObjectSweeping
 from jettison.storage.objects.sweeps import Sweeps
 from jettison.storage.protocol import LinkKind
 from tests.interleavings.bucket import SimulatedBucket
@@ -36,6 +33,7 @@ from tests.interleavings.scheduling import (
     rolling,
     switching,
 )
+from tests.support.rules import RULES
 from tests.support.trees import image_document
 
 APP: Final = RepoName("app")
@@ -310,29 +308,17 @@ def test_switches_at_random_break_nothing(start: Start) -> None:
 
 
 def test_what_is_not_announced_breaks_an_image(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Sweeps, "announce", lambda *_: 1)
-    monkeypatch.setattr(Sweeps, "shut", lambda *_: None)
+    RULES["announcement"](monkeypatch.setattr)
     assert is_broken(sweep_beside_push)
 
 
 def test_a_sweep_that_does_not_list_again_breaks_an_image(monkeypatch: pytest.MonkeyPatch) -> None:
-    look = ObjectSweeping._list
-    first: dict[int, Listing] = {}
-
-    def look_once(storage: ObjectSweeping) -> Listing:
-        if not storage.aside:
-            first[id(storage)] = look(storage)
-            return first[id(storage)]
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(ObjectScanning, "_list", lambda _: first[id(storage)])
-            return look(storage)
-
-    monkeypatch.setattr(ObjectSweeping, "_list", look_once)
+    RULES["second listing"](monkeypatch.setattr)
     assert is_broken(sweep_beside_push)
 
 
 def test_a_push_that_does_not_look_last_breaks_an_image(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Sweeps, "naming", lambda *_: [])
+    RULES["last look"](monkeypatch.setattr)
     assert is_broken(sweep_beside_push)
 
 

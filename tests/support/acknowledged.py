@@ -7,13 +7,20 @@ import re
 import threading
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 
 from jettison.demo.images import Content, Image, Index
 from jettison.model.digest import Digest
 from tests.support.registry import DockerRegistry
 
+_OBJECT = re.compile(
+    r".*/v2/(?:blobs/sha256/../(?P<blob>[0-9a-f]{64})/data"
+    r"|repositories/(?P<repo>.+)/(?P<kind>_layers|_manifests/revisions)"
+    r"/sha256/(?P<hex>[0-9a-f]{64})/link)"
+)
+TAKEN = "needed object deleted"
+"""A kind of failure: a collection deleted what an acknowledged push relies on."""
 MOST_FAILURES = 40
 """The load stops at so many."""
 
@@ -62,6 +69,7 @@ class Model:
         self._pins: Counter[tuple[str, Digest]] = Counter()
         self._tags: dict[tuple[str, str], Digest] = {}
         self._live: set[tuple[str, Digest]] = set()
+        self._all_parts: dict[Digest, frozenset[str]] = {}
         self.contents: dict[Digest, Image | Index] = {}
         """All that was ever to be pushed, by the digest of its manifest."""
 
@@ -149,6 +157,38 @@ class Model:
             {repo for repo, found in live if any(one.digest == blob for one in found.blobs())}
         )
 
+    def relying(self, key: str) -> dict[tuple[str, Digest], float]:
+        """Live manifests that rely on the object at a key, and about which nothing is under way.
+
+        Each with when it was last changed: one that was deleted and put again meanwhile has
+        another.
+        """
+        found = _OBJECT.fullmatch(key)
+        if found is None:
+            return {}
+        repo, hexadecimal = found["repo"], found["blob"] or found["hex"]
+        with self._lock:
+            live = [one for one in self._live if repo in {None, one[0]}]
+            changed = {one: self._changed.get(one, 0) for one in live}
+        revision = found["kind"] == "_manifests/revisions"
+        return {
+            one: changed[one]
+            for one in live
+            if changed[one] < math.inf
+            and (
+                one[1].hex == hexadecimal
+                if revision
+                else hexadecimal in self._parts(self.contents[one[1]])
+            )
+        }
+
+    def _parts(self, content: Image | Index) -> frozenset[str]:
+        found = self._all_parts.get(content.digest)
+        if found is None:
+            found = frozenset(one.digest.hex for one in everything(content))
+            self._all_parts[content.digest] = found
+        return found
+
     def blobs(self) -> dict[Digest, int]:
         """The size of every blob, manifests included, that something live needs."""
         return {
@@ -203,6 +243,10 @@ class Shared:
     grace: float
     refusals: bool
     """Whether a push may be refused since a blob that was there is gone."""
+    kills: bool = False
+    """Whether servers are killed, so that a request may have to be sent again."""
+    ends_with: Collection[str] = ()
+    """Kinds of failures of which the first ends the load."""
     patience: float = 3.0
     """Seconds after which a broken image is looked at again, to tell a moment from a loss."""
     model: Model = field(default_factory=Model)
@@ -223,11 +267,28 @@ class Shared:
         with self._lock:
             self.counts[what] += number
 
+    def audit(self, key: str) -> Callable[[], None]:
+        """Look who relies on an object before it is deleted; call what is returned after that.
+
+        Before anything can heal: whoever relies on it both before and after has lost it.
+        """
+        before = self.model.relying(key)
+
+        def deleted() -> None:
+            self.log.add("gc", f"DELETE {key}")
+            after = self.model.relying(key)
+            broken = [one for one, changed in before.items() if after.get(one) == changed]
+            if broken:
+                told = ", ".join(f"{repo}@{digest}" for repo, digest in broken)
+                self.fail(TAKEN, f"{key}, needed by {told}", {broken[0][1]})
+
+        return deleted
+
     def fail(self, kind: str, text: str, digests: set[Digest] | None = None) -> None:
         story = f"\n{self.log.about(digests)}" if digests else ""
         with self._lock:
             self.failures.append(Failure(kind, text + story))
-            if len(self.failures) >= MOST_FAILURES:
+            if len(self.failures) >= MOST_FAILURES or kind in self.ends_with:
                 self.ended.set()
 
 

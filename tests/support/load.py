@@ -20,6 +20,7 @@ import json
 import os
 import random
 import re
+import subprocess
 import threading
 import time
 import traceback
@@ -31,11 +32,12 @@ from jettison.demo.images import Content, Image, Index, image, index, layer, ran
 from jettison.model.digest import Digest
 from jettison.model.mediatypes import ACCEPT
 from tests.support.acknowledged import Failure, Shared, everything
-from tests.support.cli import Jettison
+from tests.support.cli import Jettison, Result
 from tests.support.registry import DockerRegistry, Response
 
 DAY = 86_400.0
 LOCKED = 12
+KILLED = -9
 GRACE = {None: 3600.0, "1s": 1.0, "2s": 2.0}
 WORKERS = 6
 REPOSITORIES = ["team/a", "team/b", "team/b/inner", "team/c", "d", "e"]
@@ -45,6 +47,13 @@ TAGS = [f"t{number}" for number in range(8)]
 MOMENT = "image broken for a moment"
 """A kind of failure: the blobs that a pull missed were there when it looked again."""
 PUT_OFF = "collections that left something to the next (exit 3)"
+TRIES = 2
+TRIES_BESIDE_KILLS = 10
+COLLECTION_SECONDS = 240.0
+KILLED_EACH = 3
+"""Each third collection of a collector is killed, if it takes long enough."""
+PATIENCE = 120.0
+"""Seconds within which a request that a kill has cut off is answered by a server."""
 
 OLD_BASE = layer({"base": random_bytes("old base", 2000)})
 _BASES = [OLD_BASE, *(layer({"base": random_bytes(f"base {n}", 3000)}) for n in range(5))]
@@ -63,6 +72,10 @@ POOL: list[Image | Index] = [
 """What clients push: 48 images that share layers, 12 indexes of two of them each."""
 
 
+class CutOffError(Exception):
+    """The server was killed before it had answered."""
+
+
 class Client:
     """One client of the registry, with one connection that it keeps."""
 
@@ -70,13 +83,47 @@ class Client:
         self.shared = shared
         self.name = name
         self.random = random.Random(name)
-        self._connection = http.client.HTTPConnection("127.0.0.1", next(shared.ports), timeout=180)
+        self.pool: Sequence[Image | Index] = POOL
+        self._cuts = 0
+        self._connect()
+
+    def _connect(self) -> None:
+        port = next(self.shared.ports)
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=180)
 
     def close(self) -> None:
         self._connection.close()
 
     def request(
         self, method: str, path: str, headers: dict[str, str] | None = None, body: bytes = b""
+    ) -> Response:
+        """Send a request, and send it again to the next server where this one was killed."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return self._request_once(method, path, headers, body)
+            except CutOffError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+
+    def _request_once(
+        self, method: str, path: str, headers: dict[str, str] | None = None, body: bytes = b""
+    ) -> Response:
+        try:
+            return self._exchange(method, path, headers, body)
+        except (ConnectionError, http.client.HTTPException) as error:
+            if not self.shared.kills:
+                raise
+            self._cuts += 1
+            self.shared.count("requests cut off by a kill")
+            self.shared.log.add(self.name, f"{method} {path} cut off: {error!r}")
+            self._connection.close()
+            self._connect()
+            raise CutOffError from error
+
+    def _exchange(
+        self, method: str, path: str, headers: dict[str, str] | None, body: bytes
     ) -> Response:
         began = time.monotonic()
         self._connection.request(method, path, body or None, headers or {})
@@ -102,12 +149,22 @@ class Client:
 
     # -- pushing -------------------------------------------------------------------------------
 
-    def push(self, repo: str, tag: str, content: Image | Index, pause: float = 0.0) -> bool:
-        """Push as skopeo would: each image's blobs, then its manifest; at last the index."""
+    def push(
+        self,
+        repo: str,
+        tag: str,
+        content: Image | Index,
+        pause: float = 0.0,
+        source: str | None = None,
+    ) -> bool:
+        """Push as skopeo would: each image's blobs, then its manifest; at last the index.
+
+        With a `source`, all blobs are mounted from that repository, and none is asked for.
+        """
         with self.shared.model.pinned(repo, content):
             images = content.members if isinstance(content, Index) else [content]
             for one in images:
-                if not all(self._bring(repo, blob) for blob in one.blobs()):
+                if not all(self._bring(repo, blob, source) for blob in one.blobs()):
                     return False
                 self.shared.gate.closing.wait(pause)
                 ref = one.digest if isinstance(content, Index) else tag
@@ -115,9 +172,15 @@ class Client:
                     return False
             return not isinstance(content, Index) or self._put(repo, tag, content)
 
-    def _bring(self, repo: str, blob: Content) -> bool:
-        """Ask for the blob, then mount it or upload it."""
+    def _bring(self, repo: str, blob: Content, source: str | None = None) -> bool:
         with self.shared.model.lock(repo, blob.digest):
+            while True:
+                with contextlib.suppress(CutOffError):
+                    return self._bring_once(repo, blob, source)
+
+    def _bring_once(self, repo: str, blob: Content, source: str | None) -> bool:
+        """Ask for the blob, then mount it or upload it."""
+        if source is None:
             path = f"/v2/{repo}/blobs/{blob.digest}"
             answer = self.request("HEAD", path)
             if answer.status == 200 and int(answer.headers["Content-Length"]) == blob.size:
@@ -125,30 +188,38 @@ class Client:
                 return True
             if answer.status != 404:
                 return self._unexpected("HEAD", path, answer, blob.digest)
-            path = f"/v2/{repo}/blobs/uploads/"
             sources = [name for name in self.shared.model.sources(blob.digest) if name != repo]
             if sources and self.random.random() < 0.5:
-                path += f"?mount={quote(blob.digest)}&from={self.random.choice(sources)}"
-            answer = self.request("POST", path)
-            if "mount" in path and answer.status == 201:
-                self.shared.count("blobs mounted")
-                return True
-            if answer.status != 202:
-                return self._unexpected("POST", path, answer, blob.digest)
-            upload = urlsplit(answer.headers["Location"])
-            path = f"{upload.path}?{upload.query}&digest={quote(blob.digest)}"
-            headers = {"Content-Type": "application/octet-stream"}
-            answer = self.request("PUT", path, headers, blob.raw)
-            if answer.status != 201:
-                return self._unexpected("PUT", path, answer, blob.digest)
-            self.shared.count("blobs uploaded")
+                source = self.random.choice(sources)
+        path = f"/v2/{repo}/blobs/uploads/"
+        if source is not None:
+            path += f"?mount={quote(blob.digest)}&from={source}"
+        answer = self.request("POST", path)
+        if "mount" in path and answer.status == 201:
+            self.shared.count("blobs mounted")
             return True
+        if answer.status != 202:
+            return self._unexpected("POST", path, answer, blob.digest)
+        upload = urlsplit(answer.headers["Location"])
+        path = f"{upload.path}?{upload.query}&digest={quote(blob.digest)}"
+        headers = {"Content-Type": "application/octet-stream"}
+        # Cut off, it may be over: then there is no such upload, and the blob is asked for again.
+        answer = self._request_once("PUT", path, headers, blob.raw)
+        if answer.status != 201:
+            return self._unexpected("PUT", path, answer, blob.digest)
+        self.shared.count("blobs uploaded")
+        return True
 
-    def _put(self, repo: str, ref: str, content: Image | Index) -> bool:
+    def _put(
+        self, repo: str, ref: str, content: Image | Index, *, only_there: bool = False
+    ) -> bool:
+        """Put a manifest; True also where it should be `only_there` already, and is not."""
         model = self.shared.model
         path = f"/v2/{repo}/manifests/{ref}"
         headers = {"Content-Type": content.manifest.media_type}
         with model.lock(repo):
+            if only_there and (repo, content.digest) not in model.live():
+                return True
             if ":" not in ref:
                 model.begin(repo, ref)
             answer = self.request("PUT", path, headers, content.manifest.raw)
@@ -184,8 +255,10 @@ class Client:
             tags = [tag for (_, tag), to in model.tags(repo).items() if to == digest]
             model.begin(repo, digest, *tags)
             path = f"/v2/{repo}/manifests/{digest}"
+            cuts = self._cuts
             answer = self.request("DELETE", path)
-            if answer.status != 202:
+            # Cut off, the first one may have done it.
+            if answer.status != 202 and not (answer.status == 404 and self._cuts > cuts):
                 self._unexpected("DELETE", path, answer, digest)
                 return None
             model.deleted(repo, digest)
@@ -280,8 +353,12 @@ class Client:
     def _operate(self) -> None:
         chance = self.random.random()
         repo = self.random.choice(REPOSITORIES)
-        if chance < 0.35:
-            self._push_again(repo, self.random.choice(POOL))
+        if chance < 0.25:
+            self._push_again(repo, self.random.choice(self.pool))
+        elif chance < 0.3:
+            self._copy(repo)
+        elif chance < 0.35:
+            self._tag_again(repo)
         elif chance < 0.6:
             gone = self.delete(repo)
             if gone is not None and self.random.random() < 0.6:
@@ -292,6 +369,29 @@ class Client:
             if tags:
                 (repo, tag), digest = self.random.choice(tags)
                 self.pull(repo, tag, digest)
+
+    def _copy(self, repo: str) -> None:
+        """Copy an image of another repository, all of whose blobs are there to be mounted."""
+        live = self.shared.model.live()
+        there = sorted((d, name) for name, d in live if name != repo and name in REPOSITORIES)
+        if there:
+            digest, source = self.random.choice(there)
+            content = self.shared.model.contents[digest]
+            self.push_twice(repo, self.random.choice(TAGS), content, 0.0, source)
+            self.shared.count("images copied")
+
+    def _tag_again(self, repo: str) -> None:
+        """Give an image that is there one more tag, without a look at what it is made of."""
+        there = sorted(digest for name, digest in self.shared.model.live() if name == repo)
+        if not there:
+            return
+        tag = self.random.choice(TAGS)
+        content = self.shared.model.contents[self.random.choice(there)]
+        with self.shared.model.pinned(repo, content):
+            if self._put(repo, tag, content, only_there=True):
+                self.shared.count("tags moved")
+                return
+        self.push_twice(repo, tag, content, 0.0)
 
     def _push_again(self, repo: str, content: Image | Index) -> None:
         chance = self.random.random()
@@ -304,12 +404,22 @@ class Client:
         tag = self.random.choice(TAGS)
         self.push_twice(repo, tag, content, pause)
 
-    def push_twice(self, repo: str, tag: str, content: Image | Index, pause: float) -> None:
+    def push_twice(
+        self,
+        repo: str,
+        tag: str,
+        content: Image | Index,
+        pause: float,
+        source: str | None = None,
+    ) -> None:
         """Push; if that was refused, again and without a pause."""
-        if self.push(repo, tag, content, pause):
+        tries = TRIES_BESIDE_KILLS if self.shared.kills else TRIES
+        if self.push(repo, tag, content, pause, source):
             self.shared.count("pushes")
-        elif self.push(repo, tag, content):
+        elif any(self.push(repo, tag, content) for _ in range(tries - 1)):
             self.shared.count("pushes that needed a second try")
+        elif self.shared.kills:
+            self.shared.fail("push refused each time", f"{repo}:{tag}", {content.digest})
 
 
 class Retirer(Client):
@@ -409,10 +519,21 @@ class Returner(Client):
 class Collector:
     """Runs `jettison gc` back to back, and looks after each run whether all files are there."""
 
-    def __init__(self, shared: Shared, jettison: Jettison, grace: str | None) -> None:
+    def __init__(
+        self,
+        shared: Shared,
+        jettison: Jettison,
+        grace: str | None,
+        *further: str,
+    ) -> None:
         self._shared = shared
         self._jettison = jettison
+        self._random = random.Random(0)
+        self._runs = 0
+        self.kills = False
+        """Whether some collections are killed."""
         options = ["--grace", grace] if grace else []
+        options += further
         # Most of so small a registry may be garbage at one time.
         options += ["--max-removal", "100%", "--yes", "-o", "json"]
         self._command = ["gc", str(shared.registry.config), *options]
@@ -423,7 +544,7 @@ class Collector:
         number = shared.counts["collections"]
         before = self._blobs()
         shared.log.add("gc", f"collection {number} starts")
-        done = self._jettison(*self._command, check=None)
+        done = self._run()
         gone = before - self._blobs()
         shared.log.add("gc", f"collection {number}: exit {done.code}, gone: {' '.join(gone)}")
         shared.count("blobs seen to be gone", len(gone))
@@ -431,7 +552,9 @@ class Collector:
             receipt = json.loads(done.stdout)["collection"]
             shared.count("blobs collected", receipt["removed"]["blobs"]["count"])
             shared.count("blobs put back", receipt["put_back"]["count"])
-        if done.code == 3 and all(map(self._passing, receipt["problems"])):
+        if done.code == KILLED:
+            shared.count("collections killed")
+        elif done.code == 3 and all(map(self._passing, receipt["problems"])):
             if any(map(_is_put_off, receipt["problems"])):
                 shared.count(PUT_OFF)
             else:
@@ -443,6 +566,19 @@ class Collector:
             text = f"collection {number}: exit {done.code}\n{done.stdout}\n{done.stderr}"
             shared.fail(f"gc: exit {done.code}", text)
         self.check_files(number)
+
+    def _run(self) -> Result:
+        process = self._jettison.start(*self._command)
+        try:
+            self._runs += 1
+            killed = self.kills and self._runs % KILLED_EACH == KILLED_EACH - 1
+            seconds = self._random.uniform(0.8, 4.0) if killed else COLLECTION_SECONDS
+            stdout, stderr = process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            stdout, stderr = process.communicate()
+            assert killed, f"{self._command} does not end:\n{stdout}\n{stderr}"
+        return Result(stdout, stderr, process.returncode)
 
     def work(self) -> None:
         while not self._shared.ended.is_set():
@@ -504,6 +640,8 @@ class Load:
     """All of it against one registry; `grace` is an option of the collections.
 
     `returning`: images are deleted and pushed again when they are a day old, and nothing else.
+    `pool`: these are pushed alone, so that more often what is being collected is wanted again.
+    `killing`: with these commands one collects each, and collections and servers are killed.
     """
 
     def __init__(
@@ -515,8 +653,13 @@ class Load:
         returning: bool = False,
         beside: Sequence[DockerRegistry] = (),
         collectors: int = 1,
+        clients: int = WORKERS,
+        killing: Sequence[Jettison] = (),
+        pool: Sequence[Image | Index] = (),
     ) -> None:
         self.shared = Shared(registry, GRACE[grace], refusals=returning or grace is not None)
+        self.shared.kills = bool(killing)
+        self._servers = [registry, *beside]
         self.shared.ports = itertools.cycle([registry.port, *(one.port for one in beside)])
         for content in POOL:
             self.shared.model.know(content)
@@ -524,9 +667,16 @@ class Load:
         self._retirer = Retirer(self.shared)
         self._checker = Client(self.shared, "checker")
         kind = Returner if returning else Client
-        self._clients = [kind(self.shared, f"client-{n}") for n in range(WORKERS)]
+        self._clients = [kind(self.shared, f"client-{n}") for n in range(clients)]
+        for client in self._clients:
+            client.pool = pool or POOL
         self._collector = Collector(self.shared, jettison, grace) if jettison else None
-        self._collectors = collectors
+        self._collectors = [self._collector] * collectors if self._collector else []
+        for one in killing:
+            # Whether a server of ours runs just now says nothing here.
+            self._collector = Collector(self.shared, one, grace, "--served-by-jettison")
+            self._collector.kills = True
+            self._collectors.append(self._collector)
         self._seconds: Counter[str] = Counter()
 
     @property
@@ -556,8 +706,9 @@ class Load:
         """
         jobs: list[tuple[str, Callable[[], None]]] = [(c.name, c.work) for c in self._clients]
         jobs.append(("retirer", self._retirer.work))
-        if self._collector is not None:
-            jobs += [("gc", self._collector.work)] * self._collectors
+        jobs += [("gc", one.work) for one in self._collectors]
+        if self.shared.kills:
+            jobs.append(("killer", self._kill_servers))
         threads = [
             threading.Thread(target=self._guarded, args=job, name=job[0], daemon=True)
             for job in jobs
@@ -577,6 +728,16 @@ class Load:
         for thread in threads:
             thread.join(300)
             assert not thread.is_alive(), f"{thread.name} does not end"
+
+    def _kill_servers(self) -> None:
+        chance = random.Random(0)
+        while not self.shared.ended.wait(chance.uniform(3.0, 9.0)):
+            server = chance.choice(self._servers)
+            self.shared.log.add("killer", f"kills the server on port {server.port}")
+            server.kill()
+            self.shared.count("servers killed")
+            self.shared.ended.wait(chance.uniform(0.0, 1.5))
+            server.start()
 
     def check(self, *, untagged: bool = True) -> None:
         """While no client is at it: every tag is listed, no other is, and each pulls in full."""
@@ -605,6 +766,8 @@ class Load:
         if self._collector is None:
             return
         model = self.shared.model
+        for one in self._collectors:
+            one.kills = False
         for _ in range(3):
             if self._grace is not None:
                 time.sleep(self.shared.grace + 0.5)

@@ -246,6 +246,13 @@ class DockerRegistry(Remote):
             process.kill()
             process.wait()
 
+    def kill(self) -> None:
+        """End its process as `kill -9` does."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+
     def restart(self) -> None:
         """Stop and start, with the configuration file as it is on disk now."""
         self.stop()
