@@ -13,6 +13,7 @@ import pytest
 
 pytest.register_assert_rewrite("support")
 
+from tests.support.buckets import IN_BUCKETS, Gateway  # noqa: E402 - its assertions are rewritten first
 from tests.support.cli import Jettison  # noqa: E402 - its assertions are rewritten first
 from tests.support.registry import (  # noqa: E402 - same
     REGISTRIES,
@@ -74,6 +75,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="jettison",
         help="the server of all tests that do not say which one they are about",
     )
+    parser.addoption(
+        "--bucket",
+        action="store_true",
+        help="its storage is a bucket, and tests that need a folder are left out",
+    )
 
 
 @pytest.fixture
@@ -86,14 +92,22 @@ def program(request: pytest.FixtureRequest) -> Program:
 
 
 @pytest.fixture
-def registry_factory(tmp_path: Path, program: Program) -> Iterator[RegistryFactory]:
+def registry_factory(
+    request: pytest.FixtureRequest, tmp_path: Path, program: Program
+) -> Iterator[RegistryFactory]:
     """Start registries with options of one's own; they are stopped after the test."""
     numbers = count(1)
     with ExitStack() as running:
+        buckets = request.config.getoption("--bucket")
+        gateway = running.enter_context(Gateway(tmp_path / "gateway")) if buckets else None
 
         def start(**options: Unpack[Options]) -> DockerRegistry:
-            folder = tmp_path / f"registry-{next(numbers)}"
-            return running.enter_context(REGISTRIES[program](folder, **options))
+            name = f"registry-{next(numbers)}"
+            if gateway is None:
+                made = REGISTRIES[program](tmp_path / name, **options)
+            else:
+                made = IN_BUCKETS[program](tmp_path / name, gateway.bucket(name), **options)
+            return running.enter_context(made)
 
         yield start
 

@@ -90,6 +90,22 @@ def test_repositories_lie_in_each_other(subject: Subject) -> None:
     assert storage.has_repository(APP)
 
 
+def test_what_another_process_did_shows_after_a_second_look(subject: Subject) -> None:
+    """Whoever acts looks again first: a listing may be as old as the plan."""
+    storage, other = subject.storage, subject.again()
+    before = push(storage, ONE)
+    assert [*storage.scan_repositories().names] == [APP]
+    after = push(other, ONE, TWO, layers=(b"another layer",))
+    other.untag(APP, TWO)
+    storage.look_again()
+    with storage.repository(APP) as repository:
+        assert repository.tags().current == {ONE: after.binary}
+        assert repository.tag(ONE) == after.binary
+        assert {one.binary for one in (before, after)} == set(repository.revision_names())
+    assert storage.blob(Digest.of(b"another layer").binary) is not None
+    assert None not in storage.blobs_each([after.binary])
+
+
 def test_names_without_anything_and_names_that_are_none(subject: Subject) -> None:
     storage = subject.storage
     push(storage, ONE)

@@ -151,7 +151,7 @@ def test_prune_killed_at_some_syncs(
     builds: DockerRegistry, jettison: Jettison, alone: bool, after: str
 ) -> None:
     need("strace")
-    place = str(builds.root) if alone else builds.host
+    place = str(builds.storage) if alone else builds.host
     command = ("prune", place, *KEEP, "--yes")
     for number in (2, 4, 6):
         inject = f"inject=fsync:signal=SIGKILL:when={number}"
@@ -165,7 +165,7 @@ def test_prune_killed_at_some_syncs(
         if after == "again":
             jettison(*command)
             assert builds.tags("app") == ["b3", "b4", "b5", "b6"]
-        more = ("--storage", builds.root) if alone else ()
+        more = ("--storage", builds.storage) if alone else ()
         jettison("undo", "last", "--yes", *more, check=None)
         assert builds.tags("app") == ALL
         for number_back in range(1, 7):
@@ -234,7 +234,7 @@ def test_storage_of_a_cache_is_refused(
     assert "--allow-foreign-owner" in told.stderr
     jettison("gc", config, "-n")
     (builds.root / "scheduler-state.json").write_text("{}")
-    told = jettison("prune", builds.root, *more, check=4)
+    told = jettison("prune", builds.storage, *more, check=4)
     assert "scheduler-state.json" in told.stderr
     assert builds.tags("app") == ALL
 

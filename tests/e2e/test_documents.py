@@ -36,21 +36,21 @@ def test_the_checker_finds_times() -> None:
 def test_times_are_no_numbers(registry: DockerRegistry, jettison: Jettison) -> None:
     for tag, one in (("1", ONE), ("2", TWO), ("3", STAYS)):
         registry.push("app", tag, one)
-    storage = ("--storage", registry.root)
+    storage = ("--storage", registry.storage)
     place = f"{registry.host}/app"
     documents = [
         jettison("rm", f"{place}:1", "-n", "-o", "json", *storage),
         jettison("rm", f"{place}:1", "--yes", "-o", "json", *storage),
         jettison("runs", "-o", "json", *storage),
         jettison("runs", "last", "-o", "json", *storage),
-        jettison("gc", registry.root, "-n", "-o", "json"),
+        jettison("gc", registry.storage, "-n", "-o", "json"),
         jettison("verify", "last", "-o", "json", *storage, check=None),
         jettison("undo", "last", "-n", "-o", "json", *storage),
         jettison("undo", "last", "-o", "json", *storage),
         jettison("inspect", f"{place}:2", "-o", "json", *storage),
-        jettison("fsck", registry.root, "-o", "json"),
-        jettison("gc", registry.root, "--yes", "-o", "json"),
-        jettison("check", registry.root, "-o", "json"),
+        jettison("fsck", registry.storage, "-o", "json"),
+        jettison("gc", registry.storage, "--yes", "-o", "json"),
+        jettison("check", registry.storage, "-o", "json"),
     ]
     for done in documents:
         assert list(epochs(done.json)) == []

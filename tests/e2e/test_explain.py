@@ -63,9 +63,9 @@ def test_what_is_explained_is_what_is_done(
     goes = datetime.fromisoformat(third["at"])
     assert abs(goes - (NOW + timedelta(days=2))) < timedelta(seconds=2)
     # The storage alone says the same, without a host.
-    alone = explained("team/app:b3", "--storage", builds.root)
+    alone = explained("team/app:b3", "--storage", builds.storage)
     assert alone["fate"] == third
-    with_storage = explained(f"{builds.host}/team/app:b3", "--storage", builds.root)
+    with_storage = explained(f"{builds.host}/team/app:b3", "--storage", builds.storage)
     assert with_storage["fate"] == third
 
 
@@ -75,7 +75,7 @@ def test_policy_on_a_snapshot_decides_as_on_the_registry(
 ) -> None:
     plan = jettison("prune", builds.host, "--policy", policy, "-n", "-o", "json").json["plan"]
     snapshot = tmp_path / "snapshot.json"
-    for where in ((builds.host,), (builds.root,), (builds.host, "--storage", builds.root)):
+    for where in ((builds.host,), (builds.storage,), (builds.host, "--storage", builds.storage)):
         snapshot.write_text(jettison("snapshot", *where).stdout)
         test = ("policy", "test", policy, "--on", snapshot)
         tried = jettison(*test, "-o", "json").json["plan"]
@@ -118,5 +118,5 @@ def test_storage_that_was_damaged_is_told_and_nothing_goes(
     tried = jettison("policy", "test", policy, "--on", snapshot, "-o", "json").json["plan"]
     incomplete = [one for one in tried["objections"] if one["code"] == "incomplete"]
     assert [one["repository"] for one in incomplete] == ["team/app"]
-    explained = jettison("explain", "team/app:b1", "--storage", builds.root, "--policy", policy)
+    explained = jettison("explain", "team/app:b1", "--storage", builds.storage, "--policy", policy)
     assert "not complete" in explained.stderr

@@ -106,8 +106,8 @@ def test_a_registry_that_remembers_nothing_is_asked_and_not_blamed(
     registry = registry_factory(delete=True)
     registry.push("app", "1", GOES)
     registry.push("app", "2", STAYS)
-    jettison("rm", f"{registry.host}/app:1", "--storage", registry.root, "--yes")
-    done = jettison("gc", registry.root, "--now", "--assume-quiescent", "--yes")
+    jettison("rm", f"{registry.host}/app:1", "--storage", registry.storage, "--yes")
+    done = jettison("gc", registry.storage, "--now", "--assume-quiescent", "--yes")
     assert f"{registry.host} was asked, and promises none" in done.stderr
     assert "next: " not in done.stderr
 

@@ -87,7 +87,7 @@ def damaged(registry: DockerRegistry) -> DockerRegistry:
 
 def test_what_fsck_calls_unpullable_is(damaged: DockerRegistry, jettison: Jettison) -> None:
     before = damaged.snapshot()
-    found = jettison("fsck", damaged.root, "-o", "json", check=5).json
+    found = jettison("fsck", damaged.storage, "-o", "json", check=5).json
     named = sorted(tag["name"].removeprefix("app:") for tag in found["unpullable"])
     assert named == sorted(set(NAMES) - set(pullable(damaged)))
     assert named == sorted(set(NAMES) - {"whole"})
@@ -105,16 +105,16 @@ def test_what_fsck_calls_unpullable_is(damaged: DockerRegistry, jettison: Jettis
     told = jettison("fsck", damaged.config, check=5)
     assert "8 tags cannot be pulled whole" in told.stdout
     assert "--repair" in told.stderr
-    quick = jettison("fsck", damaged.root, "--quick", "-o", "ndjson", check=5)
+    quick = jettison("fsck", damaged.storage, "--quick", "-o", "ndjson", check=5)
     assert "app:blob" not in {tag for defect in quick.ndjson for tag in defect["tags"]}
     assert damaged.snapshot() == before
 
 
 def test_repair_then_push_then_undo(damaged: DockerRegistry, jettison: Jettison) -> None:
     before = damaged.snapshot()
-    planned = jettison("fsck", damaged.root, "--repair", "-n", check=5)
+    planned = jettison("fsck", damaged.storage, "--repair", "-n", check=5)
     assert "To repair:" in planned.stdout
-    refused = jettison("fsck", damaged.root, "--repair", check=4)
+    refused = jettison("fsck", damaged.storage, "--repair", check=4)
     assert "--yes" in refused.stderr
     assert damaged.snapshot() == before
     # Without the repair a push does not heal: the registry says that it has the blob.
@@ -123,7 +123,7 @@ def test_repair_then_push_then_undo(damaged: DockerRegistry, jettison: Jettison)
     damaged.age(7200)
     before = damaged.snapshot()
 
-    done = jettison("fsck", damaged.root, "--repair", "--yes", check=3)
+    done = jettison("fsck", damaged.storage, "--repair", "--yes", check=3)
     assert "jettison undo" in done.stderr
     assert "pushed again" in done.stdout
     mended = ["child", "current", "link", "malformed", "revision", "whole"]
@@ -138,11 +138,11 @@ def test_repair_then_push_then_undo(damaged: DockerRegistry, jettison: Jettison)
     again = jettison("undo", runs[0]["id"], "-o", "json")
     assert again.json["run"]["state"] == "undone"
 
-    jettison("fsck", damaged.root, "--repair", "--yes", check=3)
+    jettison("fsck", damaged.storage, "--repair", "--yes", check=3)
     for name in ("blob", "config", "manifest"):
         damaged.push_skopeo("app", name, IMAGES[name])
     assert pullable(damaged) == NAMES
-    sound = jettison("fsck", damaged.root)
+    sound = jettison("fsck", damaged.storage)
     assert "can be pulled" in sound.stdout
     # What was pushed since is not overwritten.
     left = jettison("undo", "last", check=3)
@@ -158,7 +158,7 @@ def test_killed_at_any_sync_a_repair_can_be_undone(
     for number in range(1, 60, 2):
         kill = f"inject=fsync:signal=SIGKILL:when={number}"
         strace = ("strace", "-f", "-qq", "-o", os.devnull, "-e", "trace=fsync", "-e", kill)
-        command = ("fsck", damaged.root, "--repair", "--yes")
+        command = ("fsck", damaged.storage, "--repair", "--yes")
         process = jettison.start(*command, prefix=strace)
         process.communicate(timeout=60)
         if process.returncode == 3:
@@ -177,8 +177,8 @@ def test_a_lock_is_respected(damaged: DockerRegistry, jettison: Jettison) -> Non
     folder.mkdir(exist_ok=True)
     with (folder / "lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        jettison("fsck", damaged.root, check=5)
-        jettison("fsck", damaged.root, "--repair", "--yes", check=12)
+        jettison("fsck", damaged.storage, check=5)
+        jettison("fsck", damaged.storage, "--repair", "--yes", check=12)
 
 
 def test_repair_then_collection_then_undo(registry: DockerRegistry, jettison: Jettison) -> None:
@@ -191,7 +191,7 @@ def test_repair_then_collection_then_undo(registry: DockerRegistry, jettison: Je
     shutil.rmtree(tags / "gone" / "index")
     registry.stop()
     before = registry.snapshot()
-    told = jettison("fsck", registry.root, "--repair", "--yes", "--grace", "0s", check=3)
+    told = jettison("fsck", registry.storage, "--repair", "--yes", "--grace", "0s", check=3)
     assert "app:gone" in told.stdout
     assert "push the tag again, or delete it" in told.stdout
     assert not (tags / "gone").exists()
@@ -199,11 +199,11 @@ def test_repair_then_collection_then_undo(registry: DockerRegistry, jettison: Je
     assert (tags / "many").exists()
     shutil.move(tags / "many", registry.root / "many")
     quiet = ("--grace", "0s", "--assume-quiescent", "--yes")
-    collected = jettison("gc", registry.root, "--untagged=0s", *quiet)
+    collected = jettison("gc", registry.storage, "--untagged=0s", *quiet)
     assert "for an undo of run" in collected.stdout
     assert "until" not in collected.stdout
     (registry.root / "many").rename(tags / "many")
-    jettison("undo", "last", "--storage", registry.root)
+    jettison("undo", "last", "--storage", registry.storage)
     after = {path: raw for path, raw in registry.snapshot().items() if path.startswith("docker/")}
     assert after == before
 
@@ -212,7 +212,7 @@ def test_undo_works_in_the_storage_that_is_given(
     damaged: DockerRegistry, jettison: Jettison, tmp_path: Path
 ) -> None:
     before = damaged.snapshot()
-    jettison("fsck", damaged.root, "--repair", "--yes", check=3)
+    jettison("fsck", damaged.storage, "--repair", "--yes", check=3)
     repaired = damaged.snapshot()
     copy = tmp_path / "copy"
     shutil.copytree(damaged.root, copy)
@@ -266,7 +266,7 @@ def test_a_broken_disk_is_no_reason_to_push(registry: DockerRegistry, jettison: 
     registry.age(7200)
     broken = ("-e", "trace=readv", "-e", "inject=readv:error=EIO")  # only blobs are read so
     strace = ("strace", "-f", "-qq", "-o", os.devnull, *broken)
-    process = jettison.start("fsck", registry.root, "--repair", "--yes", prefix=strace)
+    process = jettison.start("fsck", registry.storage, "--repair", "--yes", prefix=strace)
     told, errors = process.communicate(timeout=60)
     assert process.returncode == 5
     assert "unreadable" in told
@@ -281,20 +281,20 @@ def test_a_broken_disk_is_no_reason_to_push(registry: DockerRegistry, jettison: 
 def test_what_is_told(registry: DockerRegistry, jettison: Jettison) -> None:
     pushed = made(60)
     registry.push("app", "1", pushed)
-    sound = jettison("fsck", registry.root, "--quick").stdout
+    sound = jettison("fsck", registry.storage, "--quick").stdout
     assert "Everything" not in sound
     assert "the content of blobs was not read" in sound
-    assert "can be pulled" in jettison("fsck", registry.root).stdout
+    assert "can be pulled" in jettison("fsck", registry.storage).stdout
 
     link(registry, "_layers", pushed.layers[-1].digest).write_bytes(b"")
-    young = jettison("fsck", registry.root, "--repair", "--yes", check=5)
+    young = jettison("fsck", registry.storage, "--repair", "--yes", check=5)
     assert "1 defect that does harm" in young.stderr
     assert "--repair" not in young.stderr
     assert "grace period" in young.stderr
     registry.age(7200)
-    planned = jettison("fsck", registry.root, "--repair", "-n", "-o", "ndjson", check=5).ndjson
+    planned = jettison("fsck", registry.storage, "--repair", "-n", "-o", "ndjson", check=5).ndjson
     assert [step["action"] for step in planned[-1]["plan"]["steps"]] == ["link layer"]
-    done = jettison("fsck", registry.root, "--repair", "--yes", "-o", "ndjson").ndjson
+    done = jettison("fsck", registry.storage, "--repair", "--yes", "-o", "ndjson").ndjson
     [closing] = done
     assert closing["run"]["id"] == closing["plan"]["id"]
     assert (closing["damage"], closing["before"]["damage"]) == (0, 1)

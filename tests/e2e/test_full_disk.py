@@ -36,7 +36,7 @@ def full(tmp_path: Path) -> Iterator[DockerRegistry]:
 
 def test_one_command_frees_a_full_disk(full: DockerRegistry, jettison: Jettison) -> None:
     before = full.blob_bytes()
-    storage = ("--storage", full.root)
+    storage = ("--storage", full.storage)
     done = jettison("rm", f"{full.host}/app:1", "--reclaim", *storage, "--yes", "-o", "json")
     receipt = done.json["run"]["receipt"]
     freed = before - full.blob_bytes()
@@ -49,7 +49,7 @@ def test_without_room_for_a_journal_nothing_is_removed(
     full: DockerRegistry, jettison: Jettison
 ) -> None:
     before = full.snapshot()
-    refused = jettison("rm", f"{full.host}/app:1", "--storage", full.root, "--yes", check=1)
+    refused = jettison("rm", f"{full.host}/app:1", "--storage", full.storage, "--yes", check=1)
     assert "--reclaim" in refused.stderr
     assert full.snapshot() == before
 

@@ -256,13 +256,14 @@ def test_redis_is_made_to_forget(
         registry.push("app", "1", image)
         registry.pull_skopeo("app", "1")
         assert registry.delete("app", image.digest) == 202
-        done = jettison("gc", registry.config, *QUIET)
+        # A bucket does not show that a repository had manifests before.
+        done = jettison("gc", registry.config, *QUIET, "--allow-empty")
         assert "entries in Redis" in done.stdout
-        assert f"collected {registry.root}" in done.stdout
+        assert f"collected {registry.location}" in done.stdout
         for blob in image.blobs():
             assert registry.request("HEAD", f"/v2/app/blobs/{blob.digest}").status == 404
         registry.push("app", "1", image)
         assert registry.delete("app", image.digest) == 202
     # It is stopped now, and goes on remembering whatever it has written.
-    told = jettison("gc", registry.config, *QUIET, check=3)
+    told = jettison("gc", registry.config, *QUIET, "--allow-empty", check=3)
     assert "Redis" in told.stdout + told.stderr

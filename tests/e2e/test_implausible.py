@@ -165,7 +165,7 @@ def test_a_removal_that_would_take_the_rest_of_a_tree_changes_nothing(
     for number in range(100):
         foreign.blob(b"nobody's %d" % number)
     shutil.copytree(foreign.base / "blobs", registry.tree / "blobs", dirs_exist_ok=True)
-    removal = ("rm", f"{registry.host}/app:1", "--storage", registry.root, "--reclaim", "--yes")
+    removal = ("rm", f"{registry.host}/app:1", "--storage", registry.storage, "--reclaim", "--yes")
     before = registry.snapshot()
     for more in ((), ("-n",)):
         done = jettison.later()(*removal, *more, check=4)
@@ -203,15 +203,15 @@ def test_windows_are_ended_only_once_the_tree_is_locked(
     made = image([layer({"app": random_bytes(1, 2000)})])
     registry.push("app", "1", made)
     registry.age(7200)
-    jettison("rm", f"{registry.host}/app:1", "--storage", registry.root, "--yes")
-    now = ("gc", registry.root, "--now", "--assume-quiescent", "--yes")
+    jettison("rm", f"{registry.host}/app:1", "--storage", registry.storage, "--yes")
+    now = ("gc", registry.storage, "--now", "--assume-quiescent", "--yes")
     descriptor = os.open(registry.root, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         jettison(*now, check=12)
     finally:
         os.close(descriptor)
-    jettison("gc", registry.root, "--yes")
+    jettison("gc", registry.storage, "--yes")
     assert made.layers[0].digest in registry.blob_files()
     jettison(*now)
     assert made.layers[0].digest not in registry.blob_files()

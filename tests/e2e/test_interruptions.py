@@ -245,7 +245,13 @@ def test_killed_between_deleting_and_collecting(
     need("strace")
     repo = fill(registry)
     registry.age(7200)
-    command = (*removal(registry, repo)[:3], "--reclaim", "--storage", str(registry.root), "--yes")
+    command = (
+        *removal(registry, repo)[:3],
+        "--reclaim",
+        "--storage",
+        str(registry.storage),
+        "--yes",
+    )
     inject = f"inject=unlink,unlinkat,rmdir:signal=SIGKILL:when={when}"
     prefix = strace("unlink,unlinkat,rmdir", tmp_path / "log", "-e", inject)
     process = jettison.start(*command, prefix=prefix)

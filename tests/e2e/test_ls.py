@@ -86,7 +86,7 @@ def test_figures(place: str, registry: DockerRegistry, jettison: Jettison) -> No
     assert rows["big"]["created"] == "2025-01-01T00:00:00Z"
     counts = jettison("ls", registry.host, "--sort", "tags", "-o", "json").json["repositories"]
     assert counts == [{"repository": "app", "tags": 4}, {"repository": "team/other", "tags": 1}]
-    shown = jettison("ls", place, "--storage", registry.root, "-l").stdout
+    shown = jettison("ls", place, "--storage", registry.storage, "-l").stdout
     assert first_words(shown)[1:] == ["big", "v1", "v2", "v2.1"]
 
 
@@ -167,5 +167,5 @@ def test_a_storage_is_listed_without_its_registry(
     assert "has no repository nothing" in done.stderr
     done = jettison("ls", "absent.yml", check=1)
     assert "absent.yml" in done.stderr
-    done = jettison("ls", registry.config, "--storage", registry.root, check=2)
+    done = jettison("ls", registry.config, "--storage", registry.storage, check=2)
     assert "are two storages; give one" in done.stderr

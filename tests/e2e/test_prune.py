@@ -139,7 +139,7 @@ def test_storage_alone_is_pruned_collected_and_undone(
     done = jettison("prune", "--policy", policy, builds.root, "-o", "json", "--yes").json["run"]
     assert done["kind"] == "prune"
     assert builds.tags("team/web") == ["b3", "b4", "b5", "b6"]
-    jettison("undo", done["id"], "--storage", builds.root)
+    jettison("undo", done["id"], "--storage", builds.storage)
     assert len(builds.tags("team/web")) == 6
     jettison(
         "prune",
@@ -198,10 +198,10 @@ def test_untagged_of_a_storage_goes_when_it_has_had_no_tag_for_long_enough(
     assert builds.manifest("team/app", "b6").headers["Docker-Content-Digest"] == old
     builds.push("team/app", "b6", image(50, 0))
     options = ("--max-removal", "100%", "--trust-times", "--yes")
-    jettison("prune", builds.root, "--untagged", "7d", *options)
+    jettison("prune", builds.storage, "--untagged", "7d", *options)
     assert builds.manifest("team/app", old).status == 200
     builds.age(60)
-    jettison("prune", builds.root, "--untagged", "1s", *options)
+    jettison("prune", builds.storage, "--untagged", "1s", *options)
     assert builds.manifest("team/app", old).status == 404
     assert builds.manifest("team/app", "b6").status == 200
 
@@ -214,7 +214,7 @@ def test_untagged_of_a_busy_repository_goes_by_what_an_earlier_run_saw(
     builds.age(30 * 86400.0)
     # A new tag: another one may have been removed just before, and its image be that one.
     builds.push("team/app", "b7", image(51, 0))
-    prune = ("prune", builds.root, "--untagged", "7d", "--max-removal", "100%", "--trust-times")
+    prune = ("prune", builds.storage, "--untagged", "7d", "--max-removal", "100%", "--trust-times")
     notes = builds.root / "jettison" / "untagged" / "team" / "app" / "_seen.json"
     jettison(*prune, "-n")
     assert not notes.exists()
@@ -274,7 +274,7 @@ def _spread(repository: Path) -> None:
 def test_old_images_that_were_mirrored_just_now_stay(
     builds: DockerRegistry, jettison: Jettison
 ) -> None:
-    for place in (builds.host, builds.root):
+    for place in (builds.host, builds.storage):
         command = ("prune", place, "--match", "b*", "--older-than", "3d", "--max-removal", "80%")
         told = jettison(*command, "--yes")
         assert "look like those of a copy" in told.stderr

@@ -61,14 +61,14 @@ class Command:
         at: str | Path = registry.host
         more: tuple[str | Path, ...] = ("--yes",)
         if "storage" in kind:
-            at = registry.root
-            self.where = ("--storage", registry.root)
+            at = registry.storage
+            self.where = ("--storage", registry.storage)
         if "backup" in kind or "reclaim" in kind:
             more += ("--backup", folder / "backup")
         if "reclaim" in kind:
             more += ("--reclaim", *NOW)
             if "storage" not in kind:
-                self.where = ("--storage", registry.root)
+                self.where = ("--storage", registry.storage)
                 more += self.where
         self.plan = folder / "plan.json" if kind.startswith("apply") else None
         self.make = ("prune", at, *RULE)

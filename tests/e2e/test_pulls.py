@@ -67,7 +67,7 @@ def test_what_was_not_pulled_goes_once_that_is_known(tmp_path: Path, jettison: J
         assert "not pulled for 30d" in said.stdout
         assert prune() == ["b2", "multi", "v1"]
         # Without the configuration nobody knows that v1 is immutable.
-        jettison("prune", registry.root, "--policy", policy, "--yes")
+        jettison("prune", registry.storage, "--policy", policy, "--yes")
         with registry:
             assert registry.tags("team/app") == ["b2", "multi"]
 

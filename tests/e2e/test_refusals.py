@@ -158,7 +158,7 @@ def test_requests_that_make_no_sense(registry: DockerRegistry, jettison: Jettiso
     told(jettison("rm", f"{host}/app:*", "--yes", check=4), "--all-tags")
     told(jettison("rm", f"{host}/app:1", "--reclaim", "--yes", check=2), "--storage")
     told(jettison("rm", f"{host}/app:1", check=4), "--yes")
-    storage = ("--storage", registry.root)
+    storage = ("--storage", registry.storage)
     told(
         jettison("rm", f"{host}/app:1", "--reclaim", *storage, "--grace", "0s", "-y", check=12),
         "--assume-quiescent",
@@ -225,6 +225,6 @@ def test_a_journal_of_a_newer_version(
         (folder / "20990101-000000-aaaa.json").write_text(entry)
     before = registry.snapshot()
     told(jettison("undo", "20990101-000000-aaaa", check=1), "newer version")
-    told(jettison("gc", registry.root, "--yes", check=1), "newer version")
+    told(jettison("gc", registry.storage, "--yes", check=1), "newer version")
     assert "newer version" in jettison("runs").stdout
     assert registry.snapshot() == before

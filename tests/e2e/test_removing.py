@@ -264,7 +264,7 @@ def test_what_came_after_a_kill_stays(
     registry = registry_factory(delete=True)
     fill(registry)
     command = ["rm", f"{registry.host}/app:1", f"{registry.host}/app:2", "--yes"]
-    command += ["--storage", str(registry.root)] if with_storage else []
+    command += ["--storage", str(registry.storage)] if with_storage else []
     killed = ("strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync")
     kill = (*killed, "-e", f"inject=fsync:signal=SIGKILL:when={5 if with_storage else 4}")
     process = jettison.start(*command, prefix=kill)
@@ -291,10 +291,10 @@ def test_dangling_tags_go_over_the_api_and_on_the_storage(
         link.unlink()
     jettison("rm", f"{registry.host}/app:1", "--yes")
     assert not (tags / "1").exists()
-    jettison("rm", f"{registry.host}/app:2", "--yes", "--storage", registry.root)
+    jettison("rm", f"{registry.host}/app:2", "--yes", "--storage", registry.storage)
     assert not (tags / "2").exists()
     registry.push("app", "3", THREE)
     (tags / "3/current/link").write_text("")
     registry.push("app", "4", ONE)
-    jettison("rm", f"{registry.host}/app:[34]", "--yes", "--storage", registry.root)
+    jettison("rm", f"{registry.host}/app:[34]", "--yes", "--storage", registry.storage)
     assert registry.tags("app") == ["main"]

@@ -126,7 +126,7 @@ def test_3_9_28_what_has_no_tag_of_its_own_is_not_rubbish(
     registry.age(60)
     more = ("--trust-times", "--max-removal", "100%", "--reclaim", "--without-undo", "--yes")
     now = ("--grace", "0s", "--assume-quiescent")
-    jettison("prune", registry.root, "--untagged", "1s", *more, *now)
+    jettison("prune", registry.storage, "--untagged", "1s", *more, *now)
     assert registry.manifest("app", str(lost.digest)).status == 404
     for kept in (multi, sbom, signed, aged(3, 2)):
         require_whole(registry, "app", kept)
@@ -154,7 +154,7 @@ def test_6_7_8_29_images_are_counted_and_shared_ones_stay(
     stays = {"b4", "b4-too", "b5", "b5-too", "v1", *signatures}
     assert set(registry.tags("app")) == stays
     registry.age(30 * 86400)
-    jettison("gc", registry.root, "--grace", "0s", "--assume-quiescent", "--yes")
+    jettison("gc", registry.storage, "--grace", "0s", "--assume-quiescent", "--yes")
     require_whole(registry, "app", aged(1, 9))
     require_whole(registry, "other", aged(2, 8))
 
@@ -191,7 +191,7 @@ def test_8_what_another_repository_holds_frees_nothing(
         registry.push("app", f"b{number}", aged(number, 100 * number))
     registry.push("other", "stays", aged(4, 400))
     before = registry.blob_files()
-    place = (f"{registry.host}/app", "--storage", registry.root)
+    place = (f"{registry.host}/app", "--storage", registry.storage)
     options = ("--older-than", "350d", "--clock", "created", "--max-removal", "100%")
     sizes = jettison("prune", *place, *options, "-n", "-o", "json").json["plan"]["bytes"]
     assert (sizes["freed_bytes"], [one["repository"] for one in sizes["holders"]]) == (0, ["other"])
@@ -215,7 +215,7 @@ def test_9_untagged_in_use_stays_with_what_it_lists(
     registry.age(60)
     options = ("--untagged", "1s", "--trust-times", "--max-removal", "100%", "--in-use", "-")
     running = f"elsewhere.example/app@{inner.digest}\n"
-    jettison("prune", registry.root, *options, "--yes", stdin=running)
+    jettison("prune", registry.storage, *options, "--yes", stdin=running)
     assert registry.manifest("app", str(rubbish.digest)).status == 404
     require_whole(registry, "app", used)
     assert registry.tags("app") == ["latest", bill]
@@ -234,7 +234,7 @@ def test_10_16_17_each_age_is_by_its_own_clock(
 
     def prune(*options: str | Path, check: int = 0) -> None:
         trusting = ("--trust-times", "--max-removal", "100%")
-        jettison("prune", registry.root, *trusting, *options, check=check)
+        jettison("prune", registry.storage, *trusting, *options, check=check)
 
     # Pushed long ago, and without a tag since just now.
     prune("--untagged", "7d", "--yes")
@@ -297,7 +297,7 @@ def test_23_24_25_nothing_changes_but_by_a_plan_of_now(
     before, asked = registry.snapshot(), len(registry.accesses())
     plan = registry.base / "plan.json"
     jettison("prune", registry.host, *KEEP, "-n")
-    jettison("prune", registry.root, *KEEP, "--reclaim", "-n")
+    jettison("prune", registry.storage, *KEEP, "--reclaim", "-n")
     jettison("prune", registry.host, *KEEP, "--out", plan)
     # The pattern is wrong, and so all goes.
     everything = ("--older-than", "1h", "--clock", "created", "--max-removal", "100%", "--yes")

@@ -104,10 +104,10 @@ def test_what_lacked_something_comes_back_as_it_was_through_the_storage(
     # Over the API alone it is not promised, since Distribution does not take them.
     told = jettison("rm", f"{registry.host}/app:broken", "-n").stderr
     assert "Undo: not possible" in told
-    jettison("rm", f"{registry.host}/app", "--all-tags", "--yes", "--storage", registry.root)
+    jettison("rm", f"{registry.host}/app", "--all-tags", "--yes", "--storage", registry.storage)
     assert "images as broken as now" in jettison("runs", "last").stdout
     assert registry.tags("app") == []
-    undone = jettison("undo", "last", "--storage", registry.root)
+    undone = jettison("undo", "last", "--storage", registry.storage)
     assert "2 tags are back" in undone.stdout
     assert f"! app@{OTHER.digest}: is broken, as before" in undone.stdout
     assert served(registry, "app", "sparse") == both.manifest.raw

@@ -26,7 +26,7 @@ def stale(registry_factory: RegistryFactory) -> DockerRegistry:
 def test_a_stale_cache_is_seen(
     stale: DockerRegistry, jettison: Jettison, with_storage: bool
 ) -> None:
-    storage = ("--storage", str(stale.root))
+    storage = ("--storage", str(stale.storage))
     chosen = storage if with_storage else ()
     jettison("rm", f"{stale.host}/app:1", *chosen, "--yes")
     jettison("verify", "last", *chosen)  # nothing is collected yet, and nothing is promised

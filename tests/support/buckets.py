@@ -22,6 +22,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -281,18 +282,29 @@ class LimitedBucket(Bucket):
 
 
 class S3Registry(DockerRegistry):
-    """Debian's docker-registry with its storage in a bucket."""
+    """Debian's docker-registry with its storage in a bucket, whose folder is its `root`."""
 
     def __init__(self, base: Path, bucket: Bucket, **options: Unpack[Options]) -> None:
         super().__init__(base, **options)
         self.bucket = bucket
+        self.root = getattr(bucket, "folder", self.root)
+
+    @property
+    def storage(self) -> Path:
+        return self.config
+
+    @property
+    def location(self) -> str:
+        return f"s3://{self.bucket.name}"
 
     def _settings(self) -> dict[str, Any]:
         found = super()._settings()
         storage = {name: value for name, value in found["storage"].items() if name != "filesystem"}
-        found["storage"] = {self.bucket.driver: self.bucket.settings, **storage}
-        if self.bucket.driver == "azure":  # Distribution signs URLs for HTTPS alone
-            found["storage"]["redirect"] = {"disable": True}
+        found["storage"] = {
+            self.bucket.driver: self.bucket.settings,
+            "redirect": {"disable": True},
+            **storage,
+        }
         return found
 
 
@@ -304,19 +316,14 @@ class S3Distribution3(S3Registry):
 
 
 class S3Jettison(S3Registry):
-    """`jettison serve` with its storage in a bucket, whose folder is its storage's."""
+    """`jettison serve` with its storage in a bucket."""
 
     program: ClassVar[Program] = "jettison"
     command: ClassVar[tuple[str, ...]] = (sys.executable, "-m", "jettison")
 
-    def __init__(self, base: Path, bucket: Bucket, **options: Unpack[Options]) -> None:
-        super().__init__(base, bucket, **options)
-        self.root = getattr(bucket, "folder", self.root)
-
-    def _settings(self) -> dict[str, Any]:
-        found = super()._settings()
-        found["storage"]["redirect"] = {"disable": True}
-        return found
-
 
 S3_REGISTRIES: Final = (S3Registry, S3Distribution3)
+IN_BUCKETS: Final[Mapping[Program, type[S3Registry]]] = {
+    one.program: one for one in (S3Registry, S3Jettison)
+}
+"""The programs of `REGISTRIES`, on buckets."""

@@ -278,6 +278,16 @@ class DockerRegistry(Remote):
     # -- its storage ---------------------------------------------------------------------------
 
     @property
+    def storage(self) -> Path:
+        """What commands are told where its storage is: the folder, or for a bucket the file."""
+        return self.root
+
+    @property
+    def location(self) -> str:
+        """What commands call its storage."""
+        return str(self.root)
+
+    @property
     def tree(self) -> Path:
         return self.root / "docker" / "registry" / "v2"
 

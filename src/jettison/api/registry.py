@@ -286,6 +286,7 @@ class AsyncRegistrySession:
 
     @property
     def _source(self) -> Registry:
+        self._workspace.look_again()
         return self._workspace.source
 
     def _reference(self, text: str | Reference) -> Reference:

@@ -91,6 +91,7 @@ class PruneJob:
         place = self._workspace
         if request.trust_times:
             place = place.trusting_times()
+        place.look_again()
         now = place.clock()
         decider = Decider(request.policy, now, held_at(place, request.held))
         planning = Planning(place, request, decider, now)
@@ -225,6 +226,7 @@ class PruneJob:
         place = self._workspace
         if made.trust_times:
             place = place.trusting_times()
+        place.look_again()
         held = held_at(place, held)
         return await renew_plan(place, made, held, allowed, skip=skip, pulls=pulls, cache=cache)
 

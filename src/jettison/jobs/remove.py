@@ -149,6 +149,7 @@ class RemovalJob:
         """Make the plan, changing nothing. Raises if deletion is not enabled."""
         request.check()
         place = self._workspace
+        place.look_again()
         now = place.clock()
         repositories = sorted({r.repository for r in request.references})
         deleting = await require_deletion(place.registry, repositories)
@@ -339,6 +340,7 @@ class RemovalJob:
             deleting = prepared.deleting
             if deleting is None:
                 deleting = await require_deletion(place.registry, prepared.plan.seen)
+            place.look_again()
             run, lost = await applier.carry_out(run, deleting, fresh=fresh)
             if run.reclaim and place.storage is not None:
                 collected = self._collect(place.storage, run, prepared.settings.consent)
@@ -387,7 +389,7 @@ class RemovalJob:
             place.progress,
             heeded=self._is_heeded(storage),
         )
-        left = (storage.blob(blob.digest.binary) for blob in made.blobs)
+        left = storage.blobs_each([blob.digest.binary for blob in made.blobs])
         return _Collected(
             receipt,
             forgotten,
@@ -401,6 +403,7 @@ class RemovalJob:
         ``read_data``: read in full what stays.
         """
         place = self._workspace
+        place.look_again()
         remote, storage, progress = place.registry, place.storage, place.progress
         findings = await verify_references(remote, run, progress, read_data=read_data)
         served = await verify_blobs(remote, run, stored=storage is not None, progress=progress)
@@ -454,7 +457,7 @@ class _Collected(msgspec.Struct, frozen=True):
 
 def _idle_from(storage: Storage, left: Iterable[Digest], grace: float, now: float) -> float | None:
     """Return when all of these blobs are idle, None if they are so now."""
-    found = (storage.blob(digest.binary) for digest in left)
+    found = storage.blobs_each([digest.binary for digest in left])
     youngest = max((blob.stamp for blob in found if blob is not None), default=None)
     wait = 0.0 if youngest is None else grace - age(youngest, now)
     return now + wait if wait > 0 else None

@@ -60,6 +60,7 @@ class UndoJob:
         nothing can be restored.
         """
         entry, place = self._entry, self._workspace
+        place.look_again()
         elsewhere = Elsewhere(self._saved_by_others, self._stored())
         return await plan_undo(
             place.registry,
@@ -107,6 +108,7 @@ class UndoJob:
 
     async def _apply(self, plan: UndoPlan) -> tuple[UndoEntry, list[NotBack]]:
         run, place, journal = self._entry, self._workspace, self._home
+        place.look_again()
         now = place.clock()
         gave = {(repository, tag): digest for repository, tag, digest in plan.tags}
         done = UndoEntry(
@@ -147,6 +149,7 @@ class UndoJob:
     async def verify(self, plan: UndoPlan, left: list[NotBack]) -> list[Finding]:
         """Check that everything is back, except what is ``left``, which becomes findings."""
         place = self._workspace
+        place.look_again()
         findings = await verify_restored(place.registry, plan, left, place.progress)
         return findings + [
             Finding(FindingCode.NOT_RESTORED, ok=False, subject=one.subject, sentence=one.reason)

@@ -319,7 +319,8 @@ def verify_storage(
     """Check that the files of what was to be freed are gone; say why others are not."""
     plan = run.plan
     sizes = {item.digest: item.size for item in plan.estimate.freed}
-    left = {digest: blob for digest in sizes if (blob := storage.blob(digest.binary)) is not None}
+    found = zip(sizes, storage.blobs_each([digest.binary for digest in sizes]), strict=True)
+    left = {digest: blob for digest, blob in found if blob is not None}
     # An undo has manifests from the journal, and is not to bring back what was not there.
     others = {saved.digest for saved in run.saved} | _missing_before(plan)
     counts = (len(sizes.keys() - left.keys() - others), len(left.keys() - others))

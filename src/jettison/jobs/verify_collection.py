@@ -100,7 +100,8 @@ def verify_gone(storage: Storage, run: CollectionEntry) -> list[Finding]:
     """Check that the blobs that a collection removed are gone from the storage."""
     if not run.blobs:
         return []
-    back = sum(storage.blob(digest.binary) is not None for digest in run.blobs)
+    found = storage.blobs_each([digest.binary for digest in run.blobs])
+    back = sum(blob is not None for blob in found)
     sentence = f"gone from the {medium(storage)}"
     if back:
         sentence = f"looked for; {number(back, 'file')} of these came back since"

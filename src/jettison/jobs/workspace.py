@@ -80,6 +80,11 @@ class Workspace:
         except StorageError:
             return self
 
+    def look_again(self) -> None:
+        """Let what is asked of the storage from now on be answered as things are by then."""
+        if self.storage is not None:
+            self.storage.look_again()
+
     def now(self) -> str:
         """Return the present time, RFC 3339 in UTC."""
         return rfc3339(self.clock())
@@ -123,7 +128,8 @@ class Workspace:
         Raises :class:`UsageError` if there is neither a storage nor a user's journal.
         """
         if self.storage is not None:
-            return tree_journal(self.storage)
+            known = self.configuration
+            return tree_journal(self.storage, None if known is None else known.path)
         return self.users_journal
 
     @property

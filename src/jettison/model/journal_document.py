@@ -22,11 +22,16 @@ __all__ = ["Label", "decode_entry", "decode_head", "encode_entry", "head_in", "l
 
 
 class Label(msgspec.Struct):
-    """What every version of a document has; ``elsewhere`` is the folder that a pointer leads to."""
+    """What every version of a document has.
+
+    ``elsewhere`` is where a pointer leads to: a folder, or a place in a bucket that
+    ``configuration`` opens.
+    """
 
     id: str = ""
     schema_version: int = 0
     elsewhere: str | None = None
+    configuration: str | None = None
 
 
 def encode_entry(entry: JournalEntry) -> bytes:

@@ -124,11 +124,13 @@ class Journal:
         *,
         storage: str | None = None,
         beside: Callable[[str], Documents] | None = None,
+        configuration: str | None = None,
     ) -> None:
         self.location = documents.location
         self._documents = documents
         self._storage = storage
         self._beside = beside
+        self._configuration = configuration
 
     @classmethod
     def at(cls, folder: Path) -> Self:
@@ -136,20 +138,37 @@ class Journal:
         return cls(FolderDocuments.at(folder))
 
     @classmethod
-    def pointed_to(cls, where: str, run_id: str) -> Self:
+    def pointed_to(cls, pointer: Label) -> Self:
         """Return the journal that the pointer of a run leads to.
 
-        Raises :class:`JournalInBucket` for one in a bucket.
+        Raises :class:`JournalInBucket` for one in a bucket that its configuration does not open.
         """
+        where = pointer.elsewhere or ""
         if _BUCKET in where:
-            # What is in a bucket is reached with what its configuration says.
-            message = f"run {run_id} is in the journal {where}"
-            raise JournalInBucket(
-                message, hint="Add --storage CONFIG, its registry's configuration."
-            )
+            return cls._in_bucket(where, pointer)
         folder = Path(where)
         is_trees = folder.parts[-2:] == tuple(layout.RUNS.split("/"))
         return cls.in_tree(folder.parents[1]) if is_trees else cls.at(folder)
+
+    @classmethod
+    def _in_bucket(cls, where: str, pointer: Label) -> Self:
+        # Imported here: it opens what this module is for.
+        from jettison.storage.opening import open_storage  # noqa: PLC0415 - see above
+
+        hint = "Add --storage CONFIG, its registry's configuration."
+        message = f"run {pointer.id} is in the journal {where}"
+        path = pointer.configuration
+        if path is None:
+            raise JournalInBucket(message, hint=hint)
+        try:
+            storage, _ = open_storage(Path(path), os.environ)
+        except JettisonError as error:
+            raise JournalInBucket(f"{message}: {error.message}", hint=hint) from error
+        documents = storage.documents(_COLLECTION)
+        if documents.location != where:
+            message += f", and {path} is by now the configuration of {storage.location}"
+            raise JournalInBucket(message, hint=hint)
+        return cls(documents, storage=path, beside=storage.documents, configuration=path)
 
     @classmethod
     def in_tree(cls, root: Path) -> Self:
@@ -165,10 +184,9 @@ class Journal:
 
     def point(self, run: EntryHead, to: "Journal") -> None:
         """Note that the run lies in another journal."""
-        where = to.location
-        if _BUCKET not in where:
-            where = os.path.abspath(where)  # noqa: PTH100 - a text
-        label = Label(run.id, RUN_SCHEMA, where)
+        label = Label(run.id, RUN_SCHEMA, to.location, to._configuration)  # noqa: SLF001 - of the same class
+        if _BUCKET not in to.location:
+            label = Label(run.id, RUN_SCHEMA, os.path.abspath(to.location))  # noqa: PTH100 - a text
         self._replace(run, lambda: codec.encode(label))
 
     def _encoded(self, encode: Callable[[], bytes]) -> bytes:
@@ -294,7 +312,7 @@ class Journal:
                 if not may_point or self._storage is not None:
                     message = f"run {run_id} is pointed to, and only points on: {path}"
                     raise JournalError(message)
-                there = Journal.pointed_to(label.elsewhere, run_id)
+                there = Journal.pointed_to(label)
                 return there._decoded(run_id, decode, may_point=False)  # noqa: SLF001 - of the same class
             run = decode(document, label.schema_version)
         except InvalidDocument as error:
@@ -321,8 +339,8 @@ class Journal:
     def home_of(self, run_id: str) -> "Journal":
         """Return the journal that holds the run itself: this one, or the one it points to."""
         document = self._head(run_id) if self._storage is None else None
-        where = None if document is None else label_of(document).elsewhere
-        return self if where is None else Journal.pointed_to(where, run_id)
+        label = None if document is None else label_of(document)
+        return self if label is None or label.elsewhere is None else Journal.pointed_to(label)
 
     def steps(self, run_id: str) -> StepLog:
         """Return how far a run came. A line cut short by a crash does not count."""
@@ -427,7 +445,10 @@ class Journal:
         raise NotFoundError(message, hint="See `jettison runs` for those there are.")
 
 
-def tree_journal(storage: Storage) -> Journal:
-    """Return the journal that lies in a storage itself."""
+def tree_journal(storage: Storage, configuration: Path | None = None) -> Journal:
+    """Return the journal that lies in a storage itself, which ``configuration`` opens."""
     documents = storage.documents(_COLLECTION)
-    return Journal(documents, storage=storage.location, beside=storage.documents)
+    path = None if configuration is None else os.path.abspath(configuration)  # noqa: PTH100 - a text
+    return Journal(
+        documents, storage=storage.location, beside=storage.documents, configuration=path
+    )

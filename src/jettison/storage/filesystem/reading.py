@@ -158,6 +158,9 @@ class TreeReader:
 
     # Repositories.
 
+    def look_again(self) -> None:
+        """Do nothing: all is answered as it is."""
+
     def scan_repositories(self) -> Repositories:
         """Walk ``repositories/`` without descending into any; nested ones are found too.
 

@@ -52,6 +52,9 @@ class MemoryScanning:
 
     # Repositories.
 
+    def look_again(self) -> None:
+        """Do nothing: all is answered as it is."""
+
     @locked
     def scan_repositories(self) -> Repositories:
         """Return all repositories."""

@@ -132,7 +132,7 @@ class ObjectScanning:
         return found
 
     def look_again(self) -> None:
-        """Forget the listing: what is asked next is answered from a new one."""
+        """Forget the listing: what is asked from now on is answered as it is by then."""
         self._changes += 1
         self._listed = None
         self._scanned = False

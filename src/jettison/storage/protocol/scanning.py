@@ -215,6 +215,12 @@ class Scanning(Protocol):
     def places(self) -> Places:
         """The names of places in it."""
 
+    def look_again(self) -> None:
+        """Answer what is asked from now on as things are by then, not as they were listed before.
+
+        Whoever looks before it acts, or after somebody else has acted, begins with this.
+        """
+
     def scan_repositories(self) -> Repositories:
         """Return all repositories; nothing in them is read."""
 
