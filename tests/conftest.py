@@ -78,8 +78,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--bucket",
         action="store_true",
-        help="its storage is a bucket, and tests that need a folder are left out",
+        help="its storage is a bucket; only tests run that this changes",
     )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--bucket"):
+        return
+    wanted, others = list[pytest.Item](), list[pytest.Item]()
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        is_wanted = "registry_factory" in fixtures and not item.get_closest_marker("folder")
+        (wanted if is_wanted else others).append(item)
+    config.hook.pytest_deselected(items=others)
+    items[:] = wanted
 
 
 @pytest.fixture

@@ -146,6 +146,7 @@ def test_applied_after_an_undo_again(
 
 @pytest.mark.parametrize("program", SERVERS)
 @pytest.mark.parametrize("alone", [False, True])
+@pytest.mark.folder  # where the journal is synced
 @pytest.mark.parametrize("after", ["again", "undo"])
 def test_prune_killed_at_some_syncs(
     builds: DockerRegistry, jettison: Jettison, alone: bool, after: str
@@ -173,6 +174,7 @@ def test_prune_killed_at_some_syncs(
             assert builds.manifest("app", f"b{number_back}").body == made.manifest.raw
 
 
+@pytest.mark.folder  # as above
 def test_rest_of_a_killed_prune_leaves_what_is_in_use_by_now(
     builds: DockerRegistry, jettison: Jettison, tmp_path: Path
 ) -> None:

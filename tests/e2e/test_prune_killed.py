@@ -107,6 +107,7 @@ KINDS = (
 @pytest.mark.parametrize("program", SERVERS)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("what", ["fsync", "renameat,renameat2,unlinkat", "sendto"])
+@pytest.mark.folder  # kills at calls to the system
 def test_killed_at_any_call(
     registry: DockerRegistry, jettison: Jettison, tmp_path: Path, kind: str, what: str
 ) -> None:

@@ -256,6 +256,7 @@ def fill(registry: DockerRegistry) -> None:
         registry.push("app", tag, one)
 
 
+@pytest.mark.folder  # where the journal is synced
 @pytest.mark.parametrize("with_storage", [False, True])
 def test_what_came_after_a_kill_stays(
     registry_factory: RegistryFactory, jettison: Jettison, with_storage: bool

@@ -6,6 +6,7 @@ an undo beside a run would put back what the run removes a moment later.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from jettison.errors import JournalError, Locked, NotFoundError, PlanStale
 from jettison.model.digest import Digest
@@ -14,6 +15,11 @@ from jettison.model.restoration import Undoable
 from jettison.storage.journal import Journal
 
 __all__ = ["carrying_out", "find_unfinished", "require_as_seen", "runs_of", "undoing"]
+
+_WAIT: Final = (
+    "Wait until it is done. One that was killed is in nobody's way; in a bucket that takes half a "
+    "minute."
+)
 
 
 def runs_of(journal: Journal, fingerprint: str) -> Iterator[RemovalHead]:
@@ -40,7 +46,7 @@ def carrying_out(journal: Journal, fingerprint: str) -> Iterator[None]:
             begun = find_unfinished(journal, fingerprint)
             run = "" if begun is None else f", as run {begun.id} since {begun.started}"
             message = f"another process is at this removal now{run}; nothing was changed"
-            raise Locked(message, hint="Wait until it is done; a killed one is in nobody's way.")
+            raise Locked(message, hint=_WAIT)
         yield
 
 
@@ -54,7 +60,7 @@ def undoing(journal: Journal, entry: Undoable) -> Iterator[None]:
     with journal.lease(_name(name)) as held:
         if not held:
             message = f"another process is at run {entry.id} now; nothing was changed"
-            raise Locked(message, hint="Wait until it is done; a killed one is in nobody's way.")
+            raise Locked(message, hint=_WAIT)
         require_as_seen(journal, entry)
         yield
 
