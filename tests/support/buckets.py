@@ -295,7 +295,7 @@ class S3Registry(DockerRegistry):
 
     @property
     def location(self) -> str:
-        return f"s3://{self.bucket.name}"
+        return self.bucket.place
 
     def _settings(self) -> dict[str, Any]:
         found = super()._settings()
