@@ -1,5 +1,6 @@
 """`jettison serve` on a bucket, and the registries that share it one after another."""
 
+import asyncio
 import shutil
 import subprocess
 import time
@@ -10,8 +11,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from jettison.configuration import read_configuration
 from jettison.demo.images import Image, Index, image, index, layer, random_bytes
+from jettison.jobs.scheduled_prune import prune_as_scheduled
 from jettison.model.digest import Digest
+from jettison.storage.opening import storage_of
+from jettison.storage.scheduled_runs import RunResult
 from tests.support.buckets import Bucket, S3Distribution3, S3Jettison, S3Registry
 from tests.support.cli import Jettison
 from tests.support.faulty_store import FaultyStore
@@ -273,3 +278,24 @@ def test_a_delete_that_lands_late_takes_nothing_that_was_pushed_again(
         assert set(store.landed) <= {403}
     else:
         assert store.landed
+
+
+def test_a_scheduled_collection_is_announced(bucket: Bucket, tmp_path: Path) -> None:
+    """It goes on beside the pushes of the server that begins it."""
+    policy = tmp_path / "policy.yml"
+    policy.write_text("rules: [{tags: ['b*'], keep: {last: 2}, remove: rest}]\n", encoding="utf-8")
+    retention = {"policy": str(policy), "schedule": "0 3 1 1 *", "collect": True}
+    ours = {"jettison": {"retention": retention}}
+    with S3Jettison(tmp_path / "one", bucket, delete=True, extra=ours) as one:
+        one.push("app", "kept", made("kept"))
+        assert one.delete("app", one.push("app", "going", made("going"))) == 202
+        bucket.age(86_400)
+        configuration = read_configuration(one.config, {}, "serving")
+        storage = storage_of(configuration)
+        before = len(bucket.gateway.requests())
+        ended = asyncio.run(prune_as_scheduled(storage, time.time(), lambda: configuration))
+        keys = {one.key for one in bucket.gateway.requests()[before:]}
+    assert ended is not None
+    assert ended.result is RunResult.DONE, ended.message
+    assert any(key.startswith("jettison/sweeps/") for key in keys)
+    assert made("going").layers[-1].digest not in registry_blobs(bucket)
