@@ -117,14 +117,15 @@ class Ceph:
         self._end()
 
     def _run(self, program: str, *arguments: str) -> None:
-        done = subprocess.run(
-            [program, "-c", str(self._folder / "ceph.conf"), *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=(self._folder / "log" / "steps").open("ab"),
-            timeout=_STEP_SECONDS,
-            check=False,
-        )
+        with (self._folder / "log" / "steps").open("ab") as said_there:
+            done = subprocess.run(
+                [program, "-c", str(self._folder / "ceph.conf"), *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=said_there,
+                timeout=_STEP_SECONDS,
+                check=False,
+            )
         if done.returncode:
             said = (self._folder / "log" / "steps").read_text(encoding="utf-8", errors="replace")
             raise RuntimeError(f"{program} {' '.join(arguments)}: {said[-2000:]}")
@@ -169,9 +170,13 @@ class Ceph:
 
     def _answers(self) -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=10)
-        with contextlib.suppress(OSError, http.client.HTTPException):
+        with (
+            contextlib.suppress(OSError, http.client.HTTPException),
+            contextlib.closing(connection),
+        ):
             connection.request("GET", "/")
-            return connection.getresponse().status > 0
+            with connection.getresponse() as answer:
+                return answer.status > 0
         return False
 
     def _end(self) -> None:
