@@ -60,6 +60,7 @@ LAYERS: Final = (
         {
             "registry": "what any registry can do",
             "manifest_cache": "manifests kept by digest",
+            "interrupts": "finishing despite signals",
         },
     ),
     Layer(

@@ -112,6 +112,23 @@ def test_a_blob_that_is_brought_again_stays(subject: Subject) -> None:
     assert b"".join(storage.read_blob(DIGEST.binary)) == BLOB
 
 
+def test_many_are_put_back_at_a_time(subject: Subject) -> None:
+    storage = subject.storage
+    digest = push(storage)
+    links = storage.link_quarantine()
+    links.begin()
+    with group_of(storage, LinkKind.LAYER) as group:
+        assert group.take([(DIGEST, None)]) == [True]
+        assert group.put_back_each([ABSENT, DIGEST]) == [False, True]
+    links.end()
+    with storage.quarantine() as aside:
+        assert aside.put([digest.binary, DIGEST.binary]) == [True, True]
+        found = aside.put_back_each([digest.binary, ABSENT.binary, DIGEST.binary])
+        assert found == [True, False, True]
+    assert storage.blob(DIGEST.binary) is not None
+    assert linked(storage, LinkKind.LAYER, DIGEST) is not None
+
+
 def test_what_a_killed_sweep_left_is_seen_and_can_be_put_back(subject: Subject) -> None:
     storage = subject.storage
     digest = push(storage)

@@ -4,6 +4,7 @@ import asyncio
 import shutil
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from tests.support.missing import need
 from tests.support.registry import DockerRegistry
 from tests.support.stores import ON_VERSITYGW
 
+DAY = 86_400.0
 BASE = layer({"base": random_bytes("base of the bucket", 200_000)})
 
 
@@ -170,24 +172,44 @@ class Changed(Bucket):
         return super().settings | self.change
 
 
-def test_a_collection_goes_on_beside_no_other_registry(
+def written_by(bucket: Bucket, collect: Callable[[], object]) -> set[str]:
+    """What a collection has in its part of the bucket: announcements, or what is out of sight."""
+    before = len(bucket.gateway.requests())
+    collect()
+    keys = {one.key for one in bucket.gateway.requests()[before:]}
+    return {part for part in ("sweeps", "aside") if any(f"jettison/{part}/" in k for k in keys)}
+
+
+def litter(registry: DockerRegistry, bucket: Bucket, name: str) -> None:
+    registry.push("app", "kept", made("kept"))
+    assert registry.delete("app", registry.push("app", "going", made(name))) == 202
+    bucket.age(DAY)
+
+
+def test_a_collection_is_announced_to_our_own_servers_alone(
     bucket: Bucket, tmp_path: Path, jettison: Jettison
 ) -> None:
+    def collect(config: Path, *words: str) -> set[str]:
+        words = ("--settle", "1s", "--yes", *words)
+        return written_by(bucket, lambda: jettison("gc", config, *words, check=0))
+
     with S3Jettison(tmp_path / "one", bucket, delete=True) as one:
-        one.push("app", "1", made("one"))
+        litter(one, bucket, "one")
         jettison("gc", one.config, "--yes", "--now", check=12)
-    jettison("gc", one.config, "--yes", check=12)
-    jettison("gc", one.config, "--yes", "--served-by-jettison", check=0)
+        assert collect(one.config) == {"sweeps"}
     other_kind = S3Distribution3 if bucket.driver == "azure" else S3Registry
     with other_kind(tmp_path / "two", bucket, delete=True) as two:
-        jettison("gc", two.config, "--yes", check=12)
+        litter(two, bucket, "two")
+        assert collect(two.config) == {"aside"}
+        litter(two, bucket, "three")
+    assert collect(two.config, "--served-by-jettison") == {"sweeps"}
     # A server of ours that serves something else says nothing of this bucket.
     other = bucket.gateway.bucket(f"other-{bucket.name}")
     with S3Jettison(tmp_path / "three", other, delete=True) as three:
         text = three.config.read_text(encoding="utf-8")
         config = tmp_path / "mistaken.yml"
         config.write_text(text.replace(other.name, bucket.name), encoding="utf-8")
-        jettison("gc", config, "--yes", check=12)
+        jettison("gc", config, "--yes", "--now", check=12)
 
 
 def test_an_image_is_removed_and_its_space_is_free_at_once(

@@ -248,6 +248,8 @@ class Shared:
     ends_with: Collection[str] = ()
     """Kinds of failures of which the first ends the load."""
     patience: float = 3.0
+    longest_put: float = 0.0
+    """In seconds: what a registry may have taken from looking to writing."""
     """Seconds after which a broken image is looked at again, to tell a moment from a loss."""
     model: Model = field(default_factory=Model)
     log: Log = field(default_factory=Log)

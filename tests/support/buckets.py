@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 ACCESS_KEY: Final = "test-access-key"
 SECRET_KEY: Final = "test-secret-key-0123456789"
 REGION: Final = "us-east-1"
+MARKER: Final = "user.delete-marker"
+"""What the gateway notes beside the file of an object that a delete marker hides."""
 LOG_SECONDS: Final = 10.0
 _REQUEST: Final = re.compile(r"^\S+ (\S+) \[[^]]*\] \S+ \S+ \S+ s3_(\w+) (\S+) ", re.MULTILINE)
 
@@ -82,6 +84,11 @@ class Gateway:
     @property
     def endpoint(self) -> str:
         return f"http{'s' if self.authority else ''}://127.0.0.1:{self._port}"
+
+    @property
+    def versions(self) -> bool:
+        """Whether its buckets keep versions."""
+        return self._versions is not None
 
     def bucket(self, name: str) -> "Bucket":
         (self.folder / name).mkdir()
@@ -248,7 +255,8 @@ class Bucket:
 
     def objects(self) -> dict[str, bytes]:
         """All objects: nothing but tests of what may not change needs it."""
-        found = (path for path in self.folder.rglob("*") if path.is_file())
+        files = (path for path in self.folder.rglob("*") if path.is_file())
+        found = (path for path in files if MARKER not in os.listxattr(path))
         return {str(path.relative_to(self.folder)): path.read_bytes() for path in found}
 
     def age(self, seconds: float) -> None:
@@ -296,6 +304,13 @@ class S3Registry(DockerRegistry):
     @property
     def location(self) -> str:
         return self.bucket.place
+
+    def is_there(self, file: Path) -> bool:
+        """Whether an object is there, which a delete marker does not remove."""
+        try:
+            return MARKER not in os.listxattr(file)
+        except FileNotFoundError:
+            return False
 
     def _settings(self) -> dict[str, Any]:
         found = super()._settings()

@@ -133,6 +133,8 @@ class Client:
         if "/manifests/" in path and ":" not in path:
             what += f" ({Digest.of(body or response.body)})"
         took = (time.monotonic() - began) * 1000
+        if method == "PUT":
+            self.shared.longest_put = max(self.shared.longest_put, took / 1000)
         self.shared.log.add(self.name, f"{method} {what} {response.status} in {took:.0f} ms")
         return response
 
@@ -524,7 +526,7 @@ class Collector:
         shared: Shared,
         jettison: Jettison,
         grace: str | None,
-        *further: str,
+        *more: str,
     ) -> None:
         self._shared = shared
         self._jettison = jettison
@@ -532,8 +534,7 @@ class Collector:
         self._runs = 0
         self.kills = False
         """Whether some collections are killed."""
-        options = ["--grace", grace] if grace else []
-        options += further
+        options = [*(["--grace", grace] if grace else []), *more]
         # Most of so small a registry may be garbage at one time.
         options += ["--max-removal", "100%", "--yes", "-o", "json"]
         self._command = ["gc", str(shared.registry.config), *options]
@@ -608,7 +609,8 @@ class Collector:
 
     def _blobs(self) -> set[str]:
         folders = (self._shared.registry.tree / "blobs" / "sha256").glob("*/*")
-        return {folder.name for folder in folders if (folder / "data").exists()}
+        there = self._shared.registry.is_there
+        return {folder.name for folder in folders if there(folder / "data")}
 
     def check_files(self, number: int) -> None:
         """What was acknowledged before and not deleted meanwhile is there, link by link."""
@@ -620,15 +622,16 @@ class Collector:
             content = model.contents[digest]
             folder = tree / "repositories" / repo
             missing: dict[Digest, str] = {}
-            if not (folder / "_manifests/revisions/sha256" / digest.hex / "link").exists():
+            there = self._shared.registry.is_there
+            if not there(folder / "_manifests/revisions/sha256" / digest.hex / "link"):
                 missing[digest] = "revision link"
             for one in content.blobs():
-                if not (folder / "_layers" / "sha256" / one.digest.hex / "link").exists():
+                if not there(folder / "_layers" / "sha256" / one.digest.hex / "link"):
                     missing[one.digest] = "layer link"
             for one in everything(content):
                 if one.digest not in checked:
                     path = tree / "blobs" / "sha256" / one.digest.hex[:2] / one.digest.hex / "data"
-                    checked[one.digest] = path.exists() and path.stat().st_size == one.size
+                    checked[one.digest] = there(path) and path.stat().st_size == one.size
                 if not checked[one.digest]:
                     missing[one.digest] = "blob"
             if missing and model.settled(repo, digest, since):
@@ -642,6 +645,7 @@ class Load:
     `returning`: images are deleted and pushed again when they are a day old, and nothing else.
     `pool`: these are pushed alone, so that more often what is being collected is wanted again.
     `killing`: with these commands one collects each, and collections and servers are killed.
+    `options` are more of the collections'.
     """
 
     def __init__(
@@ -656,6 +660,7 @@ class Load:
         clients: int = WORKERS,
         killing: Sequence[Jettison] = (),
         pool: Sequence[Image | Index] = (),
+        options: Sequence[str] = (),
     ) -> None:
         self.shared = Shared(registry, GRACE[grace], refusals=returning or grace is not None)
         self.shared.kills = bool(killing)
@@ -670,7 +675,7 @@ class Load:
         self._clients = [kind(self.shared, f"client-{n}") for n in range(clients)]
         for client in self._clients:
             client.pool = pool or POOL
-        self._collector = Collector(self.shared, jettison, grace) if jettison else None
+        self._collector = Collector(self.shared, jettison, grace, *options) if jettison else None
         self._collectors = [self._collector] * collectors if self._collector else []
         for one in killing:
             # Whether a server of ours runs just now says nothing here.

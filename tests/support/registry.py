@@ -296,7 +296,12 @@ class DockerRegistry(Remote):
         return {
             Digest(f"sha256:{file.parent.name}"): file.stat().st_size
             for file in (self.tree / "blobs").glob("sha256/??/*/data")
+            if self.is_there(file)
         }
+
+    def is_there(self, file: Path) -> bool:
+        """Whether the registry can see a file of its storage."""
+        return file.exists()
 
     def blob_bytes(self) -> int:
         """The sizes of all files below `blobs/`, added up."""

@@ -74,13 +74,17 @@ class StorageSession:
         *,
         end_undo: bool = False,
         consent: Consent = NOTHING_SAID,
+        settle: float | None = None,
     ) -> CollectionJob:
         """Return a collection, to be planned and applied by hand; :meth:`collect` does it all.
 
         ``end_undo`` ends the undo windows first; ``consent`` is what is meant though it looks
-        wrong.
+        wrong; ``settle`` is for how many seconds what goes is kept out of a registry's sight
+        before it goes for good.
         """
-        return CollectionJob(self._workspace, options, end_undo=end_undo, consent=consent)
+        return CollectionJob(
+            self._workspace, options, end_undo=end_undo, consent=consent, settle=settle
+        )
 
     def plan_collection(self, options: CollectOptions = COLLECT) -> CollectionPlan:
         """Return what a collection would remove, and what it would leave and why."""
@@ -97,12 +101,12 @@ class StorageSession:
         """Remove what nothing needs, beside a registry that may be running; return the receipt.
 
         Raises :class:`~jettison.errors.NotQuiescent` where ``options`` have no grace period and a
-        registry may be taking pushes, unless ``assume_quiescent``, and
+        registry may be taking pushes, unless ``assume_quiescent``, and for a bucket of a registry
+        that remembers blobs; beside another a bucket takes some minutes. Raises
         :class:`~jettison.errors.Refused` for a collection that looks wrong.
         """
         job = self.collection(options, end_undo=end_undo, consent=consent)
-        if not assume_quiescent:
-            job.require_quiescent()
+        job.require_quiescent(assumed=assume_quiescent, beside=True)
         job.recover()
         plan = job.plan()
         job.require_plausible(plan)

@@ -153,8 +153,7 @@ def garbage_collect(
     options = CollectOptions(grace=grace, untagged=0.0 if delete_untagged else None)
     consent = Consent(empty=allow_empty, foreign_owner=allow_foreign_owner, most=max_removal)
     job = session.collection(options, consent=consent)
-    if not assume_quiescent:
-        job.require_quiescent()
+    job.require_quiescent(assumed=assume_quiescent)
     if not dry_run:
         job.recover()
     # A bar and the lines would write into each other on one terminal.

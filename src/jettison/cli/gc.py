@@ -111,6 +111,17 @@ def gc(
             "Known without this where one answers at the configuration's address.",
         ),
     ] = False,
+    settle: Annotated[
+        float | None,
+        typer.Option(
+            "--settle",
+            parser=parse_duration,
+            metavar="DURATION",
+            help="Keep what goes out of the registry's sight for so long before it goes for good. "
+            "Has to be longer than the registry takes for one manifest. "
+            "Default: half a second on a disk, 5m in a bucket.",
+        ),
+    ] = None,
     quiesce: Annotated[
         str | None,
         typer.Option(metavar="CMD", help="Run this before: stop the registry, or its pushes."),
@@ -134,7 +145,7 @@ def gc(
 
     Safe beside a running registry: takes only what was not touched within the grace period, and
     puts back what a push comes to need meanwhile. --grace 0s and --now require a registry that is
-    stopped or read-only; so does a bucket, unless jettison serve alone takes pushes into it.
+    stopped or read-only; so does a bucket if the registry remembers blobs (storage.cache).
     Exit code 3: something could not be read, and everything that it may need stays.
     """
     from jettison.collector.options import CollectOptions
@@ -151,7 +162,7 @@ def gc(
         grace = 0.0 if now else CollectOptions().grace
     options = CollectOptions(grace=grace, untagged=untagged, uploads=uploads, thorough=thorough)
     consent = Consent(empty=allow_empty, foreign_owner=allow_foreign_owner, most=max_removal)
-    job = _Command(target, options, consent, log, output, end_undo=now)
+    job = _Command(target, options, consent, log, output, end_undo=now, settle=settle)
     try:
         if dry_run:
             job.show()
@@ -182,7 +193,9 @@ class _Command:
         form: Format,
         *,
         end_undo: bool,
+        settle: float | None,
     ) -> None:
+        self._settle = settle
         self._target = target
         self._options = options
         self._consent = consent
@@ -195,8 +208,13 @@ class _Command:
 
     def show(self) -> None:
         """Print the plan, and change nothing."""
+        from jettison.jobs.quiescence import describe_beside
+
         plan = self._make_plan()
         self._print(plan)
+        beside = describe_beside(self._job.storage, self._job.configuration)
+        if beside is not None and not plan.empty:
+            note(dim(f"{beside[0].upper()}{beside[1:]}."))
         if self._form is not Format.TABLE:
             from jettison.cli.collection import plan_document
 
@@ -225,11 +243,21 @@ class _Command:
             self._ask(plan, yes=False)
             yes = True
         with quiesced(quiesce, resume):
-            if not assume_quiescent:
-                self._job.require_quiescent(quiesced=quiesce is not None, heeded=heeded)
+            self._job.require_quiescent(
+                assumed=assume_quiescent,
+                quiesced=quiesce is not None,
+                heeded=heeded,
+                beside=True,
+            )
             self._job.recover()
             plan = self._make_plan()
             self._print(plan)
+            if self._job.is_beside and not plan.empty:
+                seconds = self._job.settle or 0.0
+                note(
+                    dim("A registry may be taking pushes: what goes is out of its sight for ")
+                    + dim(f"{seconds:g} s before it goes for good.")
+                )
             self._job.require_plausible(plan)
             self._ask(plan, yes=yes)
             self._done = self._collect(plan)
@@ -241,7 +269,9 @@ class _Command:
 
         session = open_storage(self._target)
         self._storage = session.location
-        return session.collection(self._options, end_undo=self._end_undo, consent=self._consent)
+        return session.collection(
+            self._options, end_undo=self._end_undo, consent=self._consent, settle=self._settle
+        )
 
     def _make_plan(self) -> "CollectionPlan":
         job = self._job

@@ -142,9 +142,10 @@ class ChangeDetector:
         """
         if not self._concerned:
             return
-        self._look_at_blobs()
+        # First, since a storage that is listed answers all that follows from this listing.
         found = self._storage.scan_repositories()
         self._note(found.problems)
+        self._look_at_blobs()
         names = [*found.names, *found.misnamed]
         failures: list[StorageError] = []
         for name in self._written(names, failures):

@@ -223,13 +223,7 @@ class LinkSweep:
     def _put_back(
         self, group: LinkGroup, links: Sequence[LinkedDigest] | Sequence[HistoryEntry]
     ) -> list[Outcome]:
-        outcomes: list[Outcome] = []
-        for link in links:
-            try:
-                outcomes.append(group.put_back(link.digest))
-            except StorageError as error:
-                outcomes.append(error)
-        return outcomes
+        return group.put_back_each([link.digest for link in links])
 
     def _begin(self) -> None:
         if not self.are_aside:

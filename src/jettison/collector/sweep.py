@@ -24,10 +24,10 @@ import msgspec
 
 from jettison.collector.changes import CannotTellError, ChangeDetector
 from jettison.collector.count import Count
-from jettison.collector.interrupts import uninterrupted
 from jettison.collector.link_sweep import AT_ONCE, LinkSweep
 from jettison.collector.plan import CollectionPlan, SweptBlob, Tally
 from jettison.errors import NotQuiescent, StorageError, UsageError
+from jettison.interrupts import uninterrupted
 from jettison.model.digest import BinaryDigest, Digest
 from jettison.progress import Progress, silent
 from jettison.storage.protocol import Problem, Quarantine, Storage
@@ -41,7 +41,16 @@ Syncing the disk is not in it: a manifest that is stored and not linked yet is s
 (:mod:`jettison.collector.unlinked`).
 """
 
+LONG_SETTLE_SECONDS: Final = 300.0
+"""The same where each thing that a registry looks at takes it a request to a store.
+
+An image has at most 127 layers; Distribution makes two requests for each, one after another. That
+is enough for a second each.
+"""
+
 POLL_SECONDS: Final = 0.05
+_MOST_POLLS: Final = 300
+_FEWEST_POLLS: Final = 10
 
 BATCH: Final = 8192
 """How many blobs are moved aside at a time, at least: few enough to be put back soon."""
@@ -109,7 +118,7 @@ def _nothing() -> None:
     pass
 
 
-def collect(
+def collect(  # noqa: PLR0913 - what nobody gives has its default
     storage: Storage,
     plan: CollectionPlan,
     *,
@@ -119,26 +128,33 @@ def collect(
     begin: Callable[[], None] = _nothing,
     quiescent: bool = False,
     heeded: bool = False,
+    settle: float | None = None,
 ) -> CollectionReceipt:
     """Remove what the plan lists and nobody has come to want since.
 
     Takes the tree's lock, and then calls ``begin``. Errors on single files are counted, and the
-    rest goes on. A storage that cannot hide things needs one of two: ``quiescent``, nothing is
-    pushed meanwhile, or ``heeded``, all who push heed what a collection announces, as our own
-    server does. Raises :class:`~jettison.errors.NotQuiescent` where neither is so,
+    rest goes on. A storage that cannot rename needs one of three: ``quiescent``, nothing is
+    pushed meanwhile; ``heeded``, all who push heed what a collection announces, as our own
+    server does; or ``settle``, for how many seconds what goes is kept out of sight, so that what
+    was under way shows itself. Raises :class:`~jettison.errors.NotQuiescent` where neither is so,
     :class:`~jettison.errors.Locked` if another collection is at it,
     :class:`~jettison.errors.StorageError` if the tree cannot be written at all, and
     :class:`~jettison.errors.UsageError` for a plan that is not about this tree as it is.
     """
-    if not quiescent and not heeded:
+    if not quiescent and not heeded and settle is None:
         require_hiding(storage)
     if plan.hypothetical:
         raise UsageError("this plan is about a removal that was not made, and cannot be executed")
     if plan.root != storage.location:
         raise UsageError(f"this plan is about {plan.root}, not about {storage.location}")
-    with storage.lease("collection", quiescent=quiescent), storage.quarantine() as aside:
+    hiding = settle is not None
+    lease = storage.lease("collection", quiescent=quiescent, hiding=hiding and not heeded)
+    if settle is None:
+        beside = plan.options.grace > 0 and storage.features.atomic_rename
+        settle = SETTLE_SECONDS if beside else 0.0
+    with lease, storage.quarantine() as aside:
         begin()
-        return _Sweep(storage, plan, aside, clock, sleep, progress).run()
+        return _Sweep(storage, plan, aside, clock, sleep, progress, settle=settle).run()
 
 
 def require_hiding(storage: Storage) -> None:
@@ -149,10 +165,10 @@ def require_hiding(storage: Storage) -> None:
     if not storage.features.atomic_rename:
         message = f"nothing can be hidden in {storage.location} from a registry that takes pushes"
         hint = (
-            "Stop the registry, or set storage.maintenance.readonly.enabled: true and restart it; "
-            "then: jettison gc CONFIG"
+            "Let `jettison gc CONFIG` do it, which keeps what goes out of sight for some minutes; "
+            "or stop the registry, or make it read-only."
         )
-        raise NotQuiescent(f"{message}, so it cannot be collected beside one", hint=hint)
+        raise NotQuiescent(f"{message} at once, so it is not collected here", hint=hint)
 
 
 def recover(storage: Storage) -> list[Digest]:
@@ -189,7 +205,10 @@ class _Sweep:
         clock: Callable[[], float],
         sleep: Callable[[float], None],
         progress: Progress,
+        *,
+        settle: float,
     ) -> None:
+        self._settle_seconds = settle
         self._storage = storage
         self._places = storage.places
         self._plan = plan
@@ -397,14 +416,17 @@ class _Sweep:
 
     def _settled(self) -> float:
         """Return when what is taken by now will have settled, by the monotonic clock."""
-        beside = self._plan.options.grace > 0 and self._storage.features.atomic_rename
-        return time.monotonic() + (SETTLE_SECONDS if beside else 0.0)
+        return time.monotonic() + self._settle_seconds
 
     def _settle(self, until: float, waiting: "Iterable[_Hidden] | None" = None) -> None:
         """Look again until whatever was under way has shown itself; put back what is wanted.
 
-        ``waiting`` is None as long as the layers' own links have not been taken.
+        ``waiting`` is None as long as the layers' own links have not been taken. What is under way
+        shows itself soon, so there are more looks at the beginning.
         """
+        began, whole = time.monotonic(), self._settle_seconds
+        least = max(POLL_SECONDS, whole / _MOST_POLLS)
+        most = max(POLL_SECONDS, whole / _FEWEST_POLLS)
         while True:
             last = time.monotonic() >= until
             self._changes.look(layers=last and waiting is not None)
@@ -412,7 +434,8 @@ class _Sweep:
                 self._put_back_wanted(hidden.blobs)
             if last:
                 return
-            self._sleep(min(POLL_SECONDS, max(0.0, until - time.monotonic())))
+            pause = min(most, max(least, time.monotonic() - began))
+            self._sleep(min(pause, max(0.0, until - time.monotonic())))
 
     def _put_back_wanted(self, aside: dict[BinaryDigest, SweptBlob]) -> None:
         self._put_back(aside, [digest for digest in aside if digest in self._changes.wanted])
@@ -420,12 +443,12 @@ class _Sweep:
     def _put_back(
         self, aside: dict[BinaryDigest, SweptBlob], digests: Sequence[BinaryDigest]
     ) -> None:
-        for digest in digests:
-            blob = aside[digest]
-            with self._count.errors(self._places.blob(blob.digest)):
-                if self._aside.put_back(digest):
-                    self._count.add("put_back", blob.freed)
-            del aside[digest]
+        for digest, outcome in zip(digests, self._aside.put_back_each(digests), strict=True):
+            blob = aside.pop(digest)
+            if isinstance(outcome, StorageError):
+                self._count.failed(self._places.blob(blob.digest), outcome.message)
+            elif outcome:
+                self._count.add("put_back", blob.freed)
 
     # What an earlier process left behind.
 

@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Iterable
 from typing import Final
 
-from jettison.errors import InvalidManifest, StorageError
+from jettison.errors import InvalidManifest, StorageError, StorageUnavailable
 from jettison.model.digest import BinaryDigest
 from jettison.model.graph import Edges, reach
 from jettison.model.manifest_references import references_of
@@ -39,6 +39,8 @@ def wanted_by(storage: Scanning, manifests: Iterable[BinaryDigest]) -> set[Binar
         try:
             raw = storage.read_manifest(digest)
             return references_of(raw).edges if raw else None
+        except StorageUnavailable:
+            raise  # it would seem to need nothing
         except (StorageError, InvalidManifest):
             return None
 
@@ -63,5 +65,7 @@ def _may_be_manifest(storage: Scanning, digest: BinaryDigest) -> bool:
         if blob is None or blob.size > LARGEST:
             return False
         return next(storage.read_blob(digest, _BEGINNING), b"").lstrip()[:1] == b"{"
+    except StorageUnavailable:
+        raise
     except StorageError:
         return False

@@ -152,11 +152,6 @@ def check_storage(storage: Storage) -> list[Item]:
         )
     ]
     if not storage.features.atomic_rename:
-        message = (
-            "gc needs jettison serve as the only server of this bucket, or a registry that is "
-            "stopped or read-only"
-        )
-        items.append(Item(Level.INFO, "storage", message))
         if storage.keeps_removed():
             message = "the bucket keeps versions: what is removed is hidden, and not freed"
             hint = "Let a rule of the bucket end noncurrent versions."

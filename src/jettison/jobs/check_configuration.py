@@ -14,7 +14,9 @@ from jettison.configuration.settings import ScheduledRetention
 from jettison.errors import JettisonError, Refused, StorageError, UsageError
 from jettison.jobs.check import Item, Level, check_storage
 from jettison.jobs.check_bucket import bucket_items, probe_items, weakness
+from jettison.jobs.quiescence import describe_beside
 from jettison.storage.opening import probe_bucket, storage_of
+from jettison.storage.protocol import Storage
 
 if TYPE_CHECKING:
     from jettison.configuration.buckets import StoreBucket
@@ -63,7 +65,8 @@ def check_configuration(
         items.append(Item(Level.INFO, "storage", message))
     elif error is None:
         try:
-            items += check_storage(storage_of(configuration, environment))
+            found = storage_of(configuration, environment)
+            items += [*check_storage(found), *_beside(found, configuration)]
         except StorageError as missing:
             items.append(Item(Level.ERROR, "storage", missing.message, missing.hint))
         else:
@@ -71,6 +74,12 @@ def check_configuration(
                 more, weak = _store(storage.bucket, environment, probe=probe)
                 return configuration, [*items, *more], weak
     return configuration, items, error
+
+
+def _beside(storage: Storage, configuration: Configuration) -> Iterator[Item]:
+    message = describe_beside(storage, configuration)
+    if message is not None:
+        yield Item(Level.INFO, "collecting", message)
 
 
 def _store(

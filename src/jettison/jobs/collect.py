@@ -11,15 +11,26 @@ import msgspec
 from jettison.collector.mark_log import Tracing
 from jettison.collector.plan import CollectionPlan, CollectOptions, LinkedDigest, plan_collection
 from jettison.collector.plausibility import find_objections, refuse
-from jettison.collector.sweep import CollectionReceipt, collect, recover
+from jettison.collector.sweep import (
+    LONG_SETTLE_SECONDS,
+    CollectionReceipt,
+    collect,
+    recover,
+)
 from jettison.collector.undo_windows import (
     held_manifests,
     plan_within_windows,
     removed_manifests,
     used_addresses,
 )
-from jettison.errors import JournalError, NotFoundError, StorageError
-from jettison.jobs.quiescence import Evidence, is_heeded, probe_address, require_quiescent
+from jettison.errors import JournalError, NotFoundError, NotQuiescent, StorageError
+from jettison.jobs.quiescence import (
+    Evidence,
+    is_heeded,
+    probe_address,
+    require_no_memory,
+    require_quiescent,
+)
 from jettison.jobs.verify_collection import medium, verify_collection, verify_gone
 from jettison.jobs.workspace import Workspace
 from jettison.model.digest import Digest
@@ -69,7 +80,8 @@ class Collection(msgspec.Struct, frozen=True):
 class CollectionJob:
     """One collection of the storage of a workspace: planned, applied, and verified.
 
-    ``end_undo`` ends the undo windows first. ``consent`` is what the user allows.
+    ``end_undo`` ends the undo windows first. ``consent`` is what the user allows. ``settle`` is for
+    how many seconds what goes is kept out of the sight of a registry that takes pushes.
     """
 
     def __init__(
@@ -79,6 +91,7 @@ class CollectionJob:
         *,
         end_undo: bool = False,
         consent: Consent = NOTHING_SAID,
+        settle: float | None = None,
     ) -> None:
         self._workspace = workspace
         self.storage = workspace.own_storage
@@ -89,24 +102,60 @@ class CollectionJob:
         self._recovered: list[Digest] = []
         self._unlinked: list[Digest] = []
         self._windows: set[str] = set()
+        self._quiescent = False
         self._heeded = False
+        self._beside = False
+        self._settle = settle
 
-    def require_quiescent(self, *, quiesced: bool = False, heeded: bool = False) -> None:
+    def require_quiescent(
+        self,
+        *,
+        assumed: bool = False,
+        quiesced: bool = False,
+        heeded: bool = False,
+        beside: bool = False,
+    ) -> None:
         """Raise :class:`~jettison.errors.NotQuiescent` if pushes are possible and must not be.
 
-        Without a grace period, with ``end_undo``, and for images in a bucket that another registry
-        than ours serves, the registry must be stopped or read-only. ``quiesced``: a command has
-        just stopped it. ``heeded``: whoever pushes does so through our own server.
+        Without a grace period, with ``end_undo``, and for images in a bucket, the registry must be
+        stopped or read-only. ``assumed``: who asks knows that it is. ``quiesced``: a command has
+        just stopped it. ``heeded``: whoever pushes does so through our own server. ``beside``: a
+        bucket may be collected beside another registry that takes pushes, if it remembers no blobs;
+        what goes is then kept out of its sight for a time.
         """
-        hides = self.storage.features.atomic_rename
-        if not hides and self._options.grace > 0 and not self._end_undo and not quiesced:
+        if assumed:
+            self._quiescent = True
+            return
+        renames = self.storage.features.atomic_rename
+        has_grace = self._options.grace > 0 and not self._end_undo
+        if not renames and has_grace and not quiesced:
             self._heeded = heeded or is_heeded(self.configuration, self.addresses())
             if self._heeded:
                 return
-        if self._options.grace <= 0 or self._end_undo or not hides:
-            now = self._workspace.clock()
-            evidence = Evidence(self.storage, now, self.addresses(), quiesced)
+        if renames and has_grace:
+            return
+        evidence = Evidence(self.storage, self._workspace.clock(), self.addresses(), quiesced)
+        try:
             require_quiescent(self.configuration, evidence=evidence)
+        except NotQuiescent as error:
+            if not beside or not has_grace:
+                raise
+            require_no_memory(self.configuration, error)
+            self._beside = True
+        else:
+            self._quiescent = True
+
+    @property
+    def is_beside(self) -> bool:
+        """Whether a bucket is collected beside a registry that may be taking pushes."""
+        return self._beside
+
+    @property
+    def settle(self) -> float | None:
+        """For how many seconds what goes is kept out of sight; None: as the storage does it."""
+        if self._beside:
+            return LONG_SETTLE_SECONDS if self._settle is None else self._settle
+        return self._settle if self.storage.features.atomic_rename else None
 
     def addresses(self) -> tuple[str, ...]:
         """Return the possible addresses of the registry, from its configuration and the journal."""
@@ -124,7 +173,8 @@ class CollectionJob:
             noted = (*self._unlinked, *self.storage.link_quarantine().unlinked())
             unlinked = (*self._recovered, *noted, *map(Digest.from_binary, aside))
             # Beside pushes, what is young is told by the clock that has dated it.
-            now = self.storage.now() if self._heeded else self._workspace.clock()
+            by_storage = self._heeded or self._beside
+            now = self.storage.now() if by_storage else self._workspace.clock()
             plan = self._plan(now, unlinked, progress or self._workspace.progress, tracing)
         return msgspec.structs.replace(plan, aside=len(aside)) if aside else plan
 
@@ -161,7 +211,7 @@ class CollectionJob:
     ) -> Collection:
         """Execute the plan and note it in the journal, with its receipt and its proof.
 
-        :meth:`require_quiescent` comes first, or somebody who knows better.
+        :meth:`require_quiescent` comes first, or a bucket is not collected.
 
         Removed blobs are forgotten in a Redis that the configuration names. A collection of nothing
         is not noted: it may run every hour.
@@ -175,8 +225,9 @@ class CollectionJob:
             place.clock,
             progress or place.progress,
             end=self._windows,
-            quiescent=not self._heeded,
+            quiescent=self._quiescent,
             heeded=self._heeded,
+            settle=self.settle,
         )
         recovered = receipt.recovered + len(self._recovered)
         receipt = msgspec.structs.replace(receipt, recovered=recovered)
@@ -304,7 +355,7 @@ def _address(configuration: "Configuration | None") -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def collect_and_forget(
+def collect_and_forget(  # noqa: PLR0913 - what nobody gives has its default
     storage: Storage,
     configuration: "Configuration | None",
     plan: CollectionPlan,
@@ -314,13 +365,14 @@ def collect_and_forget(
     end: AbstractSet[str] = frozenset(),
     quiescent: bool = False,
     heeded: bool = False,
+    settle: float | None = None,
 ) -> tuple[CollectionReceipt, list[Finding]]:
     """Execute a plan, and make the configured Redis forget what went.
 
     Returns the receipt, with a problem if Redis still remembers, and the findings about it.
-    ``quiescent`` and ``heeded`` as in :func:`~jettison.collector.sweep.collect`. The undo windows
-    of the runs ``end`` end first. Redis is made to forget even if an error or Ctrl-C ends the
-    collection. Raises :class:`~jettison.errors.Refused` where listings are behind.
+    ``quiescent``, ``heeded`` and ``settle`` as in :func:`~jettison.collector.sweep.collect`. The
+    undo windows of the runs ``end`` end first. Redis is made to forget even if an error or Ctrl-C
+    ends the collection. Raises :class:`~jettison.errors.Refused` where listings are behind.
     """
     cache = None if configuration is None else configuration.storage.cache
     findings: list[Finding] = []
@@ -336,6 +388,7 @@ def collect_and_forget(
             begin=lambda: _end_windows(storage, plan, end),
             quiescent=quiescent,
             heeded=heeded,
+            settle=settle,
         )
     finally:
         if configuration is not None and cache == "redis" and not plan.empty:

@@ -28,7 +28,15 @@ if TYPE_CHECKING:
 
     from jettison.configuration import Configuration
 
-__all__ = ["Evidence", "is_heeded", "probe_address", "quiesced", "require_quiescent"]
+__all__ = [
+    "Evidence",
+    "describe_beside",
+    "is_heeded",
+    "probe_address",
+    "quiesced",
+    "require_no_memory",
+    "require_quiescent",
+]
 
 TIMEOUT: Final = 5.0
 """Seconds to wait for a connection and for an answer."""
@@ -97,6 +105,42 @@ def require_quiescent(
         stopped = f"nothing listens at {host}:{port}" if readonly is None else "it is read-only"
         for contradiction in _contradictions(configuration, evidence, timeout, sure=bool(readonly)):
             raise _refusal(f"{stopped}, but {contradiction}", hint)
+
+
+def require_no_memory(configuration: "Configuration | None", reason: NotQuiescent) -> None:
+    """Raise :class:`~jettison.errors.NotQuiescent` for a registry that remembers blobs.
+
+    It accepts manifests by what it remembers, however long ago that went, so that no time of
+    settling is enough. ``reason`` is why it has to be expected to take pushes.
+    """
+    cache = None if configuration is None else configuration.storage.cache
+    if cache is not None:
+        message = f"{reason.message}, and it remembers blobs (storage.cache: {cache})"
+        hint = f"Remove storage.cache and restart the registry. Or: {_STOP}; {_KNOW_BETTER}"
+        raise _refusal(f"{message}: a push that relies on what goes would be accepted", hint)
+
+
+def describe_beside(storage: Storage, configuration: "Configuration | None") -> str | None:
+    """Return how a bucket is collected beside a registry that takes pushes; None for a disk."""
+    if storage.features.atomic_rename:
+        return None
+    cache = None if configuration is None else configuration.storage.cache
+    if configuration is not None and configuration.storage.readonly:
+        return "the registry is read-only: gc is exact, and at once"
+    if cache is not None:
+        return (
+            f"gc is refused while the registry takes pushes, since it remembers blobs "
+            f"(storage.cache: {cache}): stop it, make it read-only, or remove that key"
+        )
+    how = (
+        "hides what goes with delete markers, and removes the markers of"
+        if storage.keeps_removed()
+        else "lets the store copy what goes to jettison/aside, and copies back"
+    )
+    return (
+        f"beside a registry that takes pushes gc {how} what is pushed within five minutes "
+        "(--settle); beside jettison serve, or a registry that is stopped or read-only, it is exact"
+    )
 
 
 def is_heeded(

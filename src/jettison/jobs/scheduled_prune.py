@@ -128,7 +128,7 @@ class _ScheduledPrune:
         """Free what nothing needs, and no undo window holds."""
         job = CollectionJob(place, CollectOptions())
         try:
-            job.require_quiescent()
+            job.require_quiescent(beside=True)
             job.recover()
             plan = job.plan()
             job.require_plausible(plan)

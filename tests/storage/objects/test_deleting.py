@@ -18,12 +18,12 @@ class Signing:
 
     location = "s3://images"
 
-    def tls(self) -> bool:
-        return True
-
     def __init__(self, monkeypatch: pytest.MonkeyPatch, still: float) -> None:
         self._patch = monkeypatch
         self._still = still
+
+    def tls(self) -> bool:
+        return True
 
     def url(self, *_: object) -> str:
         later = uptime() + self._still
@@ -58,9 +58,6 @@ class HangingUp:
 
     location = "s3://images"
 
-    def tls(self) -> bool:
-        return True
-
     def __init__(self) -> None:
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.requests: list[bytes] = []
@@ -76,6 +73,9 @@ class HangingUp:
                 if not request:
                     return
                 self.requests.append(request.partition(b" HTTP/")[0])
+
+    def tls(self) -> bool:
+        return True
 
     def url(self, *_: object) -> str:
         return f"http://127.0.0.1:{self._socket.getsockname()[1]}/images/key"
@@ -103,6 +103,7 @@ def test_a_delete_without_an_answer_is_not_sent_again(hanging_up: HangingUp) -> 
     assert isinstance(deleted.outcome, StorageError)
     assert "not known" in deleted.outcome.message
     assert deleted.lands_until > before
+    assert deletes.lands_until == deleted.lands_until
 
 
 @pytest.mark.parametrize(

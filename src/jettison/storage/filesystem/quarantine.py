@@ -20,7 +20,7 @@ from jettison.model.digest import ALGORITHMS, BinaryDigest, Digest, binary_diges
 from jettison.storage.filesystem import layout
 from jettison.storage.filesystem.folder import BlockedError, Folder, UnusableError
 from jettison.storage.filesystem.removing import TreeRemover
-from jettison.storage.protocol import LinkKind, Outcome, Place, Stamp
+from jettison.storage.protocol import LinkKind, Outcome, Place, Stamp, outcomes_of
 
 __all__ = ["AsideBlob", "LinkGroup", "LinkQuarantine", "Quarantine", "seeing_quarantine"]
 
@@ -113,6 +113,10 @@ class Quarantine:
             raise StorageError(f"cannot put back {self._tree.path(path)}: its folder is gone")
         with place:
             return folder.give_back(name, place, "data")
+
+    def put_back_each(self, digests: Sequence[BinaryDigest]) -> list[Outcome]:
+        """Undo :meth:`put` for blobs; what fails has its error."""
+        return outcomes_of(self.put_back, digests)
 
     def digests(self) -> Iterator[BinaryDigest]:
         """Yield the blobs that lie aside, of a sweep that goes on or of one that was killed."""
@@ -294,6 +298,10 @@ class LinkGroup:
     def put_back(self, digest: Digest) -> bool:
         """Undo :meth:`take`; False if none lies aside, or it was written again."""
         return _put_back(self._folder, digest.hex)
+
+    def put_back_each(self, digests: Sequence[Digest]) -> list[Outcome]:
+        """Undo :meth:`take` for links; what fails has its error."""
+        return outcomes_of(self.put_back, digests)
 
     def remove(self, digests: Sequence[Digest]) -> list[Outcome]:
         """Remove links that lie aside, for good; False where none does."""

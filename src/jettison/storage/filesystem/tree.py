@@ -118,6 +118,7 @@ class StorageTree(TreeRemover):
         purpose: str,
         *,
         quiescent: bool = False,  # noqa: ARG002 - what is aside is hidden
+        hiding: bool = False,  # noqa: ARG002 - as above
     ) -> contextlib.AbstractContextManager[object]:
         """Hold the tree's lock: one collection or repair at a time."""
         return StorageLock(self, purpose)

@@ -5,7 +5,7 @@ from typing import NamedTuple, Self
 
 from jettison.model.digest import BinaryDigest, Digest
 from jettison.storage.memory.state import ASIDE, CONTENT, Memory, Slot, locked
-from jettison.storage.protocol import LinkKind, Outcome, Place, Stamp
+from jettison.storage.protocol import LinkKind, Outcome, Place, Stamp, outcomes_of
 
 __all__ = ["MemoryAsideBlob", "MemoryLinkGroup", "MemoryLinkQuarantine", "MemoryQuarantine"]
 
@@ -82,6 +82,10 @@ class MemoryQuarantine:
         slot.put(CONTENT, file._replace(arrived=now), now)
         return True
 
+    def put_back_each(self, digests: Sequence[BinaryDigest]) -> list[Outcome]:
+        """Undo :meth:`put` for blobs; what fails has its error."""
+        return outcomes_of(self.put_back, digests)
+
     @locked
     def digests(self) -> Iterator[BinaryDigest]:
         """Return the blobs that lie aside."""
@@ -147,6 +151,10 @@ class MemoryLinkGroup:
     def put_back(self, digest: Digest) -> bool:
         """Undo :meth:`take`; False if none lies aside, or it was written again."""
         return _put_back(self._slots.get(digest.binary), self.memory.now())
+
+    def put_back_each(self, digests: Sequence[Digest]) -> list[Outcome]:
+        """Undo :meth:`take` for links; what fails has its error."""
+        return outcomes_of(self.put_back, digests)
 
     @locked
     def remove(self, digests: Sequence[Digest]) -> list[Outcome]:

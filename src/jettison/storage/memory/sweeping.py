@@ -21,7 +21,13 @@ class MemorySweeping:
         self.memory = memory
 
     @contextlib.contextmanager
-    def lease(self, purpose: str, *, quiescent: bool = False) -> Iterator[None]:  # noqa: ARG002 - what is aside is hidden
+    def lease(
+        self,
+        purpose: str,
+        *,
+        quiescent: bool = False,  # noqa: ARG002 - what is aside is hidden
+        hiding: bool = False,  # noqa: ARG002 - as above
+    ) -> Iterator[None]:
         """Hold the storage's lock: one collection or repair at a time."""
         memory = self.memory
         with memory.lock:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 from jettison.configuration.s3 import S3Bucket
 from jettison.storage.objects.clients import Client, client_options, retries
+from jettison.storage.objects.signing import credentials_of, sign
 
 if TYPE_CHECKING:
     from obstore.store import S3Config
@@ -34,6 +35,8 @@ class AmazonClient(Client):
     ) -> None:
         from obstore.store import S3Store  # noqa: PLC0415 - see open_client
 
+        self._settings = settings
+        self._credentials = credentials_of(settings, environment)
         config: S3Config = {
             "bucket": settings.name,
             "region": settings.region,
@@ -56,3 +59,9 @@ class AmazonClient(Client):
         options = client_options(settings, besides)
         store = S3Store(config=config, client_options=options, retry_config=retries())
         super().__init__(store, settings, besides)
+
+    def signed(self, method: str, path: str | None, query: Mapping[str, str]) -> str | None:
+        """Return a URL for a request with a query; None with credentials of the client's own."""
+        if self._credentials is None:
+            return None
+        return sign(self._settings, self._credentials, method, path, query)

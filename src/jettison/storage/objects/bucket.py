@@ -40,10 +40,13 @@ if TYPE_CHECKING:
         WritableFile,
     )
 
-__all__ = ["AT_ONCE", "Bucket", "Entry", "Writer"]
+__all__ = ["AT_ONCE", "PATIENCE", "Bucket", "Entry", "Writer"]
 
 AT_ONCE: Final = 32
 """So many requests are on their way at a time."""
+
+PATIENCE: Final = 30.0
+"""For so many seconds a store that failed is not asked again."""
 
 _CLOCK: Final = f"{layout.OURS}/clock"
 _PAGE: Final = 1000
@@ -51,8 +54,6 @@ _PART: Final = 8 * 1024 * 1024
 _LARGE_PART: Final = 32 * 1024 * 1024
 _CONFLICT_PAUSES: Final = (0.01, 0.05, 0.2, 0.5, 1.0, 2.0)
 """Seconds until an object is put again that met something else of its place, give or take half."""
-_PATIENCE: Final = 30.0
-"""For so many seconds a store that failed is not asked again."""
 _MOST_FAILURES: Final = 3
 """A store has failed where so many requests in a row did; one may be the fault of one object."""
 _NOTED: Final = "jettisonstamp"
@@ -246,12 +247,22 @@ class Bucket:
 
         False too where that cannot be told (``tells_versions``).
         """
+        return self.tells_versions and self.version(key) is not None
+
+    def version(self, key: str) -> str | None:
+        """Return the version of an object; None if it has none, or is absent."""
         with self._errors(f"read {self.location}/{key}"):
             try:
-                found = self._store.head(self._prefix + key)["version"]
+                return self._store.head(self._prefix + key)["version"]
             except FileNotFoundError:
-                return False
-        return self.tells_versions and found is not None
+                return None
+
+    def signed(self, method: str, key: str | None, query: Mapping[str, str]) -> str | None:
+        """Return a URL for a request with a query, about an object or the bucket (None).
+
+        None where that cannot be signed.
+        """
+        return self._client.signed(method, None if key is None else self._prefix + key, query)
 
     # Changing.
 
@@ -390,7 +401,7 @@ class Bucket:
 
         # Each would try for a minute, and there may be thousands to come.
         if self._failed is not None and self._failures >= _MOST_FAILURES:
-            if time.monotonic() < self._failed_at + _PATIENCE:
+            if time.monotonic() < self._failed_at + PATIENCE:
                 raise StoreLost(self._failed.message, hint=self._failed.hint)
             self._failures = _MOST_FAILURES - 1  # the next one tells
         try:

@@ -91,6 +91,13 @@ class Client:
         """
         return {"e_tag": f'"{e_tag}"'}
 
+    def signed(self, method: str, path: str | None, query: Mapping[str, str]) -> str | None:  # noqa: ARG002 - few can
+        """Return a URL for a request with a query, about an object or the bucket (None).
+
+        None where that cannot be signed.
+        """
+        return None
+
     def misplaced(self) -> str | None:
         """Return why a tree cannot be reached that is in the bucket; None if there is none."""
         return None

@@ -2,7 +2,7 @@
 
 A store takes a request that was long on its way as well as any other. What a collection removes may
 be pushed anew a moment after it is over, so each of its deletes carries its own end, which the
-store enforces. None is sent twice.
+store enforces. None is sent twice, or the first of two could land after the second was answered.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from jettison.errors import NotQuiescent, StorageError
+from jettison.interrupts import uninterrupted
 from jettison.storage.filesystem import layout
 from jettison.storage.objects.bucket import Bucket
 from jettison.storage.objects.failures import StoreFailing
@@ -91,10 +92,14 @@ def require_signing(bucket: Bucket) -> None:
 
 
 class Deleted(NamedTuple):
-    """What became of one: True, or its error; and until when it may still land (uptime)."""
+    """What became of one: True, or its error; and until when it may still land (uptime).
+
+    ``marker`` is the version that hides the object, in a bucket that keeps versions.
+    """
 
     outcome: bool | StorageError
     lands_until: float = 0.0
+    marker: str | None = None
 
 
 async def _send_once(
@@ -113,10 +118,14 @@ async def _send_once(
 
 
 class SignedDeletes:
-    """Deletes objects of a bucket, many at a time."""
+    """Deletes objects of a bucket, many at a time.
+
+    ``lands_until`` is until when any that had no answer may still land (uptime).
+    """
 
     def __init__(self, bucket: Bucket, clock: ClockDifference) -> None:
         self._bucket = bucket
+        self.lands_until = 0.0
         # Long enough for the store to take it, and no longer.
         self._valid = _LASTS + max(0.0, math.ceil(-clock.least))
         # Signed by a clock that is behind, it ends by the store's so much before that.
@@ -131,12 +140,13 @@ class SignedDeletes:
     def delete(self, keys: Sequence[str], end: float) -> list[Deleted]:
         """Delete objects, none of which may be there after ``end`` (uptime) and be deleted then.
 
-        What there is no time left for is not sent. True also for one that was not there.
+        What there is no time left for is not sent. True also for one that was not there. A signal
+        ends it no earlier, so nobody goes on while it does.
         """
         if not keys:
             return []
         # In a thread of its own, as this one may have a loop that runs.
-        with ThreadPoolExecutor(1, "deletes") as thread:
+        with uninterrupted(), ThreadPoolExecutor(1, "deletes") as thread:
             return thread.submit(lambda: asyncio.run(self._delete(keys, end))).result()
 
     async def _delete(self, keys: Sequence[str], end: float) -> list[Deleted]:
@@ -152,7 +162,9 @@ class SignedDeletes:
 
             async def one(key: str) -> Deleted:
                 async with turns:
-                    return await self._one(session, key, end)
+                    deleted = await self._one(session, key, end)
+                    self.lands_until = max(self.lands_until, deleted.lands_until)
+                    return deleted
 
             return list(await asyncio.gather(*map(one, keys)))
 
@@ -174,12 +186,13 @@ class SignedDeletes:
             return Deleted(StorageError(message, hint="The next collection removes it."))
         try:
             async with session.delete(url, allow_redirects=False) as answer:
-                status = answer.status
+                status, headers = answer.status, answer.headers
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             message = f"{place}: whether it was removed is not known: {type(error).__name__}"
             return Deleted(StorageError(message, hint="The next collection looks."), lands_until)
         if status in _GONE:
-            return Deleted(outcome=True)
+            marks = headers.get("x-amz-delete-marker") == "true"
+            return Deleted(outcome=True, marker=headers.get("x-amz-version-id") if marks else None)
         right = f"It needs the right {self._bucket.settings.deleting}."
         hint = right if status == _DENIED else "Try again later."
         refused = StorageError(f"{place} was not removed: the store answers {status}", hint=hint)

@@ -10,11 +10,12 @@ from urllib.parse import urlsplit
 
 from jettison.storage.objects.failures import StoreFailing
 
-__all__ = ["Answer", "request"]
+__all__ = ["LARGEST", "Answer", "request"]
 
 _TIMEOUT: Final = 30.0
 _PAUSES: Final = (0.1, 0.5, 2.0)
-_LARGEST: Final = 4 * 1024 * 1024
+LARGEST: Final = 4 * 1024 * 1024
+"""Bytes that are read of an answer where nothing else is said."""
 _FAILING: Final = 500
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -32,13 +33,12 @@ def request(
     method: str,
     url: str,
     headers: Mapping[str, str] = _NO_HEADERS,
-    limit: int = _LARGEST,
+    limit: int = LARGEST,
 ) -> Answer:
     """Make a request without a body, and again where the store does not answer or fails.
 
     ``tls`` makes what looks at a certificate. Reads one byte more than ``limit`` of the answer at
-    most. Raises
-    :class:`~jettison.storage.objects.failures.StoreFailing` where no answer comes.
+    most. Raises :class:`~jettison.storage.objects.failures.StoreFailing` where no answer comes.
     """
     for pause in (*_PAUSES, None):
         try:

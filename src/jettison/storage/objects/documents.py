@@ -75,4 +75,4 @@ class ObjectDocuments:
         """Hold what only one process may do at a time; False: another does."""
         key = self._key(name) + _LEASE
         with hold(self._bucket, key, name, patience) as held:
-            yield held
+            yield held is not None

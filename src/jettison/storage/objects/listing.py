@@ -223,6 +223,13 @@ class Listing:
             elif entry.size or key not in _TOP:
                 self.strays.append(entry)
 
+    def add_hidden(self, taken: Iterable[tuple[str, Stamp]]) -> None:
+        """Add the places of links that a sweep has really removed, by key, with their times."""
+        for key, stamp in taken:
+            if key.startswith(_REPOSITORIES):
+                parts = key[len(_REPOSITORIES) :].split("/")
+                self._add_to_repository(parts, Entry(key, 0, stamp, ""), taken=True)
+
     def settle(self, now: Stamp) -> None:
         """Put in order what was added; the listing has ended at ``now``.
 

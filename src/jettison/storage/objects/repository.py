@@ -98,7 +98,7 @@ class ObjectRepository:
     # Tags.
 
     def tags(self) -> Tags:
-        """Return what each tag points to; only a link whose ETag tells nothing is read."""
+        """Return what each tag points to; only a link that the listing does not tell is read."""
         found = Tags({}, {}, [], [], [])
         unread: dict[str, Tag] = {}
         for name, one in self._found.tags.items():
@@ -109,15 +109,17 @@ class ObjectRepository:
                 continue
             if one.target is not None:
                 found.current[tag] = one.target
-            elif one.stamp is not None:
-                unread[layout.current_link(self.name, name)] = tag
             else:
-                self._add_broken(tag, self._missing(name), found)
+                # Also one without a link: registries write that after the history.
+                unread[layout.current_link(self.name, name)] = tag
         for key, link in self._read_links(unread):
+            tag = unread[key]
             if isinstance(link, Problem):
-                self._add_broken(unread[key], link, found)
+                self._add_broken(tag, link, found)
             elif link is not None:
-                found.current[unread[key]] = link
+                found.current[tag] = link
+            elif self._found.tags[tag].stamp is None:
+                self._add_broken(tag, self._missing(tag), found)
         return found
 
     def _add_strange(self, name: str, one: TagListing, found: Tags) -> None:

@@ -44,6 +44,7 @@ from jettison.storage.protocol.facts import (
     Writer,
     age,
     make_problem,
+    outcomes_of,
     stamp_at,
 )
 from jettison.storage.protocol.mending import InTheWayError, Mending
@@ -112,6 +113,7 @@ __all__ = [
     "Writing",
     "age",
     "make_problem",
+    "outcomes_of",
     "stamp_at",
 ]
 

@@ -6,7 +6,8 @@ written. Digests are binary: a storage has millions of them.
 """
 
 import enum
-from typing import Final, NamedTuple, NewType
+from collections.abc import Callable, Iterable
+from typing import Final, NamedTuple, NewType, TypeVar
 
 import msgspec
 
@@ -38,6 +39,7 @@ __all__ = [
     "Writer",
     "age",
     "make_problem",
+    "outcomes_of",
     "stamp_at",
 ]
 
@@ -54,6 +56,8 @@ Nanoseconds since the epoch, as exactly as the storage keeps time; compared with
 Outcome = bool | StorageError
 """What became of one of many things: whether it was done, or the error that one alone raises."""
 
+T = TypeVar("T")
+
 STAMP_KEY: Final = {"stamp": "mtime_ns", "moved": "moved_ns", "started": "started_ns"}
 """What stamps are called in documents that are printed and kept."""
 
@@ -68,6 +72,25 @@ def stamp_at(seconds: float) -> Stamp:
 def age(stamp: Stamp, now: float) -> float:
     """Return how long ago something was written (seconds), at ``now`` (seconds since the epoch)."""
     return now - stamp / _NANOSECONDS
+
+
+def outcomes_of(
+    do: Callable[[T], bool],
+    items: Iterable[T],
+    each: Callable[[Callable[[T], Outcome], Iterable[T]], Iterable[Outcome]] = map,
+) -> list[Outcome]:
+    """Do something to each of many things; what fails has its error.
+
+    One after the other, or as ``each`` does it: that of a pool does many at once.
+    """
+
+    def one(item: T) -> Outcome:
+        try:
+            return do(item)
+        except StorageError as error:
+            return error
+
+    return list(each(one, items))
 
 
 class Features(msgspec.Struct, frozen=True):

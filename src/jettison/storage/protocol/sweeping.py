@@ -53,6 +53,9 @@ class Quarantine(Protocol):
     def put_back(self, digest: BinaryDigest) -> bool:
         """Undo :meth:`put` for a blob; False if a push has brought the blob again meanwhile."""
 
+    def put_back_each(self, digests: Sequence[BinaryDigest]) -> list[Outcome]:
+        """Undo :meth:`put` for blobs; what fails has its error."""
+
     def digests(self) -> Iterator[BinaryDigest]:
         """Yield the blobs that lie aside, of a sweep that goes on or of one that was killed."""
 
@@ -81,6 +84,9 @@ class LinkGroup(Protocol):
 
     def put_back(self, digest: Digest) -> bool:
         """Undo :meth:`take` for a link; False if none lies aside, or it was written again."""
+
+    def put_back_each(self, digests: Sequence[Digest]) -> list[Outcome]:
+        """Undo :meth:`take` for links; what fails has its error."""
 
     def remove(self, digests: Sequence[Digest]) -> list[Outcome]:
         """Remove links that lie aside, for good; False where none does."""
@@ -121,10 +127,13 @@ class LinkQuarantine(Protocol):
 class Sweeping(Protocol):
     """Removes what a plan lists."""
 
-    def lease(self, purpose: str, *, quiescent: bool = False) -> AbstractContextManager[object]:
+    def lease(
+        self, purpose: str, *, quiescent: bool = False, hiding: bool = False
+    ) -> AbstractContextManager[object]:
         """Hold the storage's lock: one collection or repair at a time.
 
         ``quiescent``: nothing is pushed until it is let go, so nobody has to heed what is removed.
+        ``hiding``: nobody who pushes would heed it, so what lies aside has to be out of sight.
         Raises :class:`~jettison.errors.Locked` if another holds it.
         """
 
