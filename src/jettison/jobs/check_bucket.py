@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from jettison.errors import Refused
 from jettison.jobs.check import Item, Level
-from jettison.storage.protocol.probing import StoreProbe
+from jettison.model.times import rfc3339
+from jettison.storage.protocol.probing import StoreProbe, UnfinishedUploads
 
 if TYPE_CHECKING:
     from jettison.configuration.buckets import StoreBucket
@@ -34,13 +35,15 @@ def lifecycle_rule(bucket: "S3Bucket") -> str:
     return json.dumps({"Rules": [rule]})
 
 
-def bucket_items(bucket: "StoreBucket") -> Iterator[Item]:
-    """Yield what can be said of a bucket without asking its store."""
+def bucket_items(
+    bucket: "StoreBucket", unfinished: UnfinishedUploads | None = None
+) -> Iterator[Item]:
+    """Yield what can be said of a bucket; ``unfinished`` are its unfinished uploads, if known."""
     from jettison.configuration.azure import AzureContainer  # noqa: PLC0415 - few have a bucket
     from jettison.configuration.s3 import S3Bucket  # noqa: PLC0415 - same
 
     if isinstance(bucket, S3Bucket):
-        yield from _s3_items(bucket)
+        yield from _s3_items(bucket, unfinished)
         return
     yield Item(Level.INFO, _STORE, f"is {bucket.store} at {bucket.url}")
     if isinstance(bucket, AzureContainer):
@@ -67,13 +70,22 @@ def bucket_items(bucket: "StoreBucket") -> Iterator[Item]:
     yield Item(Level.INFO, "deleted objects", message, f"To see it: {command}")
 
 
-def _s3_items(bucket: "S3Bucket") -> Iterator[Item]:
+def _s3_items(bucket: "S3Bucket", unfinished: UnfinishedUploads | None) -> Iterator[Item]:
     message = f"speaks S3 at {bucket.url}; which program it is cannot be seen from here"
     yield Item(Level.INFO, _STORE, message)
+    ends = f"a rule of the bucket ends them after {_DAYS} days"
     message = (
-        "parts of uploads that were never finished are billed, and no listing shows them; a rule "
-        f"of the bucket ends them after {_DAYS} days"
+        f"parts of uploads that were never finished are billed, and no listing shows them; {ends}"
     )
+    if unfinished is not None and unfinished.since is None:
+        message = f"there are none just now; {ends}"
+    elif unfinished is not None and unfinished.since is not None:
+        more = "" if unfinished.all_seen else "at least "
+        message = (
+            f"{more}{unfinished.count:,} begun since {rfc3339(unfinished.since)}, "
+            f"{more}{unfinished.bytes:,} bytes in parts, which are billed, and which no listing "
+            f"shows; {ends}"
+        )
     command = (
         f"aws s3api put-bucket-lifecycle-configuration --bucket {shlex.quote(bucket.name)} "
         f"--endpoint-url {shlex.quote(bucket.url)} --lifecycle-configuration "

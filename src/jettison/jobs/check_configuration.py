@@ -15,7 +15,7 @@ from jettison.errors import JettisonError, Refused, StorageError, UsageError
 from jettison.jobs.check import Item, Level, check_storage
 from jettison.jobs.check_bucket import bucket_items, probe_items, weakness
 from jettison.jobs.quiescence import describe_beside
-from jettison.storage.opening import probe_bucket, storage_of
+from jettison.storage.opening import count_unfinished, probe_bucket, storage_of
 from jettison.storage.protocol import Storage
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def _beside(storage: Storage, configuration: Configuration) -> Iterator[Item]:
 def _store(
     bucket: "StoreBucket", environment: Mapping[str, str], *, probe: bool
 ) -> tuple[list[Item], Refused | None]:
-    items = list(bucket_items(bucket))
+    items = list(bucket_items(bucket, count_unfinished(bucket, environment)))
     try:
         found = probe_bucket(bucket, environment) if probe else None
     except StorageError as error:

@@ -13,9 +13,9 @@ from jettison.storage.protocol import Absence, Storage
 if TYPE_CHECKING:
     from jettison.configuration import Configuration
     from jettison.configuration.buckets import StoreBucket
-    from jettison.storage.protocol.probing import StoreProbe
+    from jettison.storage.protocol.probing import StoreProbe, UnfinishedUploads
 
-__all__ = ["make_storage", "open_storage", "probe_bucket", "storage_of"]
+__all__ = ["count_unfinished", "make_storage", "open_storage", "probe_bucket", "storage_of"]
 
 
 def open_storage(
@@ -83,6 +83,19 @@ def probe_bucket(bucket: "StoreBucket", environment: Mapping[str, str]) -> "Stor
     from jettison.storage.objects.probing import probe_store  # noqa: PLC0415 - same
 
     return probe_store(Bucket(bucket, environment))
+
+
+def count_unfinished(
+    bucket: "StoreBucket", environment: Mapping[str, str]
+) -> "UnfinishedUploads | None":
+    """Return what uploads in parts were never ended in a bucket; None where that is not told.
+
+    Raises :class:`~jettison.errors.ConfigurationError` for credentials that cannot be ones.
+    """
+    from jettison.storage.objects.bucket import Bucket  # noqa: PLC0415 - as in `_open_bucket`
+    from jettison.storage.objects.unfinished import unfinished_uploads  # noqa: PLC0415 - same
+
+    return unfinished_uploads(Bucket(bucket, environment))
 
 
 def make_storage(configuration: "Configuration") -> Storage:

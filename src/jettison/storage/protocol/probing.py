@@ -2,7 +2,7 @@
 
 import msgspec
 
-__all__ = ["StoreProbe"]
+__all__ = ["StoreProbe", "UnfinishedUploads"]
 
 
 class StoreProbe(msgspec.Struct, frozen=True):
@@ -23,3 +23,16 @@ class StoreProbe(msgspec.Struct, frozen=True):
     unsigned: str | None = None
     versions: bool | None = None
     left: str = ""
+
+
+class UnfinishedUploads(msgspec.Struct, frozen=True):
+    """Uploads in parts that were begun and never ended, which no listing of objects shows.
+
+    ``bytes`` is what their parts take, and ``since`` when the first was begun (seconds since the
+    epoch); None without any. If not ``all_seen``, there is more.
+    """
+
+    count: int = 0
+    bytes: int = 0
+    since: float | None = None
+    all_seen: bool = True
