@@ -8,7 +8,6 @@ import pytest
 
 from jettison.errors import StorageError
 from jettison.storage.filesystem.mounts import inner_mounts, mount_points
-from jettison.storage.filesystem.owners import owners_in_tree
 from jettison.storage.filesystem.tree import StorageTree
 from tests.support.missing import need
 from tests.support.trees import Tree
@@ -30,9 +29,9 @@ def test_gitlabs_lock_file(tree: Tree) -> None:
     locks.mkdir()
     (locks / "filesystem-in-use").write_text("{}")
     opened = tree.open()
-    assert list(owners_in_tree(opened.root_folder)) == []
+    assert opened.owners() == ()
     (locks / "database-in-use").write_text("{}")
-    [owner] = owners_in_tree(opened.root_folder)
+    [owner] = opened.owners()
     assert "GitLab" in owner.name
 
 

@@ -5,12 +5,11 @@ which images exist. What the tree alone shows as unneeded may be needed.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 from jettison.model.plausibility import CACHE, GITLAB, Owner
-from jettison.storage.filesystem.folder import Folder
 
 __all__ = ["other_layout", "owners_in_tree"]
 
@@ -26,11 +25,11 @@ _PACKAGE: Final = re.compile(r"[0-9a-f]{64}")
 _MOST_LOOKED_AT: Final = 20
 
 
-def owners_in_tree(root: Folder) -> Iterator[Owner]:
-    """Yield whom files in a tree name."""
-    if root.look(_LOCK_FILE) is not None:
+def owners_in_tree(has: Callable[[str], bool]) -> Iterator[Owner]:
+    """Yield whom files in a tree name; ``has`` tells whether there is one, below the root."""
+    if has(_LOCK_FILE):
         yield Owner(GITLAB, f"its lock file {_LOCK_FILE}")
-    if root.look(_SCHEDULE) is not None:
+    if has(_SCHEDULE):
         yield Owner(CACHE, f"its schedule {_SCHEDULE}", knows=False)
 
 

@@ -67,7 +67,7 @@ class StorageTree(TreeRemover):
 
     def owners(self) -> tuple[Owner, ...]:
         """Return the other programs that files in the tree name."""
-        return tuple(owners_in_tree(self.root_folder))
+        return tuple(owners_in_tree(lambda place: self.root_folder.look(place) is not None))
 
     def detached(self) -> tuple[str, ...]:
         """Return what of the tree is on another file system or mount than its root."""

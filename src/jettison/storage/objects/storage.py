@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from jettison.model.plausibility import Owner
+from jettison.storage.filesystem.owners import owners_in_tree
 from jettison.storage.objects.checking import ObjectCheck
 from jettison.storage.objects.documents import ObjectDocuments
 from jettison.storage.objects.mending import ObjectMending
@@ -53,8 +54,8 @@ class ObjectStorage(ObjectWriting):
         return ObjectMonitoring(self.bucket)
 
     def owners(self) -> tuple[Owner, ...]:
-        """Return none: a bucket has no files of other programs that would tell."""
-        return ()
+        """Return whom objects at the root name, as files of a tree do; two requests."""
+        return tuple(owners_in_tree(lambda place: self.bucket.look(place) is not None))
 
     def detached(self) -> tuple[str, ...]:
         """Return none: a bucket is one."""
