@@ -38,6 +38,7 @@ from bench.simulation import (
     made_blob,
     made_manifest,
     own_blobs,
+    write_index,
 )
 from jettison.collector import CollectOptions, plan
 from jettison.configuration.s3 import S3Bucket
@@ -193,19 +194,12 @@ def _entry(key: str, size: int, e_tag: str) -> dict[str, Any]:
 
 
 def _prepare(file: Path, repositories: int) -> None:
-    """Write all manifests' digests: 257 offsets of 8 bytes, then rows of a digest and a number."""
+    """Write the digests of all manifests, each with a number."""
     rows = [bytearray() for _ in range(256)]
     for number in range(repositories * (IMAGES + DELETED)):
         digest = hashlib.sha256(made_manifest(*divmod(number, IMAGES + DELETED))).digest()
         rows[digest[0]] += digest + number.to_bytes(4)
-    with file.open("wb") as output:
-        at = 257 * 8
-        for row in [*rows, b""]:
-            output.write(at.to_bytes(8))
-            at += len(row)
-        for row in rows:
-            cut = (bytes(row[at : at + _ROW]) for at in range(0, len(row), _ROW))
-            output.write(b"".join(sorted(cut)))
+    write_index(file, rows, _ROW)
 
 
 def _plan(file: Path, repositories: int, cache: Path) -> dict[str, Any]:

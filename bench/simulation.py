@@ -51,6 +51,7 @@ __all__ = [
     "made_manifest",
     "main",
     "own_blobs",
+    "write_index",
 ]
 
 IMAGES: Final = 100
@@ -198,23 +199,25 @@ class _Repository(_Links):
 
 
 def _prepare(file: Path, repositories: int) -> None:
-    """Write the digests of all manifests: 257 offsets of 8 bytes, then a row for each folder."""
+    """Write the digests of all manifests."""
     rows = [bytearray() for _ in range(256)]
     for repository in range(repositories):
         for image in range(IMAGES + DELETED):
             digest = hashlib.sha256(made_manifest(repository, image)).digest()
             rows[digest[0]] += digest
+    write_index(file, rows, _ROW)
+
+
+def write_index(file: Path, rows: Sequence[bytearray], length: int) -> None:
+    """Write 257 offsets of 8 bytes, then the rows, each of pieces of this length, sorted."""
     with file.open("wb") as output:
         at = 257 * 8
         for row in [*rows, b""]:
             output.write(at.to_bytes(8))
             at += len(row)
         for row in rows:
-            output.write(b"".join(sorted(_cut(row))))
-
-
-def _cut(row: bytearray) -> Iterator[bytes]:
-    return (bytes(row[at : at + _ROW]) for at in range(0, len(row), _ROW))
+            cut = (bytes(row[at : at + length]) for at in range(0, len(row), length))
+            output.write(b"".join(sorted(cut)))
 
 
 def _plan(file: Path, repositories: int) -> dict[str, int]:

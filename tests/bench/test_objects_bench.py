@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,18 +32,24 @@ def _programs() -> None:
             lack(f"{name} not found; `make setup` builds it where there is Go")
 
 
-def test_small_run_counts_the_requests_of_each(tmp_path: Path) -> None:
-    document = tmp_path / "it.json"
-    options = ["--manifests", "12", "--large", "20", "--delay", "1", "--json", str(document)]
-    options += ["--only", "dry", "collect", "large"]
+def run(folder: Path, *options: str) -> tuple[str, Any]:
+    """Run it in a folder; return what it prints, and its document."""
+    document = folder / "it.json"
     done = subprocess.run(
-        [sys.executable, str(OBJECTS), *options, "--dir", str(tmp_path)],
+        [sys.executable, str(OBJECTS), *options, "--dir", str(folder), "--json", str(document)],
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    found = {(one["section"], one["program"]): one for one in json.loads(document.read_text())}
+    return done.stdout, json.loads(document.read_text())
+
+
+def test_small_run_counts_the_requests_of_each(tmp_path: Path) -> None:
+    options = ["--manifests", "12", "--large", "20", "--delay", "1"]
+    options += ["--only", "dry", "collect", "large"]
+    printed, document = run(tmp_path, *options)
+    found = {(one["section"], one["program"]): one for one in document}
     cold = found["dry", "Jettison, cold"]["requests"]
     assert cold["GetObject"] == 13
     assert found["dry", "Jettison, warm"]["requests"]["GetObject"] == 1
@@ -52,41 +59,27 @@ def test_small_run_counts_the_requests_of_each(tmp_path: Path) -> None:
     left = {one["blobs_left"] for key, one in found.items() if key[0] == "collect"}
     assert len(left) == 1
     assert found["large", "Jettison, cold"]["requests"]["GetObject"] == 21
-    assert "| dry | Jettison, cold | 12 |" in done.stdout
+    assert "| dry | Jettison, cold | 12 |" in printed
     assert not list(tmp_path.glob("jettison-bench-*"))
 
 
 def test_a_simulated_bucket_is_planned_for(tmp_path: Path) -> None:
-    document = tmp_path / "it.json"
-    options = ["--only", "simulated", "--simulated", "300", "--json", str(document)]
-    done = subprocess.run(
-        [sys.executable, str(OBJECTS), *options, "--dir", str(tmp_path)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    cold, warm = json.loads(document.read_text())
+    options = ["--only", "simulated", "--simulated", "300"]
+    printed, document = run(tmp_path, *options)
+    cold, warm = document
     # Each image has its manifest and four more, each of 15 deleted ones too; five are shared.
     assert (cold["kept"], cold["garbage"]) == (300 * 5 + 5, 15 * 5)
     assert cold["requests"]["GET"] == 300
     assert warm["requests"] == {"LIST": cold["requests"]["LIST"]}
     assert (warm["kept"], warm["garbage"]) == (cold["kept"], cold["garbage"])
-    assert "| warm | 300 | 1,505 | 75 |" in done.stdout
+    assert "| warm | 300 | 1,505 | 75 |" in printed
     assert bill({"LIST": 2000, "GET": 10_000}) == pytest.approx(0.014)
 
 
 def test_quick_run_counts_the_requests_of_servers(tmp_path: Path) -> None:
-    document = tmp_path / "it.json"
-    options = ["--only", "serving", "--quick", "--delay", "1", "--json", str(document)]
-    done = subprocess.run(
-        [sys.executable, str(OBJECTS), *options, "--dir", str(tmp_path)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    found = {(one["measure"], one["server"]): one for one in json.loads(document.read_text())}
+    options = ["--only", "serving", "--quick", "--delay", "1"]
+    printed, document = run(tmp_path, *options)
+    found = {(one["measure"], one["server"]): one for one in document}
     ours = found[REQUESTS_OF_PUSH, "Jettison"]
     # For each blob a copy into its place and one to remove its upload.
     assert (ours["requests"]["CopyObject"], ours["requests"]["DeleteObjects"]) == (2, 2)
@@ -96,7 +89,7 @@ def test_quick_run_counts_the_requests_of_servers(tmp_path: Path) -> None:
     assert found[COLD, "Jettison"]["requests"] == {"GetObject": 2}
     assert found[WARM, "Jettison"]["requests"] == {"GetObject": 1}
     assert all(one["rates"] for (measure, _), one in found.items() if measure == PUSHES)
-    assert f"| {WARM} | Jettison | 1 |" in done.stdout
+    assert f"| {WARM} | Jettison | 1 |" in printed
     assert not list(tmp_path.glob("jettison-bench-*"))
 
 

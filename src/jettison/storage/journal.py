@@ -184,8 +184,9 @@ class Journal:
 
     def point(self, run: EntryHead, to: "Journal") -> None:
         """Note that the run lies in another journal."""
-        label = Label(run.id, RUN_SCHEMA, to.location, to._configuration)  # noqa: SLF001 - of the same class
-        if _BUCKET not in to.location:
+        if _BUCKET in to.location:
+            label = Label(run.id, RUN_SCHEMA, to.location, to._configuration)  # noqa: SLF001 - of the same class
+        else:
             label = Label(run.id, RUN_SCHEMA, os.path.abspath(to.location))  # noqa: PTH100 - a text
         self._replace(run, lambda: codec.encode(label))
 

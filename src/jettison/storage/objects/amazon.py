@@ -1,10 +1,10 @@
 """A client of Amazon S3, or of a store that speaks as it does."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from jettison.configuration.s3 import S3Bucket
-from jettison.storage.objects.clients import Client, client_options, retries
+from jettison.storage.objects.clients import Client, client_options, named_in, retries
 from jettison.storage.objects.signing import credentials_of, sign
 
 if TYPE_CHECKING:
@@ -49,9 +49,7 @@ class AmazonClient(Client):
             config["access_key_id"] = settings.access_key
             config["secret_access_key"] = settings.secret_key
         else:
-            for variable, key in _CREDENTIALS.items():
-                if environment.get(variable):
-                    config[key] = environment[variable]  # type: ignore[literal-required] # those above
+            config.update(cast("S3Config", named_in(environment, _CREDENTIALS)))
         if settings.encryption is not None:
             config["server_side_encryption"] = settings.encryption
         if settings.key_id is not None:

@@ -19,12 +19,12 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import quote
 
 from jettison.configuration.azure import AzureContainer
 from jettison.errors import StorageError
-from jettison.storage.objects.clients import Client, client_options, retries
+from jettison.storage.objects.clients import Client, client_options, named_in, retries
 from jettison.storage.objects.direct import Answer, request
 
 if TYPE_CHECKING:
@@ -109,9 +109,7 @@ class AzureClient(Client):
             config["client_id"] = settings.client
             config["client_secret"] = settings.client_secret
         else:
-            for variable, key in _ENVIRONMENT.items():
-                if environment.get(variable):
-                    config[key] = environment[variable]  # type: ignore[literal-required] # those above
+            config.update(cast("AzureConfig", named_in(environment, _ENVIRONMENT)))
         options = client_options(settings, besides)
         store = AzureStore(config=config, client_options=options, retry_config=retries())
         super().__init__(store, settings, besides)

@@ -7,7 +7,7 @@ put over another, how it is copied, and what tells one from its successor.
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from jettison.configuration.azure import AzureContainer
 from jettison.configuration.buckets import StoreBucket
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         S3Store,
     )
 
-__all__ = ["Client", "client_options", "open_client", "retries"]
+__all__ = ["Client", "client_options", "named_in", "open_client", "retries"]
 
 LARGEST_COPY: Final = 5 * 1024**3
 """Bytes of the largest object that S3 copies in one request, and Google without waiting."""
@@ -136,6 +136,11 @@ def _open(settings: StoreBucket, environment: Mapping[str, str], besides: bytes 
 
         return AmazonClient(settings, environment, besides)
     raise TypeError(f"no store is known for {type(settings).__name__}")
+
+
+def named_in(environment: Mapping[str, str], keys: Mapping[str, str]) -> dict[str, Any]:
+    """Return what variables of the environment say, by the keys that they have for obstore."""
+    return {key: environment[name] for name, key in keys.items() if environment.get(name)}
 
 
 def client_options(settings: StoreBucket, besides: bytes | None) -> "ClientConfig":

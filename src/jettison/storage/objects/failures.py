@@ -15,6 +15,7 @@ from jettison.errors import StorageError, StorageUnavailable
 from jettison.model.printable import printable
 from jettison.storage.objects.meanings import (
     AZURE,
+    CODE,
     GOOGLE,
     S3,
     Meaning,
@@ -27,7 +28,6 @@ from jettison.storage.objects.meanings import (
 
 __all__ = ["StoreDenied", "StoreFailing", "StoreLost", "failure", "is_absent", "is_conflict"]
 
-_CODE: Final = re.compile(r"<Code>([A-Za-z]{1,64})</Code>")
 _ONE_OF_MANY: Final = re.compile(r'^\s+code: "([A-Za-z]{1,64})",$', re.MULTILINE)
 """How the client tells of an object that a bulk delete, answered with 200, did not remove."""
 _STATUS: Final = re.compile(r"status code: (\d{3})\b")
@@ -73,7 +73,7 @@ def failure(bucket: StoreBucket, action: str, error: Exception) -> StorageError:
 
 
 def _code(text: str) -> str:
-    found = _CODE.search(text)
+    found = CODE.search(text)
     if found is not None:
         return found[1]
     named = _ONE_OF_MANY.findall(text)

@@ -7,10 +7,10 @@
 """
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from jettison.configuration.gcs import GoogleBucket
-from jettison.storage.objects.clients import Client, client_options, retries
+from jettison.storage.objects.clients import Client, client_options, named_in, retries
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta, PutMode
@@ -37,9 +37,7 @@ class GoogleClient(Client):
         if settings.key is not None:
             config["service_account_key"] = settings.key
         else:
-            for variable, key in _ENVIRONMENT.items():
-                if environment.get(variable):
-                    config[key] = environment[variable]  # type: ignore[literal-required] # those above
+            config.update(cast("GCSConfig", named_in(environment, _ENVIRONMENT)))
         options = client_options(settings, besides)
         store = GCSStore(config=config, client_options=options, retry_config=retries())
         super().__init__(store, settings, besides)

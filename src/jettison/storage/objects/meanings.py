@@ -15,6 +15,7 @@ from jettison.errors import StorageError, StorageFull, StorageUnavailable
 
 __all__ = [
     "AZURE",
+    "CODE",
     "GOOGLE",
     "S3",
     "Meaning",
@@ -25,7 +26,8 @@ __all__ = [
     "full",
 ]
 
-_CODE: Final = re.compile(r"<Code>([A-Za-z]{1,64})</Code>")
+CODE: Final = re.compile(r"<Code>([A-Za-z]{1,64})</Code>")
+"""The error code in the body of a store's answer."""
 _REGION: Final = re.compile(r"<Region>([a-z0-9-]{1,40})</Region>")
 
 
@@ -67,7 +69,7 @@ class Meanings(NamedTuple):
 
 
 def _throttled(_: StoreBucket, text: str) -> Meaning:
-    code = _CODE.search(text)
+    code = CODE.search(text)
     said = "" if code is None else f" ({code[1]})"
     message = f"the store asks for fewer requests{said}, and went on doing so"
     return Meaning(message, "Try again when there is less to do.", StoreFailing)
@@ -80,10 +82,34 @@ def _clock(_: StoreBucket, __: str) -> Meaning:
 
 def full(_: StoreBucket, text: str) -> Meaning:
     """Tell that a store has no room."""
-    code = _CODE.search(text)
+    code = CODE.search(text)
     message = f"the store has no room for it ({507 if code is None else code[1]})"
     hint = "Raise the quota of the bucket or make room in the store; then run the command again."
     return Meaning(message, hint, StorageFull)
+
+
+# What is said of each store alike; the next step is its own.
+
+
+def _no_right(hint: str) -> Meaning:
+    return Meaning("the credentials have no right to do that", hint, StoreDenied)
+
+
+def _not_taken(hint: str) -> Meaning:
+    return Meaning("the store does not take the credentials", hint, StorageUnavailable)
+
+
+def _nobody(hint: str) -> Meaning:
+    message = "there are no credentials: none in the configuration, and none of the environment"
+    return Meaning(message, hint, StorageUnavailable)
+
+
+def _not_there(what: str, bucket: StoreBucket, hint: str) -> Meaning:
+    return Meaning(f"there is no {what} {bucket.name} at {bucket.url}", hint, StorageUnavailable)
+
+
+def _silent(bucket: StoreBucket, hint: str) -> Meaning:
+    return Meaning(f"{bucket.url} does not answer", hint, StoreFailing)
 
 
 # S3.
@@ -104,9 +130,8 @@ def _secret(bucket: StoreBucket, _: str) -> Meaning:
 
 
 def _no_bucket(bucket: StoreBucket, _: str) -> Meaning:
-    message = f"there is no bucket {bucket.name} at {bucket.url}"
     hint = "Look at storage.s3.bucket, region and regionendpoint."
-    return Meaning(message, hint, StorageUnavailable)
+    return _not_there("bucket", bucket, hint)
 
 
 def _region(bucket: StoreBucket, text: str) -> Meaning:
@@ -123,16 +148,15 @@ def _denied(bucket: StoreBucket, _: str) -> Meaning:
         f"Reading needs the rights s3:ListBucket on {bucket.name} and s3:GetObject on what is in "
         "it, collecting s3:PutObject and s3:DeleteObject too."
     )
-    return Meaning("the credentials have no right to do that", hint, StoreDenied)
+    return _no_right(hint)
 
 
 def _no_credentials(_: StoreBucket, __: str) -> Meaning:
-    message = "there are no credentials: none in the configuration, and none of the environment"
     hint = (
         "Set storage.s3.accesskey and secretkey, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; "
         "profiles in ~/.aws are not read."
     )
-    return Meaning(message, hint, StorageUnavailable)
+    return _nobody(hint)
 
 
 def _expired(_: StoreBucket, __: str) -> Meaning:
@@ -143,7 +167,7 @@ def _expired(_: StoreBucket, __: str) -> Meaning:
 
 def _unreachable(bucket: StoreBucket, _: str) -> Meaning:
     hint = "See that the store runs, and look at storage.s3.regionendpoint, secure and skipverify."
-    return Meaning(f"{bucket.url} does not answer", hint, StoreFailing)
+    return _silent(bucket, hint)
 
 
 S3: Final = Meanings(
@@ -200,7 +224,7 @@ def _azure_key(bucket: StoreBucket, _: str) -> Meaning:
         hint = "Look at storage.azure.accountname and accountkey, and at this machine's clock."
         return Meaning("the store does not take the account key", hint, StorageUnavailable)
     hint = "Look at storage.azure.credentials, and at what the environment has in AZURE_…."
-    return Meaning("the store does not take the credentials", hint, StorageUnavailable)
+    return _not_taken(hint)
 
 
 def _azure_denied(bucket: StoreBucket, _: str) -> Meaning:
@@ -208,27 +232,25 @@ def _azure_denied(bucket: StoreBucket, _: str) -> Meaning:
         f"Reading needs the role Storage Blob Data Reader on {bucket.name}, collecting and serving "
         "Storage Blob Data Contributor; a firewall of the account may be in the way, too."
     )
-    return Meaning("the credentials have no right to do that", hint, StoreDenied)
+    return _no_right(hint)
 
 
 def _no_container(bucket: StoreBucket, _: str) -> Meaning:
-    message = f"there is no container {bucket.name} at {bucket.url}"
     hint = "Look at storage.azure.container, accountname and serviceurl."
-    return Meaning(message, hint, StorageUnavailable)
+    return _not_there("container", bucket, hint)
 
 
 def _azure_unreachable(bucket: StoreBucket, _: str) -> Meaning:
     hint = "Look at storage.azure.accountname, realm, serviceurl and skipverify."
-    return Meaning(f"{bucket.url} does not answer", hint, StoreFailing)
+    return _silent(bucket, hint)
 
 
 def _azure_nobody(_: StoreBucket, __: str) -> Meaning:
-    message = "there are no credentials: none in the configuration, and none of the environment"
     hint = (
         "Set storage.azure.accountkey, or AZURE_TENANT_ID, AZURE_CLIENT_ID and "
         "AZURE_CLIENT_SECRET, or give this machine a managed identity."
     )
-    return Meaning(message, hint, StorageUnavailable)
+    return _nobody(hint)
 
 
 def _kept(_: StoreBucket, __: str) -> Meaning:
@@ -275,7 +297,7 @@ def _google_key(bucket: StoreBucket, _: str) -> Meaning:
             "Set storage.gcs.keyfile, or GOOGLE_APPLICATION_CREDENTIALS to the path of a service "
             "account's key."
         )
-    return Meaning("the store does not take the credentials", hint, StorageUnavailable)
+    return _not_taken(hint)
 
 
 def _google_file(bucket: StoreBucket, _: str) -> Meaning:
@@ -290,17 +312,16 @@ def _google_denied(bucket: StoreBucket, _: str) -> Meaning:
         f"Reading needs the role Storage Object Viewer on {bucket.name}, collecting and serving "
         "Storage Object User."
     )
-    return Meaning("the credentials have no right to do that", hint, StoreDenied)
+    return _no_right(hint)
 
 
 def _no_google_bucket(bucket: StoreBucket, _: str) -> Meaning:
-    message = f"there is no bucket {bucket.name} at {bucket.url}"
-    return Meaning(message, "Look at storage.gcs.bucket.", StorageUnavailable)
+    return _not_there("bucket", bucket, "Look at storage.gcs.bucket.")
 
 
 def _google_unreachable(bucket: StoreBucket, _: str) -> Meaning:
     hint = "See that this machine has a way to it."
-    return Meaning(f"{bucket.url} does not answer", hint, StoreFailing)
+    return _silent(bucket, hint)
 
 
 GOOGLE: Final = Meanings(
