@@ -50,7 +50,7 @@ def test_the_checker_sees_raggedness() -> None:
 
 @pytest.mark.parametrize(
     ("typed", "meant"),
-    [("lss", "ls"), ("list", "ls"), ("RM", "rm"), ("remove", "rm"), ("version", "--version")],
+    [("lss", "ls"), ("lst", "list"), ("RM", "rm"), ("remove", "rm"), ("verison", "version")],
 )
 def test_a_command_that_there_is_not(typed: str, meant: str) -> None:
     with pytest.raises(UsageError, match=typed) as caught:

@@ -34,8 +34,9 @@ def loaded(timed: Jettison, *args: str | Path, check: int | None = 0) -> set[str
     return found
 
 
-def test_the_version_needs_no_parser(timed: Jettison) -> None:
-    found = loaded(timed, "--version")
+@pytest.mark.parametrize("typed", ["--version", "version"])
+def test_the_version_needs_no_parser(timed: Jettison, typed: str) -> None:
+    found = loaded(timed, typed)
     assert found & HEAVY == set()
     assert len(found) < 100
 

@@ -31,13 +31,15 @@ class _Row(NamedTuple):
     summary: str
     module: str = ""
     """The module below ``jettison.cli``; "" for the one that is named like the command."""
+    aliases: tuple[str, ...] = ()
+    """Other names of the very same command."""
 
 
 _TABLE: Final = {
     "check": _Row(
         _LOOK, "Check whether images can be deleted and space freed, and what to change."
     ),
-    "ls": _Row(_LOOK, "List repositories, or the tags of one."),
+    "ls": _Row(_LOOK, "List repositories, or the tags of one.", aliases=("list", "tags")),
     "inspect": _Row(
         _LOOK, "Show what an image is, which images share its layers, and what removing it frees."
     ),
@@ -51,7 +53,7 @@ _TABLE: Final = {
     "fsck": _Row(
         _LOOK, "Read the whole storage, and report damage and the tags that cannot be pulled."
     ),
-    "rm": _Row(_REMOVE, "Remove tags, and the manifests that nothing needs."),
+    "rm": _Row(_REMOVE, "Remove tags, and the manifests that nothing needs.", aliases=("delete",)),
     "prune": _Row(
         _REMOVE,
         "Remove images by a retention policy, each with the reason, and undo it as one run.",
@@ -93,20 +95,21 @@ _TABLE: Final = {
     "demo": _Row(
         _MORE, "Show the whole story on sample images, without a network, and leave nothing behind."
     ),
+    "help": _Row(_MORE, "Show what there is, or the help of a command: the same as --help."),
+    "version": _Row(_MORE, "Print the version: the same as --version.", "help"),
 }
+
+_ALIASES: Final = {alias: name for name, row in _TABLE.items() for alias in row.aliases}
 
 _SYNONYMS: Final = {
     "collect": "gc",
-    "delete": "rm",
-    "help": "--help",
     "history": "runs",
-    "list": "ls",
     "purge": "prune",
     "retention": "prune",
     "remove": "rm",
     "show": "inspect",
-    "version": "--version",
 }
+"""What is typed for a command and is no name of it: that one is suggested."""
 
 
 class _Commands(Mapping[str, Any]):
@@ -142,7 +145,7 @@ def _load(name: str, row: _Row) -> Any:  # noqa: ANN401 - same
     )
     commands: Mapping[str, Callable[..., None]] | None = getattr(module, "COMMANDS", None)
     if commands is None:
-        _add(made, name, module, getattr(module, function), row.panel)
+        _add(made, name, module, getattr(module, function), row)
         return get_command(made)
     for inner, command in commands.items():
         _add(made, inner, module, command)
@@ -153,15 +156,22 @@ def _load(name: str, row: _Row) -> Any:  # noqa: ANN401 - same
 
 
 def _add(
-    to: typer.Typer, name: str, module: ModuleType, command: Callable[..., None], panel: str = ""
+    to: typer.Typer,
+    name: str,
+    module: ModuleType,
+    command: Callable[..., None],
+    row: _Row | None = None,
 ) -> None:
     """Add a command; its paragraphs flow, whatever the terminal's width, and so do examples."""
     example: str | None = getattr(module, f"{name.upper().replace('-', '_')}_EXAMPLE", None)
     paragraphs = cleandoc(command.__doc__ or "").split("\n\n")
+    if row is not None and row.aliases:
+        *names, last = (f"`jettison {one}`" for one in (name, *row.aliases))
+        paragraphs.append(f"{', '.join(names)} and {last} are the same command.")
     to.command(
         name,
         cls=getattr(module, "COMMAND_CLASS", None),
-        rich_help_panel=panel or None,
+        rich_help_panel=None if row is None else row.panel,
         help="\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs),
         epilog="\n\n".join(
             ["Example:", *(example or module.EXAMPLE).removeprefix("Example: ").split(" · ")]
@@ -181,21 +191,42 @@ class _Group(TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401, ARG002 - same
         """Return as much of a command as a list shows."""
-        row = _TABLE.get(cmd_name)
+        row = _TABLE.get(_ALIASES.get(cmd_name, cmd_name))
         if row is None:
             return None
         return TyperCommand(cmd_name, help=row.summary, rich_help_panel=row.panel)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401 - same
         name = args[0]
-        if name in self.commands:
-            return name, self.commands[name], args[1:]
+        meant = _ALIASES.get(name, name)
+        if meant in self.commands:
+            return name, self.commands[meant], args[1:]
         if name.startswith("-"):
             return super().resolve_command(ctx, args)
-        known = {**{name: name for name in self.commands}, **_SYNONYMS}
-        near = get_close_matches(name.lower(), known, n=1)
-        hint = f"Did you mean `jettison {known[near[0]]}`? " if near else ""
+        near = _nearest(name)
+        hint = "" if near is None else f"Did you mean `jettison {near}`? "
         raise UsageError(f"there is no command {name!r}", hint=f"{hint}See `jettison --help`.")
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> Any:  # noqa: ANN401 - same
+        """Complete other names too, and what is mistyped to the nearest name."""
+        found = super().shell_complete(ctx, incomplete)
+        if not incomplete or incomplete.startswith("-"):
+            return found
+        also = [alias for alias in _ALIASES if alias.startswith(incomplete)]
+        if not found and not also:
+            also = [near for near in [_nearest(incomplete)] if near is not None]
+        for name in also:
+            meant = _ALIASES.get(name, name)
+            known = super().shell_complete(ctx, meant)
+            found += [type(one)(name, help=one.help) for one in known if one.value == meant]
+        return found
+
+
+def _nearest(typed: str) -> str | None:
+    """Return the name of the command that may have been meant, if one is near."""
+    known = {**{name: name for name in (*_TABLE, *_ALIASES)}, **_SYNONYMS}
+    near = get_close_matches(typed.lower(), known, n=1)
+    return known[near[0]] if near else None
 
 
 app = typer.Typer(
@@ -204,7 +235,10 @@ app = typer.Typer(
     help=(
         "Delete images from container registries, get the disk space back, prove it, undo it.\n\n"
         "Deleting can be undone, collecting is final: `rm` removes references and "
-        "writes a journal, `gc` frees what nothing needs."
+        "writes a journal, `gc` frees what nothing needs.\n\n"
+        "Other names: "
+        + ", ".join(f"`{alias}` for `{name}`" for alias, name in _ALIASES.items())
+        + "."
     ),
     epilog="Example:\n\njettison rm localhost:5000/app:1.0 --reclaim --storage /srv/registry",
     add_completion=True,

@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def _run(arguments: list[str]) -> int:
-    if arguments == ["--version"]:
+    if arguments in (["--version"], ["version"]):
         write(f"jettison {__version__}")
         return 0
     from jettison.cli.commands import app
