@@ -2,6 +2,8 @@
 
 Each answer of the store is brought 10 ms late. Requests are counted by the store's own access log.
 `dry`: the same bucket, none changed; Jettison cold, with nothing in its cache, and warm, once more.
+`untagged`: the same, and manifests without a tag are to go too, for which theirs ask for all tags
+of a repository again and again.
 `collect`: each collects a copy of its own, and what blobs are left is compared. `large`: Jettison
 alone, on a larger bucket. An image has a manifest, a config and eight layers, six of them shared;
 every eleventh was deleted, every tenth of the others has no tag. `serving` and `simulated`: see
@@ -32,7 +34,7 @@ from bench.report import digits, write_block
 from bench.trees import Shape, make_tree
 
 HERE: Final = Path(__file__).resolve().parent
-SECTIONS: Final = ("dry", "collect", "large", "serving", "simulated")
+SECTIONS: Final = ("dry", "untagged", "collect", "large", "serving", "simulated")
 _OURS_ALONE: Final = {"large", "simulated"}
 IMAGES: Final = 100
 """In each repository."""
@@ -84,10 +86,12 @@ class Collections:
         if set(sections) == {"simulated"}:
             return
         with Gateway(self._folder, self._milliseconds, self._environment) as gateway:
-            if {"dry", "collect"} & set(sections):
+            if {"dry", "untagged", "collect"} & set(sections):
                 self._make(gateway, "small")
             if "dry" in sections:
-                self._dry(gateway)
+                self._dry(gateway, "dry")
+            if "untagged" in sections:
+                self._dry(gateway, "untagged", ["--untagged"], ["-m"])
             if "collect" in sections:
                 self._collect(gateway)
             if "large" in sections:
@@ -109,15 +113,18 @@ class Collections:
         make_tree(gateway.folder / bucket, Shape(max(1, count // IMAGES), min(count, IMAGES)))
         say(f"{add_etags(gateway.folder / bucket):,} objects")
 
-    def _dry(self, gateway: Gateway) -> None:
-        self._ours(gateway, "dry", "small")
+    def _dry(
+        self, gateway: Gateway, section: str, ours: Sequence[str] = (), theirs: Sequence[str] = ()
+    ) -> None:
+        self._ours(gateway, section, "small", *ours)
         config = gateway.config("small")
         for name, program in OTHERS.items():
-            command = [program, "garbage-collect", "-d", str(config)]
-            self._measure(gateway, "dry", name, "small", command)
+            command = [program, "garbage-collect", "-d", *theirs, str(config)]
+            self._measure(gateway, section, name, "small", command)
 
-    def _ours(self, gateway: Gateway, section: str, bucket: str) -> None:
+    def _ours(self, gateway: Gateway, section: str, bucket: str, *more: str) -> None:
         command = [servers.JETTISON, "gc", str(gateway.config(bucket)), "-n", "--grace", "0s"]
+        command += more
         for name in ("Jettison, cold", "Jettison, warm"):
             self._measure(gateway, section, name, bucket, command)
 
