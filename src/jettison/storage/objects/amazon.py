@@ -19,6 +19,7 @@ _CREDENTIALS: Final = {
     "AWS_ROLE_ARN": "role_arn",
     "AWS_ROLE_SESSION_NAME": "role_session_name",
     "AWS_WEB_IDENTITY_TOKEN_FILE": "web_identity_token_file",
+    "AWS_ENDPOINT_URL_STS": "aws_endpoint_url_sts",
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "container_credentials_relative_uri",
     "AWS_CONTAINER_CREDENTIALS_FULL_URI": "container_credentials_full_uri",
     "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": "container_authorization_token_file",

@@ -28,6 +28,8 @@ __all__ = [
 
 CODE: Final = re.compile(r"<Code>([A-Za-z]{1,64})</Code>")
 """The error code in the body of a store's answer."""
+_ROLE_ASKED: Final = "POST REDACTED"
+"""How the client tells of the one request of S3 with a secret in its address."""
 _REGION: Final = re.compile(r"<Region>([a-z0-9-]{1,40})</Region>")
 
 
@@ -143,7 +145,21 @@ def _region(bucket: StoreBucket, text: str) -> Meaning:
     return Meaning(message, f"{to}.", StorageUnavailable)
 
 
-def _denied(bucket: StoreBucket, _: str) -> Meaning:
+def _role(_: StoreBucket, text: str) -> Meaning:
+    """Tell that a web identity gets no role; the store had no say in it."""
+    code = CODE.search(text)
+    said = "does not answer" if code is None else f"answers {code[1]}"
+    message = f"no role is given for the web identity: Amazon's security token service {said}"
+    hint = (
+        "Look at AWS_ROLE_ARN, at whom that role trusts, and at AWS_ENDPOINT_URL_STS if it is set: "
+        "it begins with https://."
+    )
+    return Meaning(message, hint, StorageUnavailable)
+
+
+def _denied(bucket: StoreBucket, text: str) -> Meaning:
+    if _ROLE_ASKED in text:
+        return _role(bucket, text)
     hint = (
         f"Reading needs the rights s3:ListBucket on {bucket.name} and s3:GetObject on what is in "
         "it, collecting s3:PutObject and s3:DeleteObject too."
@@ -205,7 +221,7 @@ S3: Final = Meanings(
         ("/latest/api/token", _no_credentials),
         ("/latest/meta-data", _no_credentials),
         ("security-credentials", _no_credentials),
-        ("AssumeRoleWithWebIdentity", _no_credentials),
+        (_ROLE_ASKED, _role),
         # What the client says of an answer that Amazon gives for a bucket of another region.
         ("redirect without LOCATION", _region),
     ),
