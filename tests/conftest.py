@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import count
@@ -32,6 +33,11 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "desk")
 # Ctrl-C by a shell, the terminal's end by nohup.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+# Without compiled files each of some thousand commands compiles the whole package anew, which takes
+# longer than what it does. Workers and commands have this environment.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 FOREIGN = ("REGISTRY_", "JETTISON_", "DOCKER_", "XDG_", "AWS_")
 FOREIGN_NAMES = {"NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "COLUMNS", "LINES"}
