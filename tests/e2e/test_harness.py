@@ -1,6 +1,8 @@
 """The harness itself: what goes in comes out, byte for byte, and each option does what it says."""
 
+import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,9 @@ from jettison.demo.images import (
     signature,
 )
 from jettison.model.digest import Digest
+from tests.support.cli import PYTHON_MODULE, Jettison
 from tests.support.missing import need
+from tests.support.preloaded import Preloaded
 from tests.support.registry import SERVERS, DockerRegistry, RegistryFactory
 
 both = pytest.mark.parametrize("program", SERVERS)
@@ -192,3 +196,40 @@ def test_an_absent_program(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_digests_are_typed(registry: DockerRegistry) -> None:
     assert isinstance(registry.push("app", "1", sample()), Digest)
+
+
+@pytest.mark.parametrize(
+    ("args", "stdin", "code"),
+    [
+        (("gc", "--help"), "", 0),
+        (("gc", "storage", "-n"), "", 1),
+        (("ls", "127.0.0.1:1", "-o", "json"), "", 10),
+        (("lst",), "", 2),
+        (("login", "127.0.0.1:1", "-u", "me", "--password-stdin"), "secret\n", 10),
+    ],
+)
+def test_a_command_forked_off_says_what_a_started_one_says(
+    jettison: Jettison, args: tuple[str, ...], stdin: str, code: int
+) -> None:
+    assert jettison.command == PYTHON_MODULE
+    assert Preloaded.fits(os.environ)
+    started = replace(jettison, command=("env", *PYTHON_MODULE))
+    assert jettison(*args, stdin=stdin, check=code) == started(*args, stdin=stdin, check=code)
+
+
+def test_a_command_forked_off_sees_its_own_environment_and_folder(
+    jettison: Jettison, tmp_path: Path
+) -> None:
+    (tmp_path / "config.yml").write_text("version: 0.1\nstorage: {filesystem: {}}\n")
+    root = tmp_path / "elsewhere"
+    variable = {"REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY": str(root)}
+    assert str(root) in jettison("gc", "config.yml", "-n", env=variable, check=None).stderr
+    assert not Preloaded.fits(os.environ | {"PYTHONHASHSEED": "1"})
+
+
+def test_a_command_forked_off_that_does_not_end_is_killed(tmp_path: Path) -> None:
+    hanging = tmp_path / "plan.json"
+    os.mkfifo(hanging)
+    jettison = Jettison(tmp_path)
+    with pytest.raises(TimeoutError, match="still running"):
+        jettison("apply", hanging, timeout=0.2)

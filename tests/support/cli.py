@@ -4,10 +4,15 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from tests.support.preloaded import Preloaded
+
+PYTHON_MODULE = (sys.executable, "-m", "jettison")
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,7 @@ class Jettison:
     """
 
     cwd: Path
-    command: tuple[str, ...] = field(default=(sys.executable, "-m", "jettison"))
+    command: tuple[str, ...] = PYTHON_MODULE
 
     def __call__(
         self,
@@ -47,22 +52,42 @@ class Jettison:
         timeout: float = 120,
     ) -> Result:
         """Run to the end; `check=None` accepts every exit code. `timeout` is in seconds."""
-        done = subprocess.run(
-            [*self.command, *map(str, args)],
-            cwd=self.cwd,
-            env=os.environ | (env or {}),
-            input=stdin or "",
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
-        result = Result(done.stdout, done.stderr, done.returncode)
+        environment = os.environ | (env or {})
+        if self.command == PYTHON_MODULE and Preloaded.fits(environment):
+            result = self._forked(list(map(str, args)), environment, stdin or "", timeout)
+        else:
+            done = subprocess.run(
+                [*self.command, *map(str, args)],
+                cwd=self.cwd,
+                env=environment,
+                input=stdin or "",
+                capture_output=True,
+                text=True,
+                timeout=timeout,
+                check=False,
+            )
+            result = Result(done.stdout, done.stderr, done.returncode)
         assert check is None or result.code == check, (
             f"jettison {' '.join(map(str, args))}: exit {result.code}, not {check}\n"
             f"--- stdout\n{result.stdout}\n--- stderr\n{result.stderr}"
         )
         return result
+
+    def _forked(
+        self, args: list[str], environment: Mapping[str, str], stdin: str, timeout: float
+    ) -> Result:
+        with (
+            tempfile.TemporaryFile("w+") as given,
+            tempfile.TemporaryFile("w+") as stdout,
+            tempfile.TemporaryFile("w+") as stderr,
+        ):
+            given.write(stdin)
+            given.seek(0)
+            files = (given.fileno(), stdout.fileno(), stderr.fileno())
+            code = Preloaded.start(args, self.cwd, environment, files).wait(timeout)
+            stdout.seek(0)
+            stderr.seek(0)
+            return Result(stdout.read(), stderr.read(), code)
 
     def later(self, seconds: float = 7200) -> "Jettison":
         """Return the same command as it runs some time from now: what is there has aged."""
