@@ -131,10 +131,11 @@ lock: python $(STAMP) ## Newest versions of all dependencies into requirements.t
 	@! grep -n '://' requirements.txt || \
 		{ echo "lock: requirements.txt must name no host" >&2; exit 1; }
 
-docs: python $(STAMP) ## docs/commands.md from the help, pictures from the demo's output and the code
+docs: python $(STAMP) ## docs/commands.md, pictures from the demo and the code, and the site in build/site
 	@$(BIN)/python docs/render_commands.py
 	@$(BIN)/python docs/picture.py
 	@$(BIN)/python -m docs.architecture
+	@$(BIN)/python docs/build_site.py
 
 clean: ## Remove .venv and every cache
 	@rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -14,6 +14,8 @@ TARGET = Path(__file__).parent / "commands.md"
 HEAD = """\
 # Commands
 
+<!-- run: none, these are the examples of the help; their options are parsed -->
+
 `make docs` writes this page from the program's own help. Data goes to standard output, messages and
 progress to standard error.
 
@@ -81,7 +83,7 @@ def _section(name: str, command: Any) -> Iterator[str]:  # noqa: ANN401 - the pa
     yield "\n\n".join(textwrap.fill(one, 100, break_on_hyphens=False) for one in paragraphs) + "\n"
     examples = (command.epilog or "").split("\n\n")[1:]
     if examples:
-        yield "```\n" + "\n".join(examples) + "\n```\n"
+        yield "```sh\n" + "\n".join(examples) + "\n```\n"
     arguments = [p for p in command.params if p.param_type_name == "argument"]
     options = [p for p in command.params if p.param_type_name == "option"]
     rows = [(f"`{_cell(p.metavar or p.name)}`", p.help or "") for p in arguments]

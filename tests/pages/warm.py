@@ -1,0 +1,95 @@
+"""Jettison, started once: `python warm.py SOCKET` forks a process for each call of its client.
+
+Most of what a small command takes is the start of Python and the imports, and pages have hundreds
+of commands. A process that was forked has them already; else it is what the command line starts.
+"""
+
+import importlib
+import io
+import json
+import os
+import pkgutil
+import signal
+import socket
+import sys
+import time
+from typing import Final
+
+import jettison.cli
+from jettison.cli.main import main
+
+__all__ = ["CLIENT", "serve"]
+
+CLIENT: Final = """\
+#!{python} -ISE
+import json, os, socket, sys
+ahead = float(open({clock!r}).read())
+asked = json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ), ahead]).encode()
+with socket.socket(socket.AF_UNIX) as asking:
+    asking.connect({path!r})
+    socket.send_fds(asking, [len(asked).to_bytes(8, "big")], [0, 1, 2])
+    asking.sendall(asked)
+    said = asking.recv(10)
+    sys.exit(int(said) if said else "the process ended by a signal")
+"""
+
+
+def serve(path: str) -> None:
+    """Answer until standard input ends."""
+    for module in pkgutil.iter_modules(jettison.cli.__path__):
+        importlib.import_module(f"jettison.cli.{module.name}")
+    for name in ("jettison.client", "jettison.jobs.remove", "jettison.jobs.collect", "aiohttp"):
+        importlib.import_module(name)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(path)
+        listening.listen()
+        print("ready", flush=True)  # noqa: T201 - whoever started it waits for this
+        while True:
+            asked, _ = listening.accept()
+            if os.fork() == 0:
+                listening.close()
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                _answer(asked)
+            asked.close()
+
+
+def _answer(asked: socket.socket) -> None:
+    """Run one command in this process, and end it."""
+    head, descriptors, *_ = socket.recv_fds(asked, 8, 3)
+    body = b""
+    while len(body) < int.from_bytes(head, "big"):
+        body += asked.recv(1 << 20)
+    arguments, folder, environment, ahead = json.loads(body)
+    for number, descriptor in enumerate(descriptors):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    # As Python opens them at its start, unbuffered, so that both arrive in their order.
+    sys.stdin = io.TextIOWrapper(io.FileIO(0, closefd=False), "utf-8")
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        raw = io.FileIO(number, "w", closefd=False)
+        setattr(sys, name, io.TextIOWrapper(raw, "utf-8", write_through=True))
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    now = time.time
+    if ahead:
+        time.time = lambda: now() + ahead
+    sys.argv = ["jettison", *arguments]
+    code: object = 1
+    try:
+        main()
+        code = 0
+    except SystemExit as ended:
+        code = ended.code
+    except BaseException:  # noqa: BLE001 - this process ends as Python would end it
+        sys.excepthook(*sys.exc_info())
+    sys.stdout.flush()
+    sys.stderr.flush()
+    number = code if isinstance(code, int) else int(bool(code))
+    asked.sendall(str(number).encode())
+    os._exit(number)
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1])
