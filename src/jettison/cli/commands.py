@@ -40,6 +40,10 @@ _TABLE: Final = {
         _LOOK, "Check whether images can be deleted and space freed, and what to change."
     ),
     "ls": _Row(_LOOK, "List repositories, or the tags of one.", aliases=("list", "tags")),
+    "du": _Row(
+        _LOOK,
+        "Show how much space each repository takes, what it shares, and what of it is garbage.",
+    ),
     "inspect": _Row(
         _LOOK, "Show what an image is, which images share its layers, and what removing it frees."
     ),

@@ -5,7 +5,7 @@ The plan is made without changing anything. It is one frozen object: a dry run p
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -15,10 +15,12 @@ from jettison.collector.mark_log import Tracing, by_folders, traced
 from jettison.collector.options import CollectOptions, Cutoffs
 from jettison.collector.parallel import side_by_side
 from jettison.collector.scan import EmptyPlace, RepositoryScanned, Scanner
+from jettison.collector.space import SpaceCount
 from jettison.collector.unlinked import drafted_references, wanted_by, wanted_by_unlinked
 from jettison.model.digest import BinaryDigest, Digest
 from jettison.model.digest_set import DigestSet
 from jettison.model.names import RepoName, Tag
+from jettison.model.space import SpaceClass, SpaceSums
 from jettison.progress import Progress, silent
 from jettison.storage.protocol import (
     STAMP_KEY,
@@ -213,7 +215,7 @@ class CollectionPlan(msgspec.Struct, frozen=True):
         return not any(tally.count for tally in self.classes.values()) and not self.uploads
 
 
-def plan_collection(
+def plan_collection(  # noqa: PLR0913 - what nobody gives has its default
     storage: Scanning,
     options: CollectOptions,
     now: float,
@@ -222,13 +224,15 @@ def plan_collection(
     progress: Progress = silent,
     *,
     tracing: Tracing | None = None,
+    counting: SpaceCount | None = None,
     unlinked: Iterable[Digest] = (),
 ) -> CollectionPlan:
     """Find what can be removed from the tree, and change nothing.
 
     ``now`` is in seconds since the epoch. ``held`` are manifests that can still be brought back;
     those whose ``until`` has passed count no more. ``without`` treats a removal as done.
-    ``tracing`` is told what is marked in each repository. ``unlinked`` are blobs known to have lost
+    ``tracing`` is told what is marked in each repository, ``counting`` whose each blob is.
+    ``unlinked`` are blobs known to have lost
     their links on purpose, or to have been put back: when they came to their place does not matter.
 
     Raises:
@@ -236,7 +240,7 @@ def plan_collection(
     what it hides.
     """
     windows = [one for one in held if one.until > now]
-    planner = _Planner(storage, options, now, progress)
+    planner = _Planner(storage, options, now, progress, counting)
     planner.mark(windows, without, tracing)
     planner.speak_of(unlinked)
     return planner.plan({one.run: one.until for one in windows}, without)
@@ -244,9 +248,15 @@ def plan_collection(
 
 class _Planner:
     def __init__(
-        self, storage: Scanning, options: CollectOptions, now: float, progress: Progress
+        self,
+        storage: Scanning,
+        options: CollectOptions,
+        now: float,
+        progress: Progress,
+        counting: SpaceCount | None,
     ) -> None:
         self._storage = storage
+        self._counting = counting
         self._processes = None if storage.features.forks else 1
         self._options = options
         self._now = now
@@ -285,11 +295,19 @@ class _Planner:
         """Mark every repository, and those that only an undo window remembers."""
         found = self._storage.scan_repositories()
         self._problems += found.problems
+        if self._counting is not None:
+            self._counting.begin(found)
         remembered = {one.repository for one in windows}.difference(found.names)
         names = [*found.names, *found.misnamed, *sorted(remembered)]
         thorough, trace = self._options.thorough, tracing is not None
         scanner = Scanner(
-            self._storage, self._cutoffs, windows, without, thorough=thorough, trace=trace
+            self._storage,
+            self._cutoffs,
+            windows,
+            without,
+            thorough=thorough,
+            trace=trace,
+            count=self._counting is not None,
         )
         self._spoken_of.update(digest.binary for _, digest in without.manifests)
         self._progress("marking repositories", 0, len(names))
@@ -313,6 +331,8 @@ class _Planner:
         return digest in self._spoken_of
 
     def _add(self, name: str, scanned: RepositoryScanned) -> None:
+        if self._counting is not None:
+            self._counting.add(name, scanned)
         emptied = tuple(_digest(one.digest) for one in scanned.emptied)
         self._seen[name] = RepositoryFingerprint(
             scanned.names, scanned.revision_times, emptied, scanned.layer_times, scanned.unused
@@ -391,18 +411,21 @@ class _Planner:
         self._progress("looking for garbage", 0, len(folders))
         for name, look in side_by_side(folders, self._look_into, self._processes):
             self._add_look(name, look)
-            for digest, size, stamp, arrived, kept in look.loose:
-                if blind or digest in self._protected:
-                    tally = protected
-                elif digest in self._held:
-                    # What several runs hold back is free when the last of their windows has ended.
-                    tally = held[max(self._held[digest], key=windows.__getitem__)]
-                elif self._is_young(digest, stamp, arrived):
-                    tally = young
-                    fresh.append(digest)
-                else:
+            for at, (digest, size, stamp, arrived, kept) in enumerate(look.loose):
+                kind = self._class_of(digest, stamp, arrived, blind=blind)
+                if self._counting is not None:
+                    self._counting.loose(kind, size, look.holders[at])
+                if kind is SpaceClass.GARBAGE:
                     blobs.append(SweptBlob(Digest.from_binary(digest), size, stamp, kept))
                     continue
+                if kind is SpaceClass.PROTECTED:
+                    tally = protected
+                elif kind is SpaceClass.UNDO:
+                    # What several runs hold back is free when the last of their windows has ended.
+                    tally = held[max(self._held[digest], key=windows.__getitem__)]
+                else:
+                    tally = young
+                    fresh.append(digest)
                 tally[0] += 1
                 tally[1] += size - kept
             self._progress("looking for garbage", len(self._blob_names), len(folders))
@@ -439,6 +462,21 @@ class _Planner:
             hypothetical=bool(without.tags or without.manifests),
         )
 
+    def _class_of(
+        self, digest: BinaryDigest, stamp: Stamp, arrived: Stamp, *, blind: bool
+    ) -> SpaceClass:
+        """Return why a blob stays that no repository reaches, or that it goes.
+
+        ``blind``: something turned up that might reference everything.
+        """
+        if blind or digest in self._protected:
+            return SpaceClass.PROTECTED
+        if digest in self._held:
+            return SpaceClass.UNDO
+        if self._is_young(digest, stamp, arrived):
+            return SpaceClass.YOUNG
+        return SpaceClass.GARBAGE
+
     def _is_young(self, digest: BinaryDigest, stamp: Stamp, arrived: Stamp) -> bool:
         """Whether a blob was pushed or touched lately, or may have come ahead of its links.
 
@@ -463,6 +501,8 @@ class _Planner:
         going: list[SweptBlob] = []
         for blob in blobs:
             (left if blob.digest.binary in wanted else going).append(blob)
+        if self._counting is not None:
+            self._counting.keep_young((blob.digest.binary, blob.size) for blob in left)
         young[0] += len(left)
         young[1] += sum(blob.freed for blob in left)
         links = [link for link in self._layer_links if link.digest.binary not in wanted]
@@ -479,6 +519,8 @@ class _Planner:
         self._problems += look.problems
         self._untagged_bytes += look.untagged_bytes
         self._leftovers += look.leftovers
+        if self._counting is not None and look.sums is not None:
+            self._counting.take(look.sums)
         self._drafted |= look.drafted
         self._unfinished += map(Digest.from_binary, look.unfinished)
         if look.removable:
@@ -501,6 +543,11 @@ class _Planner:
                 empty.append(digest)
             else:
                 look.loose.append(blob)
+        if self._counting is not None:
+            staying = [digest for digest in digests if digest in keep]
+            look.sums, look.holders = self._counting.kept(
+                staying, self._storage.sizes_each(staying), [blob.digest for blob in look.loose]
+            )
         for digest in digests if self._options.thorough else empty:
             found = self._storage.empty_blob(digest, self._cutoffs.idle)
             if found is None:
@@ -520,7 +567,8 @@ class _Look(msgspec.Struct):
     ``loose`` are the blobs that no repository keeps, ``removable`` the places that nothing is in,
     ``unfinished`` those that a blob is being written into, and ``drafted`` what those reference
     that are manifests. ``untagged_bytes`` are the sizes of those that only untagged manifests need.
-    ``changed`` tells later whether a blob was made or removed.
+    ``changed`` tells later whether a blob was made or removed. If space is counted, ``sums`` are
+    those of the blobs that are kept, and ``holders`` the repositories of each loose one.
     """
 
     names: int
@@ -533,6 +581,8 @@ class _Look(msgspec.Struct):
     problems: list[Problem]
     untagged_bytes: int = 0
     changed: int = -1
+    sums: SpaceSums | None = None
+    holders: Sequence[Sequence[int]] = ()
 
 
 def _digest(raw: bytes) -> Digest:

@@ -64,7 +64,8 @@ class RepositoryScanned(msgspec.Struct):
     ``linking`` are manifests that are just being linked. ``names`` and ``revision_times`` tell
     later whether anybody has written since, as do ``layer_times`` and ``unused``, the sha256
     digests among the layers that nothing needs.
-    ``trace`` is there if it was asked for.
+    ``trace`` is there if it was asked for. So are ``unfinished``, the files and the bytes of all
+    uploads; ``tags`` are how many lead to a digest.
     """
 
     reached: bytes
@@ -91,6 +92,8 @@ class RepositoryScanned(msgspec.Struct):
     untagged: int = 0
     untagged_only: bytes = b""
     trace: RepositoryMarks | None = None
+    tags: int = 0
+    unfinished: tuple[int, int] = (0, 0)
 
 
 class Scanner:
@@ -105,6 +108,7 @@ class Scanner:
         *,
         thorough: bool = False,
         trace: bool = False,
+        count: bool = False,
     ) -> None:
         self._storage = storage
         self._cutoffs = cutoffs
@@ -114,6 +118,7 @@ class Scanner:
         self._without = without
         self._thorough = thorough
         self._trace = trace
+        self._count = count
 
     def scan(self, name: str) -> RepositoryScanned:
         """Return what is in a repository; raises StorageError if a folder cannot be listed."""
@@ -140,6 +145,12 @@ class Scanner:
                 if self._thorough:
                     found.leftovers = repository.leftovers(self._cutoffs.idle)
                 found.empty = self._is_empty(repository, marked, found)
+            if self._count:
+                uploads = repository.uploads()
+                found.unfinished = (
+                    sum(one.files for one in uploads),
+                    sum(one.bytes for one in uploads),
+                )
             if self._trace:
                 found.trace = _trace(repository, marked, found)
             return found
@@ -267,4 +278,5 @@ def _begin(marked: RepositoryMark, revision_times: tuple[int, ...]) -> Repositor
         untagged_only=b"".join(d for d in marked.untagged_only if len(d) == _SHA256_BYTES),
         names=marked.names,
         revision_times=revision_times,
+        tags=len(marked.tags),
     )

@@ -8,6 +8,7 @@ from jettison.collector.mark import NOTHING_REMOVED, AssumedRemoval, HeldManifes
 from jettison.collector.mark_log import Tracing
 from jettison.collector.options import CollectOptions
 from jettison.collector.plan import CollectionPlan, plan_collection
+from jettison.collector.space import SpaceCount
 from jettison.errors import InvalidName, JournalError, NotFoundError
 from jettison.model.digest import Digest
 from jettison.model.journal import (
@@ -126,6 +127,7 @@ def plan_within_windows(
     progress: Progress = silent,
     *,
     tracing: Tracing | None = None,
+    counting: SpaceCount | None = None,
     unlinked: Collection[Digest] = (),
 ) -> CollectionPlan:
     """Plan a collection that keeps what the undo windows of the tree's journal hold.
@@ -145,6 +147,7 @@ def plan_within_windows(
             without,
             progress=progress,
             tracing=tracing,
+            counting=counting,
             unlinked=chain(unlinked, removed_manifests(storage)),
         )
         again = list(held_manifests(storage, now))

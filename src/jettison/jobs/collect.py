@@ -11,6 +11,7 @@ import msgspec
 from jettison.collector.mark_log import Tracing
 from jettison.collector.plan import CollectionPlan, CollectOptions, LinkedDigest, plan_collection
 from jettison.collector.plausibility import find_objections, refuse
+from jettison.collector.space import SpaceCount
 from jettison.collector.sweep import (
     LONG_SETTLE_SECONDS,
     CollectionReceipt,
@@ -163,10 +164,15 @@ class CollectionJob:
         return tuple(dict.fromkeys(filter(None, found)))
 
     def plan(
-        self, *, progress: Progress | None = None, tracing: Tracing | None = None
+        self,
+        *,
+        progress: Progress | None = None,
+        tracing: Tracing | None = None,
+        counting: SpaceCount | None = None,
     ) -> CollectionPlan:
         """Plan the collection, changing nothing; ``progress`` replaces the workspace's.
 
+        ``tracing`` is told what is marked, ``counting`` whose each blob is.
         The quarantine of a killed collection is planned for as if :meth:`recover` had been called.
         """
         with self.storage.seeing_quarantine() as aside:
@@ -175,16 +181,28 @@ class CollectionJob:
             # Beside pushes, what is young is told by the clock that has dated it.
             by_storage = self._heeded or self._beside
             now = self.storage.now() if by_storage else self._workspace.clock()
-            plan = self._plan(now, unlinked, progress or self._workspace.progress, tracing)
+            told = progress or self._workspace.progress
+            plan = self._plan(now, unlinked, told, tracing, counting)
         return msgspec.structs.replace(plan, aside=len(aside)) if aside else plan
 
     def _plan(
-        self, now: float, unlinked: Sequence[Digest], progress: Progress, tracing: Tracing | None
+        self,
+        now: float,
+        unlinked: Sequence[Digest],
+        progress: Progress,
+        tracing: Tracing | None,
+        counting: SpaceCount | None,
     ) -> CollectionPlan:
         storage, options = self.storage, self._options
         if not self._end_undo:
             return plan_within_windows(
-                storage, options, now, progress=progress, tracing=tracing, unlinked=unlinked
+                storage,
+                options,
+                now,
+                progress=progress,
+                tracing=tracing,
+                counting=counting,
+                unlinked=unlinked,
             )
         # A window that cannot be read cannot be ended.
         self._windows = {one.run for one in held_manifests(storage, now)}
@@ -194,6 +212,7 @@ class CollectionJob:
             now,
             progress=progress,
             tracing=tracing,
+            counting=counting,
             unlinked=chain(unlinked, removed_manifests(storage)),
         )
 

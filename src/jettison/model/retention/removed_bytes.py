@@ -5,25 +5,21 @@ the whole registry: each content takes 44 bytes for each repository that referen
 test holds both to the same figures.
 """
 
-import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from jettison.model.digest import BinaryDigest, Digest
+from jettison.model.digest_rows import ROWS, DigestRows
 from jettison.model.names import RepoName
 from jettison.model.plan import Freed
 from jettison.model.snapshot import RepositorySnapshot
 
-__all__ = ["Holder", "RemovalAccounting", "RemovedBytes", "contents_of"]
+__all__ = ["Holder", "RemovalAccounting", "RemovedBytes", "contents_of", "sizes_of_contents"]
 
 _SHOWN_HOLDERS: Final = 5
-_SHA256_BYTES: Final = 32
-_FIRST_BYTES: Final = 256
-_ROWS: Final = 2 * _FIRST_BYTES
-"""By the first byte: those of sha256, then those of sha512."""
 _LARGEST: Final = (1 << 64) - 1
 """A descriptor may give any size."""
 
@@ -58,28 +54,13 @@ class RemovedBytes(msgspec.Struct, frozen=True):
         return self.freed_bytes + self.shared_bytes
 
 
-class _Rows:
-    """Digests with numbers, packed, in rows by the first byte of the digest."""
-
-    def __init__(self, numbers: str) -> None:
-        self._forms = [struct.Struct(f"<{length}s{numbers}") for length in (_SHA256_BYTES, 64)]
-        self._rows = [bytearray() for _ in range(_ROWS)]
-
-    def add(self, digest: BinaryDigest, *numbers: int) -> None:
-        long = len(digest) != _SHA256_BYTES
-        self._rows[digest[0] + _FIRST_BYTES * long] += self._forms[long].pack(digest, *numbers)
-
-    def row(self, index: int) -> Iterator[tuple[Any, ...]]:
-        return self._forms[index >= _FIRST_BYTES].iter_unpack(self._rows[index])
-
-
 class RemovalAccounting:
     """The contents of the repositories seen so far, and which of them a removal names."""
 
     def __init__(self) -> None:
         # With each content, its size, and the number of a repository in which it stays referenced;
         # 0: a manifest that goes references it.
-        self._contents = _Rows("QI")
+        self._contents = DigestRows("QI")
         self._repositories: list[RepoName] = []
 
     def add(self, repository: RepositorySnapshot, going: AbstractSet[Digest]) -> None:
@@ -90,8 +71,8 @@ class RemovalAccounting:
         """
         self._repositories.append(repository.name)
         present = repository.manifests.keys() | repository.unreadable
-        removed = _sizes(repository, going)
-        kept = _sizes(repository, present - going)
+        removed = sizes_of_contents(repository, going)
+        kept = sizes_of_contents(repository, present - going)
         if any(repository.lists(digest) is None for digest in present - going):
             kept |= removed
         for digest, size in removed.items():
@@ -107,13 +88,13 @@ class RemovalAccounting:
         ``sizes`` are sizes in bytes that were measured; descriptors give the others. With
         ``stored`` they are those of every blob in the storage: no other takes room.
         """
-        known = _Rows("Q")
+        known = DigestRows("Q")
         for digest, size in sizes:
             known.add(digest, size)
         contents: list[Freed] = []
         freed_bytes = shared = shared_bytes = total = 0
         held = [0] * (len(self._repositories) + 1)
-        for index in range(_ROWS):
+        for index in range(ROWS):
             measured: dict[BinaryDigest, int] = dict(known.row(index))
             described: dict[BinaryDigest, int] = {}
             removed: set[BinaryDigest] = set()
@@ -158,10 +139,12 @@ class RemovalAccounting:
 
 def contents_of(repository: RepositorySnapshot, digests: Iterable[Digest]) -> AbstractSet[Digest]:
     """Return all content that manifests of a repository reference, themselves too."""
-    return _sizes(repository, digests).keys()
+    return sizes_of_contents(repository, digests).keys()
 
 
-def _sizes(repository: RepositorySnapshot, digests: Iterable[Digest]) -> dict[Digest, int]:
+def sizes_of_contents(
+    repository: RepositorySnapshot, digests: Iterable[Digest]
+) -> dict[Digest, int]:
     """Return all content that these manifests reference, themselves too, and its size.
 
     Descriptors may lie; the largest size is the one that is never too low.
