@@ -1,10 +1,12 @@
 """Registries with their storage in a bucket, and commands that look into it."""
 
+import http.client
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -142,12 +144,14 @@ def test_requests_of_a_dry_collection(
     bucket.age(7200)
     counted("gc", registry.config, "-n")
     # One for each manifest and one for the note of a killed collection; four listings: the journal
-    # before and after, and two parts; one look whether the bucket keeps versions, two whose it is.
-    assert counted.requests == {"GetObject": 41, "ListObjectsV2": 4, "HeadObject": 3}
+    # before and after, and two parts; one look whether the bucket keeps versions, two whose it is;
+    # and one for unfinished uploads.
+    others = {"ListObjectsV2": 4, "HeadObject": 3, "ListMultipartUploads": 1}
+    assert counted.requests == {"GetObject": 41, **others}
     counted("gc", registry.config, "-n")
-    assert counted.requests == {"GetObject": 1, "ListObjectsV2": 4, "HeadObject": 3}
+    assert counted.requests == {"GetObject": 1, **others}
     counted("check", registry.config)
-    reading = {"ListObjectsV2": 2, "HeadObject": 3, "ListMultipartUploads": 1}
+    reading = {"ListObjectsV2": 2, "HeadObject": 3, "ListMultipartUploads": 2}
     assert counted.requests == reading
 
 
@@ -503,3 +507,39 @@ def test_damaged_content_is_found_though_the_cache_has_the_manifest(
     bucket.write(data, b"shorter")
     done = jettison("gc", registry.config, "-n", check=3)
     assert "its bytes have another digest" in done.stderr
+
+
+def give_up(registry: S3Registry, content: bytes) -> None:
+    """Begin an upload, and send the first of it."""
+    connection = http.client.HTTPConnection(registry.host, timeout=60)
+    connection.request("POST", "/v2/app/blobs/uploads/")
+    with connection.getresponse() as begun:
+        place = urlsplit(begun.headers["Location"])
+        begun.read()
+    length = {"Content-Type": "application/octet-stream", "Content-Range": f"0-{len(content) - 1}"}
+    connection.request("PATCH", f"{place.path}?{place.query}", content, length)
+    with connection.getresponse() as answer:
+        assert answer.status == 202
+    connection.close()
+
+
+@ON_VERSITYGW
+def test_uploads_that_were_given_up_are_ended(
+    registry: S3Registry, jettison: Jettison, bucket: Bucket
+) -> None:
+    """Distribution keeps them in parts, which no listing shows, and its purging leaves those."""
+    registry.push("app", "1", an_image("one"))
+    give_up(registry, bytes(11 * 1024 * 1024))
+    registry.stop()
+    for file in bucket.folder.rglob("startedat"):
+        file.unlink()
+    bucket.age(3600)
+    gc = ("gc", registry.config, "--assume-quiescent", "--grace", "1m", "-o", "json")
+    assert json.loads(jettison(*gc, "-n", check=0).stdout)["plan"]["uploads"] == []
+    plan = json.loads(jettison(*gc, "--uploads", "30m", "-n", check=0).stdout)["plan"]
+    assert plan["classes"]["uploads"]["bytes"] >= 10 * 1024 * 1024
+    done = jettison(*gc, "--uploads", "30m", "--yes", check=0)
+    removed = json.loads(done.stdout)["collection"]["removed"]
+    assert removed["uploads"] == plan["classes"]["uploads"]
+    told = json.loads(jettison("check", registry.config, "-o", "json", check=0).stdout)
+    assert "there are none just now" in json.dumps(told)

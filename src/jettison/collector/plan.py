@@ -32,6 +32,7 @@ from jettison.storage.protocol import (
     Protects,
     Scanning,
     Stamp,
+    make_problem,
 )
 
 __all__ = [
@@ -136,10 +137,11 @@ class CollectionPlan(msgspec.Struct, frozen=True):
     tells, by repository, whether a tag or manifest was written since, and ``blob_names`` and
     ``blob_times``, by folder, whether a blob was; ``unfinished`` are blobs that are being written.
     ``untagged`` counts the manifests that stay and that nothing holds but their link, and at most
-    so many bytes that those alone need. ``foreign`` is what no registry has made: it is told, and
-    nothing is kept on its account. A ``hypothetical`` plan is about the tree as it would be after a
-    removal, and cannot be executed. ``aside``: so many blobs a killed collection has left aside,
-    and the plan takes for being in their places. ``started`` is in seconds since the epoch.
+    so many bytes that those alone need. ``foreign`` is what no registry has made, or what cannot
+    be looked for: it is told, and nothing is kept on its account. A ``hypothetical`` plan is about
+    the tree as it would be after a removal, and cannot be executed. ``aside``: so many blobs a
+    killed collection has left aside, and the plan takes for being in their places. ``started`` is
+    in seconds since the epoch.
     """
 
     root: str
@@ -319,7 +321,14 @@ class _Planner:
         for count, (name, scanned) in enumerate(scans, start=1):
             self._add(name, scanned)
             self._progress("marking repositories", count, len(names))
+        self._note_unseen_uploads()
         self._empty_parents(found.empty)
+
+    def _note_unseen_uploads(self) -> None:
+        if self._options.uploads is not None and (why := self._storage.unseen_uploads()):
+            message = f"not all abandoned uploads are seen, and what is not seen stays: {why}"
+            place = self._storage.places.top
+            self._foreign.append(make_problem(None, place, message, Protects.NOTHING))
 
     def speak_of(self, unlinked: Iterable[Digest]) -> None:
         """Take it that these have not come ahead of their links; they are read when it matters."""

@@ -71,7 +71,7 @@ def test_without_the_right_or_a_signature_it_is_not(
     with monkeypatch.context() as patch:
         patch.setattr(OpenBucket, "signed", lambda *_: None)
         assert not Versions(opened).can_undo(deletes(opened))
-        with pytest.raises(StorageError, match="cannot be looked at"):
+        with pytest.raises(StorageError, match="cannot be signed"):
             Versions(opened).marker("any")
     # Versions are "null" where they are kept no more, and a DELETE is final then.
     with monkeypatch.context() as patch:

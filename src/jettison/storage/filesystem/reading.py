@@ -315,6 +315,10 @@ class TreeReader:
         found = self._root.time(layout.repository(name))
         return None if found is None else Stamp(found)
 
+    def unseen_uploads(self) -> str | None:
+        """Return None: all that there is of an upload is listed."""
+        return None
+
     def has_repository(self, name: str) -> bool:
         """Whether there is a repository of this name (a folder with nested ones alone is none)."""
         folder = self.folder(layout.repository(name))

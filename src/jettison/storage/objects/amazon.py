@@ -31,6 +31,8 @@ _CREDENTIALS: Final = {
 class AmazonClient(Client):
     """A client of Amazon S3."""
 
+    tells_parts = True
+
     def __init__(
         self, settings: S3Bucket, environment: Mapping[str, str], besides: bytes | None
     ) -> None:

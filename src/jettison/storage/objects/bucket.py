@@ -87,6 +87,7 @@ class Bucket:
         self._store = self._client.store
         self.begins_anywhere = self._client.begins_anywhere
         self.tells_versions = self._client.tells_versions
+        self.tells_parts = self._client.tells_parts
         self.parts_over = self._client.parts_over
         self._looked_elsewhere = False
         self._misplaced: str | None = None

@@ -40,6 +40,7 @@ class Client:
 
     ``begins_anywhere``: a listing can begin behind a key, so that several go on at once.
     ``tells_versions``: an object's version tells that the bucket keeps what is removed.
+    ``tells_parts``: it tells of uploads in parts that have not ended, which no listing shows.
     ``lists_finer``: a listing tells times finer than the store does of a single object.
     ``parts_over``: an object in parts can be stored over whatever may be there.
     ``largest_copy``: bytes of the largest object that the store copies by itself; None: any.
@@ -47,6 +48,7 @@ class Client:
 
     begins_anywhere = True
     tells_versions = True
+    tells_parts = False
     lists_finer = False
     parts_over = True
     largest_copy: int | None = LARGEST_COPY

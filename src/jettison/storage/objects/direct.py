@@ -5,12 +5,18 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
 
+from jettison.errors import StorageError
 from jettison.storage.objects.failures import StoreFailing
 
-__all__ = ["LARGEST", "Answer", "request"]
+if TYPE_CHECKING:
+    from jettison.storage.objects.bucket import Bucket
+
+__all__ = ["LARGEST", "OK", "Answer", "ask", "request"]
+
+OK: Final = range(200, 300)
 
 _TIMEOUT: Final = 30.0
 _PAUSES: Final = (0.1, 0.5, 2.0)
@@ -51,6 +57,21 @@ def request(
                 raise StoreFailing(message, hint="See that the store runs.") from error
         time.sleep(pause)
     raise AssertionError  # the last pause is None
+
+
+def ask(
+    bucket: "Bucket", method: str, key: str | None, query: Mapping[str, str], limit: int = LARGEST
+) -> Answer:
+    """Make a request with a query, about an object or the bucket (None), as :func:`request`.
+
+    Raises :class:`~jettison.errors.StorageError` where such a request cannot be signed.
+    """
+    url = bucket.signed(method, key, query)
+    if url is None:
+        message = f"requests about versions and parts of {bucket.location} cannot be signed"
+        hint = "Put accesskey and secretkey into the configuration, or the environment."
+        raise StorageError(message, hint=hint)
+    return request(bucket.tls, method, url, limit=limit)
 
 
 def _once(

@@ -1,6 +1,6 @@
 """One repository of a bucket, as a listing shows it."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, Self
 
 from jettison.errors import InvalidName, StorageError, StorageUnavailable
@@ -17,6 +17,7 @@ from jettison.storage.objects.listing import (
     RepositoryListing,
     TagListing,
 )
+from jettison.storage.objects.unfinished import Arrived, Begun
 from jettison.storage.protocol import (
     History,
     Layers,
@@ -39,6 +40,9 @@ LONGEST_LINK: Final = 4096
 _NEVER: Final = RepositoryListing()
 _LEFTOVER: Final = ".tmp"
 _PLACES: Final = TreePlaces()
+InParts = Mapping[str, Sequence[tuple[Begun, Arrived]]]
+"""What has arrived of uploads in parts, by upload; nothing of one that cannot be looked at."""
+
 _NO_DIGEST: Final = "is named after something that is no digest"
 _UNREAD: Final = "cannot be read"
 _FOREIGN: Final = "was made by no registry, and is left alone"
@@ -74,12 +78,19 @@ class ObjectLinks:
 class ObjectRepository:
     """The repository ``name`` in the last listing, which ``listing`` returns, in a ``with`` block.
 
-    One that is not in it has nothing in it.
+    One that is not in it has nothing in it. ``in_parts`` are the uploads that no listing shows.
     """
 
-    def __init__(self, bucket: Bucket, name: str, listing: Callable[[], Listing]) -> None:
+    def __init__(
+        self,
+        bucket: Bucket,
+        name: str,
+        listing: Callable[[], Listing],
+        in_parts: Callable[[], InParts] = dict,
+    ) -> None:
         self._bucket = bucket
         self._listing = listing
+        self._in_parts = in_parts
         self.name = name
 
     def __enter__(self) -> Self:
@@ -301,16 +312,15 @@ class ObjectRepository:
             yield key, unread[key], link
 
     def uploads(self) -> list[Upload]:
-        """Return the unfinished uploads; parts that have arrived are seen by nobody who lists."""
+        """Return the unfinished uploads, with the parts that have arrived; those are asked for.
+
+        One whose parts cannot be looked at is left out: it may be moving.
+        """
+        objects, parts = self._found.uploads, self._in_parts()
         return [
-            Upload(
-                name,
-                min(entry.stamp for entry in found),
-                max(entry.stamp for entry in found),
-                len(found),
-                sum(entry.size for entry in found),
-            )
-            for name, found in sorted(self._found.uploads.items())
+            _upload(name, objects.get(name, ()), parts.get(name, ()))
+            for name in sorted(objects.keys() | parts.keys())
+            if name not in parts or parts[name]
         ]
 
     def uploads_stamp(self) -> Stamp | None:
@@ -329,8 +339,9 @@ class ObjectRepository:
         return leftovers_among(self._found.strays, before)
 
     def is_idle(self, before: Stamp) -> bool:
-        """Whether nothing was written in the repository since ``before``."""
-        return self._found.newest <= before
+        """Whether nothing was written in the repository since ``before``, and all of it is seen."""
+        unseen = any(not found for found in self._in_parts().values())
+        return self._found.newest <= before and not unseen
 
     # Reading single links.
 
@@ -362,6 +373,18 @@ class ObjectRepository:
                     yield key, parse_link(raw).binary
                 except MalformedLinkError as error:
                     yield key, self._problem(key, str(error))
+
+
+def _upload(name: str, objects: Sequence[Entry], parts: Sequence[tuple[Begun, Arrived]]) -> Upload:
+    """Return an upload of some objects, and of parts that are to be further ones."""
+    written = [one.stamp for one in objects]
+    return Upload(
+        name,
+        min([*written, *(begun.began for begun, _ in parts)]),
+        max([*written, *(arrived.moved for _, arrived in parts)]),
+        len(objects) + len(parts),
+        sum(one.size for one in objects) + sum(arrived.bytes for _, arrived in parts),
+    )
 
 
 def is_unread(problem: Problem) -> bool:

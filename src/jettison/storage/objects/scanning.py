@@ -17,7 +17,8 @@ from jettison.storage.objects.listing import Listing
 from jettison.storage.objects.manifests import ManifestReader
 from jettison.storage.objects.names import is_repository, names_after
 from jettison.storage.objects.pages import Splitting, list_repository, list_tree
-from jettison.storage.objects.repository import ObjectRepository, leftovers_among
+from jettison.storage.objects.repository import InParts, ObjectRepository, leftovers_among
+from jettison.storage.objects.unfinished import UploadsInParts
 from jettison.storage.protocol import (
     Absence,
     Blob,
@@ -78,6 +79,7 @@ class ObjectScanning:
         self._listed: Listing | None = None
         self._scanned = False
         self._versions: bool | None = None
+        self._in_parts: UploadsInParts | None = None
         self._changes = 0
         self.aside: dict[str, Stamp] = {}
         """Keys that listings leave out, as long as these are their times."""
@@ -135,6 +137,7 @@ class ObjectScanning:
         """Forget the listing: what is asked from now on is answered as it is by then."""
         self._changes += 1
         self._listed = None
+        self._in_parts = None
         self._scanned = False
 
     def changed(self) -> None:
@@ -156,7 +159,7 @@ class ObjectScanning:
         """Return all repositories; their manifests are expected to be asked for in this order."""
         listing = self._scan()
         found = Repositories([], [], [], [])
-        for name in sorted(listing.repositories):
+        for name in sorted({*listing.repositories, *self._all_in_parts().repositories}):
             try:
                 found.names.append(RepoName(name))
             except InvalidName:
@@ -167,6 +170,7 @@ class ObjectScanning:
         self._manifests.expect(
             digest
             for name in (*found.names, *found.misnamed)
+            if name in listing.repositories
             for digest in listing.repositories[name].links[LinkKind.REVISION]
         )
         return found
@@ -195,7 +199,31 @@ class ObjectScanning:
                 listing = list_repository(self.bucket, name, taken=self.aside)
             return listing
 
-        return ObjectRepository(self.bucket, name, listed)
+        def in_parts() -> InParts:
+            if self._listed is not None:
+                return self._all_in_parts().of(name)
+            return UploadsInParts.below(self.bucket, name).of(name)
+
+        return ObjectRepository(self.bucket, name, listed, in_parts)
+
+    @property
+    def sweeping(self) -> bool:
+        """Whether a collection goes on, which has seen the unfinished uploads before."""
+        return False
+
+    def _all_in_parts(self) -> UploadsInParts:
+        """Return the uploads in parts, asked for once after each listing."""
+        if self._in_parts is None:
+            self._in_parts = (
+                UploadsInParts(self.bucket, (), None)
+                if self.sweeping
+                else UploadsInParts.below(self.bucket)
+            )
+        return self._in_parts
+
+    def unseen_uploads(self) -> str | None:
+        """Return why uploads in parts may not all be seen; None if they are."""
+        return self._all_in_parts().why_unseen
 
     def has_repository(self, name: str) -> bool:
         """Whether there is a repository of this name; a name above others is none."""

@@ -25,6 +25,7 @@ from jettison.storage.filesystem import layout
 from jettison.storage.objects.announcing import AnnouncedKeys
 from jettison.storage.objects.bucket import Bucket, Entry
 from jettison.storage.objects.deleting import require_signing
+from jettison.storage.objects.failures import StoreDenied
 from jettison.storage.objects.hiding import Hiding, begin_hiding
 from jettison.storage.objects.leases import LEASE_SECONDS, Lease, hold, holder
 from jettison.storage.objects.left_hidden import LeftHidden
@@ -33,6 +34,7 @@ from jettison.storage.objects.manifests import LARGEST_MANIFEST
 from jettison.storage.objects.pages import list_tree
 from jettison.storage.objects.scanning import ObjectScanning, ScanOptions
 from jettison.storage.objects.sweeps import Sweeps
+from jettison.storage.objects.unfinished import begun_below, end_upload, look_at
 from jettison.storage.protocol import Leftover, LinkKind, Outcome, Place, Stamp, stamp_at
 
 __all__ = ["ObjectSweeping"]
@@ -276,6 +278,7 @@ class ObjectSweeping(ObjectScanning):
         self._seen: dict[str, Entry] = {}
         self._note: bytes | None = None
         self._noted = False
+        self._cannot_end = False
 
     @contextlib.contextmanager
     def lease(
@@ -477,15 +480,28 @@ class ObjectSweeping(ObjectScanning):
         return self.bucket.look(key) is None
 
     def remove_upload(self, repository: RepoName, upload: str, moved: Stamp | None = None) -> bool:
-        """Remove the objects of an upload; False if none is there, or it moved since ``moved``.
+        """End the parts of an upload, and remove its objects.
 
-        Parts that no listing shows are ended by the bucket's own rule (docs/object-storage.md).
+        False if none is there, or it moved since ``moved``. Whoever has no right to end parts is
+        told so once, and False of each upload with parts after that.
         """
         place = self.places.upload(repository, upload)
         entries = [entry for page in self.bucket.pages(place) for entry in page]
-        if not entries or (moved is not None and max(one.stamp for one in entries) > moved):
+        begun = begun_below(self.bucket, f"{place}/")
+        if begun and self._cannot_end:
             return False
-        self.bucket.remove([one.key for one in entries])
+        try:
+            looks = [look_at(self.bucket, one) for one in begun]
+            stamps = [one.stamp for one in entries]
+            stamps += [look.moved for look in looks if look is not None]
+            if not stamps or (moved is not None and max(stamps) > moved):
+                return False
+            for one in begun:
+                end_upload(self.bucket, one)
+        except StoreDenied:
+            self._cannot_end = True
+            raise
+        self.bucket.remove([one.key for one in entries])  # last: they have the upload's name
         return True
 
     def remove_leftover(self, leftover: Leftover) -> bool:
@@ -500,9 +516,9 @@ class ObjectSweeping(ObjectScanning):
         """Yield nothing: there is no place without an object."""
         return iter(())
 
-    def remove_repository(self, name: RepoName) -> bool:  # noqa: ARG002 - as above
-        """Return False: what is empty is not there, but for objects that look like folders."""
-        return False
+    def remove_repository(self, name: RepoName) -> bool:
+        """Return whether nothing is in a repository any more: what is empty is not there."""
+        return not any(self.bucket.pages(self.places.repository(name)))
 
     def remove_remains(self, before: float) -> None:
         """Remove nothing: a killed process leaves no draft."""

@@ -13,12 +13,11 @@ from jettison.errors import StorageError
 from jettison.storage.filesystem import layout
 from jettison.storage.objects.bucket import Bucket
 from jettison.storage.objects.deleting import SignedDeletes, uptime
-from jettison.storage.objects.direct import LARGEST, request
+from jettison.storage.objects.direct import OK, ask
 
 __all__ = ["Versions"]
 
 _NOT_FOUND: Final = 404
-_OK: Final = range(200, 300)
 _NONE: Final = "null"
 """The version of what was written while the bucket kept none; a DELETE removes it for good."""
 _TRIED: Final = f"{layout.OURS}/tried"
@@ -102,11 +101,11 @@ class Versions:
         prefix = self._bucket.settings.root
         name = f"{prefix}/{key}" if prefix else key
         # No other key of a registry begins with a whole key.
-        status, raw = self._ask("GET", None, {"versions": "", "prefix": name})
-        if status not in _OK:
-            raise self._refused("list the versions of", key, status)
+        answer = ask(self._bucket, "GET", None, {"versions": "", "prefix": name})
+        if answer.status not in OK:
+            raise self._refused("list the versions of", key, answer.status)
         found = []
-        for kind, inner in _VERSION.findall(raw.decode("utf-8", "replace")):
+        for kind, inner in _VERSION.findall(answer.body.decode("utf-8", "replace")):
             fields = dict(_FIELDS.findall(inner))
             if html.unescape(fields.get("Key", "")) == name and "VersionId" in fields:
                 found.append((kind, fields["VersionId"], fields.get("IsLatest") == "true"))
@@ -114,27 +113,16 @@ class Versions:
 
     def remove(self, key: str, version: str) -> None:
         """Remove one version of an object for good, a marker or content."""
-        status, _ = self._ask("DELETE", key, {"versionId": version})
-        if status not in _OK and status != _NOT_FOUND:
-            raise self._refused("remove a version of", key, status)
+        answer = ask(self._bucket, "DELETE", key, {"versionId": version})
+        if answer.status not in OK and answer.status != _NOT_FOUND:
+            raise self._refused("remove a version of", key, answer.status)
 
     def read(self, key: str, version: str, limit: int) -> bytes | None:
         """Return the content of a version, None if it is absent or has more than ``limit``."""
-        status, raw = self._ask("GET", key, {"versionId": version}, limit)
-        return raw if status in _OK and len(raw) <= limit else None
+        answer = ask(self._bucket, "GET", key, {"versionId": version}, limit)
+        return answer.body if answer.status in OK and len(answer.body) <= limit else None
 
     def _refused(self, action: str, key: str, status: int) -> StorageError:
         hint = "It needs the rights s3:ListBucketVersions and s3:DeleteObjectVersion."
         message = f"cannot {action} {self._bucket.location}/{key}: the store answers {status}"
         return StorageError(message, hint=hint)
-
-    def _ask(
-        self, method: str, key: str | None, query: dict[str, str], limit: int = LARGEST
-    ) -> tuple[int, bytes]:
-        url = self._bucket.signed(method, key, query)
-        if url is None:
-            message = f"what is hidden in {self._bucket.location} cannot be looked at"
-            hint = "Put accesskey and secretkey into the configuration, or the environment."
-            raise StorageError(message, hint=hint)
-        answer = request(self._bucket.tls, method, url, limit=limit)
-        return answer.status, answer.body

@@ -230,6 +230,12 @@ class Scanning(Protocol):
     def repository(self, name: str) -> RepositoryScan:
         """Look into a repository."""
 
+    def unseen_uploads(self) -> str | None:
+        """Return why there may be more unfinished uploads than repositories tell; else None.
+
+        The answer is about what they have told so far.
+        """
+
     def has_repository(self, name: str) -> bool:
         """Whether there is a repository of this name."""
 
