@@ -21,14 +21,26 @@ from jettison.model.check_report import (
     DefectClass,
     merge_defects,
 )
+from jettison.model.digest import BinaryDigest, Digest
 from jettison.progress import Progress, silent
-from jettison.storage.protocol import Absence, Storage, stamp_at
+from jettison.storage.protocol import Absence, LinkKind, Storage, stamp_at
 
 __all__ = ["CheckOptions", "check_again", "check_tree"]
 
 _OF_CONTENT: Final = frozenset(
     {DefectClass.DAMAGED_BLOB, DefectClass.UNSETTLED_BLOB, DefectClass.UNREADABLE}
 )
+_OF_ABSENCE: Final = frozenset(
+    {
+        DefectClass.ABSENT_MANIFEST,
+        DefectClass.ABSENT_BLOB,
+        DefectClass.TAG_WITHOUT_REVISION,
+        DefectClass.CHILD_WITHOUT_REVISION,
+        DefectClass.BLOB_WITHOUT_LINK,
+        DefectClass.DANGLING_LINK,
+    }
+)
+_HIDDEN: Final = "a collection has hidden it, and `jettison gc` brings it back"
 _MAY_LACK: Final = {
     Absence.NOTHING: "",
     Absence.CHILDREN: "members of indexes that are not here, as the configuration allows",
@@ -119,7 +131,7 @@ class _Check:
             blobs=self._blobs,
             bytes=self._bytes,
             seconds=self._clock() - started,
-            defects=merge_defects(_each_once(self._defects)),
+            defects=merge_defects(self._told_of_hidden(_each_once(self._defects))),
             may_lack=_MAY_LACK[self._storage.absence],
         )
 
@@ -161,6 +173,35 @@ class _Check:
                 self._content.damaged[blob.digest] = blob.size
             elif defect.kind is DefectClass.UNREADABLE:
                 self._content.unreadable[blob.digest] = defect.sentence
+
+    # What a collection keeps out of sight.
+
+    def _told_of_hidden(self, defects: list[Defect]) -> list[Defect]:
+        """Say of what is absent whether it is only hidden; a repair waits until nothing is."""
+        if not self._checking.hidden():
+            return defects
+        return [self._told(one) if one.kind in _OF_ABSENCE else one for one in defects]
+
+    def _told(self, defect: Defect) -> Defect:
+        if self._hidden_of(defect):
+            sentence = (
+                f"{defect.sentence}; a collection has hidden it: `jettison gc` brings it back"
+            )
+            return msgspec.structs.replace(defect, sentence=sentence, remedy=None)
+        return msgspec.structs.replace(defect, remedy=None)
+
+    def _hidden_of(self, defect: Defect) -> bool:
+        """Whether what is in a place, or what that leads to, is hidden."""
+        places, hidden = self._storage.places, self._checking.hidden()
+        if defect.path in hidden:
+            return True
+        named = places.named(defect.path)
+        target = self._checking.link(defect.path) if named is None else named.digest.binary
+        if not isinstance(target, bytes):
+            return False
+        digest = Digest.from_binary(BinaryDigest(target))
+        links = (places.link(kind, defect.repository or "", digest) for kind in LinkKind)
+        return not hidden.isdisjoint((places.blob(digest), *links))
 
     # Repositories.
 

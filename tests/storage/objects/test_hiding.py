@@ -15,6 +15,7 @@ import pytest
 from jettison.collector import CollectOptions, collect, plan_collection
 from jettison.collector.sweep import CollectionReceipt, recover
 from jettison.errors import StorageError
+from jettison.fsck import CheckOptions, check_tree
 from jettison.manifest_cache import ManifestCache
 from jettison.model.digest import Digest
 from jettison.storage.filesystem.places import TreePlaces
@@ -383,3 +384,33 @@ def test_killed_at_any_change_it_leaves_no_broken_image(
         assert not any(key.startswith("jettison/") for key in left), at
         assert is_there(bucket, TWO) == was_pushed, at
         assert not plan_collection(opened(open_bucket(bucket)), UNTAGGED, NOW).problems, at
+
+
+def test_what_a_killed_collection_has_hidden_is_told_by_a_check(bucket: Bucket, kind: str) -> None:
+    filled(bucket)
+    store = Mortal.of(bucket, 0)
+
+    def meanwhile() -> None:
+        push(bucket)
+        store.dead = True
+
+    with pytest.raises(Killed):
+        collected(bucket, meanwhile, store)
+    open_bucket(bucket).remove_each(["jettison/lease"])
+    found = check_tree(opened(open_bucket(bucket)), CheckOptions(), NOW)
+    [told] = [one for one in found.defects if one.path == "jettison/aside"]
+    assert "links that a collection has hidden" in told.sentence
+    assert not told.is_damage
+    damage = {one.path: one for one in found.defects if one.is_damage}
+    assert damage.keys() >= {PLACES.blob(TWO), PLACES.blob(CONFIG)}
+    for place in (PLACES.blob(TWO), PLACES.blob(CONFIG)):
+        assert "`jettison gc` brings it back" in damage[place].sentence
+        assert "app:new" in damage[place].tags
+    # Nothing is moved aside, or linked, on account of what is only hidden.
+    assert not [one for one in found.defects if one.remedy is not None]
+    recover(opened(open_bucket(bucket)))
+    assert not check_tree(opened(open_bucket(bucket)), CheckOptions(), NOW).defects
+    open_bucket(bucket).put("jettison/aside/one/000000.links", b"{")
+    [unread] = check_tree(opened(open_bucket(bucket)), CheckOptions(), NOW).defects
+    assert unread.is_damage
+    assert "000000.links cannot be read" in unread.sentence

@@ -26,6 +26,7 @@ from jettison.storage.protocol import (
     BadLink,
     Blob,
     GroupCheck,
+    Place,
     Problem,
     RepositoryCheck,
     Stamp,
@@ -63,6 +64,10 @@ class TreeCheck:
         blobs = f"{layout.BLOBS}/"
         groups = [path.removeprefix(blobs) for path in walker.stopped if path.startswith(blobs)]
         return TopCheck(sorted(groups), [*walker.defects, *self._left_of_ours()])
+
+    def hidden(self) -> frozenset[Place]:
+        """Return nothing: what lies aside is a file, which :meth:`top` tells of."""
+        return frozenset()
 
     def group(self, group: str) -> GroupCheck:
         """Look at the folders and files of a group of blobs."""

@@ -19,6 +19,7 @@ from jettison.storage.protocol import (
     GroupCheck,
     Leftover,
     LinkKind,
+    Place,
     Problem,
     RepositoryCheck,
     Stamp,
@@ -49,6 +50,10 @@ class MemoryCheck:
         remedy = Remedy(RepairAction.RECOVER_BLOB, place, self.memory.places.blob(long))
         sentence = "is a blob that a killed collection set aside; the next gc puts it back"
         return _leftover(place, sentence, remedy=remedy)
+
+    def hidden(self) -> frozenset[Place]:
+        """Return nothing: what lies aside is a file, which :meth:`top` tells of."""
+        return frozenset()
 
     @locked
     def group(self, group: str) -> GroupCheck:

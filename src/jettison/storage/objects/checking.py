@@ -13,14 +13,17 @@ from jettison.model.check_report import (
     make_defect,
 )
 from jettison.model.digest import BinaryDigest, Digest
+from jettison.storage.filesystem import layout
 from jettison.storage.filesystem.layout import MalformedLinkError, parse_link
 from jettison.storage.objects.bucket import Entry
+from jettison.storage.objects.left_hidden import LeftHidden
 from jettison.storage.objects.repository import LONGEST_LINK, ObjectRepository, is_unread
 from jettison.storage.objects.scanning import ObjectScanning
 from jettison.storage.protocol import (
     BadLink,
     Blob,
     GroupCheck,
+    Place,
     Problem,
     RepositoryCheck,
     Stamp,
@@ -40,11 +43,50 @@ class ObjectCheck:
     def __init__(self, storage: ObjectScanning, idle: Stamp) -> None:
         self._storage = storage
         self._idle = idle
+        self._hidden: frozenset[Place] = frozenset()
 
     def top(self) -> TopCheck:
         """Return the groups, and what is no part of a tree."""
         strays = self._storage.listing.strays
-        return TopCheck(self._storage.blob_groups(), list(self._defects(strays)))
+        defects = [*self._defects(strays), *self._look_for_hidden()]
+        return TopCheck(self._storage.blob_groups(), defects)
+
+    def _look_for_hidden(self) -> Iterator[Defect]:
+        """Tell of what collections have out of sight, and note it for :meth:`hidden`."""
+        try:
+            left = LeftHidden(self._storage.bucket)
+        except StorageUnavailable:
+            raise
+        except StorageError as error:
+            kind, place = DefectClass.UNREADABLE, layout.SET_ASIDE
+            yield make_defect(kind, Severity.DAMAGE, place, f"cannot be read: {error.message}")
+            return
+        blobs = {key: one for key, one in left.blobs.items() if not self._is_listed(key)}
+        links = [key for key in left.links if not self._is_listed(key)]
+        self._hidden = frozenset(map(Place, (*blobs, *links)))
+        if self._hidden:
+            size = sum(one.size for one in blobs.values())
+            sentence = (
+                f"names {len(blobs):,} blobs of {size:,} bytes and {len(links):,} links that a "
+                "collection has hidden, which goes on or was killed; `jettison gc` brings back "
+                "those of a killed one, and finishes it"
+            )
+            kind = DefectClass.LEFTOVER
+            yield make_defect(kind, Severity.NOTICE, layout.SET_ASIDE, sentence)
+
+    def _is_listed(self, key: str) -> bool:
+        """Whether what was hidden is in its place."""
+        named = self._storage.places.named(key)
+        if named is None:  # of a tag's history
+            return False
+        if named.kind is None:
+            return named.digest.binary in self._storage.listing.blobs
+        pair = (named.repository, named.digest.binary)
+        return self._storage.are_linked(named.kind, [pair])[0]
+
+    def hidden(self) -> frozenset[Place]:
+        """Return the keys of what a collection has out of sight, as :meth:`top` has found it."""
+        return self._hidden
 
     def group(self, group: str) -> GroupCheck:
         """Count the blobs of a group, and tell of what else is in their places."""

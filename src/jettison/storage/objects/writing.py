@@ -222,10 +222,10 @@ class ObjectWriting(ObjectSweeping, WholeBlobs):
                 raise PlanStale(message, hint=_HINT)
         place = layout.tag_folder(repository, tag)
         keys = [entry.key for page in self.bucket.pages(place) for entry in page]
-        # In one request, where a store takes many keys in one: whoever is killed between two would
-        # leave a history alone, which is no tag and yet is listed.
-        keys.sort(key=lambda one: one != key)
-        self.bucket.remove(keys)
+        # The link last, by itself: stores that take one key a request remove several in any order,
+        # and whoever is killed would leave a history alone, which is no tag and yet is listed.
+        self.bucket.remove([one for one in keys if one != key])
+        self.bucket.remove([key] if key in keys else [])
         self.changed()
         return bool(keys)
 

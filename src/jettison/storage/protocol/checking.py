@@ -5,7 +5,7 @@ from typing import NamedTuple, Protocol
 
 from jettison.model.check_report import Defect, DefectClass
 from jettison.model.digest import BinaryDigest
-from jettison.storage.protocol.facts import Blob, Problem
+from jettison.storage.protocol.facts import Blob, Place, Problem
 
 __all__ = ["BadLink", "Checking", "GroupCheck", "RepositoryCheck", "TopCheck"]
 
@@ -51,6 +51,12 @@ class Checking(Protocol):
 
     def top(self) -> TopCheck:
         """Look at everything outside of groups of blobs and of repositories."""
+
+    def hidden(self) -> frozenset[Place]:
+        """Return the places of what a collection keeps out of sight; where nothing can rename.
+
+        It goes on, or was killed, and then the next one brings that back.
+        """
 
     def group(self, group: str) -> GroupCheck:
         """Look at a group of blobs; their content is not read."""
