@@ -1,8 +1,12 @@
 """What pushes learn of sweeps, in orders that take days to come about."""
 
+import os
 from typing import Any
 
-from jettison.storage.objects.sweeps import Sweeps
+import pytest
+
+from jettison.errors import StorageError
+from jettison.storage.objects.sweeps import MOST_WAITED, Sweeps
 from tests.interleavings.bucket import SimulatedBucket
 from tests.interleavings.scheduling import Simulation
 
@@ -84,3 +88,18 @@ def test_sweeps_that_nobody_ended_are_over_however_many_there_are() -> None:
         machine.simulation.sleep(60.0)
     server.naming(["another"], server.settled)
     assert server.settled == last
+
+
+def test_a_push_does_not_wait_for_ever() -> None:
+    machine = Machine()
+    server = machine.sweeps()
+    number = machine.sweeps().announce(["blob"], 10 * DAYS)
+    began = machine.simulation.now
+    with pytest.raises(StorageError, match=f"process {os.getpid()} on .* names what is") as told:
+        server.wait(server.naming(["blob"], 0))
+    assert f"/jettison/sweeps/{number:016}, and goes on for 600 s" in told.value.message
+    assert "Push again when that collection is over" in (told.value.hint or "")
+    assert MOST_WAITED < machine.simulation.now - began < MOST_WAITED + 2
+    assert server.naming(["another"], 0) == []
+    machine.sweeps().shut(number)
+    server.wait([number])

@@ -23,7 +23,7 @@ from jettison.model import codec
 from jettison.storage.filesystem import layout
 from jettison.storage.objects.bucket import Bucket, Entry
 
-__all__ = ["Announcement", "Sweeps"]
+__all__ = ["MOST_WAITED", "Announcement", "Sweeps"]
 
 _SLACK_SECONDS: Final = 60.0
 """How long after its end a request that was accepted may still take effect."""
@@ -34,6 +34,8 @@ _DIGITS: Final = 16
 _LARGEST: Final = 256 * 1024 * 1024
 _MOST_KNOWN: Final = 64
 _POLL_SECONDS: Final = 0.1
+MOST_WAITED: Final = 600.0
+"""So many seconds a push waits for a sweep; that of a killed collection is over in less."""
 _DAY_NS: Final = 24 * 3600 * 1_000_000_000
 
 
@@ -70,6 +72,7 @@ class Sweeps:
         self._lock = threading.Lock()
         self._named: dict[int, frozenset[str]] = {}
         self._over_at: dict[int, float] = {}
+        self._by: dict[int, str] = {}
         self._shut: set[int] = set()
         self._settled = 0
 
@@ -104,13 +107,30 @@ class Sweeps:
         return any(not self._is_over(one) for one in self.naming(keys, self._settled))
 
     def wait(self, sweeps: Iterable[int]) -> None:
-        """Return when these sweeps are over."""
-        waited = list(sweeps)
+        """Return when these sweeps are over.
+
+        Raises :class:`~jettison.errors.StorageError` if one goes on for too long: what it names may
+        go any moment until then.
+        """
+        waited, end = list(sweeps), self._clock() + MOST_WAITED
         while waited:
             self._look(min(waited) - 1)
             waited = [one for one in waited if not self._is_over(one)]
+            if waited and self._clock() > end:
+                raise self._too_long(min(waited))
             if waited:
                 self._sleep(_POLL_SECONDS)
+
+    def _too_long(self, number: int) -> StorageError:
+        place = f"{self._bucket.location}/{_key(number)}"
+        with self._lock:
+            by = self._by.get(number, "a collection")
+        message = f"{by} names what is pushed in {place}, and goes on for {MOST_WAITED:.0f} s"
+        hint = (
+            "Push again when that collection is over. If it was killed, remove that object a "
+            "quarter of an hour later."
+        )
+        return StorageError(message, hint=hint)
 
     def _look(self, after: int) -> list[int]:
         """List the sweeps later than ``after``, and note which are over."""
@@ -158,6 +178,7 @@ class Sweeps:
             raise StorageError(message, hint=hint) from None
         with self._lock:
             # Kept when what it names is not, or its time would begin again.
+            self._by[number] = found.by
             self._over_at.setdefault(number, at + found.seconds + _SLACK_SECONDS)
             while len(self._named) >= _MOST_KNOWN:
                 del self._named[min(self._named)]
