@@ -2,11 +2,14 @@
 
 import hashlib
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
+from jettison.configuration.buckets import StoreBucket
 from jettison.errors import StorageError
+from jettison.storage.objects.bucket import Bucket as OpenBucket
 from jettison.storage.objects.bucket import Entry
 from jettison.storage.objects.pages import Splitting, _Lister, _Range, list_tree
 from jettison.storage.protocol import Stamp
@@ -56,6 +59,46 @@ def test_each_object_is_found_once(bucket: Bucket, splitting: Splitting | None) 
     assert requests["ListObjectsV2"] >= least
     if splitting is None:
         assert requests["ListObjectsV2"] == least
+
+
+class CountedBucket(OpenBucket):
+    """Counts the pages of each listing, and the listings of folders."""
+
+    def __init__(self, settings: StoreBucket, environment: Mapping[str, str]) -> None:
+        super().__init__(settings, environment)
+        self.pages_of: list[int] = []
+        self.folders_of: list[str] = []
+
+    def pages(self, prefix: str, after: str | None = None) -> Iterator[list[Entry]]:
+        number = len(self.pages_of)
+        self.pages_of.append(0)
+        for page in super().pages(prefix, after):
+            self.pages_of[number] += 1
+            yield page
+
+    def folders(self, prefix: str) -> list[str]:
+        self.folders_of.append(prefix)
+        return super().folders(prefix)
+
+
+def test_below_one_folder_it_is_divided_by_the_names_there(bucket: Bucket) -> None:
+    keys = {
+        f"{BASE}/repositories/team/app{number % 60:02}/_layers/sha256/{digest}/link"
+        for number in range(6000)
+        if (digest := hashlib.sha256(b"%d" % number).hexdigest())
+    }
+    keys |= {f"{BASE}/repositories/{name}/_layers/sha256/{'0' * 64}/link" for name in ("a", "zoo")}
+    for key in keys:
+        write(bucket, key)
+    opened = CountedBucket(open_bucket(bucket).settings, {})
+    pages = list_tree(opened, Splitting(1000, 2000))
+    found = Counter(entry.key for page in pages for entry in page)
+    assert found == Counter(dict.fromkeys(keys, 1))
+    assert opened.folders_of[:2] == [f"{BASE}/repositories", f"{BASE}/repositories/team"]
+    assert len(opened.folders_of) == len(set(opened.folders_of))
+    # Seven pages in one go; in parts of about a thousand keys none has more than two after that.
+    assert max(opened.pages_of) <= 2
+    assert sum(opened.pages_of) <= 1 + 7 + 6
 
 
 def test_keys_are_relative_to_the_root(bucket: Bucket) -> None:

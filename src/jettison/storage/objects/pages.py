@@ -3,7 +3,8 @@
 A store answers with a thousand keys, and with the next thousand only when it is told where the last
 ended. A listing is made quick by beginning at several keys at once. Where those are is told by what
 was listed so far: digests are spread evenly, so how far the last one has come tells how many more
-there are; repositories are divided by their names.
+there are; repositories are divided by their names, in the folder that the last key is in and in
+those above it. A part that turns out to be long is divided again.
 """
 
 import queue
@@ -26,6 +27,7 @@ _SPACE: Final = 16**_DIGITS
 _FIRST: Final = "!"
 _LAST: Final = "~"
 """Ahead of, and behind, every part of a key that a registry makes."""
+_END: Final = "\U0010ffff"
 _WAITING: Final = 2 * AT_ONCE
 
 
@@ -46,7 +48,6 @@ class _Range(NamedTuple):
     prefix: str
     after: str | None = None
     until: str | None = None
-    divided: bool = False
 
 
 _Page = list[Entry] | StorageError | None
@@ -85,6 +86,7 @@ class _Lister:
         self._found: queue.Queue[_Page] = queue.Queue(_WAITING)
         self._todo: list[_Range] = [_Range(layout.REPOSITORIES), _Range(layout.BLOBS)]
         self._ended = False
+        self._names: dict[str, list[str]] = {}
 
     def run(self) -> Iterator[list[Entry]]:
         running = 0
@@ -117,6 +119,7 @@ class _Lister:
 
     def _list_range(self, asked: _Range) -> None:
         count, limit, last = 0, self._splitting.after, ""
+        begin, named = asked.after, limit
         for page in self._bucket.pages(asked.prefix, asked.after):
             if self._ended:
                 return
@@ -129,10 +132,17 @@ class _Lister:
                 within = [one for one in within if one.key < (asked.until or "")]
             self._found.put(within)
             count += len(within)
+            if begin is None and within:
+                begin = min(one.key for one in within)
             if ends:
                 return
             if count >= limit and within:
-                rest = self._divide(asked, within)
+                after = max(one.key for one in within)
+                starts: list[str] = []
+                if asked.prefix == layout.REPOSITORIES and count >= named:
+                    starts = self._by_name(begin or "", after, asked.until, count)
+                    named = 2 * count  # each try takes requests
+                rest = _between(asked, after, starts or self._by_digest(within, after))
                 if rest:
                     # Before the end of this one is told, so that it is not taken for the last.
                     self._todo += rest
@@ -150,15 +160,29 @@ class _Lister:
                 last = entry.key
         return last
 
-    def _divide(self, asked: _Range, page: list[Entry]) -> list[_Range]:
-        """Return the rest of a range, behind a page, in several; none if that is not worth it."""
-        last = max(one.key for one in page)
-        starts: list[str] = []
-        if asked.prefix == layout.REPOSITORIES and not asked.divided:
-            names = self._bucket.folders(asked.prefix)
-            found = [f"{asked.prefix}/{name}/{_FIRST}" for name in names]
-            starts = _some([one for one in found if one > last])
-        return _between(asked, last, starts or self._by_digest(page, last))
+    def _by_name(self, begin: str, last: str, until: str | None, count: int) -> list[str]:
+        """Divide what is left by names, in the folder of the last key's repository and above it.
+
+        ``count`` keys have come since ``begin``: so many a name are expected of those to come.
+        """
+        above, later, passed = layout.REPOSITORIES, list[str](), 0
+        for part in last.removeprefix(f"{above}/").split("/"):
+            if part in PARTS:
+                break
+            starts = [f"{above}/{name}/{_FIRST}" for name in self._folders(above)]
+            later += [one for one in starts if last < one < (until or _END)]
+            passed = sum(begin < one <= last for one in starts)
+            above = f"{above}/{part}"
+        left = count * len(later) // max(1, passed)
+        parts = min(AT_ONCE, left * 2 // max(1, self._splitting.least))
+        later.sort()
+        return [later[len(later) * number // parts] for number in range(1, parts)]
+
+    def _folders(self, above: str) -> list[str]:
+        """Return the names in a folder of repositories; one that was listed is not again."""
+        if above not in self._names:
+            self._names[above] = [one for one in self._bucket.folders(above) if one not in PARTS]
+        return self._names[above]
 
     def _by_digest(self, page: list[Entry], last: str) -> list[str]:
         """Divide what is left of the folder of digests that the last key is in."""
@@ -185,19 +209,11 @@ def _digest_key(folder: str, start: int, *, grouped: bool) -> str:
     return f"{folder}{digits[:2]}/{digits}" if grouped else f"{folder}{digits}"
 
 
-def _some(names: list[str]) -> list[str]:
-    """Return as many as there are requests at a time, evenly spread."""
-    step = max(1, len(names) // AT_ONCE)
-    return names[::step]
-
-
 def _between(asked: _Range, last: str, starts: list[str]) -> list[_Range]:
-    starts = sorted(one for one in starts if one > last and one < (asked.until or "\U0010ffff"))
+    starts = sorted(one for one in starts if one > last and one < (asked.until or _END))
     if not starts:
         return []
     keys = [last, *starts]
     ends: list[str | None] = [*starts, asked.until]
     # A range begins behind a key, which none of the starts but the first is.
-    return [
-        _Range(asked.prefix, key, end, divided=True) for key, end in zip(keys, ends, strict=True)
-    ]
+    return [_Range(asked.prefix, key, end) for key, end in zip(keys, ends, strict=True)]
