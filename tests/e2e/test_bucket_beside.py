@@ -74,7 +74,8 @@ def registry(request: pytest.FixtureRequest, tmp_path: Path, bucket: Bucket) -> 
 
 
 ONE = pytest.mark.parametrize("bucket", EACH[1:2], ids=NAMES[1:2], indirect=True)
-SOME = pytest.mark.parametrize("bucket", EACH[:2], ids=NAMES[:2], indirect=True)
+SOAKED = [pytest.param(one, marks=pytest.mark.soak) for one in EACH[2:]]
+SOME = pytest.mark.parametrize("bucket", [*EACH[:2], *SOAKED], ids=NAMES, indirect=True)
 ALL = pytest.mark.parametrize("bucket", EACH, ids=NAMES, indirect=True)
 
 

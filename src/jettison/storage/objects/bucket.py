@@ -6,6 +6,7 @@ Keys are relative to the root of the storage. Whatever goes wrong is a
 
 import contextlib
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -52,6 +53,8 @@ _CLOCK: Final = f"{layout.OURS}/clock"
 _PAGE: Final = 1000
 _PART: Final = 8 * 1024 * 1024
 _LARGE_PART: Final = 32 * 1024 * 1024
+_MOST_STREAMED: Final = 4
+"""So many objects that the store cannot copy itself go through this machine at a time."""
 _CONFLICT_PAUSES: Final = (0.01, 0.05, 0.2, 0.5, 1.0, 2.0)
 """Seconds until an object is put again that met something else of its place, give or take half."""
 _MOST_FAILURES: Final = 3
@@ -89,6 +92,7 @@ class Bucket:
         self.tells_versions = self._client.tells_versions
         self.tells_parts = self._client.tells_parts
         self.parts_over = self._client.parts_over
+        self._streaming = threading.Semaphore(_MOST_STREAMED)
         self._looked_elsewhere = False
         self._misplaced: str | None = None
         self._failed: StoreFailing | None = None
@@ -291,10 +295,11 @@ class Bucket:
         """
         largest = self._client.largest_copy
         if largest is not None and size > largest:
-            writer = self.writer(to, _LARGE_PART)
-            for piece in self.stream(key, 0, _PART):
-                writer.write(piece)
-            writer.close()
+            with self._streaming:
+                writer = self.writer(to, _LARGE_PART)
+                for piece in self.stream(key, 0, _PART):
+                    writer.write(piece)
+                writer.close()
             return
         with self._errors(f"copy {self.location}/{key}"):
             self._client.copy(self._prefix + key, self._prefix + to)
