@@ -28,7 +28,9 @@ _FENCE: Final = re.compile(
     r"^(?P<indent> *)```(?P<language>[a-z]*)\n(?P<body>.*?)^ *```$",
     re.MULTILINE | re.DOTALL,
 )
-_COMMENT: Final = re.compile(r"^ *<!-- run: (?P<said>(?:(?!-->).)*?) -->$", re.MULTILINE | re.DOTALL)
+_COMMENT: Final = re.compile(
+    r"^ *<!-- run: (?P<said>(?:(?!-->).)*?) -->$", re.MULTILINE | re.DOTALL
+)
 _GOES_ON: Final = ("\\", "|", "&&")
 LATER: Final = {"h": 3600, "d": 86400}
 _KINDS: Final = ("on ", "exit ", "later ", "first ", "not, ", "none, ")

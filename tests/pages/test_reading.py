@@ -82,10 +82,15 @@ def test_commands_hide_in_no_other_block(tmp_path: Path, text: str) -> None:
 
 def test_no_block_is_passed_over(tmp_path: Path) -> None:
     body = f"{EMPTY}A.\n\n```sh\ntrue\n```\n\n<!-- run: exit 1 -->\n```sh\nfalse\n```\n"
-    assert [(one.stage, one.exit) for one in blocks(page(tmp_path, body))] == [("empty", 0), (None, 1)]
+    assert [(one.stage, one.exit) for one in blocks(page(tmp_path, body))] == [
+        ("empty", 0),
+        (None, 1),
+    ]
     for one in pages():
         text = one.read_text("utf-8")
-        assert len(list(blocks(one))) == len(re.findall(r"^ *```(?:sh|console)$", text, re.MULTILINE))
+        assert len(list(blocks(one))) == len(
+            re.findall(r"^ *```(?:sh|console)$", text, re.MULTILINE)
+        )
 
 
 def test_a_page_without_a_stage_is_an_error(tmp_path: Path, warm: Path) -> None:
