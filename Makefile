@@ -22,6 +22,14 @@ PEERS := registry=github.com/distribution/distribution/v3/cmd/registry@v3.1.1 \
 	crane=github.com/google/go-containerregistry/cmd/crane@v0.22.1 \
 	versitygw=github.com/versity/versitygw/cmd/versitygw@v1.8.0
 
+# What tests of charts/ run; helm takes minutes to build, so `make test` does not
+CHARTS := helm=helm.sh/helm/v3/cmd/helm@v3.16.4 \
+	kubeconform=github.com/yannh/kubeconform/cmd/kubeconform@v0.6.7
+
+# module@version:file, the schemas that manifests are checked against
+SCHEMAS := k8s.io/kubernetes@v1.31.3:api/openapi-spec/swagger.json \
+	github.com/prometheus-operator/prometheus-operator@v0.79.2:example/prometheus-operator-crd
+
 # What bench/prune.py is measured beside; it has them built itself, where Go is
 RIVALS := regctl=github.com/regclient/regclient/cmd/regctl@v0.11.7 \
 	regbot=github.com/regclient/regclient/cmd/regbot@v0.11.7
@@ -29,7 +37,7 @@ RIVALS := regctl=github.com/regclient/regclient/cmd/regctl@v0.11.7 \
 # Microsoft's emulator of its store, for `make soak`; from npm, where that is
 AZURITE := azurite@3.35.0
 
-.PHONY: help setup system python peers azurite rivals demo test lint soak bench fix lock clean docs
+.PHONY: help setup system python peers azurite rivals charts demo test lint soak bench fix lock clean docs
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -98,6 +106,17 @@ azurite: $(STAMP)
 rivals: PEERS := $(RIVALS)
 rivals: peers
 
+charts: PEERS := $(CHARTS)
+charts: peers ## helm and the schemas of Kubernetes, for the tests of charts/
+	@mkdir -p .venv/peers/schemas; \
+	for pair in $(SCHEMAS); do \
+		if [ -e ".venv/peers/schemas/$${pair##*/}" ] || ! command -v go >/dev/null; then continue; fi; \
+		echo "setup: fetching $${pair%%:*}" >&2; \
+		folder=$$(cd / && go mod download -json "$${pair%%:*}" | sed -n 's/^\t"Dir": "\(.*\)",$$/\1/p'); \
+		cp -r --no-preserve=mode "$$folder/$${pair#*:}" .venv/peers/schemas/ || \
+			echo "setup: $${pair%%:*} was not to be had; tests that need it are skipped" >&2; \
+	done
+
 demo: python $(STAMP) ## The whole story on sample images; no other program is needed
 	@$(BIN)/jettison demo
 
@@ -110,7 +129,7 @@ lint: python $(STAMP) ## ruff (rules and format) and mypy
 	@$(BIN)/ruff format --check $(SOURCES)
 	@$(BIN)/mypy $(SOURCES)
 
-soak: setup azurite ## The long tests
+soak: setup azurite charts ## The long tests
 	@$(BIN)/pytest -n 4 --dist worksteal -m soak $(ARGS)
 
 bench: setup ## jettison gc and serve beside docker-registry; ARGS=--quick takes seconds
