@@ -384,6 +384,19 @@ def test_a_policy_is_carried_out_on_a_bucket_alone_and_undone(
     whole(registry, {("app", "1"): an_image("one"), ("app", "2"): an_image("two")})
 
 
+def test_a_plan_names_what_opens_its_bucket(
+    registry: S3Registry, bucket: Bucket, jettison: Jettison
+) -> None:
+    registry.push("app", "1", an_image("one"))
+    bucket.age(1000)
+    registry.push("app", "2", an_image("two"))
+    plan = registry.base / "plan.json"
+    words = ("--keep-last", "1", "--trust-times", "--max-removal", "90%", "--out", plan)
+    jettison("prune", registry.config, *words, check=0)
+    jettison("apply", plan, "--yes", check=0)
+    assert registry.tags("app") == ["2"]
+
+
 def test_a_policy_is_carried_out_over_the_api(
     registry: S3Registry, bucket: Bucket, jettison: Jettison
 ) -> None:

@@ -232,7 +232,7 @@ async def test_repository_that_cannot_be_listed_is_left_and_told(place: Place) -
     found = await place.pruned()
     assert found.result is RunResult.PARTLY
     assert "gaps" in found.message
-    assert found.hint == f"See it: jettison runs {found.run} --storage {place.tree.root}"
+    assert found.hint == f"See it: jettison runs {found.run} --storage {place.config}"
     assert (found.tags, place.tags) == (3, LEFT)
     with place.tree.open().repository(repo("gaps")) as reader:
         assert len(reader.tags().current) == 5

@@ -79,7 +79,7 @@ def apply(
     """
     made = _read(plan)
     if made.plan.registry == made.storage:
-        target = Target(None, storage or made.storage)
+        target = Target(None, storage or made.opened_by)
     else:
         target = Target(made.plan.registry, storage)
     settings = pruning.make_settings(

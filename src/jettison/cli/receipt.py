@@ -133,7 +133,7 @@ def print_receipt(run: JournalEntry) -> None:
         fields.append(("freed", size_exactly(receipt.freed_bytes)))
     if receipt.blobs_before is not None and receipt.blobs_after is not None:
         text = f"{receipt.blobs_before:,} → {receipt.blobs_after:,} bytes of blobs"
-        fields.append(("in the bucket" if "://" in (run.storage or "") else "on the disk", text))
+        fields.append(("stored", text))
     if receipt.disk_free_before is not None and receipt.disk_free_after is not None:
         text = f"{size(receipt.disk_free_before)} → {size(receipt.disk_free_after)}"
         fields.append(("disk free", text))

@@ -1,5 +1,6 @@
 """The plan of a prune while it is made: repository after repository, decided, planned, counted."""
 
+import os
 from collections.abc import AsyncIterator, Iterable
 from typing import Final
 
@@ -240,12 +241,21 @@ class Planning:
             sums=added_up(self._sums),
             groups=tuple(sorted(self._groups, key=lambda one: (one.rule, one.repository))),
             storage=None if stored is None else stored.location,
+            configuration=_opening(place),
             allowed=request.allowed,
             trust_times=request.trust_times,
             unread=tuple(sorted(self._unread, key=lambda one: one.subject)),
             notes=tuple(self._notes),
         )
         return object_to(place, made)
+
+
+def _opening(place: Workspace) -> str | None:
+    """Return the path of the configuration that opens a bucket; a folder is named by its path."""
+    known = place.configuration
+    if place.storage is None or known is None or known.storage.bucket is None:
+        return None
+    return None if known.path is None else os.path.abspath(known.path)  # noqa: PTH100 - a text
 
 
 async def decide_whole(

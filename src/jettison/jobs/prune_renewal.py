@@ -100,7 +100,7 @@ def _check(place: Workspace, made: PrunePlan) -> None:
         raise UsageError(message)
     if place.storage is None and any(one.tag is None for one in made.decisions):
         message = "the plan removes untagged images, which only the storage shows"
-        raise UsageError(message, hint=f"Add --storage {made.storage or 'DIR'}.")
+        raise UsageError(message, hint=f"Add --storage {made.opened_by or 'DIR'}.")
 
 
 class _Planned(NamedTuple):

@@ -76,7 +76,7 @@ class _ScheduledPrune:
         self._storage = storage
         self._clock = clock
         self._jobs: list[PruneJob] = []
-        self._command = ""
+        self._command = self._path = ""
         self._notes: tuple[str, ...] = ()
         self._freed = 0
 
@@ -91,7 +91,7 @@ class _ScheduledPrune:
         if opened.location != self._storage.location:
             message = f"the configuration names another storage by now, {opened.location}"
             raise ConfigurationError(message, hint="Restart the server.")
-        path = str(configuration.path.absolute())
+        self._path = path = str(configuration.path.absolute())
         words = ("jettison", "prune", path, "--policy", str(retention.file.absolute()))
         self._command = shlex.join(words)
         place = Workspace(storage=opened, configuration=configuration, clock=self._clock)
@@ -170,7 +170,7 @@ class _ScheduledPrune:
             allowed = f"; if it is meant: {self._command} {shlex.join(error.again)}"
             return f"Look at it: {self._command} -n" + (allowed if error.again else "")
         if self._entries and not isinstance(error, _NotCollected):
-            where = shlex.quote(self._storage.location)
+            where = shlex.quote(self._path)
             return f"See it: jettison runs {self._entries[-1].id} --storage {where}"
         return error.hint or ""
 

@@ -19,7 +19,7 @@ def manifest_content(digest: Digest, raw: bytes) -> ManifestContent:
     Raises :class:`~jettison.errors.StorageError` for bytes that have another digest.
     """
     if not digest.matches(raw):
-        message = f"manifest {digest} is damaged on the disk: its bytes have another digest"
+        message = f"manifest {digest} is damaged: its bytes have another digest"
         raise StorageError(message, hint="Push the image again.")
     try:
         return ManifestContent(raw, parse_manifest(raw).media_type)

@@ -132,8 +132,9 @@ class PrunePlan(msgspec.Struct, frozen=True):
 
     ``decided`` is the time of the decision (seconds since the epoch), ``policy_fingerprint`` tells
     policies apart. ``decisions`` are those for all that goes; ``stays`` counts what stays.
-    ``storage`` is that on which it was made, if it was at hand. ``allowed`` is what a user allows,
-    ``trust_times`` whether the times of a copy count.
+    ``storage`` is that on which it was made, if it was at hand, and ``configuration`` the path of
+    the file that opens it, if it is a bucket. ``allowed`` is what a user allows, ``trust_times``
+    whether the times of a copy count.
     ``unread`` are repositories that could not be read, ``left`` sentences about what changed since
     the plan was made: neither is touched. ``notes`` are sentences about what could not be known.
     """
@@ -150,12 +151,18 @@ class PrunePlan(msgspec.Struct, frozen=True):
     groups: tuple[GroupSizes, ...] = ()
     objections: tuple[PruneObjection, ...] = ()
     storage: str | None = None
+    configuration: str | None = None
     allowed: Allowed = NOTHING_ALLOWED
     trust_times: bool = False
     unread: tuple[ListingProblem, ...] = ()
     left: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     schema_version: int = PRUNE_SCHEMA
+
+    @property
+    def opened_by(self) -> str | None:
+        """What ``--storage`` has to name so that the storage is opened."""
+        return self.configuration or self.storage
 
     @property
     def removed_images(self) -> int:
