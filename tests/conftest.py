@@ -117,7 +117,7 @@ def registry_factory(
     numbers = count(1)
     with ExitStack() as running:
         buckets = request.config.getoption("--bucket")
-        gateway = running.enter_context(Gateway(tmp_path / "gateway")) if buckets else None
+        gateway = running.enter_context(Gateway(_gateway(tmp_path))) if buckets else None
 
         def start(**options: Unpack[Options]) -> DockerRegistry:
             name = f"registry-{next(numbers)}"
@@ -130,6 +130,10 @@ def registry_factory(
         yield start
 
 
+def _gateway(tmp_path: Path) -> Path:
+    return tmp_path / "gateway"
+
+
 @pytest.fixture
 def registry(registry_factory: RegistryFactory) -> DockerRegistry:
     """A running registry with deletion enabled."""
@@ -137,6 +141,7 @@ def registry(registry_factory: RegistryFactory) -> DockerRegistry:
 
 
 @pytest.fixture
-def jettison(tmp_path: Path) -> Jettison:
+def jettison(request: pytest.FixtureRequest, tmp_path: Path) -> Jettison:
     """The command line: `jettison("ls", host, check=0)`."""
-    return Jettison(tmp_path)
+    buckets = request.config.getoption("--bucket")
+    return Jettison(tmp_path, hidden=_gateway(tmp_path) if buckets else None)

@@ -134,7 +134,7 @@ def check(server: DockerRegistry, repo: str) -> list[str]:
 
 
 def sound(server: DockerRegistry, jettison: Jettison) -> None:
-    report = jettison("fsck", server.root, "-o", "json", check=None).json
+    report = jettison("fsck", server.storage, "-o", "json", check=None).json
     assert report["flaws"] == []
     for folder in (server.tree / "repositories").rglob("_uploads"):
         assert list(folder.iterdir()) == []
@@ -243,7 +243,7 @@ def test_everything_at_once(server: DockerRegistry, jettison: Jettison) -> None:
         check(server, repo)
     for path in (server.root / "jettison" / "leaving").glob("*"):
         assert not path.exists()
-    assert jettison("fsck", server.root, "-o", "json", check=None).json["damage"] == 0
+    assert jettison("fsck", server.storage, "-o", "json", check=None).json["damage"] == 0
 
 
 def test_a_put_that_meets_a_delete_leaves_no_tag_that_leads_nowhere(
@@ -266,5 +266,5 @@ def test_a_put_that_meets_a_delete_leaves_no_tag_that_leads_nowhere(
     answers = together(server, work)
     assert answers["DELETE 202"] > 5
     check(server, "app")
-    report = jettison("fsck", server.root, "-o", "json", check=None).json
+    report = jettison("fsck", server.storage, "-o", "json", check=None).json
     assert report["damage"] == 0, report

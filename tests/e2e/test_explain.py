@@ -114,7 +114,7 @@ def test_storage_that_was_damaged_is_told_and_nothing_goes(
     link = builds.root / "docker/registry/v2/repositories/team/app/_manifests/tags/b5/current/link"
     link.write_text("sha256:nothing")
     snapshot = tmp_path / "snapshot.json"
-    snapshot.write_text(jettison("snapshot", builds.root, check=None).stdout)
+    snapshot.write_text(jettison("snapshot", builds.storage, check=None).stdout)
     tried = jettison("policy", "test", policy, "--on", snapshot, "-o", "json").json["plan"]
     incomplete = [one for one in tried["objections"] if one["code"] == "incomplete"]
     assert [one["repository"] for one in incomplete] == ["team/app"]

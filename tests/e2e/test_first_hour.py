@@ -28,7 +28,7 @@ def young(registry: DockerRegistry) -> DockerRegistry:
 def test_a_removal_of_what_was_just_pushed_says_how_to_free_it(
     young: DockerRegistry, jettison: Jettison
 ) -> None:
-    removal = ("rm", f"{young.host}/app:1", "--storage", young.root, "--reclaim")
+    removal = ("rm", f"{young.host}/app:1", "--storage", young.storage, "--reclaim")
     planned = jettison(*removal, "-n")
     assert "pushed less than 1 h ago" in planned.stdout
     done = jettison(*removal, "--yes")
@@ -40,7 +40,7 @@ def test_a_removal_of_what_was_just_pushed_says_how_to_free_it(
 
 
 def test_the_plan_says_how_to_free_it_at_once(young: DockerRegistry, jettison: Jettison) -> None:
-    removal = ("rm", f"{young.host}/app:1", "--storage", young.root, "--reclaim", "--yes")
+    removal = ("rm", f"{young.host}/app:1", "--storage", young.storage, "--reclaim", "--yes")
     planned = jettison(*removal, "-n")
     command = last_command(planned)
     assert command[-3:] == ["--grace", "0s", "--assume-quiescent"]
@@ -51,7 +51,7 @@ def test_the_plan_says_how_to_free_it_at_once(young: DockerRegistry, jettison: J
 def test_without_a_grace_period_it_is_refused_once(
     young: DockerRegistry, jettison: Jettison
 ) -> None:
-    removal = ("rm", f"{young.host}/app:1", "--storage", young.root, "--reclaim", "--yes")
+    removal = ("rm", f"{young.host}/app:1", "--storage", young.storage, "--reclaim", "--yes")
     refused = jettison(*removal, "--grace", "0s", check=12)
     jettison(*last_command(refused))
     assert GOES.layers[0].digest not in young.blob_files()
@@ -60,8 +60,8 @@ def test_without_a_grace_period_it_is_refused_once(
 def test_what_only_a_window_holds_is_freed_by_one_command(
     young: DockerRegistry, jettison: Jettison
 ) -> None:
-    jettison("rm", f"{young.host}/app:1", "--storage", young.root, "--yes")
-    refused = jettison("gc", young.root, "--now", "--yes", check=12)
+    jettison("rm", f"{young.host}/app:1", "--storage", young.storage, "--yes")
+    refused = jettison("gc", young.storage, "--now", "--yes", check=12)
     assert GOES.layers[0].digest in young.blob_files()
     jettison(*last_command(refused))
     assert GOES.layers[0].digest not in young.blob_files()
@@ -70,7 +70,7 @@ def test_what_only_a_window_holds_is_freed_by_one_command(
 def test_a_later_collection_ends_the_promise_of_a_removal_that_freed_nothing(
     young: DockerRegistry, jettison: Jettison
 ) -> None:
-    removal = ("rm", f"{young.host}/app:1", "--storage", young.root, "--reclaim", "--yes")
+    removal = ("rm", f"{young.host}/app:1", "--storage", young.storage, "--reclaim", "--yes")
     done = jettison(*removal)
     said = "until the registry is collected again"
     assert said in done.stderr
@@ -81,7 +81,10 @@ def test_a_later_collection_ends_the_promise_of_a_removal_that_freed_nothing(
 
 
 @pytest.mark.distribution
-@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize(
+    "known",
+    [True, pytest.param(False, marks=pytest.mark.folder)],  # a bucket is known by its file
+)
 def test_a_cache_that_is_stale_is_told_before_and_after(
     registry_factory: RegistryFactory, jettison: Jettison, *, known: bool
 ) -> None:
@@ -100,6 +103,7 @@ def test_a_cache_that_is_stale_is_told_before_and_after(
 
 
 @pytest.mark.distribution
+@pytest.mark.folder  # a bucket is given as the configuration, so nobody has to be asked
 def test_a_registry_that_remembers_nothing_is_asked_and_not_blamed(
     registry_factory: RegistryFactory, jettison: Jettison
 ) -> None:
@@ -113,6 +117,7 @@ def test_a_registry_that_remembers_nothing_is_asked_and_not_blamed(
 
 
 @pytest.mark.distribution
+@pytest.mark.folder  # in a bucket that is refused, as test_verify.py has it
 def test_the_plan_of_a_removal_says_that_the_registry_remembers(
     registry_factory: RegistryFactory, jettison: Jettison
 ) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from jettison.demo.images import Image, Index, image, index, layer, random_bytes
 from jettison.model.digest import Digest
-from tests.support.cli import Jettison
+from tests.support.cli import Jettison, Result
 from tests.support.missing import need
 from tests.support.redis import Server
 from tests.support.registry import DockerRegistry, RegistryFactory
@@ -67,12 +67,39 @@ def damage(registry: DockerRegistry) -> None:
 
 
 def pullable(registry: DockerRegistry) -> list[str]:
+    """Pull each as Docker does: its tag for the digest, and then that."""
     found = []
     for name in NAMES:
+        digest = registry.manifest("app", name).headers["Docker-Content-Digest"]
+        if digest is None:
+            continue
         with contextlib.suppress(subprocess.CalledProcessError, AssertionError, OSError):
-            registry.pull_skopeo("app", name)
+            registry.pull_skopeo("app", digest)
             found.append(name)
     return found
+
+
+def repair(
+    registry: DockerRegistry, jettison: Jettison, *words: str, check: int = 0, known: bool = False
+) -> Result:
+    """Repair a storage; the registry of one in a bucket has to be stopped meanwhile."""
+    storage = registry.config if known else registry.storage
+    with registry.at_rest() as quiet:
+        return jettison("fsck", storage, "--repair", "--yes", *quiet, *words, check=check)
+
+
+def undo(
+    registry: DockerRegistry, jettison: Jettison, run: str, *words: str, check: int = 0
+) -> Result:
+    """Undo a repair, which asks for the same."""
+    with registry.at_rest() as quiet:
+        return jettison("undo", run, *quiet, *words, check=check)
+
+
+def in_tree(registry: DockerRegistry) -> dict[str, bytes]:
+    """Return what the registry itself has in its storage, by path."""
+    found = registry.snapshot()
+    return {path: raw for path, raw in found.items() if path.startswith("docker/")}
 
 
 @pytest.fixture
@@ -114,16 +141,17 @@ def test_repair_then_push_then_undo(damaged: DockerRegistry, jettison: Jettison)
     before = damaged.snapshot()
     planned = jettison("fsck", damaged.storage, "--repair", "-n", check=5)
     assert "To repair:" in planned.stdout
-    refused = jettison("fsck", damaged.storage, "--repair", check=4)
+    with damaged.at_rest() as quiet:
+        refused = jettison("fsck", damaged.storage, "--repair", *quiet, check=4)
     assert "--yes" in refused.stderr
     assert damaged.snapshot() == before
     # Without the repair a push does not heal: the registry says that it has the blob.
     damaged.push_skopeo("app", "blob", IMAGES["blob"])
     assert "blob" not in pullable(damaged)
     damaged.age(7200)
-    before = damaged.snapshot()
+    before = in_tree(damaged)
 
-    done = jettison("fsck", damaged.storage, "--repair", "--yes", check=3)
+    done = repair(damaged, jettison, check=3)
     assert "jettison undo" in done.stderr
     assert "pushed again" in done.stdout
     mended = ["child", "current", "link", "malformed", "revision", "whole"]
@@ -131,25 +159,26 @@ def test_repair_then_push_then_undo(damaged: DockerRegistry, jettison: Jettison)
     runs = jettison("runs", "-o", "json").json["runs"]
     assert [run["kind"] for run in runs] == ["fsck"]
 
-    assert "took back" in jettison("undo", "last").stdout
-    after = {path: raw for path, raw in damaged.snapshot().items() if path.startswith("docker/")}
-    assert after == before
-    assert "undone already" in jettison("undo", runs[0]["id"]).stderr
-    again = jettison("undo", runs[0]["id"], "-o", "json")
+    assert "took back" in undo(damaged, jettison, "last").stdout
+    assert in_tree(damaged) == before
+    assert "undone already" in undo(damaged, jettison, runs[0]["id"]).stderr
+    again = undo(damaged, jettison, runs[0]["id"], "-o", "json")
     assert again.json["run"]["state"] == "undone"
 
-    jettison("fsck", damaged.storage, "--repair", "--yes", check=3)
+    damaged.age(7200)  # what was moved back in a bucket is new
+    repair(damaged, jettison, check=3)
     for name in ("blob", "config", "manifest"):
         damaged.push_skopeo("app", name, IMAGES[name])
     assert pullable(damaged) == NAMES
     sound = jettison("fsck", damaged.storage)
     assert "can be pulled" in sound.stdout
     # What was pushed since is not overwritten.
-    left = jettison("undo", "last", check=3)
+    left = undo(damaged, jettison, "last", check=3)
     assert "written again" in left.stdout
     assert "blob" in pullable(damaged)
 
 
+@pytest.mark.folder  # kills at calls to the system
 def test_killed_at_any_sync_a_repair_can_be_undone(
     damaged: DockerRegistry, jettison: Jettison
 ) -> None:
@@ -166,13 +195,12 @@ def test_killed_at_any_sync_a_repair_can_be_undone(
             return
         undone = jettison("undo", "last", "--storage", damaged.root, check=None)
         assert undone.code == 0 or "nothing was removed yet" in undone.stderr
-        after = damaged.snapshot()
-        assert {p: raw for p, raw in after.items() if p.startswith("docker/")} == before
+        assert in_tree(damaged) == before
     pytest.fail("a repair makes fewer syncs")
 
 
+@pytest.mark.folder  # test_bucket_repair.py has the same of a lease
 def test_a_lock_is_respected(damaged: DockerRegistry, jettison: Jettison) -> None:
-
     folder = damaged.root / "jettison"
     folder.mkdir(exist_ok=True)
     with (folder / "lock").open("w") as file:
@@ -190,8 +218,8 @@ def test_repair_then_collection_then_undo(registry: DockerRegistry, jettison: Je
         (tags / name / "current" / "link").write_bytes(b"")
     shutil.rmtree(tags / "gone" / "index")
     registry.stop()
-    before = registry.snapshot()
-    told = jettison("fsck", registry.storage, "--repair", "--yes", "--grace", "0s", check=3)
+    before = in_tree(registry)
+    told = repair(registry, jettison, "--grace", "0s", check=3)
     assert "app:gone" in told.stdout
     assert "push the tag again, or delete it" in told.stdout
     assert not (tags / "gone").exists()
@@ -203,11 +231,11 @@ def test_repair_then_collection_then_undo(registry: DockerRegistry, jettison: Je
     assert "for an undo of run" in collected.stdout
     assert "until" not in collected.stdout
     (registry.root / "many").rename(tags / "many")
-    jettison("undo", "last", "--storage", registry.storage)
-    after = {path: raw for path, raw in registry.snapshot().items() if path.startswith("docker/")}
-    assert after == before
+    undo(registry, jettison, "last", "--storage", str(registry.storage))
+    assert in_tree(registry) == before
 
 
+@pytest.mark.folder  # copies it
 def test_undo_works_in_the_storage_that_is_given(
     damaged: DockerRegistry, jettison: Jettison, tmp_path: Path
 ) -> None:
@@ -238,14 +266,14 @@ def test_redis_is_made_to_forget_what_was_moved(
         path = data(registry, pushed.layers[-1].digest)
         path.write_bytes(b"other")
         registry.age(7200)
-        done = jettison("fsck", registry.config, "--repair", "--yes", check=3)
+        done = repair(registry, jettison, check=3, known=True)
         assert "entries in Redis" in done.stdout
         assert "restart" not in done.stderr
         registry.push_skopeo("app", "1", pushed)
         registry.pull_skopeo("app", "1")
         path.write_bytes(b"other")
         registry.age(7200)
-    left = jettison("fsck", registry.config, "--repair", "--yes", check=3)
+    left = repair(registry, jettison, check=3, known=True)
     assert "still remembers" in left.stdout
 
 
@@ -256,10 +284,11 @@ def test_an_in_memory_cache_is_to_be_restarted(
     registry.push("app", "1", made(51))
     data(registry, made(51).layers[-1].digest).write_bytes(b"other")
     registry.age(7200)
-    done = jettison("fsck", registry.config, "--repair", "--yes", check=3)
+    done = repair(registry, jettison, check=3, known=True)
     assert "restart it after this" in done.stderr
 
 
+@pytest.mark.folder  # reads fail that only a disk has
 def test_a_broken_disk_is_no_reason_to_push(registry: DockerRegistry, jettison: Jettison) -> None:
     need("strace")
     registry.push("app", "1", made(61))
@@ -287,14 +316,14 @@ def test_what_is_told(registry: DockerRegistry, jettison: Jettison) -> None:
     assert "can be pulled" in jettison("fsck", registry.storage).stdout
 
     link(registry, "_layers", pushed.layers[-1].digest).write_bytes(b"")
-    young = jettison("fsck", registry.storage, "--repair", "--yes", check=5)
+    young = repair(registry, jettison, check=5)
     assert "1 defect that does harm" in young.stderr
     assert "--repair" not in young.stderr
     assert "grace period" in young.stderr
     registry.age(7200)
     planned = jettison("fsck", registry.storage, "--repair", "-n", "-o", "ndjson", check=5).ndjson
     assert [step["action"] for step in planned[-1]["plan"]["steps"]] == ["link layer"]
-    done = jettison("fsck", registry.storage, "--repair", "--yes", "-o", "ndjson").ndjson
+    done = repair(registry, jettison, "-o", "ndjson").ndjson
     [closing] = done
     assert closing["run"]["id"] == closing["plan"]["id"]
     assert (closing["damage"], closing["before"]["damage"]) == (0, 1)

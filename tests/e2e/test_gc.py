@@ -229,7 +229,8 @@ def test_a_memory_is_warned_of_and_verified(
     for blob in image.blobs():
         assert registry.request("HEAD", f"/v2/app/blobs/{blob.digest}").status == 200
     assert registry.delete("app", image.digest) == 202
-    done = jettison("gc", registry.config, *QUIET, "-o", "json")
+    # A bucket does not show that a repository had manifests before.
+    done = jettison("gc", registry.config, *QUIET, "--allow-empty", "-o", "json")
     assert "makes a broken image" in done.stderr
     run = done.json["run"]
     assert run["registry"] == registry.host

@@ -173,7 +173,7 @@ def test_storage_that_is_not_that_registrys(
     one.push("app", "1", MADE)
     other.push("app", "1", image([layer({"x": b"y"})]))
     before = one.snapshot(), other.snapshot()
-    reclaim = ("--reclaim", "--storage", other.root, "--yes")
+    reclaim = ("--reclaim", "--storage", other.storage, "--yes")
     told(jettison("rm", f"{one.host}/app:1", *reclaim, check=1), "not the storage")
     assert (one.snapshot(), other.snapshot()) == before
 
@@ -227,4 +227,6 @@ def test_a_journal_of_a_newer_version(
     told(jettison("undo", "20990101-000000-aaaa", check=1), "newer version")
     told(jettison("gc", registry.storage, "--yes", check=1), "newer version")
     assert "newer version" in jettison("runs").stdout
-    assert registry.snapshot() == before
+    after = registry.snapshot()
+    after.pop("jettison/clock", None)  # by which the clock of a bucket was asked
+    assert after == before

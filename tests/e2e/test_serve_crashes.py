@@ -198,7 +198,7 @@ def points(server: OneThread, call: str, most: int | None) -> list[int]:
 def finish(server: OneThread, jettison: Jettison, push: Push) -> Iterator[str]:
     """Yield what is wrong after a crash or an error, and after a push again."""
     yield from push.wrong()
-    report = jettison("fsck", server.root, "--grace", "0s", "-o", "json", check=None).json
+    report = jettison("fsck", server.storage, "--grace", "0s", "-o", "json", check=None).json
     if report["damage"] or not report["classes"].keys() <= {"leftover"}:
         yield f"fsck: {report['flaws']}"
     again = Push(server, push.repo, push.made)

@@ -251,4 +251,4 @@ def test_nothing_grows_under_load(tmp_path: Path, jettison: Jettison) -> None:
     assert after.descriptors <= before.descriptors + 2, told
     for what in ("pushes", "pulls", "deletions"):
         assert answers[what] > SECONDS, told
-    assert jettison("fsck", server.root, "-o", "json", check=None).json["damage"] == 0
+    assert jettison("fsck", server.storage, "-o", "json", check=None).json["damage"] == 0

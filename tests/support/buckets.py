@@ -22,7 +22,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -292,10 +292,20 @@ class LimitedBucket(Bucket):
 class S3Registry(DockerRegistry):
     """Debian's docker-registry with its storage in a bucket, whose folder is its `root`."""
 
+    in_bucket: ClassVar[bool] = True
+
     def __init__(self, base: Path, bucket: Bucket, **options: Unpack[Options]) -> None:
         super().__init__(base, **options)
         self.bucket = bucket
         self.root = getattr(bucket, "folder", self.root)
+
+    @contextlib.contextmanager
+    def at_rest(self) -> Iterator[tuple[str, ...]]:
+        was_running = self.running
+        self.stop()
+        yield ("--assume-quiescent",)
+        if was_running:
+            self.start()
 
     @property
     def storage(self) -> Path:

@@ -37,11 +37,13 @@ class Jettison:
     """`jettison("rm", ref, "--yes", check=0)` runs the command and checks its exit code.
 
     It sees the environment of the test, with `env` on top. `start` leaves it running instead, in a
-    process group of its own, for tests that interrupt or kill it.
+    process group of its own, for tests that interrupt or kill it. No word may name anything below
+    `hidden`: the folder of a store whose buckets it has to ask for.
     """
 
     cwd: Path
     command: tuple[str, ...] = PYTHON_MODULE
+    hidden: Path | None = None
 
     def __call__(
         self,
@@ -54,10 +56,10 @@ class Jettison:
         """Run to the end; `check=None` accepts every exit code. `timeout` is in seconds."""
         environment = os.environ | (env or {})
         if self.command == PYTHON_MODULE and Preloaded.fits(environment):
-            result = self._forked(list(map(str, args)), environment, stdin or "", timeout)
+            result = self._forked(self._words(args), environment, stdin or "", timeout)
         else:
             done = subprocess.run(
-                [*self.command, *map(str, args)],
+                [*self.command, *self._words(args)],
                 cwd=self.cwd,
                 env=environment,
                 input=stdin or "",
@@ -102,7 +104,7 @@ class Jettison:
     ) -> subprocess.Popen[str]:
         """Start it, behind `prefix` (strace, say); the caller waits for it or kills it."""
         return subprocess.Popen(
-            [*prefix, *self.command, *map(str, args)],
+            [*prefix, *self.command, *self._words(args)],
             cwd=self.cwd,
             env=os.environ | (env or {}),
             stdin=subprocess.DEVNULL,
@@ -111,3 +113,9 @@ class Jettison:
             text=True,
             start_new_session=True,
         )
+
+    def _words(self, args: tuple[str | Path, ...]) -> list[str]:
+        words = [str(arg) for arg in args]
+        beside = [word for word in words if self.hidden is not None and str(self.hidden) in word]
+        assert not beside, f"a bucket is told as the folder that it is kept in: {beside}"
+        return words

@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -195,6 +195,8 @@ class DockerRegistry(Remote):
 
     program: ClassVar[Program] = "docker-registry"
     command: ClassVar[tuple[str, ...]] = ("docker-registry",)
+    in_bucket: ClassVar[bool] = False
+    """Whether its storage is a bucket, for what rightly differs there."""
 
     def __init__(self, base: Path, **options: Unpack[Options]) -> None:
         need(self.command[0])
@@ -274,6 +276,24 @@ class DockerRegistry(Remote):
         trace: TracebackType | None,
     ) -> None:
         self.stop()
+
+    @contextmanager
+    def at_rest(self) -> Iterator[tuple[str, ...]]:
+        """Yield the options with which a command may repair the storage, or undo that.
+
+        A disk can be repaired beside a registry. Of a bucket the registry is stopped meanwhile.
+        """
+        yield ()
+
+    @property
+    def reclaims(self) -> bool:
+        """Whether `--reclaim` goes on beside it: in a bucket, only beside our own server."""
+        return not self.in_bucket or self.program == "jettison"
+
+    @property
+    def settling(self) -> tuple[str, ...]:
+        """Options that let a collection beside it end soon: in a bucket it goes on for minutes."""
+        return () if self.reclaims else ("--settle", "1s")
 
     # -- its storage ---------------------------------------------------------------------------
 
