@@ -13,7 +13,7 @@ SOURCES := $(wildcard src tests bench docs)
 ARGS ?=
 
 # program:package, for what the tests and benchmarks run beside Python
-PROGRAMS := docker-registry:docker-registry skopeo:skopeo htpasswd:apache2-utils \
+PROGRAMS := docker-registry:docker-registry skopeo:skopeo curl:curl htpasswd:apache2-utils \
 	openssl:openssl strace:strace zstd:zstd redis-server:redis-server \
 	wrk:wrk buildah:buildah podman:podman dockerd:docker.io ctr:containerd unshare:util-linux
 

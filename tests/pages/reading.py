@@ -21,7 +21,7 @@ from typing import Final
 
 from docs.build_site import ROOT, documents
 
-__all__ = ["LATER", "Block", "Command", "blocks", "pages"]
+__all__ = ["LATER", "Block", "Command", "blocks", "pages", "strays"]
 
 _FENCE: Final = re.compile(
     r"(?P<before>(?:^ *<!-- run: (?:(?!-->).)*-->\n\s*)*)"
@@ -31,6 +31,8 @@ _FENCE: Final = re.compile(
 _COMMENT: Final = re.compile(
     r"^ *<!-- run: (?P<said>(?:(?!-->).)*?) -->$", re.MULTILINE | re.DOTALL
 )
+_OURS: Final = {"console", "sh"}
+_STRAY: Final = re.compile(r"^\s*(?:\$ |jettison ).*$", re.MULTILINE)
 _GOES_ON: Final = ("\\", "|", "&&")
 LATER: Final = {"h": 3600, "d": 86400}
 _KINDS: Final = ("on ", "exit ", "later ", "first ", "not, ", "none, ")
@@ -111,10 +113,7 @@ def blocks(page: Path) -> Iterator[Block]:
             elif kind == "on":
                 outside, begins = None, said
         at = match.end()
-        if match["language"] not in {"console", "sh"}:
-            if re.search(r"^\s*(\$ |jettison )", match["body"], re.MULTILINE):
-                line = text[: match.start("indent")].count("\n") + 1
-                raise ValueError(f"{page}:{line}: commands stand in a block of console or sh")
+        if match["language"] not in _OURS:
             continue
         block = Block(
             page,
@@ -130,6 +129,14 @@ def blocks(page: Path) -> Iterator[Block]:
         if block.reason is None:
             block.stage, begins = begins, None
         yield block
+
+
+def strays(page: Path) -> list[str]:
+    """Commands that stand in blocks of another kind, and so would not be run."""
+    others = [
+        one for one in _FENCE.finditer(page.read_text("utf-8")) if one["language"] not in _OURS
+    ]
+    return [found[0].strip() for one in others for found in _STRAY.finditer(one["body"])]
 
 
 def _kind(page: Path, said: str) -> tuple[str, str]:

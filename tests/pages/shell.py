@@ -10,10 +10,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
-from tests.pages.warm import CLIENT
-
 __all__ = ["Printed", "Shell", "warmed"]
 
+_CLIENT: Final = """\
+#!{python} -ISE
+import json, os, socket, sys
+ahead = float(open({clock!r}).read())
+asked = json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ), ahead]).encode()
+with socket.socket(socket.AF_UNIX) as asking:
+    asking.connect({path!r})
+    socket.send_fds(asking, [len(asked).to_bytes(8, "big")], [0, 1, 2])
+    asking.sendall(asked)
+    said = asking.recv(10)
+    sys.exit(int(said) if said else "the process ended by a signal")
+"""
+"""What `jettison` is there: it asks `warm.py`."""
 _WARM: Final = Path(__file__).with_name("warm.py")
 COLUMNS: Final = 100
 
@@ -63,11 +74,19 @@ class Shell:
         self.pass_time(0)
         below = folder / "bin"
         below.mkdir()
-        jettison = CLIENT.format(python=sys.executable, clock=str(self._clock), path=str(warm))
+        jettison = _CLIENT.format(python=sys.executable, clock=str(self._clock), path=str(warm))
         for name, script in {"jettison": jettison, **programs}.items():
             (below / name).write_text(script, "utf-8")
             (below / name).chmod(0o755)
+        home = folder / "home"
+        (home / "run").mkdir(parents=True, mode=0o700)
         environment = os.environ | {
+            "HOME": str(home),
+            "XDG_CONFIG_HOME": str(home / ".config"),
+            "XDG_STATE_HOME": str(home / ".local" / "state"),
+            "XDG_CACHE_HOME": str(home / ".cache"),
+            "XDG_RUNTIME_DIR": str(home / "run"),
+            "DOCKER_CONFIG": str(home / ".docker"),
             "PATH": f"{below}:{os.environ['PATH']}",
             "COLUMNS": str(COLUMNS),
             "PYTHONUNBUFFERED": "1",

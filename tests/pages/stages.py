@@ -12,7 +12,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -41,6 +41,7 @@ __all__ = ["on_stage"]
 
 DAY: Final = 86400
 HOUR: Final = 3600
+BUILT: Final = 1_790_000_000
 
 _FOLDERS: Final = (
     "/var/lib/registry",
@@ -53,6 +54,7 @@ _FILES: Final = (
     "/srv/registry/config.yml",
     "/volume1/docker/registry/config.yml",
 )
+_STORE: Final = "http://s3.local:9000"
 _HOSTS: Final = ("localhost:5000", "nas.local:5000", "registry:5000")
 
 _PROGRAMS: Final[Mapping[str, type[DockerRegistry]]] = {
@@ -76,7 +78,8 @@ def _part(seed: str, kilobytes: int) -> Layer:
 
 
 def _image(seed: str, kilobytes: int, days: float, **more: Any) -> Image:
-    made = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - days * DAY))
+    # Counted from a day that is always the same: so are digests, and the order of what is listed.
+    made = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(BUILT - days * DAY))
     return image([_part("base", 2400), _part(seed, kilobytes)], created=made, **more)
 
 
@@ -169,43 +172,52 @@ def on_stage(said: str, folder: Path, warm: Path, page: str) -> Iterator[Shell]:
         if program == "empty":
             yield stack.enter_context(Shell(folder / "shell", warm, {}, {}))
             return
-        options: Options = {"delete": True}
-        for one in more:
-            if one in _SETTINGS:
-                options.update(_SETTINGS[one])
-            elif one not in {*_EXTRAS, "stopped"}:
-                raise ValueError(f"no stage has {one!r}")
-        kind = _PROGRAMS[program]
-        if issubclass(kind, S3Registry):
-            gateway = stack.enter_context(Gateway(folder / "gateway"))
-            registry: DockerRegistry = kind(folder, gateway.bucket("images"), **options)
-        else:
-            registry = kind(folder, **options)
-        # What is there was put there before.
-        registry.options = {**options, "delete": True, "readonly": False}
-        stack.enter_context(registry)
-        _push_sample(registry)
-        for one in more:
-            if one in _EXTRAS:
-                _EXTRAS[one](registry)
-        registry.age(2 * HOUR)
-        if not options["delete"] or options.get("readonly"):
-            registry.reconfigure(**options)
-        if "stopped" in more:
-            registry.stop()
+        registry = _registry(stack, program, more, folder)
         control = stack.enter_context(_controlled(registry, folder / "control"))
-        names = {
-            name: real
-            for among, real in (
-                (_HOSTS, registry.host),
-                (_FOLDERS, str(registry.root)),
-                (_FILES, str(registry.config)),
-            )
-            for name in sorted(
-                [one for one in among if one in page] or among[:1], key=lambda one: -page.count(one)
-            )
-        }
+        names = _names(registry, page)
         yield stack.enter_context(Shell(folder / "shell", warm, names, control))
+
+
+def _registry(stack: ExitStack, program: str, more: Sequence[str], folder: Path) -> DockerRegistry:
+    """Start a registry, fill it, and set it as it is to be: what is there was put there before."""
+    options: Options = {"delete": True}
+    for one in more:
+        if one in _SETTINGS:
+            options.update(_SETTINGS[one])
+        elif one not in _EXTRAS:
+            raise ValueError(f"no stage has {one!r}")
+    kind = _PROGRAMS[program]
+    first: Options = {**options, "delete": True, "readonly": False}
+    if issubclass(kind, S3Registry):
+        gateway = stack.enter_context(Gateway(folder / "gateway"))
+        registry: DockerRegistry = kind(folder, gateway.bucket("images"), **first)
+    else:
+        registry = kind(folder, **first)
+    stack.enter_context(registry)
+    _push_sample(registry)
+    for one in more:
+        if one in _EXTRAS:
+            _EXTRAS[one](registry)
+    registry.age(2 * HOUR)
+    if not options["delete"] or options.get("readonly"):
+        registry.reconfigure(**options)
+    return registry
+
+
+def _names(registry: DockerRegistry, page: str) -> dict[str, str]:
+    """What a page calls the registry and its parts: first the name that it uses most."""
+    real = (
+        (_HOSTS, registry.host),
+        (_FOLDERS, str(registry.root)),
+        (_FILES, str(registry.config)),
+    )
+    names = dict[str, str]()
+    for among, place in real:
+        used = [one for one in among if one in page] or among[:1]
+        names |= dict.fromkeys(sorted(used, key=page.count, reverse=True), place)
+    if isinstance(registry, S3Registry):
+        names[_STORE] = registry.bucket.gateway.endpoint
+    return names
 
 
 _STAND_IN: Final = """\

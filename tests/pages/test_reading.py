@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
+from docs.build_site import ROOT, documents
 from jettison.cli.commands import app
-from tests.pages.reading import Block, blocks, pages
+from tests.pages.reading import Block, blocks, pages, strays
 from tests.pages.running import faults, record
 from tests.pages.tolerance import agrees, differences
 
@@ -74,23 +75,23 @@ def test_what_is_said_of_a_block_is_known(tmp_path: Path) -> None:
             list(blocks(page(tmp_path, f"<!-- run: {said} -->\n```sh\ntrue\n```\n")))
 
 
+@pytest.mark.parametrize("document", documents(), ids=str)
+def test_commands_stand_in_blocks_that_are_run(document: Path) -> None:
+    assert strays(ROOT / document) == [], "a block of commands is one of console or sh"
+
+
 @pytest.mark.parametrize("text", ["$ jettison ls x", "jettison ls x"])
 def test_commands_hide_in_no_other_block(tmp_path: Path, text: str) -> None:
-    with pytest.raises(ValueError, match="commands stand in a block"):
-        list(blocks(page(tmp_path, f"```text\n{text}\n```\n")))
+    assert strays(page(tmp_path, f"```text\n{text}\n```\n")) == [text]
 
 
 def test_no_block_is_passed_over(tmp_path: Path) -> None:
     body = f"{EMPTY}A.\n\n```sh\ntrue\n```\n\n<!-- run: exit 1 -->\n```sh\nfalse\n```\n"
-    assert [(one.stage, one.exit) for one in blocks(page(tmp_path, body))] == [
-        ("empty", 0),
-        (None, 1),
-    ]
-    for one in pages():
-        text = one.read_text("utf-8")
-        assert len(list(blocks(one))) == len(
-            re.findall(r"^ *```(?:sh|console)$", text, re.MULTILINE)
-        )
+    one, other = blocks(page(tmp_path, body))
+    assert (one.stage, one.exit, other.stage, other.exit) == ("empty", 0, None, 1)
+    for document in pages():
+        found = re.findall(r"^ *```(?:sh|console)$", document.read_text("utf-8"), re.MULTILINE)
+        assert len(list(blocks(document))) == len(found)
 
 
 def test_a_page_without_a_stage_is_an_error(tmp_path: Path, warm: Path) -> None:
@@ -145,6 +146,13 @@ def test_digests_times_and_nearly_sizes_may_differ(said: str, printed: str) -> N
 def test_nothing_else_may(said: str, printed: str) -> None:
     assert not agrees(said, printed)
     assert differences([said], [printed])
+
+
+def test_rows_may_stand_in_another_order() -> None:
+    rows = ["delete a  1 kB", "delete b  3 kB", "keep c"]
+    assert differences(rows, [rows[1], rows[0], rows[2]]) == []
+    assert differences(rows, [rows[2], *rows[:2]])
+    assert differences(rows, [rows[0], rows[0], rows[2]])
 
 
 # What is not run.

@@ -1,12 +1,14 @@
 """What a page may say otherwise than the program: the one place where that is written down.
 
 A digest, an identity or a moment may be another of its kind. A size may be off by a tenth, as
-compression is another with another zlib; what is nothing has to be nothing. Columns may be wider. A
+compression is another with another zlib; what is nothing has to be nothing. Columns may be wider,
+and adjacent lines that begin with the same word may stand in another order, which digests decide. A
 line of `…` in a page stands for any lines, and a `…` that ends a line for its rest.
 """
 
 import re
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Final
 
 __all__ = ["agrees", "differences"]
@@ -33,7 +35,9 @@ _OFF: Final = 0.1
 
 def differences(said: Sequence[str], printed: Sequence[str]) -> list[str]:
     """What a page says and a program printed, where they do not agree; empty if they do."""
-    return [] if _lines_agree(_trimmed(said), _trimmed(printed)) else _compared(said, printed)
+    if _lines_agree(_sorted(_trimmed(said)), _sorted(_trimmed(printed))):
+        return []
+    return ["the page:", *said, "the program:", *printed]
 
 
 def agrees(said: str, printed: str) -> bool:
@@ -76,5 +80,7 @@ def _trimmed(lines: Sequence[str]) -> list[str]:
     return text.split("\n") if text else []
 
 
-def _compared(said: Sequence[str], printed: Sequence[str]) -> list[str]:
-    return ["the page:", *said, "the program:", *printed]
+def _sorted(lines: Sequence[str]) -> list[str]:
+    """Sort adjacent lines that begin with the same word."""
+    groups = groupby(lines, key=lambda line: (_plain(line)[0].split() or [""])[0])
+    return [line for _, group in groups for line in sorted(group, key=_plain)]

@@ -13,25 +13,15 @@ import signal
 import socket
 import sys
 import time
-from typing import Final
 
-import jettison.cli
-from jettison.cli.main import main
+__all__ = ["serve"]
 
-__all__ = ["CLIENT", "serve"]
+_now = time.time
+_ahead = [0.0]
+time.time = lambda: _now() + _ahead[0]  # before anything is imported that may keep it
 
-CLIENT: Final = """\
-#!{python} -ISE
-import json, os, socket, sys
-ahead = float(open({clock!r}).read())
-asked = json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ), ahead]).encode()
-with socket.socket(socket.AF_UNIX) as asking:
-    asking.connect({path!r})
-    socket.send_fds(asking, [len(asked).to_bytes(8, "big")], [0, 1, 2])
-    asking.sendall(asked)
-    said = asking.recv(10)
-    sys.exit(int(said) if said else "the process ended by a signal")
-"""
+import jettison.cli  # noqa: E402
+from jettison.cli.main import main  # noqa: E402
 
 
 def serve(path: str) -> None:
@@ -72,9 +62,7 @@ def _answer(asked: socket.socket) -> None:
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
-    now = time.time
-    if ahead:
-        time.time = lambda: now() + ahead
+    _ahead[0] = ahead
     sys.argv = ["jettison", *arguments]
     code: object = 1
     try:
