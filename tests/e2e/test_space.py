@@ -18,7 +18,8 @@ HOUR = 3600
 
 
 def made(seed: int, count: int = 3000) -> Image:
-    return image([BASE, layer({"own": random_bytes(seed, count)})])
+    created = f"2026-{seed // 10:02}-{1 + seed % 10:02}T00:00:00Z"
+    return image([BASE, layer({"own": random_bytes(seed, count)})], created=created)
 
 
 @pytest.fixture(params=["disk", "bucket"])

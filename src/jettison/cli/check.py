@@ -3,7 +3,7 @@
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -12,9 +12,22 @@ from jettison.cli.output import Format, dim, emit, green, note, red, write, yell
 from jettison.errors import DeletionDisabled, JettisonError, StorageError, UsageError
 
 if TYPE_CHECKING:
-    from jettison.jobs.check import Item
+    from collections.abc import Sequence
 
-__all__ = ["EXAMPLE", "check"]
+    from jettison.configuration import Configuration
+    from jettison.jobs.check import Item, Measure
+    from jettison.jobs.workspace import Workspace
+    from jettison.model.names import RepoName
+
+__all__ = [
+    "EXAMPLE",
+    "Checked",
+    "check",
+    "check_path",
+    "check_registry_of",
+    "is_path",
+    "print_items",
+]
 
 EXAMPLE = (
     "Example: jettison check localhost:5000 · "
@@ -54,30 +67,45 @@ def check(
     in a bucket, for some seconds. Exit code 11: deletion is not enabled. Exit code 4: the store's
     listing is behind what was written, so that gc and serve would lose images.
     """
-    path = Path(target)
-    local = path.exists() or target.startswith(("/", "./", "../"))
-    # No host ends so: a configuration whose name is misspelt is told of as a file.
-    local = local or ("/" not in target and path.suffix in {".yml", ".yaml"})
+    path, local = Path(target), is_path(target)
     if fix and not local:
         raise UsageError("--fix needs a configuration file", hint="jettison check --fix CONFIG")
     if probe and (not local or path.is_dir()):
         message = "--probe needs the configuration file of a storage in a bucket"
         raise UsageError(message, hint="jettison check --probe CONFIG")
-    problem = None
     if local:
-        items, problem = _check_path(path, fix=fix, probe=probe)
+        found = check_path(path, fix=fix, probe=probe)
     else:
-        items, problem = run(_check_host(target, storage, connection))
+        found = run(_check_host(target, storage, connection))
     if output is Format.TABLE:
-        _print(items)
+        print_items(found.items)
     else:
-        emit(output, {"target": target, "items": items}, "items")
-    if problem is not None:
-        raise problem
+        emit(output, {"target": target, "items": found.items}, "items")
+    if found.problem is not None:
+        raise found.problem
 
 
-def _check_path(path: Path, *, fix: bool, probe: bool) -> tuple[list["Item"], JettisonError | None]:
-    from jettison.jobs.check import check_storage
+class Checked(NamedTuple):
+    """What a check found, the error that it ends with, and the configuration if there is one."""
+
+    items: "list[Item]"
+    problem: JettisonError | None
+    configuration: "Configuration | None" = None
+
+
+def is_path(target: str) -> bool:
+    """Whether a target is a configuration or a storage, and not a host."""
+    path = Path(target)
+    local = path.exists() or target.startswith(("/", "./", "../"))
+    # No host ends so: a configuration whose name is misspelt is told of as a file.
+    return local or ("/" not in target and path.suffix in {".yml", ".yaml"})
+
+
+def check_path(
+    path: Path, *, fix: bool = False, probe: bool = False, measure: "Measure | None" = None
+) -> Checked:
+    """Check a configuration, or a storage; ``measure`` counts the storage."""
+    from jettison.jobs.check import check_storage, count_storage
     from jettison.jobs.check_configuration import DELETE_VARIABLE, check_configuration
     from jettison.storage.filesystem.containers import require_here
     from jettison.storage.opening import open_storage
@@ -85,8 +113,8 @@ def _check_path(path: Path, *, fix: bool, probe: bool) -> tuple[list["Item"], Je
     if path.is_dir():
         if fix:
             raise UsageError(f"{path} is a folder; --fix needs the configuration file")
-        items = check_storage(open_storage(path, os.environ)[0])
-        return items, _in_the_way(items)
+        items = check_storage(open_storage(path, os.environ)[0], measure or count_storage)
+        return Checked(items, _in_the_way(items))
     if not path.exists():
         require_here(path)
     if fix:
@@ -97,15 +125,18 @@ def _check_path(path: Path, *, fix: bool, probe: bool) -> tuple[list["Item"], Je
             note(f"{change.path}: {change.key} is now true. Restart the registry to apply it.")
         else:
             note(f"{change.path}: {change.key} is true already; nothing was changed.")
-    configuration, items, error = check_configuration(path, os.environ, time.time(), probe=probe)
+    configuration, items, error = check_configuration(
+        path, os.environ, time.time(), probe=probe, measure=measure or count_storage
+    )
     if error is not None:
-        return items, error
+        return Checked(items, error, configuration)
     if configuration.storage.delete_enabled:
         # That a file is mended here whose storage is elsewhere is all that was asked for.
-        return items, None if fix else _in_the_way(items)
+        return Checked(items, None if fix else _in_the_way(items), configuration)
     hint = f"`jettison check --fix {path}` sets it, or {DELETE_VARIABLE}=true where the registry "
     hint += "is started, such as docker run -e; restart it then."
-    return items, DeletionDisabled(f"{path}: deletion is not enabled", hint=hint)
+    error = DeletionDisabled(f"{path}: deletion is not enabled", hint=hint)
+    return Checked(items, error, configuration)
 
 
 def _in_the_way(items: list["Item"]) -> JettisonError | None:
@@ -116,24 +147,32 @@ def _in_the_way(items: list["Item"]) -> JettisonError | None:
     return StorageError(f"{found[0].subject}: {found[0].message}", hint=found[0].next)
 
 
-async def _check_host(
-    target: str, storage: str | None, connection: Connection
-) -> tuple[list["Item"], JettisonError | None]:
-    from jettison.jobs.check import check_registry
-    from jettison.jobs.deletion import deletion_problem
+async def _check_host(target: str, storage: str | None, connection: Connection) -> Checked:
     from jettison.jobs.workspace import open_workspace
     from jettison.model.names import Location
 
     location = Location.parse(target)
     async with connection.open(location.host) as registry:
-        found, items = await check_registry(registry, location.repository)
-        items += await open_workspace(storage).connected_to(registry).check()
+        place = open_workspace(storage).connected_to(registry)
+        return await check_registry_of(place, location.repository)
+
+
+async def check_registry_of(
+    place: "Workspace", repository: "RepoName | None", measure: "Measure | None" = None
+) -> Checked:
+    """Check the registry of a workspace, and its storage if there is one."""
+    from jettison.jobs.check import check_registry
+    from jettison.jobs.deletion import deletion_problem
+
+    found, items = await check_registry(place.registry, repository)
+    items += await place.check(measure)
     # What was asked about a repository of the catalog, or the storage, may be in the way as well.
-    problem = deletion_problem(registry.name, found, location.repository)
-    return items, problem or _in_the_way(items)
+    problem = deletion_problem(place.registry.name, found, repository)
+    return Checked(items, problem or _in_the_way(items), place.configuration)
 
 
-def _print(items: list["Item"]) -> None:
+def print_items(items: "Sequence[Item]") -> None:
+    """Print what a check found, each with what to do about it."""
     marks = {
         "ok": green("ok  "),
         "info": dim("info"),

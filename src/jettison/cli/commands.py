@@ -39,6 +39,10 @@ _TABLE: Final = {
     "check": _Row(
         _LOOK, "Check whether images can be deleted and space freed, and what to change."
     ),
+    "doctor": _Row(
+        _LOOK,
+        "Tell all that `check` knows, where the space is, what can be freed, and what to do next.",
+    ),
     "ls": _Row(_LOOK, "List repositories, or the tags of one.", aliases=("list", "tags")),
     "du": _Row(
         _LOOK,

@@ -32,20 +32,23 @@ def find_objections(
     plan: CollectionPlan,
     consent: Consent,
     meant: Collection[BinaryDigest] = (),
+    *,
+    total: int | None = None,
 ) -> list[Objection]:
     """Return what speaks against a plan. What ``meant`` names was removed on purpose.
 
+    ``total`` are the bytes of all blobs, if they are known: none is looked at then.
     So was what the removals of the tree's journal have removed, which is looked up where the plan
     is implausible without it.
     """
     going = {blob.digest.binary: blob.size for blob in plan.blobs}
     for digest in meant:
         going.pop(digest, None)
-    found = _objections(storage, configuration, plan, consent, going)
+    found = _objections(storage, configuration, plan, consent, going, total)
     if found and going:
         for digest in removed_content(saved_manifests(storage)):
             going.pop(digest, None)
-        found = _objections(storage, configuration, plan, consent, going)
+        found = _objections(storage, configuration, plan, consent, going, total)
     return found
 
 
@@ -55,19 +58,21 @@ def _objections(
     plan: CollectionPlan,
     consent: Consent,
     going: Mapping[BinaryDigest, int],
+    total: int | None,
 ) -> list[Objection]:
     others = plan.kept_blobs + plan.young.count + plan.protected.count
     others += sum(held.count for held in plan.held) + len(plan.blobs) - len(going)
     size = sum(going.values())
     # Blobs that stay are not looked at elsewhere; of a large tree few have to be.
     needed = bytes_needed(Amount(len(going), size), others, consent.most)
+    beside = _bytes_beside(storage, going, needed) if total is None else total - size
     facts = Facts(
         root=plan.root,
         repositories=plan.repositories,
         # Nothing is known of a repository that has no folder for any manifest.
         images=any(seen.names for seen in plan.seen.values()),
         going=Amount(len(going), size),
-        staying=Amount(others, _bytes_beside(storage, going, needed)),
+        staying=Amount(others, beside),
         owners=find_owners(storage, configuration),
         mounts=storage.detached(),
         bare=tuple(_bare(storage, plan)),

@@ -1,7 +1,8 @@
 """``check``: what a registry or storage is and can do, and what keeps space from being freed."""
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import msgspec
 
@@ -15,9 +16,17 @@ from jettison.jobs.deletion import deletion_problem
 from jettison.model.names import RepoName
 from jettison.model.plausibility import NOTHING_SAID, Amount, Facts, objections
 from jettison.registry import Capabilities, Deletion, Registry
-from jettison.storage.protocol import Storage
+from jettison.storage.protocol import Repositories, Storage
 
-__all__ = ["Item", "Level", "check_registry", "check_storage"]
+__all__ = [
+    "Item",
+    "Level",
+    "Measure",
+    "StorageCount",
+    "check_registry",
+    "check_storage",
+    "count_storage",
+]
 
 
 class Level(enum.StrEnum):
@@ -135,13 +144,31 @@ def _tri(subject: str, answer: bool | None, yes: str, no: str, unknown: str) -> 
     return Item(Level.OK if answer else Level.INFO, subject, message)
 
 
-def check_storage(storage: Storage) -> list[Item]:
-    """Check a storage."""
-    scan = storage.scan_repositories()
+class StorageCount(NamedTuple):
+    """What a storage lists as repositories, and how many blobs and bytes there are."""
+
+    scan: Repositories
+    blobs: int
+    bytes: int
+
+
+Measure = Callable[[Storage], StorageCount]
+"""Counts a storage, for a check of it; a check asks once."""
+
+
+def count_storage(storage: Storage) -> StorageCount:
+    """Count the blobs of a storage."""
     count, total = 0, 0
+    scan = storage.scan_repositories()
     for blob in storage.blobs():
         count += 1
         total += blob.size
+    return StorageCount(scan, count, total)
+
+
+def check_storage(storage: Storage, measure: Measure = count_storage) -> list[Item]:
+    """Check a storage."""
+    scan, count, total = measure(storage)
     items = [
         Item(
             Level.OK,

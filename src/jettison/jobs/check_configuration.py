@@ -12,7 +12,7 @@ from jettison.configuration import (
 )
 from jettison.configuration.settings import ScheduledRetention
 from jettison.errors import JettisonError, Refused, StorageError, UsageError
-from jettison.jobs.check import Item, Level, check_storage
+from jettison.jobs.check import Item, Level, Measure, check_storage, count_storage
 from jettison.jobs.check_bucket import bucket_items, probe_items, weakness
 from jettison.jobs.quiescence import describe_beside
 from jettison.storage.opening import count_unfinished, probe_bucket, storage_of
@@ -29,13 +29,18 @@ _ORDER: Final = (Level.OK, Level.ERROR, Level.WARNING, Level.INFO)
 
 
 def check_configuration(
-    path: Path, environment: Mapping[str, str], now: float, *, probe: bool = False
+    path: Path,
+    environment: Mapping[str, str],
+    now: float,
+    *,
+    probe: bool = False,
+    measure: Measure = count_storage,
 ) -> tuple[Configuration, list[Item], JettisonError | None]:
     """Read a configuration and report what keeps space from being freed.
 
     ``now`` is in seconds since the epoch. With ``probe`` it is tried what the store of a bucket
-    enforces, which writes to it. Also returns the error with which every command ends, or that of a
-    store that cannot be used, or None if all is valid. Raises
+    enforces, which writes to it. ``measure`` counts the storage. Also returns the error with which
+    every command ends, or that of a store that cannot be used, or None if all is valid. Raises
     :class:`~jettison.errors.ConfigurationError` for a file without keys, and
     :class:`~jettison.errors.UsageError` for a ``probe`` of what is no bucket.
     """
@@ -66,7 +71,7 @@ def check_configuration(
     elif error is None:
         try:
             found = storage_of(configuration, environment)
-            items += [*check_storage(found), *_beside(found, configuration)]
+            items += [*check_storage(found, measure), *_beside(found, configuration)]
         except StorageError as missing:
             items.append(Item(Level.ERROR, "storage", missing.message, missing.hint))
         else:

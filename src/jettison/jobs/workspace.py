@@ -28,7 +28,7 @@ from jettison.storage.registry import StorageRegistry
 
 if TYPE_CHECKING:
     from jettison.configuration import Configuration
-    from jettison.jobs.check import Item
+    from jettison.jobs.check import Item, Measure
 
 __all__ = ["Workspace", "open_workspace"]
 
@@ -149,10 +149,18 @@ class Workspace:
             raise UsageError("no journal is given, and nothing is removed without one")
         return self.users
 
-    async def check(self) -> "list[Item]":
-        """Check that the storage can be reached from here, and is that of the registry."""
+    async def check(self, measure: "Measure | None" = None) -> "list[Item]":
+        """Check that the storage can be reached from here, and is that of the registry.
+
+        ``measure`` counts it.
+        """
         # Most jobs check nothing, and are to start at once and stay small.
-        from jettison.jobs.check import Item, Level, check_storage  # noqa: PLC0415 - see above
+        from jettison.jobs.check import (  # noqa: PLC0415 - see above
+            Item,
+            Level,
+            check_storage,
+            count_storage,
+        )
         from jettison.jobs.discover import list_repositories  # noqa: PLC0415 - same
 
         if self.storage is None:
@@ -168,7 +176,7 @@ class Workspace:
                 f"{self.storage.location} has none of the repositories of {self.registry.name}"
             )
             return [Item(Level.ERROR, "storage", message, "Give the storage of that registry.")]
-        return check_storage(self.storage)
+        return check_storage(self.storage, measure or count_storage)
 
     async def require_same(self, plan: Plan) -> None:
         """Raise :class:`StorageError` if the storage is not the one behind the registry.
