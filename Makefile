@@ -130,7 +130,7 @@ lint: python $(STAMP) ## ruff (rules and format) and mypy
 	@$(BIN)/mypy $(SOURCES)
 
 soak: setup azurite charts ## The long tests
-	@$(BIN)/pytest -n 4 --dist worksteal -m soak $(ARGS)
+	@$(BIN)/pytest -n 4 --dist worksteal -m soak --hypothesis-profile=soak $(ARGS)
 
 bench: setup ## jettison gc and serve beside docker-registry; ARGS=--quick takes seconds
 	@$(BIN)/python bench/gc.py $(ARGS)

@@ -27,6 +27,9 @@ from tests.support.registry import (  # noqa: E402 - same
 # Deadlines measure the machine. In CI the same examples run every time.
 hypothesis.settings.register_profile("desk", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
+hypothesis.settings.register_profile(
+    "soak", deadline=None, derandomize="CI" in os.environ, max_examples=1000
+)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "desk")
 
 # A job in the background may have been started with signals ignored, which all it starts inherits:

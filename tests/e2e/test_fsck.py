@@ -179,12 +179,13 @@ def test_repair_then_push_then_undo(damaged: DockerRegistry, jettison: Jettison)
 
 
 @pytest.mark.folder  # kills at calls to the system
+@pytest.mark.parametrize("every", [7, pytest.param(1, marks=pytest.mark.soak)])
 def test_killed_at_any_sync_a_repair_can_be_undone(
-    damaged: DockerRegistry, jettison: Jettison
+    damaged: DockerRegistry, jettison: Jettison, every: int
 ) -> None:
     need("strace")
     before = damaged.snapshot()
-    for number in range(1, 60, 2):
+    for number in range(1, 60, every):
         kill = f"inject=fsync:signal=SIGKILL:when={number}"
         strace = ("strace", "-f", "-qq", "-o", os.devnull, "-e", "trace=fsync", "-e", kill)
         command = ("fsck", damaged.storage, "--repair", "--yes")

@@ -14,7 +14,7 @@ from tests.support.registry import DockerRegistry
 
 BASE = layer({"base": random_bytes(9, 5000)})
 IMAGES = [image([BASE, layer({"app": random_bytes(i, 2000)})]) for i in range(3)]
-FIRST, MOST = 1, 40
+MOST = 40
 
 
 def fill(registry: DockerRegistry, repo: str) -> None:
@@ -31,10 +31,13 @@ def whole(registry: DockerRegistry, repo: str, tags: list[str]) -> None:
         assert registry.manifest(repo, tag).body == IMAGES[int(tag[0])].manifest.raw
 
 
-@pytest.mark.parametrize("after", ["again", "undo"])
-def test_killed_at_any_sync(registry: DockerRegistry, jettison: Jettison, after: str) -> None:
+@pytest.mark.parametrize(("after", "first"), [("again", 0), ("undo", 2)])
+@pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.soak)])
+def test_killed_at_any_sync(
+    registry: DockerRegistry, jettison: Jettison, after: str, first: int, every: int
+) -> None:
     need("strace")
-    for number in range(FIRST, MOST):
+    for number in range(1 + first % every, MOST, every):
         repo = f"app{number}"
         fill(registry, repo)
         command = ("rm", f"{registry.host}/{repo}:0", f"{registry.host}/{repo}:1", "--yes")

@@ -22,8 +22,9 @@ from tests.property.registries import (
     subject_of_tag,
     tags_to_remove,
 )
+from tests.support.examples import examples
 
-EXAMPLES = settings(max_examples=70, suppress_health_check=[HealthCheck.too_slow])
+EXAMPLES = settings(examples(70), suppress_health_check=[HealthCheck.too_slow])
 
 
 def first(snapshot: Snapshot) -> RepositorySnapshot:

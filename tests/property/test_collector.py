@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from unittest.mock import patch
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from jettison.collector import (
@@ -24,6 +24,7 @@ from jettison.collector import (
 from jettison.model.digest import Digest
 from jettison.model.names import RepoName, Tag
 from jettison.storage.filesystem import repository
+from tests.support.examples import examples
 from tests.support.trees import NOW, OLD, Tree, image_document, index_document
 
 YOUNG = NOW - 60
@@ -291,7 +292,7 @@ def check_sweep(
     assert plan_collection(tree.open(), plan.options, NOW, world.held).empty
 
 
-@settings(max_examples=150)
+@examples(50)
 @given(worlds())
 def test_the_plan_is_the_models_and_the_sweep_is_the_plan(world: World) -> None:
     # A damaged link is read again a moment later; nothing here changes in a moment.

@@ -18,6 +18,7 @@ from jettison.model.digest import Digest
 from jettison.model.manifest import parse_manifest
 from jettison.model.names import RepoName, Tag
 from jettison.storage.registry import StorageRegistry
+from tests.support.examples import examples
 from tests.support.trees import NOW, OLD, Tree
 
 REPOSITORIES = ("a", "a/b")
@@ -96,7 +97,7 @@ def harm(tree: Tree, harms: list[tuple[int, str]]) -> None:
         os.utime(folder, (OLD, OLD))
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(examples(25), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(trees())
 def test_fsck_names_exactly_what_cannot_be_pulled(
     monkeypatch: pytest.MonkeyPatch,

@@ -21,6 +21,7 @@ from jettison.model.retention.evidence import Evidence, Moment, Times, known_cre
 from jettison.model.retention.policy import Policy
 from tests.model.retention.building import NOW, Repository, digest_of
 from tests.model.retention.originals import DAY, MODELS, Item, Purge, Removed, World
+from tests.support.examples import examples
 
 TAGS = ("latest", "main", "prod", "prod-1", "prod-2", "dev-1", "dev-2", "v1", "v1.1", "v10", "pr-7")
 EXPRESSIONS = (
@@ -385,7 +386,7 @@ def cases(draw: st.DrawFn, system: str) -> tuple[Any, World, Told, bool]:
 def test_import_removes_nothing_that_the_original_would_keep(system: str) -> None:
     removals = 0
 
-    @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(examples(60), suppress_health_check=list(HealthCheck))
     @given(cases(system))
     def holds(case: tuple[Any, World, Told, bool]) -> None:
         nonlocal removals

@@ -11,6 +11,7 @@ from jettison.model.names import RepoName
 from jettison.model.retention.removed_bytes import Holder, RemovalAccounting
 from jettison.model.snapshot import Snapshot
 from tests.property.registries import NAMES, TRUE_SIZES, Naive, holders, snapshots
+from tests.support.examples import examples
 
 
 @st.composite
@@ -22,7 +23,7 @@ def measured(draw: st.DrawFn) -> Snapshot:
     return msgspec.structs.replace(snapshot, sizes=snapshot.sizes if not some else sizes)
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(examples(60), suppress_health_check=[HealthCheck.too_slow])
 @given(measured(), st.data())
 def test_bytes_are_those_of_an_estimate_of_the_whole(
     snapshot: Snapshot, data: st.DataObject

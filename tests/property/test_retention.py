@@ -28,8 +28,9 @@ from tests.property.retention import (
     removal,
     rules,
 )
+from tests.support.examples import examples
 
-EXAMPLES = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+EXAMPLES = settings(examples(60), suppress_health_check=[HealthCheck.too_slow])
 
 
 @st.composite

@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 from unittest.mock import patch
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from jettison.errors import NotFoundError
@@ -28,8 +28,9 @@ from tests.property.test_storages import (
     events,
     happen,
 )
+from tests.support.examples import examples
 
-ONCE = settings(max_examples=100)
+ONCE = examples(40)
 ODD = [
     b"",
     b"{}",

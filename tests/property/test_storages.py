@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 from unittest.mock import patch
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from jettison.collector import (
@@ -22,6 +22,7 @@ from jettison.storage.filesystem import repository
 from jettison.storage.protocol import LinkKind, Storage
 from tests.contract.content import image, index
 from tests.contract.storages import WEEK, Subject, in_memory, subject_of
+from tests.support.examples import examples
 
 NAMES = [RepoName("a"), RepoName("a/b"), RepoName("c")]
 TAGS = [Tag("1"), Tag("2")]
@@ -171,7 +172,7 @@ def left(storage: Storage) -> dict[str, object]:
     return found
 
 
-@settings(max_examples=100)
+@examples(40)
 @given(
     events(SOUND, 8),
     events([*SOUND, *DAMAGE], 0) | st.just([]),

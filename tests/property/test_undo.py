@@ -24,6 +24,7 @@ from jettison.model.journal import JobKind, JournalEntry
 from jettison.model.names import Reference, RepoName, Tag
 from jettison.model.untag_placeholder import is_untag_placeholder
 from jettison.storage.journal import Journal
+from tests.support.examples import examples
 from tests.support.memory import Killed, MemoryRegistry
 
 APP = RepoName("app")
@@ -169,7 +170,7 @@ async def play(steps: list[tuple], *, untag: bool, folder: Path) -> None:  # typ
     )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(examples(40), suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(steps, min_size=2, max_size=8), st.booleans())
 def test_undo_in_any_order(steps: list[tuple], untag: bool) -> None:  # type: ignore[type-arg] # of several shapes
     with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:

@@ -341,7 +341,7 @@ def halves(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("halves")
 @pytest.mark.parametrize("pushes", [False, True], ids=["", "pushed"])
-@pytest.mark.parametrize("every", [5, pytest.param(1, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("every", [10, pytest.param(1, marks=pytest.mark.soak)])
 def test_killed_at_any_change_it_leaves_no_broken_image(
     kind: str, gateway: Gateway, request: pytest.FixtureRequest, pushes: bool, every: int
 ) -> None:
