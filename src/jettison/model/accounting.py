@@ -194,15 +194,16 @@ class ByteAccounting:
         weak, tags_of = self.referrers(name), self._tags_of(name)
         if within is None:
             within = repository.manifests.keys() | repository.unreadable
-        listed: set[Digest] = set()
-        for digest in within:
-            edges = repository.edges(digest)
-            listed.update(edges.children if edges is not None else ())
+        listed = _listed_by(repository, within)
         hanging = {referrer for subject in within | listed for referrer in weak.get(subject, ())}
 
         def is_strong(tag: Tag) -> bool:
             subject = referenced_digest(tag)
-            return subject is None or (subject not in within and subject not in listed)
+            if subject is None:
+                return True
+            # What is listed and stays keeps its signature; what is listed and absent does not.
+            absent = subject in listed and not _is_there(repository, subject)
+            return subject not in within and not absent
 
         owners: dict[Digest, Digest | None] = {}
         # Not entered: what is there but out of consideration, and what is known to have several
@@ -313,6 +314,15 @@ class ByteAccounting:
                     names[child.digest] = names[digest] + platform
                     todo.append(child.digest)
         return names
+
+
+def _listed_by(repository: RepositorySnapshot, manifests: Iterable[Digest]) -> set[Digest]:
+    """Return what these manifests list."""
+    found: set[Digest] = set()
+    for digest in manifests:
+        edges = repository.edges(digest)
+        found.update(edges.children if edges is not None else ())
+    return found
 
 
 def _is_there(repository: RepositorySnapshot, digest: Digest) -> bool:
