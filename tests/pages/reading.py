@@ -142,7 +142,8 @@ def strays(page: Path) -> list[str]:
 def _kind(page: Path, said: str) -> tuple[str, str]:
     for kind in _KINDS:
         if said.startswith(kind) and said.removeprefix(kind).strip():
-            return kind.strip(" ,"), " ".join(said.removeprefix(kind).split())
+            text = said.removeprefix(kind).strip()
+            return kind.strip(" ,"), text if kind == "first " else " ".join(text.split())
     raise ValueError(f"{page}: what is `run: {said}`?")
 
 

@@ -53,9 +53,10 @@ _FILES: Final = (
     "/etc/docker/registry/config.yml",
     "/srv/registry/config.yml",
     "/volume1/docker/registry/config.yml",
+    "registry.yml",
 )
 _STORE: Final = "http://s3.local:9000"
-_HOSTS: Final = ("localhost:5000", "nas.local:5000", "registry:5000")
+_HOSTS: Final = ("localhost:5000", "registry.example.com", "nas.local:5000", "registry:5000")
 
 _PROGRAMS: Final[Mapping[str, type[DockerRegistry]]] = {
     "distribution-2": DockerRegistry,
@@ -175,6 +176,8 @@ def on_stage(said: str, folder: Path, warm: Path, page: str) -> Iterator[Shell]:
         registry = _registry(stack, program, more, folder)
         control = stack.enter_context(_controlled(registry, folder / "control"))
         names = _names(registry, page)
+        (folder / "textfile").mkdir()
+        names["/var/lib/node_exporter/textfile"] = str(folder / "textfile")
         yield stack.enter_context(Shell(folder / "shell", warm, names, control))
 
 
