@@ -1,5 +1,6 @@
 """Random storage trees: whose each byte is, against a model that is slow and plain."""
 
+import json
 import os
 import tempfile
 from collections import Counter
@@ -11,7 +12,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jettison.collector import CollectionPlan, CollectOptions, HeldManifest, plan_collection
+from jettison.collector import (
+    CollectionPlan,
+    CollectOptions,
+    HeldManifest,
+    Tally,
+    plan_collection,
+)
 from jettison.collector.space import SpaceCount
 from jettison.model.described_space import DescribedSpace
 from jettison.model.digest import Digest
@@ -31,7 +38,7 @@ from tests.property.registries import (
 )
 from tests.property.registries import repository as repository_of
 from tests.property.test_collector import Model, World, worlds, write
-from tests.support.trees import NOW, OLD, Tree
+from tests.support.trees import NOW, OLD, Tree, image_document
 
 LOOSE = ("undo", "young", "protected", "garbage")
 KEPT = ("own", "shared", "untagged")
@@ -195,6 +202,18 @@ def test_a_blob_is_counted_for_whom_it_has_a_place(tree: Tree) -> None:
     assert space.total.garbage == Amount(2, 99 + 12)
     assert space.oldest_garbage_ns == int((OLD - 99) * 1e9)
     assert rows["a"].tags == 1
+
+
+def test_what_a_manifest_on_its_way_needs_is_young(tree: Tree) -> None:
+    layer, config = tree.blob(b"layer" * 9, "a"), tree.blob(b"config")
+    manifest = json.dumps(image_document(config, [layer])).encode()
+    tree.write(tree.data(Digest.of(manifest)), manifest, NOW - 60)
+    tree.blob(b"left")
+    space, plan = count(tree, [])
+    assert space.total.young == Amount(3, 45 + 6 + len(manifest))
+    assert space.total.garbage == Amount(1, 4)
+    assert plan.young == Tally(3, 45 + 6 + len(manifest))
+    assert {row.repository: row.young for row in space.repositories} == {"a": Amount(1, 45)}
 
 
 def test_sums_of_several_processes_are_those_of_one(tree: Tree) -> None:
