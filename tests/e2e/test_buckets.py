@@ -515,6 +515,11 @@ def test_damaged_content_is_found_though_the_cache_has_the_manifest(
     bucket.write(data, raw.replace(b"layers", b"Layers"))
     bucket.age(7200)
     for more in ([], ["--quick"]):
+        if bucket.grace:  # what nobody can make older may still be being written
+            done = jettison("fsck", registry.config, *more, check=0)
+            assert "1 repository" in done.stdout
+            assert "still being written?" in done.stdout
+            continue
         done = jettison("fsck", registry.config, *more, check=5)
         assert "app:1" in done.stdout
     bucket.write(data, b"shorter")

@@ -7,7 +7,8 @@ import pytest
 from jettison.model.digest import Digest
 from jettison.storage.filesystem import layout
 from jettison.storage.objects.bucket import Entry
-from jettison.storage.objects.listing import Listing, TagListing, link_tag
+from jettison.storage.objects.listing import Listing, link_tag
+from jettison.storage.objects.tags import TagListing
 from jettison.storage.protocol import LinkKind, Stamp
 
 OLD, NEW = Digest.of(b"old"), Digest.of(b"new")

@@ -16,9 +16,10 @@ from jettison.model.digest import ALGORITHMS, BinaryDigest, Digest, binary_diges
 from jettison.storage.filesystem import layout
 from jettison.storage.objects.bucket import Entry
 from jettison.storage.objects.table import BlobTable, DigestTable
+from jettison.storage.objects.tags import TagListing, TagTable
 from jettison.storage.protocol import LinkKind, Stamp
 
-__all__ = ["PARTS", "SOUND", "Listing", "RepositoryListing", "TagListing", "is_sound", "link_tag"]
+__all__ = ["PARTS", "SOUND", "Listing", "RepositoryListing", "is_sound", "link_tag"]
 
 SOUND: Final = 1
 """The number of a link in a table that needs not be read."""
@@ -58,44 +59,6 @@ def link_tag(digest: BinaryDigest) -> str:
     return hashlib.md5(text, usedforsecurity=False).hexdigest()
 
 
-class TagListing:
-    """A tag: when its link was written, None without one, and what it leads to, None if unread.
-
-    ``history`` are the digests that its history names, each with the time of its link, and
-    ``unread`` those of them whose links are not sound. ``strange`` are the keys of what else is in
-    the history. There are as many of these as there are tags, so nothing is kept twice.
-    """
-
-    __slots__ = ("_e_tag", "history", "stamp", "strange", "target", "unread")
-
-    def __init__(self) -> None:
-        self.stamp: Stamp | None = None
-        self.target: BinaryDigest | None = None
-        self.history: list[tuple[BinaryDigest, Stamp]] = []
-        self.unread: tuple[BinaryDigest, ...] = ()
-        self.strange: tuple[str, ...] = ()
-        self._e_tag: str | None = None
-
-    def add_link(self, entry: Entry) -> None:
-        """Add the link of the tag."""
-        self.stamp = entry.stamp
-        self._e_tag = entry.e_tag if entry.size in _LINK_SIZES else None
-
-    def add_history(self, digest: BinaryDigest, entry: Entry) -> None:
-        """Add a link of its history."""
-        self.history.append((digest, entry.stamp))
-        if not is_sound(entry, digest):
-            self.unread = (*self.unread, digest)
-        elif entry.e_tag == self._e_tag:
-            # The tag's own link has the same bytes. It is known at once, to keep little meanwhile.
-            self.target, self._e_tag = digest, None
-
-    def settle(self, known: Mapping[str, BinaryDigest]) -> None:
-        """Tell what the link leads to, of the manifests to which links have these ETags."""
-        if self._e_tag is not None:
-            self.target, self._e_tag = known.get(self._e_tag), None
-
-
 class RepositoryListing:
     """What is in a repository.
 
@@ -108,7 +71,7 @@ class RepositoryListing:
         self.links = {kind: DigestTable("b") for kind in LinkKind}
         self.emptied: dict[LinkKind, dict[BinaryDigest, Stamp]] = {kind: {} for kind in LinkKind}
         self.misnamed: dict[LinkKind, list[Entry]] = {kind: [] for kind in LinkKind}
-        self.tags: dict[str, TagListing] = {}
+        self.tags = TagTable()
         self.uploads: dict[str, list[Entry]] = {}
         self.strays: list[Entry] = []
         self.parts: set[str] = set()
@@ -119,9 +82,8 @@ class RepositoryListing:
         for kind, table in self.links.items():
             table.settle()
             self.emptied[kind] = {d: s for d, s in self.emptied[kind].items() if d not in table}
-        known = {link_tag(digest): digest for digest in self.links[LinkKind.REVISION]}
-        for tag in self.tags.values():
-            tag.settle(known)
+        revisions = self.links[LinkKind.REVISION] if self.tags.is_open() else ()
+        self.tags.settle({link_tag(digest): digest for digest in revisions})
 
     def add_taken(self, parts: list[str], entry: Entry) -> None:
         """Add a link that a sweep has taken: its place is still there, as on a disk."""
@@ -147,18 +109,14 @@ class RepositoryListing:
             case ["_manifests", "revisions", *below]:
                 self._add_link(LinkKind.REVISION, below, entry)
             case ["_manifests", "tags", tag, *below]:
-                self._add_to_tag(self._tag(tag), below, entry)
+                found = self.tags.get(tag) or TagListing()
+                self._add_to_tag(found, below, entry)
+                # The same names are in many repositories.
+                self.tags.put(sys.intern(tag), found)
             case ["_uploads", upload, *_]:
                 self.uploads.setdefault(upload, []).append(entry)
             case _:
                 self._add_stray(entry)
-
-    def _tag(self, name: str) -> TagListing:
-        found = self.tags.get(name)
-        if found is None:
-            # The same names are in many repositories.
-            found = self.tags[sys.intern(name)] = TagListing()
-        return found
 
     def _add_link(self, kind: LinkKind, below: list[str], entry: Entry) -> None:
         digest = binary_digest(*below[:2]) if len(below) > 1 else None
@@ -177,12 +135,13 @@ class RepositoryListing:
     def _add_to_tag(self, tag: TagListing, below: list[str], entry: Entry) -> None:
         match below:
             case ["current", layout.LINK]:
-                tag.add_link(entry)
+                tag.add_link(entry.stamp, entry.e_tag if entry.size in _LINK_SIZES else None)
                 return
             case ["index", algorithm, encoded, layout.LINK]:
                 digest = binary_digest(algorithm, encoded)
                 if digest is not None:
-                    tag.add_history(digest, entry)
+                    sound = entry.e_tag if is_sound(entry, digest) else None
+                    tag.add_history(digest, entry.stamp, sound)
                     return
                 tag.strange = (*tag.strange, entry.key)
             case ["index", *_] if entry.size:

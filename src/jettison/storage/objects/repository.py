@@ -11,12 +11,8 @@ from jettison.storage.filesystem.layout import MalformedLinkError, digests_in, p
 from jettison.storage.filesystem.places import TreePlaces
 from jettison.storage.objects.bucket import Bucket, Entry
 from jettison.storage.objects.failures import StoreFailing
-from jettison.storage.objects.listing import (
-    SOUND,
-    Listing,
-    RepositoryListing,
-    TagListing,
-)
+from jettison.storage.objects.listing import SOUND, Listing, RepositoryListing
+from jettison.storage.objects.tags import TagListing
 from jettison.storage.objects.unfinished import Arrived, Begun
 from jettison.storage.protocol import (
     History,
