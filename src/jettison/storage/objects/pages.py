@@ -28,7 +28,8 @@ _FIRST: Final = "!"
 _LAST: Final = "~"
 """Ahead of, and behind, every part of a key that a registry makes."""
 _END: Final = "\U0010ffff"
-_WAITING: Final = 2 * AT_ONCE
+_WAITING: Final = AT_ONCE // 2
+"""Pages, each of a thousand objects and half a megabyte."""
 
 
 class Splitting(NamedTuple):
