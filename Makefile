@@ -15,7 +15,8 @@ ARGS ?=
 # program:package, for what the tests and benchmarks run beside Python
 PROGRAMS := docker-registry:docker-registry skopeo:skopeo curl:curl htpasswd:apache2-utils \
 	openssl:openssl strace:strace zstd:zstd redis-server:redis-server \
-	wrk:wrk buildah:buildah podman:podman dockerd:docker.io ctr:containerd unshare:util-linux
+	wrk:wrk buildah:buildah podman:podman dockerd:docker.io ctr:containerd unshare:util-linux \
+	/usr/sbin/nginx:nginx-light /usr/sbin/haproxy:haproxy
 
 # program=module@version, what the tests run beside Debian's programs; built where Go is
 PEERS := registry=github.com/distribution/distribution/v3/cmd/registry@v3.1.1 \

@@ -80,15 +80,7 @@ def test_a_volume_is_served_and_collected(
     assert registry.manifest("app", str(gone.digest)).status == 404
 
 
-def test_login_and_tls(jettison: Jettison, tmp_path: Path) -> None:
-    folder = EXAMPLES / "login-and-tls"
-    jettison("policy", "test", folder / "retention.yml")
-    text = (folder / "config.yml").read_text("utf-8")
-    for inside in ("htpasswd", "server.pem", "server.key"):
-        assert f"/etc/jettison/secrets/{inside}" in text
-
-
-def test_a_bucket_is_served_and_collected(tmp_path: Path) -> None:
+def test_a_bucket_is_collected(tmp_path: Path) -> None:
     """Server and collection with the variables of the file, on versitygw as in the file."""
     folder = EXAMPLES / "bucket"
     composed = services(folder / "compose.yml")

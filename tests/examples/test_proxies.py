@@ -3,8 +3,8 @@
 Of a configuration only the addresses and the names of files are changed.
 """
 
+import base64
 import http.client
-import shutil
 import ssl
 import subprocess
 import sys
@@ -18,7 +18,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from jettison.demo.images import image, layer, random_bytes
-from tests.support.missing import need
+from tests.support.missing import lack, need
 from tests.support.registry import START_SECONDS, Remote, Response, free_port
 
 PROXIES = Path(__file__).parents[2] / "examples" / "proxies"
@@ -112,17 +112,17 @@ def proxy(name: str, prefix: str, ports: tuple[int, int], folder: Path, tls: Pat
         text = text.replace(before, after)
     if name == "haproxy":
         (folder / "haproxy.cfg").write_text(text, "utf-8")
-        return ["haproxy", "-db", "-f", str(folder / "haproxy.cfg")]
+        return ["/usr/sbin/haproxy", "-db", "-f", str(folder / "haproxy.cfg")]
     (folder / "nginx.conf").write_text(text, "utf-8")
     (folder / "main.conf").write_text(NGINX.format(folder=folder), "utf-8")
-    return ["nginx", "-c", str(folder / "main.conf"), "-p", str(folder)]
+    return ["/usr/sbin/nginx", "-c", str(folder / "main.conf"), "-p", str(folder)]
 
 
 @pytest.mark.parametrize("prefix", ["", "/registry"])
 @pytest.mark.parametrize("name", ["nginx", "haproxy"])
 def test_an_image_goes_through(name: str, prefix: str, tmp_path: Path, certificate: Path) -> None:
-    if shutil.which(name) is None:
-        pytest.skip(f"{name} not found; apt-get install {name} brings it")
+    if not Path(f"/usr/sbin/{name}").exists():
+        lack(f"{name} not found; `make setup` as root on Debian installs it")
     front, back = free_port(), free_port()
     config = "config-prefix.yml" if prefix else "config.yml"
     text = (PROXIES / config).read_text("utf-8")
@@ -154,6 +154,34 @@ def test_an_image_goes_through(name: str, prefix: str, tmp_path: Path, certifica
         pages = behind.request("GET", "/v2/_catalog?n=1").headers["Link"]
         assert pages is None or f"{prefix}/v2/_catalog" in pages
         assert behind.delete("team/app", str(digest)) == 202
+
+
+def test_login_and_tls(tmp_path: Path, certificate: Path) -> None:
+    """The configuration and the policy of that example, served with a certificate and a login."""
+    need("htpasswd")
+    example = PROXIES.parent / "login-and-tls"
+    made = ["htpasswd", "-Bbc", str(certificate / "htpasswd"), "ann", "secret"]
+    subprocess.run(made, check=True, capture_output=True)
+    front = free_port()
+    text = (example / "config.yml").read_text("utf-8")
+    for before, after in (
+        ("/etc/jettison/secrets", str(certificate)),
+        ("/etc/jettison/retention.yml", str(example / "retention.yml")),
+        ("/var/lib/registry", str(tmp_path / "data")),
+        ("addr: :5000", f"addr: 127.0.0.1:{front}"),
+    ):
+        assert before in text
+        text = text.replace(before, after)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "config.yml").write_text(text, "utf-8")
+    served = Behind(front, "")
+    serve = [sys.executable, "-m", "jettison", "serve", str(tmp_path / "config.yml")]
+    with running(serve, tmp_path, served):
+        assert served.request("GET", "/v2/").status == 401
+        served.authorization = "Basic " + base64.b64encode(b"ann:secret").decode()
+        served.push("app", "1", image([layer({"app": b"1"})]))
+        assert served.tags("app") == ["1"]
+        assert "retention.yml runs next at" in (tmp_path / "output").read_text("utf-8")
 
 
 def test_the_others_say_the_same() -> None:
