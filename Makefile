@@ -23,9 +23,10 @@ PEERS := registry=github.com/distribution/distribution/v3/cmd/registry@v3.1.1 \
 	crane=github.com/google/go-containerregistry/cmd/crane@v0.22.1 \
 	versitygw=github.com/versity/versitygw/cmd/versitygw@v1.8.0
 
-# What tests of charts/ run; helm takes minutes to build, so `make test` does not
+# What tests of charts/ and examples/ run; it takes minutes to build, so `make test` does not
 CHARTS := helm=helm.sh/helm/v3/cmd/helm@v3.16.4 \
-	kubeconform=github.com/yannh/kubeconform/cmd/kubeconform@v0.6.7
+	kubeconform=github.com/yannh/kubeconform/cmd/kubeconform@v0.6.7 \
+	caddy=github.com/caddyserver/caddy/v2/cmd/caddy@v2.8.4
 
 # module@version:file, the schemas that manifests are checked against
 SCHEMAS := k8s.io/kubernetes@v1.31.3:api/openapi-spec/swagger.json \
@@ -108,7 +109,7 @@ rivals: PEERS := $(RIVALS)
 rivals: peers
 
 charts: PEERS := $(CHARTS)
-charts: peers ## helm and the schemas of Kubernetes, for the tests of charts/
+charts: peers ## helm, the schemas of Kubernetes and Caddy, for the tests of charts/ and examples/
 	@mkdir -p .venv/peers/schemas; \
 	for pair in $(SCHEMAS); do \
 		if [ -e ".venv/peers/schemas/$${pair##*/}" ] || ! command -v go >/dev/null; then continue; fi; \
