@@ -8,7 +8,10 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
-SOURCES := $(wildcard src tests bench docs)
+SOURCES := $(wildcard src tests bench docs packaging)
+TOOLS := .venv/tools/.ready
+# Where the pages of this version can be read, ending with a slash: make dist SITE=https://…/
+SITE ?=
 # More arguments for pytest: make test ARGS="tests/e2e -k undo"
 ARGS ?=
 
@@ -141,16 +144,31 @@ bench: setup ## jettison gc and serve beside docker-registry; ARGS=--quick takes
 	@$(BIN)/python bench/cli.py $(ARGS)
 	@$(BIN)/python bench/prune.py $(ARGS)
 
+# It is made of the files that git knows, with the time of the last commit: twice the same bytes.
+.PHONY: dist
+dist: python $(STAMP) $(TOOLS) ## What is released, into dist/: wheels, one-file programs
+	@PYTHONPATH=packaging $(BIN)/python -m release --site "$(SITE)"
+
+soak: $(TOOLS)
+$(TOOLS): $(STAMP) packaging/tools.txt
+	@echo "setup: making .venv/tools" >&2
+	@$(PYTHON) -m venv .venv/tools
+	@.venv/tools/bin/python -m pip install --quiet --disable-pip-version-check \
+		--require-hashes -r packaging/tools.txt
+	@touch $@
+
 fix: python $(STAMP) ## What ruff can put right by itself
 	@$(BIN)/ruff check --fix $(SOURCES)
 	@$(BIN)/ruff format $(SOURCES)
 
-lock: python $(STAMP) ## Newest versions of all dependencies into requirements.txt
-	@$(BIN)/uv pip compile pyproject.toml --extra dev --upgrade --universal \
-		--python-version 3.11 --generate-hashes --no-header --no-annotate \
-		--no-emit-index-url --no-emit-find-links --quiet -o requirements.txt
-	@! grep -n '://' requirements.txt || \
-		{ echo "lock: requirements.txt must name no host" >&2; exit 1; }
+LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header \
+	--no-annotate --no-emit-index-url --no-emit-find-links --quiet
+lock: python $(STAMP) ## Newest versions of all dependencies, for development, in packages, for make dist
+	@$(LOCK) --upgrade pyproject.toml --extra dev -o requirements.txt
+	@$(LOCK) --upgrade pyproject.toml --extra objects -c requirements.txt -o packaging/runtime.txt
+	@$(LOCK) --upgrade packaging/tools.in -o packaging/tools.txt
+	@! grep -n '://' requirements.txt packaging/*.txt || \
+		{ echo "lock: requirements must name no host" >&2; exit 1; }
 
 docs: python $(STAMP) ## docs/commands.md, pictures from the demo and the code, and the site in build/site
 	@$(BIN)/python docs/render_commands.py

@@ -2,6 +2,9 @@
 
 Without one, or where it fails, the package is whole: the same is done in Python, more slowly. What
 is built has no Python in it, so one wheel for a platform serves every version of Python.
+
+A release (``make dist``) says in ``JETTISON_WHEEL_PLATFORM`` what the compiler in ``CC`` makes, for
+example ``manylinux_2_17_x86_64``; there the part in C must be built. ``any`` leaves it out.
 """
 
 import os
@@ -16,7 +19,8 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 SOURCE = "src/jettison/storage/filesystem/native.c"
 TARGET = "src/jettison/storage/filesystem/libnative.so"
-FLAGS = ("-O2", "-shared", "-fPIC")
+FLAGS = ("-O2", "-shared", "-fPIC", "-s")
+PLATFORM = "JETTISON_WHEEL_PLATFORM"
 
 
 class NativeBuildHook(BuildHookInterface):  # type: ignore[type-arg]
@@ -27,11 +31,16 @@ class NativeBuildHook(BuildHookInterface):  # type: ignore[type-arg]
         del version
         target = Path(self.root, TARGET)
         target.unlink(missing_ok=True)
+        asked = os.environ.get(PLATFORM, "")
+        if asked == "any":
+            return
         reason = compiled(Path(self.root, SOURCE), target)
+        if reason and asked:
+            raise RuntimeError(f"the part in C for {asked} was not built: {reason}")
         if reason:
             print(f"jettison: installed without its part in C: {reason}", file=sys.stderr)  # noqa: T201
             return
-        platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
+        platform = asked or sysconfig.get_platform().replace("-", "_").replace(".", "_")
         build_data["artifacts"].append(f"/{TARGET}")
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-{platform}"

@@ -32,6 +32,14 @@ struct how {
     uint64_t flags, mode, resolve;
 };
 
+/* What getdents64 writes; the C libraries do not all declare it. */
+struct entry {
+    uint64_t inode;
+    int64_t next;
+    unsigned short length;
+    unsigned char type, name[];
+};
+
 int jettison_version(void) { return JETTISON_VERSION; }
 
 static const signed char NIBBLES[256] = {
@@ -128,12 +136,12 @@ long jettison_list_digests(int folder, unsigned char *out, long room)
         if (filled == 0)
             return out - start;
         for (long at = 0; at < filled;) {
-            struct dirent64 *entry = (struct dirent64 *)(entries + at);
-            const unsigned char *name = (const unsigned char *)entry->d_name;
-            at += entry->d_reclen;
+            struct entry *entry = (struct entry *)(entries + at);
+            const unsigned char *name = entry->name;
+            at += entry->length;
             if (name[0] == '.' && (name[1] == 0 || (name[1] == '.' && name[2] == 0)))
                 continue;
-            if (entry->d_type != DT_DIR || !is_digest(name) || name[64] != 0)
+            if (entry->type != DT_DIR || !is_digest(name) || name[64] != 0)
                 return -EINVAL;
             if (limit - out < 32)
                 return -ENOBUFS;

@@ -1,0 +1,1 @@
+"""What `make dist` makes, into dist/: `python -m release`, with packaging/ on the path."""
