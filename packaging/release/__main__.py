@@ -2,17 +2,19 @@
 
 import argparse
 import hashlib
+import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from release.bundle import PLATFORMS, build_bundle
+from release.deb import build_deb
 from release.python import TARGETS, build_sdist, build_wheel
 from release.pyz import build_pyz
 from release.tree import ROOT, Source, copy_source
 
-KINDS = ("wheels", "pyz")
+KINDS = ("wheels", "pyz", "deb")
 
 
 def make(source: Source, folder: Path, kinds: Sequence[str], architectures: Sequence[str]) -> None:
@@ -34,6 +36,9 @@ def make(source: Source, folder: Path, kinds: Sequence[str], architectures: Sequ
             if "pyz" in kinds:
                 name = f"jettison-{source.version}-{PLATFORMS[architecture]}.pyz"
                 build_pyz(source, bundle, folder / name, architecture)
+            if "deb" in kinds:
+                package = build_deb(source, bundle, Path(work), architecture)
+                shutil.move(package, folder / package.name)
 
 
 def sums(folder: Path) -> str:

@@ -1,0 +1,96 @@
+"""The Debian package, installed into a root of Debian's own packages."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from release.tree import ROOT
+from tests.support.packages import made
+from tests.support.trees import Tree
+
+UNITS = ROOT / "packaging" / "debian"
+OWNER = 1234
+SCRIPT = """\
+set -e
+mount -t proc proc /proc
+install() { dpkg -i /tmp/jettison.deb >/dev/null; }
+install
+jettison --version
+zcat /usr/share/man/man1/jettison-gc.1.gz | grep -q 'SH NAME'
+setpriv --reuid %(owner)d --clear-groups \\
+    jettison gc /srv/tree --untagged --now --yes --assume-quiescent
+jettison fsck /srv/tree
+find /srv/tree ! -uid %(owner)d
+mkdir /var/lib/jettison
+jettison check /etc/jettison/config.yml
+echo '# changed' >> /etc/jettison/config.yml
+echo data > /var/lib/jettison/kept
+install
+grep -q '# changed' /etc/jettison/config.yml
+dpkg -r jettison >/dev/null
+test ! -e /usr/lib/jettison
+test -e /etc/jettison/config.yml
+install
+dpkg -P jettison >/dev/null
+cat /var/lib/jettison/kept
+find / -xdev -path /proc -prune -o -path /srv -prune -o -name '*jettison*' -print
+"""
+
+
+@pytest.mark.parametrize("unit", ["jettison", "jettison-gc", "jettison-prune"])
+def test_a_unit_may_do_little(unit: str) -> None:
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("systemd-analyze is not installed")
+    command = ["systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=20"]
+    done = subprocess.run(
+        [*command, str(UNITS / f"{unit}.service")], check=False, capture_output=True, text=True
+    )
+    if "--offline" in done.stderr:
+        pytest.skip("this systemd-analyze does not judge files")
+    assert done.returncode == 0, done.stdout.splitlines()[-1]
+
+
+@pytest.fixture(scope="session")
+def debian(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root with Python alone, made of Debian's packages."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can make a root of its own")
+    if not shutil.which("mmdebstrap"):
+        pytest.skip("mmdebstrap is not installed")
+    root = tmp_path_factory.mktemp("debian") / "root"
+    command = ["mmdebstrap", "--quiet", "--variant=minbase", "--include=python3", "bookworm"]
+    done = subprocess.run(
+        [*command, str(root)], check=False, capture_output=True, text=True, timeout=1800
+    )
+    if done.returncode != 0:
+        pytest.skip(f"mmdebstrap cannot reach Debian's packages: {done.stderr.splitlines()[-1:]}")
+    return root
+
+
+@pytest.mark.soak
+def test_it_is_installed_upgraded_and_purged_and_the_data_stays(shared: Path, debian: Path) -> None:
+    (package,) = made(shared, "deb", "--architecture", "amd64").glob("*.deb")
+    shutil.copy(package, debian / "tmp" / "jettison.deb")
+    tree = Tree(debian / "srv" / "tree")
+    tree.image("app", None, [b"a layer that is removed"])
+    tree.image("app", "new", [b"a layer that stays"])
+    before = len(tree.blobs())
+    for path in (tree.root, *tree.root.rglob("*")):
+        os.chown(path, OWNER, OWNER)
+    done = subprocess.run(
+        [
+            *("unshare", "--mount", "--pid", "--fork", "chroot", str(debian), "env", "-i"),
+            *("PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C.UTF-8"),
+            *("sh", "-c", SCRIPT % {"owner": OWNER}),
+        ],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-2:] == ["data", "/var/lib/jettison"]
+    assert "/srv/tree/" not in done.stdout, "a file of root in a storage of somebody else's"
+    assert len(tree.blobs()) == before - 3
