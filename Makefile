@@ -146,7 +146,7 @@ bench: setup ## jettison gc and serve beside docker-registry; ARGS=--quick takes
 
 # It is made of the files that git knows, with the time of the last commit: twice the same bytes.
 .PHONY: dist
-dist: python $(STAMP) $(TOOLS) ## What is released, into dist/: wheels, one-file programs, Debian packages
+dist: python $(STAMP) $(TOOLS) ## What is released, into dist/: wheels, one-file programs, Debian packages, images
 	@PYTHONPATH=packaging:. $(BIN)/python -m release --site "$(SITE)"
 
 soak: $(TOOLS)

@@ -5,19 +5,20 @@ import hashlib
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 
 from release.bundle import PLATFORMS, build_bundle
 from release.deb import build_deb
+from release.image import build_image, missing
 from release.python import TARGETS, build_sdist, build_wheel
 from release.pyz import build_pyz
 from release.tree import ROOT, Source, copy_source
 
-KINDS = ("wheels", "pyz", "deb")
+KINDS = ("wheels", "pyz", "deb", "image")
 
 
-def make(source: Source, folder: Path, kinds: Sequence[str], architectures: Sequence[str]) -> None:
+def make(source: Source, folder: Path, kinds: Set[str], architectures: Sequence[str]) -> None:
     """Make files of some kinds in a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     if "wheels" in kinds:
@@ -25,7 +26,7 @@ def make(source: Source, folder: Path, kinds: Sequence[str], architectures: Sequ
         build_wheel(source, folder)
         for platform in TARGETS:
             build_wheel(source, folder, platform)
-    if set(kinds) <= {"wheels"}:
+    if kinds <= {"wheels"}:
         return
     for architecture in architectures:
         with tempfile.TemporaryDirectory() as work:
@@ -39,6 +40,8 @@ def make(source: Source, folder: Path, kinds: Sequence[str], architectures: Sequ
             if "deb" in kinds:
                 package = build_deb(source, bundle, Path(work), architecture)
                 shutil.move(package, folder / package.name)
+            if "image" in kinds:
+                build_image(source, bundle, folder, architecture)
 
 
 def sums(folder: Path) -> str:
@@ -60,9 +63,13 @@ def main() -> None:
     unknown = set(asked.kinds) - set(KINDS)
     if unknown:
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
+    kinds = set(asked.kinds or KINDS)
+    if "image" in kinds and missing():
+        print(f"release: no image: it needs what is not here: {missing()}", file=sys.stderr)
+        kinds.remove("image")
     with tempfile.TemporaryDirectory() as work:
         source = copy_source(Path(work, "source"), asked.site)
-        make(source, asked.folder, asked.kinds or KINDS, asked.architecture or tuple(PLATFORMS))
+        make(source, asked.folder, kinds, asked.architecture or tuple(PLATFORMS))
     lines = sums(asked.folder)
     (asked.folder / "SHA256SUMS").write_text(lines, "utf-8")
     sys.stdout.write(lines)
