@@ -5,7 +5,8 @@ import hashlib
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 from release.bundle import PLATFORMS, build_bundle
@@ -18,7 +19,7 @@ from release.tree import ROOT, Source, copy_source
 KINDS = ("wheels", "pyz", "deb", "image")
 
 
-def make(source: Source, folder: Path, kinds: Set[str], architectures: Sequence[str]) -> None:
+def make(source: Source, folder: Path, kinds: AbstractSet[str], architectures: Sequence[str]) -> None:
     """Make files of some kinds in a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     if "wheels" in kinds:
