@@ -46,9 +46,8 @@ def place(path: str) -> str:
     """Return where a file of the repository is on the site; both are relative, with slashes."""
     if path in OUTSIDE:
         return OUTSIDE[path]
-    inside = path.removeprefix("docs/")
-    if path.endswith((".md", ".svg", ".css")):
-        return inside
+    if path.endswith(".svg") or (path.startswith("docs/") and path.endswith(".md")):
+        return path.removeprefix("docs/")
     return f"source/{path}.md"
 
 
