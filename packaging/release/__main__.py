@@ -19,7 +19,9 @@ from release.tree import ROOT, Source, copy_source
 KINDS = ("wheels", "pyz", "deb", "image")
 
 
-def make(source: Source, folder: Path, kinds: AbstractSet[str], architectures: Sequence[str]) -> None:
+def make(
+    source: Source, folder: Path, kinds: AbstractSet[str], architectures: Sequence[str]
+) -> None:
     """Make files of some kinds in a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     if "wheels" in kinds:

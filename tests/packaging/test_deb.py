@@ -20,7 +20,7 @@ install() { dpkg -i /tmp/jettison.deb >/dev/null; }
 install
 jettison --version
 zcat /usr/share/man/man1/jettison-gc.1.gz | grep -q 'SH NAME'
-setpriv --reuid %(owner)d --clear-groups \\
+HOME=/tmp setpriv --reuid %(owner)d --clear-groups \\
     jettison gc /srv/tree --untagged --now --yes --assume-quiescent
 jettison fsck /srv/tree
 find /srv/tree ! -uid %(owner)d
