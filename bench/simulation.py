@@ -116,6 +116,9 @@ class _Storage:
         names = [RepoName(f"team/app{number:06d}") for number in range(self._repositories)]
         return Repositories(names, [], [], [])
 
+    def unseen_uploads(self) -> None:
+        return None
+
     def repository(self, name: str) -> "_Repository":
         return _Repository(self, name)
 

@@ -19,6 +19,7 @@ def test_nothing_is_wrong_in_what_was_pushed(subject: Subject) -> None:
     groups, defects = checking.top()
     assert groups == subject.storage.blob_groups()
     assert defects == []
+    assert checking.hidden() == frozenset()
     found = list(map(checking.group, groups))
     blobs = list(subject.storage.blobs())
     assert sum(one.blobs for one in found) == len(blobs)

@@ -44,6 +44,7 @@ def test_a_new_storage_is_empty(subject: Subject) -> None:
     assert storage.blob_groups() == []
     assert (storage.free_bytes() > 0) == storage.features.capacity
     assert not storage.keeps_removed()
+    assert storage.unseen_uploads() is None
 
 
 def test_places_have_names_of_their_own(subject: Subject) -> None:

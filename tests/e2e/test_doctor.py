@@ -58,7 +58,9 @@ def judged(document: Any) -> list[tuple[str, str]]:
 
 def pasted(jettison: Jettison, command: str, *more: str, check: int | None = 0) -> Any:
     """Run a command as it is printed."""
-    _, *arguments = shlex.split(command[command.index("jettison") :])
+    words = shlex.split(command)
+    [program, *_] = [at for at, word in enumerate(words) if Path(word).name == "jettison"]
+    arguments = words[program + 1 :]
     return jettison(*arguments, *more, check=check)
 
 

@@ -64,6 +64,7 @@ class SimulatedBucket:
 
     begins_anywhere = True
     tells_versions = True
+    tells_parts = False
     parts_over = True
 
     def __init__(self, simulation: Simulation, page: int = 2) -> None:
