@@ -21,8 +21,9 @@ from tests.support.registry import DockerRegistry
 
 BASE = layer({"base": random_bytes(9, 3000)})
 IMAGES = [image([BASE, layer({"app": random_bytes(i, 1000)})]) for i in range(3)]
-STAY = ["0-sibling", "2"]
-ALL = ["0", "0-sibling", "1", "2"]
+# Not `0-sibling`: docker-registry 2.8 leaves a tag in a bucket if `-` or `.` follows it in another.
+STAY = ["0_sibling", "2"]
+ALL = ["0", "0_sibling", "1", "2"]
 NUMBERS = count(1)
 
 
@@ -31,7 +32,7 @@ def fill(registry: DockerRegistry) -> str:
     repo = f"app{next(NUMBERS)}"
     for number, made in enumerate(IMAGES):
         registry.push(repo, str(number), made)
-    registry.push(repo, "0-sibling", IMAGES[0])
+    registry.push(repo, "0_sibling", IMAGES[0])
     return repo
 
 
