@@ -11,7 +11,9 @@ from jettison.model.retention.importing.systems import SYSTEMS
 
 PAGE = Path(__file__).parents[3] / "docs" / "importing-policies.md"
 EXAMPLE = re.compile(
-    r"<!-- import: (\w+) ?(\S*) -->\n```\w+\n(.*?)```\n\n```yaml\n(.*?)```", re.DOTALL
+    r"<!-- import: (\w+) ?(\S*) -->\n(?:<!-- run: [^\n]* -->\n)?"
+    r"```\w+\n(.*?)```\n\n```yaml\n(.*?)```",
+    re.DOTALL,
 )
 EXAMPLES = {found[1]: found for found in EXAMPLE.finditer(PAGE.read_text("utf-8"))}
 
