@@ -1,6 +1,7 @@
 """The container image: Debian's Python without a shell, and the bundle."""
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -50,6 +51,11 @@ def missing() -> str:
     release = Path("/etc/os-release")
     text = release.read_text("utf-8") if release.exists() else ""
     return "" if "VERSION_CODENAME=bookworm" in text else "Debian 12"
+
+
+def without_logins() -> dict[str, str]:
+    """Return the environment without the files of logins, which buildah wants to be there."""
+    return {k: v for k, v in os.environ.items() if k not in {"DOCKER_CONFIG", "REGISTRY_AUTH_FILE"}}
 
 
 def _unpack_packages(work: Path, root: Path, architecture: str) -> dict[str, tuple[str, str]]:
@@ -134,10 +140,10 @@ def _build(source: Source, work: Path, target: Path, architecture: str) -> None:
         *(f"--label=org.opencontainers.image.{name}={value}" for name, value in labels.items()),
         *("--tag", f"jettison:{source.version}", str(work)),
     ]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(command, env=without_logins(), check=True, stdout=subprocess.DEVNULL)
     archive = f"oci-archive:{target}:jettison:{source.version}"
     command = [*buildah, "push", "--quiet", f"jettison:{source.version}", archive]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(command, env=without_logins(), check=True, stdout=subprocess.DEVNULL)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -24,10 +24,9 @@ HOME=/tmp setpriv --reuid %(owner)d --clear-groups \\
     jettison gc /srv/tree --untagged --now --yes --assume-quiescent
 jettison fsck /srv/tree
 find /srv/tree ! -uid %(owner)d
-mkdir /var/lib/jettison
+cp -a /srv/tree /var/lib/jettison
 jettison check /etc/jettison/config.yml
 echo '# changed' >> /etc/jettison/config.yml
-echo data > /var/lib/jettison/kept
 install
 grep -q '# changed' /etc/jettison/config.yml
 dpkg -r jettison >/dev/null
@@ -35,8 +34,10 @@ test ! -e /usr/lib/jettison
 test -e /etc/jettison/config.yml
 install
 dpkg -P jettison >/dev/null
-cat /var/lib/jettison/kept
-find / -xdev -path /proc -prune -o -path /srv -prune -o -name '*jettison*' -print
+test -d /var/lib/jettison/docker
+echo the data is there
+find / -xdev -path /proc -prune -o -path /srv -prune -o -path '/var/lib/jettison/*' -prune -o \\
+    -path /tmp -prune -o -name '*jettison*' -print
 """
 
 
@@ -91,6 +92,6 @@ def test_it_is_installed_upgraded_and_purged_and_the_data_stays(shared: Path, de
         text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.splitlines()[-2:] == ["data", "/var/lib/jettison"]
+    assert done.stdout.splitlines()[-2:] == ["the data is there", "/var/lib/jettison"]
     assert "/srv/tree/" not in done.stdout, "a file of root in a storage of somebody else's"
     assert len(tree.blobs()) == before - 3

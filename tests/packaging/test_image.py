@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from release.image import missing
+from release.image import missing, without_logins
 from release.sbom import components
 from release.tree import TOOLS, copy_source
 from tests.support.packages import made
@@ -49,7 +49,9 @@ class Container:
 
     def buildah(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         command = [*self._buildah, *arguments]
-        return subprocess.run(command, check=check, capture_output=True, text=True)
+        return subprocess.run(
+            command, env=without_logins(), check=check, capture_output=True, text=True
+        )
 
     def run(self, *command: str, user: str = "") -> subprocess.CompletedProcess[str]:
         chosen = ("--user", user) if user else ()
