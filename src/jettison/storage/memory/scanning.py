@@ -78,11 +78,11 @@ class MemoryScanning:
         """Look into a repository."""
         return MemoryRepository(self.memory, name)
 
-    @locked
     def unseen_uploads(self) -> str | None:
         """Return None: all that there is of an upload is listed."""
         return None
 
+    @locked
     def has_repository(self, name: str) -> bool:
         """Whether there is a repository of this name; a name above others is none."""
         state = self.memory.repositories.get(name)
