@@ -7,7 +7,7 @@ of these is refused, and the refusal names the option that allows it.
 
 import enum
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import msgspec
@@ -55,6 +55,12 @@ class Amount(msgspec.Struct, frozen=True):
 
     count: int = 0
     bytes: int = 0
+
+    @classmethod
+    def of_all(cls, amounts: Iterable["Amount"]) -> "Amount":
+        """Return what several amounts are together."""
+        found = list(amounts)
+        return cls(sum(one.count for one in found), sum(one.bytes for one in found))
 
 
 class Owner(msgspec.Struct, frozen=True):

@@ -66,6 +66,7 @@ class Hold(enum.IntEnum):
 
 _HOLDS: Final = 2
 """The bits of a hold, below the number of the repository."""
+_HOLD: Final = (1 << _HOLDS) - 1
 
 
 class Holders:
@@ -96,11 +97,11 @@ def class_of_kept(holders: Iterable[int]) -> tuple[SpaceClass, list[int]] | None
 
     None if nothing but places holds it: then its class is for a collection to tell.
     """
-    kept = [number for number in holders if number & 3 != Hold.PLACE]
+    kept = [number for number in holders if number & _HOLD != Hold.PLACE]
     if not kept:
         return None
-    repositories = list(dict.fromkeys(number >> _HOLDS for number in kept))
-    if all(number & 3 == Hold.MANIFEST for number in kept):
+    repositories = repositories_of(kept)
+    if all(number & _HOLD == Hold.MANIFEST for number in kept):
         return SpaceClass.UNTAGGED, repositories
     return (SpaceClass.OWN if len(repositories) == 1 else SpaceClass.SHARED), repositories
 
@@ -172,17 +173,14 @@ class ClassTotals(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def blobs(self) -> Amount:
         """All blobs that are known."""
-        known = [one for kind in _CLASSES if (one := getattr(self, kind)) is not None]
-        return Amount(sum(one.count for one in known), sum(one.bytes for one in known))
+        return Amount.of_all(one for kind in _CLASSES if (one := getattr(self, kind)) is not None)
 
     @property
     def held(self) -> Amount | None:
         """What nothing needs and a collection leaves for now, or None if that is not known."""
         kinds = (self.undo, self.young, self.protected)
         known = [one for one in kinds if one is not None]
-        if not known:
-            return None
-        return Amount(sum(one.count for one in known), sum(one.bytes for one in known))
+        return Amount.of_all(known) if known else None
 
     @property
     def bytes(self) -> int:
