@@ -40,7 +40,7 @@ from bench.simulation import (
     own_blobs,
     write_index,
 )
-from jettison.collector import CollectOptions, plan
+from jettison.collector import CollectOptions, plan_collection
 from jettison.configuration.s3 import S3Bucket
 from jettison.manifest_cache import ManifestCache
 from jettison.model.digest import Digest
@@ -210,7 +210,7 @@ def _plan(file: Path, repositories: int, cache: Path) -> dict[str, Any]:
         opened: Any = bucket
         opened._store = store  # noqa: SLF001 - in place of the client
         with ManifestCache(cache) as kept:
-            made = plan.plan_collection(ObjectStorage(bucket, kept), CollectOptions(), NOW)
+            made = plan_collection(ObjectStorage(bucket, kept), CollectOptions(), NOW)
     assert not made.problems
     return {
         "kept": made.kept_blobs,

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
-from jettison.collector import CollectOptions, plan
+from jettison.collector import CollectOptions, plan_collection
 from jettison.model.digest import BinaryDigest
 from jettison.model.manifest_references import References
 from jettison.model.names import RepoName, Tag
@@ -226,7 +226,7 @@ def write_index(file: Path, rows: Sequence[bytearray], length: int) -> None:
 def _plan(file: Path, repositories: int) -> dict[str, int]:
     with file.open("rb") as index:
         storage: Any = _Storage(index.fileno(), repositories)
-        made = plan.plan_collection(storage, CollectOptions(), NOW)
+        made = plan_collection(storage, CollectOptions(), NOW)
     assert not made.problems
     return {
         "repositories": made.repositories,

@@ -10,8 +10,8 @@ from jettison.collector.plan import (
     CollectOptions,
     HeldBack,
     Tally,
-    plan_collection,
 )
+from jettison.collector.planning import plan_collection
 from jettison.collector.sweep import CollectionReceipt, collect
 
 __all__ = [

@@ -7,8 +7,9 @@ is in that nothing reaches, the plan tells.
 
 from collections.abc import Iterable, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING
 
+from jettison.collector.plan import CollectionPlan
+from jettison.collector.scan import RepositoryScanned
 from jettison.model.digest import BinaryDigest, in_a_row
 from jettison.model.digest_rows import row_of
 from jettison.model.plausibility import Amount
@@ -25,10 +26,6 @@ from jettison.model.space import (
     repositories_of,
 )
 from jettison.storage.protocol import Repositories
-
-if TYPE_CHECKING:
-    from jettison.collector.plan import CollectionPlan
-    from jettison.collector.scan import RepositoryScanned
 
 __all__ = ["SpaceCount"]
 
@@ -51,7 +48,7 @@ class SpaceCount:
         self._tags: list[int] = []
         self._uploads: list[Amount] = []
 
-    def add(self, name: str, scanned: "RepositoryScanned") -> None:
+    def add(self, name: str, scanned: RepositoryScanned) -> None:
         """Note what a repository holds."""
         number = len(self._names)
         self._names.append(name)
@@ -104,7 +101,7 @@ class SpaceCount:
             repositories = repositories_of(self._holders.row(row_of(digest)).get(digest, ()))
             self._sums.move(size, repositories, SpaceClass.GARBAGE, SpaceClass.YOUNG)
 
-    def space(self, plan: "CollectionPlan") -> Space:
+    def space(self, plan: CollectionPlan) -> Space:
         """Return what was counted while this plan was made."""
         repositories = [
             RepositorySpace(
@@ -116,13 +113,10 @@ class SpaceCount:
             for number, name in enumerate(self._names)
         ]
         repositories.sort(key=lambda one: one.repository)
-        uploads = Amount(
-            sum(one.count for one in self._uploads), sum(one.bytes for one in self._uploads)
-        )
         return Space(
             plan.root,
             tuple(repositories),
             ClassTotals(**self._sums.of(NOBODY), uploads=Amount()),
-            ClassTotals(**self._sums.total, uploads=uploads),
+            ClassTotals(**self._sums.total, uploads=Amount.of_all(self._uploads)),
             oldest_garbage_ns=min((blob.stamp for blob in plan.blobs), default=None),
         )

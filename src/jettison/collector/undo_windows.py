@@ -7,7 +7,8 @@ from typing import Final
 from jettison.collector.mark import NOTHING_REMOVED, AssumedRemoval, HeldManifest
 from jettison.collector.mark_log import Tracing
 from jettison.collector.options import CollectOptions
-from jettison.collector.plan import CollectionPlan, plan_collection
+from jettison.collector.plan import CollectionPlan
+from jettison.collector.planning import plan_collection
 from jettison.collector.space import SpaceCount
 from jettison.errors import InvalidName, JournalError, NotFoundError
 from jettison.model.digest import Digest

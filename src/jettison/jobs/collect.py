@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import msgspec
 
 from jettison.collector.mark_log import Tracing
-from jettison.collector.plan import CollectionPlan, CollectOptions, LinkedDigest, plan_collection
+from jettison.collector.plan import CollectionPlan, CollectOptions, LinkedDigest
+from jettison.collector.planning import plan_collection
 from jettison.collector.plausibility import find_objections, refuse
 from jettison.collector.space import SpaceCount
 from jettison.collector.sweep import (

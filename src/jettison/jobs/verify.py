@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from jettison.collector.options import CollectOptions
-from jettison.collector.plan import plan_collection
+from jettison.collector.planning import plan_collection
 from jettison.collector.undo_windows import held_manifests
 from jettison.collector.unlinked import wanted_by_unlinked
 from jettison.errors import InvalidManifest, JettisonError, JournalError, UnexpectedResponse
