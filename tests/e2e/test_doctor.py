@@ -2,7 +2,6 @@
 
 import shlex
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -12,7 +11,6 @@ import pytest
 from jettison.cli.main import main
 from jettison.storage.filesystem.tree import StorageTree
 from tests.e2e.test_space import by_name, made, populate, state_of
-from tests.support.buckets import Gateway, S3Registry
 from tests.support.cli import Jettison
 from tests.support.registry import DockerRegistry
 from tests.support.trees import Tree
@@ -25,19 +23,6 @@ rules:
   tags: [v1]
   remove: all
 """
-
-
-@pytest.fixture(params=["disk", "bucket"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[DockerRegistry]:
-    if request.param == "disk":
-        with DockerRegistry(tmp_path / "registry", delete=True) as found:
-            yield found
-    else:
-        with (
-            Gateway(tmp_path / "gateway") as gateway,
-            S3Registry(tmp_path / "registry", gateway.bucket("images"), delete=True) as found,
-        ):
-            yield found
 
 
 @pytest.fixture

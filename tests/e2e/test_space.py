@@ -1,13 +1,9 @@
 """``du`` beside a registry, on its storage and over its API."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from jettison.demo.images import Image, image, layer, random_bytes
-from tests.support.buckets import Gateway, S3Registry
 from tests.support.cli import Jettison
 from tests.support.registry import DockerRegistry
 from tests.support.trees import Tree
@@ -20,20 +16,6 @@ HOUR = 3600
 def made(seed: int, count: int = 3000) -> Image:
     created = f"2026-{seed // 10:02}-{1 + seed % 10:02}T00:00:00Z"
     return image([BASE, layer({"own": random_bytes(seed, count)})], created=created)
-
-
-@pytest.fixture(params=["disk", "bucket"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[DockerRegistry]:
-    """A registry of 2.8 with something of each class, but for what is young or damaged."""
-    if request.param == "disk":
-        with DockerRegistry(tmp_path / "registry", delete=True) as found:
-            yield found
-    else:
-        with (
-            Gateway(tmp_path / "gateway") as gateway,
-            S3Registry(tmp_path / "registry", gateway.bucket("images"), delete=True) as found,
-        ):
-            yield found
 
 
 def populate(registry: DockerRegistry, jettison: Jettison) -> None:

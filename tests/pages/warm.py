@@ -4,11 +4,9 @@ Most of what a small command takes is the start of Python and the imports, and p
 of commands. A process that was forked has them already; else it is what the command line starts.
 """
 
-import importlib
 import io
 import json
 import os
-import pkgutil
 import signal
 import socket
 import sys
@@ -20,16 +18,13 @@ _now = time.time
 _ahead = [0.0]
 time.time = lambda: _now() + _ahead[0]  # before anything is imported that may keep it
 
-import jettison.cli  # noqa: E402
 from jettison.cli.main import main  # noqa: E402
+from tests.support.preloaded import load  # noqa: E402
 
 
 def serve(path: str) -> None:
     """Answer until standard input ends."""
-    for module in pkgutil.iter_modules(jettison.cli.__path__):
-        importlib.import_module(f"jettison.cli.{module.name}")
-    for name in ("jettison.client", "jettison.jobs.remove", "jettison.jobs.collect", "aiohttp"):
-        importlib.import_module(name)
+    load()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(path)

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from jettison.cli.options import Connection, Output, Storage, run, with_connection
+from jettison.cli.options import (
+    Connection,
+    Output,
+    Storage,
+    is_path,
+    run,
+    with_connection,
+)
 from jettison.cli.output import Format, dim, emit, green, note, red, write, yellow
 from jettison.errors import DeletionDisabled, JettisonError, StorageError, UsageError
 
@@ -25,7 +32,6 @@ __all__ = [
     "check",
     "check_path",
     "check_registry_of",
-    "is_path",
     "print_items",
 ]
 
@@ -91,14 +97,6 @@ class Checked(NamedTuple):
     items: "list[Item]"
     problem: JettisonError | None
     configuration: "Configuration | None" = None
-
-
-def is_path(target: str) -> bool:
-    """Whether a target is a configuration or a storage, and not a host."""
-    path = Path(target)
-    local = path.exists() or target.startswith(("/", "./", "../"))
-    # No host ends so: a configuration whose name is misspelt is told of as a file.
-    return local or ("/" not in target and path.suffix in {".yml", ".yaml"})
 
 
 def check_path(

@@ -7,8 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from jettison.cli.check import Checked, check_path, check_registry_of, is_path, print_items
-from jettison.cli.options import Connection, Output, Storage, run, with_connection
+from jettison.cli.check import Checked, check_path, check_registry_of, print_items
+from jettison.cli.options import (
+    Connection,
+    Output,
+    Storage,
+    connection_arguments,
+    is_path,
+    run,
+    with_connection,
+)
 from jettison.cli.output import (
     Format,
     ago,
@@ -255,20 +263,6 @@ def _diagnosis(
 
     frees = None if measure.found is None else findings.garbage
     return Diagnosis(target, tuple(items), space, frees, effect, advise(findings))
-
-
-def connection_arguments(connection: Connection) -> tuple[str, ...]:
-    """Return the options that make a connection as this one, for a command to paste."""
-    plain = {None: (), True: ("--plain-http",), False: ("--tls",)}[connection.plain_http]
-    insecure = ("--insecure",) if connection.insecure else ()
-    files = {
-        "--ca-file": connection.ca_file,
-        "--cert": connection.cert,
-        "--key": connection.key,
-        "--authfile": connection.authfile,
-    }
-    named = [word for name, path in files.items() if path is not None for word in (name, str(path))]
-    return (*plain, *insecure, *named)
 
 
 def _document(found: "Diagnosis") -> dict[str, Any]:

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jettison.cli.options import Connection, Output, Storage, run, with_connection
+from jettison.cli.options import (
+    Connection,
+    Output,
+    Storage,
+    looks_like_path,
+    run,
+    with_connection,
+)
 from jettison.cli.output import (
     Format,
     counted,
@@ -55,10 +62,7 @@ def find_storage(text: str) -> "Location | None":
         if above.is_file() or (above / "docker" / "registry").is_dir():
             rest = str(path.relative_to(above))
             return Location(str(above), None if rest == "." else RepoName(rest))
-    misspelt = text.startswith(("/", "./", "../"))
-    # No host ends so.
-    misspelt = misspelt or ("/" not in text and path.suffix in {".yml", ".yaml"})
-    return Location(text) if misspelt else None
+    return Location(text) if looks_like_path(text) else None
 
 
 class Sort(enum.StrEnum):

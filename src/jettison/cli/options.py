@@ -34,7 +34,10 @@ __all__ = [
     "Yes",
     "ask",
     "confirm",
+    "connection_arguments",
     "extent_of",
+    "is_path",
+    "looks_like_path",
     "one_of",
     "optional_values",
     "parse_duration",
@@ -49,6 +52,20 @@ Result = TypeVar("Result")
 
 _ALL: Final = 100
 _UNITS: Final = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+def looks_like_path(text: str) -> bool:
+    """Whether a text is written as a path, and not as a host, whether it is there or not.
+
+    No host ends as a configuration does: one whose name is misspelt is told of as a file.
+    """
+    named = "/" not in text and Path(text).suffix in {".yml", ".yaml"}
+    return named or text.startswith(("/", "./", "../"))
+
+
+def is_path(text: str) -> bool:
+    """Whether a text means a configuration or a storage, and not a host."""
+    return Path(text).exists() or looks_like_path(text)
 
 
 def parse_duration(text: str) -> float:
@@ -283,6 +300,20 @@ _CONNECTION: Final[dict[str, tuple[Any, Any]]] = {
         30.0,
     ),
 }
+
+
+def connection_arguments(connection: Connection) -> tuple[str, ...]:
+    """Return the options that make a connection as this one, for a command to paste."""
+    plain = {None: (), True: ("--plain-http",), False: ("--tls",)}[connection.plain_http]
+    insecure = ("--insecure",) if connection.insecure else ()
+    files = {
+        "--ca-file": connection.ca_file,
+        "--cert": connection.cert,
+        "--key": connection.key,
+        "--authfile": connection.authfile,
+    }
+    named = [word for name, path in files.items() if path is not None for word in (name, str(path))]
+    return (*plain, *insecure, *named)
 
 
 def with_connection(command: Callable[..., None]) -> Callable[..., None]:

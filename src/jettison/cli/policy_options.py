@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple, TypeVar
 
 import typer
 
+from jettison.cli.options import is_path
 from jettison.errors import InvalidPolicy, UsageError
 
 if TYPE_CHECKING:
@@ -312,10 +313,7 @@ class Target(NamedTuple):
 
 def find_target(text: str, storage: str | None = None) -> Target:
     """Return what ``HOST``, ``HOST/GLOB``, ``DIR`` or ``CONFIG`` means."""
-    path = Path(text)
-    local = path.exists() or text.startswith(("/", "./", "../"))
-    local = local or ("/" not in text and path.suffix in {".yml", ".yaml"})
-    if local:
+    if is_path(text):
         if storage is not None and os.path.realpath(storage) != os.path.realpath(text):
             raise UsageError(f"{text} and --storage {storage} are two storages; give one")
         return Target(None, text)

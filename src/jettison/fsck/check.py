@@ -40,7 +40,7 @@ _OF_ABSENCE: Final = frozenset(
         DefectClass.DANGLING_LINK,
     }
 )
-_HIDDEN: Final = "a collection has hidden it, and `jettison gc` brings it back"
+_HIDDEN: Final = "a collection has hidden it: `jettison gc` brings it back"
 _MAY_LACK: Final = {
     Absence.NOTHING: "",
     Absence.CHILDREN: "members of indexes that are not here, as the configuration allows",
@@ -184,9 +184,7 @@ class _Check:
 
     def _told(self, defect: Defect) -> Defect:
         if self._hidden_of(defect):
-            sentence = (
-                f"{defect.sentence}; a collection has hidden it: `jettison gc` brings it back"
-            )
+            sentence = f"{defect.sentence}; {_HIDDEN}"
             return msgspec.structs.replace(defect, sentence=sentence, remedy=None)
         return msgspec.structs.replace(defect, remedy=None)
 
