@@ -42,7 +42,7 @@ RIVALS := regctl=github.com/regclient/regclient/cmd/regctl@v0.11.7 \
 # Microsoft's emulator of its store, for `make soak`; from npm, where that is
 AZURITE := azurite@3.35.0
 
-.PHONY: help setup system python peers azurite rivals charts demo test lint soak bench fix lock clean docs
+.PHONY: help setup system python peers azurite rivals charts demo test lint soak bench dist fix lock clean docs
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -134,7 +134,7 @@ lint: python $(STAMP) ## ruff (rules and format) and mypy
 	@$(BIN)/ruff format --check $(SOURCES)
 	@$(BIN)/mypy $(SOURCES)
 
-soak: setup azurite charts ## The long tests
+soak: setup azurite charts $(TOOLS) ## The long tests
 	@$(BIN)/pytest -n 4 --dist worksteal -m soak --hypothesis-profile=soak $(ARGS)
 
 bench: setup ## jettison gc and serve beside docker-registry; ARGS=--quick takes seconds
@@ -145,11 +145,9 @@ bench: setup ## jettison gc and serve beside docker-registry; ARGS=--quick takes
 	@$(BIN)/python bench/prune.py $(ARGS)
 
 # It is made of the files that git knows, with the time of the last commit: twice the same bytes.
-.PHONY: dist
 dist: python $(STAMP) $(TOOLS) ## What is released, into dist/: wheels, one-file programs, Debian packages, images
 	@PYTHONPATH=packaging:. $(BIN)/python -m release --site "$(SITE)"
 
-soak: $(TOOLS)
 $(TOOLS): $(STAMP) packaging/tools.txt
 	@echo "setup: making .venv/tools" >&2
 	@$(PYTHON) -m venv .venv/tools
