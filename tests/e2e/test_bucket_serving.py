@@ -186,6 +186,7 @@ def litter(registry: DockerRegistry, bucket: Bucket, name: str) -> None:
     bucket.age(DAY)
 
 
+@ON_VERSITYGW
 def test_a_collection_is_announced_to_our_own_servers_alone(
     bucket: Bucket, tmp_path: Path, jettison: Jettison
 ) -> None:
@@ -220,7 +221,7 @@ def test_an_image_is_removed_and_its_space_is_free_at_once(
         one.push("app", "kept", made("kept"))
         one.push("app", "1", going)
         bucket.age(7200)
-        where = ("--storage", one.config)
+        where: tuple[str | Path, ...] = ("--storage", one.config, *bucket.grace)
         done = jettison("rm", f"{one.host}/app:1", "--yes", "--reclaim", *where, check=0)
         assert "freed, as predicted" in done.stdout
         assert going.layers[-1].digest not in registry_blobs(bucket)
@@ -302,6 +303,7 @@ def test_a_delete_that_lands_late_takes_nothing_that_was_pushed_again(
         assert store.landed
 
 
+@ON_VERSITYGW
 def test_a_scheduled_collection_is_announced(bucket: Bucket, tmp_path: Path) -> None:
     """It goes on beside the pushes of the server that begins it."""
     policy = tmp_path / "policy.yml"

@@ -329,3 +329,12 @@ def test_child_of_an_index_that_refers_to_another_child_is_no_image() -> None:
         digest_of(f"amd64 {number}") for number in range(20)
     )
     assert found.removed_images == 20
+
+
+def test_what_an_attached_index_lists_stays_or_goes_with_its_subject() -> None:
+    repository = Repository()
+    image = repository.add("image", "1.0", pushed=1)
+    repository.add("statement", pushed=1)
+    repository.add("statements", f"sha256-{image.hex}.att", pushed=1, children=["statement"])
+    found = decided(repository, "rules: [{state: untagged, remove: all}]")
+    assert not found.tags | found.digests

@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -128,3 +128,42 @@ def test_a_path_is_made_for_the_owner_of_the_folder_above(tmp_path: Path) -> Non
         assert (found.st_uid, found.st_gid, found.st_mode & 0o077) == (12345, 23456, 0)
     with Folder.make_path(tmp_path / "a" / "b") as again:
         assert again.is_folder("../b") is False  # no step out of it
+
+
+def test_a_folder_is_removed_though_another_is_always_faster(
+    folder: Folder, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(20):
+        (path / "a" / f"b{number}").mkdir(parents=True)
+        (path / "a" / f"b{number}" / "c").write_bytes(b"")
+    unlink, rmdir = os.unlink, os.rmdir
+
+    def too_late(remove: Callable[..., None]) -> Callable[..., None]:
+        def removed(name: str, *, dir_fd: int | None = None) -> None:
+            remove(name, dir_fd=dir_fd)
+            remove(name, dir_fd=dir_fd)
+
+        return removed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "unlink", too_late(unlink))
+        patched.setattr(os, "rmdir", too_late(rmdir))
+        folder.remove_all("a")
+    assert not (path / "a").exists()
+
+
+@pytest.mark.parametrize("what", ["unlink", "rmdir"])
+def test_what_cannot_be_removed_is_said(
+    folder: Folder, path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    (path / "a" / "b").mkdir(parents=True)
+    (path / "a" / "c").write_bytes(b"")
+
+    def refused(name: str, *, dir_fd: int | None = None) -> None:
+        raise PermissionError(errno.EACCES, "no right", name)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, what, refused)
+        with pytest.raises(StorageError, match="cannot remove"):
+            folder.remove_all("a")
+    assert (path / "a").exists()

@@ -10,11 +10,12 @@ import errno
 import os
 import shutil
 import stat
+import sys
 import time
 from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from jettison.errors import StorageError, storage_error, storage_errors
 from jettison.model.digest import BinaryDigest
@@ -56,6 +57,21 @@ ATTEMPTS: Final = 5
 _BEHIND: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV})
 """What is said of a path that leads to nothing in the tree; what is behind a link is not in it."""
 _OCCUPIED: Final = frozenset({errno.ENOTEMPTY, errno.EEXIST})
+
+
+def _go_on_where_missing(
+    _function: object, _path: object, error: BaseException | tuple[object, BaseException, object]
+) -> None:
+    """Raise what a removal met, unless somebody else was faster with a part of it."""
+    met = error[1] if isinstance(error, tuple) else error
+    if not isinstance(met, FileNotFoundError):
+        raise met
+
+
+# Python 3.12 calls it by another name, and gives it the error itself.
+_WHERE_MISSING: Final[dict[str, Any]] = {
+    "onexc" if sys.version_info >= (3, 12) else "onerror": _go_on_where_missing
+}
 
 
 class BlockedError(Exception):
@@ -380,20 +396,13 @@ class Folder:
         """Remove an entry with all that is in it, which others may be doing at the same time."""
         path = f"{self.path}/{name}"
         with storage_errors("remove", path), self._above(name) as (folder, last):
-            for _ in range(ATTEMPTS):
-                found = self.look(name)
-                if found is None:
-                    return
-                if not stat.S_ISDIR(found.st_mode):
-                    self.unlink(name)
-                    return
-                try:
-                    shutil.rmtree(last, dir_fd=folder)
-                except FileNotFoundError as error:
-                    missing = error  # somebody else was faster with a part of it
-                else:
-                    return
-            raise missing
+            found = self.look(name)
+            if found is None:
+                return
+            if not stat.S_ISDIR(found.st_mode):
+                self.unlink(name)
+                return
+            shutil.rmtree(last, dir_fd=folder, **_WHERE_MISSING)
 
     def move(self, name: str, to: "Folder", new: str) -> bool:
         """Rename an entry into another folder; False if it was not there."""
