@@ -221,8 +221,9 @@ def test_an_image_is_removed_and_its_space_is_free_at_once(
         one.push("app", "kept", made("kept"))
         one.push("app", "1", going)
         bucket.age(7200)
-        where: tuple[str | Path, ...] = ("--storage", one.config, *bucket.grace)
-        done = jettison("rm", f"{one.host}/app:1", "--yes", "--reclaim", *where, check=0)
+        where = ("--storage", one.config)
+        options = ("--yes", "--reclaim", *bucket.grace)
+        done = jettison("rm", f"{one.host}/app:1", *options, *where, check=0)
         assert "freed, as predicted" in done.stdout
         assert going.layers[-1].digest not in registry_blobs(bucket)
         jettison("undo", "last", "--yes", *where, check=None)
