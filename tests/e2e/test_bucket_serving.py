@@ -198,8 +198,7 @@ def test_a_collection_is_announced_to_our_own_servers_alone(
         litter(one, bucket, "one")
         jettison("gc", one.config, "--yes", "--now", check=12)
         assert collect(one.config) == {"sweeps"}
-    other_kind = S3Distribution3 if bucket.driver == "azure" else S3Registry
-    with other_kind(tmp_path / "two", bucket, delete=True) as two:
+    with S3Registry(tmp_path / "two", bucket, delete=True) as two:
         litter(two, bucket, "two")
         assert collect(two.config) == {"aside"}
         litter(two, bucket, "three")

@@ -386,13 +386,14 @@ def cases(draw: st.DrawFn, system: str) -> tuple[Any, World, Told, bool]:
 def test_import_removes_nothing_that_the_original_would_keep(system: str) -> None:
     removals = 0
 
-    @settings(examples(60), suppress_health_check=list(HealthCheck))
+    # Most of what is drawn for zot keeps everything; of few examples, none may remove two things.
+    @settings(examples(150 if system == "zot" else 60), suppress_health_check=list(HealthCheck))
     @given(cases(system))
     def holds(case: tuple[Any, World, Told, bool]) -> None:
         nonlocal removals
         document, world, told, attached = case
         found = removed_by(imported(system, document, attached), world, told)
-        removals += bool(found)
+        removals += len(found) > 1
         for model in MODELS[system]:
             assert found <= model(document, world), imported(system, document, attached)
 
