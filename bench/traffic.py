@@ -66,7 +66,7 @@ def parse_wrk(output: str) -> Load:
         if sign in output:
             raise BenchError(f"wrk: {output[output.index(sign) :].splitlines()[0]}")
     rate = re.search(r"^Requests/sec:\s+([\d.]+)", output, re.MULTILINE)
-    p99 = re.search(r"^\s+99%\s+([\d.]+)(us|ms|s|m)$", output, re.MULTILINE)
+    p99 = re.search(r"^\s+99%\s+([\d.]+)(us|ms|s|m)\s*$", output, re.MULTILINE)
     if rate is None or p99 is None or not float(rate[1]):
         raise BenchError(f"wrk told nothing:\n{output}")
     return Load(float(rate[1]), float(p99[1]) * UNITS[p99[2]])

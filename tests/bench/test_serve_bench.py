@@ -117,6 +117,7 @@ def test_wrk_is_read() -> None:
     load = parse_wrk(WRK.format(p99="58.76ms", rate="1914.09", more=""))
     assert load == pytest.approx((1914.09, 0.05876))
     assert parse_wrk(WRK.format(p99="850.00us", rate="1", more="")).p99 == pytest.approx(85e-5)
+    assert parse_wrk(WRK.format(p99="1.10s ", rate="1", more="")).p99 == pytest.approx(1.1)
 
 
 @pytest.mark.parametrize(

@@ -18,11 +18,12 @@ import pytest
 
 from tests.support import altered
 from tests.support.acknowledged import TAKEN
+from tests.support.altered import LASTS
 from tests.support.buckets import Bucket, Gateway, S3Jettison
 from tests.support.cli import Jettison
 from tests.support.clocks import clock_off
 from tests.support.faulty_store import Faults, FaultyStore
-from tests.support.load import POOL, Load
+from tests.support.load import POOL, PUSHED_AGAIN, Load
 from tests.support.rules import RULES
 
 AHEAD, BEHIND = 600, -600
@@ -58,10 +59,18 @@ class Server(S3Jettison):
 
 
 @contextlib.contextmanager
-def loaded(tmp_path: Path, clients: int, without: str = "") -> Iterator[tuple[Load, FaultyStore]]:
-    faults, pool = Faults(), POOL
-    if without:  # most DELETEs come late, and take what is pushed again and again
-        faults, pool = Faults(signed=0.8, latest=9.0), POOL[:6]
+def loaded(
+    tmp_path: Path, clients: int, without: str = "", *, meeting: bool = False
+) -> Iterator[tuple[Load, FaultyStore]]:
+    """Yield a load and its store.
+
+    `meeting`: what an announcement names, and what a DELETE takes that is on its way, is pushed
+    just then. Nothing is killed: who pushes that would wait for the end of a killed sweep.
+    """
+    faults, pool, collectors = Faults(), POOL, 2
+    if meeting:  # most DELETEs come late, and take what is pushed again and again
+        faults, pool = Faults(signed=0.8, latest=LASTS, slowest=1.0, page=1000), POOL[:6]
+        collectors = 4
     with (
         Gateway(tmp_path / "gateway") as gateway,
         FaultyStore(gateway, faults=faults) as store,
@@ -73,13 +82,20 @@ def loaded(tmp_path: Path, clients: int, without: str = "") -> Iterator[tuple[Lo
             Server(tmp_path / "two", bucket, without) as two,
         ):
             collecting = [
-                Jettison(tmp_path, command(without, BEHIND)),
-                Jettison(tmp_path, command(without)),
+                Jettison(tmp_path, command(without, BEHIND if number % 2 == 0 else 0))
+                for number in range(collectors)
             ]
             load = Load(
-                *(one, None, "2s"), beside=[two], clients=clients, killing=collecting, pool=pool
+                *(one, None, "2s"),
+                beside=[two],
+                clients=clients,
+                killing=collecting,
+                pool=pool,
+                calm=meeting,
             )
             store.audit = load.shared.audit
+            if meeting:
+                store.about = lambda keys: load.shared.want(keys, POOL)
             try:
                 load.seed()
                 yield load, store
@@ -109,9 +125,17 @@ def test_two_servers_and_two_collectors_for_long(tmp_path: Path) -> None:
 
 
 @pytest.mark.soak
+def test_what_is_about_to_go_can_be_pushed(tmp_path: Path) -> None:
+    with loaded(tmp_path, 24, meeting=True) as (load, _):
+        load.run(60, check_every=60, wanted=(PUSHED_AGAIN, "blobs collected", "blobs put back"))
+        assert not load.failures, load.report()
+
+
+@pytest.mark.soak
 @pytest.mark.parametrize("without", RULES)
 def test_a_rule_left_out_breaks_an_image(tmp_path: Path, without: str) -> None:
-    with loaded(tmp_path, 12, without) as (load, _):
+    """The same finds it within a minute."""
+    with loaded(tmp_path, 24, without, meeting=True) as (load, _):
         load.shared.ends_with = {TAKEN}
         load.run(60, check_every=60)
         assert TAKEN in {failure.kind for failure in load.failures}

@@ -27,7 +27,7 @@ def push_steps(state: State, place: int, push: Push, rules: Rules) -> Steps:
     name = push.asks.name.lower()
     if push.waits:
         if not any(state.is_open(number) for number in range(9) if push.waits >> number & 1):
-            again = _begin(push.asks)._replace(known=state.settled, promised=push.promised)
+            again = _begin(push.asks)._replace(known=state.over, promised=push.promised)
             yield f"begins {name}", state.with_push(place, again)
     elif push.unread:
         for key in each(push.unread):
@@ -49,9 +49,7 @@ def _end(state: State, place: int, push: Push, rules: Rules) -> tuple[str, State
         after = push._replace(waits=waits)
         return f"sees a sweep of what it needs at the end of {name}", state.with_push(place, after)
     following = Asks.MANIFEST if push.asks != Asks.MANIFEST else Asks.NOTHING
-    after = _begin(following)._replace(
-        known=max(push.known, state.settled), promised=push.promised | keys
-    )
+    after = _begin(following)._replace(known=push.known | state.over, promised=push.promised | keys)
     return f"succeeds with {name}", state.with_push(place, after)
 
 
@@ -79,9 +77,10 @@ def _look(state: State, place: int, push: Push, key: Keys) -> Steps:
 
 
 def _naming(state: State, keys: Keys, known: int, rules: Rules) -> int:
-    """Return the sweeps after `known` that name a key, as bits; bit 0 for one that is not told."""
-    later = [one for one in state.records if one.number > known]
+    """Return the sweeps not `known` to be over that name a key, as bits; bit 0 if one is gone."""
+    later = [one for one in state.records if not known >> one.number & 1]
     found = sum(1 << one.number for one in later if one.keys & keys)
-    if rules.gaps and len(later) != max(0, state.highest - known):
+    told = known | sum(1 << one.number for one in later)
+    if rules.gaps and any(not told >> number & 1 for number in range(1, state.highest + 1)):
         found |= BEGINNING
     return found

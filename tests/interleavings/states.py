@@ -148,7 +148,7 @@ BEGINNING: Final = 1
 class Push(NamedTuple):
     """A client that pushes an image, and the server that it talks to.
 
-    `known`: up to this number all sweeps are over, as a listing said before the request began.
+    `known`: these sweeps are over (bits), as a listing said before the request began.
     `unread` is still to be looked at, `unwritten` to be written. `waits`: until these sweeps are
     over (bits). `promised` is all that a success was answered for.
     """
@@ -159,6 +159,11 @@ class Push(NamedTuple):
     unwritten: Keys = NONE
     waits: int = 0
     promised: Keys = NONE
+
+
+def _up_to(number: int) -> int:
+    """Return the sweeps up to a number, as bits."""
+    return (2 << number) - 2
 
 
 class State(NamedTuple):
@@ -175,10 +180,10 @@ class State(NamedTuple):
         return max((one.number for one in self.records), default=0)
 
     @property
-    def settled(self) -> int:
-        """A number up to which all sweeps are over, as a listing of their records tells."""
-        going = [one.number for one in self.records if not one.over]
-        return min(going) - 1 if going else self.highest
+    def over(self) -> int:
+        """The sweeps that are over (bits), as a listing tells: those whose records are gone too."""
+        going = sum(1 << one.number for one in self.records if not one.over)
+        return _up_to(self.highest) & ~going
 
     def with_sweep(self, place: int, sweep: Sweep) -> "State":
         return self._replace(sweeps=(*self.sweeps[:place], sweep, *self.sweeps[place + 1 :]))

@@ -182,6 +182,16 @@ class Model:
             )
         }
 
+    def made_of(self, key: str) -> tuple[str | None, list[Image | Index]]:
+        """What would rely on the object at a key if it was pushed: the repository, None for any."""
+        found = _OBJECT.fullmatch(key)
+        if found is None:
+            return None, []
+        hexadecimal = found["blob"] or found["hex"]
+        with self._lock:
+            known = [one for one in self.contents.values() if hexadecimal in self._parts(one)]
+        return found["repo"], known
+
     def _parts(self, content: Image | Index) -> frozenset[str]:
         found = self._all_parts.get(content.digest)
         if found is None:
@@ -248,9 +258,9 @@ class Shared:
     ends_with: Collection[str] = ()
     """Kinds of failures of which the first ends the load."""
     patience: float = 3.0
+    """Seconds after which a broken image is looked at again, to tell a moment from a loss."""
     longest_put: float = 0.0
     """In seconds: what a registry may have taken from looking to writing."""
-    """Seconds after which a broken image is looked at again, to tell a moment from a loss."""
     model: Model = field(default_factory=Model)
     log: Log = field(default_factory=Log)
     gate: Gate = field(default_factory=Gate)
@@ -258,6 +268,10 @@ class Shared:
     failures: list[Failure] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
+    wanted: deque[tuple[str | None, Image | Index]] = field(
+        default_factory=lambda: deque(maxlen=24)
+    )
+    """What to push just now, and where (None for anywhere): a collection is about to take it."""
     ports: Iterator[int] = field(init=False)
     """Those of the servers, for one client after the other."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -268,6 +282,16 @@ class Shared:
     def count(self, what: str, number: int = 1) -> None:
         with self._lock:
             self.counts[what] += number
+
+    def want(self, keys: Collection[str], pool: Collection[Image | Index]) -> None:
+        """Let clients push what of `pool` would rely on one of these objects.
+
+        So pushes and the sweeps that name the objects meet.
+        """
+        pushed = {content.digest for content in pool}
+        for key in keys:
+            repo, contents = self.model.made_of(key)
+            self.wanted.extend((repo, one) for one in contents if one.digest in pushed)
 
     def audit(self, key: str) -> Callable[[], None]:
         """Look who relies on an object before it is deleted; call what is returned after that.

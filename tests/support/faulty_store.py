@@ -11,6 +11,7 @@ where a store encrypts with keys of a service. Everything else goes through at o
 
 import asyncio
 import hashlib
+import json
 import random
 import re
 import threading
@@ -33,10 +34,15 @@ _LARGEST = 1 << 30
 _LISTED: Final = re.compile(rb"<Contents>.*?</Contents>", re.DOTALL)
 _KEY: Final = re.compile(rb"<Key>(.*?)</Key>", re.DOTALL)
 _E_TAG: Final = re.compile(rb"<ETag>(.*?)</ETag>", re.DOTALL)
+_ANNOUNCEMENT: Final = re.compile(r".*/jettison/sweeps/\d+")
 _CONDITIONS: Final = ("If-Match", "If-None-Match")
 
 Audit = Callable[[str], Callable[[], None]]
 """Called with what a signed DELETE deletes, before that; what it returns is called after it."""
+
+
+About = Callable[[list[str]], None]
+"""Called with the keys that a sweep is about to delete, while the store takes its time."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,8 @@ class Faults:
     share: float = 0.2
     signed: float = 0.2
     latest: float = 6.0
+    slowest: float = 0.0
+    """An announcement takes up to so many seconds to be written, whether or not its sweep lives."""
     page: int = 10
 
 
@@ -105,6 +113,7 @@ class FaultyStore:
         self._late = late
         self.faults = faults
         self.audit = audit
+        self.about: About | None = None
         self._tags = OpaqueTags() if faults is not None else None
         self._random = random.Random(0)
         self._loop = asyncio.new_event_loop()
@@ -164,6 +173,7 @@ class FaultyStore:
             if answer is None:
                 return self._hang_up(request)
         else:
+            await self._announced(sent)
             answer = await self._send(self._changed(sent, request.query))
         return web.Response(status=answer.status, headers=answer.headers, body=answer.body)
 
@@ -171,6 +181,16 @@ class FaultyStore:
         if request.transport is not None:
             request.transport.close()
         return web.Response(status=500)
+
+    async def _announced(self, sent: _Sent) -> None:
+        """Tell whoever wants to know what an announcement names, before it is there."""
+        if self.faults is not None and sent.method == "PUT" and _ANNOUNCEMENT.fullmatch(sent.path):
+            self._tell(json.loads(sent.body)["keys"])
+            await asyncio.sleep(self._random.uniform(0.0, self.faults.slowest))
+
+    def _tell(self, keys: list[str]) -> None:
+        if self.about is not None:
+            self.about(keys)
 
     # What goes wrong with a DELETE.
 
@@ -214,6 +234,8 @@ class FaultyStore:
         return None
 
     def _later(self, sent: _Sent, seconds: float) -> None:
+        self._tell([unquote(sent.path.partition("?")[0]).strip("/")])
+
         async def send() -> None:
             await asyncio.sleep(seconds)
             answer = await self._send(sent)

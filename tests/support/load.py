@@ -26,6 +26,7 @@ import time
 import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from jettison.demo.images import Content, Image, Index, image, index, layer, random_bytes
@@ -47,6 +48,7 @@ TAGS = [f"t{number}" for number in range(8)]
 MOMENT = "image broken for a moment"
 """A kind of failure: the blobs that a pull missed were there when it looked again."""
 PUT_OFF = "collections that left something to the next (exit 3)"
+PUSHED_AGAIN = "images pushed that were about to go"
 TRIES = 2
 TRIES_BESIDE_KILLS = 10
 COLLECTION_SECONDS = 240.0
@@ -355,6 +357,9 @@ class Client:
     def _operate(self) -> None:
         chance = self.random.random()
         repo = self.random.choice(REPOSITORIES)
+        if self.shared.wanted and self.random.random() < 0.5:
+            self._push_wanted(repo)
+            return
         if chance < 0.25:
             self._push_again(repo, self.random.choice(self.pool))
         elif chance < 0.3:
@@ -371,6 +376,14 @@ class Client:
             if tags:
                 (repo, tag), digest = self.random.choice(tags)
                 self.pull(repo, tag, digest)
+
+    def _push_wanted(self, anywhere: str) -> None:
+        """Push what a collection is about to take."""
+        with contextlib.suppress(IndexError):  # another client was faster
+            repo, content = self.shared.wanted.pop()
+            if repo is None or repo in REPOSITORIES:
+                self.push_twice(repo or anywhere, self.random.choice(TAGS), content, 0.0)
+                self.shared.count(PUSHED_AGAIN)
 
     def _copy(self, repo: str) -> None:
         """Copy an image of another repository, all of whose blobs are there to be mounted."""
@@ -594,6 +607,8 @@ class Collector:
         if _is_put_off(problem):
             return True
         link = self._shared.registry.root / problem["path"]
+        if link.name == "data" and problem["message"].endswith("is missing"):
+            return self._comes_back(link)
         if link.name != "link":
             return False
         deadline = time.monotonic() + 5
@@ -606,6 +621,13 @@ class Collector:
                 return True
             time.sleep(0.05)
         return False
+
+    def _comes_back(self, path: Path) -> bool:
+        """Whether a manifest is written again: its push saw at the end that it was taken."""
+        deadline = time.monotonic() + PATIENCE
+        while not self._shared.registry.is_there(path) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return self._shared.registry.is_there(path)
 
     def _blobs(self) -> set[str]:
         folders = (self._shared.registry.tree / "blobs" / "sha256").glob("*/*")
@@ -646,6 +668,7 @@ class Load:
     `pool`: these are pushed alone, so that more often what is being collected is wanted again.
     `killing`: with these commands one collects each, and collections and servers are killed.
     `options` are more of the collections'.
+    `calm`: nothing is killed, and nothing grows old: clients and collections meet more often.
     """
 
     def __init__(
@@ -659,11 +682,13 @@ class Load:
         collectors: int = 1,
         clients: int = WORKERS,
         killing: Sequence[Jettison] = (),
-        pool: Sequence[Image | Index] = (),
+        pool: Sequence[Image | Index] = POOL,
         options: Sequence[str] = (),
+        calm: bool = False,
     ) -> None:
         self.shared = Shared(registry, GRACE[grace], refusals=returning or grace is not None)
-        self.shared.kills = bool(killing)
+        self._calm = calm
+        self.shared.kills = bool(killing) and not calm
         self._servers = [registry, *beside]
         self.shared.ports = itertools.cycle([registry.port, *(one.port for one in beside)])
         for content in POOL:
@@ -674,13 +699,13 @@ class Load:
         kind = Returner if returning else Client
         self._clients = [kind(self.shared, f"client-{n}") for n in range(clients)]
         for client in self._clients:
-            client.pool = pool or POOL
+            client.pool = pool
         self._collector = Collector(self.shared, jettison, grace, *options) if jettison else None
         self._collectors = [self._collector] * collectors if self._collector else []
         for one in killing:
             # Whether a server of ours runs just now says nothing here.
             self._collector = Collector(self.shared, one, grace, "--served-by-jettison")
-            self._collector.kills = True
+            self._collector.kills = not calm
             self._collectors.append(self._collector)
         self._seconds: Counter[str] = Counter()
 
@@ -694,7 +719,8 @@ class Load:
 
     def seed(self) -> None:
         """Yesterday's images, and a first few of today's."""
-        self._retirer.seed()
+        if not self._calm:
+            self._retirer.seed()
         for number, content in enumerate(POOL[::5]):
             repo = REPOSITORIES[number % len(REPOSITORIES)]
             self.push(repo, TAGS[number % len(TAGS)], content)
@@ -710,7 +736,8 @@ class Load:
         slow.
         """
         jobs: list[tuple[str, Callable[[], None]]] = [(c.name, c.work) for c in self._clients]
-        jobs.append(("retirer", self._retirer.work))
+        if not self._calm:
+            jobs.append(("retirer", self._retirer.work))
         jobs += [("gc", one.work) for one in self._collectors]
         if self.shared.kills:
             jobs.append(("killer", self._kill_servers))

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from jettison.errors import StorageError
-from jettison.storage.objects.sweeps import MOST_WAITED, Sweeps
+from jettison.storage.objects.reliance import Reliance
+from jettison.storage.objects.sweeps import MOST_WAITED, Over, Sweeps
 from tests.interleavings.bucket import SimulatedBucket
 from tests.interleavings.scheduling import Simulation
 
@@ -35,15 +36,15 @@ class Machine:
 def test_a_push_that_stood_still_for_days_learns_of_a_record_that_is_gone() -> None:
     machine = Machine()
     server = machine.sweeps()
-    assert server.naming(["blob"], 0) == []
+    assert server.naming(["blob"]) == []
     first = machine.sweep("blob")
     machine.simulation.sleep(DAYS)
     machine.sweep("another")
     machine.sweep("a third")
-    found = server.naming(["blob"], 0)
+    found = server.naming(["blob"])
     assert first in found
     server.wait(found)
-    assert server.naming(["blob"], server.settled) == []
+    assert server.naming(["blob"], server.over) == []
 
 
 def test_a_sweep_that_stood_still_for_days_takes_a_new_number() -> None:
@@ -57,25 +58,25 @@ def test_a_sweep_that_stood_still_for_days_takes_a_new_number() -> None:
         machine.simulation.sleep(DAYS)
         machine.sweep("two")
         machine.sweep("three")
-        assert server.naming(["blob"], 0)  # of those whose records are removed
+        assert server.naming(["blob"])  # of those whose records are removed
         return put_new(key, content)
 
     machine.bucket.put_new = stand_still  # type: ignore[method-assign] # for one request
-    before = server.settled
+    before = server.over.up_to
     number = collector.announce(["blob"], 90.0)
-    assert number > server.settled > before
-    assert server.naming(["blob"], server.settled) == [number]
+    assert number > server.over.up_to > before
+    assert server.naming(["blob"], server.over) == [number]
 
 
 def test_a_sweep_that_is_never_shut_ends() -> None:
     machine = Machine()
     server = machine.sweeps()
     number = machine.sweeps().announce(["blob"], 90.0)
-    assert server.naming(["blob"], 0) == [number]
+    assert server.naming(["blob"]) == [number]
     began = machine.simulation.now
     server.wait([number])
     assert machine.simulation.now - began > 90.0
-    assert server.settled == number
+    assert server.over.up_to == number
 
 
 def test_sweeps_that_nobody_ended_are_over_however_many_there_are() -> None:
@@ -84,10 +85,10 @@ def test_sweeps_that_nobody_ended_are_over_however_many_there_are() -> None:
     collector, server = machine.sweeps(), machine.sweeps()
     last = [collector.announce([f"blob {number}"], 90.0) for number in range(70)][-1]
     for _ in range(4):
-        server.naming(["another"], server.settled)
+        server.naming(["another"], server.over)
         machine.simulation.sleep(60.0)
-    server.naming(["another"], server.settled)
-    assert server.settled == last
+    server.naming(["another"], server.over)
+    assert server.over.up_to == last
 
 
 def test_a_push_does_not_wait_for_ever() -> None:
@@ -96,10 +97,56 @@ def test_a_push_does_not_wait_for_ever() -> None:
     number = machine.sweeps().announce(["blob"], 10 * DAYS)
     began = machine.simulation.now
     with pytest.raises(StorageError, match=f"process {os.getpid()} on .* names what is") as told:
-        server.wait(server.naming(["blob"], 0))
+        server.wait(server.naming(["blob"]))
     assert f"/jettison/sweeps/{number:016}, and goes on for 600 s" in told.value.message
     assert "Push again when that collection is over" in (told.value.hint or "")
     assert MOST_WAITED < machine.simulation.now - began < MOST_WAITED + 2
-    assert server.naming(["another"], 0) == []
+    assert server.naming(["another"]) == []
     machine.sweeps().shut(number)
     server.wait([number])
+
+
+def test_a_sweep_that_was_killed_does_not_keep_pushes_from_what_a_later_one_took() -> None:
+    """Only what the killed one names waits for its end."""
+    machine = Machine()
+    killed, reliance = machine.sweeps(), Reliance(machine.sweeps())
+    open_one = killed.announce(["another"], 90.0)
+    machine.sweep("blob")
+    began = machine.simulation.now
+    assert reliance.again(["blob"], lambda: True)
+    assert machine.simulation.now == began
+    assert reliance.sweeps.over == Over(open_one - 1, frozenset({open_one + 1}))
+
+
+def test_a_record_that_is_gone_behind_a_sweep_that_goes_on_is_asked_for_once() -> None:
+    machine = Machine()
+    server = machine.sweeps()
+    first = machine.sweeps().announce(["another"], 90.0)
+    gone, last = machine.sweep("blob"), machine.sweep("a third")
+    bucket: Any = machine.bucket
+    bucket.remove([f"jettison/sweeps/{gone:016}{end}" for end in ("", ".shut")])
+    found = server.naming(["blob"])
+    assert found == [gone]
+    server.wait(found)
+    assert server.over == Over(first - 1, frozenset({gone, last}))
+    assert server.naming(["blob"], server.over) == []
+
+
+def test_a_sweep_that_a_listing_missed_is_not_taken_for_one_that_is_over() -> None:
+    """A listing is no snapshot: it came by before the first was made, and shows the second."""
+    machine = Machine()
+    server = machine.sweeps()
+    first = machine.sweeps().announce(["blob"], 90.0)
+    second = machine.sweep("another")
+    pages = machine.bucket.pages
+    missed = f"jettison/sweeps/{first:016}"
+
+    def stood_still(*place: Any) -> Any:
+        return ([one for one in page if one.key != missed] for page in pages(*place))
+
+    bucket: Any = machine.bucket
+    bucket.pages = stood_still  # for one listing
+    server.naming(["a third"])
+    bucket.pages = pages
+    assert server.over == Over(0, frozenset({second}))
+    assert server.naming(["blob"], server.over) == [first]

@@ -14,7 +14,7 @@ from typing import Final
 from jettison.errors import StorageError
 from jettison.storage.objects.bucket import Bucket
 from jettison.storage.objects.deleting import SignedDeletes, measure_clock, uptime
-from jettison.storage.objects.sweeps import Sweeps
+from jettison.storage.objects.sweeps import MOST_SECONDS, Sweeps
 from jettison.storage.protocol import Outcome
 
 __all__ = ["AnnouncedKeys"]
@@ -66,7 +66,8 @@ class AnnouncedKeys:
         """Announce what is aside and was not announced; everything is listed in the block."""
         new = [key for key in aside if key not in self._by_key]
         if new:
-            seconds = _LEAST_SECONDS + self._deletes.seconds + _LISTINGS * self._listing
+            wanted = _LEAST_SECONDS + self._deletes.seconds + _LISTINGS * self._listing
+            seconds = min(wanted, MOST_SECONDS)
             began = self._clock()
             one = _Open(self._sweeps.announce(new, seconds), new, began + seconds)
             self._by_key.update(dict.fromkeys(new, one))

@@ -68,7 +68,7 @@ class Reliance:
             if here.keys is not None:
                 yield
                 return
-            before = self.sweeps.settled
+            before = self.sweeps.over
             keys: set[str] = set()
             here.keys = keys
             try:

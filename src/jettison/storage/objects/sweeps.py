@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -23,7 +23,7 @@ from jettison.model import codec
 from jettison.storage.filesystem import layout
 from jettison.storage.objects.bucket import Bucket, Entry
 
-__all__ = ["MOST_WAITED", "Announcement", "Sweeps"]
+__all__ = ["MOST_SECONDS", "MOST_WAITED", "Announcement", "Over", "Sweeps"]
 
 _SLACK_SECONDS: Final = 60.0
 """How long after its end a request that was accepted may still take effect."""
@@ -37,6 +37,8 @@ _POLL_SECONDS: Final = 0.1
 MOST_WAITED: Final = 600.0
 """So many seconds a push waits for a sweep; that of a killed collection is over in less."""
 _DAY_NS: Final = 24 * 3600 * 1_000_000_000
+MOST_SECONDS: Final = 12 * 3600.0
+"""A sweep lasts no longer: its record is removed a day after it was made."""
 
 
 class Announcement(msgspec.Struct, frozen=True):
@@ -45,6 +47,16 @@ class Announcement(msgspec.Struct, frozen=True):
     by: str
     seconds: float
     keys: tuple[str, ...]
+
+
+class Over(NamedTuple):
+    """Sweeps that are over: all up to the number ``up_to``, and the later ones in ``beyond``."""
+
+    up_to: int = 0
+    beyond: frozenset[int] = frozenset()
+
+
+_NONE_OVER: Final = Over()
 
 
 def _key(number: int) -> str:
@@ -74,37 +86,41 @@ class Sweeps:
         self._over_at: dict[int, float] = {}
         self._by: dict[int, str] = {}
         self._shut: set[int] = set()
-        self._settled = 0
+        self._up_to = 0
 
     @property
-    def settled(self) -> int:
-        """A number up to which all sweeps are over, by the last look at them."""
-        return self._settled
+    def over(self) -> Over:
+        """Which sweeps are over, by the last look at them; asks for nothing."""
+        now = self._clock()
+        with self._lock:
+            ended = {number for number, end in self._over_at.items() if now > end}
+            return Over(self._up_to, frozenset(self._shut | ended))
 
     # Of a push.
 
-    def naming(self, keys: Collection[str], after: int) -> list[int]:
-        """Return the sweeps later than number ``after`` that name any of these keys; one request.
+    def naming(self, keys: Collection[str], before: Over = _NONE_OVER) -> list[int]:
+        """Return the sweeps that were not over ``before`` and name any of these keys; one request.
 
-        Those that are over are among them: what they have removed was there a moment ago. So is one
-        whose record is removed by now, whatever it named.
+        Those that are over by now are among them: what they have removed was there a moment ago.
+        So is one whose record is removed by now, whatever it named.
         """
         wanted = frozenset(keys)
-        later = self._look(after)
-        read = {number: self._read(number) for number in later}
+        later = self._look(before.up_to)
+        read = {number: self._read(number) for number in later if number not in before.beyond}
         named = [
             number
             for number, keys_of_it in read.items()
             if keys_of_it is None or not wanted.isdisjoint(keys_of_it)
         ]
         # Numbers follow one another, and records go long after their ends, but for the last.
-        all_later = range(after + 1, later[-1] + 1 if later else 0)
-        gone = next((number for number in all_later if number not in read), None)
+        all_later = range(before.up_to + 1, later[-1] + 1 if later else 0)
+        told = read.keys() | before.beyond
+        gone = next((number for number in all_later if number not in told), None)
         return named if gone is None else [gone, *named]
 
     def open_naming(self, keys: Collection[str]) -> bool:
         """Whether a sweep that goes on names any of these keys."""
-        return any(not self._is_over(one) for one in self.naming(keys, self._settled))
+        return any(not self._is_over(one) for one in self.naming(keys, self.over))
 
     def wait(self, sweeps: Iterable[int]) -> None:
         """Return when these sweeps are over.
@@ -137,27 +153,49 @@ class Sweeps:
         found: set[int] = set()
         shut: set[int] = set()
         # From the first that may go on: its end counts too.
-        first = min(after, self._settled)
+        first = min(after, self._up_to)
         for page in self._bucket.pages(_SWEEPS, f"{_key(first)}{_SHUT}"):
             for entry in page:
                 number = _number(entry)
                 if number is not None and number > first:
                     (shut if entry.key.endswith(_SHUT) else found).add(number)
         with self._lock:
-            self._shut |= shut & found
-        settled = self._settled
-        for number in sorted(found):
-            if not self._is_over(number):
-                break
-            settled = max(settled, number)
-        with self._lock:
-            self._settled = max(self._settled, settled)
+            self._shut.update(number for number in shut & found if number > self._up_to)
+        self._count_over(sorted(found))
         return sorted(one for one in found if one > after)
 
+    def _count_over(self, numbers: Iterable[int]) -> None:
+        """Note up to which number all sweeps are over; ``numbers`` are those that are listed."""
+        up_to = self._up_to
+        for number in numbers:
+            if number <= up_to:
+                continue
+            # One that is missing was removed a day later, and those before it are older. Or the
+            # listing came by before it was made: a later one was made and listed meanwhile.
+            if number > up_to + 1:
+                if not self._is_over(number - 1):
+                    break
+                up_to = number - 1
+            if not self._is_over(number):
+                break
+            up_to = number
+        with self._lock:
+            self._up_to = max(self._up_to, up_to)
+            self._shut = {number for number in self._shut if number > self._up_to}
+            for known in (self._over_at, self._by, self._named):
+                for number in [one for one in known if one <= self._up_to]:
+                    del known[number]
+
     def _is_over(self, number: int) -> bool:
-        if number in self._shut:
+        with self._lock:
+            if number <= self._up_to or number in self._shut:
+                return True
+        if self._read(number) is None:
+            with self._lock:
+                self._shut.add(number)
             return True
-        return self._read(number) is None or self._clock() > self._over_at[number]
+        with self._lock:
+            return number <= self._up_to or self._clock() > self._over_at[number]
 
     def _read(self, number: int) -> frozenset[str] | None:
         """Return what a sweep names; None if its record was removed, long after its end."""
@@ -209,7 +247,8 @@ class Sweeps:
         """Note that a sweep is over: all that it removes is removed, and nothing is on its way."""
         self._bucket.put(f"{_key(number)}{_SHUT}", b"")
         with self._lock:
-            self._shut.add(number)
+            if number > self._up_to:
+                self._shut.add(number)
 
     def _last(self) -> int:
         entries = (entry for page in self._bucket.pages(_SWEEPS) for entry in page)
