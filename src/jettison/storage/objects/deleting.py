@@ -7,6 +7,7 @@ store enforces. None is sent twice, or the first of two could land after the sec
 
 import asyncio
 import math
+import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -40,6 +41,8 @@ _GONE: Final = frozenset({200, 202, 204, 404})
 _UPTIME: Final[int] = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 _MOST_MOVED: Final = 1.0
 """So many seconds the clock may have been put forward or back since it was compared."""
+_LEAVES_OPEN: Final = sys.version_info < (3, 12, 8)
+"""Whether Python may leave a TLS connection open that was closed (CPython pull request 118960)."""
 _DENIED: Final = 403
 _REFUSED: Final = frozenset({400, 401, _DENIED, 405, 501})
 
@@ -153,7 +156,9 @@ class SignedDeletes:
         # Imported here: a collection of a folder does not need it.
         import aiohttp  # noqa: PLC0415 - see above
 
-        connector = aiohttp.TCPConnector(limit=_AT_ONCE, ssl=self._bucket.tls())
+        connector = aiohttp.TCPConnector(
+            limit=_AT_ONCE, ssl=self._bucket.tls(), enable_cleanup_closed=_LEAVES_OPEN
+        )
         timeout = aiohttp.ClientTimeout(total=self.seconds, sock_connect=_CONNECT_SECONDS)
         turns = asyncio.Semaphore(_AT_ONCE)
         async with aiohttp.ClientSession(
