@@ -277,6 +277,20 @@ def test_those_pulled_last_are_kept_and_who_may_be_among_them() -> None:
     assert kept(found) == {"b1": "pulls-unknown", "b2": "pulls-unknown", **pulled}
 
 
+def test_a_pull_of_a_platform_counts_for_its_index_and_against_no_other() -> None:
+    """The registry that a policy is imported from may count it for the platform alone."""
+    repository = Repository()
+    repository.watching_since = NOW - 90 * DAY
+    repository.add("index", "multi", pushed=50, children=["amd64"])
+    repository.add("amd64", pushed=50, pulled=1)
+    repository.add("a", "a", pushed=50)
+    repository.add("b", "b", pushed=50, pulled=3)
+    policy = 'rules: [{tags: ["*"], keep: {last_pulled: LAST}, remove: rest}]'
+    found = decided(repository, policy.replace("LAST", "1"))
+    assert kept(found) == {"multi": "last-pulled", "b": "last-pulled"}
+    assert removed(found) == {"a": "rest"}
+
+
 def test_tag_of_a_platform_goes_only_if_rules_remove_it_by_itself() -> None:
     repository = Repository()
     repository.add("index", "nightly", pushed=60, children=["amd64", "arm64", "s390x"])

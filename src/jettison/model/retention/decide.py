@@ -402,8 +402,7 @@ class _Repository:
                 continue
             if image.state is not State.TAGGED:
                 tags = image.tags
-            member = Member(image, tags, None, self._times.pulled(image))
-            (unsized if sized is None else found).append(member)
+            (unsized if sized is None else found).append(self._times.member(image, tags))
         return found, unsized
 
     def _followers_of(self, rule: _Rule) -> list[Member]:
@@ -418,7 +417,7 @@ class _Repository:
             mine = tuple(tag for tag in tags if rule.tags(tag))
             image = Image(digest, tuple(tags), State.TAGGED, ())
             if mine:
-                found.append(Member(image, mine, None, self._times.pulled(image)))
+                found.append(self._times.member(image, mine))
         return found
 
     def _fits(self, rule: _Rule, image: Image) -> bool:

@@ -9,6 +9,7 @@ from typing import Final
 
 from jettison.model.digest import Digest
 from jettison.model.graph import reach
+from jettison.model.names import Tag
 from jettison.model.retention.evidence import EARLIEST, NO_TIMES, Evidence, Moment
 from jettison.model.retention.images import Image
 from jettison.model.retention.policy import Clock, Rule, State
@@ -30,6 +31,10 @@ class ImageTimes:
         self._latest = now + _AHEAD
         self._any_pulled = any(of.pulled is not None for of in evidence.manifests.values())
         self._pulled: dict[Digest, Moment | None] = {}
+
+    def member(self, image: Image, tags: tuple[Tag, ...]) -> Member:
+        """Return an image as a member of a rule's set, with those of its tags that are in it."""
+        return Member(image, tags, None, self.pulled(image), self._asked_for(image))
 
     def timed(self, members: Iterable[Member], clock: Clock) -> list[Member]:
         """Return the members of a rule's set with the time that counts."""
@@ -71,9 +76,13 @@ class ImageTimes:
         """
         if image.digest not in self._pulled:
             self._pulled[image.digest] = self._pulled_by_digest(image.digest)
+        return _latest([self._asked_for(image), self._pulled[image.digest]])
+
+    def _asked_for(self, image: Image) -> Moment | None:
+        """Return when an image itself was last pulled: by a tag, or by its digest."""
         tags = self._evidence.tags
-        by_tag = [tags.get(tag, NO_TIMES).pulled for tag in image.tags]
-        return _latest([*by_tag, self._pulled[image.digest]])
+        by_digest = self._evidence.manifests.get(image.digest, NO_TIMES).pulled
+        return _latest([by_digest, *(tags.get(tag, NO_TIMES).pulled for tag in image.tags)])
 
     def _pulled_by_digest(self, digest: Digest) -> Moment | None:
         if not self._any_pulled:

@@ -19,12 +19,16 @@ __all__ = ["Member", "Outcome", "RuleSet", "Verdict"]
 
 
 class Member(NamedTuple):
-    """An image of a rule's set, with those of its tags that are in the set."""
+    """An image of a rule's set, with those of its tags that are in the set.
+
+    ``pulled`` counts its platforms too, ``asked_for`` only itself.
+    """
 
     image: Image
     tags: tuple[Tag, ...]
     time: Moment | None
     pulled: Moment | None
+    asked_for: Moment | None
 
 
 class Outcome(enum.Enum):
@@ -90,7 +94,7 @@ class RuleSet:
         self._cutoffs: dict[Period, float] = {}
         times = sorted((m.time.seconds for m in members if m.time is not None), reverse=True)
         self._times = times[::-1]
-        self._pulls = sorted(m.pulled.seconds for m in members if m.pulled is not None)
+        self._pulls = sorted(m.asked_for.seconds for m in members if m.asked_for is not None)
         self._buckets = self._find_buckets(times)
         self._left = self._find_left(times)
 
@@ -192,7 +196,9 @@ class RuleSet:
     def _pulled_last(self, member: Member, most: int) -> Verdict | None:
         """Return the verdict that keeps what is among the last pulled, or may be.
 
-        Only a pull since pulls are known is certainly later than one that is not known.
+        Only a pull since pulls are known is certainly later than one that is not known. A pull of a
+        platform counts for the image that lists it, and against no other: who pulls the platform
+        may know it from elsewhere.
         """
         pulled, watching, limit = member.pulled, self._watching, str(most)
         later = 0
