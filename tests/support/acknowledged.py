@@ -69,6 +69,7 @@ class Model:
         self._pins: Counter[tuple[str, Digest]] = Counter()
         self._tags: dict[tuple[str, str], Digest] = {}
         self._live: set[tuple[str, Digest]] = set()
+        self._deleted: set[tuple[str, Digest]] = set()
         self._all_parts: dict[Digest, frozenset[str]] = {}
         self.contents: dict[Digest, Image | Index] = {}
         """All that was ever to be pushed, by the digest of its manifest."""
@@ -115,6 +116,7 @@ class Model:
             for tag in tags:
                 del self._tags[repo, tag]
             self._live.discard((repo, digest))
+            self._deleted.add((repo, digest))
             self._end(repo, digest, *tags)
 
     def tags(self, repo: str | None = None) -> dict[tuple[str, str], Digest]:
@@ -124,6 +126,11 @@ class Model:
     def live(self) -> set[tuple[str, Digest]]:
         with self._lock:
             return set(self._live)
+
+    def gone(self) -> set[tuple[str, Digest]]:
+        """What was deleted, and not put again."""
+        with self._lock:
+            return self._deleted - self._live
 
     @contextlib.contextmanager
     def pinned(self, repo: str, content: Image | Index) -> Iterator[None]:
