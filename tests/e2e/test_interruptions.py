@@ -243,6 +243,8 @@ def test_killed_between_deleting_and_collecting(
     registry: DockerRegistry, jettison: Jettison, tmp_path: Path, when: int
 ) -> None:
     """With --reclaim: once at the first file that the collection sets aside, once later."""
+    if registry.in_bucket:
+        pytest.skip("there a collection removes no file; tests/storage/objects kills at requests")
     need("strace")
     repo = fill(registry)
     registry.age(7200)
