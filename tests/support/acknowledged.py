@@ -189,15 +189,16 @@ class Model:
             )
         }
 
-    def made_of(self, key: str) -> tuple[str | None, list[Image | Index]]:
-        """What would rely on the object at a key if it was pushed: the repository, None for any."""
+    def that_need(
+        self, key: str, pool: Collection[Image | Index]
+    ) -> list[tuple[str | None, Image | Index]]:
+        """What of `pool` would rely on the object at a key, and where (None for anywhere)."""
         found = _OBJECT.fullmatch(key)
         if found is None:
-            return None, []
+            return []
         hexadecimal = found["blob"] or found["hex"]
         with self._lock:
-            known = [one for one in self.contents.values() if hexadecimal in self._parts(one)]
-        return found["repo"], known
+            return [(found["repo"], one) for one in pool if hexadecimal in self._parts(one)]
 
     def _parts(self, content: Image | Index) -> frozenset[str]:
         found = self._all_parts.get(content.digest)
@@ -295,10 +296,8 @@ class Shared:
 
         So pushes and the sweeps that name the objects meet.
         """
-        pushed = {content.digest for content in pool}
         for key in keys:
-            repo, contents = self.model.made_of(key)
-            self.wanted.extend((repo, one) for one in contents if one.digest in pushed)
+            self.wanted.extend(self.model.that_need(key, pool))
 
     def audit(self, key: str) -> Callable[[], None]:
         """Look who relies on an object before it is deleted; call what is returned after that.

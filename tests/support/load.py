@@ -612,12 +612,14 @@ class Collector:
         """Whether this is about a link that docker-registry was just making, removing, rewriting.
 
         It makes a tag's folder before the link in it, and removes them in any order; it empties a
-        link before it writes it. On a slow disk that takes longer than a collection waits.
+        link before it writes it. On a slow disk that takes longer than a collection waits. Or, in a
+        bucket, about a manifest that its push is going to write again.
         """
         if _is_put_off(problem):
             return True
         link = self._shared.registry.root / problem["path"]
-        if link.name == "data" and problem["message"].endswith("is missing"):
+        missing = link.name == "data" and problem["message"].endswith("is missing")
+        if missing and self._shared.registry.in_bucket:
             return self._comes_back(link)
         if link.name != "link":
             return False

@@ -1,13 +1,16 @@
 """What pushes learn of sweeps, in orders that take days to come about."""
 
 import os
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from jettison.errors import StorageError
+from jettison.model import codec
+from jettison.storage.objects.announcing import AnnouncedKeys
 from jettison.storage.objects.reliance import Reliance
-from jettison.storage.objects.sweeps import MOST_WAITED, Over, Sweeps
+from jettison.storage.objects.sweeps import MOST_SECONDS, MOST_WAITED, Announcement, Over, Sweeps
 from tests.interleavings.bucket import SimulatedBucket
 from tests.interleavings.scheduling import Simulation
 
@@ -36,12 +39,12 @@ class Machine:
 def test_a_push_that_stood_still_for_days_learns_of_a_record_that_is_gone() -> None:
     machine = Machine()
     server = machine.sweeps()
-    assert server.naming(["blob"]) == []
+    assert server.naming(["blob"], Over()) == []
     first = machine.sweep("blob")
     machine.simulation.sleep(DAYS)
     machine.sweep("another")
     machine.sweep("a third")
-    found = server.naming(["blob"])
+    found = server.naming(["blob"], Over())
     assert first in found
     server.wait(found)
     assert server.naming(["blob"], server.over) == []
@@ -58,7 +61,7 @@ def test_a_sweep_that_stood_still_for_days_takes_a_new_number() -> None:
         machine.simulation.sleep(DAYS)
         machine.sweep("two")
         machine.sweep("three")
-        assert server.naming(["blob"])  # of those whose records are removed
+        assert server.naming(["blob"], Over())  # of those whose records are removed
         return put_new(key, content)
 
     machine.bucket.put_new = stand_still  # type: ignore[method-assign] # for one request
@@ -72,7 +75,7 @@ def test_a_sweep_that_is_never_shut_ends() -> None:
     machine = Machine()
     server = machine.sweeps()
     number = machine.sweeps().announce(["blob"], 90.0)
-    assert server.naming(["blob"]) == [number]
+    assert server.naming(["blob"], Over()) == [number]
     began = machine.simulation.now
     server.wait([number])
     assert machine.simulation.now - began > 90.0
@@ -97,11 +100,11 @@ def test_a_push_does_not_wait_for_ever() -> None:
     number = machine.sweeps().announce(["blob"], 10 * DAYS)
     began = machine.simulation.now
     with pytest.raises(StorageError, match=f"process {os.getpid()} on .* names what is") as told:
-        server.wait(server.naming(["blob"]))
+        server.wait(server.naming(["blob"], Over()))
     assert f"/jettison/sweeps/{number:016}, and goes on for 600 s" in told.value.message
     assert "Push again when that collection is over" in (told.value.hint or "")
     assert MOST_WAITED < machine.simulation.now - began < MOST_WAITED + 2
-    assert server.naming(["another"]) == []
+    assert server.naming(["another"], Over()) == []
     machine.sweeps().shut(number)
     server.wait([number])
 
@@ -125,7 +128,7 @@ def test_a_record_that_is_gone_behind_a_sweep_that_goes_on_is_asked_for_once() -
     gone, last = machine.sweep("blob"), machine.sweep("a third")
     bucket: Any = machine.bucket
     bucket.remove([f"jettison/sweeps/{gone:016}{end}" for end in ("", ".shut")])
-    found = server.naming(["blob"])
+    found = server.naming(["blob"], Over())
     assert found == [gone]
     server.wait(found)
     assert server.over == Over(first - 1, frozenset({gone, last}))
@@ -146,7 +149,22 @@ def test_a_sweep_that_a_listing_missed_is_not_taken_for_one_that_is_over() -> No
 
     bucket: Any = machine.bucket
     bucket.pages = stood_still  # for one listing
-    server.naming(["a third"])
+    server.naming(["a third"], Over())
     bucket.pages = pages
     assert server.over == Over(0, frozenset({second}))
     assert server.naming(["blob"], server.over) == [first]
+
+
+def test_a_sweep_lasts_half_a_day_at_most_however_long_a_listing_takes() -> None:
+    """Its record is removed a day after it was made, and only those that are over may be."""
+    machine = Machine()
+    bucket: Any = machine.bucket
+    announced = AnnouncedKeys(bucket, machine.sweeps(), clock=machine.simulation.clock)
+    announced._deletes = SimpleNamespace(seconds=10.0)  # type: ignore[assignment] # sends none
+    lasts: list[float] = []
+    for key in ("a", "b"):
+        with announced.looking([key]):
+            machine.simulation.sleep(2 * 3600.0)
+        raw = bucket.get(f"jettison/sweeps/{len(lasts) + 1:016}", 10_000)
+        lasts.append(codec.decode(raw, Announcement).seconds)
+    assert lasts == [100.0, MOST_SECONDS]

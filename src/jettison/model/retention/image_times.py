@@ -34,7 +34,8 @@ class ImageTimes:
 
     def member(self, image: Image, tags: tuple[Tag, ...]) -> Member:
         """Return an image as a member of a rule's set, with those of its tags that are in it."""
-        return Member(image, tags, None, self.pulled(image), self._asked_for(image))
+        asked_for = self._asked_for(image)
+        return Member(image, tags, None, self._pulled_at(image, asked_for), asked_for)
 
     def timed(self, members: Iterable[Member], clock: Clock) -> list[Member]:
         """Return the members of a rule's set with the time that counts."""
@@ -69,14 +70,14 @@ class ImageTimes:
             pushed.append(self._known(of.pushed))
         return _latest(pushed)
 
-    def pulled(self, image: Image) -> Moment | None:
-        """Return when an image was last pulled: by a tag, by its digest, or one of its platforms.
+    def _pulled_at(self, image: Image, asked_for: Moment | None) -> Moment | None:
+        """Return when an image was last pulled: itself, which is told, or one of its platforms.
 
         A client that pulls an image for one platform by digest may never ask for its index.
         """
         if image.digest not in self._pulled:
             self._pulled[image.digest] = self._pulled_by_digest(image.digest)
-        return _latest([self._asked_for(image), self._pulled[image.digest]])
+        return _latest([asked_for, self._pulled[image.digest]])
 
     def _asked_for(self, image: Image) -> Moment | None:
         """Return when an image itself was last pulled: by a tag, or by its digest."""
@@ -93,7 +94,7 @@ class ImageTimes:
 
     def _unused(self, image: Image, untagged: Moment | None) -> Moment | None:
         """Return since when an untagged image is not used: one that is pulled by digest is."""
-        pulled = self.pulled(image)
+        pulled = self._pulled_at(image, self._asked_for(image))
         if untagged is None or pulled is None or pulled.seconds <= untagged.seconds:
             return untagged
         return Moment(pulled.seconds, f"last pulled then, {pulled.source}")

@@ -56,9 +56,6 @@ class Over(NamedTuple):
     beyond: frozenset[int] = frozenset()
 
 
-_NONE_OVER: Final = Over()
-
-
 def _key(number: int) -> str:
     return f"{_SWEEPS}/{number:0{_DIGITS}d}"
 
@@ -98,7 +95,7 @@ class Sweeps:
 
     # Of a push.
 
-    def naming(self, keys: Collection[str], before: Over = _NONE_OVER) -> list[int]:
+    def naming(self, keys: Collection[str], before: Over) -> list[int]:
         """Return the sweeps that were not over ``before`` and name any of these keys; one request.
 
         Those that are over by now are among them: what they have removed was there a moment ago.
