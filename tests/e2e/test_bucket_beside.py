@@ -111,6 +111,17 @@ def test_collections_beside_pushes_for_long(registry: Beside, jettison: Jettison
     stress(registry, jettison, 300)
 
 
+@pytest.mark.parametrize("bucket", EACH[:1], ids=NAMES[:1], indirect=True)
+def test_a_tag_that_is_not_let_go_beside_a_longer_one(registry: Beside, jettison: Jettison) -> None:
+    registry.push("app", "1", GONE)
+    registry.push("app", "1-alpine", KEPT)
+    done = jettison("rm", f"{registry.host}/app:1", "--yes")
+    assert "404 to GET, and is still in the registry's list" in done.stdout
+    assert "leaves it there beside 1-alpine" in done.stdout
+    registry.push("app", "10", GONE)
+    assert "beside" not in jettison("rm", f"{registry.host}/app:10", "--yes").stdout
+
+
 # One collection, step by step.
 
 

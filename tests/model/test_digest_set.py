@@ -22,21 +22,29 @@ def test_it_is_a_set(found: list[tuple[bytes, str]], limit: int) -> None:
         kept.add_row(b"".join(digest for digest in sorted(wanted) if len(digest) == 32))
         for digest in wanted:
             kept.add(digest)
-    for digest in wanted:
-        assert digest in kept.in_folder(folder_of(digest))
     other = Digest.of(b"not among them").binary
-    assert other not in kept.in_folder(folder_of(other))
-    assert not kept.in_folder("sha256/zz")
+    for folder in {folder_of(digest) for digest in (*wanted, other)}:
+        here = {digest for digest in (*wanted, other) if folder_of(digest) == folder}
+        assert kept.among(folder, here) == here - {other}
+    assert not kept.among("sha256/zz", wanted)
 
 
 def test_what_comes_again_takes_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(digests, "_COMPACT", 100_000)
     kept = DigestSet()
-    row = b"".join(bytes([7]) + number.to_bytes(31) for number in range(1000))
+    digests_of_7 = [BinaryDigest(bytes([7]) + n.to_bytes(8) + bytes(23)) for n in range(1000)]
     for _ in range(100):
-        kept.add_row(row)
-    assert len(kept._rows[7]) <= 100_000 + len(row)
-    assert len(kept.in_folder("sha256/07")) == 1000
+        kept.add_row(b"".join(digests_of_7))
+    assert len(kept._rows[7]) <= 100_000 + 8_000
+    assert kept.among("sha256/07", digests_of_7) == set(digests_of_7)
+
+
+def test_of_two_that_begin_alike_both_stay() -> None:
+    kept = DigestSet()
+    one = BinaryDigest(bytes(31) + b"1")
+    other = BinaryDigest(bytes(31) + b"2")
+    kept.add(one)
+    assert kept.among("sha256/00", [one, other]) == {one, other}
 
 
 SHORT = [BinaryDigest(bytes([number % 7, number]) + bytes(30)) for number in range(50)]
@@ -55,6 +63,7 @@ def test_each_is_counted_once() -> None:
 def test_they_are_found_by_folder() -> None:
     digests = DigestSet()
     digests.add_all([*SHORT, LONG])
-    assert digests.in_folder("sha256/01") == {one for one in SHORT if one[0] == 1}
-    assert digests.in_folder("sha256/ff") == set()
-    assert digests.in_folder("sha512/01") == {LONG}
+    ones = [one for one in SHORT if one[0] == 1]
+    assert digests.among("sha256/01", ones) == set(ones)
+    assert digests.among("sha256/ff", [BinaryDigest(b"\xff" * 32)]) == set()
+    assert digests.among("sha512/01", [LONG, BinaryDigest(b"\1" * 63 + b"\2")]) == {LONG}

@@ -366,10 +366,10 @@ class _Planner:
         look.changed = self._storage.group_change(name)
         digests = self._storage.blobs_in(name, look.problems)
         look.names = names_sum(digests)
-        keep = self._kept.in_folder(name)
+        keep = self._kept.among(name, digests)
         loose = [digest for digest in digests if digest not in keep]
         look.kept = len(digests) - len(loose)
-        only_untagged = self._storage.blobs_each(list(self._untagged_only.in_folder(name)))
+        only_untagged = self._storage.blobs_each(list(self._untagged_only.among(name, digests)))
         look.untagged_bytes = sum(blob.size for blob in only_untagged if blob is not None)
         empty = []
         for digest, blob in zip(loose, self._storage.blobs_each(loose), strict=True):

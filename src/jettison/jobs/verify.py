@@ -4,6 +4,7 @@ A sentence says what was checked, and no more. HEAD never counts (:mod:`.image_l
 are fetched, the first bytes of blobs are read, and only what was read in full is called whole.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
@@ -93,12 +94,8 @@ async def _removed_tags(
         for step in run.removed
         for tag in step.tags
     }
-    listed: set[tuple[RepoName, Tag]] = set()
-    for repository in sorted({repository for repository, _ in tags}):
-        try:
-            listed |= {(repository, tag) for tag in await list_tags(registry, repository)}
-        except UnexpectedResponse:
-            listed |= {item for item in tags if item[0] == repository}  # so each is asked for
+    lists = await _lists(registry, tags)
+    listed = {(repository, tag) for repository, names in lists.items() for tag in names}
     asked = [item for item, (_, alone) in tags.items() if alone or item in listed]
     findings: list[Finding | None] = []
     gone = len(tags) - len(asked)
@@ -133,6 +130,8 @@ async def _removed_tags(
             # Removed, and so answered: the list comes from a cache, or from a broken registry. But
             # of a tag that led nowhere before, the list is all there is to see.
             sentence = "the tag answers 404 to GET, and is still in the registry's list"
+            if beside := _begins_with(tag, lists[repository]):
+                sentence += f"; on S3, docker-registry 2.8 leaves it there beside {beside}"
             gone_now = was is not None
             findings.append(
                 Finding(FindingCode.TAG_LISTED, ok=gone_now, subject=name, sentence=sentence)
@@ -140,6 +139,35 @@ async def _removed_tags(
         else:
             gone += 1
     return [_count(FindingCode.TAG_GONE, gone, "tag", "is gone", "are gone"), *findings]
+
+
+async def _lists(
+    registry: Registry, tags: Iterable[tuple[RepoName, Tag]]
+) -> dict[RepoName, list[Tag]]:
+    """Return what is listed in the repositories of ``tags``, sorted.
+
+    Where the registry does not answer, these count as listed, so that each is asked for.
+    """
+    found: dict[RepoName, list[Tag]] = {}
+    for repository in sorted({repository for repository, _ in tags}):
+        try:
+            found[repository] = sorted(await list_tags(registry, repository))
+        except UnexpectedResponse:
+            found[repository] = sorted(tag for name, tag in tags if name == repository)
+    return found
+
+
+def _begins_with(tag: Tag, names: list[Tag]) -> Tag | None:
+    """Return a tag whose key comes before those of ``tag`` in a bucket, and begins as they do.
+
+    docker-registry 2.8 with its driver for S3 does not remove ``1`` beside ``1-alpine`` or ``1.0``
+    (docs/object-storage.md). ``names`` are sorted.
+    """
+    for longer in (f"{tag}-", f"{tag}."):
+        at = bisect_left(names, longer)
+        if at < len(names) and names[at].startswith(longer):
+            return names[at]
+    return None
 
 
 async def _removed_manifests(
