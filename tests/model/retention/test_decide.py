@@ -1,6 +1,7 @@
 """What a policy decides."""
 
 import msgspec
+import pytest
 
 from jettison.configuration.policy_file import parse_policy
 from jettison.model.names import Tag
@@ -345,10 +346,12 @@ def test_child_of_an_index_that_refers_to_another_child_is_no_image() -> None:
     assert found.removed_images == 20
 
 
-def test_what_an_attached_index_lists_stays_or_goes_with_its_subject() -> None:
+@pytest.mark.parametrize("subject", [None, "gone"])
+def test_what_an_attached_index_lists_stays_or_goes_with_its_subject(subject: str | None) -> None:
     repository = Repository()
     image = repository.add("image", "1.0", pushed=1)
-    repository.add("statement", pushed=1)
+    repository.add("statement", pushed=1, subject=subject)
     repository.add("statements", f"sha256-{image.hex}.att", pushed=1, children=["statement"])
-    found = decided(repository, "rules: [{state: untagged, remove: all}]")
+    policy = "rules: [{state: untagged, remove: all}, {state: orphaned, remove: all}]"
+    found = decided(repository, policy)
     assert not found.tags | found.digests

@@ -81,9 +81,9 @@ def find_images(repository: RepositorySnapshot) -> Images:
     by_tag = {repository.tags[tag] for tag in referring}
     followers = reach(tagged, repository.lists, referrers).manifests | by_tag
     loose = [digest for digest in repository.manifests if digest not in followers]
-    untagged = _tops(repository, referrers, loose)
     # What such a tag points to stays or goes with its subject, and so does all that it lists.
     attached = reach(by_tag, repository.lists, referrers).manifests
+    untagged = [one for one in _tops(repository, referrers, loose) if one not in attached]
     found = [
         _image(repository, digest, tuple(own[digest]), State.TAGGED)
         for digest in tagged
@@ -92,7 +92,7 @@ def find_images(repository: RepositorySnapshot) -> Images:
     found += [
         _image(repository, digest, (), State.UNTAGGED)
         for digest in untagged
-        if digest not in attached and refers(digest) is None
+        if refers(digest) is None
     ]
     # What refers to something that is not there: by its subject, or by its tag. What refers to a
     # platform that is missing belongs to the index that lists it.
