@@ -308,6 +308,26 @@ def test_tag_of_a_platform_goes_only_if_rules_remove_it_by_itself() -> None:
     assert kept(found) == {"v1-amd64": "keep-tag", "nightly-s390x": "not-old"}
 
 
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "remove: {older_than: 30d, leaving: 2}",
+        "keep: {daily: 2}, remove: rest",
+        "keep: {last: 2}, remove: rest",
+    ],
+)
+def test_what_is_not_counted_stays_where_it_would_if_it_was(rule: str) -> None:
+    repository = Repository()
+    repository.add("image", "new", pushed=1)
+    repository.add("untagged", pushed=90)
+    repository.add("sbom", "main", pushed=60, subject="untagged")
+    policy = f"rules: [{{tags: ['*'], {rule}}}, {{state: untagged, remove: all}}]"
+    assert not decided(repository, policy).tags
+    for day in (40, 50):
+        repository.add(f"image {day}", f"b{day}", pushed=day)
+    assert "main" in decided(repository, policy).tags
+
+
 def test_a_registry_that_could_tell_and_does_not_changes_no_clock() -> None:
     """Its images are not suddenly dated by their configs: what was pushed when is not known."""
     repository = Repository()

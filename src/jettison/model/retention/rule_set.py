@@ -1,8 +1,10 @@
 """What one rule of a policy says of each image of its set."""
 
 import enum
+import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime, tzinfo
 from typing import Final, NamedTuple
 
@@ -64,6 +66,16 @@ _BUCKETS: Final[tuple[tuple[str, Reason, Callable[[datetime], object]], ...]] = 
 )
 
 
+class _Buckets(NamedTuple):
+    """The hours, days and so on that a rule keeps, at most ``most``, each with its newest time."""
+
+    reason: Reason
+    most: int
+    of: Callable[[datetime], object]
+    kept: Mapping[object, float]
+    times: AbstractSet[float]
+
+
 class RuleSet:
     """The images that a rule is about in one repository, or in one ``group`` of it.
 
@@ -103,20 +115,20 @@ class RuleSet:
         return len(self._times) - bisect_right(self._times, seconds)
 
     def _find_left(self, times: list[float]) -> float:
-        """Return the time of the oldest image that ``leaving`` leaves."""
+        """Return from which time on ``leaving`` leaves what is old."""
         remove = self._rule.remove
         if not isinstance(remove, Remove) or remove.leaving is None or remove.older_than is None:
             return self._now
         cutoff = self._cutoff(remove.older_than)
         old = [time for time in times if time < cutoff]
-        return old[: remove.leaving][-1] if old else cutoff
+        return old[remove.leaving - 1] if len(old) >= remove.leaving else -math.inf
 
-    def _find_buckets(self, times: list[float]) -> list[tuple[Reason, int, set[float]]]:
+    def _find_buckets(self, times: list[float]) -> list[_Buckets]:
         """Return the times that hourly to yearly keep: the newest of each, ties included."""
         keep = self._rule.keep
         if keep is None:
             return []
-        found = []
+        found: list[_Buckets] = []
         for name, reason, bucket_of in _BUCKETS:
             most: int | None = getattr(keep, name)
             if most is None:
@@ -128,8 +140,19 @@ class RuleSet:
                     if len(kept) == most:
                         break
                     kept[bucket] = time
-            found.append((reason, most, set(kept.values())))
+            found.append(_Buckets(reason, most, bucket_of, kept, set(kept.values())))
         return found
+
+    def _is_counted(self, seconds: float) -> bool:
+        at = bisect_left(self._times, seconds)
+        return at < len(self._times) and self._times[at] == seconds
+
+    def _takes_place(self, seconds: float, buckets: _Buckets) -> bool:
+        """Whether hourly to yearly would keep what is not counted, if it was."""
+        newest = buckets.kept.get(buckets.of(datetime.fromtimestamp(seconds, self._zone)))
+        if newest is not None:
+            return seconds >= newest
+        return sum(time > seconds for time in buckets.times) < buckets.most
 
     def verdicts(self) -> Iterator[tuple[Member, Verdict, tuple[bool, bool]]]:
         """Yield each member, its verdict, and whether it is old and beyond, and old or beyond."""
@@ -142,7 +165,10 @@ class RuleSet:
         return self._cutoffs[period]
 
     def judge(self, member: Member) -> tuple[Verdict, tuple[bool, bool]]:
-        """Return the verdict of a member, or of what follows one and is not counted."""
+        """Return the verdict of a member, or of what follows one and is not counted.
+
+        What is not counted stays where it would if it was.
+        """
         keep, remove = self._rule.keep, self._rule.remove
         sums = (False, False)
         if keep is not None:
@@ -183,9 +209,10 @@ class RuleSet:
                 return self._said(Outcome.KEPT, Reason.LAST, str(keep.last), member)
             if keep.within is not None and seconds >= self._cutoff(keep.within):
                 return self._said(Outcome.KEPT, Reason.WITHIN, keep.within, member)
-            for reason, most, times in self._buckets:
-                if seconds in times:
-                    return self._said(Outcome.KEPT, reason, str(most), member)
+            for one in self._buckets:
+                kept = seconds in one.times
+                if kept or (not self._is_counted(seconds) and self._takes_place(seconds, one)):
+                    return self._said(Outcome.KEPT, one.reason, str(one.most), member)
         lately = None
         if keep.pulled_within is not None:
             lately = self._pulled_lately(member, keep.pulled_within)
