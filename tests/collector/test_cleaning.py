@@ -173,6 +173,32 @@ def test_a_repository_in_use_stays(tree: Tree, what: str) -> None:
     assert tree.open().repositories() == ["app"]
 
 
+@pytest.mark.parametrize("thorough", [False, True])
+@pytest.mark.parametrize(
+    "stray",
+    [
+        "_manifests/.DS_Store",
+        "_manifests/tags/.DS_Store",
+        "_layers/sha256/@eaDir/x",
+        "_uploads/.DS_Store",
+        "_uploads/@eaDir/x",
+        "_manifests/revisions/sha256/0.tmp",
+    ],
+)
+def test_a_repository_that_cannot_go_is_not_planned(
+    tree: Tree, stray: str, *, thorough: bool
+) -> None:
+    tree.image("app", None, [b"gone"])
+    path = tree.repository("app") / stray
+    tree.write(path, b"of others", OLD)
+    age(tree.repository("app"))
+    goes = thorough and stray.endswith(".tmp")
+    plan, receipt = run(tree, CollectOptions(untagged=0.0, thorough=thorough))
+    assert plan.vacant == (("app",) if goes else ())
+    assert receipt.removed["repositories"].count == goes
+    assert path.exists() is not goes
+
+
 def test_a_push_into_a_repository_on_its_way_out_is_safe(
     tree: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:

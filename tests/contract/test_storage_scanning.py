@@ -153,6 +153,7 @@ def test_a_repository_that_is_not_there_has_nothing_in_it(subject: Subject) -> N
         assert not repository.is_being_linked(DIGEST.binary)
         assert repository.leftovers(EVER) == []
         assert repository.is_idle(Stamp(0))
+        assert not repository.has_others(())
         with repository.links(LinkKind.LAYER) as links:
             assert links.stamp(DIGEST.binary) is None
             assert links.stamps([DIGEST.binary]) == [None]
@@ -569,4 +570,6 @@ def test_a_link_that_is_being_written_shows(subject: Subject) -> None:
         assert repository.revisions().emptied == [ABSENT.binary]
         assert repository.leftovers(Stamp(0)) == []
         [left] = repository.leftovers(EVER)
+        assert repository.has_others(())
+        assert not repository.has_others({left.path})
         assert left.size == len(ABSENT)

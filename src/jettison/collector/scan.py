@@ -246,7 +246,9 @@ class Scanner:
         going = {one.id for one in found.uploads}
         if any(one.id not in going for one in repository.uploads()):
             return False
-        return repository.is_idle(self._cutoffs.idle)
+        if not repository.is_idle(self._cutoffs.idle):
+            return False
+        return not repository.has_others({one.path for one in found.leftovers})
 
 
 def _trace(

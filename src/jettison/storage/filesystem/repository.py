@@ -6,7 +6,7 @@ system calls for each tag and manifest and hardly any for its layers. Digests ar
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from operator import eq
 from typing import Final, NamedTuple, Self, TypeVar
 
@@ -565,6 +565,35 @@ class RepositoryReader:
                     if folder.own_time() > before:
                         return False
         return True
+
+    def has_others(self, going: Collection[Place]) -> bool:
+        """Whether a file is in it that is no link and no upload, but for those ``going``."""
+        for inner in (layout.LAYERS, "_manifests", layout.UPLOADS):
+            folder = self.open(inner, [])
+            if folder is not None:
+                with folder:
+                    if self._others_below(folder, going, uploads=inner == layout.UPLOADS):
+                        return True
+        return False
+
+    def _others_below(self, folder: Folder, going: Collection[Place], *, uploads: bool) -> bool:
+        names, files = folder.folders()
+        for entry in files:
+            path = self._tree.relative(f"{folder.path}/{entry.name}")
+            if entry.name != layout.LINK and path not in going:
+                return True
+        for name in names:
+            if uploads and not layout.is_foreign(name):
+                continue
+            try:
+                below = folder.open(name)
+            except BlockedError:
+                return True
+            if below is not None:
+                with below:
+                    if self._others_below(below, going, uploads=False):
+                        return True
+        return False
 
     def leftovers(self, before: Stamp) -> list[Leftover]:
         """Return the temporary files below layers and manifests that are idle since ``before``."""

@@ -1,6 +1,6 @@
 """One repository of a storage in memory, looked at."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final, Self
 
 from jettison.errors import InvalidName
@@ -34,6 +34,7 @@ from jettison.storage.protocol import (
 
 __all__ = ["MemoryLinks", "MemoryRepository"]
 
+_EVER: Final = Stamp(2**63 - 1)
 _NEVER: Final = RepositoryState(Stamp(0))
 """A repository that is not there: nothing is in it, and nothing ever was."""
 
@@ -291,6 +292,12 @@ class MemoryRepository:
         state = self._state
         uploads = state.changed.get(UPLOADS, state.made)
         return max(state.made, uploads, *state.parts.values()) <= before
+
+    @locked
+    def has_others(self, going: Collection[Place]) -> bool:
+        """Whether a temporary file is in the repository, but for those ``going``."""
+        found = self.memory.leftovers(self.name, _EVER)
+        return any(one.path not in going for one in found)
 
 
 def _stamp(slot: Slot | None) -> Stamp | None:

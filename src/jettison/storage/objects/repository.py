@@ -1,6 +1,6 @@
 """One repository of a bucket, as a listing shows it."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final, Self
 
 from jettison.errors import InvalidName, StorageError, StorageUnavailable
@@ -338,6 +338,10 @@ class ObjectRepository:
         """Whether nothing was written in the repository since ``before``, and all of it is seen."""
         unseen = any(not found for found in self._in_parts().values())
         return self._found.newest <= before and not unseen
+
+    def has_others(self, going: Collection[Place]) -> bool:
+        """Whether an object is in it that is no link and no upload, but for those ``going``."""
+        return any(Place(entry.key) not in going for entry in self._found.strays)
 
     # Reading single links.
 

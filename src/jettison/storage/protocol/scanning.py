@@ -1,6 +1,6 @@
 """Asking a storage what is in it: the interface of the collector, of fsck and of listings."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Protocol, Self
 
 from jettison.model.digest import BinaryDigest, Digest
@@ -190,6 +190,12 @@ class RepositoryScan(Protocol):
 
         Layers, manifests and tags as such are parts of it, and each upload. Single places of links
         and single tags are not.
+        """
+
+    def has_others(self, going: Collection[Place]) -> bool:
+        """Whether something is in the repository that is no link and no upload, but for ``going``.
+
+        Nothing removes it, so the repository stays.
         """
 
 
