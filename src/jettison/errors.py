@@ -353,6 +353,8 @@ def storage_error(action: str, path: object, error: OSError) -> StorageError:
     hint = None
     if isinstance(error, PermissionError):
         hint = "Run it as the user that the registry runs as, or as root."
+    elif error.errno in _FULL:
+        hint = "The disk is full. gc needs no room, nor do rm and prune with --reclaim."
     elif error.errno == errno.EROFS:
         hint = "The storage is mounted read-only."
     elif error.errno == errno.EXDEV:

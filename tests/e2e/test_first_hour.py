@@ -1,6 +1,7 @@
 """From a full disk to a free one: each refusal and each "later" ends with a command that works."""
 
 import shlex
+from pathlib import Path
 
 import pytest
 
@@ -129,3 +130,45 @@ def test_the_plan_of_a_removal_says_that_the_registry_remembers(
     ):
         removal = ("rm", f"{registry.host}/app:1", "--storage", storage, "--reclaim", "-n")
         assert word in jettison(*removal).stderr
+
+
+def test_what_people_type_wrong_is_told_with_what_is_right(
+    registry: DockerRegistry, jettison: Jettison
+) -> None:
+    registry.push("app", "1", GOES)
+    wrong: dict[tuple[str, ...], str] = {
+        ("gc", registry.host, "-n"): "no API gives its storage",
+        ("gc", registry.storage, "--untagged", "7"): "'7' needs a unit",
+        ("rm", f"{registry.config}/app:1", "-n"): "--storage",
+        ("undo", "last"): "see `jettison runs`",
+    }
+    for command, said in wrong.items():
+        assert said in jettison(*command, check=None).stderr
+
+
+def test_a_removal_and_a_prune_that_reclaim_say_the_same_of_an_undo(
+    registry: DockerRegistry, jettison: Jettison, tmp_path: Path
+) -> None:
+    registry.push("app", "1", GOES)
+    registry.push("app", "2", STAYS)
+    registry.age(7200)
+    reclaim = ("--storage", registry.storage, "--reclaim", "--yes")
+    removed = jettison("rm", f"{registry.host}/app:1", *reclaim)
+    assert removed.stderr.splitlines()[-1] == "undo: no longer: its blobs are gone"
+    registry.push("app", "1", GOES)
+    registry.age(7200)
+    policy = tmp_path / "retention.yml"
+    policy.write_text('max_removal: 60%\nrules: [{tags: ["1"], remove: all}]\n')
+    pruned = jettison("prune", registry.host, "--policy", policy, *reclaim)
+    assert pruned.stderr.splitlines()[-1] == "undo: no longer: its blobs are gone"
+
+
+@pytest.mark.distribution  # jettison serve tells when an image was pushed
+def test_a_prune_over_the_api_says_how_images_without_a_time_can_go(
+    registry: DockerRegistry, jettison: Jettison
+) -> None:
+    for tag in ("1", "2"):
+        app = layer({"app": tag.encode()})
+        registry.push("app", tag, image([app], created="1970-01-01T00:00:00Z"))
+    planned = jettison("prune", registry.host, "--keep-last", "1", "-n")
+    assert "`jettison rm` takes tags by name" in planned.stderr

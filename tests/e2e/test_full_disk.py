@@ -12,6 +12,9 @@ from tests.support.disk import small_disk
 from tests.support.registry import DockerRegistry
 
 BASE = layer({"base": random_bytes(1, 500_000)})
+IMAGES = {
+    tag: image([BASE, layer({"app": random_bytes(int(tag), 2_000_000)})]) for tag in ("1", "2")
+}
 
 
 @pytest.fixture
@@ -19,19 +22,23 @@ def full(tmp_path: Path) -> Iterator[DockerRegistry]:
     """A registry with two images on a disk of its own, on which nothing is left."""
     disk = tmp_path / "disk"
     with small_disk(disk, "8m"), DockerRegistry(disk / "registry", delete=True) as registry:
-        for tag in ("1", "2"):
-            app = layer({"app": random_bytes(int(tag), 2_000_000)})
-            registry.push("app", tag, image([BASE, app]))
+        for tag, made in IMAGES.items():
+            registry.push("app", tag, made)
         registry.age(7200)
-        for size in (65536, 4096, 1):
-            with (disk / f"rest-{size}").open("wb", buffering=0) as file:
-                try:
-                    while True:
-                        file.write(b"x" * size)
-                except OSError:
-                    pass
-        assert os.statvfs(disk).f_bavail == 0
+        fill(disk)
         yield registry
+
+
+def fill(disk: Path) -> None:
+    """Leave no byte."""
+    for size in (65536, 4096, 1):
+        with (disk / f"rest-{size}").open("ab", buffering=0) as file:
+            try:
+                while True:
+                    file.write(b"x" * size)
+            except OSError:
+                pass
+    assert os.statvfs(disk).f_bavail == 0
 
 
 def test_one_command_frees_a_full_disk(full: DockerRegistry, jettison: Jettison) -> None:
@@ -89,3 +96,16 @@ def test_a_collection_needs_no_room(full: DockerRegistry, jettison: Jettison) ->
     assert before - full.blob_bytes() > 2_000_000
     left = [path.name for path in full.root.iterdir()]
     assert sorted(left) == ["docker", "jettison"]
+
+
+def test_a_removal_that_has_to_write_says_that_the_disk_is_full(
+    full: DockerRegistry, jettison: Jettison
+) -> None:
+    removal = ("rm", f"{full.host}/app:1", "--reclaim", "--storage", full.storage, "--yes")
+    jettison(*removal)
+    full.push("app", "3", IMAGES["2"])
+    fill(full.root.parent.parent)
+    # A tag alone goes by a throw-away manifest, which Distribution 2.x has to write.
+    refused = jettison("rm", f"{full.host}/app:3", "--yes", check=None)
+    assert "its disk is full" in refused.stderr
+    assert "jettison gc" in refused.stderr

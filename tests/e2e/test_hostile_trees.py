@@ -259,6 +259,11 @@ def test_without_permission_nothing_is_removed(place: Path, foreigner: Jettison)
     refused = foreigner("gc", root, *COLLECT, check=1)
     told(refused, "Permission denied", str(root), "as the user that the registry runs as")
     assert state(root) == before
+    root.chmod(0o700)
+    named = place / "config.yml"
+    named.write_text(f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {root}}}}}\n")
+    for closed in (root, named):
+        told(foreigner("gc", closed, "-n", check=1), "Permission denied", "the registry runs as")
 
 
 @pytest.mark.parametrize("hidden", ["repositories/secret", "repositories/secret/_layers", "blobs"])

@@ -93,7 +93,10 @@ def as_told(error: BaseException) -> JettisonError:
         return UsageError(f"{text[:1].lower()}{text[1:]}", hint=f"See `{path} --help`.")
     if isinstance(error, OSError) and error.strerror:
         where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
-        return JettisonError(f"{where}{error.strerror}")
+        hint = None
+        if isinstance(error, PermissionError):
+            hint = "Run it as a user who may: the one that the registry runs as, or root."
+        return JettisonError(f"{where}{error.strerror}", hint=hint)
     text = " ".join(f"{type(error).__name__}: {error}".split())
     return JettisonError(
         f"a fault in jettison: {text}",

@@ -110,7 +110,7 @@ def _pairs(args: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def _with_value(arg: str, following: str, defaults: Mapping[str, str]) -> str:
-    if arg not in defaults:
+    if arg not in defaults or following.isdecimal():  # a number without a unit is refused as such
         return arg
     try:
         parse_duration(following)

@@ -195,7 +195,7 @@ class PruneCommand:
     async def _carried_out(
         self, session: "AsyncRegistrySession", prepared: "PreparedPrune"
     ) -> "RemovalEntry":
-        from jettison.cli.receipt import print_receipt, undo_line
+        from jettison.cli.receipt import print_receipt, tell_undo
         from jettison.jobs.prune import PruneJob
 
         with reporting() as progress:
@@ -208,7 +208,7 @@ class PruneCommand:
         if self._output is Format.TABLE:
             write("")
             print_receipt(entry)
-            note(dim(f"undo: {undo_line(entry, time.time())}  (jettison undo {entry.id})"))
+            tell_undo(entry, time.time())
         else:
             emit(self._output, {"run": entry})
         return entry

@@ -35,6 +35,7 @@ __all__ = [
     "print_findings",
     "print_plan",
     "print_receipt",
+    "tell_undo",
     "undo_line",
     "what_goes",
 ]
@@ -164,6 +165,13 @@ def _done(run: JournalEntry, receipt: Receipt) -> str:
     if run.kind is JobKind.UNDO and not run.registry and not receipt.tags + receipt.manifests:
         return f"took back a repair of {run.storage}"
     return f"{verb} {what} on {run.place}"
+
+
+def tell_undo(run: RemovalEntry, now: float) -> None:
+    """Print whether and until when a run can be undone, and how if it can."""
+    found = undo_promise_of(run, now)
+    how = f"  (jettison undo {run.id})" if found is not None and found.possible else ""
+    note(dim(f"undo: {undo_line(run, now)}{how}"))
 
 
 def undo_line(run: EntryHead, now: float) -> str:

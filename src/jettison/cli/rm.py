@@ -171,9 +171,8 @@ async def _rm(
     yes: bool,
 ) -> "RemovalEntry | None":
     from jettison import connect
-    from jettison.cli.receipt import print_receipt, undo_line
+    from jettison.cli.receipt import print_receipt, tell_undo
     from jettison.collector.plausibility import refuse
-    from jettison.model.undo_promise import undo_promise_of
 
     async with connect(request.host, storage=storage, connection=connection) as registry:
         with reporting() as progress:
@@ -206,9 +205,7 @@ async def _rm(
     if output is Format.TABLE:
         write("")
         print_receipt(finished)
-        left = undo_promise_of(finished, time.time())
-        how = f"  (jettison undo {finished.id})" if left is not None and left.possible else ""
-        note(dim(f"undo: {undo_line(finished, time.time())}{how}"))
+        tell_undo(finished, time.time())
         _tell_later(finished, prepared, storage)
     return finished
 

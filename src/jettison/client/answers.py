@@ -1,5 +1,6 @@
 """The content of a registry's answers: lists, errors, digests and links."""
 
+import errno
 import re
 from collections.abc import Iterable
 from http import HTTPStatus
@@ -20,6 +21,7 @@ __all__ = [
     "content_digest",
     "describe",
     "error_codes",
+    "is_disk_full",
     "is_page",
     "next_link",
     "read_index",
@@ -79,6 +81,17 @@ class _Problems(msgspec.Struct):
 def error_codes(response: "Response") -> set[str]:
     """Return the codes in an error body (distribution specification, "Error Codes")."""
     return {problem.code for problem in _problems(response).errors or () if problem.code}
+
+
+def is_disk_full(response: "Response") -> bool:
+    """Whether an error body is Distribution's about a storage without room."""
+    return any(_has_no_room(problem.detail) for problem in _problems(response).errors or ())
+
+
+def _has_no_room(detail: object) -> bool:
+    if not isinstance(detail, dict):
+        return False
+    return detail.get("Err") == errno.ENOSPC or any(map(_has_no_room, detail.values()))
 
 
 def _problems(response: "Response") -> _Problems:

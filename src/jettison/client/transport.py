@@ -21,7 +21,7 @@ from typing import Final, NamedTuple, Self
 import aiohttp
 from yarl import URL
 
-from jettison.client.answers import describe, is_page
+from jettison.client.answers import describe, is_disk_full, is_page
 from jettison.client.auth import NO_ACCESS, Access, Authenticator, Reply
 from jettison.client.bounds import paced, read_some, seconds_for, seconds_for_head
 from jettison.client.clock import clock_difference
@@ -442,6 +442,9 @@ class Transport:
             said = f"{self.speaker(response)} keeps answering {describe(response)}"
             message = f"{said} to {response.url.path}"
             hint = "Check the log of the registry, or of the proxy in front of it."
+            if is_disk_full(response):
+                message = f"{message}: its disk is full"
+                hint = "Free space where its storage is, which needs no room: jettison gc CONFIG."
             if status in {502, 503, 504} and not self._serves:
                 return Unreachable(message, hint=hint)
         error = RegistryFailing(message, hint=hint)

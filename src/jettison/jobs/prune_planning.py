@@ -65,6 +65,12 @@ _NONE_IN_USE: Final = (
 )
 
 
+_TIMELESS: Final = (
+    "the configs of some images tell no time, as those of reproducible builds: they stay "
+    "(--storage counts by pushes, and `jettison rm` takes tags by name)"
+)
+
+
 class PruneRequest(msgspec.Struct, frozen=True):
     """The request of a prune.
 
@@ -105,6 +111,9 @@ class Planning:
         self._unseen = 0
         self._unknown: dict[str, None] = {}
         self._unread: list[ListingProblem] = []
+
+    def _are_timeless(self) -> bool:
+        return any(stay.reason is Reason.TIME_UNKNOWN for stay in self._stays)
 
     def note(self, *sentences: str) -> None:
         """Note what could not be known."""
@@ -224,6 +233,8 @@ class Planning:
                 f"{copied_note(self._copied)} (--trust-times uses them, --clock created counts by "
                 "the configs)"
             )
+        elif self._place.storage is None and not self._notes and self._are_timeless():
+            self.note(_TIMELESS)
         held = request.held
         if (held.tags or held.digests) and all(s.reason is not Reason.IN_USE for s in self._stays):
             self.note(_NONE_IN_USE)

@@ -426,7 +426,9 @@ class Journal:
             except (JournalError, NotFoundError):
                 continue
         where = f" on {on}" if on is not None else ""
-        raise NotFoundError(none, hint=f"There is no such run{where} in {self.location}.")
+        raise NotFoundError(
+            none, hint=f"No such run{where} is in {self.location}; see `jettison runs`."
+        )
 
     def find(self, text: str) -> str:
         """Return the id that ``text`` is, or the only one that it begins or ends.

@@ -5,6 +5,7 @@ collects on the host has that configuration, or knows that path, and the data is
 """
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -22,6 +23,7 @@ _VOLUMES: Final = (
     "~/.local/share/containers/storage/volumes",
 )
 _CONFIGURATIONS: Final = frozenset({".yml", ".yaml"})
+_HOST: Final = re.compile(r"[\w.-]+:\d+(?:/|$)")
 _MOST_SHOWN: Final = 3
 
 
@@ -47,6 +49,10 @@ def require_here(path: Path, configuration: Path | None = None) -> None:
         raise StorageError(message, hint=f"{hint}{_found()}")
     if path.exists() or any((parent / layout.MARKER).is_dir() for parent in path.parents):
         return
+    if _HOST.match(str(path)):
+        message = f"{path} is a registry, and no API gives its storage"
+        hint = "Give its configuration file or its root directory, on the machine where that is."
+        raise StorageError(message, hint=f"{hint}{_found()}")
     if path.suffix in _CONFIGURATIONS:
         hint = (
             "If the registry runs in a container, that is a path inside it: copy the file out "
