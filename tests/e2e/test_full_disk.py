@@ -109,3 +109,25 @@ def test_a_removal_that_has_to_write_says_that_the_disk_is_full(
     refused = jettison("rm", f"{full.host}/app:3", "--yes", check=None)
     assert "its disk is full" in refused.stderr
     assert "jettison gc" in refused.stderr
+
+
+def test_what_a_registry_could_not_write_to_the_end_is_repaired_with_a_little_room(
+    full: DockerRegistry, jettison: Jettison
+) -> None:
+    full.delete("app", full.manifest("app", "1").headers["Docker-Content-Digest"])
+    revisions = full.tree / "repositories/app/_manifests/revisions/sha256"
+    torn = revisions / ("0" * 64) / "link"
+    torn.parent.mkdir()
+    torn.touch()
+    later = jettison.later()
+    before = full.blob_bytes()
+    kept = later("gc", full.root, "--yes", check=3)
+    assert "the link is empty" in kept.stderr
+    assert "jettison fsck" in kept.stderr
+    fill(full.root.parent.parent)
+    repair = ("fsck", full.root, "--repair", "--yes")
+    assert "The disk is full" in later(*repair, check=1).stderr
+    (full.root.parent.parent / "rest-65536").unlink()
+    later(*repair)
+    later("gc", full.root, "--now", "--yes", "--assume-quiescent")
+    assert before - full.blob_bytes() > 2_000_000
