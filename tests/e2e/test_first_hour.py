@@ -136,7 +136,7 @@ def test_what_people_type_wrong_is_told_with_what_is_right(
     registry: DockerRegistry, jettison: Jettison
 ) -> None:
     registry.push("app", "1", GOES)
-    wrong: dict[tuple[str, ...], str] = {
+    wrong: dict[tuple[str | Path, ...], str] = {
         ("gc", registry.host, "-n"): "no API gives its storage",
         ("gc", registry.storage, "--untagged", "7"): "'7' needs a unit",
         ("rm", f"{registry.config}/app:1", "-n"): "--storage",

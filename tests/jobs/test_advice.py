@@ -30,8 +30,8 @@ def test_the_order_is_by_what_it_is_good_for() -> None:
         policy_bytes=85,
     )
     assert codes(found) == [
-        AdviceCode.ENABLE,
         AdviceCode.COLLECT,
+        AdviceCode.ENABLE,
         AdviceCode.UNTAGGED,
         AdviceCode.PRUNE,
         AdviceCode.UNDO,

@@ -75,14 +75,26 @@ class Findings(msgspec.Struct, frozen=True):
 
 
 def advise(found: Findings) -> tuple[Advice, ...]:
-    """Return what to do: what is in the way, then what frees most, then what shows more."""
+    """Return what to do: what is in the way, then what frees most, then what shows more.
+
+    A collection needs no deletion over the API, and no restart while the disk is full.
+    """
     freeing = sorted(_freeing(found), key=lambda one: -one.bytes)
-    return (*_in_the_way(found), *_collecting(found), *freeing, *_looking(found))
+    return (
+        *_logging_in(found),
+        *_collecting(found),
+        *_enabling(found),
+        *freeing,
+        *_looking(found),
+    )
 
 
-def _in_the_way(found: Findings) -> Iterator[Advice]:
+def _logging_in(found: Findings) -> Iterator[Advice]:
     if found.login:
         yield Advice(AdviceCode.LOGIN, ("login", found.target), "this needs a login")
+
+
+def _enabling(found: Findings) -> Iterator[Advice]:
     if found.mendable is not None:
         why = "enables deletion; restart the registry then"
         yield Advice(AdviceCode.ENABLE, ("check", "--fix", found.mendable), why)

@@ -180,10 +180,10 @@ def _split_host(text: str) -> tuple[str, str | None]:
         bad = re.search(r"[^A-Za-z0-9.:\[\]-]", host)
         start, end = (bad.start(), bad.end()) if bad else (0, len(host))
         many = host.count(":") > 1 and not host.startswith("[")
-        hint = "An IPv6 address is written in brackets: [::1]:5000/REPO:TAG." if many else None
+        how = "An IPv6 address is written in brackets: [::1]:5000/REPO:TAG." if many else None
         if re.match(r"/[^/]+/", text):
-            hint = "Name the registry, HOST/REPO:TAG, and give its storage beside it: --storage."
-        raise _invalid(text, start, end, "invalid registry host", hint)
+            how = "Name the registry, HOST/REPO:TAG, and give its storage beside it: --storage."
+        raise _invalid(text, start, end, "invalid registry host", how)
     # As every client decides it: without a dot, a port or "localhost" it is a path, not a host,
     # and we know no registry that would be meant.
     if not (":" in host or "." in host or host.lower() == "localhost"):
