@@ -48,12 +48,17 @@ def test_the_order_is_by_what_it_is_good_for() -> None:
 def test_only_what_asks_or_shows_is_advised() -> None:
     """Nothing that is pasted removes anything without a question."""
     found = Findings(
-        "h", ("--insecure",), "dir", garbage=1, untagged=1, undo=1, largest=("app", 1), policy="p",
-        policy_images=1, policy_bytes=1,
+        "h", ("--insecure",), "dir", garbage=1, untagged=1, uploads=1, undo=1, largest=("app", 1),
+        policy="p", policy_images=1, policy_bytes=1,
     )  # fmt: skip
     for one in advise(found):
         assert {"--yes", "-y"}.isdisjoint(one.arguments)
-        if one.code in {AdviceCode.UNTAGGED, AdviceCode.UNDO, AdviceCode.TRY_POLICY}:
+        if one.code in {
+            AdviceCode.UNTAGGED,
+            AdviceCode.UPLOADS,
+            AdviceCode.UNDO,
+            AdviceCode.TRY_POLICY,
+        }:
             assert one.arguments[-1] == "-n"
         if one.arguments[0] in {"prune", "ls"}:
             assert "--insecure" in one.arguments

@@ -239,6 +239,7 @@ def _findings(
         problems=0 if plan is None else len(plan.problems),
         protected=0 if total is None or total.protected is None else total.protected.bytes,
         untagged=0 if total is None or total.untagged is None else total.untagged.bytes,
+        uploads=0 if total is None or total.uploads is None else total.uploads.bytes - abandoned,
         undo=0 if total is None or total.undo is None else total.undo.bytes,
         window_until=None if plan is None else min((one.until for one in plan.held), default=None),
         largest=(rows[0].repository, rows[0].alone) if rows and rows[0].alone else None,

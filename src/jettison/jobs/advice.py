@@ -22,6 +22,7 @@ class AdviceCode(enum.StrEnum):
     PRUNE = "prune"
     CHECK = "check-storage"
     UNTAGGED = "untagged"
+    UPLOADS = "unfinished-uploads"
     UNDO = "end-undo"
     TRY_POLICY = "try-policy"
     LOOK = "look"
@@ -47,8 +48,10 @@ class Findings(msgspec.Struct, frozen=True):
     such commands need; ``storage`` is what ``gc`` is given, None if there is none, or if something
     keeps it from being collected. ``mendable`` is a configuration in which deletion can be enabled.
     ``refused``: a collection as it is now would be refused. ``problems`` is how many things in the
-    storage could not be read. ``window_until`` is when the first undo window ends, in seconds since
-    the epoch. ``largest`` is the repository that takes most, and the bytes that are its own.
+    storage could not be read. ``uploads`` are the bytes of unfinished uploads that a collection
+    leaves, those of pushes that go on among them. ``window_until`` is when the first undo window
+    ends, in seconds since the epoch. ``largest`` is the repository that takes most, and the bytes
+    that are its own.
     ``policy`` is the file of a policy that frees ``policy_bytes``, at most if ``policy_bound``, and
     that would be refused as it is now if ``policy_refused``.
     """
@@ -64,6 +67,7 @@ class Findings(msgspec.Struct, frozen=True):
     problems: int = 0
     protected: int = 0
     untagged: int = 0
+    uploads: int = 0
     undo: int = 0
     window_until: float | None = None
     largest: tuple[str, int] | None = None
@@ -128,6 +132,10 @@ def _freeing(found: Findings) -> Iterator[Advice]:
         arguments = ("gc", found.storage, "--untagged=30d", "-n")
         why = "shows what would go with manifests that have no tag, and are older than 30 days"
         yield Advice(AdviceCode.UNTAGGED, arguments, why, found.untagged, bound=True)
+    if found.uploads:
+        arguments = ("gc", found.storage, "--uploads=1d", "-n")
+        why = "shows what would go with uploads that broke off more than a day ago"
+        yield Advice(AdviceCode.UPLOADS, arguments, why, found.uploads, bound=True)
     if found.undo:
         arguments = ("gc", found.storage, "--now", "-n")
         why = "shows what would go without undo windows"
