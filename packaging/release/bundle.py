@@ -7,12 +7,12 @@ its hash.
 
 import re
 import shutil
-import subprocess
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from release.programs import run
 from release.tree import ROOT, Source
 
 PYTHONS: Final = ("3.11", "3.12", "3.13", "3.14")
@@ -63,7 +63,7 @@ def _install(blocks: list[str], folder: Path, python: str, architecture: str) ->
         *("--python-platform", f"{PLATFORMS[architecture]}-manylinux_2_28"),
         *("--target", str(folder), "-r", str(wanted)),
     ]
-    subprocess.run(command, check=True)  # with the user's own settings of certificates and index
+    run(command)  # with the user's own settings of certificates and index
     wanted.unlink()
 
 

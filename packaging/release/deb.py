@@ -4,7 +4,6 @@ import gzip
 import hashlib
 import os
 import shutil
-import subprocess
 from pathlib import Path
 from textwrap import dedent
 from typing import Final
@@ -13,6 +12,7 @@ from release.bundle import PYTHONS
 from release.command_tree import commands
 from release.completions import SHELLS
 from release.manual import manual_page, page_name
+from release.programs import run
 from release.tree import Source
 
 _CONFFILES: Final = ("etc/jettison/config.yml",)
@@ -33,7 +33,7 @@ def build_deb(source: Source, bundle: Path, folder: Path, architecture: str) -> 
         os.utime(path, (source.epoch, source.epoch), follow_symlinks=False)
     target = folder / f"jettison_{source.version}-1_{architecture}.deb"
     command = ["dpkg-deb", "--root-owner-group", "-Zzstd", "--build", str(root), str(target)]
-    subprocess.run(command, env=source.environment, check=True, stdout=subprocess.DEVNULL)
+    run(command, env=source.environment)
     return target
 
 

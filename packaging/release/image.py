@@ -3,12 +3,11 @@
 import hashlib
 import os
 import shutil
-import subprocess
-import sys
 import tarfile
 from pathlib import Path
 from typing import Final
 
+from release.programs import run
 from release.sbom import components
 from release.tree import ROOT, Source
 
@@ -24,8 +23,8 @@ USER: Final = 65532
 _NOT_RUN: Final = ("applications", "binfmts", "bug", "gcc", "lintian", "locale", "man", "pixmaps")
 
 
-def build_image(source: Source, bundle: Path, folder: Path, architecture: str) -> Path:
-    """Build the image of a processor, as an archive of OCI's layout, and the list beside it."""
+def build_image(source: Source, bundle: Path, folder: Path, architecture: str) -> tuple[Path, Path]:
+    """Build the image of a processor, as an archive of OCI's layout, and the list of its parts."""
     stem = f"jettison-{source.version}-{architecture}"
     work = folder / f"image-{architecture}"
     root = work / "root"
@@ -40,7 +39,7 @@ def build_image(source: Source, bundle: Path, folder: Path, architecture: str) -
     target = folder / f"{stem}.oci.tar"
     _build(source, work, target, architecture)
     shutil.rmtree(work)
-    return target
+    return target, listed
 
 
 def missing() -> str:
@@ -69,14 +68,12 @@ def _unpack_packages(work: Path, root: Path, architecture: str) -> dict[str, tup
         *("-o", f"APT::Architecture={architecture}", "-o", f"APT::Architectures={architecture}"),
         *("-o", "APT::Sandbox::User=root", "-o", "Acquire::Languages=none"),
     ]
-    subprocess.run(["apt-get", *options, "update"], check=True, stdout=sys.stderr)
-    command = ["apt-get", *options, "download", *PACKAGES]
-    subprocess.run(command, cwd=archives, check=True, stdout=sys.stderr)
+    run(["apt-get", *options, "update"])
+    run(["apt-get", *options, "download", *PACKAGES], archives)
     found = {}
     for archive in sorted(archives.glob("*.deb")):
-        subprocess.run(["dpkg-deb", "-x", str(archive), str(root)], check=True)
-        asked = ["dpkg-deb", "-f", str(archive), "Version"]
-        version = subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip()
+        run(["dpkg-deb", "-x", str(archive), str(root)])
+        version = run(["dpkg-deb", "-f", str(archive), "Version"]).strip()
         digest = hashlib.sha256(archive.read_bytes()).hexdigest()
         found[archive.name.partition("_")[0]] = (version, digest)
     for name in _NOT_RUN:
@@ -122,9 +119,7 @@ def _pack(root: Path, target: Path, epoch: int) -> None:
 
 
 def _build(source: Source, work: Path, target: Path, architecture: str) -> None:
-    revision = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=ROOT, check=True, capture_output=True, text=True
-    ).stdout.strip()
+    revision = run(["git", "rev-parse", "HEAD"], ROOT).strip()
     labels = {
         "title": "jettison",
         "description": source.description,
@@ -140,10 +135,10 @@ def _build(source: Source, work: Path, target: Path, architecture: str) -> None:
         *(f"--label=org.opencontainers.image.{name}={value}" for name, value in labels.items()),
         *("--tag", f"jettison:{source.version}", str(work)),
     ]
-    subprocess.run(command, env=without_logins(), check=True, stdout=subprocess.DEVNULL)
+    run(command, env=without_logins())
     archive = f"oci-archive:{target}:jettison:{source.version}"
     command = [*buildah, "push", "--quiet", f"jettison:{source.version}", archive]
-    subprocess.run(command, env=without_logins(), check=True, stdout=subprocess.DEVNULL)
+    run(command, env=without_logins())
 
 
 def _copy(source: Path, target: Path) -> None:

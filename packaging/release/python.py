@@ -1,11 +1,12 @@
 """The wheels and the source distribution, as an index of Python packages takes them."""
 
 import shlex
-import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Final
 
+from release.programs import run
 from release.tree import TOOLS, Source
 
 TARGETS: Final = {
@@ -35,14 +36,8 @@ def build_wheel(source: Source, folder: Path, platform: str = "any") -> Path:
 
 
 def _hatch(source: Source, folder: Path, target: str, variables: dict[str, str]) -> Path:
-    command = [sys.executable, "-m", "hatchling", "build", "-t", target, "-d", str(folder)]
-    before = set(folder.iterdir())
-    subprocess.run(
-        command,
-        cwd=source.folder,
-        env=source.environment | variables,
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
-    (made,) = set(folder.iterdir()) - before
-    return made
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        command = [sys.executable, "-m", "hatchling", "build", "-t", target, "-d", place]
+        run(command, source.folder, source.environment | variables)
+        (made,) = Path(place).iterdir()
+        return made.replace(folder / made.name)

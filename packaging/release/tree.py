@@ -3,11 +3,12 @@
 import os
 import re
 import shutil
-import subprocess
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from release.programs import run
 
 ROOT: Final = Path(__file__).parents[2]
 TOOLS: Final = ROOT / ".venv" / "tools" / "bin"
@@ -38,10 +39,7 @@ def copy_source(folder: Path, site: str = "") -> Source:
     ``site`` is where the files of this version can be read, ending with a slash. Without it, links
     in the README to other pages are plain text: an index of packages has no such pages.
     """
-    listed = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True
-    ).stdout
-    for name in filter(None, listed.decode().split("\0")):
+    for name in filter(None, run(["git", "ls-files", "-z"], ROOT).split("\0")):
         if not (ROOT / name).is_file():
             continue
         target = folder / name
@@ -62,9 +60,7 @@ def copy_source(folder: Path, site: str = "") -> Source:
 
 def last_commit() -> int:
     """Return the time of the last commit, in seconds since 1970."""
-    command = ["git", "log", "-1", "--format=%ct"]
-    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
-    return int(done.stdout)
+    return int(run(["git", "log", "-1", "--format=%ct"], ROOT))
 
 
 def with_links_to(text: str, site: str) -> str:
