@@ -136,9 +136,12 @@ def _build(source: Source, work: Path, target: Path, architecture: str) -> None:
         *("--tag", f"jettison:{source.version}", str(work)),
     ]
     run(command, env=without_logins())
-    archive = f"oci-archive:{target}:jettison:{source.version}"
-    command = [*buildah, "push", "--quiet", f"jettison:{source.version}", archive]
-    run(command, env=without_logins())
+    layout = work / "layout"
+    place = f"oci:{layout}:jettison:{source.version}"
+    run([*buildah, "push", "--quiet", f"jettison:{source.version}", place], env=without_logins())
+    for path in layout.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    _pack(layout, target, source.epoch)  # buildah's own archive has the time in it
 
 
 def _copy(source: Path, target: Path) -> None:
