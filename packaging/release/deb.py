@@ -4,6 +4,8 @@ import gzip
 import hashlib
 import os
 import shutil
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from pathlib import Path
 from textwrap import dedent
 from typing import Final
@@ -15,6 +17,7 @@ from release.manual import manual_page, page_name
 from release.programs import run
 from release.tree import Source
 
+_MAINTAINER: Final = "Jettison <jettison@packages.invalid>"
 _CONFFILES: Final = ("etc/jettison/config.yml",)
 _SCRIPTS: Final = ("postinst", "prerm", "postrm")
 
@@ -58,6 +61,9 @@ def _copy_files(source: Source, root: Path) -> None:
     inside = "What it has inside, in /usr/lib/jettison, has its licences there: *.dist-info/.\n"
     _write(documents / "copyright", licence + inside)
     _gzip(documents / "changelog.gz", (source.folder / "CHANGELOG.md").read_bytes())
+    moment = format_datetime(datetime.fromtimestamp(source.epoch, UTC))
+    entry = f"jettison ({source.version}-1) unstable; urgency=medium\n\n  * See changelog.gz.\n\n"
+    _gzip(documents / "changelog.Debian.gz", f"{entry} -- {_MAINTAINER}  {moment}\n".encode())
 
 
 def _write_control(source: Source, root: Path, architecture: str) -> None:
@@ -68,7 +74,7 @@ def _write_control(source: Source, root: Path, architecture: str) -> None:
         Package: jettison
         Version: {source.version}-1
         Architecture: {architecture}
-        Maintainer: Jettison <jettison@packages.invalid>
+        Maintainer: {_MAINTAINER}
         Installed-Size: {size // 1024}
         Depends: python3 (>= {first}), python3 (<< {after}), libc6 (>= 2.28), libstdc++6
         Recommends: ca-certificates

@@ -1,13 +1,16 @@
 """The Debian package, installed into a root of Debian's own packages."""
 
+import gzip
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from release.tree import ROOT
+from release.deb import build_deb
+from release.tree import ROOT, copy_source
 from tests.support.packages import made
 from tests.support.trees import Tree
 
@@ -52,6 +55,18 @@ def test_a_unit_may_do_little(unit: str) -> None:
     if "--offline" in done.stderr:
         pytest.skip("this systemd-analyze does not judge files")
     assert done.returncode == 0, done.stdout.splitlines()[-1]
+
+
+def test_its_changelog_is_one_of_debian(tmp_path: Path) -> None:
+    if not shutil.which("dpkg-deb"):
+        pytest.skip("dpkg-deb is not installed")
+    source = copy_source(tmp_path / "source")
+    (tmp_path / "bundle").mkdir()
+    build_deb(source, tmp_path / "bundle", tmp_path, "amd64")
+    packed = tmp_path / "root/usr/share/doc/jettison/changelog.Debian.gz"
+    first, *_, last = gzip.decompress(packed.read_bytes()).decode().splitlines()
+    assert first == f"jettison ({source.version}-1) unstable; urgency=medium"
+    assert re.fullmatch(r" -- .+ <.+>  \w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d \+0000", last)
 
 
 @pytest.fixture(scope="session")
