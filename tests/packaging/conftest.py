@@ -1,5 +1,8 @@
 """What is released is made once for all tests of this folder, of this tree's files."""
 
+import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -23,3 +26,20 @@ def wheels(shared: Path) -> Path:
 def pyz(shared: Path) -> Path:
     (path,) = made(shared, "pyz", "--architecture", "amd64").glob("*.pyz")
     return path
+
+
+@pytest.fixture(scope="session", params=["bookworm", "trixie"])
+def debian(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    """A root with Python alone, made of the packages of a Debian."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can make a root of its own")
+    if not shutil.which("mmdebstrap"):
+        pytest.skip("mmdebstrap is not installed")
+    root = tmp_path_factory.mktemp("debian") / "root"
+    command = ["mmdebstrap", "--quiet", "--variant=minbase", "--include=python3", request.param]
+    done = subprocess.run(
+        [*command, str(root)], check=False, capture_output=True, text=True, timeout=1800
+    )
+    if done.returncode != 0:
+        pytest.skip(f"mmdebstrap cannot reach Debian's packages: {done.stderr.splitlines()[-1:]}")
+    return root

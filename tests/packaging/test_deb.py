@@ -11,14 +11,12 @@ import pytest
 
 from release.deb import build_deb
 from release.tree import ROOT, copy_source
-from tests.support.packages import made
+from tests.support.packages import made, run_in
 from tests.support.trees import Tree
 
 UNITS = ROOT / "packaging" / "debian"
 OWNER = 1234
 SCRIPT = """\
-set -e
-mount -t proc proc /proc
 install() { dpkg -i /tmp/jettison.deb >/dev/null; }
 install
 jettison --version
@@ -69,23 +67,6 @@ def test_its_changelog_is_one_of_debian(tmp_path: Path) -> None:
     assert re.fullmatch(r" -- .+ <.+>  \w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d \+0000", last)
 
 
-@pytest.fixture(scope="session")
-def debian(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A root with Python alone, made of Debian's packages."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can make a root of its own")
-    if not shutil.which("mmdebstrap"):
-        pytest.skip("mmdebstrap is not installed")
-    root = tmp_path_factory.mktemp("debian") / "root"
-    command = ["mmdebstrap", "--quiet", "--variant=minbase", "--include=python3", "bookworm"]
-    done = subprocess.run(
-        [*command, str(root)], check=False, capture_output=True, text=True, timeout=1800
-    )
-    if done.returncode != 0:
-        pytest.skip(f"mmdebstrap cannot reach Debian's packages: {done.stderr.splitlines()[-1:]}")
-    return root
-
-
 @pytest.mark.soak
 def test_it_is_installed_upgraded_and_purged_and_the_data_stays(shared: Path, debian: Path) -> None:
     (package,) = made(shared, "deb", "--architecture", "amd64").glob("*.deb")
@@ -96,16 +77,7 @@ def test_it_is_installed_upgraded_and_purged_and_the_data_stays(shared: Path, de
     before = len(tree.blobs())
     for path in (tree.root, *tree.root.rglob("*")):
         os.chown(path, OWNER, OWNER)
-    done = subprocess.run(
-        [
-            *("unshare", "--mount", "--pid", "--fork", "chroot", str(debian), "env", "-i"),
-            *("PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C.UTF-8"),
-            *("sh", "-c", SCRIPT % {"owner": OWNER}),
-        ],
-        check=False,
-        capture_output=True,
-        text=True,
-    )
+    done = run_in(debian, SCRIPT % {"owner": OWNER})
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[-2:] == ["the data is there", "/var/lib/jettison"]
     assert "/srv/tree/" not in done.stdout, "a file of root in a storage of somebody else's"

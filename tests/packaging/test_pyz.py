@@ -1,5 +1,6 @@
 """The program in one file."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,8 +9,9 @@ import pytest
 
 from tests.packaging.test_python import try_it
 from tests.support.cli import Jettison
-from tests.support.packages import PYTHONS, interpreter
+from tests.support.packages import PYTHONS, interpreter, run_in
 
+OWNER = 1234
 LAUNCH = Path(__file__).parents[2] / "packaging" / "launch.py"
 
 
@@ -31,6 +33,21 @@ def test_it_runs_on(pyz: Path, version: str, tmp_path: Path) -> None:
     jettison = Jettison(tmp_path, command)
     try_it(jettison, tmp_path / "tree")
     jettison("demo", timeout=600)
+
+
+@pytest.mark.soak
+def test_it_runs_on_a_debian_without_pip(pyz: Path, debian: Path) -> None:
+    shutil.copy(pyz, debian / "srv" / "jettison.pyz")
+    run = "/srv/jettison.pyz demo >/dev/null && stat -c %u $HOME/.cache/jettison/pyz"
+    done = run_in(
+        debian,
+        f"! python3 -m pip 2>/dev/null || exit 9; install -d /srv/root;"
+        f" install -d -o {OWNER} /srv/user;"
+        f" HOME=/srv/root sh -ec '{run}';"
+        f" HOME=/srv/user setpriv --reuid {OWNER} --clear-groups sh -ec '{run}'",
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"0\n{OWNER}\n"
 
 
 @pytest.mark.soak

@@ -49,3 +49,13 @@ def interpreter(version: str) -> str:
     if not found:
         pytest.skip(f"there is no Python {version} on this machine")
     return found
+
+
+def run_in(root: Path, script: str) -> subprocess.CompletedProcess[str]:
+    """Run a script of sh, as root, in a root of Debian's."""
+    command = [
+        *("unshare", "--mount", "--pid", "--fork", "chroot", str(root), "env", "-i"),
+        *("PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C.UTF-8"),
+        *("sh", "-e", "-c", f"mount -t proc proc /proc\n{script}"),
+    ]
+    return subprocess.run(command, check=False, capture_output=True, text=True)
