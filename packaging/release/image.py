@@ -4,6 +4,7 @@ import hashlib
 import os
 import shutil
 import tarfile
+import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -26,19 +27,19 @@ _NOT_RUN: Final = ("applications", "binfmts", "bug", "gcc", "lintian", "locale",
 def build_image(source: Source, bundle: Path, folder: Path, architecture: str) -> tuple[Path, Path]:
     """Build the image of a processor, as an archive of OCI's layout, and the list of its parts."""
     stem = f"jettison-{source.version}-{architecture}"
-    work = folder / f"image-{architecture}"
-    root = work / "root"
-    root.mkdir(parents=True)
-    debian = _unpack_packages(work, root, architecture)
-    _add_program(bundle, root)
     listed = folder / f"{stem}.cdx.json"
-    listed.write_text(components(source, debian), "utf-8")
-    _copy(listed, root / "usr/share/sbom/jettison.cdx.json")
-    _pack(root, work / "root.tar", source.epoch)
-    shutil.copyfile(source.folder / "packaging/image/Containerfile", work / "Containerfile")
     target = folder / f"{stem}.oci.tar"
-    _build(source, work, target, architecture)
-    shutil.rmtree(work)
+    with tempfile.TemporaryDirectory(dir=folder) as place:  # removes folders of no write mode too
+        work = Path(place)
+        root = work / "root"
+        root.mkdir()
+        debian = _unpack_packages(work, root, architecture)
+        _add_program(bundle, root)
+        listed.write_text(components(source, debian), "utf-8")
+        _copy(listed, root / "usr/share/sbom/jettison.cdx.json")
+        _pack(root, work / "root.tar", source.epoch)
+        shutil.copyfile(source.folder / "packaging/image/Containerfile", work / "Containerfile")
+        _build(source, work, target, architecture)
     return target, listed
 
 
