@@ -134,6 +134,7 @@ lint: python $(STAMP) ## ruff (rules and format) and mypy
 	@$(BIN)/ruff format --check $(SOURCES)
 	@$(BIN)/mypy $(SOURCES)
 
+soak: PROGRAMS += mmdebstrap:mmdebstrap
 soak: setup azurite charts $(TOOLS) ## The long tests
 	@$(BIN)/pytest -n 4 --dist worksteal -m soak --hypothesis-profile=soak $(ARGS)
 

@@ -1,12 +1,12 @@
 """What is released is made once for all tests of this folder, of this tree's files."""
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.support.missing import lack, need
 from tests.support.packages import made
 
 
@@ -33,13 +33,12 @@ def debian(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequ
     """A root with Python alone, made of the packages of a Debian."""
     if os.geteuid() != 0:
         pytest.skip("only root can make a root of its own")
-    if not shutil.which("mmdebstrap"):
-        pytest.skip("mmdebstrap is not installed")
+    need("mmdebstrap")
     root = tmp_path_factory.mktemp("debian") / "root"
     command = ["mmdebstrap", "--quiet", "--variant=minbase", "--include=python3", request.param]
     done = subprocess.run(
         [*command, str(root)], check=False, capture_output=True, text=True, timeout=1800
     )
     if done.returncode != 0:
-        pytest.skip(f"mmdebstrap cannot reach Debian's packages: {done.stderr.splitlines()[-1:]}")
+        lack(f"mmdebstrap cannot reach Debian's packages: {done.stderr.splitlines()[-1:]}")
     return root
