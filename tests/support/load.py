@@ -341,16 +341,21 @@ class Client:
         self.shared.fail(kind, f"{what}\n{story}")
 
     def age(self, repo: str, made: Image) -> None:
-        """Set the times of its files and folders to a day ago, behind the registry's back."""
+        """Set the times of its files and folders to a day ago, behind the registry's back.
+
+        The place of its revision comes last. It says that the manifest is no newcomer, whose time
+        of arrival would count, which nothing can set back; and a collection takes it when it is old
+        and empty, also one that looks at the rest too early.
+        """
         tree = self.shared.registry.tree
         folder = tree / "repositories" / repo
         when = time.time() - DAY
-        places = [folder / "_manifests" / "revisions" / "sha256" / made.digest.hex]
-        places += [folder / "_layers" / "sha256" / blob.digest.hex for blob in made.blobs()]
+        places = [folder / "_layers" / "sha256" / blob.digest.hex for blob in made.blobs()]
         places += [
             tree / "blobs" / "sha256" / one.digest.hex[:2] / one.digest.hex
             for one in everything(made)
         ]
+        places.append(folder / "_manifests" / "revisions" / "sha256" / made.digest.hex)
         for place in places:
             for path in (place / "data", place / "link", place):
                 with contextlib.suppress(FileNotFoundError):
