@@ -83,7 +83,7 @@ def test_the_site_is_in_the_metadata_only_if_it_is_given(tmp_path: Path) -> None
         "Documentation, https://pages.example/jettison/0/docs/",
         "Changelog, https://pages.example/jettison/0/CHANGELOG.md",
     ]
-    assert "https://pages.example/jettison/0/docs/concepts.md" in about.as_string()
+    assert "https://pages.example/jettison/0/docs/install.md" in about.as_string()
 
 
 def test_what_is_bundled_is_what_is_tested() -> None:
