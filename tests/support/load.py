@@ -328,15 +328,20 @@ class Client:
     def _broken(
         self, repo: str, ref: str, digest: Digest, text: str, more: dict[Digest, str]
     ) -> None:
-        """Note it, with whether it comes back: a collection may hide a blob for a moment.
+        """Note it, with whether it comes back: a collection may hide a blob until it ends.
 
-        `more` has the paths by what was to come from them.
+        `more` has the paths by what was to come from them. What a tag that moves meanwhile led to
+        is asked for by digest, and of what is deleted meanwhile nobody knows.
         """
+        model, since = self.shared.model, self.shared.model.now
         story = self.shared.log.about({digest, *more})
-        time.sleep(self.shared.patience)
+        self._wait_for_what_is_hidden()
+        if not model.settled(repo, ref, since):
+            by_tag, by_digest = (f"/v2/{repo}/manifests/{one}" for one in (ref, digest))
+            more = {one: by_digest if path == by_tag else path for one, path in more.items()}
         again = {one: Digest.of(self._read(path).body) for one, path in more.items()}
         back = bool(again) and all(one == found for one, found in again.items())
-        kind = MOMENT if back else "image broken"
+        kind = MOMENT if back or not model.settled(repo, digest, since) else "image broken"
         what = f"{self.name}: {repo} {ref} = {digest}: {text}"
         self.shared.fail(kind, f"{what}\n{story}")
 
@@ -360,6 +365,14 @@ class Client:
             for path in (place / "data", place / "link", place):
                 with contextlib.suppress(FileNotFoundError):
                     os.utime(path, (when, when))
+
+    def _wait_for_what_is_hidden(self) -> None:
+        patience, counts = self.shared.patience, self.shared.counts
+        running, deadline = counts["collections"], time.monotonic() + 10 * patience
+        time.sleep(patience)
+        while counts["collections"] == running and time.monotonic() < deadline:
+            if self.shared.ended.wait(0.1):
+                break
 
     # -- all of it -----------------------------------------------------------------------------
 
