@@ -33,10 +33,10 @@ from jettison.cli.output import (
     yellow,
 )
 from jettison.cli.progress import reporting
-from jettison.errors import JettisonError, LoginRefused, UsageError
+from jettison.errors import JettisonError, UsageError
 
 if TYPE_CHECKING:
-    from jettison.jobs.advice import Advice, Findings
+    from jettison.jobs.advice import Advice
     from jettison.jobs.doctor import Diagnosis, PolicyEffect, StorageMeasure
     from jettison.jobs.workspace import Workspace
     from jettison.manifest_cache import ManifestCache
@@ -106,7 +106,7 @@ def _read(file: Path | None) -> "Policy | None":
 def _examine_path(
     target: str, file: Path | None, rules: "Policy | None"
 ) -> "tuple[Diagnosis, JettisonError | None]":
-    from jettison.jobs.doctor import StorageMeasure
+    from jettison.jobs.doctor import Named, StorageMeasure, Told, diagnose
     from jettison.jobs.workspace import Workspace
 
     path = Path(target)
@@ -125,8 +125,8 @@ def _examine_path(
     if problem is None and measure.failure is not None:
         problem = measure.failure
     space = None if measure.found is None else measure.found.space
-    findings = _findings(target, (), target, items, measure, space, effect, problem)
-    return _diagnosis(target, items, space, measure, effect, findings), problem
+    told = Told(Named(target, storage=target), tuple(items), measure, space, effect, problem)
+    return diagnose(target, told, os.environ), problem
 
 
 def _scheduled(
@@ -147,7 +147,7 @@ async def _examine_host(
     connection: Connection,
 ) -> "tuple[Diagnosis, JettisonError | None]":
     from jettison import connect
-    from jettison.jobs.doctor import StorageMeasure
+    from jettison.jobs.doctor import Named, StorageMeasure, Told, diagnose
     from jettison.jobs.space import measure_registry
     from jettison.model.names import Location
 
@@ -172,9 +172,9 @@ async def _examine_host(
             items = _items(checked, place, measure, unread)
     problem = checked.problem or measure.failure
     options = (*connection_arguments(connection), *(("--storage", storage) if storage else ()))
-    host = location.host
-    findings = _findings(host, options, storage, items, measure, space, effect, problem)
-    return _diagnosis(target, items, space, measure, effect, findings), problem
+    named = Named(location.host, options, storage)
+    told = Told(named, tuple(items), measure, space, effect, problem)
+    return diagnose(target, told, os.environ), problem
 
 
 async def _effect(
@@ -200,70 +200,6 @@ def _items(
     if unread is not None:
         found.append(Item(Level.WARNING, "space", f"not known: {unread.message}", unread.hint))
     return found
-
-
-def _findings(
-    target: str,
-    options: tuple[str, ...],
-    storage: str | None,
-    items: "list[Any]",
-    measure: "StorageMeasure",
-    space: "Space | None",
-    effect: "PolicyEffect | None",
-    problem: JettisonError | None,
-) -> "Findings":
-    from jettison.jobs.advice import Findings
-    from jettison.jobs.check import Level
-    from jettison.jobs.check_configuration import DELETE_VARIABLE
-
-    deleting = {"deletion", "storage.delete.enabled", "catalog"}
-    wrong = {item.subject for item in items if item.level is Level.ERROR}
-    plan = None if measure.found is None else measure.found.plan
-    total = None if space is None else space.total
-    rows = sorted(() if space is None else space.repositories, key=lambda row: -row.alone)
-    mendable = target if "storage.delete.enabled" in wrong and not wrong - deleting else None
-    refused = plan is not None and any(
-        item.subject == "collecting" and item.message.startswith("refused:") for item in items
-    )
-    abandoned = 0 if plan is None else plan.classes["uploads"].bytes
-    return Findings(
-        target=target,
-        options=options,
-        storage=storage if plan is not None and not wrong - deleting else None,
-        login=isinstance(problem, LoginRefused),
-        mendable=mendable if DELETE_VARIABLE not in os.environ else None,
-        # A storage needs no registry that deletes; a registry does.
-        deletes=not wrong if storage != target else not wrong - deleting,
-        garbage=0 if plan is None else plan.bytes + abandoned,
-        refused=refused,
-        problems=0 if plan is None else len(plan.problems),
-        protected=0 if total is None or total.protected is None else total.protected.bytes,
-        untagged=0 if total is None or total.untagged is None else total.untagged.bytes,
-        uploads=0 if total is None or total.uploads is None else total.uploads.bytes - abandoned,
-        undo=0 if total is None or total.undo is None else total.undo.bytes,
-        window_until=None if plan is None else min((one.until for one in plan.held), default=None),
-        largest=(rows[0].repository, rows[0].alone) if rows and rows[0].alone else None,
-        policy=None if effect is None else effect.file,
-        policy_images=0 if effect is None else effect.images + effect.tags,
-        policy_bytes=0 if effect is None else effect.bytes,
-        policy_bound=effect is not None and effect.bound,
-        policy_refused=effect is not None and effect.refused,
-    )
-
-
-def _diagnosis(
-    target: str,
-    items: "list[Any]",
-    space: "Space | None",
-    measure: "StorageMeasure",
-    effect: "PolicyEffect | None",
-    findings: "Findings",
-) -> "Diagnosis":
-    from jettison.jobs.advice import advise
-    from jettison.jobs.doctor import Diagnosis
-
-    frees = None if measure.found is None else findings.garbage
-    return Diagnosis(target, tuple(items), space, frees, effect, advise(findings))
 
 
 def _document(found: "Diagnosis") -> dict[str, Any]:
