@@ -155,6 +155,23 @@ def test_requests_of_a_dry_collection(
     assert counted.requests == reading
 
 
+@ON_VERSITYGW
+def test_a_collection_asks_no_more_for_more_that_it_removes(
+    registry: S3Registry, counted: Counted, bucket: Bucket
+) -> None:
+    found = []
+    for count in (2, 30):
+        for number in range(count):
+            made = an_image("base", f"{count}-{number}")
+            registry.delete("app", registry.push("app", "gone", made))
+        registry.push("app", "stays", an_image("base"))
+        bucket.age(7200)
+        done = counted("gc", registry.config, "--yes", "--assume-quiescent", "--max-removal=100%")
+        assert "freed, as predicted" in done.stdout
+        found.append({name: counted.requests[name] for name in ("ListObjectsV2", "HeadObject")})
+    assert found[0] == found[1]
+
+
 def test_an_untagged_manifest_is_in_the_plan(registry: S3Registry, jettison: Jettison) -> None:
     registry.push("app", "1", an_image("old"))
     registry.push("app", "1", an_image("new"))

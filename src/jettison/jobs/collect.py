@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import msgspec
 
 from jettison.collector.mark_log import Tracing
-from jettison.collector.plan import CollectionPlan, CollectOptions, LinkedDigest
+from jettison.collector.plan import CollectionPlan, CollectOptions, LinkedDigest, SweptBlob
 from jettison.collector.planning import plan_collection
 from jettison.collector.plausibility import find_objections, refuse
 from jettison.collector.space import SpaceCount
@@ -53,7 +53,7 @@ from jettison.model.times import rfc3339
 from jettison.progress import Progress
 from jettison.storage.descriptor_cache import forget
 from jettison.storage.journal import Journal, new_run_id, tree_journal
-from jettison.storage.protocol import Problem, Protects, Storage
+from jettison.storage.protocol import LinkKind, Problem, Protects, Storage
 
 if TYPE_CHECKING:
     from jettison.configuration import Configuration
@@ -251,6 +251,8 @@ class CollectionJob:
         )
         recovered = receipt.recovered + len(self._recovered)
         receipt = msgspec.structs.replace(receipt, recovered=recovered)
+        # Links first: a bucket is listed for them, and tells of blobs by the same listing then.
+        links = tuple(_gone_links(self.storage, _sample(plan.layer_links)))
         findings = [*_findings(self.storage, plan, receipt), *forgotten]
         has_bounds = self.storage.features.capacity
         run = CollectionEntry(
@@ -271,12 +273,8 @@ class CollectionJob:
                 notes=tuple(f"{problem.path}: {problem.message}" for problem in receipt.problems),
             ),
             # Only what was seen to be gone: a later proof takes it for removed.
-            links=tuple(_gone_links(self.storage, _sample(plan.layer_links))),
-            blobs=tuple(
-                blob.digest
-                for blob in _sample(plan.blobs)
-                if self.storage.blob(blob.digest.binary) is None
-            ),
+            links=links,
+            blobs=tuple(_gone_blobs(self.storage, _sample(plan.blobs))),
         )
         if not plan.empty:
             try:
@@ -353,12 +351,21 @@ def _findings(
 
 
 def _gone_links(
-    storage: Storage, links: Iterable[LinkedDigest]
+    storage: Storage, links: Sequence[LinkedDigest]
 ) -> Iterator[tuple[RepoName, Digest]]:
-    for link in links:
-        with storage.repository(link.repository) as reader:
-            if reader.layer_target(link.digest.binary) is None:
-                yield RepoName(link.repository), link.digest
+    if not links:
+        return
+    pairs = [(link.repository, link.digest.binary) for link in links]
+    for link, linked in zip(links, storage.are_linked(LinkKind.LAYER, pairs), strict=True):
+        if not linked:
+            yield RepoName(link.repository), link.digest
+
+
+def _gone_blobs(storage: Storage, blobs: Sequence[SweptBlob]) -> Iterator[Digest]:
+    found = storage.blobs_each([blob.digest.binary for blob in blobs])
+    for blob, there in zip(blobs, found, strict=True):
+        if there is None:
+            yield blob.digest
 
 
 def _sample(removed: Sequence[Item]) -> Sequence[Item]:
