@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import msgspec
 
 from jettison.collector.mark_log import Tracing
-from jettison.collector.plan import CollectionPlan, CollectOptions, LinkedDigest, SweptBlob
+from jettison.collector.plan import CollectionPlan, CollectOptions, LinkedDigest
 from jettison.collector.planning import plan_collection
 from jettison.collector.plausibility import find_objections, refuse
 from jettison.collector.space import SpaceCount
@@ -253,7 +253,8 @@ class CollectionJob:
         receipt = msgspec.structs.replace(receipt, recovered=recovered)
         # Links first: a bucket is listed for them, and tells of blobs by the same listing then.
         links = tuple(_gone_links(self.storage, _sample(plan.layer_links)))
-        findings = [*_findings(self.storage, plan, receipt), *forgotten]
+        gone = _gone_blobs(self.storage, plan)
+        findings = [*_findings(self.storage, plan, receipt, len(gone)), *forgotten]
         has_bounds = self.storage.features.capacity
         run = CollectionEntry(
             id=new_run_id(plan.started),
@@ -274,7 +275,7 @@ class CollectionJob:
             ),
             # Only what was seen to be gone: a later proof takes it for removed.
             links=links,
-            blobs=tuple(_gone_blobs(self.storage, _sample(plan.blobs))),
+            blobs=tuple(one.digest for one in _sample(plan.blobs) if one.digest in gone),
         )
         if not plan.empty:
             try:
@@ -307,9 +308,9 @@ class CollectionJob:
 
 
 def _findings(
-    storage: Storage, plan: CollectionPlan, receipt: CollectionReceipt
+    storage: Storage, plan: CollectionPlan, receipt: CollectionReceipt, gone: int
 ) -> Iterator[Finding]:
-    """Compare freed and predicted bytes, and both with the disk."""
+    """Compare freed and predicted bytes, and both with the disk, where ``gone`` blobs are not."""
     freed = receipt.blobs.bytes
     hidden = freed and storage.keeps_removed()
     if freed == plan.bytes:
@@ -335,7 +336,6 @@ def _findings(
         ok = not receipt.failures and not receipt.ended
         yield Finding(FindingCode.FREED_OTHER, ok=ok, subject=subject, sentence=sentence)
     if plan.blobs:
-        gone = storage.blobs_each([blob.digest.binary for blob in plan.blobs]).count(None)
         subject = f"{gone:,} of {len(plan.blobs):,} blob files"
         ok = gone == len(plan.blobs) or not (receipt.failures or receipt.ended)
         sentence = f"gone from the {medium(storage)}"
@@ -361,11 +361,10 @@ def _gone_links(
             yield RepoName(link.repository), link.digest
 
 
-def _gone_blobs(storage: Storage, blobs: Sequence[SweptBlob]) -> Iterator[Digest]:
-    found = storage.blobs_each([blob.digest.binary for blob in blobs])
-    for blob, there in zip(blobs, found, strict=True):
-        if there is None:
-            yield blob.digest
+def _gone_blobs(storage: Storage, plan: CollectionPlan) -> set[Digest]:
+    found = storage.blobs_each([blob.digest.binary for blob in plan.blobs])
+    pairs = zip(plan.blobs, found, strict=True)
+    return {blob.digest for blob, there in pairs if there is None}
 
 
 def _sample(removed: Sequence[Item]) -> Sequence[Item]:

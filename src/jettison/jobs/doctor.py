@@ -164,7 +164,7 @@ def _findings(told: Told, environment: Mapping[str, str]) -> Findings:
         options=named.options,
         storage=named.storage if plan is not None and not grave else None,
         login=isinstance(told.problem, LoginRefused),
-        mendable=named.target if mendable and DELETE_VARIABLE not in environment else None,
+        mendable=named.target if mendable else None,
         # A storage needs no registry that deletes; a registry does.
         deletes=not (grave if named.storage == named.target else wrong),
         garbage=0 if plan is None else plan.bytes + abandoned,
