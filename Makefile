@@ -17,7 +17,7 @@ ARGS ?=
 
 # program:package, for what the tests and benchmarks run beside Python
 PROGRAMS := docker-registry:docker-registry skopeo:skopeo curl:curl htpasswd:apache2-utils \
-	openssl:openssl strace:strace zstd:zstd redis-server:redis-server \
+	jq:jq openssl:openssl strace:strace zstd:zstd redis-server:redis-server \
 	wrk:wrk buildah:buildah podman:podman dockerd:docker.io ctr:containerd unshare:util-linux \
 	/usr/sbin/nginx:nginx-light /usr/sbin/haproxy:haproxy
 
@@ -134,7 +134,8 @@ lint: python $(STAMP) ## ruff (rules and format) and mypy
 	@$(BIN)/ruff format --check $(SOURCES)
 	@$(BIN)/mypy $(SOURCES)
 
-soak: PROGRAMS += mmdebstrap:mmdebstrap
+soak: PROGRAMS += mmdebstrap:mmdebstrap ceph-mon:ceph-mon ceph-osd:ceph-osd radosgw:radosgw \
+	ceph:ceph-common
 soak: setup azurite charts $(TOOLS) ## The long tests
 	@$(BIN)/pytest -n 4 --dist worksteal -m soak --hypothesis-profile=soak $(ARGS)
 
@@ -169,8 +170,9 @@ lock: python $(STAMP) ## Newest versions of all dependencies, for development, i
 	@! grep -n '://' requirements.txt packaging/*.txt || \
 		{ echo "lock: requirements must name no host" >&2; exit 1; }
 
-docs: python $(STAMP) ## docs/commands.md, pictures from the demo and the code, and the site in build/site
+docs: python $(STAMP) ## docs/commands.md, docs/json.md, pictures from the demo and the code, and the site in build/site
 	@$(BIN)/python docs/render_commands.py
+	@$(BIN)/python -m docs.render_json
 	@$(BIN)/python docs/picture.py
 	@$(BIN)/python -m docs.architecture
 	@$(BIN)/python docs/build_site.py

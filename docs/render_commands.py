@@ -8,7 +8,6 @@ from typing import Any
 from typer.main import get_command
 
 from jettison.cli.commands import app
-from jettison.model.journal import FindingCode
 
 TARGET = Path(__file__).parent / "commands.md"
 HEAD = """\
@@ -19,33 +18,14 @@ HEAD = """\
 `make docs` writes this page from the program's own help. Data goes to standard output, messages and
 progress to standard error.
 
-`-o json` and `-o ndjson` print documents with a `schema_version`, sizes in bytes and times as in
-RFC 3339. A command that ends with an error then writes it as the last line of standard error:
-`{"schema_version":1,"error":{"code":"not_found","message":…,"hint":…,"exit_code":1}}`. What was
-done before the error is a document on standard output.
+`-o json` and `-o ndjson` print [documents](json.md) with a `schema_version`, sizes in bytes and
+times as in RFC 3339. A command that ends with an error then writes it as the last line of standard
+error: `{"schema_version":1,"error":{"code":"not_found","message":…,"hint":…,"exit_code":1}}`.
 
 Text from a registry, a tree or a file name is shown and never obeyed: control characters, text
 directions and the like are written out (`\\x1b`). A terminal that lacks a character gets plain
 letters (`<=`). There are no colours with `NO_COLOR`, with `TERM=dumb`, and without a terminal. A
 fault in the program itself is one line; `JETTISON_DEBUG=1` shows where it is.
-
-What a command has verified is a list of `findings`, each with `ok`, a `subject`, a `sentence` for
-people, and a `code`:
-
-| code | says |
-|---|---|
-{codes}
-
-A step of a plan has a `reason` and a `code`: `named` (the request names it), `last-tag` (the last
-tag of the manifest goes), `referrer` (it refers to a manifest that goes), `child` (an index that
-goes lists it, and no other does), or `no-manifest` (the tag leads to no readable manifest). So has
-what is `kept`: `tagged` (it has a tag of its own), `listed` (an index that stays lists it),
-`referrer` (it refers to a manifest that stays), or `protected` (something that cannot be read may
-need it).
-
-A step of a removal that was not done is in `left`, with a `reason` and a `code`: `not-saved` (what
-it removes could not be saved first), `changed` (the registry is not what it was when the plan was
-made), `refused` (the registry does not let it go), or `failed` (anything else).
 
 ## Exit codes
 
@@ -68,8 +48,7 @@ made), `refused` (the registry does not let it go), or `failed` (anything else).
 def render() -> str:
     """Return the whole document."""
     root: Any = get_command(app)
-    codes = "\n".join(f"| `{code}` | {code.meaning} |" for code in FindingCode)
-    parts = [HEAD.replace("{codes}", codes), *_section("jettison", root)]
+    parts = [HEAD, *_section("jettison", root)]
     for name, command in root.commands.items():
         parts += _section(f"jettison {name}", command)
         for inner, below in getattr(command, "commands", {}).items():

@@ -19,8 +19,8 @@ SCRAPED = {"job", "instance"}
 
 
 def documented() -> dict[str, set[str]]:
-    """The metrics of docs/operations.md with their labels."""
-    text = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    """The metrics of docs/metrics.md with their labels."""
+    text = (ROOT / "docs" / "metrics.md").read_text("utf-8")
     rows = re.findall(r"^\| `((?:jettison|registry)_\w+)` \|([^|]*)\|", text, re.MULTILINE)
     return {name: set(re.findall(r"`(\w+)`", labels)) for name, labels in rows}
 

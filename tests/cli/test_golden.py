@@ -16,6 +16,7 @@ from jettison.api.connection import Connection
 from jettison.cli.main import main
 from jettison.demo.images import image, index, layer
 from jettison.model.names import RepoName
+from tests.support.documents import check_printed
 from tests.support.memory import MemoryRegistry
 from tests.support.trees import Tree
 
@@ -78,6 +79,7 @@ def run(
             main()
         told = capsys.readouterr()
         assert ended.value.code == code, told.err
+        check_printed(arguments, told.out, told.err)
         text = told.out + "".join(f"2> {line}\n" for line in told.err.splitlines())
         text = f"$ jettison {' '.join(arguments)}\n{text}"
         for mask, word in MASKS:

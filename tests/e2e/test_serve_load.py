@@ -244,10 +244,13 @@ def test_nothing_grows_under_load(tmp_path: Path, jettison: Jettison) -> None:
     print(f"\n{told}")  # noqa: T201 - what `pytest -s` is asked for
     first = figures[round(SETTLED / SECONDS * len(figures)) :]
     window = max(1, len(first) // 6)
-    settled = max(one.resident for one in first[:window])
-    assert max(one.resident for one in first[-window:]) <= MOST_GROWTH * settled, told
+    start, end = first[:window], first[-window:]
+    settled = max(one.resident for one in start)
+    assert max(one.resident for one in end) <= MOST_GROWTH * settled, told
     assert max(one.threads for one in first) == first[0].threads, told
-    assert max(one.descriptors for one in first) <= first[0].descriptors + CONNECTIONS, told
+    # Connections that clients broke off are there until the server meets their end.
+    most = max(one.descriptors for one in start) + CONNECTIONS
+    assert max(one.descriptors for one in end) <= most, told
     assert after.descriptors <= before.descriptors + 2, told
     for what in ("pushes", "pulls", "deletions"):
         assert answers[what] > SECONDS, told

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tests.support.documents import check_printed
 from tests.support.preloaded import Preloaded
 
 PYTHON_MODULE = (sys.executable, "-m", "jettison")
@@ -73,6 +74,7 @@ class Jettison:
             f"jettison {' '.join(map(str, args))}: exit {result.code}, not {check}\n"
             f"--- stdout\n{result.stdout}\n--- stderr\n{result.stderr}"
         )
+        check_printed([str(arg) for arg in args], result.stdout, result.stderr)
         return result
 
     def _forked(

@@ -21,6 +21,7 @@ from jettison.errors import DeletionDisabled, JettisonError, StorageError, Usage
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from jettison.cli import documents
     from jettison.configuration import Configuration
     from jettison.jobs.check import Item, Measure
     from jettison.jobs.workspace import Workspace
@@ -86,7 +87,8 @@ def check(
     if output is Format.TABLE:
         print_items(found.items)
     else:
-        emit(output, {"target": target, "items": found.items}, "items")
+        told: documents.Checked = {"target": target, "items": found.items}
+        emit(output, told, "items")
     if found.problem is not None:
         raise found.problem
 

@@ -1,6 +1,6 @@
 """Prints a collection's plan and receipt."""
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from jettison.cli.output import (
     ago,
@@ -18,6 +18,7 @@ from jettison.cli.output import (
 from jettison.errors import PartlyDone
 
 if TYPE_CHECKING:
+    from jettison.cli import documents
     from jettison.collector.plan import CollectionPlan, Tally
     from jettison.collector.sweep import CollectionReceipt
 
@@ -125,13 +126,24 @@ def not_all(problems: int, failures: int, *, dry_run: bool = False) -> PartlyDon
     return PartlyDone("; ".join(told), hint=hint)
 
 
-def plan_document(plan: "CollectionPlan", disk_free: int | None) -> dict[str, Any]:
+_FOR_ITS_EXECUTION: Final = (
+    "seen",
+    "blob_names",
+    "blob_times",
+    "unfinished",
+    "hypothetical",
+    "schema_version",
+)
+
+
+def plan_document(plan: "CollectionPlan", disk_free: int | None) -> "documents.CollectionDetails":
     """Return the plan for programs, without what only its execution needs."""
     from jettison.model import codec
 
-    document: dict[str, Any] = codec.plain(plan)
-    for name in ("seen", "blob_names", "blob_times", "unfinished", "hypothetical"):
+    document = codec.plain(plan)
+    for name in _FOR_ITS_EXECUTION:
         del document[name]
-    del document["schema_version"]
-    classes = codec.plain(plan.classes)
-    return {"plan": {**document, "classes": classes, "disk_free_bytes": disk_free}}
+    found: documents.CollectionDetails = document
+    found["classes"] = plan.classes
+    found["disk_free_bytes"] = disk_free
+    return found

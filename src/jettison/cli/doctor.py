@@ -36,6 +36,7 @@ from jettison.cli.progress import reporting
 from jettison.errors import JettisonError, UsageError
 
 if TYPE_CHECKING:
+    from jettison.cli import documents
     from jettison.jobs.advice import Advice
     from jettison.jobs.doctor import Diagnosis, PolicyEffect, StorageMeasure
     from jettison.jobs.workspace import Workspace
@@ -202,17 +203,14 @@ def _items(
     return found
 
 
-def _document(found: "Diagnosis") -> dict[str, Any]:
-    from jettison.cli.space import repositories_document, space_document
+def _document(found: "Diagnosis") -> "documents.Diagnosis":
+    from jettison.cli.space import space_document
 
-    space = None
-    if found.space is not None:
-        repositories = repositories_document(found.space.repositories)
-        space = {**space_document(found.space), "repositories": repositories}
+    space = found.space
     return {
         "target": found.target,
         "items": found.items,
-        "space": space,
+        "space": None if space is None else space_document(space, space.repositories),
         "frees_bytes": found.frees_bytes,
         "policy": found.policy,
         "next": [

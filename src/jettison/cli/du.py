@@ -85,12 +85,12 @@ def du(
     rows = _chosen(space, where, pattern, sort)
     if output is Format.TABLE:
         _print(space, rows[:limit], len(rows))
-    else:
-        from jettison.cli.space import repositories_document, space_document
+    elif output is Format.JSON:
+        from jettison.cli.space import space_document
 
-        told = space_document(space) if output is Format.JSON else {"place": space.place}
-        shown = repositories_document(rows[:limit])
-        emit(output, {**told, "repositories": shown}, "repositories")
+        emit(output, space_document(space, rows[:limit]))
+    else:
+        emit(output, {"place": space.place, "repositories": rows[:limit]}, "repositories")
     if problems:
         note(*(yellow(f"warning: {problem}") for problem in problems[:10]))
         raise PartlyDone(

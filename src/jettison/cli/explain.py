@@ -1,7 +1,7 @@
 """``jettison explain``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -27,6 +27,7 @@ from jettison.cli.prune_options import PullsFile, TrustTimes, read_pulls
 from jettison.errors import InvalidReference, JettisonError, UsageError
 
 if TYPE_CHECKING:
+    from jettison.cli import documents
     from jettison.jobs.explain import ExplainedImage
     from jettison.model.names import Reference
     from jettison.model.retention.decide import Held
@@ -81,7 +82,8 @@ def explain(
     if output is Format.TABLE:
         _print(found)
     else:
-        emit(output, {"image": _plain(found)})
+        told: documents.ExplainedImage = {"image": _plain(found)}
+        emit(output, told)
 
 
 class _Found(NamedTuple):
@@ -142,27 +144,31 @@ async def _explain(
                 raise
 
 
-def _plain(found: "ExplainedImage") -> dict[str, Any]:
+def _plain(found: "ExplainedImage") -> "documents.Explanation":
     """Return the explanation for programs, with times in RFC 3339."""
-    from jettison.model import codec
+    from jettison.cli.prune_document import decisions_of
 
-    told = codec.plain(found.explanation)
-    fate = found.explanation.fate
-    told["what"] = found.what
-    told["times"] = [
-        {"of": one.of, "kind": one.kind, "time": timestamp(one.seconds), "source": one.source}
-        for one in found.explanation.times
-    ]
-    for decision in told["decisions"]:
-        if "time" in decision:
-            seconds, decision["source"] = decision["time"]
-            decision["time"] = timestamp(seconds)
-    told["fate"] = {
-        "now": fate.now,
-        "at": None if fate.at is None else timestamp(fate.at),
-        "sentence": fate.sentence,
+    told, fate = found.explanation, found.explanation.fate
+    return {
+        "explained": timestamp(found.now),
+        "what": found.what,
+        "name": told.name,
+        "digest": told.digest,
+        "tags": told.tags,
+        "belongs_to": told.belongs_to,
+        "times": [
+            {"of": one.of, "kind": one.kind, "time": timestamp(one.seconds), "source": one.source}
+            for one in told.times
+        ],
+        "rules": told.rules,
+        "decisions": decisions_of(told.decisions),
+        "fate": {
+            "now": fate.now,
+            "at": None if fate.at is None else timestamp(fate.at),
+            "sentence": fate.sentence,
+        },
+        "notes": told.notes,
     }
-    return {"explained": timestamp(found.now), **told}
 
 
 def _print(found: "ExplainedImage") -> None:

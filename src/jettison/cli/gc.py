@@ -27,6 +27,7 @@ from jettison.cli.progress import Log, reporting
 from jettison.errors import Interrupted, JettisonError, UsageError
 
 if TYPE_CHECKING:
+    from jettison.cli import documents
     from jettison.collector.options import CollectOptions
     from jettison.collector.plan import CollectionPlan
     from jettison.jobs.collect import Collection, CollectionJob
@@ -218,7 +219,8 @@ class _Command:
         if self._form is not Format.TABLE:
             from jettison.cli.collection import plan_document
 
-            emit(self._form, plan_document(plan, self._disk_free()))
+            told: documents.CollectionPlan = {"plan": plan_document(plan, self._disk_free())}
+            emit(self._form, told)
         self._job.require_plausible(plan)
         if plan.problems:
             raise not_all(len(plan.problems), 0, dry_run=True)
@@ -304,7 +306,8 @@ class _Command:
 
     def _tell(self, done: "Collection", plan: "CollectionPlan", *, resumed: bool) -> None:
         if self._form is not Format.TABLE:
-            emit(self._form, {"run": done.run, "collection": done.receipt})
+            told: documents.Collected = {"run": done.run, "collection": done.receipt}
+            emit(self._form, told)
         elif not plan.empty or done.receipt.recovered:
             from jettison.cli.collection import print_collected
             from jettison.cli.receipt import print_receipt

@@ -18,6 +18,7 @@ from jettison.cli.output import Format, bold, dim, emit, note, size, size_exactl
 from jettison.cli.progress import reporting
 
 if TYPE_CHECKING:
+    from jettison.cli import documents
     from jettison.jobs.discover import Extent
     from jettison.jobs.inspect import Report
 
@@ -42,7 +43,8 @@ def inspect(
     if output is Format.TABLE:
         _print(report)
     else:
-        emit(output, {"image": report})
+        told: documents.InspectedImage = {"image": report}
+        emit(output, told)
 
 
 async def _inspect(

@@ -27,10 +27,13 @@ from jettison.model.printable import ascii_json, printable
 from jettison.model.times import moment, rfc3339
 
 __all__ = [
+    "NANOSECONDS",
     "SCHEMA_VERSION",
+    "SECONDS",
     "Format",
     "ago",
     "bold",
+    "code_of",
     "command_again",
     "command_line",
     "counted",
@@ -311,8 +314,11 @@ def _width(text: str) -> int:
 # Documents.
 
 
-def emit(form: Format, content: Mapping[str, Any], items: str | None = None) -> None:
-    """Write a document as JSON; as NDJSON, a line for each of its ``items`` if there are any."""
+def emit(form: Format, content: Mapping[str, object], items: str | None = None) -> None:
+    """Write a document (:mod:`jettison.cli.documents`) as JSON.
+
+    As NDJSON, a line for each of its ``items`` if there are any.
+    """
     plain = document(content)
     if form is Format.NDJSON and items is not None:
         rest = {key: value for key, value in plain.items() if key != items}
@@ -323,7 +329,7 @@ def emit(form: Format, content: Mapping[str, Any], items: str | None = None) -> 
         write(*ascii_json(plain, indent=2).split("\n"))
 
 
-def document(content: Mapping[str, Any]) -> dict[str, Any]:
+def document(content: Mapping[str, object]) -> dict[str, Any]:
     """Return a document for programs: plain values, with times in RFC 3339."""
     from jettison.model import codec
 
@@ -331,7 +337,11 @@ def document(content: Mapping[str, Any]) -> dict[str, Any]:
     return {"schema_version": SCHEMA_VERSION, **_with_times(found)}
 
 
-_SECONDS: Final = frozenset({"now", "planned", "started", "until", "window_until"})
+SECONDS: Final = frozenset({"now", "planned", "started", "until", "window_until"})
+"""The members that are times in seconds since the epoch, if they are numbers."""
+
+NANOSECONDS: Final = "_ns"
+"""How the names of members end that are times in nanoseconds since the epoch."""
 
 
 def _with_times(value: Any) -> Any:  # noqa: ANN401 - whatever JSON can say
@@ -340,13 +350,14 @@ def _with_times(value: Any) -> Any:  # noqa: ANN401 - whatever JSON can say
         return [_with_times(one) for one in value]
     if not isinstance(value, dict):
         return value
-    found = {}
+    found: dict[str, Any] = {}
     for key, one in value.items():
         number = isinstance(one, int | float) and not isinstance(one, bool)
-        if number and key in _SECONDS:
+        if number and key in SECONDS:
             found[key] = timestamp(one)
-        elif number and key.endswith("_ns"):
-            found[key.removesuffix("_ns")] = timestamp(one // 1_000_000_000)
+        elif key.endswith(NANOSECONDS) and (number or one is None):
+            told = None if one is None else timestamp(one // 1_000_000_000)
+            found[key.removesuffix(NANOSECONDS)] = told
         else:
             found[key] = _with_times(one)
     return found
@@ -355,7 +366,7 @@ def _with_times(value: Any) -> Any:  # noqa: ANN401 - whatever JSON can say
 def report(error: JettisonError, form: Format = Format.TABLE) -> None:
     """Print an error and its next step to stderr; in JSON, as ``form`` says."""
     if form is not Format.TABLE:
-        told = {"code": _code(error), "message": error.message, "hint": error.hint}
+        told = {"code": code_of(type(error)), "message": error.message, "hint": error.hint}
         if error.again:
             told["command"] = command_again(error.again)
         note(ascii_json(document({"error": {**told, "exit_code": error.exit_code}})))
@@ -393,7 +404,8 @@ def command_line(arguments: Sequence[str]) -> str:
     return shlex.join([*started, *arguments])
 
 
-def _code(error: JettisonError) -> str:
+def code_of(error: type[JettisonError]) -> str:
     """Return the kind of an error for programs: ``not_found``, ``login_refused``."""
-    name = type(error).__name__.removesuffix("Error")
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower() if name != "Jettison" else "error"
+    name = error.__name__.removesuffix("Error")
+    words = re.findall("[A-Z](?:[a-z]+|(?![a-z]))", name)
+    return "_".join(words).lower() if name != "Jettison" else "error"

@@ -4,7 +4,7 @@ import enum
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -13,6 +13,9 @@ from jettison.cli.output import Format, emit, note, write
 from jettison.cli.policy_trial import TEST_EXAMPLE, try_policy_file
 from jettison.errors import storage_errors
 from jettison.model.printable import ascii_json
+
+if TYPE_CHECKING:
+    from jettison.cli import documents
 
 __all__ = [
     "COMMANDS",
@@ -87,14 +90,12 @@ def import_(
     what = "standard input" if file == "-" else file
     imported = import_policy(_content(file), what, system, attached_to)
     if output is not Format.TABLE:
-        emit(
-            output,
-            {
-                "policy": imported.policy,
-                "questions": imported.questions,
-                "untranslated": imported.untranslated,
-            },
-        )
+        told: documents.ImportedPolicy = {
+            "policy": imported.policy,
+            "questions": imported.questions,
+            "untranslated": imported.untranslated,
+        }
+        emit(output, told)
     else:
         write(*write_imported(imported, what).rstrip("\n").split("\n"))
     for question in imported.questions:

@@ -13,6 +13,7 @@ from jettison.cli.prune_options import CHANGES, Summary, Whole
 from jettison.errors import UsageError, VerificationFailed, storage_errors
 
 if TYPE_CHECKING:
+    from jettison.cli import documents
     from jettison.model.retention.policy import Policy
     from jettison.model.retention.prune_plan import PrunePlan
 
@@ -25,17 +26,6 @@ TEST_EXAMPLE = (
 )
 
 _SHOWN = 20
-_GOLDEN = (
-    "policy_fingerprint",
-    "decisions",
-    "stays",
-    "counts",
-    "bytes",
-    "sums",
-    "groups",
-    "objections",
-    "notes",
-)
 
 
 def try_policy_file(
@@ -91,7 +81,8 @@ def try_policy_file(
     elif output is Format.TABLE and not wrong:
         write(f"{file} does what {expect} expects: {counted(len(made.decisions), 'item')} would go")
     elif output is not Format.TABLE:
-        emit(output, {"plan": _shown(made)})
+        trial: documents.PolicyTrial = {"plan": _shown(made)}
+        emit(output, trial)
     if wrong:
         more = [f"and {len(wrong) - _SHOWN} more"] if len(wrong) > _SHOWN else []
         raise VerificationFailed(
@@ -104,7 +95,8 @@ def try_policy_file(
 
 def _tell(file: Path, policy: "Policy", output: Format) -> None:
     if output is not Format.TABLE:
-        emit(output, {"policy": policy, "fingerprint": str(policy.fingerprint)})
+        told: documents.CheckedPolicy = {"policy": policy, "fingerprint": policy.fingerprint}
+        emit(output, told)
         return
     write(f"{file}: {counted(len(policy.rules), 'rule')}, no mistakes")
     if not any(rule.removes for rule in policy.rules):
@@ -148,13 +140,24 @@ def _compare(path: Path, made: "PrunePlan") -> list[str]:
     return differences(read_expected(_content(path), str(path)), made)
 
 
-def _shown(made: "PrunePlan") -> dict[str, object]:
+def _shown(made: "PrunePlan") -> "documents.TrialDetails":
     """Return what a golden file should have: nothing that depends on how it was carried out."""
     from jettison.cli.prune_document import document_of
 
     whole = document_of(made)
-    found: dict[str, object] = {"registry": made.plan.registry, "at": whole["decided"]}
-    return found | {name: whole[name] for name in _GOLDEN}
+    return {
+        "registry": made.plan.registry,
+        "at": whole["decided"],
+        "policy_fingerprint": whole["policy_fingerprint"],
+        "decisions": whole["decisions"],
+        "stays": whole["stays"],
+        "counts": whole["counts"],
+        "bytes": whole["bytes"],
+        "sums": whole["sums"],
+        "groups": whole["groups"],
+        "objections": whole["objections"],
+        "notes": whole["notes"],
+    }
 
 
 def _print(made: "PrunePlan", *, summary: bool, whole: bool) -> None:

@@ -17,6 +17,7 @@ from jettison.errors import JettisonError, UsageError
 
 if TYPE_CHECKING:
     from jettison.api.registry import AsyncRegistrySession
+    from jettison.cli import documents
     from jettison.jobs.prune import PreparedPrune, PruneJob, PruneRequest
     from jettison.jobs.remove import RemovalSettings
     from jettison.model.journal import RemovalEntry
@@ -150,7 +151,8 @@ class PruneCommand:
         elif nothing:
             from jettison.cli.prune_document import document_of
 
-            emit(self._output, {"plan": document_of(made)})
+            told: documents.PrunePlan = {"plan": document_of(made)}
+            emit(self._output, told)
         if nothing:
             if not self._only:
                 PruneJob(session.workspace).note_untagged(made)

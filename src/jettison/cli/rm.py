@@ -47,6 +47,7 @@ from jettison.errors import JettisonError
 
 if TYPE_CHECKING:
     from jettison.api.registry import AsyncRegistrySession
+    from jettison.cli import documents
     from jettison.jobs.removal_plan import RemovalRequest
     from jettison.jobs.remove import PreparedRemoval, RemovalSettings
     from jettison.model.journal import RemovalEntry
@@ -192,7 +193,11 @@ async def _rm(
             if settings.reclaim:
                 warn_before_removal(registry.workspace.configuration)
         elif dry_run:
-            emit(output, {"plan": prepared.plan, "prediction": prepared.prediction})
+            told: documents.RemovalPlan = {
+                "plan": prepared.plan,
+                "prediction": prepared.prediction,
+            }
+            emit(output, told)
         if settings.reclaim:
             refuse(prepared.objections)
         if dry_run:

@@ -1,7 +1,7 @@
 """``jettison runs``."""
 
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,6 +9,7 @@ from jettison.cli.options import Output, Storage, user_journal
 from jettison.cli.output import Format, dim, emit, note, size, table, tag_name, write
 
 if TYPE_CHECKING:
+    from jettison.cli import documents
     from jettison.model.journal import EntryHead, JournalEntry
     from jettison.model.plan import Step
 
@@ -35,21 +36,27 @@ def runs(
         if output is Format.TABLE:
             _print_one(found, log.done, log.begun)
         else:
-            steps = [
-                {"step": step, "done": number in log.done, "begun": number in log.begun}
-                for number, step in enumerate(_steps(found))
-            ]
-            emit(output, {"run": _brief(found), "steps": steps, "receipt": found.receipt})
+            details: documents.RunDetails = {
+                "run": _brief(found),
+                "steps": [
+                    {"step": step, "done": number in log.done, "begun": number in log.begun}
+                    for number, step in enumerate(_steps(found))
+                ],
+                "receipt": found.receipt,
+            }
+            emit(output, details)
         return
     entries = list(journal.heads())[::-1]
     if output is not Format.TABLE:
-        items = [
-            {"id": entry.id, "unreadable": entry.reason}
-            if isinstance(entry, Unreadable)
-            else _brief(entry)
-            for entry in entries
-        ]
-        emit(output, {"runs": items}, "runs")
+        told: documents.Runs = {
+            "runs": [
+                {"id": entry.id, "unreadable": entry.reason}
+                if isinstance(entry, Unreadable)
+                else _brief(entry)
+                for entry in entries
+            ]
+        }
+        emit(output, told, "runs")
         return
     rows = [
         (entry.id, "?", "unreadable", "-", "-", entry.reason, "-")
@@ -84,18 +91,24 @@ def _row(entry: "EntryHead") -> tuple[str, ...]:
     )
 
 
-def _brief(entry: "EntryHead") -> dict[str, Any]:
+def _brief(entry: "EntryHead") -> "documents.ListedRun":
     """Return a run without the manifests that it saved."""
     from jettison.cli.receipt import undo_line
-    from jettison.model import codec
+    from jettison.model.journal import RemovalHead, UndoHead
 
-    told = codec.plain(entry)
-    names = ("id", "kind", "state", "started", "registry", "storage", "request", "of")
     return {
-        **{name: told.get(name) for name in (*names, "window_until")},
+        "id": entry.id,
+        "kind": entry.kind,
+        "state": entry.state,
+        "started": entry.started,
+        "registry": entry.registry,
+        "storage": entry.storage,
+        "request": entry.request,
+        "of": entry.of if isinstance(entry, UndoHead) else None,
+        "window_until": entry.window_until if isinstance(entry, RemovalHead | UndoHead) else None,
         "undo": undo_line(entry, time.time()),
         "tags": entry.receipt.tags if entry.receipt else None,
-        "left": told.get("left", []),
+        "left": entry.left if isinstance(entry, RemovalHead) else (),
         "freed_bytes": entry.receipt.freed_bytes if entry.receipt else None,
     }
 

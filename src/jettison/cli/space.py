@@ -1,11 +1,12 @@
 """Prints the space that a registry takes, for ``du`` and ``doctor``."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from jettison.cli.output import counted, dim, note, size, size_exactly, table, write
 
 if TYPE_CHECKING:
+    from jettison.cli import documents
     from jettison.model.plausibility import Amount
     from jettison.model.space import ClassTotals, RepositorySpace, Space
 
@@ -13,7 +14,6 @@ __all__ = [
     "print_classes",
     "print_repositories",
     "print_unknown",
-    "repositories_document",
     "space_document",
 ]
 
@@ -88,8 +88,8 @@ def print_unknown(space: "Space") -> None:
         note(dim(_HIDDEN))
 
 
-def space_document(space: "Space") -> dict[str, Any]:
-    """Return the space for programs, without its repositories: they may be many."""
+def space_document(space: "Space", repositories: "Sequence[RepositorySpace]") -> "documents.Space":
+    """Return the space for programs, with some of its repositories: there may be many."""
     return {
         "place": space.place,
         "exact": space.exact,
@@ -98,12 +98,5 @@ def space_document(space: "Space") -> dict[str, Any]:
         "total": space.total,
         "nowhere": space.nowhere,
         "oldest_garbage_ns": space.oldest_garbage_ns,
+        "repositories": repositories,
     }
-
-
-def repositories_document(rows: "Sequence[RepositorySpace]") -> list[dict[str, Any]]:
-    """Return repositories for programs, their names first."""
-    from jettison.model import codec
-
-    found: list[dict[str, Any]] = codec.plain(rows)
-    return [{"repository": row["repository"], "tags": row["tags"], **row} for row in found]

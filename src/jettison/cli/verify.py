@@ -19,6 +19,7 @@ from jettison.cli.progress import reporting
 from jettison.errors import NotFoundError, Refused
 
 if TYPE_CHECKING:
+    from jettison.cli import documents
     from jettison.jobs.workspace import Workspace
     from jettison.model.journal import CollectionEntry, Finding, JournalEntry
     from jettison.storage.journal import Journal
@@ -76,7 +77,8 @@ def verify(
         write(bold(f"Run {found.id} on {found.registry or found.storage}"))
         print_findings(tuple(findings))
     else:
-        emit(output, {"run": found.id, "findings": findings}, "findings")
+        told: documents.Verified = {"run": found.id, "findings": findings}
+        emit(output, told, "findings")
     require_verified(findings, found.id)
 
 

@@ -33,7 +33,7 @@ class Severity(enum.StrEnum):
 
 
 class DefectClass(enum.StrEnum):
-    """The classes of defects, the worst first; :attr:`explanation` describes each."""
+    """The classes of defects, the worst first."""
 
     DAMAGED_BLOB = "damaged-blob"
     ABSENT_MANIFEST = "absent-manifest"

@@ -57,17 +57,18 @@ UNDOABLE: Final = frozenset({JobKind.RM, JobKind.PRUNE, JobKind.FSCK})
 
 
 class JobState(enum.StrEnum):
-    """The progress of a job.
-
-    A killed process leaves APPLYING, Ctrl-C or an error leaves INTERRUPTED; both can be finished.
-    STOPPED found the registry changed since the plan, and cannot be finished.
-    """
+    """The progress of a job."""
 
     APPLYING = "applying"
+    """It goes on, or was killed; then it can be finished."""
     INTERRUPTED = "interrupted"
+    """Ctrl-C or an error ended it; it can be finished."""
     STOPPED = "stopped"
+    """It found the registry changed since the plan, and cannot be finished."""
     DONE = "done"
+    """It came to its end."""
     UNDONE = "undone"
+    """It was done, and an undo took it back."""
 
 
 class SavedManifest(msgspec.Struct, frozen=True):
@@ -85,7 +86,7 @@ class SavedManifest(msgspec.Struct, frozen=True):
 
 
 class FindingCode(enum.StrEnum):
-    """What a finding says, for a program; ``meaning`` says it for people."""
+    """What a finding says, for a program."""
 
     meaning: str
 
@@ -146,16 +147,16 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class LeftCode(enum.StrEnum):
-    """Why a step was not done.
-
-    NOT_SAVED: what it removes could not be saved first. CHANGED: the registry is not what it was
-    when the plan was made. REFUSED: the registry does not let it go. FAILED: anything else.
-    """
+    """Why a step was not done."""
 
     NOT_SAVED = "not-saved"
+    """What it removes could not be saved first."""
     CHANGED = "changed"
+    """The registry is not what it was when the plan was made."""
     REFUSED = "refused"
+    """The registry does not let it go."""
     FAILED = "failed"
+    """Anything else."""
     UNCODED = "uncoded"
     """An earlier version noted it without a code."""
 
