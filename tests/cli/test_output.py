@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer
 
 from jettison.cli import output
+from jettison.cli.commands import app
 from jettison.cli.main import as_told, asked_format
 from jettison.cli.output import Format
 from jettison.errors import InvalidReference, JettisonError, NotFoundError, PartlyDone
@@ -185,6 +187,16 @@ def test_what_nobody_foresaw_is_one_line() -> None:
     assert "JETTISON_DEBUG=1" in (told.hint or "")
     full = OSError(28, "No space left on device", "/x/y")
     assert as_told(full).message == "/x/y: No space left on device"
+
+
+def test_an_option_that_is_cut_short() -> None:
+    with pytest.raises(typer.TyperException) as raised:
+        app(["prune", "localhost:5000", "--keep", "3"], standalone_mode=False)
+    told = as_told(raised.value).message
+    assert told.startswith("no such option: --keep; there is --keep-last, --keep-within, --keep")
+    with pytest.raises(typer.TyperException) as raised:
+        app(["prune", "localhost:5000", "--kep-last", "3"], standalone_mode=False)
+    assert "--keep-last" in as_told(raised.value).message
 
 
 # Nothing else writes to the terminal.

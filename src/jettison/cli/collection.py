@@ -80,9 +80,9 @@ def print_collection_plan(plan: "CollectionPlan", disk_free: int | None) -> None
 def print_problems(plan: "CollectionPlan") -> None:
     """Print what could not be understood."""
     for problem in plan.problems:
-        note(yellow(f"warning: {problem.path}: {problem.message}"))
+        note(yellow(f"warning: {problem.text}"))
     for one in plan.foreign:
-        note(dim(f"note: {one.path}: {one.message}"))
+        note(dim(f"note: {one.text}"))
 
 
 def print_collected(plan: "CollectionPlan", receipt: "CollectionReceipt") -> None:

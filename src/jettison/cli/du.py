@@ -105,7 +105,7 @@ def _measure_storage(place: str) -> "tuple[Space, list[str]]":
 
     with reporting() as progress:
         found = measure_storage(open_workspace(place).reporting_to(progress))
-    return found.space, [f"{one.path}: {one.message}" for one in found.plan.problems]
+    return found.space, [one.text for one in found.plan.problems]
 
 
 async def _measure_registry(where: "Location", connection: Connection) -> "tuple[Space, list[str]]":

@@ -163,13 +163,13 @@ def garbage_collect(
         write(*eligible_lines(plan, len(marked)))
     for remark in _remarks(plan):
         log("info", remark)
-    log("info", *(f"{one.path}: {one.message}" for one in plan.foreign))
+    log("info", *(one.text for one in plan.foreign))
     job.require_plausible(plan)
     problems, failures = plan.problems, 0
     if not dry_run:
         receipt = _carry_out(job, plan, target, log)
         problems, failures = receipt.problems, receipt.failures
-    log("error", *(f"{problem.path}: {problem.message}" for problem in problems))
+    log("error", *(problem.text for problem in problems))
     if problems or failures:
         raise not_all(0 if failures else len(problems), failures, dry_run=dry_run)
 

@@ -324,7 +324,7 @@ class _Command:
         known = set(plan.problems)
         for problem in done.receipt.problems:
             if problem not in known:
-                note(yellow(f"warning: {problem.path}: {problem.message}"))
+                note(yellow(f"warning: {problem.text}"))
         failures = done.receipt.failures
         raise not_all(0 if failures else len(done.receipt.problems), failures)
 

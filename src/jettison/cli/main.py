@@ -8,8 +8,8 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
 
 from jettison import __version__
 from jettison.cli.output import Format, finish, note, open_streams, report, write
@@ -78,6 +78,14 @@ def asked_format(arguments: Sequence[str]) -> Format:
     return Format.TABLE if found is None else Format(found[1])
 
 
+def _begun(error: Exception, command: Any) -> Iterator[str]:  # noqa: ANN401 - of the parser
+    """Yield the options of a command that begin as the one that there is not."""
+    typed = getattr(error, "option_name", None)
+    if isinstance(typed, str) and typed.startswith("--"):
+        names = (name for option in command.params for name in option.opts)
+        yield from (name for name in names if name.startswith(f"{typed}-"))
+
+
 def as_told(error: BaseException) -> JettisonError:
     """Return the error as printed for people, with the next step."""
     if isinstance(error, JettisonError):
@@ -88,7 +96,11 @@ def as_told(error: BaseException) -> JettisonError:
 
     if isinstance(error, typer.TyperException):
         context = getattr(error, "ctx", None)
-        text = error.format_message().removesuffix(".")
+        longer = [] if context is None else list(_begun(error, context.command))
+        if longer:
+            text = f"{error.message}; there is {', '.join(longer)}"
+        else:
+            text = error.format_message().removesuffix(".")
         path = "jettison" if context is None else context.command_path
         return UsageError(f"{text[:1].lower()}{text[1:]}", hint=f"See `{path} --help`.")
     if isinstance(error, OSError) and error.strerror:

@@ -32,6 +32,7 @@ __all__ = ["print_decisions", "print_prune_plan", "print_stays"]
 MOST_ROWS: Final = 200
 """On a terminal a longer list is summed up, unless it is asked for."""
 _SHOWN: Final = 10
+_NO_RULE: Final = "no-rule"
 
 
 def print_prune_plan(made: "PrunePlan", *, summary: bool, whole: bool) -> None:
@@ -53,6 +54,8 @@ def print_prune_plan(made: "PrunePlan", *, summary: bool, whole: bool) -> None:
     if goes and made.stays:
         write("")
     print_stays(made.stays)
+    if not goes and made.stays and all(one.reason == _NO_RULE for one in made.stays):
+        note(yellow("note: no rule names any of them; see `tags` and `repositories`, or --match"))
     _print_groups(made.groups)
     _print_sums(made.sums)
     _print_bytes(made, sum(one.tag is None for one in goes))

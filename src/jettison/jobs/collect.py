@@ -271,7 +271,7 @@ class CollectionJob:
                 disk_free_before=receipt.disk_free_before if has_bounds else None,
                 disk_free_after=receipt.disk_free_after if has_bounds else None,
                 findings=tuple(findings),
-                notes=tuple(f"{problem.path}: {problem.message}" for problem in receipt.problems),
+                notes=tuple(problem.text for problem in receipt.problems),
             ),
             # Only what was seen to be gone: a later proof takes it for removed.
             links=links,

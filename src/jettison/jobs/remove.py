@@ -239,7 +239,7 @@ class RemovalJob:
             removal,
             collection.bytes - removal,
             made.estimate.freed_bytes - removal,
-            tuple(f"{problem.path}: {problem.message}" for problem in collection.problems),
+            tuple(problem.text for problem in collection.problems),
             _idle_from(storage, mine - going, settings.grace, now),
         )
         meant = [digest.binary for digest in mine]
@@ -358,7 +358,7 @@ class RemovalJob:
         self._note(run)
         if collected is not None and not collected.receipt.ok:
             found = collected.receipt.problems[:3]
-            shown = "; ".join(f"{problem.path}: {problem.message}" for problem in found)
+            shown = "; ".join(problem.text for problem in found)
             message = f"the collection left things undone: {shown}"
             raise PartlyDone(message, hint=f"See `jettison runs {run.id}`.")
         return run

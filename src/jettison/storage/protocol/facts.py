@@ -160,6 +160,11 @@ class Problem(msgspec.Struct, frozen=True):
     message: str
     protects: Protects = Protects.REPOSITORY
 
+    @property
+    def text(self) -> str:
+        """The whole sentence."""
+        return f"{self.path}: {self.message}"
+
 
 def make_problem(
     repository: str | None, path: str, message: str, protects: Protects = Protects.REPOSITORY
