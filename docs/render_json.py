@@ -28,7 +28,8 @@ HEAD: Final = """\
 # JSON documents
 
 `make docs` writes this page and [output.schema.json](output.schema.json) from the types of the
-program; what commands print in the tests is checked against that schema.
+program; what commands print in the tests is checked against that schema. There a line of NDJSON is
+named after its document: `TagsLine`.
 
 `-o json` prints one document on standard output, `-o ndjson` a document on each line. Sizes are in
 bytes, durations in seconds, times in RFC 3339. `null` says that something is not known, or not

@@ -210,7 +210,7 @@ async def test_pages_in_circles(server: Scripted, connect: Connect) -> None:
 async def test_a_list_without_end_is_no_list(
     server: Scripted, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jettison.client.registry._NAMES", 1000)
+    monkeypatch.setattr("jettison.client.pages._NAMES", 1000)
     count = 0
 
     async def fresh(_request: web.BaseRequest) -> web.StreamResponse:
