@@ -10,7 +10,7 @@ import pytest
 from jettison.collector import CollectOptions, collect, plan_collection
 from jettison.fsck import CheckOptions, check_tree
 from jettison.model.digest import Digest
-from jettison.storage.filesystem import repository
+from jettison.storage.filesystem import links
 from tests.support.trees import NOW, OLD, Tree, image_document
 
 Damage = Callable[[Tree, Digest], None]
@@ -28,7 +28,7 @@ def rewrite(tree: Tree, folder: Path, raw: bytes) -> None:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(repository, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(links, "PATIENCE_SECONDS", 0.0)
 
 
 def void(_: object) -> None:

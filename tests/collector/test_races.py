@@ -405,7 +405,7 @@ def test_no_manifest_is_linked_again_whose_blobs_are_gone(
             tree.write(tree.tag_path("app", "half"), b"", NOW)
         return done
 
-    monkeypatch.setattr("jettison.storage.filesystem.repository.PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr("jettison.storage.filesystem.links.PATIENCE_SECONDS", 0.0)
     monkeypatch.setattr(Quarantine, "remove", act)
     collect(opened, plan)
     assert digest not in tree.blobs()

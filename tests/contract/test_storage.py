@@ -15,6 +15,7 @@ from jettison.errors import StorageError
 from jettison.storage import protocol
 from jettison.storage.filesystem import (
     documents,
+    links,
     monitoring,
     open_file,
     quarantine,
@@ -180,7 +181,7 @@ IMPLEMENTATIONS: dict[type, tuple[type, type]] = {
     protocol.Sweeping: (tree.StorageTree, MemoryStorage),
     protocol.Places: (TreePlaces, memory_places.MemoryPlaces),
     protocol.RepositoryScan: (repository.RepositoryReader, memory_repository.MemoryRepository),
-    protocol.Links: (repository.Links, memory_repository.MemoryLinks),
+    protocol.Links: (links.Links, memory_repository.MemoryLinks),
     protocol.BlobWriter: (writing.BlobDraft, memory_writing.MemoryBlobWriter),
     protocol.TagsByManifest: (TagIndex, TagIndex),
     protocol.Quarantine: (quarantine.Quarantine, memory_quarantine.MemoryQuarantine),

@@ -23,7 +23,7 @@ from jettison.collector import (
 )
 from jettison.model.digest import Digest
 from jettison.model.names import RepoName, Tag
-from jettison.storage.filesystem import repository
+from jettison.storage.filesystem import links
 from tests.support.examples import examples
 from tests.support.trees import NOW, OLD, Tree, image_document, index_document
 
@@ -296,7 +296,7 @@ def check_sweep(
 @given(worlds())
 def test_the_plan_is_the_models_and_the_sweep_is_the_plan(world: World) -> None:
     # A damaged link is read again a moment later; nothing here changes in a moment.
-    with tempfile.TemporaryDirectory() as folder, patch.object(repository, "_REREAD_SECONDS", 0.0):
+    with tempfile.TemporaryDirectory() as folder, patch.object(links, "_REREAD_SECONDS", 0.0):
         tree = write(world, Path(folder) / "registry")
         options = CollectOptions(untagged=0.0 if world.untagged else None)
         plan = plan_collection(tree.open(), options, NOW, world.held, world.without)

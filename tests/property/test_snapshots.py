@@ -13,7 +13,7 @@ from jettison.jobs.discover import discover_repository
 from jettison.model.digest import Digest
 from jettison.model.names import RepoName, Tag
 from jettison.model.snapshot import RepositorySnapshot
-from jettison.storage.filesystem import repository
+from jettison.storage.filesystem import links
 from jettison.storage.protocol import LinkKind, Storage
 from jettison.storage.registry import StorageRegistry
 from tests.contract.content import image, index
@@ -117,9 +117,9 @@ def test_both_ways_tell_the_same(
     # A damaged link is read again a moment later; nothing here changes in a moment.
     with (
         tempfile.TemporaryDirectory() as folder,
-        patch.object(repository, "_REREAD_SECONDS", 0.0),
-        patch.object(repository, "PATIENCE_SECONDS", 0.0),
-        patch.object(repository, "BRIEF_SECONDS", 0.0),
+        patch.object(links, "_REREAD_SECONDS", 0.0),
+        patch.object(links, "PATIENCE_SECONDS", 0.0),
+        patch.object(links, "BRIEF_SECONDS", 0.0),
     ):
         for subject in (subject_of("filesystem", Path(folder)), in_memory()):
             for event in (*first, *more):

@@ -26,7 +26,7 @@ from jettison.model.names import RepoName
 from jettison.model.plausibility import Amount
 from jettison.model.snapshot import Snapshot
 from jettison.model.space import ClassTotals, Space, SpaceClass
-from jettison.storage.filesystem import repository
+from jettison.storage.filesystem import links
 from tests.property.registries import (
     TRUE_SIZES,
     Naive,
@@ -56,7 +56,7 @@ def sizes_on_disk(tree: Tree) -> dict[Digest, int]:
 
 def count(tree: Tree, held: list[HeldManifest]) -> tuple[Space, CollectionPlan]:
     counting = SpaceCount()
-    with patch.object(repository, "_REREAD_SECONDS", 0.0):
+    with patch.object(links, "_REREAD_SECONDS", 0.0):
         plan = plan_collection(tree.open(), CollectOptions(), NOW, held, counting=counting)
     return counting.space(plan), plan
 

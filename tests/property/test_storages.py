@@ -18,7 +18,7 @@ from jettison.collector import (
 )
 from jettison.model.digest import Digest
 from jettison.model.names import RepoName, Tag
-from jettison.storage.filesystem import repository
+from jettison.storage.filesystem import links
 from jettison.storage.protocol import LinkKind, Storage
 from tests.contract.content import image, index
 from tests.contract.storages import WEEK, Subject, in_memory, subject_of
@@ -195,7 +195,7 @@ def test_a_collection_is_the_same_in_every_kind_of_storage(
     # A damaged link is read again a moment later; nothing here changes in a moment.
     with (
         tempfile.TemporaryDirectory() as folder,
-        patch.object(repository, "_REREAD_SECONDS", 0.0),
+        patch.object(links, "_REREAD_SECONDS", 0.0),
         patch.object(sweep, "SETTLE_SECONDS", 0.0),
     ):
         subjects = [subject_of("filesystem", Path(folder)), in_memory()]

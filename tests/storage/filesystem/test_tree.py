@@ -103,7 +103,7 @@ def test_a_link_rewritten_in_place_is_read_again(
     path = tree.tag_path("app", "1")
     path.write_bytes(b"")
     monkeypatch.setattr(
-        "jettison.storage.filesystem.repository.time.sleep",
+        "jettison.storage.filesystem.links.time.sleep",
         lambda _: path.write_bytes(digest.encode()),
     )
     assert reader(tree).tag(tag("1")) == digest.binary
@@ -115,7 +115,7 @@ def test_a_tag_that_vanishes_meanwhile_is_none(tree: Tree, monkeypatch: pytest.M
     assert isinstance(reader(tree).tag(tag("1")), Problem)
     moved = tree.root / "moved"
     monkeypatch.setattr(
-        "jettison.storage.filesystem.repository.time.sleep", lambda _: folder.rename(moved)
+        "jettison.storage.filesystem.links.time.sleep", lambda _: folder.rename(moved)
     )
     assert reader(tree).tag(tag("1")) is None
 
@@ -370,7 +370,7 @@ def test_a_link_with_its_old_time_may_still_be_in_the_middle_of_a_rewrite(
     def rewrite(_: float) -> None:
         tree.write(link, whole)
 
-    monkeypatch.setattr("jettison.storage.filesystem.repository.time.sleep", rewrite)
+    monkeypatch.setattr("jettison.storage.filesystem.links.time.sleep", rewrite)
     with reader(tree) as found:
         tags, revisions, target = found.tags(), found.revisions(), found.layer_target(layer.binary)
     assert not tags.problems

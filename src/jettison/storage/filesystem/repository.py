@@ -6,15 +6,25 @@ system calls for each tag and manifest and hardly any for its layers. Digests ar
 
 import os
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from operator import eq
-from typing import Final, NamedTuple, Self, TypeVar
+from collections.abc import Collection, Sequence
+from typing import Final, Self
 
 from jettison.errors import InvalidName
-from jettison.model.digest import ALGORITHMS, BinaryDigest, Digest, binary_digest, plain_digests
+from jettison.model.digest import ALGORITHMS, BinaryDigest, Digest, binary_digest
 from jettison.model.names import Tag
 from jettison.storage.filesystem import layout, native
 from jettison.storage.filesystem.folder import BlockedError, Folder, UnusableError
+from jettison.storage.filesystem.links import (
+    FIRST,
+    LONGEST,
+    Links,
+    Unsettled,
+    is_fresh,
+    link_states,
+    meant_by,
+    patiently,
+    plain_links,
+)
 from jettison.storage.filesystem.reading import SETTLED_NS, TreeReader, digest_folders, is_leftover
 from jettison.storage.protocol import (
     History,
@@ -32,149 +42,14 @@ from jettison.storage.protocol import (
 )
 
 __all__ = [
-    "Links",
     "RepositoryReader",
     "leftovers_in",
     "read_upload",
 ]
 
-PATIENCE_SECONDS: Final = 2.0
-"""How long something that was written lately may look broken before it counts as broken."""
-
-BRIEF_SECONDS: Final = 0.06
-"""The same for what was not: a link in the middle of a rewrite may still have its old time."""
-
-_REREAD_SECONDS: Final = 0.02
-_FRESH_NS: Final = 10_000_000_000
-_LONGEST: Final = 4096
 _FOREIGN: Final = "was made by no registry, and is left alone"
-"""In bytes; what is longer is no link."""
-
-_FIRST: Final = 256
-_SHA256_BYTES: Final = 32
 _ONE_FOLDER: Final = 3
 """How many names a folder has that one folder is in: two of its own, and that one's `..`."""
-
-
-Key = TypeVar("Key", Tag, BinaryDigest)
-
-
-class Links:
-    """The links of one kind in a repository, in a ``with`` block: each folder opened once."""
-
-    def __init__(self, folders: Mapping[str, Folder | None], *, aside: bool = False) -> None:
-        self._folders = folders
-        self._aside = aside
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for folder in self._folders.values():
-            if folder is not None:
-                folder.close()
-
-    def _folder(self, digest: BinaryDigest) -> Folder | None:
-        return self._folders["sha256" if len(digest) == _SHA256_BYTES else "sha512"]
-
-    def stamp(self, digest: BinaryDigest) -> Stamp | None:
-        """Return when a link was written, or None if there is none."""
-        folder = self._folder(digest)
-        if folder is None:
-            return None
-        found = folder.time(f"{digest.hex()}/{layout.LINK}")
-        if found is None and self._aside:
-            found = folder.time(f"{digest.hex()}/{layout.ASIDE_LINK}")
-        return None if found is None else Stamp(found)
-
-    def stamps(self, digests: Sequence[BinaryDigest]) -> list[Stamp | None]:
-        """Return when each link was written as :meth:`stamp` does, quicker if there are many."""
-        folder = self._folders["sha256"]
-        if folder is None or self._aside or any(len(one) != _SHA256_BYTES for one in digests):
-            return list(map(self.stamp, digests))
-        looks = folder.look_each([f"{digest.hex()}/{layout.LINK}" for digest in digests])
-        return [None if look is None else Stamp(look.st_mtime_ns) for look in looks]
-
-    def place_stamps(self, digests: Sequence[BinaryDigest]) -> list[Stamp | None]:
-        """Return when each link was last made or removed, None if never."""
-        found: dict[BinaryDigest, Stamp | None] = {}
-        for name, folder in self._folders.items():
-            some = [digest for digest in digests if len(digest) == ALGORITHMS[name] // 2]
-            if folder is None or not some:
-                continue
-            looks = folder.look_each([digest.hex() for digest in some])
-            stamps = [None if look is None else Stamp(look.st_mtime_ns) for look in looks]
-            found.update(zip(some, stamps, strict=True))
-        return list(map(found.get, digests))
-
-
-class _Unsettled(NamedTuple):
-    """Something that looks broken, and may not be finished; more so if written lately."""
-
-    problem: Problem
-    fresh: bool
-
-
-def _patiently(
-    keys: Sequence[Key], look: "Callable[[Key], BinaryDigest | Problem | _Unsettled | None]"
-) -> Iterator[tuple[Key, BinaryDigest | Problem | None]]:
-    """Look at each; at what is unsettled again a little later, all of it together.
-
-    A registry rewrites links in place, so for a moment one is empty, and it makes and removes a
-    tag file by file. On a slow disk a moment can last.
-    """
-    began = 0.0
-    while keys:
-        again: list[Key] = []
-        waited = time.monotonic() - began if began else 0.0
-        for key in keys:
-            found = look(key)
-            if not isinstance(found, _Unsettled):
-                yield key, found
-            elif waited > (PATIENCE_SECONDS if found.fresh else BRIEF_SECONDS):
-                yield key, found.problem
-            else:
-                again.append(key)
-        keys = again
-        if keys:
-            began = began or time.monotonic()
-            time.sleep(_REREAD_SECONDS)
-
-
-def _plain_links(raws: Sequence[bytes | None]) -> Sequence[BinaryDigest | None]:
-    """Return the digest in each link that is as nearly all links are, None for any other."""
-    found = plain_digests([raw or b"" for raw in raws])
-    if found is not None:
-        return found
-    each = (plain_digests([raw or b""]) for raw in raws)
-    return [None if one is None else one[0] for one in each]
-
-
-def _states(folder: Folder, algorithm: str, digests: list[BinaryDigest]) -> Iterable[int]:
-    """Tell of each digest whether its folder's link is as nearly all links are."""
-    if algorithm == "sha256":
-        quickly = native.link_states(folder.descriptor, b"".join(digests))
-        if quickly is not None:
-            return quickly
-    encoded = [digest.hex() for digest in digests]
-    raws = folder.read_each([f"{name}/{layout.LINK}" for name in encoded], _FIRST)
-    # True is LINKED; of the others nothing is known.
-    return map(eq, raws, [f"{algorithm}:{name}".encode() for name in encoded])
-
-
-def _meant(folder: Folder, name: str) -> set[BinaryDigest]:
-    """Return the digests that stand in a file, whatever else does."""
-    try:
-        raw = folder.read(name, _LONGEST)
-    except UnusableError:
-        return set()
-    return set() if raw is None else layout.digests_in(raw.decode("latin-1"))
-
-
-def _is_fresh(folder: Folder, name: str) -> bool:
-    """Whether an entry was written a moment ago, or in the future: clocks may differ."""
-    written = folder.time(name)
-    return written is not None and written > time.time_ns() - _FRESH_NS
 
 
 def read_upload(name: str, folder: Folder) -> Upload:
@@ -243,8 +118,8 @@ class RepositoryReader:
             own = self._without_foreign(folder, others, found.foreign)
             self._no_folders(folder, own, found.problems)
             odd = []
-            raws = folder.read_each([f"{name}/current/{layout.LINK}" for name in names], _FIRST)
-            for name, digest in zip(names, _plain_links(raws), strict=True):
+            raws = folder.read_each([f"{name}/current/{layout.LINK}" for name in names], FIRST)
+            for name, digest in zip(names, plain_links(raws), strict=True):
                 try:
                     tag = Tag(name)
                 except InvalidName:
@@ -259,7 +134,7 @@ class RepositoryReader:
                     odd.append(tag)
                 else:
                     found.current[tag] = digest
-            for tag, link in _patiently(odd, lambda tag: self._tag(folder, tag)):
+            for tag, link in patiently(odd, lambda tag: self._tag(folder, tag)):
                 if isinstance(link, Problem):
                     found.broken[tag] = link
                     found.problems.append(link)
@@ -274,16 +149,16 @@ class RepositoryReader:
         if folder is None:
             return problems[0] if problems else None
         with folder:
-            [(_, link)] = _patiently([tag], lambda tag: self._tag(folder, tag))
+            [(_, link)] = patiently([tag], lambda tag: self._tag(folder, tag))
             return link
 
-    def _tag(self, folder: Folder, tag: Tag) -> "BinaryDigest | Problem | _Unsettled | None":
+    def _tag(self, folder: Folder, tag: Tag) -> "BinaryDigest | Problem | Unsettled | None":
         name = f"{tag}/current/{layout.LINK}"
         try:
             link = self._link(folder, name)
         except UnusableError as error:
             problem = self._problem(folder, name, str(error))
-            return _Unsettled(problem, _is_fresh(folder, name))
+            return Unsettled(problem, is_fresh(folder, name))
         if link is not None:
             return link
         if folder.look(tag) is None:
@@ -291,8 +166,8 @@ class RepositoryReader:
         # Being removed just now, or being made.
         message = "is missing, so nobody knows what the tag points to"
         problem = self._problem(folder, name, message)
-        fresh = any(_is_fresh(folder, inner) for inner in (tag, f"{tag}/current", f"{tag}/index"))
-        return _Unsettled(problem, fresh)
+        fresh = any(is_fresh(folder, inner) for inner in (tag, f"{tag}/current", f"{tag}/index"))
+        return Unsettled(problem, fresh)
 
     def meant_by_tag(self, name: str) -> set[BinaryDigest]:
         """Return what an entry of the tags that is not understood may have been meant to point to.
@@ -303,7 +178,7 @@ class RepositoryReader:
         if folder is None:
             return set()
         with folder:
-            found = _meant(folder, f"current/{layout.LINK}")
+            found = meant_by(folder, f"current/{layout.LINK}")
         return found.union(self.history(name).digests)
 
     def had_others(self, tag: Tag) -> bool:
@@ -389,14 +264,14 @@ class RepositoryReader:
                 continue
             message = "is named after something that is no digest"
             found.problems.append(self._problem(folder, name, message))
-            found.meant.update(layout.digests_in(name), _meant(folder, f"{name}/{layout.LINK}"))
+            found.meant.update(layout.digests_in(name), meant_by(folder, f"{name}/{layout.LINK}"))
         for entry in self._without_foreign(folder, others, found.foreign):
             if not is_leftover(entry):
                 digest = binary_digest(algorithm, entry.name)
                 if digest is not None:
                     found.damaged.add(digest)
                 found.problems.append(self._no_folder(folder, entry))
-                found.meant.update(layout.digests_in(entry.name), _meant(folder, entry.name))
+                found.meant.update(layout.digests_in(entry.name), meant_by(folder, entry.name))
         found.folders.extend(digests)
         self._linked_each(folder, algorithm, digests, found)
 
@@ -405,18 +280,18 @@ class RepositoryReader:
     ) -> None:
         """Note of each folder whether its link is sound, absent, or what is wrong with it."""
         odd = []
-        for digest, state in zip(digests, _states(folder, algorithm, digests), strict=True):
+        for digest, state in zip(digests, link_states(folder, algorithm, digests), strict=True):
             if state == native.LINKED:
                 found.linked.add(digest)
             elif state == native.ABSENT and not self._tree.links_aside:
                 found.emptied.append(digest)
             else:
                 odd.append(digest)
-        for digest, link in _patiently(odd, lambda one: self._linked(folder, one)):
+        for digest, link in patiently(odd, lambda one: self._linked(folder, one)):
             if isinstance(link, Problem):
                 found.damaged.add(digest)
                 found.problems.append(link)
-                found.meant.update(_meant(folder, f"{digest.hex()}/{layout.LINK}"))
+                found.meant.update(meant_by(folder, f"{digest.hex()}/{layout.LINK}"))
             elif link is None:
                 found.emptied.append(digest)  # DELETE leaves the folder and takes the link
             elif link == digest:
@@ -429,7 +304,7 @@ class RepositoryReader:
 
     def _linked(
         self, folder: Folder, digest: BinaryDigest
-    ) -> "BinaryDigest | Problem | _Unsettled | None":
+    ) -> "BinaryDigest | Problem | Unsettled | None":
         name = f"{digest.hex()}/{layout.LINK}"
         try:
             if self._tree.links_aside and folder.time(name) is None:
@@ -437,7 +312,7 @@ class RepositoryReader:
             return self._link(folder, name)
         except UnusableError as error:
             problem = self._problem(folder, name, str(error))
-            return _Unsettled(problem, _is_fresh(folder, name))
+            return Unsettled(problem, is_fresh(folder, name))
 
     def revision_names(self) -> list[BinaryDigest]:
         """Return the digests that have a folder among the revisions, linked or not."""
@@ -471,7 +346,7 @@ class RepositoryReader:
         if folder is None:
             return None
         with folder:
-            [(_, link)] = _patiently([digest], lambda one: self._linked(folder, one))
+            [(_, link)] = patiently([digest], lambda one: self._linked(folder, one))
             return link
 
     def layer_time(self, digest: BinaryDigest) -> int | None:
@@ -514,7 +389,7 @@ class RepositoryReader:
             folder = self.open(f"{layout.KINDS[kind]}/{algorithm}", []) if some else None
             if folder is not None:
                 with folder:
-                    states = _states(folder, algorithm, some)
+                    states = link_states(folder, algorithm, some)
                     pairs = zip(some, states, strict=True)
                     found.update(digest for digest, state in pairs if state == native.LINKED)
         return found
@@ -698,7 +573,7 @@ class RepositoryReader:
 
     def _link(self, folder: Folder, name: str) -> BinaryDigest | None:
         """Read a link; None if absent. Raises UnusableError."""
-        raw = folder.read(name, _LONGEST, _FIRST)
+        raw = folder.read(name, LONGEST, FIRST)
         if raw is None:
             return None
         try:
