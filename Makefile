@@ -136,8 +136,15 @@ lint: python $(STAMP) ## ruff (rules and format) and mypy
 
 soak: PROGRAMS += mmdebstrap:mmdebstrap ceph-mon:ceph-mon ceph-osd:ceph-osd radosgw:radosgw \
 	ceph:ceph-common
-soak: setup azurite charts $(TOOLS) ## The long tests
-	@$(BIN)/pytest -n 4 --dist worksteal -m soak --hypothesis-profile=soak $(ARGS)
+# The whole life cycle again, with its storage in a bucket; not if ARGS names tests.
+soak: BUCKETS = $(if $(findstring tests/,$(ARGS)),,tests/e2e)
+soak: setup azurite charts $(TOOLS) ## The long tests, and those of tests/e2e on a bucket
+	@failed=0; \
+	$(BIN)/pytest -n 4 --dist worksteal -m soak --hypothesis-profile=soak $(ARGS) || failed=$$?; \
+	if [ -n "$(BUCKETS)" ]; then \
+		$(BIN)/pytest -n 4 --dist worksteal -m "not soak" --bucket $(BUCKETS) $(ARGS) || failed=$$?; \
+	fi; \
+	exit $$failed
 
 bench: setup ## jettison gc and serve beside docker-registry; ARGS=--quick takes seconds
 	@$(BIN)/python bench/gc.py $(ARGS)

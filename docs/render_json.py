@@ -31,11 +31,12 @@ HEAD: Final = """\
 program; what commands print in the tests is checked against that schema. There a line of NDJSON is
 named after its document: `TagsLine`.
 
-`-o json` prints one document on standard output, `-o ndjson` a document on each line. Sizes are in
-bytes, durations in seconds, times in RFC 3339. `null` says that something is not known, or not
-there. `schema_version` of a document is {version}; a later release may add members, and changes the
-number if it takes one away or gives it another meaning. So programs ignore members that they do not
-know.
+`-o json` prints one document on standard output, `-o ndjson` a document on each line. Where there
+are no items there are no lines, and what could not be read is told on standard error alone. Sizes
+are in bytes, durations in seconds, times in RFC 3339. `null` says that something is not known, or
+not there. `schema_version` of a document is {version}; a later release may add members, and changes
+the number if it takes one away or gives it another meaning. So programs ignore members that they do
+not know.
 
 <!-- run: on distribution-2 + garbage -->
 ```console
@@ -61,12 +62,14 @@ Nearest tags: 1.0 (see `jettison ls localhost:5000/team/app`).
 {commands}
 
 `snapshot` prints a document of its own, for `policy test --on`; [trying
-policies](trying-policies.md) describes it. The [Python library](python.md) has the same types.
+policies](trying-policies.md) describes it. In the [Python library](python.md) plans, runs and
+receipts have the same names.
 
 ## Errors
 
 A command that ends with an error prints [ErrorDocument](#errordocument) as the last line of
-standard error. What was done before is a document on standard output.
+standard error. An `rm` or a prune that an error ends prints its run so far, on standard output;
+one that Ctrl-C ends prints nothing there, and `jettison runs` tells.
 
 | `code` | exit code | is |
 |---|---|---|
@@ -131,11 +134,13 @@ def _scalar(kind: type) -> dict[str, Any]:
 def _as_printed(component: dict[str, Any], cls: type) -> dict[str, Any]:
     """Return the schema of a class with times in RFC 3339, without what only reading needs."""
     found = {key: value for key, value in component.items() if key != "title"}
-    told = _plain(cls.__doc__ or "")
+    told = _description(cls)
     if told:
         found["description"] = told
     if "properties" not in found:
         return found
+    # That a policy has nothing else is for files of policies; what is printed may have more later.
+    found.pop("additionalProperties", None)
     members = found["properties"]
     required = [*found.get("required", []), *_always_there(cls)]
     if not hasattr(cls, "__struct_fields__"):
@@ -143,6 +148,26 @@ def _as_printed(component: dict[str, Any], cls: type) -> dict[str, Any]:
     found["properties"] = {_printed(name): _member(name, one) for name, one in members.items()}
     found["required"] = [_printed(name) for name in members if name in required]
     return found
+
+
+def _description(cls: type) -> str:
+    """Return what a class says of itself, and what those say of which it has the members."""
+    bases = [base for base in cls.__mro__[1:] if base not in {msgspec.Struct, object}]
+    if not issubclass(cls, msgspec.Struct):
+        bases = []
+    more = [_plain(base.__doc__ or "").partition("\n\n")[2] for base in bases]
+    told = [_plain(cls.__doc__ or ""), *more]
+    text = "\n\n".join(dict.fromkeys(filter(None, told)))
+    for name, printed in _renamed(cls):
+        text = text.replace(f"`{name}`", f"`{printed}`")
+    return text
+
+
+def _renamed(cls: type) -> Iterator[tuple[str, str]]:
+    """Yield the members of a struct that have another name where they are printed."""
+    for field in msgspec.structs.fields(cls) if hasattr(cls, "__struct_fields__") else ():
+        if _printed(field.encode_name) != field.name:
+            yield field.name, _printed(field.encode_name)
 
 
 def _always_there(cls: type) -> list[str]:
@@ -178,9 +203,7 @@ def _line(kind: Kind, found: dict[str, Any]) -> dict[str, Any]:
     """Return the schema of a line: an item, and what each line repeats."""
     whole = found[name_of(kind)]
     item = found[_referred(whole["properties"][kind.items]["items"])]
-    left_out = {kind.items, "problems"}
-    repeated = kind.repeated or [name for name in whole["properties"] if name not in left_out]
-    names = ["schema_version", *(name for name in repeated if name != "schema_version")]
+    names = ["schema_version", *kind.repeated]
     properties = {name: whole["properties"][name] for name in names}
     line = {
         "description": item.get("description", ""),
@@ -191,7 +214,8 @@ def _line(kind: Kind, found: dict[str, Any]) -> dict[str, Any]:
     if not kind.closing:
         return line
     rest = {key: value for key, value in whole["properties"].items() if key != kind.items}
-    closing = {"type": "object", "properties": rest, "required": whole["required"]}
+    required = [name for name in whole["required"] if name != kind.items]
+    closing = {"type": "object", "properties": rest, "required": required}
     return {"anyOf": [line, closing]}
 
 
@@ -229,7 +253,7 @@ def _row(kind: Kind) -> str:
     if kind.repeated:
         lines += f", with {', '.join(f'`{name}`' for name in kind.repeated)}"
     if kind.closing:
-        lines += "; with `--repair` a last line with the rest"
+        lines += f"; with `--repair` a last line without `{kind.items}`"
     return f"| {f'{commands} {kind.when}'.strip()} | {_link(name_of(kind))} | {lines} |"
 
 
@@ -251,7 +275,11 @@ def _errors() -> Iterator[tuple[str, int, str]]:
 def _section(name: str, one: dict[str, Any], cls: type) -> str:
     parts = [f"### {name}"]
     if one.get("description"):
-        parts += [textwrap.fill(text, 100) for text in one["description"].split("\n\n")]
+        told = _NAME.sub(
+            lambda match: _link(match[1]) if hasattr(documents, match[1]) else match[0],
+            one["description"],
+        )
+        parts += [textwrap.fill(text, 100) for text in told.split("\n\n")]
     if "properties" in one:
         rows = ["| member | is |", "|---|---|"]
         for member, what in one["properties"].items():
@@ -261,17 +289,21 @@ def _section(name: str, one: dict[str, Any], cls: type) -> str:
     elif "enum" in one:
         parts.append(_values(cls))
     elif "prefixItems" in one:
-        parts.append("A list: " + ", ".join(map(_is, one["prefixItems"])) + ".")
+        parts.append(_places(cls, one["prefixItems"]))
     return "\n\n".join(parts)
+
+
+def _places(cls: type, items: Sequence[dict[str, Any]]) -> str:
+    """Return what stands where in a list; a time is a number there."""
+    names = zip(get_type_hints(cls), items, strict=True)
+    rows = [f"{number}. `{name}`: {_is(one)}" for number, (name, one) in enumerate(names, 1)]
+    return "\n".join(["A list of these; times in nanoseconds since the epoch:", "", *rows])
 
 
 def _values(cls: type[enum.Enum]) -> str:
     """Return the values of an enumeration, with what each says as far as the class tells it."""
     says = {
-        value: getattr(value, "meaning", None)
-        or getattr(value, "explanation", None)
-        or getattr(value, "brief", None)
-        or _comments(cls).get(value.name, "")
+        value: getattr(value, "meaning", None) or _comments(cls).get(value.name, "")
         for value in cls
     }
     if not any(says.values()):
@@ -320,6 +352,8 @@ def _is(member: dict[str, Any]) -> str:
         return f"an object with {_SEVERAL.get(one, one)} by name"
     if member.get("format") == "date-time":
         return "a time"
+    if member.get("contentEncoding"):
+        return f"a text in {member['contentEncoding']}"
     return {
         "string": "a text",
         "integer": "a whole number",
@@ -330,6 +364,7 @@ def _is(member: dict[str, Any]) -> str:
 
 
 _ROLE: Final = re.compile(r":\w+:`~?([^`]+)`")
+_NAME: Final = re.compile(r"`([A-Z]\w+)`")
 _LITERAL: Final = re.compile(r"``([^`]+)``")
 _EPOCH: Final = re.compile(
     r" \((?:nano)?seconds(?: since the epoch)?\)| `\w+` is in seconds since the epoch\."
@@ -340,12 +375,8 @@ _WORDS: Final = {"None": "null", "True": "true", "False": "false"}
 
 def _plain(text: str) -> str:
     """Return a docstring as the page and the schema have it."""
-
-    def role(match: re.Match[str]) -> str:
-        name = match[1].rpartition(".")[2]
-        return _link(name) if hasattr(documents, name) else f"`{name}`"
-
-    text = _LITERAL.sub(r"`\1`", _ROLE.sub(role, inspect.cleandoc(text)))
+    text = _ROLE.sub(lambda match: f"`{match[1].rpartition('.')[2]}`", inspect.cleandoc(text))
+    text = _LITERAL.sub(r"`\1`", text)
     text = "\n\n".join(" ".join(one.split()) for one in text.split("\n\n"))
     text = _EPOCH.sub("", text)
     return re.sub(r"\b(None|True|False)\b", lambda match: _WORDS[match[1]], text)

@@ -101,7 +101,7 @@ _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class JettisonError(Exception):
-    """The root of the tree.
+    """Whatever went wrong; this class itself is for what has none of its own.
 
     ``message`` says what happened and to which reference; ``hint`` says the next step, in the
     imperative, and is printed on a line of its own. ``again`` are the options with which the same
@@ -330,7 +330,7 @@ class TagsAppeared(PlanStale):
 
 
 class Interrupted(JettisonError):
-    """Ctrl-C; what was done is in the journal."""
+    """Ctrl-C; `jettison runs` tells what a removal, an undo or a repair has done."""
 
     exit_code = 130
 

@@ -11,6 +11,7 @@ from jettison.cli import output
 from jettison.cli.commands import app
 from jettison.cli.documents import DOCUMENTS
 from jettison.errors import NotARegistry, NotFoundError, UsageError
+from jettison.storage.objects.meanings import StoreDenied, StoreLost
 from tests.support.documents import check_error, check_printed, format_of, kinds_of
 
 ITEM = {"level": "ok", "subject": "api", "message": "it answers", "next": None}
@@ -79,6 +80,21 @@ def test_a_time_that_is_a_number_is_found() -> None:
     run = {"schema_version": 1, "runs": [{"id": "x", "window_until": 1.5}]}
     with pytest.raises(AssertionError, match="window_until"):
         check_printed(("runs", "-o", "json"), json.dumps(run), "")
+
+
+def test_an_error_of_a_part_of_the_program_has_a_code_of_the_table() -> None:
+    assert output.code_of(StoreLost) == "storage_unavailable"
+    assert output.code_of(StoreDenied) == "storage"
+
+
+def test_names_that_others_gave_are_no_times() -> None:
+    sizes = {"now": 2, "until": 2, "job_ns": 0, "main": 2}
+    assert output.document({"groups": [{"sizes": sizes}]})["groups"] == [{"sizes": sizes}]
+
+
+def test_what_no_command_prints_is_found() -> None:
+    with pytest.raises(AssertionError, match="no document is known"):
+        check_printed(("version", "-o", "json"), "{}", "")
 
 
 def test_an_error_that_is_none_is_found() -> None:

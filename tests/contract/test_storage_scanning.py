@@ -42,7 +42,7 @@ def test_a_new_storage_is_empty(subject: Subject) -> None:
     assert storage.repositories() == []
     assert list(storage.blobs()) == []
     assert storage.blob_groups() == []
-    assert (storage.free_bytes() > 0) == storage.features.capacity
+    assert bool(storage.free_bytes()) == storage.features.capacity
     assert not storage.keeps_removed()
     assert storage.unseen_uploads() is None
 

@@ -39,7 +39,8 @@ def check_printed(arguments: Sequence[str], stdout: str, stderr: str) -> None:
     if stderr.endswith("}\n"):
         check_error(stderr.splitlines()[-1])
     kinds = list(kinds_of(arguments))
-    if not kinds or len(stdout) > MOST:
+    assert kinds or not stdout, f"no document is known of {arguments}"
+    if len(stdout) > MOST:
         return
     names = [name_of(kind) for kind in kinds]
     if form == "ndjson":

@@ -27,7 +27,16 @@ from jettison.jobs.inspect import Report
 from jettison.jobs.list import Row
 from jettison.model.check_report import Defect, DefectClass, Unpullable
 from jettison.model.digest import Digest
-from jettison.model.journal import Finding, JobKind, JobState, JournalEntry, Receipt, StepLeft
+from jettison.model.journal import (
+    CollectionEntry,
+    Finding,
+    JobKind,
+    JobState,
+    JournalEntry,
+    Receipt,
+    RepairEntry,
+    StepLeft,
+)
 from jettison.model.listing_problems import ListingProblem
 from jettison.model.names import RepoName, Tag
 from jettison.model.plan import Plan, Prediction, Step
@@ -116,7 +125,7 @@ class Repositories(TypedDict):
     """The repositories of a registry; ``problems`` are those that could not be listed."""
 
     registry: str
-    problems: NotRequired[Sequence[ListingProblem]]
+    problems: Sequence[ListingProblem]
     repositories: Sequence[ListedRepository]
 
 
@@ -130,7 +139,7 @@ class Tags(TypedDict):
     repository: str
     exact: bool
     unknown: Sequence[str]
-    problems: NotRequired[Sequence[ListingProblem]]
+    problems: Sequence[ListingProblem]
     tags: Sequence[Row]
 
 
@@ -172,7 +181,7 @@ class DatedDecision(TypedDict):
     rank: NotRequired[int]
     group: NotRequired[str]
     since: NotRequired[str]
-    sentence: NotRequired[str]
+    sentence: str
 
 
 class DatedFate(TypedDict):
@@ -219,7 +228,7 @@ class Run(TypedDict):
 
 
 class RemovalPlan(TypedDict):
-    """What a removal does. ``prediction`` is there with ``--reclaim``."""
+    """What a removal does. ``prediction`` is null without ``--reclaim``."""
 
     plan: Plan
     prediction: Prediction | None
@@ -311,7 +320,7 @@ class RunUndo(TypedDict):
 
 
 class RepairUndo(TypedDict):
-    """What the undo of a repair, the ``run``, takes back: the steps, the last one first."""
+    """What the undo of a repair, the ``run``, takes back: its steps, the last one first of all."""
 
     run: str
     undo: RepairPlan
@@ -365,7 +374,7 @@ class CollectionPlan(TypedDict):
 class Collected(TypedDict):
     """A collection: the ``run`` in the journal, and what it did."""
 
-    run: JournalEntry
+    run: CollectionEntry
     collection: CollectionReceipt
 
 
@@ -377,7 +386,7 @@ class DefectCounts(TypedDict):
 
 
 class Counts(DefectCounts):
-    """The same, also for each of the ``classes`` that occur."""
+    """How many defects there are, also of each of the ``classes`` that occur."""
 
     classes: Mapping[DefectClass, DefectCounts]
 
@@ -392,16 +401,16 @@ class StorageReport(Counts):
     """
 
     root: str
-    hashed: NotRequired[bool]
-    repositories: NotRequired[int]
-    blobs: NotRequired[int]
-    bytes: NotRequired[int]
-    seconds: NotRequired[float]
-    flaws: NotRequired[Sequence[Defect]]
-    unpullable: NotRequired[Sequence[Unpullable]]
+    hashed: bool
+    repositories: int
+    blobs: int
+    bytes: int
+    seconds: float
+    flaws: Sequence[Defect]
+    unpullable: Sequence[Unpullable]
     plan: NotRequired[RepairPlan]
     moved_tags: NotRequired[Sequence[str]]
-    run: NotRequired[JournalEntry]
+    run: NotRequired[RepairEntry]
     before: NotRequired[Counts]
 
 
@@ -478,39 +487,40 @@ class Kind(NamedTuple):
     """A document that ``commands`` print, ``when``; "" is always.
 
     With ``-o ndjson`` each of its ``items`` is a line, None if the document is one line.
-    ``repeated`` names the members that each line repeats, None: all but ``problems``.
-    ``closing``: a last line has the rest.
+    ``repeated`` are the members that each line has beside those of its item. ``closing``: a last
+    line has the document without them.
     """
 
     commands: tuple[str, ...]
     when: str
     document: type
     items: str | None = None
-    repeated: tuple[str, ...] | None = None
+    repeated: tuple[str, ...] = ()
     closing: bool = False
 
 
-_PLANNED: Final = "with `-n`, or if nothing is to be done"
+_PLANNED: Final = "with `-n`, with `--out`, or if nothing is to be done"
+_OF_TAGS: Final = ("registry", "repository", "exact", "unknown")
 
 DOCUMENTS: Final = (
-    Kind(("check",), "", Checked, "items"),
+    Kind(("check",), "", Checked, "items", ("target",)),
     Kind(("doctor",), "", Diagnosis),
-    Kind(("ls",), "of a registry", Repositories, "repositories"),
-    Kind(("ls",), "of a repository", Tags, "tags"),
+    Kind(("ls",), "of a registry", Repositories, "repositories", ("registry",)),
+    Kind(("ls",), "of a repository", Tags, "tags", _OF_TAGS),
     Kind(("du",), "", Space, "repositories", ("place",)),
     Kind(("inspect",), "", InspectedImage),
     Kind(("explain",), "", ExplainedImage),
-    Kind(("rm", "prune", "apply", "undo"), "after the run", Run),
+    Kind(("rm", "prune", "apply", "undo"), "after the run, or one that did all of it before", Run),
     Kind(("rm",), "with `-n`", RemovalPlan),
     Kind(("prune", "apply"), _PLANNED, PrunePlan),
-    Kind(("undo",), "with `-n`", RunUndo),
+    Kind(("undo",), "with `-n`, or if the registry is lost on the way", RunUndo),
     Kind(("undo",), "of a repair, with `-n`", RepairUndo),
     Kind(("gc",), "with `-n`", CollectionPlan),
     Kind(("gc",), "after the run", Collected),
     Kind(("fsck",), "", StorageReport, "flaws", ("root",), closing=True),
     Kind(("runs",), "", Runs, "runs"),
     Kind(("runs",), "of one run", RunDetails),
-    Kind(("verify",), "", Verified, "findings"),
+    Kind(("verify",), "", Verified, "findings", ("run",)),
     Kind(("policy test",), "", CheckedPolicy),
     Kind(("policy test",), "with `--on`", PolicyTrial),
     Kind(("policy import",), "", ImportedPolicy),

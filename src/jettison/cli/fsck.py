@@ -33,6 +33,7 @@ from jettison.cli.progress import reporting
 from jettison.errors import PartlyDone, UsageError, VerificationFailed
 
 if TYPE_CHECKING:
+    from jettison.cli import documents
     from jettison.fsck import CheckOptions
     from jettison.jobs.workspace import Workspace
     from jettison.model.check_report import CheckReport
@@ -216,42 +217,39 @@ def _require_sound(report: "CheckReport", target: str, plan: "RepairPlan | None"
 def _emit(
     output: Format,
     report: "CheckReport",
-    more: dict[str, Any] | None = None,
+    more: dict[str, object] | None = None,
     *,
     closing: bool = False,
 ) -> None:
     """Write the report; ``closing``: NDJSON ends with a line of all but the defects."""
-    if output is Format.NDJSON:
-        emit(output, {"root": report.root, "flaws": report.defects}, "flaws")
-        if closing:
-            emit(output, {"root": report.root, **_counts(report), **(more or {})})
-        return
-    emit(
-        output,
-        {
-            "root": report.root,
-            "hashed": report.hashed,
-            "repositories": report.repositories,
-            "blobs": report.blobs,
-            "bytes": report.bytes,
-            "seconds": report.seconds,
-            **_counts(report),
-            "flaws": report.defects,
-            "unpullable": report.unpullable,
-            **(more or {}),
-        },
-    )
-
-
-def _counts(report: "CheckReport") -> dict[str, Any]:
-    classes = {
-        kind: {"damage": tally.damage, "notices": tally.notices}
-        for kind, tally in report.classes.items()
+    told: dict[str, object] = {
+        "root": report.root,
+        "hashed": report.hashed,
+        "repositories": report.repositories,
+        "blobs": report.blobs,
+        "bytes": report.bytes,
+        "seconds": report.seconds,
+        **_counts(report),
+        "flaws": report.defects,
+        "unpullable": report.unpullable,
+        **(more or {}),
     }
+    if output is not Format.NDJSON:
+        emit(output, told)
+        return
+    emit(output, {"root": report.root, "flaws": told.pop("flaws")}, "flaws")
+    if closing:
+        emit(output, told)
+
+
+def _counts(report: "CheckReport") -> "documents.Counts":
     return {
         "damage": report.damage,
         "notices": len(report.defects) - report.damage,
-        "classes": classes,
+        "classes": {
+            kind: {"damage": tally.damage, "notices": tally.notices}
+            for kind, tally in report.classes.items()
+        },
     }
 
 
@@ -264,7 +262,7 @@ def _print(report: "CheckReport") -> None:
     for kind, tally in report.classes.items():
         count = tally.damage + tally.notices
         mark = red("✗") if tally.damage else yellow("·")
-        write("", f"{mark} {bold(kind)} ({kind.explanation}): {count:,}")
+        write("", f"{mark} {bold(kind)} ({kind.meaning}): {count:,}")
         shown = [defect for defect in report.defects if defect.kind is kind][:_EXAMPLES]
         write(*(f"    {defect.path} {defect.sentence}" for defect in shown))
         if count > len(shown):

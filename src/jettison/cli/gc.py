@@ -219,7 +219,8 @@ class _Command:
         if self._form is not Format.TABLE:
             from jettison.cli.collection import plan_document
 
-            told: documents.CollectionPlan = {"plan": plan_document(plan, self._disk_free())}
+            free = self._job.storage.free_bytes()
+            told: documents.CollectionPlan = {"plan": plan_document(plan, free)}
             emit(self._form, told)
         self._job.require_plausible(plan)
         if plan.problems:
@@ -281,15 +282,11 @@ class _Command:
             self._plan = job.plan(progress=progress)
         return self._plan
 
-    def _disk_free(self) -> int | None:
-        storage = self._job.storage
-        return storage.free_bytes() if storage.features.capacity else None
-
     def _print(self, plan: "CollectionPlan") -> None:
         from jettison.cli.collection import print_collection_plan, print_problems
 
         if self._form is Format.TABLE:
-            print_collection_plan(plan, self._disk_free())
+            print_collection_plan(plan, self._job.storage.free_bytes())
         else:
             print_problems(plan)
         if plan.blobs and self._job.storage.keeps_removed():

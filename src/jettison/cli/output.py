@@ -343,6 +343,9 @@ SECONDS: Final = frozenset({"now", "planned", "started", "until", "window_until"
 NANOSECONDS: Final = "_ns"
 """How the names of members end that are times in nanoseconds since the epoch."""
 
+_BY_NAME: Final = frozenset({"sizes"})
+"""The members whose own members have names that others gave, and are numbers."""
+
 
 def _with_times(value: Any) -> Any:  # noqa: ANN401 - whatever JSON can say
     """Write times as RFC 3339: the fields of seconds, and those of nanoseconds (``mtime_ns``)."""
@@ -352,6 +355,9 @@ def _with_times(value: Any) -> Any:  # noqa: ANN401 - whatever JSON can say
         return value
     found: dict[str, Any] = {}
     for key, one in value.items():
+        if key in _BY_NAME:
+            found[key] = one
+            continue
         number = isinstance(one, int | float) and not isinstance(one, bool)
         if number and key in SECONDS:
             found[key] = timestamp(one)
@@ -405,7 +411,11 @@ def command_line(arguments: Sequence[str]) -> str:
 
 
 def code_of(error: type[JettisonError]) -> str:
-    """Return the kind of an error for programs: ``not_found``, ``login_refused``."""
-    name = error.__name__.removesuffix("Error")
+    """Return the kind of an error for programs: ``not_found``, ``login_refused``.
+
+    It is one of :mod:`jettison.errors`, also where a part of the program has finer ones.
+    """
+    known = next(one for one in error.__mro__ if one.__module__ == JettisonError.__module__)
+    name = known.__name__.removesuffix("Error")
     words = re.findall("[A-Z](?:[a-z]+|(?![a-z]))", name)
     return "_".join(words).lower() if name != "Jettison" else "error"

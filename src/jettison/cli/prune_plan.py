@@ -119,7 +119,7 @@ def print_stays(stays: "Iterable[Stay]") -> None:
 
 
 def _reason(reason: "Reason", rule: str) -> str:
-    return reason.brief + (f" [{rule}]" if rule else "")
+    return reason.meaning + (f" [{rule}]" if rule else "")
 
 
 def _print_groups(groups: "Sequence[GroupSizes]") -> None:

@@ -13,7 +13,7 @@ ABANDONED = 168 * 3600.0
 
 
 class CollectOptions(msgspec.Struct, frozen=True):
-    """``grace`` in seconds: nothing younger is swept (decision 0003).
+    """``grace`` in seconds: nothing younger is swept.
 
     ``untagged``: also remove manifests that no tag, index or subject holds and that were pushed
     more than so many seconds ago (and more than ``grace``); None: they are kept. ``uploads``:

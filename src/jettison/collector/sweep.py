@@ -71,9 +71,9 @@ class CollectionReceipt(msgspec.Struct, frozen=True):
     ``removed`` has a tally for each class of the plan. ``put_back`` are blobs of the plan that
     turned out to be wanted, ``recovered`` those that an earlier, killed collection had left aside.
     ``disk_free_before`` and ``disk_free_after`` are the file system's own figures in bytes, which
-    others change too; ``blobs.bytes`` is exact. ``failures`` counts what could not be done;
-    ``problems`` are those of the plan and the first of these; ``ended``: it ended before all was
-    done. ``started`` is in seconds since the epoch.
+    others change too, None in a bucket; those of ``removed`` are exact. ``failures`` counts what
+    could not be done; ``problems`` are those of the plan and the first of these; ``ended``: it
+    ended before all was done. ``started`` is in seconds since the epoch.
     """
 
     started: float
@@ -82,8 +82,8 @@ class CollectionReceipt(msgspec.Struct, frozen=True):
     removed: dict[str, Tally]
     put_back: Tally
     recovered: int
-    disk_free_before: int
-    disk_free_after: int
+    disk_free_before: int | None
+    disk_free_after: int | None
     failures: int
     ended: bool
     problems: tuple[Problem, ...]

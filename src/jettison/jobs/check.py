@@ -197,9 +197,8 @@ def check_storage(storage: Storage, measure: Measure = count_storage) -> list[It
 
 
 def _room(storage: Storage) -> str:
-    if not storage.features.capacity:
-        return ""
-    return f", {storage.free_bytes():,} bytes free on the disk"
+    free = storage.free_bytes()
+    return "" if free is None else f", {free:,} bytes free on the disk"
 
 
 def _doubts(storage: Storage, repositories: int, blobs: int) -> Iterator[Item]:

@@ -255,7 +255,6 @@ class CollectionJob:
         links = tuple(_gone_links(self.storage, _sample(plan.layer_links)))
         gone = _gone_blobs(self.storage, plan)
         findings = [*_findings(self.storage, plan, receipt, len(gone)), *forgotten]
-        has_bounds = self.storage.features.capacity
         run = CollectionEntry(
             id=new_run_id(plan.started),
             state=JobState.DONE,
@@ -268,8 +267,8 @@ class CollectionJob:
                 manifests=receipt.revisions.count,
                 predicted_bytes=receipt.predicted_bytes,
                 freed_bytes=0 if keeps_removed else receipt.blobs.bytes,
-                disk_free_before=receipt.disk_free_before if has_bounds else None,
-                disk_free_after=receipt.disk_free_after if has_bounds else None,
+                disk_free_before=receipt.disk_free_before,
+                disk_free_after=receipt.disk_free_after,
                 findings=tuple(findings),
                 notes=tuple(problem.text for problem in receipt.problems),
             ),

@@ -53,7 +53,7 @@ MOST_SIBLINGS: Final = 10
 
 
 class Row(msgspec.Struct, frozen=True):
-    """A tag, or (``tag`` None) an untagged manifest. Figures not requested are unset.
+    """A tag, or (``tag`` None) an untagged manifest. Figures that were not asked for are left out.
 
     Sizes in bytes: ``size`` with everything it references, ``exclusive_size`` what removing that
     image alone would free. ``created`` is RFC 3339, as its config says. ``siblings`` are the

@@ -424,8 +424,6 @@ class RemovalJob:
         findings = [*lost, *proof.findings]
         prediction = run.prediction
         done = None if collected is None else collected.receipt
-        storage = self._workspace.storage
-        disk = done if storage is not None and storage.features.capacity else None
         if collected is not None:
             findings = [*collected.forgotten, *findings, *_compare(run, collected)]
         return Receipt(
@@ -441,8 +439,8 @@ class RemovalJob:
             blobs_after=None if collected is None else collected.bytes_after,
             blobs_gone=proof.gone,
             blobs_left=proof.left,
-            disk_free_before=None if disk is None else disk.disk_free_before,
-            disk_free_after=None if disk is None else disk.disk_free_after,
+            disk_free_before=None if done is None else done.disk_free_before,
+            disk_free_after=None if done is None else done.disk_free_after,
             findings=tuple(findings),
         )
 

@@ -65,7 +65,8 @@ def write_textfile(
         gauge("freed_bytes", "What was freed.", receipt.blobs.bytes)
         gauge("put_back_blobs", "Blobs that somebody wanted again.", receipt.put_back.count)
         gauge("failures", "Files that could not be removed.", receipt.failures)
-        gauge("disk_free_bytes", "Free on the storage's file system.", receipt.disk_free_after)
+        if receipt.disk_free_after is not None:
+            gauge("disk_free_bytes", "Free on the storage's file system.", receipt.disk_free_after)
         for name, tally in receipt.removed.items():
             gauge("removed_files", "What was removed, by class.", tally.count, kind=name)
             gauge("removed_bytes", "What was removed, by class.", tally.bytes, kind=name)

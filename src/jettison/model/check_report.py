@@ -52,7 +52,7 @@ class DefectClass(enum.StrEnum):
     LEFTOVER = "leftover"
 
     @property
-    def explanation(self) -> str:
+    def meaning(self) -> str:
         """A noun that describes the class."""
         return _EXPLANATIONS[self]
 
@@ -79,7 +79,7 @@ _EXPLANATIONS: Final = {
 class RepairAction(enum.StrEnum):
     """What a repair does, in the order in which it is done.
 
-    References are written after what they reference, and removed before it (decision 0017).
+    References are written after what they reference, and removed before it.
     """
 
     RECOVER_BLOB = "put back"

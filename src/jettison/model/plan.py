@@ -76,9 +76,9 @@ class KeptCode(enum.StrEnum):
 class Step(msgspec.Struct, frozen=True, gc=False):
     """One request to the registry.
 
-    UNTAG removes ``tags`` (one) from ``digest``; DELETE removes the manifest ``digest`` and with
-    it ``tags``, which are all that point to it. ``digest`` is None for a listed tag without a
-    readable manifest: UNTAG then removes the tag wherever it points.
+    ``untag`` removes ``tags`` (one) from ``digest``; ``delete`` removes the manifest ``digest`` and
+    with it ``tags``, which are all that point to it. ``digest`` is None for a listed tag without a
+    readable manifest: ``untag`` then removes the tag wherever it points.
     """
 
     action: StepAction

@@ -61,8 +61,8 @@ class Write(
     """A link that is written: ``content`` in place of ``old`` (None if there is none).
 
     ``stamp`` is that of the new link, by which an undo tells it from one that a registry writes
-    there later; ``old_stamp`` is that of the old one. ``folders`` are made for it, the
-    innermost first; ``needs`` are paths that must exist.
+    there later; ``old_stamp`` is that of the old one, if there is one. ``folders`` are made for it,
+    the innermost first; ``needs`` are paths that must exist.
     """
 
     action: RepairAction

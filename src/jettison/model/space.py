@@ -158,7 +158,11 @@ class SpaceSums:
 class ClassTotals(msgspec.Struct, frozen=True, kw_only=True):
     """Blobs and their bytes by class, each in one; None: that cannot be known.
 
-    ``uploads`` are the files of unfinished uploads, which are no blobs yet.
+    ``own``: a tag needs it, and no other repository has it. ``shared``: a tag needs it, and several
+    repositories have it. ``untagged``: only manifests without a tag need it. ``undo``: an undo
+    window is open for it. ``young``: nothing needs it, and it is younger than the grace period.
+    ``protected``: something that cannot be read may need it. ``garbage``: a collection frees it
+    now. ``uploads`` are the files of unfinished uploads, which are no blobs yet.
     """
 
     own: Amount

@@ -97,7 +97,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     The set are images in ``repositories`` with a tag among ``tags`` and not among
     ``except_tags``, in each case patterns of which any is enough. ``artifact_types`` are patterns
     of the artifact's type, or of its config's; without them only images, indexes and artifacts
-    with a known form are meant, and no build caches that have a tag. Sizes are in bytes.
+    with a known form are meant, and no build caches that have a tag.
     ``group_by`` is an expression (``re:…``) whose captured part divides the set: counts are for
     each group. With ``whole_images``, an image that ``keep`` names stays with all its tags, also
     those that are not of the set.

@@ -15,7 +15,7 @@ __all__ = ["Decision", "Reason"]
 
 
 class Reason(enum.StrEnum):
-    """Why something stays or goes; ``sentence`` says it for people."""
+    """Why something stays or goes."""
 
     sentence: str
     single: str
@@ -32,7 +32,7 @@ class Reason(enum.StrEnum):
         return reason
 
     @property
-    def brief(self) -> str:
+    def meaning(self) -> str:
         """The sentence without a figure or a name: for sums."""
         return _BRIEF.get(self, self.sentence)
 

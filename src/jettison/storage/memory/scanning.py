@@ -221,6 +221,5 @@ class MemoryScanning:
         """Whether what is removed stays, hidden: no."""
         return False
 
-    def free_bytes(self) -> int:
-        """Return 0: it is not known."""
-        return 0
+    def free_bytes(self) -> None:
+        """Return None: it is not known."""

@@ -371,9 +371,8 @@ class ObjectScanning:
             self._versions = key is not None and self.bucket.has_version(key)
         return self._versions
 
-    def free_bytes(self) -> int:
-        """Return 0: a bucket has no bounds that are known."""
-        return 0
+    def free_bytes(self) -> None:
+        """Return None: a bucket has no bounds that are known."""
 
 
 def _listed(listing: Listing, digest: BinaryDigest) -> Blob | None:

@@ -321,8 +321,8 @@ class Scanning(Protocol):
     def read_blob(self, digest: BinaryDigest, chunk: int = 256 * 1024) -> Iterator[bytes]:
         """Yield a blob's bytes in pieces of ``chunk`` bytes; nothing if there is no such blob."""
 
-    def free_bytes(self) -> int:
-        """Return how much room is left, in bytes; 0 where that is not known."""
+    def free_bytes(self) -> int | None:
+        """Return how much room is left, in bytes; None where that is not known."""
 
     def keeps_removed(self) -> bool:
         """Whether what is removed stays, hidden and not freed: a bucket that keeps versions."""
