@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 from unittest.mock import patch
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jettison.collector import (
@@ -184,6 +184,13 @@ def left(storage: Storage) -> dict[str, object]:
     ),
     st.sampled_from([WEEK, WEEK, 60.0]),
     st.lists(st.integers(0, 2), max_size=1),
+)
+@example(  # all of a repository is to go, and a link of it lies aside
+    first=[("push", 0, 0, 0)],
+    more=[("take", 0, 0, 1)],
+    options=CollectOptions(untagged=0.0),
+    pause=WEEK,
+    held=[],
 )
 def test_a_collection_is_the_same_in_every_kind_of_storage(
     first: list[Event],

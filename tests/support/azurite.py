@@ -273,8 +273,11 @@ class Container(Bucket):
 
     def objects(self) -> dict[str, bytes]:
         """All blobs, with their content."""
-        keys = [found["path"] for page in self.store.list() for found in page]
-        return {key: bytes(self.store.get(key).bytes()) for key in keys}
+        found: dict[str, bytes] = {}
+        for key in [one["path"] for page in self.store.list() for one in page]:
+            with contextlib.suppress(FileNotFoundError):  # it was removed since
+                found[key] = bytes(self.store.get(key).bytes())
+        return found
 
     def write(self, key: str, content: bytes) -> None:
         self.store.put(key, content)

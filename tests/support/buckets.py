@@ -255,9 +255,12 @@ class Bucket:
 
     def objects(self) -> dict[str, bytes]:
         """All objects: nothing but tests of what may not change needs it."""
-        files = (path for path in self.folder.rglob("*") if path.is_file())
-        found = (path for path in files if MARKER not in os.listxattr(path))
-        return {str(path.relative_to(self.folder)): path.read_bytes() for path in found}
+        found: dict[str, bytes] = {}
+        for path in self.folder.rglob("*"):
+            with contextlib.suppress(FileNotFoundError):  # it was removed since
+                if path.is_file() and MARKER not in os.listxattr(path):
+                    found[str(path.relative_to(self.folder))] = path.read_bytes()
+        return found
 
     def age(self, seconds: float) -> None:
         """Make everything in it older."""

@@ -130,6 +130,18 @@ class Ceph:
             said = (self._folder / "log" / "steps").read_text(encoding="utf-8", errors="replace")
             raise RuntimeError(f"{program} {' '.join(arguments)}: {said[-2000:]}")
 
+    def _try_until(self, deadline: float, program: str, *arguments: str) -> None:
+        """Run what a monitor refuses while it is not ready ("wrong fsid", or no answer)."""
+        while True:
+            try:
+                self._run(program, *arguments)
+            except (RuntimeError, subprocess.TimeoutExpired):
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(1)
+            else:
+                return
+
     def _start(self) -> None:
         for name in ("mon", "osd", "rgw", "run", "log"):
             (self._folder / name).mkdir(parents=True)
@@ -149,16 +161,9 @@ class Ceph:
         self._run("ceph-mon", "-i", "a")
         osd = str(uuid.uuid4())
         deadline = time.monotonic() + START_SECONDS
-        while True:  # it is refused while the monitor is not ready
-            try:
-                self._run("ceph", "--connect-timeout", "20", "osd", "new", osd)
-                break
-            except (RuntimeError, subprocess.TimeoutExpired):
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(1)
+        self._try_until(deadline, "ceph", "--connect-timeout", "20", "osd", "new", osd)
         self._run("ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", osd)
-        self._run("ceph-osd", "-i", "0")
+        self._try_until(deadline, "ceph-osd", "-i", "0")
         keys = [f"--access-key={ACCESS_KEY}", f"--secret={SECRET_KEY}"]
         user = ["user", "create", "--uid=t", "--display-name=t", *keys]
         self._run("radosgw-admin", "-n", "client.rgw.a", *user)
@@ -225,8 +230,11 @@ class CephBucket(Bucket):
         connection.close()
 
     def objects(self) -> dict[str, bytes]:
-        keys = [found["path"] for page in self.store.list() for found in page]
-        return {key: bytes(self.store.get(key).bytes()) for key in keys}
+        found: dict[str, bytes] = {}
+        for key in [one["path"] for page in self.store.list() for one in page]:
+            with contextlib.suppress(FileNotFoundError):  # it was removed since
+                found[key] = bytes(self.store.get(key).bytes())
+        return found
 
     def write(self, key: str, content: bytes) -> None:
         self.store.put(key, content)

@@ -474,7 +474,10 @@ class Retirer(Client):
 
     def __init__(self, shared: Shared) -> None:
         super().__init__(shared, "retirer")
+        self.at_once = True
+        """Whether that is done at once, and not before the next collection."""
         self._number = 0
+        self._deleted: deque[tuple[str, Image]] = deque()
         self._serving: deque[tuple[str, Image]] = deque()
         self._retired: list[tuple[str, Image]] = []
         self.garbage: set[Digest] = set()
@@ -490,12 +493,25 @@ class Retirer(Client):
 
     def retire(self, repo: str, made: Image) -> None:
         if self.delete(repo, made.digest) is not None:
+            self._deleted.append((repo, made))
+            if self.at_once:
+                self.age_deleted()
+
+    def age_deleted(self) -> None:
+        """Set back the times of what was deleted since.
+
+        A collection that looked at its blobs before that, and at the place of its revision after
+        it, would take the place and leave the blobs, which then count from their arrival.
+        """
+        while self._deleted:
+            repo, made = self._deleted.popleft()
             self.age(repo, made)
             self._retired.append((repo, made))
             self.garbage |= {one.digest for one in everything(made)} - {OLD_BASE.digest}
 
     def age_again(self) -> None:
         """For what a registry still wrote after its answer, which a slow disk makes it do."""
+        self.age_deleted()
         for repo, made in self._retired:
             self.age(repo, made)
 
@@ -504,6 +520,7 @@ class Retirer(Client):
         made = [found for _ in range(15) if (found := self.one())]
         for repo, old in made[6:]:
             self.retire(repo, old)
+        self.age_deleted()
         self.shared.registry.age(DAY)
 
     def work(self) -> None:
@@ -575,6 +592,8 @@ class Collector:
         self._runs = 0
         self.kills = False
         """Whether some collections are killed."""
+        self.before: Callable[[], None] = lambda: None
+        """What is done before each."""
         options = [*(["--grace", grace] if grace else []), *more]
         # Most of so small a registry may be garbage at one time.
         options += ["--max-removal", "100%", "--yes", "-o", "json"]
@@ -582,6 +601,7 @@ class Collector:
 
     def collect(self) -> None:
         shared = self._shared
+        self.before()
         shared.count("collections")
         number = shared.counts["collections"]
         before = self._blobs()
@@ -737,6 +757,9 @@ class Load:
             self._collector = Collector(self.shared, one, grace, "--served-by-jettison")
             self._collector.kills = not calm
             self._collectors.append(self._collector)
+        if len(self._collectors) == 1:
+            self._retirer.at_once = False
+            self._collectors[0].before = self._retirer.age_deleted
         self._seconds: Counter[str] = Counter()
 
     @property

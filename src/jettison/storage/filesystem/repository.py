@@ -442,7 +442,10 @@ class RepositoryReader:
         return True
 
     def has_others(self, going: Collection[Place]) -> bool:
-        """Whether a file is in it that is no link and no upload, but for those ``going``."""
+        """Whether a file is in it that is no link and no upload, but for those ``going``.
+
+        A link that lies aside is one where the next collection puts it back (``links_aside``).
+        """
         for inner in (layout.LAYERS, "_manifests", layout.UPLOADS):
             folder = self.open(inner, [])
             if folder is not None:
@@ -453,9 +456,10 @@ class RepositoryReader:
 
     def _others_below(self, folder: Folder, going: Collection[Place], *, uploads: bool) -> bool:
         names, files = folder.folders()
+        links = {layout.LINK, layout.ASIDE_LINK} if self._tree.links_aside else {layout.LINK}
         for entry in files:
             path = self._tree.relative(f"{folder.path}/{entry.name}")
-            if entry.name != layout.LINK and path not in going:
+            if entry.name not in links and path not in going:
                 return True
         for name in names:
             if uploads and not layout.is_foreign(name):
