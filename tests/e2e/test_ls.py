@@ -152,6 +152,7 @@ def test_a_document_of_what_could_be_listed_stands_beside_the_error(
     assert first_words(jettison("ls", place).stdout)[1:] == ["big", "v1", "v2", "v2.1"]
 
 
+@pytest.mark.folder
 def test_a_storage_is_listed_without_its_registry(
     place: str, registry: DockerRegistry, jettison: Jettison
 ) -> None:

@@ -201,8 +201,7 @@ def test_untagged_of_a_storage_goes_when_it_has_had_no_tag_for_long_enough(
     options = ("--max-removal", "100%", "--trust-times", "--yes")
     jettison("prune", builds.storage, "--untagged", "7d", *options)
     assert builds.manifest("team/app", old).status == 200
-    builds.age(60)
-    jettison("prune", builds.storage, "--untagged", "1s", *options)
+    jettison.later(60)("prune", builds.storage, "--untagged", "1s", *options)
     assert builds.manifest("team/app", old).status == 404
     assert builds.manifest("team/app", "b6").status == 200
 

@@ -178,6 +178,7 @@ def test_storage_that_is_not_that_registrys(
     assert (one.snapshot(), other.snapshot()) == before
 
 
+@pytest.mark.folder
 def test_storage_and_configurations_that_are_none(
     registry: DockerRegistry, jettison: Jettison, tmp_path: Path
 ) -> None:
