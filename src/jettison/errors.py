@@ -101,7 +101,7 @@ _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class JettisonError(Exception):
-    """Whatever went wrong; this class itself is for what has none of its own.
+    """An error that has no better name; all others derive from it.
 
     ``message`` says what happened and to which reference; ``hint`` says the next step, in the
     imperative, and is printed on a line of its own. ``again`` are the options with which the same
