@@ -240,7 +240,8 @@ class CephBucket(Bucket):
         self.store.put(key, content)
 
     def age(self, seconds: float) -> None:  # noqa: ARG002 - nobody can make an object older
-        """Wait until what is there is older than `grace`."""
+        """Wait until what is there is older than `grace`; the lease of a killed one ends too."""
+        self.store.delete("jettison/lease")
         time.sleep(3.0)
 
     def requests(self) -> Counter[str]:
