@@ -34,7 +34,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from jettison.configuration.azure import AzureContainer
-from tests.support.buckets import Bucket
+from tests.support.buckets import AskedBucket
 from tests.support.registry import PEERS, STOP_SECONDS, free_port
 
 if TYPE_CHECKING:
@@ -219,7 +219,7 @@ def _earlier(moment: str, seconds: float) -> str:
 
 
 @dataclass(frozen=True)
-class Container(Bucket):
+class Container(AskedBucket):
     """A container of Azurite."""
 
     driver: ClassVar[str] = "azure"
@@ -270,17 +270,6 @@ class Container(Bucket):
             endpoint=self.gateway.endpoint,
             client_options={"allow_http": True},
         )
-
-    def objects(self) -> dict[str, bytes]:
-        """All blobs, with their content."""
-        found: dict[str, bytes] = {}
-        for key in [one["path"] for page in self.store.list() for one in page]:
-            with contextlib.suppress(FileNotFoundError):  # it was removed since
-                found[key] = bytes(self.store.get(key).bytes())
-        return found
-
-    def write(self, key: str, content: bytes) -> None:
-        self.store.put(key, content)
 
     def requests(self) -> Counter[str]:
         """None: it does not count them."""

@@ -269,6 +269,25 @@ class Bucket:
             os.utime(path, (status.st_atime - seconds, status.st_mtime - seconds))
 
 
+class AskedBucket(Bucket):
+    """A bucket that is kept in no folder here: its objects are those that its `store` has."""
+
+    @property
+    def store(self) -> Any:
+        """What obstore asks it by."""
+        raise NotImplementedError
+
+    def write(self, key: str, content: bytes) -> None:
+        self.store.put(key, content)
+
+    def objects(self) -> dict[str, bytes]:
+        found: dict[str, bytes] = {}
+        for key in [one["path"] for page in self.store.list() for one in page]:
+            with contextlib.suppress(FileNotFoundError):  # it was removed since
+                found[key] = bytes(self.store.get(key).bytes())
+        return found
+
+
 class LimitedBucket(Bucket):
     """A bucket as one sees it who has the rights that a policy gives, and the store enforces."""
 

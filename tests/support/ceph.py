@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, Self
 
 import pytest
 
-from tests.support.buckets import ACCESS_KEY, REGION, SECRET_KEY, Bucket
+from tests.support.buckets import ACCESS_KEY, REGION, SECRET_KEY, AskedBucket
 from tests.support.registry import free_port
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ class Ceph:
 
 
 @dataclass(frozen=True)
-class CephBucket(Bucket):
+class CephBucket(AskedBucket):
     """A bucket of Ceph's gateway."""
 
     grace: ClassVar[tuple[str, ...]] = ("--grace", "1s")
@@ -228,16 +228,6 @@ class CephBucket(Bucket):
         answer = connection.getresponse()
         assert answer.status == 200, answer.read()
         connection.close()
-
-    def objects(self) -> dict[str, bytes]:
-        found: dict[str, bytes] = {}
-        for key in [one["path"] for page in self.store.list() for one in page]:
-            with contextlib.suppress(FileNotFoundError):  # it was removed since
-                found[key] = bytes(self.store.get(key).bytes())
-        return found
-
-    def write(self, key: str, content: bytes) -> None:
-        self.store.put(key, content)
 
     def age(self, seconds: float) -> None:  # noqa: ARG002 - nobody can make an object older
         """Wait until what is there is older than `grace`; the lease of a killed one ends too."""

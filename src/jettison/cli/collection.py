@@ -1,6 +1,6 @@
 """Prints a collection's plan and receipt."""
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from jettison.cli.output import (
     ago,
@@ -126,22 +126,15 @@ def not_all(problems: int, failures: int, *, dry_run: bool = False) -> PartlyDon
     return PartlyDone("; ".join(told), hint=hint)
 
 
-_FOR_ITS_EXECUTION: Final = (
-    "seen",
-    "blob_names",
-    "blob_times",
-    "unfinished",
-    "hypothetical",
-    "schema_version",
-)
-
-
 def plan_document(plan: "CollectionPlan", disk_free: int | None) -> "documents.CollectionDetails":
     """Return the plan for programs, without what only its execution needs."""
+    import msgspec
+
     from jettison.model import codec
 
-    document = codec.plain(plan)
-    for name in _FOR_ITS_EXECUTION:
+    execution: dict[str, Any] = {"seen": {}, "blob_names": {}, "blob_times": {}, "unfinished": ()}
+    document = codec.plain(msgspec.structs.replace(plan, **execution))
+    for name in (*execution, "hypothetical", "schema_version"):
         del document[name]
     found: documents.CollectionDetails = document
     found["classes"] = plan.classes

@@ -25,7 +25,7 @@ from jettison.jobs.check import Item
 from jettison.jobs.doctor import PolicyEffect
 from jettison.jobs.inspect import Report
 from jettison.jobs.list import Row
-from jettison.model.check_report import Defect, DefectClass, Unpullable
+from jettison.model.check_report import Defect, DefectClass, DefectTally, Unpullable
 from jettison.model.digest import Digest
 from jettison.model.journal import (
     CollectionEntry,
@@ -378,17 +378,12 @@ class Collected(TypedDict):
     collection: CollectionReceipt
 
 
-class DefectCounts(TypedDict):
-    """How many defects are damage, and how many do no harm."""
+class Counts(TypedDict):
+    """How many defects are damage and how many harmless, also by the ``classes`` that occur."""
 
     damage: int
     notices: int
-
-
-class Counts(DefectCounts):
-    """How many defects there are, also of each of the ``classes`` that occur."""
-
-    classes: Mapping[DefectClass, DefectCounts]
+    classes: Mapping[DefectClass, DefectTally]
 
 
 class StorageReport(Counts):

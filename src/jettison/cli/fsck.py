@@ -1,7 +1,7 @@
 """``jettison fsck``."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -246,10 +246,7 @@ def _counts(report: "CheckReport") -> "documents.Counts":
     return {
         "damage": report.damage,
         "notices": len(report.defects) - report.damage,
-        "classes": {
-            kind: {"damage": tally.damage, "notices": tally.notices}
-            for kind, tally in report.classes.items()
-        },
+        "classes": report.classes,
     }
 
 
@@ -260,7 +257,7 @@ def _print(report: "CheckReport") -> None:
         f"{counted(report.blobs, 'blob')}, {size(report.bytes)}, {looked}"
     )
     for kind, tally in report.classes.items():
-        count = tally.damage + tally.notices
+        count = tally.count
         mark = red("✗") if tally.damage else yellow("·")
         write("", f"{mark} {bold(kind)} ({kind.meaning}): {count:,}")
         shown = [defect for defect in report.defects if defect.kind is kind][:_EXAMPLES]
@@ -303,17 +300,15 @@ def _print_plan(plan: "RepairPlan") -> None:
 
 def _print_done(before: "CheckReport", after: "CheckReport", run: "RepairEntry") -> None:
     from jettison.cli.receipt import print_receipt
+    from jettison.model.check_report import DefectTally
 
     write("")
     print_receipt(run)
     write("")
-    kinds = dict.fromkeys((*before.classes, *after.classes))
-
-    def count(report: "CheckReport", kind: Any) -> str:  # noqa: ANN401 - a class of defects
-        return f"{sum(report.classes.get(kind, (0, 0))):,}"
-
+    was, now, none = before.classes, after.classes, DefectTally()
     rows: list[tuple[str, str, str]] = [
-        (kind, count(before, kind), count(after, kind)) for kind in kinds
+        (kind, f"{was.get(kind, none).count:,}", f"{now.get(kind, none).count:,}")
+        for kind in dict.fromkeys((*was, *now))
     ]
     rows.append(("tags not pullable", f"{len(before.unpullable):,}", f"{len(after.unpullable):,}"))
     table(["WHAT", "BEFORE", "AFTER"], rows, right=["BEFORE", "AFTER"])

@@ -6,7 +6,7 @@ A defect is *damage* if it keeps an image from being pulled or holds up the coll
 
 import enum
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -16,6 +16,7 @@ __all__ = [
     "CheckReport",
     "Defect",
     "DefectClass",
+    "DefectTally",
     "Remedy",
     "RepairAction",
     "Severity",
@@ -159,9 +160,16 @@ class Unpullable(msgspec.Struct, frozen=True):
     because: tuple[str, ...]
 
 
-class _Tally(NamedTuple):
-    damage: int
-    notices: int
+class DefectTally(msgspec.Struct, frozen=True):
+    """How many defects are damage, and how many do no harm."""
+
+    damage: int = 0
+    notices: int = 0
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return self.damage + self.notices
 
 
 class CheckReport(msgspec.Struct, frozen=True):
@@ -187,14 +195,14 @@ class CheckReport(msgspec.Struct, frozen=True):
         return sum(defect.is_damage for defect in self.defects)
 
     @property
-    def classes(self) -> dict[DefectClass, _Tally]:
+    def classes(self) -> dict[DefectClass, DefectTally]:
         """How many defects there are of each class that occurs, by severity, the worst first."""
         found = {}
         for kind in DefectClass:
             of_kind = [defect for defect in self.defects if defect.kind is kind]
             if of_kind:
                 damage = sum(defect.is_damage for defect in of_kind)
-                found[kind] = _Tally(damage, len(of_kind) - damage)
+                found[kind] = DefectTally(damage, len(of_kind) - damage)
         return found
 
     @property
