@@ -70,6 +70,24 @@ def map_of(
     return ((digest, cache.get(digest)) for digest in digests)
 
 
+def test_many_are_got_at_once(folder: Path) -> None:
+    made = [manifest(number) for number in range(1700)]
+    with ManifestCache(folder) as cache:
+        for one in made[:1500]:
+            cache.put(one)
+    with sqlite3.connect(file(folder)) as database:
+        flipped, renamed = (str(made[number].digest) for number in (3, 700))
+        database.execute("UPDATE manifests SET raw = x'00' WHERE digest = ?", (flipped,))
+        database.execute("UPDATE manifests SET digest = 'sha256:x' WHERE digest = ?", (renamed,))
+    with ManifestCache(folder) as cache:
+        for one in made[1500:1600]:
+            cache.put(one)
+        expected = {one.digest: one for one in made[:1600]}
+        del expected[made[3].digest], expected[made[700].digest]
+        assert cache.get_each([one.digest for one in (*made, made[5])]) == expected
+        assert cache.get_each([]) == {}
+
+
 def test_nothing_is_made_before_it_is_needed(folder: Path) -> None:
     with ManifestCache(folder):
         pass

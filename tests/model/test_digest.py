@@ -3,7 +3,7 @@ import hashlib
 import pytest
 
 from jettison.errors import InvalidDigest
-from jettison.model.digest import Digest
+from jettison.model.digest import Digest, digest_row
 
 SHA256 = "sha256:" + "0123456789abcdef" * 4
 SHA512 = "sha512:" + "0123456789abcdef" * 8
@@ -65,3 +65,24 @@ def test_of_an_algorithm_that_is_not_registered() -> None:
 def test_digests_sort_as_text() -> None:
     digests = [Digest(SHA512), Digest(SHA256)]
     assert sorted(digests) == [SHA256, SHA512]
+
+
+def test_a_row_of_digests() -> None:
+    hexes = [hashlib.sha256(raw).hexdigest() for raw in (b"a", b"b")]
+    assert digest_row(hexes) == b"".join(map(bytes.fromhex, hexes))
+    assert digest_row([]) == b""
+
+
+@pytest.mark.parametrize(
+    "hexes",
+    [
+        ["0" * 63, "0" * 65],
+        ["0" * 62 + "  ", "0" * 64],
+        ["A" * 64],
+        ["g" * 64],
+        ["\u0663" * 64],
+        ["0" * 128],
+    ],
+)
+def test_what_is_no_row_of_digests(hexes: list[str]) -> None:
+    assert digest_row(hexes) is None

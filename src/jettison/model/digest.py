@@ -8,7 +8,15 @@ from typing import Final, NewType, Self
 
 from jettison.errors import InvalidDigest
 
-__all__ = ["ALGORITHMS", "BinaryDigest", "Digest", "binary_digest", "in_a_row", "plain_digests"]
+__all__ = [
+    "ALGORITHMS",
+    "BinaryDigest",
+    "Digest",
+    "binary_digest",
+    "digest_row",
+    "in_a_row",
+    "plain_digests",
+]
 
 ALGORITHMS: Final = {"sha256": 64, "sha512": 128}
 """The registered algorithms and the length of their lower-case hex."""
@@ -60,17 +68,27 @@ def plain_digests(texts: Sequence[bytes]) -> list[BinaryDigest] | None:
     only digits remain without the prefixes, each text is a digest.
     """
     joined = b"".join(texts)
-    encoded = joined.replace(_PREFIX, b"")
     count = len(texts)
     if not {*map(len, texts)} <= {_LENGTH} or joined[::_LENGTH] != b"s" * count:
         return None
+    row = _row(joined.replace(_PREFIX, b"").decode("latin-1"), count)
+    return None if row is None else in_a_row(row)
+
+
+def digest_row(encoded: Sequence[str]) -> bytes | None:
+    """Return sha256 digests of these hexes, concatenated; None if one of them is no digest's."""
+    if not {*map(len, encoded)} <= {2 * _BYTES}:
+        return None
+    return _row("".join(encoded), len(encoded))
+
+
+def _row(encoded: str, count: int) -> bytes | None:
     try:
-        row = bytes.fromhex(encoded.decode("ascii"))
+        row = bytes.fromhex(encoded)
     except ValueError:
         return None
-    if len(row) != _BYTES * count or row.hex().encode() != encoded:
-        return None
-    return in_a_row(row)
+    # `fromhex` is lenient about case and white space; a digest is not.
+    return row if len(row) == _BYTES * count and row.hex() == encoded else None
 
 
 class Digest(str):

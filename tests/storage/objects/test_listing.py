@@ -1,8 +1,11 @@
-"""What keys, ETags and sizes tell of a tag, in whatever order they come."""
+"""What keys, ETags and sizes tell, in whatever order they come."""
 
+from collections.abc import Callable, Sequence
 from itertools import permutations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from jettison.model.digest import Digest
 from jettison.storage.filesystem import layout
@@ -111,3 +114,86 @@ def test_what_is_empty_and_no_folder_is_still_seen() -> None:
     assert found.tags["2"].stamp is None
     assert found.uploads.keys() == {"7"}
     assert (len(found.strays), len(listing.strays)) == (2, 1)
+
+
+DIGESTS = [*map(Digest.of, (b"old", b"new", b"third")), Digest.of(b"long", "sha512")]
+NAMES = ["app", "app/_layers", "team/app", "_layers", "Bad", "_manifests/_layers"]
+LINKED = [layout.layer_link, layout.revision_link]
+DAMAGED: list[Callable[[str], str]] = [
+    str,
+    str.upper,
+    lambda key: key[:-1],
+    lambda key: f"{key}/link",
+    lambda key: key.replace("/link", "/data"),
+    lambda key: key.replace("/data", "/link"),
+    lambda key: f"{key[:-7]}  {key[-5:]}",
+    lambda key: f"{key[:-6]}g{key[-5:]}",
+    lambda key: f"{key[:-70]}0/{key[-69:]}",
+    lambda key: f"{key[:-70]}{key[-69:]}",
+    lambda key: key.replace("/sha256/", "/md5/"),
+    lambda key: key.replace("/_layers/", "/"),
+]
+
+
+@st.composite
+def keys_with_digests(draw: st.DrawFn) -> tuple[str, Digest]:
+    digest = draw(st.sampled_from(DIGESTS))
+    name = draw(st.sampled_from(NAMES))
+    keys = [
+        f"{layout.BLOBS}/{layout.blob_file(digest.binary)}",
+        layout.current_link(name, "1"),
+        layout.history_link(name, "1", digest),
+        *(linked(name, digest) for linked in LINKED),
+    ]
+    return draw(st.sampled_from(keys)), digest
+
+
+@st.composite
+def objects(draw: st.DrawFn) -> Entry:
+    key, digest = draw(keys_with_digests())
+    key = draw(st.sampled_from(DAMAGED))(key) if draw(st.integers(0, 3)) == 0 else key
+    size = draw(st.sampled_from([len(digest), len(digest), 0, 70]))
+    e_tag = draw(st.sampled_from([link_tag(digest.binary), "", link_tag(OLD.binary)]))
+    return Entry(key, size, Stamp(draw(st.integers(1, 3))), e_tag)
+
+
+def told(listing: Listing) -> object:
+    listing.settle(Stamp(0))
+    return (
+        [*listing.blobs.items()],
+        (listing.drafts, listing.names, listing.strays, listing.made),
+        {
+            name: (
+                {kind: [*table.items()] for kind, table in found.links.items()},
+                {
+                    name: (tag.target, tag.stamp, tag.history, tag.unread, tag.strange)
+                    for name, tag in found.tags.items()
+                },
+                (found.emptied, found.misnamed, found.uploads, found.strays),
+                (found.parts, found.newest),
+            )
+            for name, found in listing.repositories.items()
+        },
+    )
+
+
+class OneByOne(Listing):
+    """A listing that looks at each key by itself."""
+
+    def _add_row(self, folder: str, entries: Sequence[Entry]) -> bool:  # noqa: ARG002
+        return False
+
+
+@given(st.lists(objects()), st.booleans(), st.data())
+def test_links_and_blobs_in_a_row_are_those_that_come_one_by_one(
+    entries: list[Entry], in_order: bool, data: st.DataObject
+) -> None:
+    entries = sorted(entries) if in_order else entries
+    some = st.lists(st.sampled_from(entries)) if entries else st.just([])
+    hidden = data.draw(some)
+    taken = {entry.key: entry.stamp for entry in hidden}
+    quick, slow = Listing(), OneByOne()
+    quick.add(entries, taken)
+    for entry in entries:
+        slow.add([entry], taken)
+    assert told(quick) == told(slow)

@@ -48,6 +48,30 @@ def test_it_finds_what_was_added_in_whatever_order(
         assert table.beginning_with(first) == short
 
 
+@pytest.mark.parametrize("make", [DigestTable, BlobTable])
+@pytest.mark.parametrize("in_order", [True, False])
+def test_digests_in_a_row_are_those_that_come_one_by_one(
+    make: Callable[[], DigestTable | BlobTable],
+    in_order: bool,
+) -> None:
+    chance = Random(7)
+    one_by_one, rows = make(), make()
+    for first in sorted(range(256), reverse=not in_order):
+        digests = sorted(one for one in map(digest, range(3000)) if one[0] == first)
+        if not in_order:
+            digests += digests[:2]
+            chance.shuffle(digests)
+        stamps = [Stamp(chance.randrange(100)) for _ in digests]
+        for one, stamp in zip(digests, stamps, strict=True):
+            one_by_one.add(one, stamp, 3)
+        for part in (slice(0, 4), slice(4, None), slice(0, 0)):
+            row = digests[part]
+            rows.add_row(b"".join(row), stamps[part], [3] * len(row))
+    one_by_one.settle()
+    rows.settle()
+    assert [*rows.items()] == [*one_by_one.items()]
+
+
 def test_an_empty_table() -> None:
     table = BlobTable()
     table.settle()

@@ -8,11 +8,13 @@ by chance, and every link is read.
 """
 
 import hashlib
+import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 from typing import Final
 
-from jettison.model.digest import ALGORITHMS, BinaryDigest, Digest, binary_digest
+from jettison.model.digest import ALGORITHMS, BinaryDigest, Digest, binary_digest, digest_row
 from jettison.storage.filesystem import layout
 from jettison.storage.objects.bucket import Entry
 from jettison.storage.objects.table import BlobTable, DigestTable
@@ -37,6 +39,15 @@ _LINK_DEPTH: Final = 3
 _FILES: Final = frozenset({"data", layout.LINK, "startedat"})
 """What has a name of its own in a tree; the rest of what is empty looks like a folder."""
 _LINK_SIZES: Final = frozenset(len(name) + 1 + length for name, length in ALGORITHMS.items())
+_ENDING: Final = -len("/link")
+_BEGIN: Final = _ENDING - ALGORITHMS["sha256"]
+"""Where the digest is in the key of a link, and of a blob, if it is one of sha256."""
+_LINKED: Final = {
+    "_layers/sha256/": LinkKind.LAYER,
+    "_manifests/revisions/sha256/": LinkKind.REVISION,
+}
+_LINKED_ENDINGS: Final = tuple(f"/{folder}" for folder in _LINKED)
+_GROUP: Final = re.compile(rf"{re.escape(layout.BLOBS)}/sha256/([0-9a-f]{{2}})/")
 
 
 def is_sound(entry: Entry, digest: BinaryDigest) -> bool:
@@ -55,8 +66,24 @@ def _is_folder(parts: list[str], entry: Entry) -> bool:
 
 def link_tag(digest: BinaryDigest) -> str:
     """Return the ETag of a link to a digest, put in one piece and not encrypted with a key."""
-    text = Digest.from_binary(digest).encode()
-    return hashlib.md5(text, usedforsecurity=False).hexdigest()
+    return _tag_of(Digest.from_binary(digest))
+
+
+def _tag_of(link: str) -> str:
+    return hashlib.md5(link.encode(), usedforsecurity=False).hexdigest()
+
+
+def _folder_of(entry: Entry) -> str:
+    """Return the folder of a link or a blob, and of anything else some part of its key."""
+    return entry.key[:_BEGIN]
+
+
+def _digests_of(entries: Sequence[Entry], ending: str, begin: str = "") -> list[str] | None:
+    """Return the digests (hex) of links or blobs of one folder; None if one is named otherwise."""
+    if not all(entry.key.endswith(ending) for entry in entries):
+        return None
+    encoded = [entry.key[_BEGIN:_ENDING] for entry in entries]
+    return encoded if all(one.startswith(begin) for one in encoded) else None
 
 
 class RepositoryListing:
@@ -118,6 +145,24 @@ class RepositoryListing:
             case _:
                 self._add_stray(entry)
 
+    def add_links(self, folder: str, entries: Sequence[Entry]) -> bool:
+        """Add the links of a folder if they are usual ones; whether they are."""
+        kind = _LINKED.get(folder)
+        encoded = None if kind is None else _digests_of(entries, f"/{layout.LINK}")
+        row = None if encoded is None else digest_row(encoded)
+        if kind is None or encoded is None or row is None:
+            return False
+        links = [f"sha256:{one}" for one in encoded]
+        sound = [
+            SOUND if entry.size == len(link) and entry.e_tag == _tag_of(link) else 0
+            for entry, link in zip(entries, links, strict=True)
+        ]
+        stamps = [entry.stamp for entry in entries]
+        self.links[kind].add_row(row, stamps, sound)
+        self.parts.add(folder.partition("/")[0])
+        self.newest = max(self.newest, *stamps)
+        return True
+
     def _add_link(self, kind: LinkKind, below: list[str], entry: Entry) -> None:
         digest = binary_digest(*below[:2]) if len(below) > 1 else None
         if digest is None:
@@ -166,28 +211,27 @@ class Listing:
         self.repositories: dict[str, RepositoryListing] = {}
         self.names: dict[str, Stamp] = {}
         self.strays: list[Entry] = []
+        self._last = "", RepositoryListing()
 
     def add(self, entries: Iterable[Entry], taken: Mapping[str, Stamp] = _NOTHING_TAKEN) -> None:
-        """Add objects; those that are ``taken``, and were not written again, are out of sight."""
-        for entry in entries:
-            key = entry.key
-            if taken and taken.get(key) == entry.stamp:
-                if key.startswith(_REPOSITORIES):
-                    parts = key[len(_REPOSITORIES) :].split("/")
-                    self._add_to_repository(parts, entry, taken=True)
-            elif key.startswith(_BLOBS):
-                self._add_blob(key[len(_BLOBS) :].split("/"), entry)
-            elif key.startswith(_REPOSITORIES):
-                self._add_to_repository(key[len(_REPOSITORIES) :].split("/"), entry)
-            elif entry.size or key not in _TOP:
-                self.strays.append(entry)
+        """Add objects; those that are ``taken``, and were not written again, are out of sight.
+
+        Nearly all are links and blobs, and those of one folder come in a row.
+        """
+        for folder, together in groupby(entries, key=_folder_of):
+            row = list(together)
+            if taken:
+                self.add_hidden((e.key, e.stamp) for e in row if taken.get(e.key) == e.stamp)
+                row = [entry for entry in row if taken.get(entry.key) != entry.stamp]
+            if not self._add_row(folder, row):
+                for entry in row:
+                    self._add(entry)
 
     def add_hidden(self, taken: Iterable[tuple[str, Stamp]]) -> None:
-        """Add the places of links that a sweep has really removed, by key, with their times."""
+        """Add the places of links that a sweep has taken, by key, with their times."""
         for key, stamp in taken:
             if key.startswith(_REPOSITORIES):
-                parts = key[len(_REPOSITORIES) :].split("/")
-                self._add_to_repository(parts, Entry(key, 0, stamp, ""), taken=True)
+                self._add_to_repository(Entry(key, 0, stamp, ""), taken=True)
 
     def settle(self, now: Stamp) -> None:
         """Put in order what was added; the listing has ended at ``now``.
@@ -198,6 +242,30 @@ class Listing:
         for repository in self.repositories.values():
             repository.settle()
         self.made = max([now, *(one.newest for one in self.repositories.values())])
+
+    def _add_row(self, folder: str, entries: Sequence[Entry]) -> bool:
+        """Add the links or blobs of a folder if they are usual ones; whether they are."""
+        group = _GROUP.fullmatch(folder)
+        if group is not None:
+            encoded = _digests_of(entries, "/data", group[1])
+            row = None if encoded is None else digest_row(encoded)
+            if row is not None:
+                sizes = [entry.size for entry in entries]
+                self.blobs.add_row(row, [entry.stamp for entry in entries], sizes)
+            return row is not None
+        if entries and folder.startswith(_REPOSITORIES) and folder.endswith(_LINKED_ENDINGS):
+            found = self._repository_of(folder)
+            return found is not None and found[0].add_links("/".join(found[1]), entries)
+        return False
+
+    def _add(self, entry: Entry) -> None:
+        key = entry.key
+        if key.startswith(_BLOBS):
+            self._add_blob(key[len(_BLOBS) :].split("/"), entry)
+        elif key.startswith(_REPOSITORIES):
+            self._add_to_repository(entry)
+        elif entry.size or key not in _TOP:
+            self.strays.append(entry)
 
     def _add_blob(self, parts: list[str], entry: Entry) -> None:
         if len(parts) < _BLOB_DEPTH and _is_folder(parts, entry):
@@ -212,16 +280,29 @@ class Listing:
         else:
             self.drafts.setdefault(digest, []).append(entry)
 
-    def _add_to_repository(self, parts: list[str], entry: Entry, *, taken: bool = False) -> None:
+    def _add_to_repository(self, entry: Entry, *, taken: bool = False) -> None:
+        found = self._repository_of(entry.key)
+        if found is not None:
+            repository, parts = found
+            (repository.add_taken if taken else repository.add)(parts, entry)
+        elif entry.size == 0:
+            self.names[entry.key[len(_REPOSITORIES) :]] = entry.stamp
+        else:
+            self.strays.append(entry)
+
+    def _repository_of(self, key: str) -> tuple[RepositoryListing, list[str]] | None:
+        """Return the repository that a key is in, and the parts that the key has below it."""
+        above, found = self._last
+        if key.startswith(above):
+            parts = key[len(above) :].split("/")
+            if parts[0] in PARTS:
+                return found, parts
+        parts = key[len(_REPOSITORIES) :].split("/")
         for place, part in enumerate(parts):
             if part in PARTS and place:
                 name = "/".join(parts[:place])
-                found = self.repositories.get(name)
-                if found is None:
-                    found = self.repositories[name] = RepositoryListing()
-                (found.add_taken if taken else found.add)(parts[place:], entry)
-                return
-        if entry.size == 0:
-            self.names["/".join(parts)] = entry.stamp
-        else:
-            self.strays.append(entry)
+                found = self.repositories.get(name) or RepositoryListing()
+                self.repositories[name] = found
+                self._last = f"{_REPOSITORIES}{name}/", found
+                return found, parts[place:]
+        return None

@@ -3,7 +3,7 @@
 import contextlib
 import hashlib
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Final
 
@@ -57,15 +57,10 @@ class ManifestReader:
             yield from self._batch(digests[first : first + _BATCH])
 
     def _batch(self, digests: Sequence[BinaryDigest]) -> Iterator[tuple[BinaryDigest, bytes]]:
-        found: dict[BinaryDigest, bytes] = {}
-        lacking = []
-        for digest in digests:
-            size = self._size(digest)
-            raw = self._ahead.pop(digest, None) or self._kept(digest, size)
-            if raw is not None:
-                found[digest] = raw
-            elif _is_usual(size):
-                lacking.append(digest)
+        sizes = {digest: self._size(digest) for digest in digests}
+        found = {one: self._ahead.pop(one) for one in digests if one in self._ahead}
+        found |= self._kept({one: size for one, size in sizes.items() if one not in found})
+        lacking = [one for one in digests if one not in found and _is_usual(sizes[one])]
         if lacking:
             asked = set(lacking)
             more = [one for one in self._next(_BATCH - len(lacking)) if one not in asked]
@@ -73,18 +68,22 @@ class ManifestReader:
                 (found if digest in asked else self._ahead)[digest] = raw
         yield from ((digest, found[digest]) for digest in digests if digest in found)
 
-    def _next(self, count: int) -> Iterator[BinaryDigest]:
-        """Yield the next manifests that will be asked for and are not known."""
-        if len(self._ahead) < _MOST_AHEAD:
-            sizes = ((one, self._size(one)) for one in self._coming if one not in self._ahead)
-            unknown = (
-                one for one, size in sizes if _is_usual(size) and self._kept(one, size) is None
-            )
-            yield from islice(unknown, count)
+    def _next(self, count: int) -> list[BinaryDigest]:
+        """Return the next ``count`` manifests that will be asked for and are not known."""
+        found: list[BinaryDigest] = []
+        if len(self._ahead) >= _MOST_AHEAD:
+            return found
+        while some := list(islice(self._coming, count - len(found))):
+            sizes = {one: self._size(one) for one in some if one not in self._ahead}
+            kept = self._kept(sizes)
+            found += [one for one, size in sizes.items() if _is_usual(size) and one not in kept]
+        return found
 
-    def _kept(self, digest: BinaryDigest, size: int | None) -> bytes | None:
-        found = None if size is None else self._cache.get(Digest.from_binary(digest))
-        return found.raw if found is not None and len(found.raw) == size else None
+    def _kept(self, sizes: Mapping[BinaryDigest, int | None]) -> dict[BinaryDigest, bytes]:
+        """Return those of these manifests that are in the cache, and in the bucket as large."""
+        there = {Digest.from_binary(one): size for one, size in sizes.items() if size is not None}
+        kept = self._cache.get_each(there).items()
+        return {one.binary: found.raw for one, found in kept if len(found.raw) == there[one]}
 
     def _ask(self, digests: Sequence[BinaryDigest]) -> Iterator[tuple[BinaryDigest, bytes]]:
         keys = {f"{layout.BLOBS}/{layout.blob_file(digest)}": digest for digest in digests}
@@ -107,7 +106,7 @@ class ManifestReader:
     def read(self, digest: BinaryDigest) -> bytes | None:
         """Return a manifest's bytes, whatever they are, or None if there is no such blob."""
         size = self._size(digest)
-        kept = self._kept(digest, size)
+        kept = self._kept({digest: size}).get(digest)
         if kept is not None or size is None:
             return kept
         if size > LARGEST_MANIFEST:

@@ -5,7 +5,8 @@ A Python dict of bytes takes about 200 bytes for each; a bucket has millions of 
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from operator import lt
 from typing import Final, Literal, NamedTuple
 
 from jettison.model.digest import BinaryDigest, in_a_row
@@ -50,6 +51,15 @@ class DigestTable:
         row += digest
         self._stamps.append(stamp)
         self._numbers.append(number)
+
+    def add_row(self, row: bytes, stamps: Sequence[Stamp], numbers: Sequence[int]) -> None:
+        """Add digests of sha256, one behind the other in ``row``."""
+        if self._in_order:
+            digests = in_a_row(self._filling[-_LENGTH:] + row)
+            self._in_order = all(map(lt, digests, digests[1:]))
+        self._filling += row
+        self._stamps.extend(stamps)
+        self._numbers.extend(numbers)
 
     def settle(self) -> None:
         """Put in order what was added."""
@@ -119,6 +129,11 @@ class BlobTable:
         if len(digest) == _LENGTH and digest[0] not in self._parts:
             self._parts[digest[0]] = DigestTable()
         self._part(digest).add(digest, stamp, number)
+
+    def add_row(self, row: bytes, stamps: Sequence[Stamp], numbers: Sequence[int]) -> None:
+        """Add digests of sha256 that begin with the same byte, one behind the other in ``row``."""
+        if row:
+            self._parts.setdefault(row[0], DigestTable()).add_row(row, stamps, numbers)
 
     def settle(self) -> None:
         """Put in order what was added."""
