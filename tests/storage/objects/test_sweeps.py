@@ -71,6 +71,33 @@ def test_a_sweep_that_stood_still_for_days_takes_a_new_number() -> None:
     assert server.naming(["blob"], server.over) == [number]
 
 
+@pytest.mark.parametrize("ahead", range(0, 40, 4))
+@pytest.mark.parametrize("count", [2, 3])
+def test_sweeps_that_are_announced_at_the_same_time_do_not_go_past_one_another_for_ever(
+    count: int, ahead: int
+) -> None:
+    machine = Machine()
+    simulation = machine.simulation
+    before = [machine.sweep("another") for _ in range(30)][-1]
+    numbers: list[int] = []
+
+    def collect() -> None:
+        numbers.append(machine.sweeps().announce(["blob"], 90.0))
+
+    for number in range(count):
+        simulation.start(f"collector {number}", collect)
+
+    def in_turn(point: int, usual: str, names: list[str]) -> str:
+        awake = [name for name in names if simulation.processes[name].wakes <= simulation.now]
+        return awake[max(0, point - ahead) % len(awake)] if awake else usual
+
+    simulation.run(in_turn)
+    assert len(numbers) == count
+    assert max(numbers) - before <= 2 * count
+    server = machine.sweeps()
+    assert {*numbers} <= {*server.naming(["blob"], server.over)}
+
+
 def test_a_sweep_that_is_never_shut_ends() -> None:
     machine = Machine()
     server = machine.sweeps()

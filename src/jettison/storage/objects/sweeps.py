@@ -34,6 +34,9 @@ _DIGITS: Final = 16
 _LARGEST: Final = 256 * 1024 * 1024
 _MOST_KNOWN: Final = 64
 _POLL_SECONDS: Final = 0.1
+_PAUSE: Final = 0.25
+_LONGEST_PAUSE: Final = 10.0
+"""Seconds until a sweep that met another is announced again: the first time, and at most."""
 MOST_WAITED: Final = 600.0
 """So many seconds a push waits for a sweep; that of a killed collection is over in less."""
 _DAY_NS: Final = 24 * 3600 * 1_000_000_000
@@ -228,17 +231,20 @@ class Sweeps:
         """
         by = f"process {os.getpid()} on {socket.gethostname()}"
         raw = codec.encode(Announcement(by, seconds, tuple(sorted(keys))))
-        number = self._tidy()
+        number, met = self._tidy(), 0
         while True:
             number += 1
             if not self._bucket.put_new(_key(number), raw):
                 continue
             # Somebody who stood still for a day may have made one that nobody looks at any more.
-            last = self._last()
+            last = self._last(number)
             if last == number:
                 return number
             self.shut(number)
-            number = last
+            # Else two who announce at the same time go past one another for ever.
+            self._sleep(min(_LONGEST_PAUSE, _PAUSE * 2**met))
+            met += 1
+            number = self._last(last)
 
     def shut(self, number: int) -> None:
         """Note that a sweep is over: all that it removes is removed, and nothing is on its way."""
@@ -247,9 +253,10 @@ class Sweeps:
             if number > self._up_to:
                 self._shut.add(number)
 
-    def _last(self) -> int:
-        entries = (entry for page in self._bucket.pages(_SWEEPS) for entry in page)
-        return max((number for one in entries if (number := _number(one)) is not None), default=0)
+    def _last(self, number: int) -> int:
+        """Return the highest number, of which ``number`` is one, as they are now."""
+        found = (one for page in self._bucket.pages(_SWEEPS, _key(number)) for one in page)
+        return max([number, *(later for one in found if (later := _number(one)) is not None)])
 
     def _tidy(self) -> int:
         """Remove what is over for a day, but for the last number, and return that."""
