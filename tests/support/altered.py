@@ -22,7 +22,7 @@ def cut_short() -> None:
     """Let sweeps end soon that nobody shuts, and hold no lease."""
     for module, name, value in (
         (deleting, "_LASTS", LASTS),
-        (announcing, "_LEAST_SECONDS", 15.0),
+        (announcing, "_LEAST_SECONDS", 5.0),
         (announcing, "_LISTINGS", 3),
         (sweeps, "_SLACK_SECONDS", 5.0),
         (sweeping, "hold", lambda *_: contextlib.nullcontext(enter_result=True)),
