@@ -237,11 +237,20 @@ class Client:
         if good:
             self.shared.count("manifests put")
             return True
-        if is_refusal(answer) and self.shared.refusals and isinstance(content, Image):
+        if is_refusal(answer) and self._may_be_refused(content):
             self.shared.count("pushes refused with MANIFEST_BLOB_UNKNOWN")
             self.shared.refused.append(f"{path}: {answer.body.decode(errors='replace').strip()}")
             return False
         return self._unexpected("PUT", path, answer, *(one.digest for one in everything(content)))
+
+    def _may_be_refused(self, content: Image | Index) -> bool:
+        """Whether a push may be refused for what a collection takes just then.
+
+        An index only in a bucket of another registry, where its image may be away for a moment.
+        """
+        registry = self.shared.registry
+        foreign = registry.in_bucket and registry.program != "jettison"
+        return self.shared.refusals and (foreign or isinstance(content, Image))
 
     @contextlib.contextmanager
     def _apart(self, repo: str, content: Image | Index) -> Iterator[None]:
