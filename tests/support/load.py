@@ -246,11 +246,15 @@ class Client:
     def _may_be_refused(self, content: Image | Index) -> bool:
         """Whether a push may be refused for what a collection takes just then.
 
-        An index only in a bucket of another registry, where its image may be away for a moment.
+        An index only where its image may be away just then.
         """
+        return self.shared.refusals and (self._may_be_away or isinstance(content, Image))
+
+    @property
+    def _may_be_away(self) -> bool:
+        """Whether an image whose push met a collection may be away for a moment."""
         registry = self.shared.registry
-        foreign = registry.in_bucket and registry.program != "jettison"
-        return self.shared.refusals and (foreign or isinstance(content, Image))
+        return registry.in_bucket and registry.program != "jettison"
 
     @contextlib.contextmanager
     def _apart(self, repo: str, content: Image | Index) -> Iterator[None]:
@@ -284,6 +288,11 @@ class Client:
             path = f"/v2/{repo}/manifests/{digest}"
             cuts = self._cuts
             answer = self.request("DELETE", path)
+            deadline = time.monotonic() + self.shared.patience
+            while answer.status == 404 and self._may_be_away and time.monotonic() < deadline:
+                self.shared.count("manifests that were away when they were to be deleted")
+                time.sleep(0.5)
+                answer = self.request("DELETE", path)
             # Cut off, the first one may have done it.
             if answer.status != 202 and not (answer.status == 404 and self._cuts > cuts):
                 self._unexpected("DELETE", path, answer, digest)
