@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 PROGRAM = """
-import os, sys, time
+import os, signal, sys, threading, time
 from pathlib import Path
 from jettison.errors import JettisonError
 from jettison.server.workers import watch_over
 
 folder, count, code = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+exec(sys.argv[4])
 
 def work(number, ready):
     ready()
@@ -34,12 +35,15 @@ WAIT = "time.sleep(60)"
 
 
 class Watching:
-    """A process that watches over others, which leave a file with their number and id."""
+    """A process that watches over others, which leave a file with their number and id.
 
-    def __init__(self, folder: Path, count: int, code: str) -> None:
+    They run `code`, it itself `first`.
+    """
+
+    def __init__(self, folder: Path, count: int, code: str, first: str = "") -> None:
         self.folder = folder
         self.process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, str(folder), str(count), code],
+            [sys.executable, "-c", PROGRAM, str(folder), str(count), code, first],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -132,3 +136,14 @@ def test_a_signal_at_any_moment_of_the_start_ends_all(
         one.wait_for(1 + number % 3)
         assert one.end()[0] in {0, -signal.SIGTERM}
         assert not [process for process in one.workers() if is_alive(process)]
+
+
+def test_a_signal_that_interrupts_no_call_is_heeded(
+    tmp_path: Path, watching: list[Watching]
+) -> None:
+    """As one does not that comes just before the call; here another thread gets it."""
+    told = "lambda: signal.pthread_kill(threading.get_ident(), signal.SIGTERM)"
+    watching.append(one := Watching(tmp_path, 2, WAIT, f"threading.Timer(1.0, {told}).start()"))
+    out, _ = one.process.communicate(timeout=20)
+    assert (one.process.returncode, out) == (0, "ended\n")
+    assert not [process for process in one.workers() if is_alive(process)]

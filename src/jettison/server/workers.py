@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import select
 import signal
 import sys
 import time
@@ -46,13 +47,12 @@ def watch_over(count: int, work: Work, ready: Callable[[], None]) -> None:
             if not stopping:
                 running[_begin(number, work, told)] = (number, time.monotonic())
 
-    before = {one: signal.signal(one, stop) for one in _SIGNALS}
     quick = 0
-    try:
+    with _handled(stop) as woken:
         for number in range(count):
             begin(number, ready if number == 0 else _nothing)
         while running:
-            process, _ = os.wait()
+            process = _ended_child(woken)
             number, began = running.pop(process, (-1, 0.0))
             if number < 0 or stopping:
                 continue
@@ -64,9 +64,43 @@ def watch_over(count: int, work: Work, ready: Callable[[], None]) -> None:
         if quick > _MOST_QUICK:
             message = "the worker processes end as soon as they begin; the log says why"
             raise JettisonError(message)
+
+
+@contextlib.contextmanager
+def _handled(stop: Callable[[int, FrameType | None], None]) -> Iterator[int]:
+    """Handle signals in a ``with`` block; yield a pipe to which each writes, also of a child's end.
+
+    A signal that comes just before a call that waits does not end that: the pipe does.
+    """
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    os.set_blocking(writing, False)
+    handlers = {**dict.fromkeys(_SIGNALS, stop), signal.SIGCHLD: _pass_over}
+    before = {one: signal.signal(one, handler) for one, handler in handlers.items()}
+    woken = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    try:
+        yield reading
     finally:
+        signal.set_wakeup_fd(woken)
         for one, handler in before.items():
             signal.signal(one, handler)
+        os.close(reading)
+        os.close(writing)
+
+
+def _ended_child(woken: int) -> int:
+    """Wait for a child that ended, and return its id."""
+    while True:
+        process, _ = os.waitpid(-1, os.WNOHANG)
+        if process:
+            return process
+        select.select([woken], [], [])
+        with contextlib.suppress(BlockingIOError):
+            os.read(woken, 4096)
+
+
+def _pass_over(_: int, __: FrameType | None) -> None:
+    """Do nothing: that it came is enough."""
 
 
 def call_apart(function: Callable[[], None]) -> None:
@@ -125,7 +159,8 @@ def _begin(number: int, work: Work, ready: Callable[[], None]) -> int:
     code = 1
     try:
         # The parent's handlers are not ours; until the server has its own, a signal ends us.
-        for one in _SIGNALS:
+        signal.set_wakeup_fd(-1)
+        for one in (*_SIGNALS, signal.SIGCHLD):
             signal.signal(one, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         work(number, ready)
