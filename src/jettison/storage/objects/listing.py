@@ -212,6 +212,7 @@ class Listing:
         self.names: dict[str, Stamp] = {}
         self.strays: list[Entry] = []
         self._last = "", RepositoryListing()
+        """What the keys of the last repository begin with, and that repository."""
 
     def add(self, entries: Iterable[Entry], taken: Mapping[str, Stamp] = _NOTHING_TAKEN) -> None:
         """Add objects; those that are ``taken``, and were not written again, are out of sight.
