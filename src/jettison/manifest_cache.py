@@ -92,12 +92,13 @@ class ManifestCache:
         with self._lock:
             if digest in self._configs:
                 return self._configs[digest]
-            for _, *row in self._select("created, architecture, os", "configs", [digest]):
-                created, architecture, system = row
-                return ConfigFacts(
-                    None if created is None else str(created), str(architecture), str(system)
-                )
-            return None
+            row = next(self._select("created, architecture, os", "configs", [digest]), None)
+            if row is None:
+                return None
+            _, created, architecture, system = row
+            return ConfigFacts(
+                None if created is None else str(created), str(architecture), str(system)
+            )
 
     def put_config(self, digest: Digest, facts: ConfigFacts) -> None:
         """Keep the facts of a configuration."""

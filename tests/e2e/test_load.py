@@ -67,7 +67,7 @@ BOTH = pytest.mark.parametrize("program", SERVERS)
 def test_collections_beside_clients(
     registry: DockerRegistry, jettison: Jettison, grace: str | None
 ) -> None:
-    if registry.in_bucket and registry.program != "jettison":
+    if not registry.reclaims:
         pytest.skip("a collection beside it waits five minutes; tests/e2e/test_bucket_beside.py")
     # jettison serve is quicker, so a few seconds are as much.
     stress(registry, jettison, grace, 6 if registry.program == "jettison" else 15)

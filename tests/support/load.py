@@ -253,8 +253,7 @@ class Client:
     @property
     def _may_be_away(self) -> bool:
         """Whether an image whose push met a collection may be away for a moment."""
-        registry = self.shared.registry
-        return registry.in_bucket and registry.program != "jettison"
+        return not self.shared.registry.reclaims
 
     @contextlib.contextmanager
     def _apart(self, repo: str, content: Image | Index) -> Iterator[None]:

@@ -12,7 +12,7 @@ import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
-from typing import Final
+from typing import Final, NamedTuple
 
 from jettison.model.digest import ALGORITHMS, BinaryDigest, Digest, binary_digest, digest_row
 from jettison.storage.filesystem import layout
@@ -52,7 +52,11 @@ _GROUP: Final = re.compile(rf"{re.escape(layout.BLOBS)}/sha256/([0-9a-f]{{2}})/"
 
 def is_sound(entry: Entry, digest: BinaryDigest) -> bool:
     """Whether the ETag of a link, and its size, are those of a link to a digest."""
-    return entry.size == len(Digest.from_binary(digest)) and entry.e_tag == link_tag(digest)
+    return _holds(entry, Digest.from_binary(digest))
+
+
+def _holds(entry: Entry, link: str) -> bool:
+    return entry.size == len(link) and entry.e_tag == _tag_of(link)
 
 
 def _is_folder(parts: list[str], entry: Entry) -> bool:
@@ -78,12 +82,20 @@ def _folder_of(entry: Entry) -> str:
     return entry.key[:_BEGIN]
 
 
-def _digests_of(entries: Sequence[Entry], ending: str, begin: str = "") -> list[str] | None:
-    """Return the digests (hex) of links or blobs of one folder; None if one is named otherwise."""
+class _Digests(NamedTuple):
+    """Digests of sha256: the hex of each, and all of them concatenated."""
+
+    encoded: list[str]
+    row: bytes
+
+
+def _digests_of(entries: Sequence[Entry], ending: str, begin: str = "") -> _Digests | None:
+    """Return the digests of links or blobs of one folder; None if one is named otherwise."""
+    encoded = [entry.key[_BEGIN:_ENDING] for entry in entries]
     if not all(entry.key.endswith(ending) for entry in entries):
         return None
-    encoded = [entry.key[_BEGIN:_ENDING] for entry in entries]
-    return encoded if all(one.startswith(begin) for one in encoded) else None
+    row = digest_row(encoded) if all(one.startswith(begin) for one in encoded) else None
+    return None if row is None else _Digests(encoded, row)
 
 
 class RepositoryListing:
@@ -148,17 +160,15 @@ class RepositoryListing:
     def add_links(self, folder: str, entries: Sequence[Entry]) -> bool:
         """Add the links of a folder if they are usual ones; whether they are."""
         kind = _LINKED.get(folder)
-        encoded = None if kind is None else _digests_of(entries, f"/{layout.LINK}")
-        row = None if encoded is None else digest_row(encoded)
-        if kind is None or encoded is None or row is None:
+        digests = _digests_of(entries, f"/{layout.LINK}")
+        if kind is None or digests is None:
             return False
-        links = [f"sha256:{one}" for one in encoded]
         sound = [
-            SOUND if entry.size == len(link) and entry.e_tag == _tag_of(link) else 0
-            for entry, link in zip(entries, links, strict=True)
+            SOUND if _holds(entry, f"sha256:{encoded}") else 0
+            for entry, encoded in zip(entries, digests.encoded, strict=True)
         ]
         stamps = [entry.stamp for entry in entries]
-        self.links[kind].add_row(row, stamps, sound)
+        self.links[kind].add_row(digests.row, stamps, sound)
         self.parts.add(folder.partition("/")[0])
         self.newest = max(self.newest, *stamps)
         return True
@@ -248,12 +258,11 @@ class Listing:
         """Add the links or blobs of a folder if they are usual ones; whether they are."""
         group = _GROUP.fullmatch(folder)
         if group is not None:
-            encoded = _digests_of(entries, "/data", group[1])
-            row = None if encoded is None else digest_row(encoded)
-            if row is not None:
+            digests = _digests_of(entries, "/data", group[1])
+            if digests is not None:
                 sizes = [entry.size for entry in entries]
-                self.blobs.add_row(row, [entry.stamp for entry in entries], sizes)
-            return row is not None
+                self.blobs.add_row(digests.row, [entry.stamp for entry in entries], sizes)
+            return digests is not None
         if entries and folder.startswith(_REPOSITORIES) and folder.endswith(_LINKED_ENDINGS):
             found = self._repository_of(folder)
             return found is not None and found[0].add_links("/".join(found[1]), entries)

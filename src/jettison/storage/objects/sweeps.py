@@ -231,7 +231,7 @@ class Sweeps:
         """
         by = f"process {os.getpid()} on {socket.gethostname()}"
         raw = codec.encode(Announcement(by, seconds, tuple(sorted(keys))))
-        number, met = self._tidy(), 0
+        number, pause = self._tidy(), _PAUSE
         while True:
             number += 1
             if not self._bucket.put_new(_key(number), raw):
@@ -242,8 +242,8 @@ class Sweeps:
                 return number
             self.shut(number)
             # Else two who announce at the same time go past one another for ever.
-            self._sleep(min(_LONGEST_PAUSE, _PAUSE * 2**met))
-            met += 1
+            self._sleep(pause)
+            pause = min(_LONGEST_PAUSE, 2 * pause)
             number = self._last(last)
 
     def shut(self, number: int) -> None:
