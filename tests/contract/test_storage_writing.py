@@ -59,9 +59,7 @@ def test_a_manifest_is_there_and_linked_before_a_tag_leads_to_it(subject: Subjec
         assert storage.read_manifest(digest.binary) == raw
         assert is_linked(storage, LinkKind.REVISION, digest)
         assert tags(storage) == {}
-        yield ONE
-        assert tags(storage) == {ONE: digest.binary}
-        yield TWO
+        yield from (ONE, TWO)
 
     storage.put_manifest(APP, digest, raw, wanted())
     assert tags(storage) == {ONE: digest.binary, TWO: digest.binary}

@@ -116,7 +116,7 @@ def stress(tmp_path: Path, seconds: float, clients: int, wanted: Sequence[str] =
 
 
 def test_two_servers_and_two_collectors(tmp_path: Path) -> None:
-    stress(tmp_path, 25, clients=6)
+    stress(tmp_path, 60, clients=6)
 
 
 @pytest.mark.soak

@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from tests.interleavings.exploring import Exploration, Step, explore
 from tests.interleavings.pushing import push_steps
 from tests.interleavings.states import (
+    ALL,
     BEGINNING,
     NONE,
+    TAG,
     Asks,
     Keys,
     Push,
@@ -20,8 +22,11 @@ from tests.interleavings.sweeping import sweep_steps
 
 
 def is_broken(state: State) -> bool:
-    """Whether anything that a success was answered for is not there."""
-    return any(push.promised & ~state.store.there for push in state.pushes)
+    """Whether anything that a success was answered for is not there, or that a tag leads to."""
+    there = state.store.there
+    if there & TAG and ALL & ~there:
+        return True
+    return any(push.promised & ~there for push in state.pushes)
 
 
 def is_stuck(state: State) -> bool:

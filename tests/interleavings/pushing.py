@@ -8,6 +8,7 @@ from tests.interleavings.states import (
     IMAGE,
     LINK,
     NONE,
+    TAG,
     Asks,
     Keys,
     Push,
@@ -32,20 +33,35 @@ def push_steps(state: State, place: int, push: Push, rules: Rules) -> Steps:
     elif push.unread:
         for key in each(push.unread):
             yield from _look(state, place, push, key)
-    elif push.unwritten:
-        for key in each(push.unwritten):
+    elif first := _first(push, rules):
+        for key in each(first):
             after = push._replace(unwritten=push.unwritten & ~key)
             store = state.store.put(key)
             yield f"writes {told(key)}", state.with_push(place, after)._replace(store=store)
+    elif push.unwritten:
+        yield _make_sure(state, place, push, rules)
     else:
         yield _end(state, place, push, rules)
 
 
+def _first(push: Push, rules: Rules) -> Keys:
+    """What is to be written next: a tag when it is sure what that leads to."""
+    return push.unwritten if push.sure or not rules.tagging_last else push.unwritten & ~TAG
+
+
+def _make_sure(state: State, place: int, push: Push, rules: Rules) -> tuple[str, State]:
+    """Look at the sweeps before a tag is written."""
+    if rules.looking and (waits := _naming(state, BLOB | IMAGE, push.known, rules)):
+        after = push._replace(waits=waits)
+        return "sees a sweep of what it needs before the tag", state.with_push(place, after)
+    return "is sure of the image", state.with_push(place, push._replace(sure=True))
+
+
 def _end(state: State, place: int, push: Push, rules: Rules) -> tuple[str, State]:
-    """Look at the sweeps at the end of a request."""
+    """Look at the sweeps at the end of a request, if it was not done before."""
     name = push.asks.name.lower()
     keys = BLOB if push.asks != Asks.MANIFEST else BLOB | IMAGE
-    if rules.looking_last and (waits := _naming(state, keys, push.known, rules)):
+    if rules.looking and not push.sure and (waits := _naming(state, keys, push.known, rules)):
         after = push._replace(waits=waits)
         return f"sees a sweep of what it needs at the end of {name}", state.with_push(place, after)
     following = Asks.MANIFEST if push.asks != Asks.MANIFEST else Asks.NOTHING

@@ -77,10 +77,11 @@ class Rules:
     """What the protocol consists of; each can be left out.
 
     `announcing`: a sweep writes down what it takes. `listing_again`: it lists everything after
-    that. `looking_last`: a push looks at the sweeps at its end. `ending`: a DELETE that was sent
-    has no effect after its end. `newest`: a sweep goes on only if its number is the highest of all
-    once it has announced itself. `gaps`: a push takes a number that is missing, because old records
-    are removed, for one that names its keys.
+    that. `looking`: a push looks at the sweeps before it writes a tag, or at its end.
+    `tagging_last`: it writes the tag after all else, when it has looked. `ending`: a DELETE that
+    was sent has no effect after its end. `newest`: a sweep goes on only if its number is the
+    highest of all once it has announced itself. `gaps`: a push takes a number that is missing,
+    because old records are removed, for one that names its keys.
 
     `small` is none of them: listings are read in the order of their keys, and states that differ in
     names alone count as one, which makes fewer of them.
@@ -88,7 +89,8 @@ class Rules:
 
     announcing: bool = True
     listing_again: bool = True
-    looking_last: bool = True
+    looking: bool = True
+    tagging_last: bool = True
     ending: bool = True
     newest: bool = True
     gaps: bool = True
@@ -150,7 +152,8 @@ class Push(NamedTuple):
 
     `known`: these sweeps are over (bits), as a listing said before the request began.
     `unread` is still to be looked at, `unwritten` to be written. `waits`: until these sweeps are
-    over (bits). `promised` is all that a success was answered for.
+    over (bits). `sure`: no sweep takes what a tag is going to lead to. `promised` is all that a
+    success was answered for.
     """
 
     asks: Asks
@@ -158,6 +161,7 @@ class Push(NamedTuple):
     unread: Keys = BLOB
     unwritten: Keys = NONE
     waits: int = 0
+    sure: bool = False
     promised: Keys = NONE
 
 

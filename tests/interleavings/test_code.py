@@ -1,9 +1,11 @@
 """The code itself, beside itself, step by step: sweeps and pushes on one bucket.
 
 Each run is the real collection and the real push on a bucket in memory; what varies is the order of
-their requests. After each request it is seen whether what a push was told to be stored is there.
+their requests. After each request it is seen whether what a push was told to be stored is there,
+and what a tag leads to.
 """
 
+import asyncio
 import contextlib
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -15,14 +17,18 @@ import pytest
 from jettison.collector import CollectOptions, collect, plan_collection, sweep
 from jettison.errors import StorageError, SweptMeanwhile
 from jettison.manifest_cache import ManifestCache
+from jettison.model import mediatypes
 from jettison.model.digest import Digest
 from jettison.model.names import RepoName, Tag
+from jettison.registry import RawManifest
 from jettison.storage.filesystem.places import TreePlaces
 from jettison.storage.objects import ObjectStorage, announcing, pages, scanning, sweeping, sweeps
 from jettison.storage.objects.announcing import AnnouncedKeys
 from jettison.storage.objects.deleting import Deleted
+from jettison.storage.objects.reliance import Reliance
 from jettison.storage.objects.sweeps import Sweeps
 from jettison.storage.protocol import LinkKind
+from jettison.storage.registry import StorageRegistry
 from tests.interleavings.bucket import SimulatedBucket
 from tests.interleavings.scheduling import (
     NETWORK,
@@ -51,6 +57,7 @@ IMAGE: Final = (
     PLACES.link(LinkKind.REVISION, APP, DIGEST),
     PLACES.tag(APP, TAG),
 )
+HISTORY: Final = PLACES.history_link(APP, TAG, DIGEST)
 GRACE: Final = 3600.0
 OLD: Final = 2 * GRACE
 LASTS: Final = 30.0
@@ -131,7 +138,11 @@ class World:
             yield
 
     def is_broken(self) -> bool:
-        return not self.promised <= self.bucket.objects.keys()
+        there = self.bucket.objects
+        tag = there.get(IMAGE[-1])
+        is_tagged = tag is not None and tag.content == DIGEST.encode()
+        lacks = is_tagged and not there.keys() >= {*IMAGE}
+        return not self.promised <= there.keys() or lacks
 
     def open(self, *, live: bool = False) -> ObjectStorage:
         bucket: Any = self.bucket
@@ -150,6 +161,22 @@ class World:
         self.plant_layer()
         self.bucket.plant(IMAGE[2], RAW, OLD)
         self.bucket.plant(IMAGE[3], DIGEST.encode(), OLD)
+
+    def plant_successor(self) -> None:
+        """Plant an image to which the tag was moved."""
+        raw = json.dumps(image_document(OTHER, [])).encode()
+        digest = Digest.of(raw)
+        self.bucket.plant(PLACES.blob(OTHER), b"other", OLD)
+        self.bucket.plant(PLACES.blob(digest), raw, OLD)
+        links = {
+            PLACES.link(LinkKind.LAYER, APP, OTHER): OTHER,
+            PLACES.link(LinkKind.REVISION, APP, digest): digest,
+            PLACES.tag(APP, TAG): digest,
+            PLACES.history_link(APP, TAG, digest): digest,
+            HISTORY: DIGEST,
+        }
+        for key, target in links.items():
+            self.bucket.plant(key, target.encode(), OLD)
 
     # Who works.
 
@@ -192,9 +219,20 @@ class World:
         else:
             raise AssertionError("no end of it")
         if done:
-            self.promised.update(IMAGE)
+            self.promised.update((*IMAGE, HISTORY))
         else:
             self.refused += 1
+
+    def restore(self) -> None:
+        """Put an image back as an undo does, whose blobs are there still."""
+        registry = StorageRegistry(self.open())
+        manifest = RawManifest(DIGEST, mediatypes.OCI_MANIFEST, RAW)
+        try:
+            asyncio.run(registry.put_manifest(APP, TAG, manifest))
+        except StorageError:
+            self.refused += 1
+        else:
+            self.promised.update(IMAGE)
 
 
 Start = Callable[[World], None]
@@ -215,11 +253,24 @@ def untagged_image(world: World) -> None:
     world.simulation.start("push", world.push)
 
 
+def moved_tag(world: World) -> None:
+    """The tag was moved from the image, which is old, and is moved back."""
+    world.plant_successor()
+    untagged_image(world)
+
+
 def blob_alone(world: World) -> None:
     """The blob is old, and no repository has it."""
     world.bucket.plant(BLOB[0], b"layer", OLD)
     world.simulation.start("sweep", world.collect)
     world.simulation.start("push", world.push)
+
+
+def undo(world: World) -> None:
+    """An undo whose time is over finds the blob in its place still."""
+    world.plant_layer()
+    world.simulation.start("sweep", world.collect)
+    world.simulation.start("undo", world.restore)
 
 
 def two_sweeps(world: World) -> None:
@@ -243,7 +294,10 @@ def two_of_both(world: World) -> None:
     world.simulation.start("push 2", world.put_manifest)
 
 
-STARTS: Final = (sweep_beside_push, untagged_image, blob_alone, two_sweeps, two_pushes, two_of_both)
+STARTS: Final = (
+    *(sweep_beside_push, untagged_image, moved_tag, blob_alone, undo),
+    *(two_sweeps, two_pushes, two_of_both),
+)
 
 
 def runner(start: Start, make: Callable[[], World] = World) -> Callable[[Chooser], Simulation]:
@@ -319,6 +373,19 @@ def test_a_sweep_that_does_not_list_again_breaks_an_image(monkeypatch: pytest.Mo
 
 def test_a_push_that_does_not_look_last_breaks_an_image(monkeypatch: pytest.MonkeyPatch) -> None:
     RULES["last look"](monkeypatch.setattr)
+    assert is_broken(sweep_beside_push)
+
+
+def test_a_tag_that_is_written_before_a_look_breaks_an_image(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    make_sure = Reliance.make_sure
+
+    def at_the_end(reliance: Reliance) -> None:
+        if not reliance.is_part:
+            make_sure(reliance)
+
+    monkeypatch.setattr(Reliance, "make_sure", at_the_end)
     assert is_broken(sweep_beside_push)
 
 

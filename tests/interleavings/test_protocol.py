@@ -25,7 +25,7 @@ def test_a_sweep_beside_a_push_breaks_nothing(there: Keys, asks: Asks) -> None:
 def test_two_beside_one_break_nothing(sweeps: int, pushes: int) -> None:
     found = check(BLOB, SMALL, sweeps=sweeps, pushes=(Asks.MANIFEST,) * pushes)
     assert not found.trace
-    assert found.states > 5000
+    assert found.states > 3000
 
 
 def test_records_that_are_removed_break_nothing() -> None:
@@ -39,7 +39,8 @@ def test_records_that_are_removed_break_nothing() -> None:
     [
         ("announcing", 0),
         ("listing_again", 0),
-        ("looking_last", 0),
+        ("looking", 0),
+        ("tagging_last", 0),
         ("ending", 0),
         ("newest", 2),
         ("gaps", 1),

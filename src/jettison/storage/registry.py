@@ -8,7 +8,7 @@ from typing import Final
 
 from jettison.errors import InvalidManifest, NotFoundError, StorageError, VerificationFailed
 from jettison.model.digest import BinaryDigest, Digest
-from jettison.model.manifest import Manifest, parse_manifest
+from jettison.model.manifest import Descriptor, Manifest, parse_manifest
 from jettison.model.names import RepoName, Tag
 from jettison.model.retention.evidence import Evidence
 from jettison.model.retention.pulls import KnownPulls, with_pulls
@@ -240,17 +240,24 @@ class StorageRegistry:
             message = f"manifest {manifest.digest} cannot be stored as {reference}"
             raise VerificationFailed(message)
         parsed = _parse(manifest.raw)
-        if parsed is not None:
-            for descriptor in (*parsed.blobs, *parsed.children):
-                if descriptor.digest in lacking or not descriptor.distributable:
-                    self.storage.touch(descriptor.digest)
-                elif not self.storage.touch(descriptor.digest):
-                    message = f"{repository}: {descriptor.digest} is not there any more"
-                    raise StorageError(message, hint="It was collected just now; use a backup.")
         tags = () if isinstance(reference, Digest) else (reference,)
         self._referrers.pop(repository, None)
         with self.storage.writing(repository, make=True):
+            for one in () if parsed is None else self._missing(repository, parsed):
+                if one.digest not in lacking and one.distributable:
+                    message = f"{repository}: {one.digest} is not there any more"
+                    raise StorageError(message, hint="It was collected just now; use a backup.")
             self.storage.put_manifest(repository, manifest.digest, manifest.raw, tags)
+
+    def _missing(self, repository: RepoName, manifest: Manifest) -> Iterator[Descriptor]:
+        """Touch all that a manifest needs; yield what is not there."""
+        serving = self.storage.serving()
+        for blob in manifest.blobs:
+            if not serving.touch_layer(repository, blob.digest):
+                yield blob
+        for child in manifest.children:
+            if not serving.touch_revision(repository, child.digest):
+                yield child
 
     async def untag(self, repository: RepoName, tag: Tag, expected: Digest | None = None) -> bool:
         """Remove a tag and nothing else."""

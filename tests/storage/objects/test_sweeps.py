@@ -121,6 +121,25 @@ def test_sweeps_that_nobody_ended_are_over_however_many_there_are() -> None:
     assert server.over.up_to == last
 
 
+def test_the_first_push_of_a_server_reads_no_sweep_that_is_over() -> None:
+    machine = Machine()
+    for number in range(30):
+        machine.sweep(f"blob {number}")
+    going = machine.sweeps().announce(["blob"], 90.0)
+    read: list[str] = []
+    get = machine.bucket.get
+
+    def note(key: str, limit: int) -> bytes | None:
+        read.append(key)
+        return get(key, limit)
+
+    machine.bucket.get = note  # type: ignore[method-assign] # of this one alone
+    server = machine.sweeps()
+    assert server.naming(["blob 7"], server.known()) == []
+    assert server.naming(["blob"], server.known()) == [going]
+    assert len(read) == 1
+
+
 def test_a_push_does_not_wait_for_ever() -> None:
     machine = Machine()
     server = machine.sweeps()

@@ -26,7 +26,9 @@ def name(uploading: ObjectUploading) -> str:
 
 
 def test_what_this_process_has_written_is_not_listed(bucket: Bucket) -> None:
-    uploading = open_objects(bucket).uploading()
+    storage = open_objects(bucket)
+    storage.sweeps.known()
+    uploading = storage.uploading()
     name = uploading.start(APP)
     with uploading.open(APP, name) as upload:
         upload.append([BLOB])

@@ -87,6 +87,7 @@ class Sweeps:
         self._by: dict[int, str] = {}
         self._shut: set[int] = set()
         self._up_to = 0
+        self._looked = False
 
     @property
     def over(self) -> Over:
@@ -97,6 +98,15 @@ class Sweeps:
             return Over(self._up_to, frozenset(self._shut | ended))
 
     # Of a push.
+
+    def known(self) -> Over:
+        """Return which sweeps are over; asks for it if nothing is known yet.
+
+        Else the first push of a server would read all that were announced for a day.
+        """
+        if not self._looked:
+            self._look(0)
+        return self.over
 
     def naming(self, keys: Collection[str], before: Over) -> list[int]:
         """Return the sweeps that were not over ``before`` and name any of these keys; one request.
@@ -161,6 +171,7 @@ class Sweeps:
                     (shut if entry.key.endswith(_SHUT) else found).add(number)
         with self._lock:
             self._shut.update(number for number in shut & found if number > self._up_to)
+            self._looked = True
         self._count_over(sorted(found))
         return sorted(one for one in found if one > after)
 

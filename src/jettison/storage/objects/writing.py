@@ -11,7 +11,6 @@ import threading
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from itertools import chain
 from typing import Final, Self, Unpack
 from weakref import WeakValueDictionary
 
@@ -156,21 +155,27 @@ class ObjectWriting(ObjectSweeping, WholeBlobs):
     def put_manifest(
         self, repository: RepoName, digest: Digest, raw: bytes, tags: Iterable[Tag] = ()
     ) -> None:
-        """Store a manifest and link it into the repository, then point ``tags`` to it."""
+        """Store a manifest and link it into the repository, then point ``tags`` to it.
+
+        In a block of :meth:`writing` in which it was seen that all is there, a tag never leads to a
+        manifest that lacks something, not even of a push that is killed.
+        """
         if not digest.matches(raw):
             raise VerificationFailed(f"the manifest to store does not have the digest {digest}")
         link = self.places.link(LinkKind.REVISION, repository, digest)
         data, content = self.places.blob(digest), digest.encode()
-        known: dict[Tag, None] = {}
-        further = iter(tags)
+        further, histories = iter(tags), dict[Tag, str]()
 
         def put() -> None:
             self.bucket.put(data, raw)
             self.bucket.put(link, content)
-            for tag in chain(list(known), further):
-                known[tag] = None
-                history = self.places.history_link(repository, tag, digest)
-                self.reliance.on(history)
+            for tag in further:
+                histories[tag] = self.places.history_link(repository, tag, digest)
+            if histories:
+                self.reliance.on(*histories.values())
+                # A sweep that is announced later sees the young revision, and leaves its history.
+                self.reliance.make_sure()
+            for tag, history in histories.items():
                 # A history alone, of whoever is killed between the two, would be listed as a tag.
                 self.bucket.put(self.places.tag(repository, tag), content)
                 self.bucket.put(history, content)
