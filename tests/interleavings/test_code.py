@@ -8,6 +8,7 @@ and what a tag leads to.
 import asyncio
 import contextlib
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Final
@@ -22,7 +23,15 @@ from jettison.model.digest import Digest
 from jettison.model.names import RepoName, Tag
 from jettison.registry import RawManifest
 from jettison.storage.filesystem.places import TreePlaces
-from jettison.storage.objects import ObjectStorage, announcing, pages, scanning, sweeping, sweeps
+from jettison.storage.objects import (
+    ObjectStorage,
+    announcing,
+    pages,
+    scanning,
+    sweeping,
+    sweeps,
+    writing,
+)
 from jettison.storage.objects.announcing import AnnouncedKeys
 from jettison.storage.objects.deleting import Deleted
 from jettison.storage.objects.reliance import Reliance
@@ -149,6 +158,7 @@ class World:
         storage = ObjectStorage(bucket, ManifestCache(None), live=live)
         clocked = Sweeps(bucket, clock=self.simulation.clock, sleep=self.simulation.sleep)
         storage.sweeps = storage.reliance.sweeps = clocked
+        storage.reliance.clock = self.simulation.clock
         return storage
 
     # What there is at first.
@@ -403,6 +413,37 @@ def test_a_sweep_that_dies_anywhere_breaks_nothing(start: Start, make: Callable[
     for point in range(steps):
         done = runner(start, make)(killing("sweep", point))
         assert not done.wrong, "\n".join(done.trace)
+
+
+# Standing still.
+
+
+def stand_still(world: World) -> None:
+    """A push does not go on until its revision, without a tag as yet, is old and is taken."""
+    put = world.bucket.put
+
+    def late(key: str, content: bytes) -> None:
+        if key == IMAGE[-1]:
+            world.bucket.put = put  # type: ignore[method-assign] # once
+            world.simulation.sleep(OLD)
+            world.collect(untagged=True)
+        put(key, content)
+
+    world.bucket.put = late  # type: ignore[method-assign]
+    # The tag leads nowhere until the push begins again.
+    world.simulation.is_wrong = lambda: not world.promised <= world.bucket.objects.keys()
+    world.plant_layer()
+    world.simulation.start("push", world.put_manifest)
+
+
+def test_a_push_that_stands_still_before_its_tag_breaks_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = runner(stand_still)(switching({}))
+    assert any("DELETE" in step for step in found.trace)
+    assert not found.wrong
+    monkeypatch.setattr(writing, "_SOON", math.inf)
+    assert runner(stand_still)(switching({})).wrong
 
 
 # More.

@@ -3,7 +3,7 @@
     python altered.py "last look" ARGUMENT...     leaves out a rule of `rules.RULES`
     python altered.py "" ARGUMENT...              leaves out none
 
-What takes minutes after a kill takes seconds then, so that a test of half a minute sees many. No
+What takes minutes after a kill takes seconds then, so that a test of a minute sees many. No
 lease is held, on which no image depends: two collections really run at once.
 """
 

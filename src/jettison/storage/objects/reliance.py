@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final, TypeVar
 
 from jettison.errors import StorageError, SweptMeanwhile
+from jettison.storage.objects.deleting import uptime
 from jettison.storage.objects.sweeps import Over, Sweeps
 
 __all__ = ["Reliance"]
@@ -37,6 +38,7 @@ class Reliance:
 
     def __init__(self, sweeps: Sweeps) -> None:
         self.sweeps = sweeps
+        self.clock = uptime
         self._here = _Relying()
 
     @property

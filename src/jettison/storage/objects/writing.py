@@ -39,6 +39,8 @@ __all__ = ["ObjectBlobWriter", "ObjectWriting"]
 _HINT: Final = "Run the command again to see the new plan."
 _MANIFESTS: Final = ("_manifests",)
 _DRAFTS: Final = f"{layout.OURS}/drafts"
+_SOON: Final = 1.0
+"""Seconds; no grace period is so short. A second is as exactly as stores tell the time."""
 
 
 class ObjectBlobWriter:
@@ -167,6 +169,7 @@ class ObjectWriting(ObjectSweeping, WholeBlobs):
         further, histories = iter(tags), dict[Tag, str]()
 
         def put() -> None:
+            began = self.reliance.clock()
             self.bucket.put(data, raw)
             self.bucket.put(link, content)
             for tag in further:
@@ -179,6 +182,9 @@ class ObjectWriting(ObjectSweeping, WholeBlobs):
                 # A history alone, of whoever is killed between the two, would be listed as a tag.
                 self.bucket.put(self.places.tag(repository, tag), content)
                 self.bucket.put(history, content)
+            if histories and self.reliance.clock() - began > _SOON:
+                # Who stood still until the link was old, untagged as it was, has to look again.
+                self.reliance.on(data, link, *histories.values())
 
         self.reliance.again((data, link), put)
         self.changed()
