@@ -256,7 +256,7 @@ class Bucket:
     def objects(self) -> dict[str, bytes]:
         """All objects: nothing but tests of what may not change needs it."""
         found: dict[str, bytes] = {}
-        for path in self.folder.rglob("*"):
+        for path in self._paths():
             with contextlib.suppress(FileNotFoundError):  # it was removed since
                 if path.is_file() and MARKER not in os.listxattr(path):
                     found[str(path.relative_to(self.folder))] = path.read_bytes()
@@ -264,9 +264,15 @@ class Bucket:
 
     def age(self, seconds: float) -> None:
         """Make everything in it older."""
-        for path in sorted(self.folder.rglob("*"), reverse=True):
-            status = path.stat()
-            os.utime(path, (status.st_atime - seconds, status.st_mtime - seconds))
+        for path in sorted(self._paths(), reverse=True):
+            with contextlib.suppress(FileNotFoundError):  # as above
+                status = path.stat()
+                os.utime(path, (status.st_atime - seconds, status.st_mtime - seconds))
+
+    def _paths(self) -> Iterator[Path]:
+        """All files and folders; unlike `rglob` it takes those that go meanwhile."""
+        for folder, folders, files in os.walk(self.folder):
+            yield from (Path(folder, name) for name in (*folders, *files))
 
 
 class AskedBucket(Bucket):
