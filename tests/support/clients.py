@@ -434,6 +434,11 @@ class Docker(Client):
         return documents
 
 
+_NOT_READ: Final = "rpc error: code = Internal desc = unexpected EOF"
+"""ctr could not read what is to be pushed from its own daemon: so it is now and then, whatever the
+registry does (containerd issue 5734, nerdctl issue 984)."""
+
+
 class Containerd(Client):
     """containerd's ctr."""
 
@@ -454,7 +459,13 @@ class Containerd(Client):
         every = ["--all-platforms"] if isinstance(content, Index) else []
         words = ["--snapshotter", "native", *every, "--base-name", f"{self.host}/{repo}"]
         self("images", "import", *words, archive)
-        self("images", "push", *self.options(), self.reference(repo, tag))
+        words = ["push", *self.options(), self.reference(repo, tag)]
+        try:
+            self("images", *words)
+        except Failed as error:
+            if _NOT_READ not in str(error):
+                raise
+            self("images", *words)
         return self.digest(repo, tag)
 
     def pull(self, repo: str, tag: str, *more: str) -> Digest:
