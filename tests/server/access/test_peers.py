@@ -77,7 +77,7 @@ def passwords(
     hashes = dict(line.split(":", 1) for line in lines)
     other = [f"ann2:{hashes['long']}", f"ann2:{hashes['ann']}", f"  spaces:{hashes['ann']}  "]
     other += [f"# no:{hashes['ann']}", f"more:{hashes['ann']}:more", ":", f":{hashes['ann']}"]
-    other += [f"{mark}:{hashes['ann'].replace('2y', mark)}" for mark in ("2a", "2b")]
+    other += [f"{mark}:{hashes['ann'].replace('2y', mark, 1)}" for mark in ("2a", "2b")]
     path.write_text("\n".join([*lines, "", *other]))
     settings = {"htpasswd": {"realm": "test realm", "path": str(path)}}
     with DockerRegistry(folder / "registry", extra={"auth": settings}) as registry:

@@ -4,6 +4,7 @@ import pytest
 
 from jettison.errors import StorageError
 from jettison.storage.objects.monitoring import ObjectMonitoring
+from jettison.storage.objects.sweeps import Sweeps
 from tests.contract.content import ONE, push
 from tests.contract.objects import open_bucket, open_objects
 from tests.support.buckets import Bucket
@@ -20,7 +21,8 @@ def test_a_health_check_takes_few_requests(bucket: Bucket) -> None:
 
 
 def test_a_bucket_that_is_gone_is_no_health(bucket: Bucket) -> None:
-    monitoring = ObjectMonitoring(open_bucket(bucket))
+    here = open_bucket(bucket)
+    monitoring = ObjectMonitoring(here, Sweeps(here))
     bucket.folder.rename(f"{bucket.folder}-away")
     for write in (False, True):
         with pytest.raises(StorageError, match="there is no bucket"):

@@ -4,6 +4,7 @@ from typing import Final
 
 from jettison.storage.filesystem import layout
 from jettison.storage.objects.bucket import Bucket
+from jettison.storage.objects.sweeps import Sweeps
 
 __all__ = ["ObjectMonitoring"]
 
@@ -13,16 +14,19 @@ _PROBE: Final = f"{layout.OURS}/health"
 class ObjectMonitoring:
     """Health checks of a bucket (:class:`~jettison.storage.protocol.Monitoring`)."""
 
-    def __init__(self, bucket: Bucket) -> None:
+    def __init__(self, bucket: Bucket, sweeps: Sweeps) -> None:
         self._bucket = bucket
+        self._sweeps = sweeps
 
     def check_health(self, *, write: bool) -> bool:
         """List what is at the top, with ``write`` also store a small object; two requests.
 
-        Returns whether a registry is there.
+        Returns whether a registry is there. Before its first push a server learns here which sweeps
+        are over.
         """
         if write:
             self._bucket.put(_PROBE, b"")
+            self._sweeps.known()
         return bool(self._bucket.folders(layout.MARKER))
 
     def capacity(self) -> None:

@@ -51,7 +51,7 @@ class ObjectStorage(ObjectWriting):
 
     def monitoring(self) -> ObjectMonitoring:
         """Return what tells how the bucket is."""
-        return ObjectMonitoring(self.bucket)
+        return ObjectMonitoring(self.bucket, self.sweeps)
 
     def owners(self) -> tuple[Owner, ...]:
         """Return whom objects at the root name, as files of a tree do; two requests."""
