@@ -21,8 +21,8 @@ class ObjectMonitoring:
     def check_health(self, *, write: bool) -> bool:
         """List what is at the top, with ``write`` also store a small object; two requests.
 
-        Returns whether a registry is there. Before its first push a server learns here which sweeps
-        are over.
+        Returns whether a registry is there. The first one with ``write`` makes a third request: a
+        server learns which sweeps are over before its first push.
         """
         if write:
             self._bucket.put(_PROBE, b"")
