@@ -4,8 +4,12 @@ import contextlib
 import ctypes
 import errno
 import os
+import subprocess
+import sys
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -141,6 +145,57 @@ def test_links_that_come_and_go_are_never_followed(top: Folder, tmp_path: Path) 
         thread.join()
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["file"]
     assert (tmp_path / "out" / "file").read_text() == "outside"
+
+
+MOVE = """
+import os, sys
+while True:
+    os.rename("a/b", "../out/b")
+    os.rename("../out/b", "a/b")
+"""
+
+
+@pytest.fixture
+def moved(top: Folder) -> Iterator[None]:
+    """Another process moves a folder out of the tree and back, as fast as it goes."""
+    with subprocess.Popen([sys.executable, "-c", MOVE], cwd=top.path) as process:
+        try:
+            yield
+        finally:
+            process.kill()
+
+
+@pytest.mark.usefixtures("moved")
+def test_what_is_moved_out_and_back_is_there_or_is_not(top: Folder) -> None:
+    """A removed tag is moved out of the tree it is read in: the kernel says EXDEV of that moment."""
+    found: Counter[object] = Counter()
+    end = time.monotonic() + 1
+    while time.monotonic() < end:
+        for look in (_read, _size, _read_each):
+            found.update((look.__name__, one) for one in look(top))
+    assert {what for _, what in found} == {None, b"inside", len(b"inside")}, found
+
+
+def _read(top: Folder) -> Sequence[bytes | None]:
+    try:
+        descriptor = open_beneath(top.descriptor, "a/b/file", os.O_RDONLY)
+    except FileNotFoundError:
+        return [None]
+    try:
+        return [os.read(descriptor, 10)]
+    finally:
+        os.close(descriptor)
+
+
+def _size(top: Folder) -> Sequence[int | None]:
+    try:
+        return [look_beneath(top.descriptor, "a/b/file").st_size]
+    except FileNotFoundError:
+        return [None]
+
+
+def _read_each(top: Folder) -> Sequence[bytes | None]:
+    return top.read_each(["a/b/file"] * 100, 100)
 
 
 # Whole files.

@@ -22,7 +22,10 @@ _RESOLVE: Final = 0x02 | 0x04 | 0x08
 _ALWAYS: Final = os.O_NOFOLLOW | os.O_CLOEXEC
 _STEP: Final = os.O_PATH | os.O_DIRECTORY | _ALWAYS
 _MISSING: Final = frozenset({errno.ENOSYS, errno.EPERM, errno.EINVAL, errno.E2BIG})
-_AGAIN: Final = frozenset({errno.EAGAIN, errno.EINTR})
+_AGAIN: Final = frozenset({errno.EAGAIN, errno.EINTR, errno.EXDEV})
+"""What a rename beside makes the kernel say; EXDEV where a folder on the way was moved out of the
+tree meanwhile, as a removed tag is (what leads out of it by itself is refused before)."""
+_ATTEMPTS: Final = 128
 
 
 class _OpenHow(ctypes.Structure):
@@ -66,7 +69,7 @@ def open_beneath(folder: int, path: str, flags: int) -> int:
     raw = path.encode(_ENCODING, "surrogateescape")
     if b"\0" in raw:
         raise FileNotFoundError(errno.ENOENT, "no name has a zero byte", path)
-    if b".." in raw and ".." in path.split("/"):
+    if raw.startswith(b"/") or (b".." in raw and ".." in path.split("/")):
         raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), path)
     if b"/" not in raw:
         return os.open(path, flags, dir_fd=folder)
@@ -74,21 +77,21 @@ def open_beneath(folder: int, path: str, flags: int) -> int:
     if how is None:
         made = _OpenHow(flags, 0, _RESOLVE)
         how = _HOWS[flags] = (ctypes.addressof(made), made)
-    while True:
+    number = 0
+    for _ in range(_ATTEMPTS):
         found: int = _syscall(_SYS_OPENAT2, folder, raw, how[0], _SIZE)
         if found >= 0:
             return found
         number = ctypes.get_errno()
         if number in _MISSING:
             return _step_by_step(folder, path, flags)
-        if number not in _AGAIN:  # a rename beside makes it look again
-            raise OSError(number, os.strerror(number), path)
+        if number not in _AGAIN:
+            break
+    raise OSError(number, os.strerror(number), path)
 
 
 def _step_by_step(folder: int, path: str, flags: int) -> int:
     *above, name = path.split("/")
-    if path.startswith("/"):
-        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), path)
     descriptor = folder
     try:
         for part in above:

@@ -70,7 +70,9 @@ static void encode(const unsigned char *digest, char *out)
     }
 }
 
-/* Return a descriptor, or an error number below zero. */
+/* Return a descriptor, or an error number below zero.
+ *
+ * EXDEV is said of a path that leads out, and where a folder on the way was moved out meanwhile. */
 static int beneath(int folder, const char *path, int flags)
 {
     struct how how = {(uint64_t)(flags | O_NOFOLLOW | O_CLOEXEC), 0, BENEATH};
@@ -78,10 +80,10 @@ static int beneath(int folder, const char *path, int flags)
         long found = syscall(SYS_openat2, folder, path, &how, sizeof how);
         if (found >= 0)
             return (int)found;
-        if (errno != EAGAIN && errno != EINTR)
-            return -errno;
+        if (errno != EAGAIN && errno != EINTR && errno != EXDEV)
+            break;
     }
-    return -EAGAIN;
+    return -errno;
 }
 
 /* Whether openat2 is there and allowed, as it is not in some sandboxes. */
