@@ -167,7 +167,7 @@ def moved(top: Folder) -> Iterator[None]:
 
 @pytest.mark.usefixtures("moved")
 def test_what_is_moved_out_and_back_is_there_or_is_not(top: Folder) -> None:
-    """A removed tag is moved out of the tree it is read in: the kernel says EXDEV of that moment."""
+    """A removed tag is moved out of where it is read; the kernel says EXDEV of that moment."""
     found: Counter[object] = Counter()
     end = time.monotonic() + 1
     while time.monotonic() < end:
