@@ -313,13 +313,14 @@ class Client:
         if answer.status != 200:
             if model.settled(repo, ref, since) and model.settled(repo, expected, since):
                 text = f"GET manifest {answer.status} {answer.body.decode(errors='replace')}"
-                self._broken(repo, ref, expected, text, {expected: path})
+                self._broken(repo, ref, expected, text, {expected: path}, since)
             else:
                 self.shared.count("pulls that met a deletion")
             return
         digest = Digest.of(answer.body)
         if digest != expected and model.settled(repo, ref, since):
-            self._broken(repo, ref, expected, f"it has {digest} instead", {expected: path})
+            text = f"it has {digest} instead"
+            self._broken(repo, ref, expected, text, {expected: path}, since)
             return
         content = model.contents.get(digest)
         if content is None:
@@ -329,8 +330,9 @@ class Client:
         if not wrong:
             self.shared.count("pulls in full")
         elif model.settled(repo, digest, since):
-            for one, path, text in wrong:
-                self._broken(repo, ref, digest, f"GET {path}: {text}", {one: path})
+            text = "; ".join(f"GET {path}: {text}" for _, path, text in wrong)
+            more = {one: path for one, path, _ in wrong}
+            self._broken(repo, ref, digest, text, more, since)
         else:
             self.shared.count("pulls that met a deletion")
 
@@ -347,14 +349,15 @@ class Client:
                     yield one.digest, path, text
 
     def _broken(
-        self, repo: str, ref: str, digest: Digest, text: str, more: dict[Digest, str]
+        self, repo: str, ref: str, digest: Digest, text: str, more: dict[Digest, str], since: int
     ) -> None:
         """Note it, with whether it comes back: a collection may hide a blob until it ends.
 
-        `more` has the paths by what was to come from them. What a tag that moves meanwhile led to
-        is asked for by digest, and of what is deleted meanwhile nobody knows.
+        `more` has the paths by what was to come from them. What a tag that moves after `since`, the
+        beginning of the pull, led to is asked for by digest, and of what is deleted after that
+        nobody knows.
         """
-        model, since = self.shared.model, self.shared.model.now
+        model = self.shared.model
         story = self.shared.log.about({digest, *more})
         self._wait_for_what_is_hidden()
         if not model.settled(repo, ref, since):
