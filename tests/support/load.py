@@ -208,16 +208,34 @@ class Client:
             self.shared.count("blobs mounted")
             return True
         if answer.status != 202:
-            return self._unexpected("POST", path, answer, blob.digest)
+            return self._unexpected_upload("POST", path, answer, blob.digest)
         upload = urlsplit(answer.headers["Location"])
         path = f"{upload.path}?{upload.query}&digest={quote(blob.digest)}"
         headers = {"Content-Type": "application/octet-stream"}
         # Cut off, it may be over: then there is no such upload, and the blob is asked for again.
         answer = self._request_once("PUT", path, headers, blob.raw)
         if answer.status != 201:
-            return self._unexpected("PUT", path, answer, blob.digest)
+            return self._unexpected_upload("PUT", path, answer, blob.digest)
         self.shared.count("blobs uploaded")
         return True
+
+    def _unexpected_upload(self, method: str, path: str, answer: Response, digest: Digest) -> bool:
+        """Note it, unless it is what Distribution answers where versitygw met a removal beside.
+
+        The gateway makes the folder of a new object while it removes that folder, which the removal
+        of another has emptied, and says 409. Jettison tries again; Distribution says 500, and the
+        push is to be done again.
+        """
+        registry = self.shared.registry
+        if (
+            registry.program != "jettison"
+            and answer.status == 500
+            and b'"s3aws"' in answer.body
+            and b"ExistingObjectIsDirectory" in registry.log.read_bytes()
+        ):
+            self.shared.count("uploads answered 500, whose gateway met a removal")
+            return False
+        return self._unexpected(method, path, answer, digest)
 
     def _put(
         self, repo: str, ref: str, content: Image | Index, *, only_there: bool = False
